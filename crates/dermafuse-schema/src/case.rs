@@ -1,0 +1,56 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::FieldValue;
+
+/// The identity of a case: unique in its data set, stable across runs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CaseId(String);
+
+impl CaseId {
+    /// The identity as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<S: Into<String>> From<S> for CaseId {
+    fn from(id: S) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Display for CaseId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// One lesion at one visit: up to two images, what is known of the patient, and the labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    /// Unique identity.
+    pub id: CaseId,
+    /// Cases of one group (a patient where the data set says, else a lesion) never stand on both sides of a split.
+    pub group: String,
+    /// The clinical close-up photo, if there is one.
+    pub clinical: Option<PathBuf>,
+    /// The dermoscopic image, if there is one.
+    pub dermoscopic: Option<PathBuf>,
+    /// One value for each field of the case set.
+    pub metadata: Vec<FieldValue>,
+    /// One label for each task of the case set; `None` where the task is not annotated.
+    pub labels: Vec<Option<usize>>,
+}
+
+impl Case {
+    /// Whether any metadata value is recorded.
+    #[must_use]
+    pub fn has_metadata(&self) -> bool {
+        self.metadata.iter().any(|value| *value != FieldValue::Missing)
+    }
+}

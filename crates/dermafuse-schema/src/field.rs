@@ -1,0 +1,82 @@
+use serde::{Deserialize, Serialize};
+
+/// What a metadata column holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldKind {
+    /// One of a closed list of categories, in encoding order.
+    Categorical {
+        /// The categories as written in the data set's files.
+        categories: Vec<String>,
+    },
+    /// A number; its unit is said in the field's name or the data set's documentation.
+    Numeric,
+}
+
+/// When in the clinical course a value is known. A column that is only known after the diagnosis leaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldRole {
+    /// Known before anyone judges the lesion: age, sex, site.
+    PreDiagnosis,
+    /// Known because someone judged the lesion: management, biopsy, difficulty. An input of this role leaks.
+    PostDiagnosis,
+    /// Computed from the image, so not patient metadata.
+    ImageDerived,
+}
+
+/// A metadata column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Field {
+    /// Column name as in the data set's files.
+    pub name: String,
+    /// What it holds.
+    pub kind: FieldKind,
+    /// When its value is known.
+    pub role: FieldRole,
+}
+
+impl Field {
+    /// A categorical column.
+    pub fn categorical<C: Into<String>>(
+        name: impl Into<String>,
+        role: FieldRole,
+        categories: impl IntoIterator<Item = C>,
+    ) -> Self {
+        let categories = categories.into_iter().map(Into::into).collect();
+        Self { name: name.into(), kind: FieldKind::Categorical { categories }, role }
+    }
+
+    /// A numeric column.
+    pub fn numeric(name: impl Into<String>, role: FieldRole) -> Self {
+        Self { name: name.into(), kind: FieldKind::Numeric, role }
+    }
+
+    /// The category's text, or the number's, of a value of this field; `None` when it is missing.
+    ///
+    /// # Panics
+    /// If a category index is out of the field's range, or a category is given to a numeric field.
+    #[must_use]
+    pub fn text(&self, value: &FieldValue) -> Option<String> {
+        match (value, &self.kind) {
+            (FieldValue::Missing, _) => None,
+            (FieldValue::Number(number), _) => Some(number.to_string()),
+            (FieldValue::Category(index), FieldKind::Categorical { categories }) => Some(categories[*index].clone()),
+            (FieldValue::Category(_), FieldKind::Numeric) => {
+                panic!("field `{}` is numeric, not categorical", self.name)
+            }
+        }
+    }
+}
+
+/// The value of one field for one case.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldValue {
+    /// Index into the field's categories.
+    Category(usize),
+    /// A finite number.
+    Number(f64),
+    /// Not recorded.
+    Missing,
+}

@@ -1,0 +1,41 @@
+//! The words that every other crate of DermaFuse speaks: [`Task`]s and their classes, metadata [`Field`]s, [`Case`]s,
+//! the [`BranchLogits`] that a network gives and the [`Predictions`] that everything after it passes on.
+//!
+//! No tensors and no files of images here: plain, serialisable values. Tasks and branches are *data*, so the eight
+//! labels of the seven-point checklist and the one label of another data set take the same path.
+//!
+//! # Shapes
+//! `N` cases, `V` test-time-augmentation views, `K_t` classes of task `t`, `M` encoded metadata features.
+//!
+//! ```
+//! use dermafuse_schema::{Task, TaskSet};
+//!
+//! let tasks = TaskSet::new(vec![
+//!     Task::new("diagnosis", "DIAG", ["NEV", "MEL"]),
+//!     Task::new("streaks", "STR", ["ABS", "REG", "IR"]).with_reference("ABS"),
+//! ])?;
+//! assert_eq!(tasks.class_counts(), [2, 3]);
+//! assert_eq!(tasks.index_of("streaks"), Some(1));
+//! # Ok::<(), dermafuse_schema::SchemaError>(())
+//! ```
+
+mod case;
+mod cohort;
+mod error;
+mod field;
+mod logits;
+mod predictions;
+mod task;
+mod whole_file;
+
+/// The version of ndarray that the public signatures use (the one linfa is built on).
+pub use ndarray;
+
+pub use case::{Case, CaseId};
+pub use cohort::Cohort;
+pub use error::SchemaError;
+pub use field::{Field, FieldKind, FieldRole, FieldValue};
+pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
+pub use predictions::Predictions;
+pub use task::{Task, TaskSet};
+pub use whole_file::{WriteError, write_whole_file};

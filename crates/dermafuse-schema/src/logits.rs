@@ -1,0 +1,340 @@
+use ndarray::{Array2, Array3, ArrayView1, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::{Cohort, Predictions, SchemaError, TaskSet};
+
+/// What one branch of a network says of every case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Name, such as `clinical`, `dermoscopic`, `fusion`.
+    pub name: String,
+    /// `[N]` whether the branch had the images it needs for the case. Where it had not, its logits mean nothing.
+    pub available: Vec<bool>,
+    /// One `[V, N, K_t]` array for each task, before softmax. View 0 is the untransformed image.
+    pub logits: Vec<Array3<f32>>,
+}
+
+/// The complete output of a network on a cohort: logits of every branch, test-time-augmentation view, case and task.
+///
+/// Everything that comes after the network starts here, without tensors: single-branch predictions, averages, and
+/// the weight search, which needs the logits of each view because fusion happens before softmax.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchLogits {
+    /// The tasks.
+    pub tasks: TaskSet,
+    /// The cases.
+    pub cohort: Cohort,
+    /// The branches, in the network's order.
+    pub branches: Vec<Branch>,
+}
+
+/// In which space branches are averaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FuseSpace {
+    /// Weighted sum of logits, then softmax, then the mean over views (the released FusionM4Net code).
+    #[default]
+    Logits,
+    /// Weighted sum of each branch's probabilities (thesis Eq. 6.5 read literally).
+    Probabilities,
+}
+
+/// Non-negative branch weights that sum to 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BranchWeights {
+    names: Vec<String>,
+    values: Vec<f64>,
+}
+
+impl BranchWeights {
+    /// Weights by branch name, scaled to sum to 1.
+    ///
+    /// # Errors
+    /// A weight that is negative or not finite; weights that are all 0.
+    pub fn new<S: Into<String>>(weights: impl IntoIterator<Item = (S, f64)>) -> Result<Self, SchemaError> {
+        let (names, values): (Vec<String>, Vec<f64>) = weights.into_iter().map(|(name, w)| (name.into(), w)).unzip();
+        if let Some(index) = values.iter().position(|weight| !weight.is_finite() || *weight < 0.0) {
+            let what = format!("weight of branch `{}`", names[index]);
+            return Err(SchemaError::Number { what, value: values[index], expected: "a finite number of at least 0" });
+        }
+        let sum: f64 = values.iter().sum();
+        if sum <= 0.0 {
+            return Err(SchemaError::Number { what: "sum of branch weights".into(), value: sum, expected: "positive" });
+        }
+        Ok(Self { names, values: values.into_iter().map(|weight| weight / sum).collect() })
+    }
+
+    /// Branch names.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Weights, in the order of the names; they sum to 1.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+}
+
+impl BranchLogits {
+    /// Number of views `V` (1 without test-time augmentation).
+    #[must_use]
+    pub fn views(&self) -> usize {
+        self.branches.first().and_then(|branch| branch.logits.first()).map_or(0, |logits| logits.len_of(Axis(0)))
+    }
+
+    /// Checks that every array has its shape, every logit is finite and every case has a branch.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, by branch, task and case.
+    pub fn check(&self) -> Result<(), SchemaError> {
+        self.cohort.check(&self.tasks)?;
+        let (views, cases) = (self.views(), self.cohort.len());
+        for branch in &self.branches {
+            let name = &branch.name;
+            if branch.available.len() != cases {
+                let what = format!("availability of branch `{name}`");
+                return Err(SchemaError::Shape { what, expected: vec![cases], found: vec![branch.available.len()] });
+            }
+            if branch.logits.len() != self.tasks.len() {
+                let what = format!("tasks of branch `{name}`");
+                let (expected, found) = (vec![self.tasks.len()], vec![branch.logits.len()]);
+                return Err(SchemaError::Shape { what, expected, found });
+            }
+            for (task, logits) in self.tasks.iter().zip(&branch.logits) {
+                let expected = vec![views, cases, task.classes.len()];
+                if logits.shape() != expected {
+                    let what = format!("logits of branch `{name}`, task `{}`", task.name);
+                    return Err(SchemaError::Shape { what, expected, found: logits.shape().to_vec() });
+                }
+                for ((_, case, _), &value) in logits.indexed_iter() {
+                    if branch.available[case] && !value.is_finite() {
+                        let id = &self.cohort.ids[case];
+                        let what = format!("logit of case `{id}`, branch `{name}`, task `{}`", task.name);
+                        return Err(SchemaError::Number { what, value: value.into(), expected: "finite" });
+                    }
+                }
+            }
+        }
+        for (case, id) in self.cohort.ids.iter().enumerate() {
+            if !self.branches.iter().any(|branch| branch.available[case]) {
+                return Err(SchemaError::NoBranch { case: id.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Equal weights for all branches (the "averaged" rows of thesis Tables 6.5 and 6.6).
+    ///
+    /// # Panics
+    /// If there are no branches.
+    #[must_use]
+    pub fn equal_weights(&self) -> BranchWeights {
+        BranchWeights::new(self.branches.iter().map(|branch| (branch.name.clone(), 1.0))).expect("there is a branch")
+    }
+
+    /// The predictions of one branch alone; a case that lacks it is predicted from the branches that it has.
+    ///
+    /// # Errors
+    /// An unknown branch, or a case without any branch.
+    pub fn branch(&self, name: &str) -> Result<Predictions, SchemaError> {
+        self.fuse(&BranchWeights::new([(name, 1.0)])?, FuseSpace::Logits)
+    }
+
+    /// Weighted fusion of the branches: `Σ_b w_b z_b` for each view, softmax, mean over views (or the same with
+    /// probabilities in place of logits). Thesis §6.2.3, Fusion Scheme 1.
+    ///
+    /// A case that lacks a branch is predicted from those it has, with their weights renormalised; when those are all
+    /// 0, equally. [`Predictions::basis`] says which were used.
+    ///
+    /// # Errors
+    /// An unknown branch among the weights, or a case without any branch.
+    pub fn fuse(&self, weights: &BranchWeights, space: FuseSpace) -> Result<Predictions, SchemaError> {
+        let by_branch = self.weights_by_branch(weights)?;
+        let (views, cases) = (self.views(), self.cohort.len());
+        let mut probabilities: Vec<Array2<f64>> =
+            self.tasks.iter().map(|task| Array2::zeros((cases, task.classes.len()))).collect();
+        let mut basis = Vec::with_capacity(cases);
+        for case in 0..cases {
+            let used = self.case_weights(case, &by_branch)?;
+            for (task, fused) in probabilities.iter_mut().enumerate() {
+                let mut row = fused.row_mut(case);
+                for view in 0..views {
+                    let view_logits = |branch: usize| self.branches[branch].logits[task].case_view(view, case);
+                    match space {
+                        FuseSpace::Logits => {
+                            let mut sum = vec![0.0; row.len()];
+                            for &(branch, weight) in &used {
+                                for (total, &z) in sum.iter_mut().zip(view_logits(branch)) {
+                                    *total += weight * f64::from(z);
+                                }
+                            }
+                            row.iter_mut().zip(softmax(&sum)).for_each(|(p, q)| *p += q / views as f64);
+                        }
+                        FuseSpace::Probabilities => {
+                            for &(branch, weight) in &used {
+                                let logits: Vec<f64> = view_logits(branch).iter().map(|&z| f64::from(z)).collect();
+                                row.iter_mut().zip(softmax(&logits)).for_each(|(p, q)| *p += weight * q / views as f64);
+                            }
+                        }
+                    }
+                }
+            }
+            let names: Vec<&str> = used.iter().map(|&(branch, _)| self.branches[branch].name.as_str()).collect();
+            basis.push(names.join("+"));
+        }
+        Ok(Predictions {
+            tasks: self.tasks.clone(),
+            ids: self.cohort.ids.clone(),
+            labels: self.cohort.labels.clone(),
+            probabilities,
+            basis,
+        })
+    }
+
+    /// The cases at `rows`, in that order.
+    ///
+    /// # Panics
+    /// If a row is out of range.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let branches = self.branches.iter().map(|branch| Branch {
+            name: branch.name.clone(),
+            available: rows.iter().map(|&row| branch.available[row]).collect(),
+            logits: branch.logits.iter().map(|logits| logits.select(Axis(1), rows)).collect(),
+        });
+        Self { tasks: self.tasks.clone(), cohort: self.cohort.select(rows), branches: branches.collect() }
+    }
+
+    fn weights_by_branch(&self, weights: &BranchWeights) -> Result<Vec<f64>, SchemaError> {
+        let mut by_branch = vec![0.0; self.branches.len()];
+        for (name, &weight) in weights.names.iter().zip(&weights.values) {
+            let index = self.branches.iter().position(|branch| &branch.name == name);
+            by_branch[index.ok_or_else(|| SchemaError::Unknown {
+                what: "branch",
+                name: name.clone(),
+                known: self.branches.iter().map(|branch| branch.name.clone()).collect(),
+            })?] += weight;
+        }
+        Ok(by_branch)
+    }
+
+    /// The branches that the case has, with weights that sum to 1; branches of weight 0 are left out.
+    fn case_weights(&self, case: usize, by_branch: &[f64]) -> Result<Vec<(usize, f64)>, SchemaError> {
+        let mut used: Vec<(usize, f64)> =
+            (0..self.branches.len()).filter(|&b| self.branches[b].available[case]).map(|b| (b, by_branch[b])).collect();
+        if used.is_empty() {
+            return Err(SchemaError::NoBranch { case: self.cohort.ids[case].to_string() });
+        }
+        let sum: f64 = used.iter().map(|(_, weight)| weight).sum();
+        if sum > 0.0 {
+            used.retain(|(_, weight)| *weight > 0.0);
+            used.iter_mut().for_each(|(_, weight)| *weight /= sum);
+        } else {
+            let equal = 1.0 / used.len() as f64;
+            used.iter_mut().for_each(|(_, weight)| *weight = equal);
+        }
+        Ok(used)
+    }
+}
+
+trait CaseView {
+    fn case_view(&self, view: usize, case: usize) -> ArrayView1<'_, f32>;
+}
+
+impl CaseView for Array3<f32> {
+    fn case_view(&self, view: usize, case: usize) -> ArrayView1<'_, f32> {
+        self.index_axis(Axis(0), view).index_axis_move(Axis(0), case)
+    }
+}
+
+/// Softmax of one row of logits: non-negative, summing to 1; stable for large logits.
+///
+/// ```
+/// let p = dermafuse_schema::softmax(&[1000.0, 1000.0]);
+/// assert_eq!(p, [0.5, 0.5]);
+/// ```
+#[must_use]
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut exponentials: Vec<f64> = logits.iter().map(|z| (z - largest).exp()).collect();
+    let sum: f64 = exponentials.iter().sum();
+    exponentials.iter_mut().for_each(|e| *e /= sum);
+    exponentials
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Task;
+    use ndarray::array;
+
+    /// One task of two classes, two views, two cases; the second case has no dermoscopic image.
+    fn logits() -> BranchLogits {
+        let tasks = TaskSet::new(vec![Task::new("t", "T", ["a", "b"])]).unwrap();
+        let cohort = Cohort {
+            ids: vec!["1".into(), "2".into()],
+            groups: vec!["1".into(), "2".into()],
+            labels: vec![vec![Some(0)], vec![None]],
+            metadata: Array2::zeros((2, 0)),
+            has_metadata: vec![false; 2],
+        };
+        let branch =
+            |name: &str, available: Vec<bool>, logits| Branch { name: name.into(), available, logits: vec![logits] };
+        BranchLogits {
+            tasks,
+            cohort,
+            branches: vec![
+                branch("clinical", vec![true, true], array![[[0.0, 2.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]),
+                branch("dermoscopic", vec![true, false], array![[[4.0, 0.0], [9.0, 9.0]], [[0.0, 0.0], [9.0, 9.0]]]),
+            ],
+        }
+    }
+
+    #[test]
+    fn fusion_is_softmax_of_the_weighted_sum_then_the_mean_over_views() {
+        let weights = BranchWeights::new([("clinical", 3.0), ("dermoscopic", 1.0)]).unwrap();
+        let fused = logits().fuse(&weights, FuseSpace::Logits).unwrap();
+        // view 0: (0.25*4, 0.75*2) = (1, 1.5); view 1: (0, 0)
+        let view_0 = 1.0 / (1.0 + 0.5_f64.exp());
+        assert!((fused.probabilities[0][[0, 0]] - (view_0 + 0.5) / 2.0).abs() < 1e-12);
+        assert_eq!(fused.basis, ["clinical+dermoscopic", "clinical"]);
+    }
+
+    #[test]
+    fn a_missing_branch_renormalises_the_others() {
+        let all = logits();
+        let weights = BranchWeights::new([("clinical", 0.1), ("dermoscopic", 0.9)]).unwrap();
+        let fused = all.fuse(&weights, FuseSpace::Logits).unwrap();
+        let alone = all.branch("clinical").unwrap();
+        assert_eq!(fused.probabilities[0].row(1), alone.probabilities[0].row(1));
+        let dermoscopic_only = all.branch("dermoscopic").unwrap();
+        assert_eq!(dermoscopic_only.basis[1], "clinical");
+    }
+
+    #[test]
+    fn probability_space_averages_probabilities() {
+        let all = logits();
+        let fused = all.fuse(&all.equal_weights(), FuseSpace::Probabilities).unwrap();
+        let mean = (all.branch("clinical").unwrap().probabilities[0][[0, 0]]
+            + all.branch("dermoscopic").unwrap().probabilities[0][[0, 0]])
+            / 2.0;
+        assert!((fused.probabilities[0][[0, 0]] - mean).abs() < 1e-12);
+    }
+
+    #[test]
+    fn errors_name_the_culprit() {
+        let mut all = logits();
+        let error = all.branch("thermal").unwrap_err().to_string();
+        assert_eq!(error, "unknown branch `thermal`; known: clinical, dermoscopic");
+        all.branches[0].logits[0][[0, 0, 1]] = f32::NAN;
+        let error = all.check().unwrap_err().to_string();
+        assert_eq!(error, "logit of case `1`, branch `clinical`, task `t`: NaN is not finite");
+        all = logits();
+        all.branches[0].available[1] = false;
+        assert!(all.check().unwrap_err().to_string().contains("case `2` has no branch"));
+        assert!(BranchWeights::new([("a", -1.0)]).is_err());
+        assert!(BranchWeights::new([("a", 0.0)]).is_err());
+    }
+}

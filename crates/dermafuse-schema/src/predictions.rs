@@ -1,0 +1,175 @@
+use ndarray::{Array2, ArrayView1, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::{CaseId, SchemaError, TaskSet};
+
+/// Class probabilities of every case and task: what every station after the network takes and gives.
+///
+/// Row `n` of every array belongs to `ids[n]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Predictions {
+    /// The tasks.
+    pub tasks: TaskSet,
+    /// `[N]` identities.
+    pub ids: Vec<CaseId>,
+    /// `[N][T]` labels, `None` where not annotated.
+    pub labels: Vec<Vec<Option<usize>>>,
+    /// One `[N, K_t]` array for each task; every row sums to 1.
+    pub probabilities: Vec<Array2<f64>>,
+    /// `[N]` what the case was predicted from, such as `clinical+dermoscopic+fusion` or `clinical`, so that a
+    /// prediction with a missing image says so.
+    pub basis: Vec<String>,
+}
+
+impl Predictions {
+    /// Number of cases.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether there is no case.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The most probable class of one case and task; the first of equals.
+    ///
+    /// # Panics
+    /// If the case or the task is out of range.
+    #[must_use]
+    pub fn predicted(&self, case: usize, task: usize) -> usize {
+        argmax(self.probabilities[task].row(case))
+    }
+
+    /// The fraction of annotated cases whose most probable class is the label; `None` without annotated cases.
+    ///
+    /// # Panics
+    /// If the task is out of range.
+    #[must_use]
+    pub fn accuracy(&self, task: usize) -> Option<f64> {
+        let (mut hits, mut total) = (0_usize, 0_usize);
+        for (case, labels) in self.labels.iter().enumerate() {
+            if let Some(label) = labels[task] {
+                total += 1;
+                hits += usize::from(self.predicted(case, task) == label);
+            }
+        }
+        (total > 0).then(|| hits as f64 / total as f64)
+    }
+
+    /// The mean of the tasks' accuracies, over the tasks that have annotated cases; `None` when none has.
+    #[must_use]
+    pub fn mean_accuracy(&self) -> Option<f64> {
+        let per_task: Vec<f64> = (0..self.tasks.len()).filter_map(|task| self.accuracy(task)).collect();
+        (!per_task.is_empty()).then(|| per_task.iter().sum::<f64>() / per_task.len() as f64)
+    }
+
+    /// `weight · self + (1 − weight) · other`, row by row (thesis Alg. 2).
+    ///
+    /// # Errors
+    /// A weight outside 0..=1; tables of different cases or tasks.
+    pub fn mix(&self, other: &Self, weight: f64) -> Result<Self, SchemaError> {
+        if !(0.0..=1.0).contains(&weight) {
+            return Err(SchemaError::Number { what: "mixing weight".into(), value: weight, expected: "within 0..=1" });
+        }
+        self.check_aligned("the first predictions", other, "the second predictions")?;
+        let mut mixed = self.clone();
+        for (ours, theirs) in mixed.probabilities.iter_mut().zip(&other.probabilities) {
+            ours.zip_mut_with(theirs, |p, q| *p = weight * *p + (1.0 - weight) * q);
+        }
+        for (ours, theirs) in mixed.basis.iter_mut().zip(&other.basis) {
+            if theirs.len() > ours.len() {
+                ours.clone_from(theirs);
+            }
+        }
+        Ok(mixed)
+    }
+
+    /// The cases at `rows`, in that order.
+    ///
+    /// # Panics
+    /// If a row is out of range.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        Self {
+            tasks: self.tasks.clone(),
+            ids: rows.iter().map(|&row| self.ids[row].clone()).collect(),
+            labels: rows.iter().map(|&row| self.labels[row].clone()).collect(),
+            probabilities: self.probabilities.iter().map(|p| p.select(Axis(0), rows)).collect(),
+            basis: rows.iter().map(|&row| self.basis[row].clone()).collect(),
+        }
+    }
+
+    /// Checks that two tables speak of the same tasks and the same cases in the same order.
+    ///
+    /// # Errors
+    /// Different tasks, a different number of cases, or the first row that differs; `left` and `right` name the tables.
+    pub fn check_aligned(&self, left: &str, other: &Self, right: &str) -> Result<(), SchemaError> {
+        if self.tasks != other.tasks {
+            let what = format!("classes of the tasks of {right} (as in {left})");
+            let (expected, found) = (self.tasks.class_counts(), other.tasks.class_counts());
+            return Err(SchemaError::Shape { what, expected, found });
+        }
+        if self.len() != other.len() {
+            let what = format!("cases of {right} (as in {left})");
+            return Err(SchemaError::Shape { what, expected: vec![self.len()], found: vec![other.len()] });
+        }
+        match (0..self.len()).find(|&row| self.ids[row] != other.ids[row]) {
+            None => Ok(()),
+            Some(row) => Err(SchemaError::Misaligned {
+                left: left.into(),
+                right: right.into(),
+                row,
+                left_case: self.ids[row].to_string(),
+                right_case: other.ids[row].to_string(),
+            }),
+        }
+    }
+}
+
+/// Index of the largest value, the first of equals.
+fn argmax(row: ArrayView1<'_, f64>) -> usize {
+    let mut best = 0;
+    for (index, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Task;
+    use ndarray::array;
+
+    fn predictions(p: Array2<f64>, labels: &[Option<usize>]) -> Predictions {
+        Predictions {
+            tasks: TaskSet::new(vec![Task::new("t", "T", ["a", "b"])]).unwrap(),
+            ids: (0..labels.len()).map(|n| n.to_string().into()).collect(),
+            labels: labels.iter().map(|&label| vec![label]).collect(),
+            basis: vec!["clinical".into(); labels.len()],
+            probabilities: vec![p],
+        }
+    }
+
+    #[test]
+    fn accuracy_counts_annotated_cases_and_takes_the_first_of_equals() {
+        let p = predictions(array![[0.5, 0.5], [0.2, 0.8], [0.9, 0.1]], &[Some(0), Some(0), None]);
+        assert_eq!(p.accuracy(0), Some(0.5));
+        assert_eq!(predictions(array![[0.5, 0.5]], &[None]).mean_accuracy(), None);
+    }
+
+    #[test]
+    fn mixing_needs_the_same_cases() {
+        let p = predictions(array![[0.5, 0.5], [0.2, 0.8]], &[Some(0), Some(0)]);
+        let q = predictions(array![[1.0, 0.0], [1.0, 0.0]], &[Some(0), Some(0)]);
+        assert_eq!(p.mix(&q, 0.5).unwrap().probabilities[0], array![[0.75, 0.25], [0.6, 0.4]]);
+        let error = p.mix(&q.select(&[1, 0]), 0.5).unwrap_err().to_string();
+        assert!(error.contains("different cases at row 0: `0` and `1`"), "{error}");
+        assert!(p.mix(&q, 1.5).is_err());
+    }
+}
