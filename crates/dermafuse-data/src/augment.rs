@@ -1,0 +1,253 @@
+//! Random flips, shifts, scalings, rotations and changes of light, drawn for each case from
+//! (seed, epoch, row) alone and applied in a single resampling.
+//!
+//! Order, probabilities and ranges are those of the code released with FusionM4Net, which uses Albumentations.
+
+use serde::{Deserialize, Serialize};
+
+use crate::preprocess::Preprocess;
+use crate::sampler::{Affine, sample};
+use crate::shuffle::{stream, uniform};
+use crate::{DataError, RgbPixels};
+
+/// What the dermoscopic image of a case receives when the clinical image is augmented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DermoscopicMode {
+    /// The same geometry with the nearest pixel instead of interpolation, and no change of light: the released code
+    /// passes the image as a segmentation mask.
+    #[default]
+    AsMask,
+    /// The same geometry and the same change of light, both interpolated.
+    Paired,
+    /// A draw of its own.
+    Independent,
+}
+
+/// The ranges and probabilities of the training augmentation; [`Default`] is as released.
+///
+/// A case is augmented at all with probability `p`; if so, each step happens with its own probability, in the order of
+/// the fields. Coordinates outside the image are reflected without repeating the border pixel.
+///
+/// ```
+/// use dermafuse_data::Augmentation;
+///
+/// let augmentation = Augmentation { rotate_degrees: 180.0, ..Augmentation::default() };
+/// assert_eq!(augmentation.p, 0.5);
+/// assert!(augmentation.check().is_ok());
+/// let error = Augmentation { p: 1.5, ..augmentation }.check().unwrap_err().to_string();
+/// assert_eq!(error, "augmentation probability: 1.5 is not within 0..=1");
+/// # Ok::<(), dermafuse_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augmentation {
+    /// Probability that a case is augmented at all.
+    pub p: f64,
+    /// Probability of turning upside down.
+    pub vertical_flip: f64,
+    /// Probability of mirroring left and right.
+    pub horizontal_flip: f64,
+    /// Probability of shifting, scaling and rotating, all three at once.
+    pub shift_scale_rotate: f64,
+    /// The shift along each axis is uniform in ± this share of the side.
+    pub shift_limit: f64,
+    /// The scale is uniform in 1 ± this.
+    pub scale_limit: f64,
+    /// The angle is uniform in ± this, in degrees.
+    pub rotate_degrees: f64,
+    /// Probability of 0, 1, 2 or 3 quarter turns.
+    pub quarter_turns: f64,
+    /// Probability of changing brightness and contrast.
+    pub brightness_contrast: f64,
+    /// The added brightness is uniform in ± this share of 255.
+    pub brightness_limit: f64,
+    /// The contrast factor is uniform in 1 ± this.
+    pub contrast_limit: f64,
+    /// What the dermoscopic image receives.
+    pub dermoscopic: DermoscopicMode,
+}
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self {
+            p: 0.5,
+            vertical_flip: 0.5,
+            horizontal_flip: 0.5,
+            shift_scale_rotate: 0.5,
+            shift_limit: 0.0625,
+            scale_limit: 0.5,
+            rotate_degrees: 45.0,
+            quarter_turns: 0.5,
+            brightness_contrast: 0.5,
+            brightness_limit: 0.2,
+            contrast_limit: 0.2,
+            dermoscopic: DermoscopicMode::AsMask,
+        }
+    }
+}
+
+impl Augmentation {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below 1.
+    pub fn check(&self) -> Result<(), DataError> {
+        let fail = |what, found: f64, expected| Err(DataError::Setting { what, found: found.to_string(), expected });
+        let probabilities = [
+            self.p,
+            self.vertical_flip,
+            self.horizontal_flip,
+            self.shift_scale_rotate,
+            self.quarter_turns,
+            self.brightness_contrast,
+        ];
+        if let Some(p) = probabilities.into_iter().find(|p| !(0.0..=1.0).contains(p)) {
+            return fail("augmentation probability", p, "within 0..=1");
+        }
+        for (what, limit) in [("scale limit", self.scale_limit), ("contrast limit", self.contrast_limit)] {
+            if !(0.0..1.0).contains(&limit) {
+                return fail(what, limit, "within 0..1");
+            }
+        }
+        for (what, limit) in [("shift limit", self.shift_limit), ("brightness limit", self.brightness_limit)] {
+            if !(0.0..=1.0).contains(&limit) {
+                return fail(what, limit, "within 0..=1");
+            }
+        }
+        match (0.0..=360.0).contains(&self.rotate_degrees) {
+            true => Ok(()),
+            false => fail("rotation limit in degrees", self.rotate_degrees, "within 0..=360"),
+        }
+    }
+
+    /// The draw for one case of one epoch. All numbers are drawn whether used or not, so that changing one
+    /// probability does not change the others' draws.
+    pub(crate) fn draw(&self, seed: u64, epoch: u64, row: usize, image: Stream) -> Draw {
+        let mut rng = stream(seed, epoch, row as u64, image as u64);
+        let mut number = |low: f64, high: f64| uniform(&mut rng, low, high);
+        let any = number(0.0, 1.0) < self.p;
+        let happens = |p: f64, number: &mut dyn FnMut(f64, f64) -> f64| number(0.0, 1.0) < p && any;
+        let vertical_flip = happens(self.vertical_flip, &mut number);
+        let horizontal_flip = happens(self.horizontal_flip, &mut number);
+        let warped = happens(self.shift_scale_rotate, &mut number);
+        let warp = Warp {
+            degrees: number(-self.rotate_degrees, self.rotate_degrees),
+            scale: 1.0 + number(-self.scale_limit, self.scale_limit),
+            shift_x: number(-self.shift_limit, self.shift_limit),
+            shift_y: number(-self.shift_limit, self.shift_limit),
+        };
+        let turned = happens(self.quarter_turns, &mut number);
+        let turns = number(0.0, 4.0) as u8;
+        let lit = happens(self.brightness_contrast, &mut number);
+        let light = Light {
+            contrast: 1.0 + number(-self.contrast_limit, self.contrast_limit) as f32,
+            brightness: number(-self.brightness_limit, self.brightness_limit) as f32,
+        };
+        Draw {
+            vertical_flip,
+            horizontal_flip,
+            warp: warped.then_some(warp),
+            quarter_turns: if turned { turns % 4 } else { 0 },
+            light: lit.then_some(light),
+        }
+    }
+}
+
+/// Which image of a case a draw is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    /// The clinical image, or both.
+    Case = 1,
+    /// The dermoscopic image, where it has its own.
+    Dermoscopic = 2,
+}
+
+/// A rotation by `degrees` (counter-clockwise) and scaling about the centre, then a shift in shares of the side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Warp {
+    pub(crate) degrees: f64,
+    pub(crate) scale: f64,
+    pub(crate) shift_x: f64,
+    pub(crate) shift_y: f64,
+}
+
+/// `clamp(contrast · x + brightness · 255)`, cut to a byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Light {
+    pub(crate) contrast: f32,
+    pub(crate) brightness: f32,
+}
+
+/// What happens to one image.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Draw {
+    pub(crate) vertical_flip: bool,
+    pub(crate) horizontal_flip: bool,
+    pub(crate) warp: Option<Warp>,
+    /// Counter-clockwise, after the warp.
+    pub(crate) quarter_turns: u8,
+    pub(crate) light: Option<Light>,
+}
+
+/// How pixels between pixels are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interpolation {
+    Bilinear,
+    Nearest,
+}
+
+impl Draw {
+    /// Writes the augmented and normalized planes of a square image, `[3, S, S]`.
+    pub(crate) fn render(
+        &self,
+        pixels: &RgbPixels,
+        interpolation: Interpolation,
+        preprocess: &Preprocess,
+        planes: &mut [f32],
+    ) {
+        let tables = preprocess.tables(&self.photometric());
+        let map = self.output_to_source(pixels.width());
+        let interpolation = if self.warp.is_some() { interpolation } else { Interpolation::Nearest };
+        sample(pixels, &map, interpolation, preprocess.sources(), &tables, planes);
+    }
+
+    fn photometric(&self) -> [u8; 256] {
+        let Light { contrast, brightness } = self.light.unwrap_or(Light { contrast: 1.0, brightness: 0.0 });
+        std::array::from_fn(|byte| (byte as f32 * contrast + brightness * 255.0).clamp(0.0, 255.0) as u8)
+    }
+
+    /// Where in the source image each output pixel lies: the inverses of the steps, last step first.
+    fn output_to_source(&self, size: usize) -> Affine {
+        let last = (size - 1) as f64;
+        let mut map = Affine::IDENTITY;
+        for _ in 0..self.quarter_turns {
+            // Counter-clockwise: output (x, y) is source (last − y, x).
+            map = map.then(&Affine([0.0, -1.0, last, 1.0, 0.0, 0.0]));
+        }
+        if let Some(warp) = self.warp {
+            map = map.then(&warp.inverse(size));
+        }
+        if self.horizontal_flip {
+            map = map.then(&Affine([-1.0, 0.0, last, 0.0, 1.0, 0.0]));
+        }
+        if self.vertical_flip {
+            map = map.then(&Affine([1.0, 0.0, 0.0, 0.0, -1.0, last]));
+        }
+        map
+    }
+}
+
+impl Warp {
+    /// The inverse of `x ↦ scale · R(degrees) (x − c) + c + shift · size`, `c` the centre of the pixel grid.
+    fn inverse(&self, size: usize) -> Affine {
+        let centre = (size - 1) as f64 / 2.0;
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let (sin, cos) = (sin / self.scale, cos / self.scale);
+        let (x, y) = (centre + self.shift_x * size as f64, centre + self.shift_y * size as f64);
+        Affine([cos, -sin, centre - cos * x + sin * y, sin, cos, centre - sin * x - cos * y])
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Against the pictures that OpenCV and Albumentations made; `tests/golden/images/generate.py` is their source.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::{ChannelOrder, Normalization, Resampling, Strictness, decode};
+
+const SIZE: usize = 32;
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/images").join(name)
+}
+
+/// The drawn picture as bytes, `[S, S, 3]`.
+fn rendered(draw: &Draw, interpolation: Interpolation) -> Vec<u8> {
+    let preprocess = Preprocess {
+        size: SIZE,
+        channels: ChannelOrder::Rgb,
+        normalization: Normalization::Div255,
+        resampling: Resampling::OpenCv,
+    };
+    let pixels = decode(golden("square.png"), Strictness::Strict).unwrap();
+    let area = SIZE * SIZE;
+    let mut planes = vec![0.0; 3 * area];
+    draw.render(&pixels, interpolation, &preprocess, &mut planes);
+    let byte = |at: usize, plane: usize| (planes[plane * area + at] * 255.0).round() as u8;
+    (0..area).flat_map(|at| (0..3).map(move |plane| byte(at, plane))).collect()
+}
+
+/// Mean and largest difference from a golden picture, and the share of bytes that differ.
+fn difference(ours: &[u8], name: &str) -> (f64, u8, f64) {
+    let reference = decode(golden(name), Strictness::Strict).unwrap();
+    assert_eq!(ours.len(), reference.data().len());
+    let differences: Vec<u8> = ours.iter().zip(reference.data()).map(|(a, b)| a.abs_diff(*b)).collect();
+    let count = differences.len() as f64;
+    (
+        differences.iter().map(|&d| f64::from(d)).sum::<f64>() / count,
+        differences.iter().copied().max().unwrap_or(0),
+        differences.iter().filter(|&&d| d > 0).count() as f64 / count,
+    )
+}
+
+const WARP: Warp = Warp { degrees: 27.0, scale: 0.8, shift_x: 0.05, shift_y: -0.04 };
+
+#[test]
+fn flips_and_quarter_turns_are_exact() {
+    let draw = Draw { horizontal_flip: true, quarter_turns: 3, ..Draw::default() };
+    assert_eq!(difference(&rendered(&draw, Interpolation::Bilinear), "square.turned.png"), (0.0, 0, 0.0));
+}
+
+#[test]
+fn warps_are_opencv_within_its_rounding_of_coordinates() {
+    let warp = Draw { warp: Some(WARP), ..Draw::default() };
+    let all = Draw { vertical_flip: true, horizontal_flip: true, quarter_turns: 1, ..warp };
+    for (draw, name) in [(warp, "square.warped"), (all, "square.all")] {
+        let bilinear = difference(&rendered(&draw, Interpolation::Bilinear), &format!("{name}.bilinear.png"));
+        assert!(bilinear.0 < 0.3 && bilinear.1 <= 4, "{name} bilinear: {bilinear:?}");
+        let nearest = difference(&rendered(&draw, Interpolation::Nearest), &format!("{name}.nearest.png"));
+        assert!(nearest.2 < 0.005, "{name} nearest: {nearest:?}");
+    }
+}
+
+#[test]
+fn light_is_albumentations_byte_by_byte() {
+    let text = std::fs::read_to_string(golden("light.json")).unwrap();
+    let tables: std::collections::BTreeMap<String, Vec<u8>> = serde_json::from_str(&text).unwrap();
+    assert_eq!(tables.len(), 5);
+    for (name, expected) in tables {
+        let (contrast, brightness) = name.split_once(',').unwrap();
+        let light = Light { contrast: contrast.parse().unwrap(), brightness: brightness.parse().unwrap() };
+        let table = Draw { light: Some(light), ..Draw::default() }.photometric();
+        // One unit where the float product lies within rounding of a whole number, which truncation makes visible.
+        let apart = table.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).count();
+        let largest = table.iter().zip(&expected).map(|(ours, theirs)| ours.abs_diff(*theirs)).max().unwrap();
+        assert!(largest <= 1 && apart <= 3, "{name}: {apart} values differ, by {largest} at most");
+    }
+}
+
+#[test]
+fn draws_have_the_released_frequencies_and_ranges() {
+    let augmentation = Augmentation::default();
+    let draws: Vec<Draw> = (0..20_000).map(|row| augmentation.draw(3, 1, row, Stream::Case)).collect();
+    let share = |what: &dyn Fn(&Draw) -> bool| draws.iter().filter(|draw| what(draw)).count() as f64 / 20_000.0;
+    // 0.25 = 0.5 (outer) · 0.5; three of four turns move something; standard error 0.003.
+    assert!((share(&|draw| draw.vertical_flip) - 0.25).abs() < 0.012);
+    assert!((share(&|draw| draw.horizontal_flip) - 0.25).abs() < 0.012);
+    assert!((share(&|draw| draw.warp.is_some()) - 0.25).abs() < 0.012);
+    assert!((share(&|draw| draw.quarter_turns > 0) - 0.1875).abs() < 0.012);
+    assert!((share(&|draw| draw.light.is_some()) - 0.25).abs() < 0.012);
+    assert!((share(&|draw| *draw == Draw::default()) - (0.5 + 0.5 * 0.0625 * (1.0 + 0.25))).abs() < 0.02);
+    for warp in draws.iter().filter_map(|draw| draw.warp) {
+        assert!((0.5..1.5).contains(&warp.scale) && warp.degrees.abs() <= 45.0);
+        assert!(warp.shift_x.abs() <= 0.0625 && warp.shift_y.abs() <= 0.0625);
+    }
+}
+
+#[test]
+fn a_draw_depends_on_seed_epoch_row_and_image_alone() {
+    let augmentation = Augmentation { p: 1.0, ..Augmentation::default() };
+    let draw = |seed, epoch, row, image| format!("{:?}", augmentation.draw(seed, epoch, row, image));
+    let one = draw(1, 2, 3, Stream::Case);
+    assert_eq!(one, draw(1, 2, 3, Stream::Case));
+    for other in [draw(2, 2, 3, Stream::Case), draw(1, 3, 3, Stream::Case), draw(1, 2, 4, Stream::Case)] {
+        assert_ne!(one, other);
+    }
+    assert_ne!(one, draw(1, 2, 3, Stream::Dermoscopic));
+}
+
+#[test]
+fn a_one_pixel_image_survives_every_step() {
+    let pixels = RgbPixels::new(1, 1, vec![10, 20, 30]).unwrap();
+    let draw = Draw { vertical_flip: true, quarter_turns: 2, warp: Some(WARP), ..Draw::default() };
+    let mut planes = vec![0.0; 3];
+    draw.render(&pixels, Interpolation::Bilinear, &Preprocess::as_released(1), &mut planes);
+    assert_eq!(planes, [30.0 / 255.0, 20.0 / 255.0, 10.0 / 255.0]);
+}

@@ -1,0 +1,269 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::augment::{Augmentation, DermoscopicMode, Draw, Interpolation, Stream};
+use crate::image::{Strictness, decode_resized};
+use crate::{CaseSet, DataError, ImageCache, Preprocess, RgbPixels};
+
+/// How a [`BatchLoader`] works.
+#[derive(Clone, Debug)]
+pub struct LoaderConfig {
+    /// Cases in a batch; the last batch may have fewer.
+    pub batch_size: usize,
+    /// What is done to every image.
+    pub preprocess: Preprocess,
+    /// The random changes for training with their seed and the epoch; `None` for evaluation.
+    pub augmentation: Option<(Augmentation, u64, u64)>,
+    /// Decoding threads; 0 for one a core. The batches do not depend on it.
+    pub threads: usize,
+    /// Finished batches that may wait for the caller. One more is being made.
+    pub queue_batches: usize,
+    /// Keeps decoded images for the next epoch.
+    pub cache: Option<Arc<ImageCache>>,
+    /// Whether damaged images are refused.
+    pub strictness: Strictness,
+}
+
+impl Default for LoaderConfig {
+    /// Batches of 32 images [as released](Preprocess::as_released) at 224 pixels; the rest as in [`LoaderConfig::new`].
+    fn default() -> Self {
+        Self::new(32, Preprocess::as_released(224))
+    }
+}
+
+impl LoaderConfig {
+    /// No augmentation, a thread a core, two batches ahead, no cache, damaged images refused.
+    #[must_use]
+    pub fn new(batch_size: usize, preprocess: Preprocess) -> Self {
+        Self {
+            batch_size,
+            preprocess,
+            augmentation: None,
+            threads: 0,
+            queue_batches: 2,
+            cache: None,
+            strictness: Strictness::Strict,
+        }
+    }
+}
+
+/// The images of `B` cases, ready to become tensors. The planes of an image that a case does not have are zero.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageBatch {
+    /// `[B]` rows of the case set.
+    pub rows: Vec<usize>,
+    /// Side of the images, `S`.
+    pub size: usize,
+    /// `[B, 3, S, S]` clinical images.
+    pub clinical: Vec<f32>,
+    /// `[B, 3, S, S]` dermoscopic images.
+    pub dermoscopic: Vec<f32>,
+    /// `[B]` whether the case has a clinical image.
+    pub has_clinical: Vec<bool>,
+    /// `[B]` whether the case has a dermoscopic image.
+    pub has_dermoscopic: Vec<bool>,
+}
+
+/// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
+///
+/// The memory is bounded: `queue_batches + 2` batches at most, however slow the caller is. Dropping the loader stops
+/// its threads. The numbers depend on the files and the configuration alone, not on threads or timing. After an error
+/// the loader ends.
+///
+/// ```
+/// use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, Preprocess};
+/// use dermafuse_schema::{Case, Task, TaskSet};
+///
+/// // Two cases without images: planes of zeros and two flags that say so.
+/// let case = |id: &str| Case {
+///     id: id.into(), group: id.into(), clinical: None, dermoscopic: None, metadata: vec![], labels: vec![None],
+/// };
+/// let set = CaseSet {
+///     name: "none".into(),
+///     tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?,
+///     fields: vec![],
+///     cases: vec![case("1"), case("2")],
+///     split: None,
+///     notes: vec![],
+/// };
+/// let loader = BatchLoader::new(&set, vec![1, 0], LoaderConfig::new(8, Preprocess::imagenet(4)))?;
+/// let batches = loader.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(batches.len(), 1);
+/// assert_eq!(batches[0].rows, [1, 0]);
+/// assert_eq!(batches[0].clinical, vec![0.0; 2 * 3 * 4 * 4]);
+/// assert_eq!(batches[0].has_clinical, [false, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct BatchLoader {
+    batches: Option<Receiver<Result<ImageBatch, DataError>>>,
+    stop: Arc<AtomicBool>,
+    maker: Option<JoinHandle<()>>,
+    remaining: usize,
+}
+
+/// The images of one case.
+#[derive(Debug)]
+struct Job {
+    row: usize,
+    clinical: Option<PathBuf>,
+    dermoscopic: Option<PathBuf>,
+}
+
+impl BatchLoader {
+    /// Starts to read the images of `rows`, in that order; see [`shuffled`](crate::shuffled) for another order each
+    /// epoch.
+    ///
+    /// # Errors
+    /// A row that there is not, a batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
+    /// that the system refuses.
+    pub fn new(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
+        set.check_rows(&rows)?;
+        config.preprocess.check()?;
+        if let Some((augmentation, _, _)) = &config.augmentation {
+            augmentation.check()?;
+        }
+        if config.batch_size == 0 {
+            return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });
+        }
+        let jobs: Vec<Job> = rows
+            .iter()
+            .map(|&row| {
+                let case = &set.cases[row];
+                Job { row, clinical: case.clinical.clone(), dermoscopic: case.dermoscopic.clone() }
+            })
+            .collect();
+        let refused = |error: &dyn std::fmt::Display| DataError::Setting {
+            what: "number of loader threads",
+            found: format!("{} ({error})", config.threads),
+            expected: "one that the system grants",
+        };
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(config.threads)
+            .thread_name(|index| format!("image-loader-{index}"))
+            .build()
+            .map_err(|error| refused(&error))?;
+        let remaining = jobs.len().div_ceil(config.batch_size);
+        let (sender, batches) = sync_channel(config.queue_batches);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let settings = config.clone();
+        let make = move || {
+            for jobs in jobs.chunks(settings.batch_size) {
+                let batch = pool.install(|| load_batch(jobs, &settings, &stopped));
+                let failed = batch.is_err();
+                if stopped.load(Ordering::Relaxed) || sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        let maker =
+            std::thread::Builder::new().name("image-loader".into()).spawn(make).map_err(|error| refused(&error))?;
+        Ok(Self { batches: Some(batches), stop, maker: Some(maker), remaining })
+    }
+}
+
+impl Iterator for BatchLoader {
+    type Item = Result<ImageBatch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.as_ref()?.recv().ok();
+        match &batch {
+            Some(Ok(_)) => self.remaining -= 1,
+            Some(Err(_)) => {
+                self.remaining = 0;
+                self.batches = None;
+            }
+            None => {
+                self.batches = None;
+                // The thread ends early only by a defect of this crate, which must not look like the last batch.
+                if let Some(Err(panic)) = self.maker.take().filter(|_| self.remaining > 0).map(JoinHandle::join) {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+        batch
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining))
+    }
+}
+
+impl Drop for BatchLoader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.batches = None;
+        if let Some(maker) = self.maker.take() {
+            // A panic of the thread has been reported by its own message; dropping must not add a second one.
+            let _ = maker.join();
+        }
+    }
+}
+
+fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<ImageBatch, DataError> {
+    let size = config.preprocess.size;
+    let image = 3 * size * size;
+    let mut clinical = vec![0.0; jobs.len() * image];
+    let mut dermoscopic = vec![0.0; jobs.len() * image];
+    let results: Vec<Result<(), DataError>> = jobs
+        .par_iter()
+        .zip(clinical.par_chunks_mut(image))
+        .zip(dermoscopic.par_chunks_mut(image))
+        .map(|((job, clinical), dermoscopic)| match stop.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => load_case(job, config, clinical, dermoscopic),
+        })
+        .collect();
+    // The first error by row, not by time.
+    results.into_iter().collect::<Result<(), DataError>>()?;
+    Ok(ImageBatch {
+        rows: jobs.iter().map(|job| job.row).collect(),
+        size,
+        clinical,
+        dermoscopic,
+        has_clinical: jobs.iter().map(|job| job.clinical.is_some()).collect(),
+        has_dermoscopic: jobs.iter().map(|job| job.dermoscopic.is_some()).collect(),
+    })
+}
+
+fn load_case(job: &Job, config: &LoaderConfig, clinical: &mut [f32], dermoscopic: &mut [f32]) -> Result<(), DataError> {
+    let (draw, derm_draw, derm_interpolation) = match &config.augmentation {
+        None => (Draw::default(), Draw::default(), Interpolation::Nearest),
+        Some((augmentation, seed, epoch)) => {
+            let draw = augmentation.draw(*seed, *epoch, job.row, Stream::Case);
+            match augmentation.dermoscopic {
+                DermoscopicMode::AsMask => (draw, Draw { light: None, ..draw }, Interpolation::Nearest),
+                DermoscopicMode::Paired => (draw, draw, Interpolation::Bilinear),
+                DermoscopicMode::Independent => {
+                    let own = augmentation.draw(*seed, *epoch, job.row, Stream::Dermoscopic);
+                    (draw, own, Interpolation::Bilinear)
+                }
+            }
+        }
+    };
+    if let Some(path) = &job.clinical {
+        let pixels = read(path, config)?;
+        draw.render(&pixels, Interpolation::Bilinear, &config.preprocess, clinical);
+    }
+    if let Some(path) = &job.dermoscopic {
+        let pixels = read(path, config)?;
+        derm_draw.render(&pixels, derm_interpolation, &config.preprocess, dermoscopic);
+    }
+    Ok(())
+}
+
+/// Decoded and resized pixels, from the cache where there is one.
+fn read(path: &std::path::Path, config: &LoaderConfig) -> Result<Arc<RgbPixels>, DataError> {
+    let Preprocess { size, resampling, .. } = config.preprocess;
+    match &config.cache {
+        Some(cache) => cache.get_or_decode(path, size, resampling, config.strictness),
+        None => Ok(Arc::new(decode_resized(path, config.strictness, size, resampling)?)),
+    }
+}

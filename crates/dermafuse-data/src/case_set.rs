@@ -1,0 +1,167 @@
+use dermafuse_schema::ndarray::Array2;
+use dermafuse_schema::{Case, Cohort, Field, FieldKind, FieldValue, TaskSet};
+
+use crate::{DataError, MetadataEncoder, Split};
+
+/// A data set in memory: what is asked ([`TaskSet`]), what is known ([`Field`]s), and the [`Case`]s, whose images stay
+/// on disk until a [`BatchLoader`](crate::BatchLoader) reads them.
+///
+/// A case is addressed by its *row*, its position in `cases`, counted from 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CaseSet {
+    /// The data set's name, such as `derm7pt`.
+    pub name: String,
+    /// The classification tasks.
+    pub tasks: TaskSet,
+    /// The metadata columns.
+    pub fields: Vec<Field>,
+    /// The cases.
+    pub cases: Vec<Case>,
+    /// The split that the data set publishes, if it does.
+    pub split: Option<Split>,
+    /// Oddities that were found and handled while loading, such as a file name that differs in case; for the report.
+    pub notes: Vec<String>,
+}
+
+impl CaseSet {
+    /// Number of cases.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// Whether there is no case.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.cases.is_empty()
+    }
+
+    /// Checks that there are cases, their ids are unique, and their labels and metadata fit the tasks and fields, and
+    /// that the published split fits the cases.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    pub fn check(&self) -> Result<(), DataError> {
+        if self.is_empty() {
+            return Err(DataError::EmptySet { name: self.name.clone() });
+        }
+        let mut seen = std::collections::HashSet::new();
+        for case in &self.cases {
+            let error = |what: String, expected: String, found: String| {
+                Err(DataError::Case { case: case.id.to_string(), what, expected, found })
+            };
+            if !seen.insert(&case.id) {
+                return error("identity".into(), "a unique one".into(), "the same twice".into());
+            }
+            if case.labels.len() != self.tasks.len() {
+                let (expected, found) = (self.tasks.len().to_string(), case.labels.len().to_string());
+                return error("number of labels".into(), expected, found);
+            }
+            for (task, label) in self.tasks.iter().zip(&case.labels) {
+                if let Some(label) = label.filter(|&label| label >= task.classes.len()) {
+                    let expected = format!("a label below {}", task.classes.len());
+                    return error(format!("task `{}`", task.name), expected, label.to_string());
+                }
+            }
+            if case.metadata.len() != self.fields.len() {
+                let (expected, found) = (self.fields.len().to_string(), case.metadata.len().to_string());
+                return error("number of metadata values".into(), expected, found);
+            }
+            for (field, value) in self.fields.iter().zip(&case.metadata) {
+                let (fits, expected) = match (&field.kind, value) {
+                    (_, FieldValue::Missing) => (true, String::new()),
+                    (FieldKind::Numeric, FieldValue::Number(number)) => (number.is_finite(), "a finite number".into()),
+                    (FieldKind::Numeric, FieldValue::Category(_)) => (false, "a number".into()),
+                    (FieldKind::Categorical { categories }, FieldValue::Category(index)) => {
+                        (*index < categories.len(), format!("a category below {}", categories.len()))
+                    }
+                    (FieldKind::Categorical { .. }, FieldValue::Number(_)) => (false, "a category".into()),
+                };
+                if !fits {
+                    return error(format!("field `{}`", field.name), expected, format!("{value:?}"));
+                }
+            }
+        }
+        self.split.as_ref().map_or(Ok(()), |split| split.check(self))
+    }
+
+    /// How many cases of `rows` carry each class of a task, in the order of its classes.
+    ///
+    /// # Errors
+    /// A row or a task that there is not.
+    pub fn class_counts(&self, task: usize, rows: &[usize]) -> Result<Vec<usize>, DataError> {
+        self.check_rows(rows)?;
+        let mut counts = vec![0; self.task_classes(task)?];
+        for label in rows.iter().filter_map(|&row| self.cases[row].labels[task]) {
+            match counts.get_mut(label) {
+                Some(count) => *count += 1,
+                None => return self.check().map(|()| counts),
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Checks that every class of every task has a case among `rows`, the training part, so that it can be learnt.
+    ///
+    /// # Errors
+    /// The first class that has none; a row that there is not.
+    pub fn require_all_classes(&self, rows: &[usize]) -> Result<(), DataError> {
+        for (index, task) in self.tasks.iter().enumerate() {
+            let counts = self.class_counts(index, rows)?;
+            if let Some(class) = counts.iter().position(|&count| count == 0) {
+                return Err(DataError::ClassAbsent {
+                    task: task.name.clone(),
+                    class: task.classes[class].clone(),
+                    part: "training",
+                    cases: rows.len(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The facts about the cases at `rows`, in that order, with their metadata encoded.
+    ///
+    /// # Shapes
+    /// `N = rows.len()`, `M = encoder.width()`.
+    ///
+    /// # Errors
+    /// A row that there is not; a case that does not fit the encoder or the tasks.
+    pub fn cohort(&self, rows: &[usize], encoder: &MetadataEncoder) -> Result<Cohort, DataError> {
+        self.check_rows(rows)?;
+        let mut metadata = Array2::zeros((rows.len(), encoder.width()));
+        let mut has_metadata = Vec::with_capacity(rows.len());
+        for (&row, mut encoded) in rows.iter().zip(metadata.rows_mut()) {
+            let case = &self.cases[row];
+            for (slot, value) in encoded.iter_mut().zip(encoder.encode(case)?) {
+                *slot = value;
+            }
+            has_metadata.push(encoder.has_metadata(case)?);
+        }
+        let cases = || rows.iter().map(|&row| &self.cases[row]);
+        let cohort = Cohort {
+            ids: cases().map(|case| case.id.clone()).collect(),
+            groups: cases().map(|case| case.group.clone()).collect(),
+            labels: cases().map(|case| case.labels.clone()).collect(),
+            metadata,
+            has_metadata,
+        };
+        cohort.check(&self.tasks)?;
+        Ok(cohort)
+    }
+
+    pub(crate) fn check_rows(&self, rows: &[usize]) -> Result<(), DataError> {
+        match rows.iter().find(|&&row| row >= self.len()) {
+            Some(&row) => Err(DataError::Row { row, cases: self.len() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The number of classes of a task that there must be.
+    pub(crate) fn task_classes(&self, task: usize) -> Result<usize, DataError> {
+        if task < self.tasks.len() {
+            return Ok(self.tasks[task].classes.len());
+        }
+        Err(DataError::Setting { what: "task index", found: task.to_string(), expected: "below the number of tasks" })
+    }
+}

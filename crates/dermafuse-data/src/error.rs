@@ -1,0 +1,317 @@
+use std::path::PathBuf;
+
+use dermafuse_schema::{SchemaError, WriteError};
+use thiserror::Error;
+
+/// What can be wrong with a data set, a split, an image or the request for them.
+///
+/// Lines are counted from 1 and include the header, as an editor shows them.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A data set, or a file that it must have, is not there.
+    #[error("{}: not found; {dataset}: {how}", path.display())]
+    Missing {
+        /// What was looked for.
+        path: PathBuf,
+        /// The data set.
+        dataset: &'static str,
+        /// Where the data set comes from, under which licence, and how its files must lie.
+        how: &'static str,
+    },
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file that serde could not read or write.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Its reason.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A table without any byte.
+    #[error("{}: the file is empty; expected a header and rows", file.display())]
+    EmptyFile {
+        /// The table.
+        file: PathBuf,
+    },
+    /// A table with a header and nothing below.
+    #[error("{}: the table has a header but no rows", file.display())]
+    NoRows {
+        /// The table.
+        file: PathBuf,
+    },
+    /// A table that is not UTF-8 text.
+    #[error("{}: line {line}: {found}; save the table as UTF-8 text", file.display())]
+    Encoding {
+        /// The table.
+        file: PathBuf,
+        /// The first line that is not.
+        line: u64,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A table that is not CSV.
+    #[error("{}: {reason}", file.display())]
+    Csv {
+        /// The table.
+        file: PathBuf,
+        /// What the CSV reader says.
+        reason: String,
+    },
+    /// A column that a table must have and has not.
+    #[error("{}: line 1: column `{column}` is missing; the header has: {}", file.display(), known.join(", "))]
+    MissingColumn {
+        /// The table.
+        file: PathBuf,
+        /// The column.
+        column: String,
+        /// The columns there are.
+        known: Vec<String>,
+    },
+    /// A column name that stands twice in the header.
+    #[error("{}: line 1: column `{column}` appears twice; column names must be unique", file.display())]
+    DuplicateColumn {
+        /// The table.
+        file: PathBuf,
+        /// The column.
+        column: String,
+    },
+    /// A row with more or fewer values than the header has names.
+    #[error("{}: line {line}: {found} values where the header has {expected} columns", file.display())]
+    RowLength {
+        /// The table.
+        file: PathBuf,
+        /// The row's line.
+        line: u64,
+        /// Number of columns.
+        expected: usize,
+        /// Number of values.
+        found: usize,
+    },
+    /// A value outside a closed list.
+    #[error("{}: line {line}, column `{column}`: unknown value `{found}`; known: {}", file.display(), known.join(", "))]
+    Category {
+        /// The table.
+        file: PathBuf,
+        /// The row's line.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The value.
+        found: String,
+        /// The values that are known.
+        known: Vec<String>,
+    },
+    /// A value that is not what its column holds.
+    #[error("{}: line {line}, column `{column}`: found `{found}`, expected {expected}", file.display())]
+    Value {
+        /// The table.
+        file: PathBuf,
+        /// The row's line.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The value.
+        found: String,
+        /// What belongs there.
+        expected: String,
+    },
+    /// An image that a table names and the folder does not have.
+    #[error(
+        "{}: line {line}, column `{column}`: image `{found}` is not in {} ({missing} of {total} images are missing)",
+        file.display(), folder.display()
+    )]
+    ImageNotFound {
+        /// The table.
+        file: PathBuf,
+        /// The line of the first image that is missing.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The image's name.
+        found: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// How many are missing in all.
+        missing: usize,
+        /// How many the tables name.
+        total: usize,
+    },
+    /// A full copy of a data set whose counts are not the published ones.
+    #[error(
+        "{dataset}: {what}: {found} cases where the published data set has {expected}; compare the files with the original"
+    )]
+    Published {
+        /// The data set.
+        dataset: &'static str,
+        /// What was counted.
+        what: String,
+        /// The published count.
+        expected: usize,
+        /// The count here.
+        found: usize,
+    },
+    /// A part of a split without a case.
+    #[error("the {part} part of the split is empty; every part needs at least one case")]
+    EmptyPart {
+        /// `training`, `validation` or `test`.
+        part: &'static str,
+    },
+    /// A split that names a case that there is not.
+    #[error("the {part} part of the split names row {row}, but there are only {cases} cases (rows count from 0)")]
+    SplitRow {
+        /// `training`, `validation` or `test`.
+        part: &'static str,
+        /// The row.
+        row: usize,
+        /// The number of cases.
+        cases: usize,
+    },
+    /// A split that names a case twice.
+    #[error("row {row} is in the {first} part of the split and again in the {second} part; parts must be disjoint")]
+    SplitOverlap {
+        /// The row.
+        row: usize,
+        /// Where it stands first.
+        first: &'static str,
+        /// Where it stands again.
+        second: &'static str,
+    },
+    /// A group (a patient, a lesion) that stands on both sides of a split.
+    #[error(
+        "group `{group}` is in the {first} part of the split and in the {second} part; a patient or lesion must stay on one side"
+    )]
+    GroupCrosses {
+        /// The group.
+        group: String,
+        /// One part.
+        first: &'static str,
+        /// Another.
+        second: &'static str,
+    },
+    /// Index files that seem to count from 1.
+    #[error("{}: the indexes run from 1 to {cases}; row indexes count from 0, so subtract 1 from each", file.display())]
+    OneBased {
+        /// The index file with the row that is one too high.
+        file: PathBuf,
+        /// The number of cases.
+        cases: usize,
+    },
+    /// A set without cases.
+    #[error("the case set `{name}` has no cases")]
+    EmptySet {
+        /// The set.
+        name: String,
+    },
+    /// A class that a part has no example of.
+    #[error(
+        "task `{task}`: no case of class `{class}` among the {cases} {part} cases; use another seed, larger fractions, or merge the class"
+    )]
+    ClassAbsent {
+        /// The task.
+        task: String,
+        /// The class.
+        class: String,
+        /// Which cases were counted.
+        part: &'static str,
+        /// How many there are.
+        cases: usize,
+    },
+    /// A row that the case set does not have.
+    #[error("row {row} was asked for, but the case set has {cases} cases (rows count from 0)")]
+    Row {
+        /// The row.
+        row: usize,
+        /// The number of cases.
+        cases: usize,
+    },
+    /// A case that does not fit the fields or tasks it stands under.
+    #[error("case `{case}`: {what}: expected {expected}, found {found}")]
+    Case {
+        /// The case.
+        case: String,
+        /// What does not fit.
+        what: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A setting outside its range.
+    #[error("{what}: {found} is not {expected}")]
+    Setting {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Something else under an image's name: a folder, a pipe, a device.
+    #[error("{}: not a file, so not an image", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// An image of no bytes.
+    #[error("{}: the image file is empty (0 bytes); copy it again", path.display())]
+    EmptyImage {
+        /// The image.
+        path: PathBuf,
+    },
+    /// A file that is neither JPEG nor PNG, whatever its name says.
+    #[error("{}: neither JPEG nor PNG (it starts with the bytes {start:02x?}); convert it", path.display())]
+    ImageFormat {
+        /// The image.
+        path: PathBuf,
+        /// Its first bytes.
+        start: Vec<u8>,
+    },
+    /// An image larger than is safe to decode; found in its header, before anything is allocated.
+    #[error("{}: the header says {width} x {height} pixels; the limits are {max_side} a side and {max_pixels} in all; reduce it", path.display())]
+    ImageTooLarge {
+        /// The image.
+        path: PathBuf,
+        /// Its width in pixels.
+        width: usize,
+        /// Its height in pixels.
+        height: usize,
+        /// The longest side that is allowed.
+        max_side: usize,
+        /// The largest area that is allowed.
+        max_pixels: usize,
+    },
+    /// An image file or its decoded pixels take more memory than is safe.
+    #[error("{}: needs {bytes} bytes, the limit is {max_bytes}; reduce it", path.display())]
+    ImageMemory {
+        /// The image.
+        path: PathBuf,
+        /// What it needs.
+        bytes: u64,
+        /// What it may need.
+        max_bytes: u64,
+    },
+    /// An image that is damaged or cut off.
+    #[error("{}: damaged or truncated image: {reason}; copy it again, or decode leniently to accept what is left", path.display())]
+    ImageDamaged {
+        /// The image.
+        path: PathBuf,
+        /// What the decoder says.
+        reason: String,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Tasks, labels or numbers break a rule of the schema.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}

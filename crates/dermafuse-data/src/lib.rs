@@ -1,0 +1,68 @@
+//! From CSV and image files to cases, splits and augmented samples for DermaFuse.
+//!
+//! The way of the data: [`derm7pt::load`] or [`milk10k::load`] gives a [`CaseSet`]; a [`Split`] names its training,
+//! validation and test rows; a [`MetadataEncoder`], fitted on the training rows, turns metadata into numbers; a
+//! [`BatchLoader`] reads, resizes, augments and normalizes the images on threads of its own. Loading an own data set is
+//! filling a [`CaseSet`]; a [`Table`] helps with the CSV.
+//!
+//! Three things are guarded: no group (patient, lesion) stands on both sides of a split; metadata that is only known
+//! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
+//!
+//! # Shapes
+//! `B` images in a batch, `S` pixels along the side of an image, `N` cases, `M` encoded metadata columns. Images are
+//! `[B, 3, S, S]`, row-major.
+//!
+//! ```no_run
+//! use dermafuse_data::{BatchLoader, LoaderConfig, MetadataEncoder, MetadataRoles, Preprocess, derm7pt, shuffled};
+//!
+//! let set = derm7pt::load("release_v0")?;
+//! let split = set.split.clone().expect("Derm7pt publishes a split");
+//! let training = split.train.iter().map(|&row| &set.cases[row]);
+//! let encoder = MetadataEncoder::fit(&set.fields, training, MetadataRoles::PreDiagnosis)?;
+//! let cohort = set.cohort(&split.valid, &encoder)?;
+//! assert_eq!(cohort.metadata.ncols(), encoder.width());
+//!
+//! let config = LoaderConfig::new(32, Preprocess::as_released(224));
+//! for batch in BatchLoader::new(&set, shuffled(&split.train, 42, 0), config)? {
+//!     assert_eq!(batch?.size, 224);
+//! }
+//! # Ok::<(), dermafuse_data::DataError>(())
+//! ```
+
+mod augment;
+mod batch_loader;
+mod bilinear;
+mod case_set;
+pub mod derm7pt;
+mod duplicates;
+mod encoder;
+mod error;
+mod image;
+mod image_cache;
+mod image_folder;
+pub mod milk10k;
+mod preprocess;
+mod sampler;
+mod shuffle;
+mod split;
+pub mod synthetic;
+mod table;
+
+pub use self::image::{
+    MAX_BYTES, MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness, decode, decode_bytes, resize,
+};
+pub use augment::{Augmentation, DermoscopicMode};
+pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
+pub use case_set::CaseSet;
+pub use duplicates::group_by_content;
+pub use encoder::{MetadataEncoder, MetadataRoles};
+pub use error::DataError;
+pub use image_cache::ImageCache;
+pub use preprocess::{ChannelOrder, Normalization, Preprocess};
+pub use shuffle::shuffled;
+pub use split::Split;
+pub use table::{Column, Table};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/adding-a-dataset.md")]
+struct AddingADataset;

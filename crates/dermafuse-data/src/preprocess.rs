@@ -1,0 +1,131 @@
+use serde::{Deserialize, Serialize};
+
+use crate::image::{MAX_SIDE, Resampling};
+use crate::{DataError, RgbPixels};
+
+/// The order of the three colour planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelOrder {
+    /// Blue, green, red: images as OpenCV reads them.
+    Bgr,
+    /// Red, green, blue.
+    Rgb,
+}
+
+/// How a byte becomes a number.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalization {
+    /// `x / 255`.
+    Div255,
+    /// `(x / 255 − mean) / std`, channel by channel in the order of the planes.
+    MeanStd {
+        /// The means, in 0..1.
+        mean: [f32; 3],
+        /// The deviations, above 0.
+        std: [f32; 3],
+    },
+}
+
+/// What is done to every image before a network sees it. It belongs to the weights and is stored with them.
+///
+/// ```
+/// use dermafuse_data::{ChannelOrder, Preprocess, RgbPixels};
+///
+/// // One orange pixel, enlarged to 1 x 1, that is, left alone.
+/// let pixels = RgbPixels::new(1, 1, vec![255, 102, 0])?;
+/// assert_eq!(Preprocess::as_released(1).apply(&pixels)?, [0.0, 0.4, 1.0]); // blue, green, red
+/// let rgb = Preprocess { channels: ChannelOrder::Rgb, ..Preprocess::as_released(1) };
+/// assert_eq!(rgb.apply(&pixels)?, [1.0, 0.4, 0.0]);
+/// # Ok::<(), dermafuse_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    /// Side of the square input, in pixels.
+    pub size: usize,
+    /// Order of the colour planes.
+    pub channels: ChannelOrder,
+    /// From bytes to numbers.
+    pub normalization: Normalization,
+    /// How images are resized.
+    pub resampling: Resampling,
+}
+
+impl Preprocess {
+    /// As in the code that was released with FusionM4Net: read and resized by OpenCV (BGR, bilinear without
+    /// antialiasing), divided by 255, no mean or deviation.
+    #[must_use]
+    pub fn as_released(size: usize) -> Self {
+        Self { size, channels: ChannelOrder::Bgr, normalization: Normalization::Div255, resampling: Resampling::OpenCv }
+    }
+
+    /// As torchvision's ImageNet weights expect it: RGB, antialiased, ImageNet's mean and deviation.
+    #[must_use]
+    pub fn imagenet(size: usize) -> Self {
+        let normalization = Normalization::MeanStd { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+        Self { size, channels: ChannelOrder::Rgb, normalization, resampling: Resampling::Pillow }
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// A size of 0 or above 10,000, a mean that is not finite, a deviation that is not positive.
+    pub fn check(&self) -> Result<(), DataError> {
+        if self.size == 0 || self.size > MAX_SIDE {
+            let expected = "between 1 and 10000";
+            return Err(DataError::Setting { what: "image size", found: self.size.to_string(), expected });
+        }
+        if let Normalization::MeanStd { mean, std } = self.normalization {
+            let fits = mean.iter().all(|mean| mean.is_finite()) && std.iter().all(|std| std.is_finite() && *std > 0.0);
+            if !fits {
+                let (found, expected) = (format!("mean {mean:?}, std {std:?}"), "finite means and positive deviations");
+                return Err(DataError::Setting { what: "normalization", found, expected });
+            }
+        }
+        Ok(())
+    }
+
+    /// Resizes, orders and normalizes an image.
+    ///
+    /// # Shapes
+    /// `[3, S, S]`, `S = size`.
+    ///
+    /// # Errors
+    /// Settings that [`Preprocess::check`] refuses.
+    pub fn apply(&self, pixels: &RgbPixels) -> Result<Vec<f32>, DataError> {
+        self.check()?;
+        let resized = crate::image::resize(pixels, self.size, self.resampling)?;
+        let mut planes = vec![0.0; 3 * self.size * self.size];
+        let tables = self.tables(&std::array::from_fn(|byte| byte as u8));
+        let area = self.size * self.size;
+        for (at, pixel) in resized.data().chunks_exact(3).enumerate() {
+            for (plane, &source) in self.sources().iter().enumerate() {
+                planes[plane * area + at] = tables[plane][usize::from(pixel[source])];
+            }
+        }
+        Ok(planes)
+    }
+
+    /// Which of R, G, B each plane holds.
+    pub(crate) fn sources(&self) -> [usize; 3] {
+        match self.channels {
+            ChannelOrder::Bgr => [2, 1, 0],
+            ChannelOrder::Rgb => [0, 1, 2],
+        }
+    }
+
+    /// For each plane, the number that each byte becomes after `photometric`, a map from byte to byte.
+    pub(crate) fn tables(&self, photometric: &[u8; 256]) -> [[f32; 256]; 3] {
+        std::array::from_fn(|plane| {
+            std::array::from_fn(|byte| {
+                let value = f32::from(photometric[byte]) / 255.0;
+                match self.normalization {
+                    Normalization::Div255 => value,
+                    Normalization::MeanStd { mean, std } => (value - mean[plane]) / std[plane],
+                }
+            })
+        })
+    }
+}

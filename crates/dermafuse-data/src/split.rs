@@ -1,0 +1,202 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dermafuse_schema::write_whole_file;
+use serde::{Deserialize, Serialize};
+
+use crate::{CaseSet, DataError, shuffle::shuffled};
+
+/// Rows of a [`CaseSet`] for training, for choosing (weights, epochs, settings) and for the final number.
+///
+/// ```
+/// use dermafuse_data::Split;
+///
+/// let split = Split::new(vec![0, 1, 2], vec![3], vec![4], 5)?;
+/// let (sub_train, sub_test) = split.half_in_order();
+/// assert_eq!((sub_train, sub_test), (vec![0], vec![1, 2]));
+///
+/// let error = Split::new(vec![0, 1], vec![1], vec![2], 5).unwrap_err().to_string();
+/// assert!(error.starts_with("row 1 is in the training part of the split and again in the validation part"));
+/// # Ok::<(), dermafuse_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Rows to train on.
+    pub train: Vec<usize>,
+    /// Rows to select on.
+    pub valid: Vec<usize>,
+    /// Rows to report on.
+    pub test: Vec<usize>,
+}
+
+impl Split {
+    /// Checks and keeps the parts of a set of `cases` cases. Rows may be left out.
+    ///
+    /// # Errors
+    /// An empty part, a row that there is not, a row twice.
+    pub fn new(train: Vec<usize>, valid: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
+        let split = Self { train, valid, test };
+        split.check_rows(cases)?;
+        Ok(split)
+    }
+
+    /// Splits by class and by group: every part gets about the same share of each class of `task`, and no
+    /// [`group`](dermafuse_schema::Case::group) (patient, lesion) stands in two parts. Cases without a label are one
+    /// more class. The same seed gives the same split.
+    ///
+    /// `fractions` are the shares of training, validation and test; they need not sum to 1.
+    ///
+    /// # Errors
+    /// A fraction that is not positive; a task that there is not; too few groups to fill the parts.
+    pub fn stratified(set: &CaseSet, task: usize, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
+        let [train, valid, test] = assign(set, task, &fractions, seed)?.try_into().expect("as many parts as fractions");
+        let split = Self { train, valid, test };
+        split.check(set)?;
+        Ok(split)
+    }
+
+    /// Divides all rows into `k` folds, stratified and grouped like [`Split::stratified`]; each fold ascending.
+    ///
+    /// # Errors
+    /// Fewer than two folds; a task that there is not; too few groups to fill the folds.
+    pub fn folds(set: &CaseSet, task: usize, k: usize, seed: u64) -> Result<Vec<Vec<usize>>, DataError> {
+        if k < 2 || k > set.len() {
+            let expected = "between 2 and the number of cases";
+            return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
+        }
+        let folds = assign(set, task, &vec![1.0; k], seed)?;
+        if folds.iter().any(Vec::is_empty) {
+            let expected = "at most the number of groups (patients or lesions)";
+            return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
+        }
+        Ok(folds)
+    }
+
+    /// The training rows halved in file order for a two-stage protocol: the first half, rounded down, trains the
+    /// network and the second half the classifiers that follow it (206 and 207 of Derm7pt's 413).
+    #[must_use]
+    pub fn half_in_order(&self) -> (Vec<usize>, Vec<usize>) {
+        let mut rows = self.train.clone();
+        rows.sort_unstable();
+        let rest = rows.split_off(rows.len() / 2);
+        (rows, rest)
+    }
+
+    /// Checks the split against a case set: rows in range, parts disjoint and not empty, no group in two parts.
+    ///
+    /// # Errors
+    /// The first of these that is broken.
+    pub fn check(&self, set: &CaseSet) -> Result<(), DataError> {
+        self.check_rows(set.len())?;
+        let mut part_of: BTreeMap<&str, &'static str> = BTreeMap::new();
+        for (part, rows) in self.parts() {
+            for &row in rows {
+                let group = set.cases[row].group.as_str();
+                let first = *part_of.entry(group).or_insert(part);
+                if first != part {
+                    return Err(DataError::GroupCrosses { group: group.into(), first, second: part });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the split as JSON.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
+        let path = path.as_ref();
+        let text = serde_json::to_string(self).map_err(|source| DataError::Json { path: path.into(), source })?;
+        Ok(write_whole_file(path, text.as_bytes())?)
+    }
+
+    /// Reads a split of `cases` cases that [`Split::save`] wrote.
+    ///
+    /// # Errors
+    /// The file cannot be read, or [`Split::new`] refuses what it says.
+    pub fn load(path: impl AsRef<Path>, cases: usize) -> Result<Self, DataError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
+        let split: Self =
+            serde_json::from_slice(&bytes).map_err(|source| DataError::Json { path: path.into(), source })?;
+        split.check_rows(cases)?;
+        Ok(split)
+    }
+
+    fn parts(&self) -> [(&'static str, &[usize]); 3] {
+        [("training", &self.train), ("validation", &self.valid), ("test", &self.test)]
+    }
+
+    fn check_rows(&self, cases: usize) -> Result<(), DataError> {
+        let mut part_of: Vec<Option<&'static str>> = vec![None; cases];
+        for (part, rows) in self.parts() {
+            if rows.is_empty() {
+                return Err(DataError::EmptyPart { part });
+            }
+            for &row in rows {
+                match part_of.get_mut(row) {
+                    None => return Err(DataError::SplitRow { part, row, cases }),
+                    Some(Some(first)) => return Err(DataError::SplitOverlap { row, first, second: part }),
+                    Some(slot) => *slot = Some(part),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deals all rows out to as many parts as there are `shares`, class by class and group by group: the groups of each
+/// class in random order, each to the part that lacks most of that class, then most of all.
+fn assign(set: &CaseSet, task: usize, shares: &[f64], seed: u64) -> Result<Vec<Vec<usize>>, DataError> {
+    let classes = set.task_classes(task)?;
+    if let Some(share) = shares.iter().find(|share| !(share.is_finite() && **share > 0.0)) {
+        let expected = "a positive number";
+        return Err(DataError::Setting { what: "fraction of the split", found: share.to_string(), expected });
+    }
+    if set.is_empty() {
+        return Err(DataError::EmptySet { name: set.name.clone() });
+    }
+    let total: f64 = shares.iter().sum();
+
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (row, case) in set.cases.iter().enumerate() {
+        groups.entry(&case.group).or_default().push(row);
+    }
+    // A group's class is its most frequent one; the last class is "no label".
+    let mut by_class: Vec<Vec<Vec<usize>>> = vec![Vec::new(); classes + 1];
+    for rows in groups.into_values() {
+        let mut counts = vec![0_usize; classes + 1];
+        for &row in &rows {
+            let label = set.cases[row].labels.get(task).copied().flatten();
+            counts[label.unwrap_or(classes).min(classes)] += 1;
+        }
+        let most = counts.iter().max().copied().unwrap_or(0);
+        let class = counts.iter().position(|&count| count == most).unwrap_or(classes);
+        by_class[class].push(rows);
+    }
+
+    let mut parts: Vec<Vec<usize>> = vec![Vec::new(); shares.len()];
+    for (class, groups) in by_class.iter().enumerate() {
+        let cases: usize = groups.iter().map(Vec::len).sum();
+        let mut given = vec![0_usize; shares.len()];
+        let order: Vec<usize> = (0..groups.len()).collect();
+        for group in shuffled(&order, seed, class as u64) {
+            let lack = |part: usize, have: usize, of: usize| shares[part] / total * of as f64 - have as f64;
+            let mut best = 0;
+            for part in 1..shares.len() {
+                let (ours, theirs) = (lack(part, given[part], cases), lack(best, given[best], cases));
+                let tie = (ours - theirs).abs() < 1e-9;
+                let (ours_all, theirs_all) =
+                    (lack(part, parts[part].len(), set.len()), lack(best, parts[best].len(), set.len()));
+                if (!tie && ours > theirs) || (tie && ours_all > theirs_all + 1e-9) {
+                    best = part;
+                }
+            }
+            given[best] += groups[group].len();
+            parts[best].extend(&groups[group]);
+        }
+    }
+    parts.iter_mut().for_each(|part| part.sort_unstable());
+    Ok(parts)
+}

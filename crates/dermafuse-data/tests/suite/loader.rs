@@ -1,0 +1,189 @@
+use std::sync::Arc;
+
+use dermafuse_data::{
+    Augmentation, BatchLoader, CaseSet, ChannelOrder, DermoscopicMode, ImageBatch, ImageCache, LoaderConfig,
+    Preprocess, shuffled,
+};
+use image::ExtendedColorType;
+
+use crate::fixture::{case_set, golden, png, write};
+
+/// `count` cases whose two images are the golden pictures in turn.
+fn pictures(count: usize) -> CaseSet {
+    let mut set = case_set(&vec![(0, Some(0)); count]);
+    let names = ["baseline.jpg", "wide.png", "subsampled.jpg", "square.png", "grey.jpg"];
+    for (row, case) in set.cases.iter_mut().enumerate() {
+        case.clinical = Some(golden(names[row % names.len()]));
+        case.dermoscopic = Some(golden(names[(row + 1) % names.len()]));
+    }
+    set
+}
+
+fn load(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Vec<ImageBatch> {
+    BatchLoader::new(set, rows, config).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn augmented(threads: usize, epoch: u64) -> LoaderConfig {
+    let augmentation = Augmentation { p: 1.0, ..Augmentation::default() };
+    LoaderConfig {
+        augmentation: Some((augmentation, 5, epoch)),
+        threads,
+        ..LoaderConfig::new(3, Preprocess::as_released(20))
+    }
+}
+
+#[test]
+fn an_asymmetric_image_arrives_as_written_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hand.png");
+    // 2 wide, 3 high; resized to 3 x 3 a middle column appears, the mean of its neighbours.
+    #[rustfmt::skip]
+    let rgb = [
+        10, 100, 200,   30, 102, 220,
+        50, 110, 210,   90, 114, 230,
+         0, 120, 250,    2, 140, 254,
+    ];
+    write(&path, &png(2, 3, ExtendedColorType::Rgb8, &rgb));
+    let mut set = case_set(&[(0, None)]);
+    set.cases[0].clinical = Some(path);
+
+    let red = [[10.0, 20.0, 30.0], [50.0, 70.0, 90.0], [0.0, 1.0, 2.0]];
+    let green = [[100.0, 101.0, 102.0], [110.0, 112.0, 114.0], [120.0, 130.0, 140.0]];
+    let blue = [[200.0, 210.0, 220.0], [210.0, 220.0, 230.0], [250.0, 252.0, 254.0]];
+    let bgr = Preprocess::as_released(3);
+    let rgb = Preprocess { channels: ChannelOrder::Rgb, ..bgr.clone() };
+    for (preprocess, planes) in [(bgr, [blue, green, red]), (rgb, [red, green, blue])] {
+        let batches = load(&set, vec![0], LoaderConfig::new(1, preprocess));
+        let expected: Vec<f32> = planes.as_flattened().as_flattened().iter().map(|value: &f32| value / 255.0).collect();
+        assert_eq!(batches[0].clinical, expected);
+        assert_eq!((batches[0].size, batches.len()), (3, 1));
+        assert_eq!((batches[0].has_clinical[0], batches[0].has_dermoscopic[0]), (true, false));
+        assert_eq!(batches[0].dermoscopic, vec![0.0; 27]);
+    }
+
+    let normalized = load(&set, vec![0], LoaderConfig::new(1, Preprocess { size: 3, ..Preprocess::imagenet(3) }));
+    let corner = (10.0 / 255.0 - 0.485) / 0.229;
+    assert!((normalized[0].clinical[0] - corner).abs() < 1e-6);
+}
+
+#[test]
+fn order_and_bytes_do_not_depend_on_threads() {
+    let set = pictures(17);
+    let rows = shuffled(&(0..17).collect::<Vec<_>>(), 11, 0);
+    let one = load(&set, rows.clone(), augmented(1, 0));
+    assert_eq!(one.iter().map(|batch| batch.rows.len()).collect::<Vec<_>>(), [3, 3, 3, 3, 3, 2]);
+    assert_eq!(one.iter().flat_map(|batch| batch.rows.clone()).collect::<Vec<_>>(), rows);
+    for threads in [2, 5] {
+        assert_eq!(load(&set, rows.clone(), augmented(threads, 0)), one);
+    }
+    assert_ne!(load(&set, rows, augmented(2, 1)), one, "another epoch is drawn anew");
+}
+
+#[test]
+fn a_case_is_augmented_alike_wherever_it_stands() {
+    let set = pictures(6);
+    let all = load(&set, (0..6).collect(), augmented(2, 0));
+    let alone = load(&set, vec![4], augmented(2, 0));
+    let image = 3 * 20 * 20;
+    assert_eq!(alone[0].clinical, all[1].clinical[image..2 * image]);
+}
+
+#[test]
+fn a_cache_changes_nothing_and_keeps_its_limit() {
+    let set = pictures(10);
+    let rows: Vec<usize> = (0..10).collect();
+    let fresh = load(&set, rows.clone(), augmented(2, 0));
+    for (limit, held) in [(1 << 20, 5 * 20 * 20 * 3), (2 * 20 * 20 * 3, 2 * 20 * 20 * 3), (0, 0)] {
+        let cache = Arc::new(ImageCache::new(limit));
+        for _ in 0..2 {
+            let config = LoaderConfig { cache: Some(Arc::clone(&cache)), ..augmented(2, 0) };
+            assert_eq!(load(&set, rows.clone(), config), fresh);
+        }
+        assert_eq!(cache.bytes(), held);
+    }
+}
+
+#[test]
+fn light_reaches_the_dermoscopic_image_only_when_paired_or_independent() {
+    let set = pictures(4);
+    let rows: Vec<usize> = (0..4).collect();
+    let plain = load(&set, rows.clone(), LoaderConfig::new(4, Preprocess::as_released(20)));
+    let light = |dermoscopic| {
+        let augmentation = Augmentation {
+            p: 1.0,
+            vertical_flip: 0.0,
+            horizontal_flip: 0.0,
+            shift_scale_rotate: 0.0,
+            quarter_turns: 0.0,
+            brightness_contrast: 1.0,
+            dermoscopic,
+            ..Augmentation::default()
+        };
+        let config = LoaderConfig {
+            augmentation: Some((augmentation, 1, 0)),
+            ..LoaderConfig::new(4, Preprocess::as_released(20))
+        };
+        load(&set, rows.clone(), config)
+    };
+    assert_ne!(light(DermoscopicMode::AsMask)[0].clinical, plain[0].clinical);
+    assert_eq!(light(DermoscopicMode::AsMask)[0].dermoscopic, plain[0].dermoscopic);
+    assert_ne!(light(DermoscopicMode::Paired)[0].dermoscopic, plain[0].dermoscopic);
+    assert_ne!(light(DermoscopicMode::Independent)[0].dermoscopic, light(DermoscopicMode::Paired)[0].dermoscopic);
+}
+
+#[test]
+fn the_first_bad_image_by_row_ends_the_loader() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = pictures(12);
+    for row in [5, 7] {
+        let path = folder.path().join(format!("bad{row}.jpg"));
+        write(&path, b"");
+        set.cases[row].clinical = Some(path);
+    }
+    let mut loader =
+        BatchLoader::new(&set, (0..12).collect(), LoaderConfig::new(4, Preprocess::as_released(8))).unwrap();
+    assert_eq!(loader.next().unwrap().unwrap().rows, [0, 1, 2, 3]);
+    let text = loader.next().unwrap().unwrap_err().to_string();
+    assert!(text.contains("bad5.jpg: the image file is empty"), "{text}");
+    assert!(loader.next().is_none());
+}
+
+#[test]
+fn a_slow_caller_does_not_fill_the_memory_and_may_leave() {
+    let set = pictures(200);
+    // Each case has its own files, so the cache counts what was decoded.
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = CaseSet { cases: set.cases, ..set };
+    for (row, case) in set.cases.iter_mut().enumerate() {
+        let path = folder.path().join(format!("{row}.png"));
+        std::fs::copy(golden("square.png"), &path).unwrap();
+        (case.clinical, case.dermoscopic) = (Some(path), None);
+    }
+    let cache = Arc::new(ImageCache::new(usize::MAX));
+    let config = LoaderConfig {
+        cache: Some(Arc::clone(&cache)),
+        queue_batches: 2,
+        ..LoaderConfig::new(5, Preprocess::as_released(8))
+    };
+    let mut loader = BatchLoader::new(&set, (0..200).collect(), config).unwrap();
+    loader.next().unwrap().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let decoded = cache.bytes() / (8 * 8 * 3);
+    assert!(decoded <= (1 + 2 + 2) * 5, "{decoded} images decoded ahead of a caller who took one batch");
+    drop(loader);
+    let after = cache.bytes();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(cache.bytes(), after, "a dropped loader has stopped");
+}
+
+#[test]
+fn bad_requests_are_refused_at_once() {
+    let set = pictures(2);
+    let error = |rows: Vec<usize>, config| BatchLoader::new(&set, rows, config).unwrap_err().to_string();
+    let config = || LoaderConfig::new(2, Preprocess::as_released(8));
+    assert_eq!(error(vec![2], config()), "row 2 was asked for, but the case set has 2 cases (rows count from 0)");
+    assert_eq!(error(vec![0], LoaderConfig { batch_size: 0, ..config() }), "batch size: 0 is not at least 1");
+    let size = LoaderConfig { preprocess: Preprocess::as_released(0), ..config() };
+    assert_eq!(error(vec![0], size), "image size: 0 is not between 1 and 10000");
+    assert!(load(&set, vec![], config()).is_empty());
+}
