@@ -1,0 +1,146 @@
+//! What every backbone offers: feature maps, their shapes, and groups of parameters.
+
+use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param, ParamGroup};
+use burn::tensor::Tensor;
+
+/// A convolutional or transformer network that turns images into feature maps.
+///
+/// The bounds are what a generic `struct Network<B: Backbone>` needs to derive `Module`.
+pub trait Backbone: Module + ModuleDisplay {
+    /// Feature maps of the four stages, shallow to deep.
+    ///
+    /// # Shapes
+    ///
+    /// images `[B, 3, H, W]` → four maps `[B, C_i, H / s_i, W / s_i]` (rounded up), with `C_i` of
+    /// [`stage_channels`](Self::stage_channels) and `s_i` of [`stage_strides`](Self::stage_strides).
+    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4];
+
+    /// The last feature map, as the architecture's own classifier sees it before pooling.
+    ///
+    /// # Shapes
+    ///
+    /// images `[B, 3, H, W]` → `[B, C, H', W']`, `C` = [`num_features`](Self::num_features).
+    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
+        let [_, _, _, deepest] = self.forward_stages(images);
+        deepest
+    }
+
+    /// Channels of the last feature map.
+    fn num_features(&self) -> usize {
+        self.stage_channels()[3]
+    }
+
+    /// Channels of the four stages.
+    fn stage_channels(&self) -> [usize; 4];
+
+    /// Factors by which the four stages are smaller than the image.
+    fn stage_strides(&self) -> [usize; 4];
+
+    /// All parameters in disjoint groups, stem first, classifier (if any) last: for block-wise unfreezing with
+    /// `freeze_group`/`unfreeze_group` and for learning rates per group.
+    fn parameter_groups(&self) -> Vec<ParameterGroup>;
+}
+
+/// A backbone that was published with ImageNet weights: it has a classifier and torchvision's key names.
+pub trait Pretrained: Backbone {
+    /// Classes of the classifier, `None` without one.
+    fn num_classes(&self) -> Option<usize>;
+
+    /// Classifier logits.
+    ///
+    /// # Shapes
+    ///
+    /// images `[B, 3, H, W]` → `[B, K]`.
+    ///
+    /// # Panics
+    ///
+    /// Without a classifier, see [`num_classes`](Self::num_classes).
+    fn forward_logits(&self, images: Tensor<4>) -> Tensor<2>;
+
+    /// The published name of the tensor at a module path (`stem.conv.weight` → `conv1.weight`).
+    fn published_key(&self, path: &str) -> String;
+
+    /// What the published names of the classifier's tensors begin with (`fc.`).
+    fn classifier_prefix(&self) -> &'static str;
+}
+
+/// Parameters that are frozen, unfrozen or scheduled together.
+///
+/// The group holds parameter identities, so it works unchanged on a network that has the backbone inside.
+#[derive(Clone, Debug)]
+pub struct ParameterGroup {
+    /// Name within the backbone: `stem`, `stage1` … `stage4`, `classifier`.
+    pub name: &'static str,
+    /// The parameters, and the training flags of the layers that have one.
+    pub group: ParamGroup,
+}
+
+impl ParameterGroup {
+    /// All parameters of a module as one named group.
+    pub fn of<M: Module>(name: &'static str, module: &M) -> Self {
+        let group = ParamGroup::ids_from_module(module.clone());
+        Self { name, group }
+    }
+}
+
+/// Mean over height and width.
+///
+/// # Shapes
+///
+/// `[B, C, H, W]` → `[B, C]`.
+pub fn global_average_pool(map: Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = map.dims();
+    map.reshape([batch, channels, height * width]) // [B, C, H*W]
+        .mean_dim(2) // [B, C, 1]
+        .reshape([batch, channels]) // [B, C]
+}
+
+/// Trainable numbers in a module: Burn's own count includes the running statistics of normalization layers,
+/// the counts in papers do not.
+pub fn parameter_count<M: Module>(module: &M) -> usize {
+    let mut counter = ParameterCounter::default();
+    module.visit(&mut counter);
+    counter.total
+}
+
+/// Names of the normalization buffers, in Burn as in PyTorch.
+const BUFFERS: [&str; 2] = ["running_mean", "running_var"];
+
+#[derive(Default)]
+struct ParameterCounter {
+    name: String,
+    total: usize,
+}
+
+impl ModuleVisitor for ParameterCounter {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.name = name.to_string();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !BUFFERS.contains(&self.name.as_str()) {
+            self.total += param.lazy_shape().num_elements();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::BatchNormConfig;
+    use burn::tensor::Device;
+
+    #[test]
+    fn pooling_averages_each_channel() {
+        let map = Tensor::<4>::from_data([[[[1.0, 2.0, 3.0]], [[4.0, 5.0, 9.0]]]], &Device::flex());
+        let pooled = global_average_pool(map).into_data().try_to_vec::<f32>();
+        assert_eq!(pooled.unwrap(), [2.0, 6.0]);
+    }
+
+    #[test]
+    fn buffers_are_not_parameters() {
+        let norm = BatchNormConfig::new(7).init(&Device::flex());
+        assert_eq!(norm.num_params(), 28);
+        assert_eq!(parameter_count(&norm), 14);
+    }
+}

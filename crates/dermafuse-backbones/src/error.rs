@@ -1,0 +1,156 @@
+//! What can go wrong with backbones: names and weight files.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::kind::BackboneKind;
+
+/// An error of this crate.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackboneError {
+    /// No built-in backbone has this name.
+    #[error("unknown backbone `{name}`: use one of {}", known_names())]
+    UnknownKind {
+        /// The name asked for.
+        name: String,
+    },
+    /// The file could not be opened, read or written.
+    #[error("cannot access weights file {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is neither safetensors nor a PyTorch checkpoint.
+    #[error("{} is not a weights file: it starts with `{start}`; give a .safetensors, .pth or .pt file", path.display())]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// Its first characters, to recognize a web page or a pointer file.
+        start: String,
+    },
+    /// The file has the right format but is cut off or corrupt.
+    #[error("weights file {} is damaged or incomplete ({reason}): download or export it again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the reader of the format said.
+        reason: String,
+    },
+    /// A tensor is stored in a type that weights do not have.
+    #[error("tensor `{key}` in {} is stored as {dtype}: only f16, bf16, f32 and f64 are read", path.display())]
+    StorageType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// The tensors in the file are not those of the network.
+    #[error("weights file {} does not fit the network: {mismatch}", path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// All differences.
+        mismatch: Box<KeyMismatch>,
+    },
+    /// The weights could not be put into the safetensors format.
+    #[error("cannot write weights file {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the writer of the format said.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+}
+
+/// All differences between the tensors of a file and those of a network, by published name, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyMismatch {
+    /// The network has it, the file does not; with the most similar unused name of the file.
+    pub missing: Vec<(String, Option<String>)>,
+    /// The file has it, the network does not.
+    pub unused: Vec<String>,
+    /// Both have it, in different shapes.
+    pub shapes: Vec<ShapeMismatch>,
+    /// The unused tensors are all of the ImageNet classifier, or the misshapen ones are.
+    pub classifier_only: bool,
+}
+
+/// A tensor with an unexpected shape, in PyTorch's order of dimensions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// Published name.
+    pub key: String,
+    /// Shape in the network.
+    pub expected: Vec<usize>,
+    /// Shape in the file.
+    pub found: Vec<usize>,
+}
+
+impl KeyMismatch {
+    /// Whether file and network agree.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unused.is_empty() && self.shapes.is_empty()
+    }
+}
+
+impl fmt::Display for KeyMismatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let missing = self.missing.iter().map(|(key, similar)| match similar {
+            Some(similar) => format!("{key} (the file has {similar})"),
+            None => key.clone(),
+        });
+        let shapes = self
+            .shapes
+            .iter()
+            .map(|ShapeMismatch { key, expected, found }| format!("{key} (expected {expected:?}, found {found:?})"));
+        let lists = [
+            list("missing", missing.collect()),
+            list("unused", self.unused.clone()),
+            list("wrong shape", shapes.collect()),
+        ];
+        let lists: Vec<String> = lists.into_iter().flatten().collect();
+        formatter.write_str(&lists.join("; "))?;
+        match self.classifier_only {
+            true => formatter
+                .write_str("; these belong to the classifier: load with `ClassifierWeights::Drop` to leave it out"),
+            false => Ok(()),
+        }
+    }
+}
+
+/// How many names of a list an error message shows.
+const SHOWN: usize = 8;
+
+fn list(title: &str, entries: Vec<String>) -> Option<String> {
+    let shown = entries.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match entries.len() {
+        0 => None,
+        count if count <= SHOWN => Some(format!("{title}: {shown}")),
+        count => Some(format!("{title}: {shown} and {} more", count - SHOWN)),
+    }
+}
+
+fn known_names() -> String {
+    BackboneKind::ALL.map(BackboneKind::name).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_cut() {
+        let unused = (0..11).map(|index| format!("k{index}")).collect();
+        let mismatch = KeyMismatch { unused, ..Default::default() };
+        assert_eq!(mismatch.to_string(), "unused: k0, k1, k2, k3, k4, k5, k6, k7 and 3 more");
+    }
+}

@@ -1,0 +1,51 @@
+//! Image backbones with torchvision architectures, key names and parity for DermaFuse.
+//!
+//! A [`Backbone`] turns images into feature maps. [`BackboneKind`] names the built-in architectures and
+//! [`AnyBackbone`] holds one chosen at run time; a network generic over `B: Backbone` also accepts your own.
+//! Weights in torchvision's key names are read and written by [`load_weights`] and [`save_weights`].
+//!
+//! # Shapes
+//!
+//! `B` is the batch, `C` channels, `H` and `W` height and width, `K` classes. Images are `[B, 3, H, W]`,
+//! RGB, normalized as [`BackboneKind::preprocess`] says.
+//!
+//! # Mode
+//!
+//! Whether a network trains or predicts follows Burn: on an autodiff device normalization uses batch
+//! statistics, under `valid()` the running ones. `freeze()` keeps the running ones and lets gradients through;
+//! [`freeze_batch_norm`] does that for the normalization layers alone.
+//!
+//! Two towers must not be clones of one backbone: clones share parameter identities, so an optimizer would
+//! update them as one. Initialize (and load) each tower on its own.
+//!
+//! # Example
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use dermafuse_backbones::{Backbone, BackboneKind, global_average_pool};
+//!
+//! let device = Device::flex();
+//! let backbone = BackboneKind::ResNet18.init(None, &device);
+//! let map = backbone.forward_features(Tensor::zeros([1, 3, 64, 64], &device));
+//! assert_eq!(map.dims(), [1, 512, 2, 2]);
+//! assert_eq!(global_average_pool(map).dims(), [1, backbone.num_features()]);
+//! ```
+
+mod backbone;
+mod batch_norm;
+mod error;
+mod kind;
+mod layers;
+mod mobilenet_v2;
+mod resnet;
+mod state_file;
+mod weights;
+
+pub use backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, parameter_count};
+pub use batch_norm::{fix_batch_norm_statistics, freeze_batch_norm};
+pub use error::{BackboneError, KeyMismatch, ShapeMismatch};
+pub use kind::{AnyBackbone, BackboneKind, Preprocess};
+pub use layers::{Activation, ConvNormAct, ConvNormActConfig};
+pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+pub use resnet::{ResNet, ResNetConfig};
+pub use weights::{ClassifierWeights, LoadOptions, load_weights, save_weights};

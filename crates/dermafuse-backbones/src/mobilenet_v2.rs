@@ -1,0 +1,235 @@
+//! MobileNetV2: inverted residual blocks, wide inside and thin between, on depthwise convolutions.
+//!
+//! Paper: Sandler et al., 2018, <https://arxiv.org/abs/1801.04381>.
+//! Source: torchvision `models/mobilenetv2.py`, width 1.0; code and ImageNet weights BSD-3-Clause.
+//! Differences: none. The paper has no four stages; the cuts are the last maps of stride 4, 8 and 16 (24, 32 and 96
+//! channels) and the final map of stride 32 (1280 channels), i.e. torchvision's `features` 3, 6, 13 and 18.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
+
+/// One row of Table 2 of the paper: expansion, output channels, repetitions, stride of the first.
+const ROWS: [[usize; 4]; 7] =
+    [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]];
+const STEM_CHANNELS: usize = 32;
+const NUM_FEATURES: usize = 1280;
+/// Number of blocks after which stages 1 to 3 end.
+const STAGE_ENDS: [usize; 3] = [3, 6, 13];
+
+/// Creates a [`MobileNetV2`].
+#[derive(Config, Debug)]
+pub struct MobileNetV2Config {
+    /// Classes of the classifier; `None` for no classifier.
+    #[config(default = "None")]
+    pub num_classes: Option<usize>,
+    /// Probability of dropping a pooled feature before the classifier.
+    #[config(default = 0.2)]
+    pub dropout: f64,
+}
+
+/// Stem, 17 inverted residual blocks, a 1×1 convolution to 1280 channels, optional classifier.
+///
+/// Should be created using [`MobileNetV2Config`].
+#[derive(Module, Debug)]
+pub struct MobileNetV2 {
+    stem: ConvNormAct,
+    blocks: Vec<InvertedResidual>,
+    last: ConvNormAct,
+    dropout: Dropout,
+    classifier: Option<Linear>,
+}
+
+/// 1×1 expansion → depthwise 3×3 → linear 1×1 projection, added to the input where the shapes agree.
+#[derive(Module, Debug)]
+struct InvertedResidual {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    project: ConvNormAct,
+    residual: bool,
+}
+
+impl MobileNetV2Config {
+    /// Initializes the network as torchvision's constructor does.
+    pub fn init(&self, device: &Device) -> MobileNetV2 {
+        let stem = ConvNormActConfig::new([3, STEM_CHANNELS], 3)
+            .with_stride(2)
+            .with_activation(Activation::Relu6)
+            .init(device);
+
+        let mut channels = STEM_CHANNELS;
+        let mut blocks = Vec::new();
+        for [expansion, channels_out, repetitions, first_stride] in ROWS {
+            for index in 0..repetitions {
+                let stride = if index == 0 { first_stride } else { 1 };
+                blocks.push(init_block([channels, channels_out], expansion, stride, device));
+                channels = channels_out;
+            }
+        }
+
+        let last = ConvNormActConfig::new([channels, NUM_FEATURES], 1).with_activation(Activation::Relu6).init(device);
+        let dropout = DropoutConfig::new(self.dropout).init();
+        let classifier = self.num_classes.map(|classes| init_classifier(classes, device));
+        MobileNetV2 { stem, blocks, last, dropout, classifier }
+    }
+}
+
+fn init_block(channels: [usize; 2], expansion: usize, stride: usize, device: &Device) -> InvertedResidual {
+    let [channels_in, channels_out] = channels;
+    let hidden = channels_in * expansion;
+    let expand = (expansion != 1)
+        .then(|| ConvNormActConfig::new([channels_in, hidden], 1).with_activation(Activation::Relu6).init(device));
+    let depthwise = ConvNormActConfig::new([hidden, hidden], 3)
+        .with_stride(stride)
+        .with_groups(hidden)
+        .with_activation(Activation::Relu6)
+        .init(device);
+    let project = ConvNormActConfig::new([hidden, channels_out], 1).init(device);
+    let residual = stride == 1 && channels_in == channels_out;
+    InvertedResidual { expand, depthwise, project, residual }
+}
+
+/// Normal weights with deviation 0.01, zero biases.
+fn init_classifier(classes: usize, device: &Device) -> Linear {
+    let mut linear = LinearConfig::new(NUM_FEATURES, classes)
+        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
+        .init(device);
+    let zeros: Param<Tensor<1>> = Initializer::Zeros.init([classes], device);
+    linear.bias = Some(zeros);
+    linear
+}
+
+impl MobileNetV2 {
+    /// The same network for prediction only, with each normalization merged into its convolution.
+    pub fn fold_batch_norm(self) -> Self {
+        let fold_block = |block: InvertedResidual| InvertedResidual {
+            expand: block.expand.map(ConvNormAct::fold),
+            depthwise: block.depthwise.fold(),
+            project: block.project.fold(),
+            residual: block.residual,
+        };
+        let blocks = self.blocks.into_iter().map(fold_block).collect();
+        Self { stem: self.stem.fold(), blocks, last: self.last.fold(), ..self }
+    }
+}
+
+impl InvertedResidual {
+    /// # Shapes
+    ///
+    /// `[B, C, H, W]` → `[B, C', H / stride, W / stride]`.
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let map = match &self.expand {
+            Some(expand) => expand.forward(input.clone()), // [B, t*C, H, W]
+            None => input.clone(),
+        };
+        let map = self.depthwise.forward(map); // [B, t*C, H', W']
+        let map = self.project.forward(map); // [B, C', H', W']
+        match self.residual {
+            true => map + input,
+            false => map,
+        }
+    }
+}
+
+impl Backbone for MobileNetV2 {
+    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+        let run = |blocks: &[InvertedResidual], map| blocks.iter().fold(map, |map, block| block.forward(map));
+        let [first, second, third] = STAGE_ENDS;
+
+        let map = self.stem.forward(images); // [B, 32, H/2, W/2]
+        let shallow = run(&self.blocks[..first], map); // [B, 24, H/4, W/4]
+        let middle = run(&self.blocks[first..second], shallow.clone()); // [B, 32, H/8, W/8]
+        let deep = run(&self.blocks[second..third], middle.clone()); // [B, 96, H/16, W/16]
+        let map = run(&self.blocks[third..], deep.clone()); // [B, 320, H/32, W/32]
+        let deepest = self.last.forward(map); // [B, 1280, H/32, W/32]
+        [shallow, middle, deep, deepest]
+    }
+
+    fn stage_channels(&self) -> [usize; 4] {
+        [24, 32, 96, NUM_FEATURES]
+    }
+
+    fn stage_strides(&self) -> [usize; 4] {
+        [4, 8, 16, 32]
+    }
+
+    fn parameter_groups(&self) -> Vec<ParameterGroup> {
+        let [first, second, third] = STAGE_ENDS;
+        let blocks = |from: usize, to: usize| self.blocks[from..to].to_vec();
+        let mut groups = vec![
+            ParameterGroup::of("stem", &self.stem),
+            ParameterGroup::of("stage1", &blocks(0, first)),
+            ParameterGroup::of("stage2", &blocks(first, second)),
+            ParameterGroup::of("stage3", &blocks(second, third)),
+            ParameterGroup::of("stage4", &(blocks(third, self.blocks.len()), self.last.clone())),
+        ];
+        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
+        groups
+    }
+}
+
+impl Pretrained for MobileNetV2 {
+    fn num_classes(&self) -> Option<usize> {
+        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+    }
+
+    fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let classifier = self.classifier.as_ref().expect("the network has a classifier");
+        let features = global_average_pool(self.forward_features(images)); // [B, 1280]
+        classifier.forward(self.dropout.forward(features)) // [B, K]
+    }
+
+    /// `blocks.3.depthwise.norm.bias` → `features.4.conv.1.1.bias`.
+    fn published_key(&self, path: &str) -> String {
+        let parts: Vec<&str> = path.split('.').collect();
+        let index = |layer: &str| if layer == "norm" { 1 } else { 0 };
+        match parts[..] {
+            ["stem", layer, name] => format!("features.0.{}.{name}", index(layer)),
+            ["last", layer, name] => format!("features.18.{}.{name}", index(layer)),
+            ["classifier", name] => format!("classifier.1.{name}"),
+            ["blocks", block, part, layer, name] => {
+                let block = block.parse::<usize>().unwrap_or_default();
+                // The first block has no expansion, so its other parts come one place earlier.
+                let first = if block == 0 { 0 } else { 1 };
+                let layer = index(layer);
+                match part {
+                    "expand" => format!("features.{}.conv.0.{layer}.{name}", block + 1),
+                    "depthwise" => format!("features.{}.conv.{first}.{layer}.{name}", block + 1),
+                    _ => format!("features.{}.conv.{}.{name}", block + 1, first + 1 + layer),
+                }
+            }
+            _ => path.to_string(),
+        }
+    }
+
+    fn classifier_prefix(&self) -> &'static str {
+        "classifier."
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_keys_follow_torchvision() {
+        let network = MobileNetV2Config::new().init(&Device::flex());
+        for (path, key) in [
+            ("stem.conv.weight", "features.0.0.weight"),
+            ("blocks.0.depthwise.conv.weight", "features.1.conv.0.0.weight"),
+            ("blocks.0.project.conv.weight", "features.1.conv.1.weight"),
+            ("blocks.0.project.norm.bias", "features.1.conv.2.bias"),
+            ("blocks.3.expand.norm.weight", "features.4.conv.0.1.weight"),
+            ("blocks.3.depthwise.norm.bias", "features.4.conv.1.1.bias"),
+            ("blocks.3.project.norm.bias", "features.4.conv.3.bias"),
+            ("last.norm.running_var", "features.18.1.running_var"),
+            ("classifier.weight", "classifier.1.weight"),
+        ] {
+            assert_eq!(network.published_key(path), key);
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Strict loading and saving of published weights: every tensor fits, or nothing is changed and the error lists why.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
+use crate::backbone::Pretrained;
+use crate::error::{BackboneError, KeyMismatch, ShapeMismatch};
+use crate::state_file::{self, State, StoredTensor};
+
+/// What to do with the classifier that a weights file brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClassifierWeights {
+    /// Load it: file and network must both have one, of the same number of classes, or neither.
+    #[default]
+    Keep,
+    /// Leave it out: the network's classifier, if any, keeps its present weights.
+    Drop,
+}
+
+/// How [`load_weights`] treats a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// What to do with the classifier.
+    pub classifier: ClassifierWeights,
+}
+
+/// Loads weights under published names from a `.safetensors` file or a PyTorch checkpoint.
+///
+/// All tensors of the network must be in the file and the other way round, except for `num_batches_tracked` and,
+/// with [`ClassifierWeights::Drop`], the classifier. Tensors may be stored in 16, 32 or 64 bits; the prefixes of
+/// `DataParallel` and of training checkpoints are stripped. Devices, parameter identities and frozen states stay.
+///
+/// # Errors
+///
+/// If the file cannot be read or its tensors are not the network's: the one error lists all of them.
+pub fn load_weights<B: Pretrained>(
+    network: B,
+    file: impl AsRef<Path>,
+    options: LoadOptions,
+) -> Result<B, BackboneError> {
+    let path = file.as_ref();
+    let mut state = state_file::read(path)?;
+
+    let mut inventory = Inventory::of(&network);
+    if options.classifier == ClassifierWeights::Drop {
+        let belongs = |key: &str| key.starts_with(network.classifier_prefix());
+        state.retain(|key, _| !belongs(key));
+        inventory.tensors.retain(|tensor| !belongs(&tensor.key));
+    }
+
+    let mismatch = compare(&inventory, &state, network.classifier_prefix());
+    if !mismatch.is_empty() {
+        let mismatch = Box::new(mismatch);
+        return Err(BackboneError::Mismatch { path: path.to_path_buf(), mismatch });
+    }
+    let keys = inventory.tensors.into_iter().map(|tensor| (tensor.path, tensor.key)).collect();
+    Ok(network.map(&mut Loader { place: Place::default(), keys, state }))
+}
+
+/// Saves a network's weights as `.safetensors` in 32 bits, under published names and in PyTorch's layouts.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn save_weights<B: Pretrained>(network: &B, file: impl AsRef<Path>) -> Result<(), BackboneError> {
+    let path = file.as_ref();
+    let mut saver = Saver { place: Place::default(), tensors: Vec::new() };
+    network.visit(&mut saver);
+
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = saver
+        .tensors
+        .into_iter()
+        .map(|(path, StoredTensor { shape, values })| {
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (network.published_key(&path), shape, bytes)
+        })
+        .collect();
+    let write_error = |source| BackboneError::Write { path: path.to_path_buf(), source };
+    let mut views = Vec::with_capacity(bytes.len());
+    for (key, shape, bytes) in &bytes {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(write_error)?;
+        views.push((key, view));
+    }
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    serialize_to_file(views, Some(metadata), path).map_err(write_error)
+}
+
+/// Where a walk through a module is.
+#[derive(Default)]
+struct Place {
+    names: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl Place {
+    fn enter(&mut self, name: &str, container: &str) {
+        self.names.push(name.to_string());
+        self.containers.push(container.to_string());
+    }
+
+    fn exit(&mut self) {
+        self.names.pop();
+        self.containers.pop();
+    }
+
+    /// The module path in PyTorch's names of parameters.
+    fn path(&self) -> String {
+        let mut names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if let Some(last) = names.last_mut() {
+            *last = match *last {
+                "gamma" => "weight",
+                "beta" => "bias",
+                other => other,
+            };
+        }
+        names.join(".")
+    }
+
+    /// Burn keeps the matrix of a linear layer as inputs × outputs, PyTorch the other way round.
+    fn is_transposed(&self, rank: usize) -> bool {
+        rank == 2 && self.containers.last().is_some_and(|container| container == "Struct:Linear")
+    }
+}
+
+/// The tensors of a network.
+struct Inventory {
+    tensors: Vec<ExpectedTensor>,
+}
+
+struct ExpectedTensor {
+    path: String,
+    key: String,
+    shape: Vec<usize>,
+}
+
+impl Inventory {
+    fn of<B: Pretrained>(network: &B) -> Self {
+        let mut lister = Lister::default();
+        network.visit(&mut lister);
+        let expect = |(path, shape): (String, Vec<usize>)| {
+            let key = network.published_key(&path);
+            ExpectedTensor { path, key, shape }
+        };
+        Self { tensors: lister.tensors.into_iter().map(expect).collect() }
+    }
+}
+
+fn compare(inventory: &Inventory, state: &State, classifier_prefix: &str) -> KeyMismatch {
+    let expected: HashMap<&str, &[usize]> =
+        inventory.tensors.iter().map(|tensor| (tensor.key.as_str(), tensor.shape.as_slice())).collect();
+    let unused: Vec<String> = state.keys().filter(|key| !expected.contains_key(key.as_str())).cloned().collect();
+
+    let mut mismatch = KeyMismatch::default();
+    for (key, shape) in &expected {
+        match state.get(*key) {
+            None => mismatch.missing.push((key.to_string(), most_similar(key, &unused))),
+            Some(tensor) if tensor.shape != *shape => mismatch.shapes.push(ShapeMismatch {
+                key: key.to_string(),
+                expected: shape.to_vec(),
+                found: tensor.shape.clone(),
+            }),
+            Some(_) => (),
+        }
+    }
+    mismatch.unused = unused;
+    mismatch.missing.sort();
+    mismatch.shapes.sort_by(|a, b| a.key.cmp(&b.key));
+
+    let missing = mismatch.missing.iter().map(|(key, _)| key);
+    let shapes = mismatch.shapes.iter().map(|shape| &shape.key);
+    let mut all = missing.chain(&mismatch.unused).chain(shapes).peekable();
+    mismatch.classifier_only = all.peek().is_some() && all.all(|key| key.starts_with(classifier_prefix));
+    mismatch
+}
+
+/// At how many changed characters two names stop being similar.
+const FAR: usize = 4;
+
+fn most_similar(key: &str, candidates: &[String]) -> Option<String> {
+    let distances = candidates.iter().map(|candidate| (edit_distance(key, candidate), candidate));
+    let (distance, nearest) = distances.min()?;
+    (distance < FAR).then(|| nearest.clone())
+}
+
+/// Levenshtein distance of two names, or [`FAR`] where the lengths already tell.
+fn edit_distance(a: &str, b: &str) -> usize {
+    if a.len().abs_diff(b.len()) >= FAR {
+        return FAR;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(left != right);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[derive(Default)]
+struct Lister {
+    place: Place,
+    tensors: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Lister {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.place.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let mut shape = param.lazy_shape().to_vec();
+        if self.place.is_transposed(D) {
+            shape.reverse();
+        }
+        self.tensors.push((self.place.path(), shape));
+    }
+}
+
+struct Loader {
+    place: Place,
+    /// Published name for each module path to load.
+    keys: HashMap<String, String>,
+    state: State,
+}
+
+impl ModuleMapper for Loader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.place.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let key = self.keys.get(&self.place.path());
+        let Some(StoredTensor { shape, values }) = key.and_then(|key| self.state.remove(key)) else {
+            return param; // a classifier that is left out
+        };
+        let data = match (self.place.is_transposed(D), &shape[..]) {
+            (true, &[rows, columns]) => TensorData::new(transpose(&values, rows, columns), [columns, rows]),
+            _ => TensorData::new(values, shape),
+        };
+        let tensor = Tensor::from_data(data, &param.lazy_device());
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+}
+
+struct Saver {
+    place: Place,
+    tensors: Vec<(String, StoredTensor)>,
+}
+
+impl ModuleVisitor for Saver {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.place.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.transform_for_save().val();
+        let mut shape = tensor.dims().to_vec();
+        let mut values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+        if self.place.is_transposed(D) {
+            values = transpose(&values, shape[0], shape[1]);
+            shape.reverse();
+        }
+        self.tensors.push((self.place.path(), StoredTensor { shape, values }));
+    }
+}
+
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposition_by_hand() {
+        assert_eq!(transpose(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
+
+    #[test]
+    fn similar_names_are_suggested() {
+        let candidates = ["layer1.0.conv1.weights".to_string(), "fc.weight".to_string()];
+        assert_eq!(most_similar("layer1.0.conv1.weight", &candidates), Some(candidates[0].clone()));
+        assert_eq!(most_similar("layer4.1.bn2.running_mean", &candidates), None);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+    }
+}
