@@ -1,0 +1,19 @@
+//! The bridge between the world of files and tables and the world of tensors, and back.
+//!
+//! [`tensors_of`] is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
+//! host data. [`Bundle`] is a trained model on disk: everything that is needed to predict, in one folder.
+//!
+//! # Shapes
+//! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
+
+mod batch;
+mod bundle;
+mod error;
+mod predictor;
+mod test_time_augmentation;
+
+pub use batch::tensors_of;
+pub use bundle::{Bundle, BundleDescription, sha256_hex};
+pub use error::InferError;
+pub use predictor::Predictor;
+pub use test_time_augmentation::{TestTimeAugmentation, View};

@@ -1,0 +1,108 @@
+use std::path::PathBuf;
+
+use dermafuse_data::DataError;
+use dermafuse_infer::InferError;
+use dermafuse_schema::WriteError;
+use thiserror::Error;
+
+/// What can go wrong in training.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Cases or images are wrong.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Validation failed.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// A file could not be written; what was there before is untouched.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A setting that makes no training.
+    #[error("{setting} must be {expected}, found {found}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// The loss is NaN or infinite. Nothing was stepped: the last checkpoint holds the last good weights.
+    #[error(
+        "the loss is {loss} in epoch {epoch}, batch {batch} (cases {}); nothing was stepped. \
+         Look at these cases, lower the learning rate, or check the weights",
+        cases.join(", ")
+    )]
+    NonFiniteLoss {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch within the epoch, from 1.
+        batch: usize,
+        /// The cases of the batch.
+        cases: Vec<String>,
+        /// The loss.
+        loss: f64,
+    },
+    /// A score that cannot be compared.
+    #[error("the validation score of epoch {epoch} is {score}; are there annotated validation cases?")]
+    Score {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// The score.
+        score: f64,
+    },
+    /// A class that no training case has.
+    #[error("class `{class}` of task `{task}` has no training case; leave the class out or split differently")]
+    EmptyClass {
+        /// The task.
+        task: String,
+        /// The class.
+        class: String,
+    },
+    /// A checkpoint's folder or file could not be made, read or renamed.
+    #[error("cannot access checkpoint {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process trains in the folder.
+    #[error("{} is in use by another run; give each run a folder of its own", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder that has checkpoints, but resuming was not asked for.
+    #[error("{} already holds a run of {epochs} epochs; resume it, or give another folder", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// Epochs that are done.
+        epochs: usize,
+    },
+    /// A run that was started with another configuration or on other data.
+    #[error("{} was started with another configuration or other data; resume with the same, or give another folder", path.display())]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No checkpoint of a run can be read.
+    #[error("no checkpoint in {} can be read: {}", path.display(), reasons.join("; "))]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// Why, for each checkpoint.
+        reasons: Vec<String>,
+    },
+    /// Weights or optimizer state that do not fit.
+    #[error("checkpoint {} cannot be restored: {reason}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
+}

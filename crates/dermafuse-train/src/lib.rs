@@ -1,0 +1,22 @@
+//! Training: samples and a network in, the network of the best validation epoch out.
+//!
+//! A [`Trainer`] owns the learning loop. It is ours rather than burn-train's because three promises need it: a run that is
+//! killed and resumed ends with the same numbers as one that was not (see [`Checkpoints`]), a loss that is not finite stops
+//! the run *before* the step and names the batch, and a failing disk is an error that loses nothing.
+//!
+//! # Shapes
+//! `B` cases in a batch, `K_t` classes of task `t`.
+
+mod checkpoints;
+mod config;
+mod error;
+mod loss;
+mod observer;
+mod trainer;
+
+pub use checkpoints::{Checkpoint, Checkpoints, RunState};
+pub use config::{ClassWeights, LossReduction, TrainingConfig};
+pub use error::TrainError;
+pub use loss::{MultitaskLoss, Targets};
+pub use observer::{BatchReport, EpochReport, Observer, Silent};
+pub use trainer::{Trained, Trainer, TrainingCases, mean_branch_accuracy};

@@ -1,0 +1,60 @@
+use serde::{Deserialize, Serialize};
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchReport {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Batch within the epoch, from 1.
+    pub batch: usize,
+    /// Batches of the epoch.
+    pub batches: usize,
+    /// The training loss of the batch.
+    pub loss: f64,
+}
+
+/// What one epoch did; a row of the training curves.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Mean training loss over the cases of the epoch.
+    pub train_loss: f64,
+    /// Validation loss, unweighted by class, mean over branches and tasks of the mean cross-entropy.
+    pub valid_loss: f64,
+    /// Validation score; the epoch with the highest is kept.
+    pub valid_score: f64,
+}
+
+/// Is told how a run gets on. All methods do nothing unless overridden.
+pub trait Observer {
+    /// A run continues after this many finished epochs; only called on resuming.
+    fn resumed(&mut self, finished_epochs: usize) {
+        let _ = finished_epochs;
+    }
+
+    /// A checkpoint could not be read, and an older one is used.
+    fn skipped_checkpoint(&mut self, reason: &str) {
+        let _ = reason;
+    }
+
+    /// A step is done.
+    fn batch(&mut self, report: &BatchReport) {
+        let _ = report;
+    }
+
+    /// An epoch is done; `best` says whether it is the best so far.
+    fn epoch(&mut self, report: &EpochReport, epochs: usize, best: bool) {
+        let _ = (report, epochs, best);
+    }
+}
+
+/// An observer that says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}

@@ -1,0 +1,312 @@
+use std::path::Path;
+
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::store::{ModuleRecord, RecordError};
+use burn::tensor::{Bytes, Device};
+use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, LoaderConfig, MetadataEncoder, shuffled};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, sha256_hex, tensors_of};
+use dermafuse_networks::Network;
+use dermafuse_schema::BranchLogits;
+
+use crate::{
+    BatchReport, Checkpoint, Checkpoints, EpochReport, MultitaskLoss, Observer, RunState, TrainError, TrainingConfig,
+};
+
+/// The cases of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingCases<'a> {
+    /// The data set.
+    pub set: &'a CaseSet,
+    /// Rows to learn from; each needs both images.
+    pub train: &'a [usize],
+    /// Rows to choose the best epoch on.
+    pub valid: &'a [usize],
+    /// The metadata encoder that travels with the validation logits.
+    pub encoder: &'a MetadataEncoder,
+}
+
+/// The result of a run: the network of the best epoch, in inference mode, and how it came about.
+#[derive(Clone, Debug)]
+pub struct Trained<N> {
+    /// The network.
+    pub network: N,
+    /// The training curves.
+    pub history: Vec<EpochReport>,
+    /// The epoch that was kept, from 1.
+    pub best_epoch: usize,
+}
+
+/// Trains networks by a recipe.
+#[derive(Clone, Debug)]
+pub struct Trainer {
+    /// The recipe.
+    pub config: TrainingConfig,
+}
+
+/// The validation score of the released code: the mean over branches of the mean over tasks of the accuracy, without
+/// test-time augmentation. Counted over cases; the released code averages over batches, of which the last may be smaller.
+/// NaN when no case is annotated.
+#[must_use]
+pub fn mean_branch_accuracy(logits: &BranchLogits) -> f64 {
+    let scores = logits.branches.iter().map(|branch| {
+        logits.branch(&branch.name).ok().and_then(|predictions| predictions.mean_accuracy()).unwrap_or(f64::NAN)
+    });
+    scores.sum::<f64>() / logits.branches.len() as f64
+}
+
+impl Trainer {
+    /// A trainer for a recipe.
+    #[must_use]
+    pub fn new(config: TrainingConfig) -> Self {
+        Self { config }
+    }
+
+    /// Trains a network and gives back the one of the epoch with the highest validation `score` (strictly: the first of
+    /// equals), such as [`mean_branch_accuracy`].
+    ///
+    /// The network must be on an autodiff device. With `folder`, a checkpoint is written after every epoch; with `resume`
+    /// as well, a run that was interrupted continues from the last one, with the same result as if it had not been.
+    ///
+    /// # Errors
+    /// A recipe or cases that make no training; an image that cannot be read; a loss or score that is not finite; a folder
+    /// that is in use, holds another run, or cannot be written.
+    pub fn fit<N: Network>(
+        &self,
+        network: N,
+        cases: TrainingCases<'_>,
+        score: impl Fn(&BranchLogits) -> f64,
+        folder: Option<&Path>,
+        resume: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Trained<N>, TrainError> {
+        self.check(&network, cases)?;
+        let loss = MultitaskLoss::new(cases.set, cases.train, self.config.loss_reduction, self.config.class_weights)?;
+        let checkpoints = match folder {
+            Some(folder) => Some(Checkpoints::open(folder, self.fingerprint(cases))?),
+            None => None,
+        };
+        let initial = network.freeze_backbones(self.config.freeze);
+        let mut run =
+            Run { network: initial.clone(), optimizer: self.optimizer(), state: RunState::default(), best: None };
+        if let (Some(checkpoints), Some(folder)) = (&checkpoints, folder) {
+            let finished = checkpoints.finished_epochs()?;
+            if finished > 0 && !resume {
+                return Err(TrainError::Occupied { path: folder.to_owned(), epochs: finished });
+            }
+            if let Some(checkpoint) = checkpoints.latest(|reason| observer.skipped_checkpoint(reason))? {
+                run = self.restore(checkpoint, &initial, checkpoints, folder)?;
+                observer.resumed(run.state.history.len());
+            }
+        }
+
+        for epoch in run.state.history.len()..self.config.epochs {
+            let train_loss = self.train_epoch(epoch, &mut run, cases, &loss, observer)?;
+            let report = self.validate(epoch, train_loss, &run.network, cases, &score)?;
+            let best_score = run.state.best_epoch.checked_sub(1).map(|best| run.state.history[best].valid_score);
+            let is_best = best_score.is_none_or(|best| report.valid_score > best);
+            run.state.history.push(report);
+            if is_best {
+                run.state.best_epoch = epoch + 1;
+                run.best = Some(run.network.valid());
+            }
+            if let Some(checkpoints) = &checkpoints {
+                checkpoints.write(&snapshot(&run)?)?;
+            }
+            observer.epoch(&report, self.config.epochs, is_best);
+        }
+        let network = run.best.expect("a run of at least one epoch has a best epoch");
+        Ok(Trained { network, history: run.state.history, best_epoch: run.state.best_epoch })
+    }
+
+    fn check<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
+        self.config.check()?;
+        let setting = |setting, expected, found: usize| {
+            Err(TrainError::Setting { setting, expected, found: format!("{found} cases") })
+        };
+        if cases.train.len() < 2 {
+            return setting("the training part", "two or more cases", cases.train.len());
+        }
+        if cases.valid.is_empty() {
+            return setting("the validation part", "one or more cases", 0);
+        }
+        if !network.devices().iter().all(Device::is_autodiff) {
+            let (expected, found) = ("on an autodiff device (`device.autodiff()`)", "on a plain device".to_owned());
+            return Err(TrainError::Setting { setting: "the network", expected, found });
+        }
+        Ok(())
+    }
+
+    /// Stands for everything that a run's result depends on, except the network's initial weights.
+    fn fingerprint(&self, cases: TrainingCases<'_>) -> String {
+        let part = |rows: &[usize]| -> Vec<_> {
+            rows.iter().filter_map(|&row| cases.set.cases.get(row)).map(|case| (&case.id, &case.labels)).collect()
+        };
+        let facts = (&self.config, &cases.set.tasks, part(cases.train), part(cases.valid));
+        sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
+    }
+
+    fn optimizer(&self) -> ModuleOptimizer {
+        let decay = (self.config.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.config.weight_decay as f32));
+        AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init()
+    }
+
+    /// One pass over the training cases; the mean loss.
+    fn train_epoch<N: Network>(
+        &self,
+        epoch: usize,
+        run: &mut Run<N>,
+        cases: TrainingCases<'_>,
+        loss: &MultitaskLoss,
+        observer: &mut dyn Observer,
+    ) -> Result<f64, TrainError> {
+        let config = &self.config;
+        let device = run.network.devices().first().expect("a network has parameters").clone();
+        let order = shuffled(cases.train, config.seed, epoch as u64);
+        let mut loader = LoaderConfig::new(config.batch_size, config.preprocess.clone());
+        loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
+        loader.threads = config.threads;
+        let batches = order.len().div_ceil(config.batch_size);
+        let (mut total, mut seen) = (0.0, 0_usize);
+        for (index, batch) in BatchLoader::new(cases.set, order, loader)?.enumerate() {
+            let batch = batch?;
+            require_both_images(&batch, cases.set)?;
+            let rows = batch.rows.clone();
+            if rows.len() < 2 {
+                continue;
+            }
+            // Dropout draws from the device's generator: its numbers depend on seed, epoch and batch alone.
+            device.seed(step_seed(config.seed, epoch, index));
+            let labels: Vec<&[Option<usize>]> =
+                rows.iter().map(|&row| cases.set.cases[row].labels.as_slice()).collect();
+            let targets = loss.targets(&labels, &device);
+            let batch_loss = loss.forward(&run.network.forward(tensors_of(batch, &device)), &targets);
+            let value = batch_loss.clone().into_scalar::<f64>();
+            if !value.is_finite() {
+                let cases = rows.iter().map(|&row| cases.set.cases[row].id.to_string()).collect();
+                return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
+            }
+            let gradients = GradientsParams::from_grads(batch_loss.backward(), &run.network);
+            run.network = run.optimizer.step(config.rate(epoch), run.network.clone(), gradients);
+            total += value * rows.len() as f64;
+            seen += rows.len();
+            observer.batch(&BatchReport {
+                epoch: epoch + 1,
+                epochs: config.epochs,
+                batch: index + 1,
+                batches,
+                loss: value,
+            });
+        }
+        Ok(total / seen as f64)
+    }
+
+    fn validate<N: Network>(
+        &self,
+        epoch: usize,
+        train_loss: f64,
+        network: &N,
+        cases: TrainingCases<'_>,
+        score: impl Fn(&BranchLogits) -> f64,
+    ) -> Result<EpochReport, TrainError> {
+        let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
+        predictor.batch_size = self.config.batch_size;
+        predictor.threads = self.config.threads;
+        let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
+        let valid_score = score(&logits);
+        if !valid_score.is_finite() {
+            return Err(TrainError::Score { epoch: epoch + 1, score: valid_score });
+        }
+        let learning_rate = self.config.rate(epoch);
+        let valid_loss = mean_cross_entropy(&logits);
+        Ok(EpochReport { epoch: epoch + 1, learning_rate, train_loss, valid_loss, valid_score })
+    }
+
+    fn restore<N: Network>(
+        &self,
+        checkpoint: Checkpoint,
+        initial: &N,
+        checkpoints: &Checkpoints,
+        folder: &Path,
+    ) -> Result<Run<N>, TrainError> {
+        let record_error =
+            |error: RecordError| TrainError::Record { path: folder.to_owned(), reason: error.to_string() };
+        let network_of = |bytes: Vec<u8>| {
+            let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes)).map_err(record_error)?;
+            initial.clone().try_load_record(record).map_err(record_error)
+        };
+        let best_epoch = checkpoint.state.best_epoch;
+        // Clones share running statistics: `valid` gives the best network its own before the other one is loaded.
+        let best = match best_epoch == checkpoint.state.history.len() {
+            true => network_of(checkpoint.network.clone())?.valid(),
+            false => network_of(checkpoints.read(best_epoch)?.network)?.valid(),
+        };
+        let optimizer =
+            OptimizerRecord::from_bytes(Bytes::from_bytes_vec(checkpoint.optimizer)).map_err(record_error)?;
+        Ok(Run {
+            network: network_of(checkpoint.network)?,
+            optimizer: self.optimizer().load_record(optimizer),
+            state: checkpoint.state,
+            best: Some(best),
+        })
+    }
+}
+
+/// A run between two epochs.
+struct Run<N> {
+    network: N,
+    optimizer: ModuleOptimizer,
+    state: RunState,
+    best: Option<N>,
+}
+
+fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {
+    let record_error = |error: RecordError| TrainError::Record { path: "in memory".into(), reason: error.to_string() };
+    let network = run.network.clone().into_record().into_bytes().map_err(record_error)?;
+    let optimizer = run.optimizer.to_record().into_bytes().map_err(record_error)?;
+    Ok(Checkpoint { state: run.state.clone(), network: network.to_vec(), optimizer: optimizer.to_vec() })
+}
+
+fn require_both_images(batch: &ImageBatch, set: &CaseSet) -> Result<(), TrainError> {
+    let complete =
+        batch.has_clinical.iter().zip(&batch.has_dermoscopic).map(|(&clinical, &dermoscopic)| clinical && dermoscopic);
+    match batch.rows.iter().zip(complete).find(|(_, complete)| !complete) {
+        None => Ok(()),
+        Some((&row, _)) => Err(TrainError::Setting {
+            setting: "a training case",
+            expected: "a pair of images (one with a missing image can be predicted, not trained on)",
+            found: format!("case {} without one of them", set.cases[row].id),
+        }),
+    }
+}
+
+/// Mean over branches and tasks of the mean cross-entropy of the annotated cases, of the first view.
+fn mean_cross_entropy(logits: &BranchLogits) -> f64 {
+    let (mut sum, mut terms) = (0.0, 0_usize);
+    for branch in &logits.branches {
+        for (task, task_logits) in branch.logits.iter().enumerate() {
+            let (mut total, mut cases) = (0.0, 0_usize);
+            for (case, labels) in logits.cohort.labels.iter().enumerate() {
+                let Some(label) = labels[task].filter(|_| branch.available[case]) else { continue };
+                let row: Vec<f64> = (0..task_logits.dim().2).map(|k| f64::from(task_logits[[0, case, k]])).collect();
+                let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let log_sum = row.iter().map(|z| (z - largest).exp()).sum::<f64>().ln() + largest;
+                total += log_sum - row[label];
+                cases += 1;
+            }
+            if cases > 0 {
+                sum += total / cases as f64;
+                terms += 1;
+            }
+        }
+    }
+    sum / terms.max(1) as f64
+}
+
+/// A seed for each step (SplitMix64 of its coordinates).
+fn step_seed(seed: u64, epoch: usize, batch: usize) -> u64 {
+    let mut state = seed ^ (epoch as u64).rotate_left(40) ^ (batch as u64).rotate_left(20) ^ 0x9E37_79B9_7F4A_7C15;
+    state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    state ^ (state >> 31)
+}
