@@ -1,0 +1,389 @@
+//! One classifier for each task, all on the same records: the paper's SVM cluster.
+
+use dermafuse_schema::{Cohort, Predictions, SchemaError, TaskSet};
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{EnsembleError, Result};
+use crate::logistic::{LogisticClassifier, LogisticParams};
+use crate::mlp::{MlpClassifier, MlpParams};
+use crate::records::records;
+use crate::svm::{SvmClassifier, SvmParams};
+use crate::training::{check_finite, check_rows, check_width};
+
+/// Version of the stored form of a [`ClassifierCluster`].
+const FORMAT: u32 = 1;
+
+/// The kinds of classifiers a cluster can consist of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassifierKind {
+    /// [`SvmClassifier`], the paper's choice.
+    #[default]
+    Svm,
+    /// [`LogisticClassifier`].
+    Logistic,
+    /// [`MlpClassifier`].
+    Mlp,
+}
+
+impl ClassifierKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Svm, Self::Logistic, Self::Mlp];
+}
+
+/// Parameters of one classifier of any kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassifierParams {
+    /// A support vector machine.
+    Svm(SvmParams),
+    /// A logistic regression.
+    Logistic(LogisticParams),
+    /// A perceptron.
+    Mlp(MlpParams),
+}
+
+impl ClassifierParams {
+    /// The paper's parameters; `seed` is that of the calibration folds or of the first weights.
+    #[must_use]
+    pub fn new(kind: ClassifierKind, seed: u64) -> Self {
+        match kind {
+            ClassifierKind::Svm => Self::Svm(SvmParams::new(seed)),
+            ClassifierKind::Logistic => Self::Logistic(LogisticParams::default()),
+            ClassifierKind::Mlp => Self::Mlp(MlpParams::new(seed)),
+        }
+    }
+
+    /// Which kind these are parameters of.
+    #[must_use]
+    pub fn kind(&self) -> ClassifierKind {
+        match self {
+            Self::Svm(_) => ClassifierKind::Svm,
+            Self::Logistic(_) => ClassifierKind::Logistic,
+            Self::Mlp(_) => ClassifierKind::Mlp,
+        }
+    }
+
+    fn fit(
+        &self,
+        records: ArrayView2<'_, f64>,
+        labels: &[usize],
+        classes: usize,
+        groups: &[String],
+    ) -> Result<Classifier> {
+        Ok(match self {
+            Self::Svm(params) => Classifier::Svm(params.fit(records, labels, classes, groups)?),
+            Self::Logistic(params) => Classifier::Logistic(params.fit(records, labels, classes)?),
+            Self::Mlp(params) => Classifier::Mlp(params.fit(records, labels, classes)?),
+        })
+    }
+}
+
+/// A fitted classifier of any kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Classifier {
+    /// A support vector machine.
+    Svm(SvmClassifier),
+    /// A logistic regression.
+    Logistic(LogisticClassifier),
+    /// A perceptron.
+    Mlp(MlpClassifier),
+}
+
+impl Classifier {
+    /// Class probabilities.
+    ///
+    /// # Shapes
+    /// `[N, F]` to `[N, classes]`.
+    ///
+    /// # Errors
+    /// Records of another width, or a feature that is not finite.
+    pub fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        match self {
+            Self::Svm(svm) => svm.predict(records),
+            Self::Logistic(logistic) => logistic.predict(records),
+            Self::Mlp(mlp) => mlp.predict(records),
+        }
+    }
+
+    /// Number of classes, absent ones included.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::Svm(svm) => svm.classes(),
+            Self::Logistic(logistic) => logistic.classes(),
+            Self::Mlp(mlp) => mlp.classes(),
+        }
+    }
+
+    /// Classes that had records, ascending; the others have probability 0.
+    #[must_use]
+    pub fn present(&self) -> &[usize] {
+        match self {
+            Self::Svm(svm) => svm.present(),
+            Self::Logistic(logistic) => logistic.present(),
+            Self::Mlp(mlp) => mlp.present(),
+        }
+    }
+
+    /// Number of features of a record.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        match self {
+            Self::Svm(svm) => svm.features(),
+            Self::Logistic(logistic) => logistic.features(),
+            Self::Mlp(mlp) => mlp.features(),
+        }
+    }
+}
+
+/// Parameters of a [`ClassifierCluster`]: those of the classifier that each task gets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterParams {
+    /// The classifier of each task.
+    pub classifier: ClassifierParams,
+}
+
+impl ClusterParams {
+    /// Fits one classifier for each task on the records that are labelled for it.
+    ///
+    /// `groups` (patients or lesions) are kept together where a classifier divides the records.
+    ///
+    /// # Shapes
+    /// `records` `[N, F]`, `labels` `[N][T]`, `groups` `[N]`.
+    ///
+    /// # Errors
+    /// Columns of different length, a feature that is not finite, a label out of range, a task with fewer than two
+    /// labelled records, parameters out of range.
+    pub fn fit(
+        &self,
+        records: ArrayView2<'_, f64>,
+        labels: &[Vec<Option<usize>>],
+        tasks: &TaskSet,
+        groups: &[String],
+    ) -> Result<ClassifierCluster> {
+        check_rows("labels", records.nrows(), labels.len())?;
+        check_rows("groups", records.nrows(), groups.len())?;
+        check_finite(records)?;
+        for (row, labels) in labels.iter().enumerate() {
+            check_rows(&format!("labels of record {row} (as in the tasks)"), tasks.len(), labels.len())?;
+            for (task, &label) in tasks.iter().zip(labels) {
+                if let Some(label) = label.filter(|label| *label >= task.classes.len()) {
+                    return Err(EnsembleError::Label { row, label, classes: task.classes.len() });
+                }
+            }
+        }
+        let fit = |task: usize| -> Result<(Classifier, TaskFit)> {
+            let rows: Vec<usize> = (0..labels.len()).filter(|&row| labels[row][task].is_some()).collect();
+            if rows.len() < 2 {
+                let task = format!("task `{}`", tasks[task].name);
+                return Err(EnsembleError::TooFewRecords { task, found: rows.len() });
+            }
+            let targets: Vec<usize> = rows.iter().filter_map(|&row| labels[row][task]).collect();
+            let groups: Vec<String> = rows.iter().map(|&row| groups[row].clone()).collect();
+            let records = records.select(Axis(0), &rows);
+            let classes = &tasks[task].classes;
+            let classifier = self.classifier.fit(records.view(), &targets, classes.len(), &groups)?;
+            let present = classifier.present();
+            let absent = (0..classes.len()).filter(|class| !present.contains(class));
+            let task_fit = TaskFit {
+                task: tasks[task].name.clone(),
+                records: rows.len(),
+                absent: absent.map(|class| classes[class].clone()).collect(),
+                constant: (present.len() == 1).then(|| classes[present[0]].clone()),
+                support_vectors: match &classifier {
+                    Classifier::Svm(svm) => Some(svm.report().support_vectors),
+                    Classifier::Logistic(_) | Classifier::Mlp(_) => None,
+                },
+            };
+            Ok((classifier, task_fit))
+        };
+        let fitted = (0..tasks.len()).into_par_iter().map(fit).collect::<Result<Vec<_>>>()?;
+        let (classifiers, fits) = fitted.into_iter().unzip();
+        Ok(ClassifierCluster {
+            format: FORMAT,
+            tasks: tasks.clone(),
+            features: records.ncols(),
+            classifiers,
+            report: ClusterReport { params: self.clone(), tasks: fits },
+        })
+    }
+}
+
+/// What happened while a [`ClassifierCluster`] was fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterReport {
+    /// The parameters, seed and calibration among them.
+    pub params: ClusterParams,
+    /// One entry for each task.
+    pub tasks: Vec<TaskFit>,
+}
+
+/// What happened while the classifier of one task was fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskFit {
+    /// Name of the task.
+    pub task: String,
+    /// Records that are labelled for it.
+    pub records: usize,
+    /// Names of the classes without a record: their probability is always 0.
+    pub absent: Vec<String>,
+    /// The only class there was, if the classifier is constant.
+    pub constant: Option<String>,
+    /// Records that are a support vector, if the classifier is a support vector machine.
+    pub support_vectors: Option<usize>,
+}
+
+/// One fitted classifier for each task.
+///
+/// Stored as JSON with serde_json's `float_roundtrip` it gives bit-equal probabilities when read back; what is read is
+/// checked, and a format of another version is refused.
+///
+/// ```
+/// # use dermafuse_ensemble::{ClassifierCluster, ClassifierKind};
+/// # use dermafuse_schema::{Task, TaskSet, ndarray::Array2};
+/// # let records = Array2::from_shape_fn((40, 2), |(n, f)| (n % 2) as f64 * 3.0 + (n * (f + 3) % 7) as f64 / 7.0);
+/// # let patients: Vec<String> = (0..40).map(|n| format!("patient {}", n / 2)).collect();
+/// let tasks = TaskSet::new(vec![Task::new("streaks", "STR", ["absent", "present"])])?;
+/// let labels: Vec<Vec<Option<usize>>> = (0..40).map(|n| vec![(n != 7).then_some(n % 2)]).collect();
+///
+/// let params = ClassifierCluster::params(ClassifierKind::Svm, 42);
+/// let cluster = params.fit(records.view(), &labels, &tasks, &patients)?;
+/// assert_eq!(cluster.report().tasks[0].records, 39); // one has no label
+/// assert!(cluster.predict(records.view())?[0][[1, 1]] > 0.9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredCluster")]
+pub struct ClassifierCluster {
+    format: u32,
+    tasks: TaskSet,
+    features: usize,
+    classifiers: Vec<Classifier>,
+    report: ClusterReport,
+}
+
+impl ClassifierCluster {
+    /// The paper's parameters for a kind of classifier.
+    #[must_use]
+    pub fn params(kind: ClassifierKind, seed: u64) -> ClusterParams {
+        ClusterParams { classifier: ClassifierParams::new(kind, seed) }
+    }
+
+    /// Class probabilities, one `[N, K_t]` array for each task.
+    ///
+    /// # Errors
+    /// Records of another width, or a feature that is not finite.
+    pub fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Vec<Array2<f64>>> {
+        check_width(records, self.features)?;
+        self.classifiers.par_iter().map(|classifier| classifier.predict(records)).collect()
+    }
+
+    /// The tasks.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskSet {
+        &self.tasks
+    }
+
+    /// Number of features of a record.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The classifiers in the order of the tasks.
+    #[must_use]
+    pub fn classifiers(&self) -> &[Classifier] {
+        &self.classifiers
+    }
+
+    /// What happened during the fit.
+    #[must_use]
+    pub fn report(&self) -> &ClusterReport {
+        &self.report
+    }
+}
+
+/// A [`ClassifierCluster`] as it was stored, before it is known to be consistent.
+#[derive(Deserialize)]
+struct StoredCluster {
+    format: u32,
+    tasks: TaskSet,
+    features: usize,
+    classifiers: Vec<Classifier>,
+    report: ClusterReport,
+}
+
+impl TryFrom<StoredCluster> for ClassifierCluster {
+    type Error = EnsembleError;
+
+    fn try_from(stored: StoredCluster) -> Result<Self> {
+        let StoredCluster { format, tasks, features, classifiers, report } = stored;
+        if format != FORMAT {
+            return Err(EnsembleError::Format { expected: FORMAT, found: format });
+        }
+        let classes: Vec<usize> = classifiers.iter().map(Classifier::classes).collect();
+        if classes != tasks.class_counts() || classifiers.iter().any(|one| one.features() != features) {
+            let why = "its classifiers do not fit its tasks or its number of features".into();
+            return Err(EnsembleError::Stored { what: "cluster", why });
+        }
+        Ok(Self { format, tasks, features, classifiers, report })
+    }
+}
+
+/// The second stage: a cluster that predicts from the first stage's probabilities and the metadata (thesis §6.2.4,
+/// Fusion Scheme 2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecondStage {
+    /// The cluster, fitted on [`records`].
+    pub cluster: ClassifierCluster,
+}
+
+impl SecondStage {
+    /// Fits a cluster on the cases that have metadata.
+    ///
+    /// The predictions should come from a network that has not seen these cases: the paper trains a second one on the
+    /// first half of the training set and fits the cluster on the other half.
+    ///
+    /// # Errors
+    /// As [`records`] and [`ClusterParams::fit`].
+    pub fn fit(params: &ClusterParams, first_stage: &Predictions, cohort: &Cohort) -> Result<Self> {
+        cohort.check(&first_stage.tasks)?;
+        let rows: Vec<usize> = (0..cohort.len()).filter(|&row| cohort.has_metadata[row]).collect();
+        let records = records(first_stage, cohort)?.select(Axis(0), &rows);
+        let known = cohort.select(&rows);
+        let cluster = params.fit(records.view(), &known.labels, &first_stage.tasks, &known.groups)?;
+        Ok(Self { cluster })
+    }
+
+    /// `P_2`: the cluster's predictions for the cases that have metadata. The others keep their row of the first stage.
+    /// [`Predictions::basis`] says which are which: it ends in `+metadata` for the former.
+    ///
+    /// # Errors
+    /// Other tasks than those of the fit, predictions and a cohort of different cases, another number of features.
+    pub fn apply(&self, first_stage: &Predictions, cohort: &Cohort) -> Result<Predictions> {
+        if first_stage.tasks != *self.cluster.tasks() {
+            let names = |tasks: &TaskSet| tasks.iter().map(|task| task.name.clone()).collect();
+            let (expected, found) = (names(self.cluster.tasks()), names(&first_stage.tasks));
+            return Err(EnsembleError::Tasks { expected, found });
+        }
+        let records = records(first_stage, cohort)?;
+        if cohort.has_metadata.len() != cohort.len() {
+            let (expected, found) = (vec![cohort.len()], vec![cohort.has_metadata.len()]);
+            return Err(SchemaError::Shape { what: "metadata flags".into(), expected, found }.into());
+        }
+        let rows: Vec<usize> = (0..cohort.len()).filter(|&row| cohort.has_metadata[row]).collect();
+        let predicted = self.cluster.predict(records.select(Axis(0), &rows).view())?;
+        let mut second_stage = first_stage.clone();
+        for (task, probabilities) in predicted.iter().enumerate() {
+            for (from, &row) in probabilities.rows().into_iter().zip(&rows) {
+                second_stage.probabilities[task].row_mut(row).assign(&from);
+            }
+        }
+        rows.iter().for_each(|&row| second_stage.basis[row].push_str("+metadata"));
+        Ok(second_stage)
+    }
+}

@@ -1,0 +1,142 @@
+use dermafuse_schema::SchemaError;
+use thiserror::Error;
+
+/// What can go wrong in the second stage.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EnsembleError {
+    /// Logits, predictions or weights that do not fit together.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A parameter outside its range.
+    #[error("{parameter} is {value}; it must be {expected}")]
+    Parameter {
+        /// The parameter.
+        parameter: String,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A loop order that is not a permutation of the branches.
+    #[error("loop order {found:?} must name each of the branches {branches:?} once")]
+    LoopOrder {
+        /// The order given.
+        found: Vec<String>,
+        /// The branches there are.
+        branches: Vec<String>,
+    },
+    /// More weight combinations than fit in memory.
+    #[error(
+        "{steps} steps for {branches} branches are more than {limit} combinations of weights; take fewer steps or fewer branches"
+    )]
+    TooManyWeights {
+        /// Candidates per branch.
+        steps: usize,
+        /// Number of branches.
+        branches: usize,
+        /// The largest number of combinations that is searched.
+        limit: usize,
+    },
+    /// Nothing to score against.
+    #[error("no case has a label of any task; a search needs annotated cases")]
+    NoLabels,
+    /// Columns of a training table that differ in length.
+    #[error("{what}: {found} rows, but there are {expected} records")]
+    Rows {
+        /// Which column.
+        what: String,
+        /// Number of records.
+        expected: usize,
+        /// Number of rows found.
+        found: usize,
+    },
+    /// Class weights that are not one for each class.
+    #[error("{found} class weights for {expected} classes; give one for each class")]
+    ClassWeights {
+        /// Number of classes.
+        expected: usize,
+        /// Number of weights.
+        found: usize,
+    },
+    /// Too few labelled rows to fit anything.
+    #[error("{task} has {found} labelled records; at least 2 are needed to fit a classifier")]
+    TooFewRecords {
+        /// The task, or "the table".
+        task: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// A feature that is NaN or infinite.
+    #[error("record {row}, column {column} is {value}; impute or drop non-finite features first")]
+    NotFinite {
+        /// Row of the record.
+        row: usize,
+        /// Column of the feature.
+        column: usize,
+        /// Its value.
+        value: f64,
+    },
+    /// Records of another width than those of the fit.
+    #[error("records have {found} features, but the classifier was fitted on {expected}; encode them the same way")]
+    Width {
+        /// Features at fit.
+        expected: usize,
+        /// Features found.
+        found: usize,
+    },
+    /// A label outside the classes.
+    #[error("record {row} has label {label}, but there are {classes} classes (0 to {})", classes.saturating_sub(1))]
+    Label {
+        /// Row of the record.
+        row: usize,
+        /// The label.
+        label: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// linfa's solver refused its parameters.
+    #[error("the support vector solver failed: {source}; check `c` and `tolerance`")]
+    Solver {
+        /// linfa's reason.
+        #[source]
+        source: linfa_svm::SvmError,
+    },
+    /// An optimiser that left the finite numbers.
+    #[error("{what} diverged in iteration {iteration}; scale the features or regularise more strongly")]
+    Diverged {
+        /// What was being fitted.
+        what: &'static str,
+        /// When it happened.
+        iteration: usize,
+    },
+    /// Predictions for other tasks than those of the fit.
+    #[error(
+        "predictions are of the tasks {found:?}, but the cluster was fitted on {expected:?}; fit one for these tasks"
+    )]
+    Tasks {
+        /// Tasks at fit.
+        expected: Vec<String>,
+        /// Tasks found.
+        found: Vec<String>,
+    },
+    /// A stored classifier whose parts do not fit together.
+    #[error("stored {what} is inconsistent: {why}; fit it again")]
+    Stored {
+        /// Which object.
+        what: &'static str,
+        /// What does not fit.
+        why: String,
+    },
+    /// A file of a format this version does not read.
+    #[error("stored cluster has format {found}, this version reads {expected}; fit it again or use another version")]
+    Format {
+        /// The format read by this version.
+        expected: u32,
+        /// The format found.
+        found: u32,
+    },
+}
+
+/// Result of this crate.
+pub(crate) type Result<T> = std::result::Result<T, EnsembleError>;

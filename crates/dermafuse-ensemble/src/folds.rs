@@ -1,0 +1,92 @@
+//! Which records a calibration fold holds out.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+/// A uniformly random order (Fisher and Yates).
+pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+    for i in 0..items.len().saturating_sub(1) {
+        let remaining = (items.len() - i) as u64;
+        // the multiply-shift of 64 random bits; the bias is below 2⁻³² for any table that fits in memory
+        let j = i + ((u128::from(rng.next_u64()) * u128::from(remaining)) >> 64) as usize;
+        items.swap(i, j);
+    }
+}
+
+/// libsvm's folds: a random order cut into equal pieces, whatever the classes and groups.
+pub(crate) fn plain(records: usize, folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..records).collect();
+    shuffle(&mut order, rng);
+    let mut fold_of = vec![0; records];
+    for fold in 0..folds {
+        for &record in &order[fold * records / folds..(fold + 1) * records / folds] {
+            fold_of[record] = fold;
+        }
+    }
+    fold_of
+}
+
+/// Folds that hold as equal shares of either class as whole groups allow.
+pub(crate) fn stratified(positive: &[bool], groups: &[&str], folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (record, group) in groups.iter().enumerate() {
+        members.entry(group).or_default().push(record);
+    }
+    let mut members: Vec<Vec<usize>> = members.into_values().collect();
+    shuffle(&mut members, rng);
+    members.sort_by_key(|records| std::cmp::Reverse(records.len()));
+    let positives = positive.iter().filter(|is| **is).count() as f64;
+    let totals = [positive.len() as f64 - positives, positives];
+    let mut held = vec![[0.0_f64; 2]; folds];
+    let mut fold_of = vec![0; positive.len()];
+    for records in members {
+        let mut counts = [0.0; 2];
+        records.iter().for_each(|&record| counts[usize::from(positive[record])] += 1.0);
+        // by how much the sum of squared shares grows; of equals the emptiest fold
+        let growth = |fold: &[f64; 2]| -> f64 {
+            (0..2).filter(|&s| totals[s] > 0.0).map(|s| fold[s] * counts[s] / (totals[s] * totals[s])).sum()
+        };
+        let cost = |&fold: &usize| (growth(&held[fold]), held[fold][0] + held[fold][1]);
+        let order = |a: &usize, b: &usize| {
+            let (a, b) = (cost(a), cost(b));
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        };
+        let chosen = (0..folds).min_by(order).unwrap_or(0);
+        (0..2).for_each(|side| held[chosen][side] += counts[side]);
+        records.into_iter().for_each(|record| fold_of[record] = chosen);
+    }
+    fold_of
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::rand_core::SeedableRng;
+
+    #[test]
+    fn plain_folds_are_equal_in_size() {
+        let fold_of = plain(13, 5, &mut ChaCha8Rng::seed_from_u64(1));
+        let sizes: Vec<usize> = (0..5).map(|fold| fold_of.iter().filter(|f| **f == fold).count()).collect();
+        assert_eq!(sizes, [2, 3, 2, 3, 3]);
+    }
+
+    #[test]
+    fn stratified_folds_share_classes_and_keep_groups_together() {
+        let positive: Vec<bool> = (0..40).map(|record| record % 4 == 0).collect();
+        let names: Vec<String> = (0..40).map(|record| format!("{}", record / 2)).collect();
+        let alone: Vec<String> = (0..40).map(|record| record.to_string()).collect();
+        let rng = || ChaCha8Rng::seed_from_u64(3);
+        let per_fold = |fold_of: &[usize]| -> Vec<usize> {
+            (0..5).map(|fold| (0..40).filter(|&r| fold_of[r] == fold && positive[r]).count()).collect()
+        };
+        let alone: Vec<&str> = alone.iter().map(String::as_str).collect();
+        assert_eq!(per_fold(&stratified(&positive, &alone, 5, &mut rng())), [2; 5]);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let fold_of = stratified(&positive, &names, 5, &mut rng());
+        assert!((0..20).all(|group| fold_of[2 * group] == fold_of[2 * group + 1]));
+        assert_eq!(per_fold(&fold_of), [2; 5]);
+        assert_eq!(fold_of, stratified(&positive, &names, 5, &mut rng()));
+    }
+}

@@ -1,0 +1,41 @@
+//! The second stage of DermaFuse: branch-weight searches and the cluster of SVMs.
+//!
+//! A network's [`BranchLogits`](dermafuse_schema::BranchLogits) become the final prediction in three steps, each fitted
+//! on validation or held-out cases and stored with serde:
+//!
+//! 1. [`WeightSearch`] finds how much each branch counts, which gives `P_1` (Fusion Scheme 1, thesis Alg. 1).
+//! 2. [`ClassifierCluster`], one classifier for each task, predicts `P_2` from the probabilities of `P_1` and the
+//!    metadata (Fusion Scheme 2). [`SecondStage`] makes its [`records`].
+//! 3. [`MixSearch`] finds how much of `P_1` goes into `P_3 = W_1 · P_1 + (1 − W_1) · P_2` (thesis Alg. 2).
+//!
+//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once.
+//!
+//! # Shapes
+//! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
+
+mod cluster;
+mod coupling;
+mod error;
+mod folds;
+mod logistic;
+mod mix_search;
+mod mlp;
+mod platt;
+mod records;
+mod solver;
+mod svm;
+mod training;
+mod two_stage;
+mod weight_search;
+
+pub use cluster::{
+    Classifier, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, ClusterReport, SecondStage, TaskFit,
+};
+pub use error::EnsembleError;
+pub use logistic::{LogisticClassifier, LogisticParams};
+pub use mix_search::{MixSearch, MixSearchResult};
+pub use mlp::{MlpClassifier, MlpParams};
+pub use records::records;
+pub use svm::{Calibration, ClassWeights, Gamma, Solver, SvmClassifier, SvmParams, SvmReport};
+pub use two_stage::TwoStage;
+pub use weight_search::{Candidates, WeightSearch, WeightSearchResult, WeightSearchVariant};
