@@ -1,0 +1,141 @@
+use serde::{Deserialize, Serialize};
+
+/// Percentile bootstrap over cases, for 95 % confidence intervals.
+///
+/// Cases are drawn with replacement and all tasks of a case go together. The intervals speak of the sampling of test
+/// cases only, not of the spread between training runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// How many times the cases are drawn; 0 gives no intervals.
+    pub resamples: usize,
+    /// Seed of the draws; the same seed gives the same intervals.
+    pub seed: u64,
+}
+
+impl Default for Bootstrap {
+    /// 1000 resamples, seed 0.
+    fn default() -> Self {
+        Self { resamples: 1000, seed: 0 }
+    }
+}
+
+/// A 95 % confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// 2.5th percentile.
+    pub lower: f64,
+    /// 97.5th percentile.
+    pub upper: f64,
+}
+
+/// `(truth, predicted)` of every case of one task with `classes` classes; `None` where not annotated.
+pub(crate) struct Outcomes {
+    pub(crate) classes: usize,
+    pub(crate) pairs: Vec<Option<(usize, usize)>>,
+}
+
+impl Bootstrap {
+    /// Intervals of the mean accuracy and the mean balanced accuracy over the tasks.
+    pub(crate) fn intervals(&self, tasks: &[&Outcomes]) -> (Option<Interval>, Option<Interval>) {
+        let cases = tasks.first().map_or(0, |task| task.pairs.len());
+        if cases == 0 {
+            return (None, None);
+        }
+        let mut random = SplitMix64(self.seed);
+        let (mut accuracies, mut balanced) = (Vec::new(), Vec::new());
+        for _ in 0..self.resamples {
+            let drawn: Vec<usize> = (0..cases).map(|_| random.below(cases)).collect();
+            let scores: Vec<(f64, f64)> = tasks.iter().filter_map(|task| task.scores(&drawn)).collect();
+            if !scores.is_empty() {
+                accuracies.push(scores.iter().map(|(accuracy, _)| accuracy).sum::<f64>() / scores.len() as f64);
+                balanced.push(scores.iter().map(|(_, balanced)| balanced).sum::<f64>() / scores.len() as f64);
+            }
+        }
+        (interval(accuracies), interval(balanced))
+    }
+}
+
+impl Outcomes {
+    /// Accuracy and balanced accuracy of the drawn cases; `None` when none is annotated.
+    fn scores(&self, drawn: &[usize]) -> Option<(f64, f64)> {
+        let mut hits = vec![0_usize; self.classes];
+        let mut support = vec![0_usize; self.classes];
+        for (truth, predicted) in drawn.iter().filter_map(|&case| self.pairs[case]) {
+            support[truth] += 1;
+            hits[truth] += usize::from(truth == predicted);
+        }
+        let total: usize = support.iter().sum();
+        if total == 0 {
+            return None;
+        }
+        let recalls: Vec<f64> =
+            hits.iter().zip(&support).filter(|(_, n)| **n > 0).map(|(hit, n)| *hit as f64 / *n as f64).collect();
+        let accuracy = hits.iter().sum::<usize>() as f64 / total as f64;
+        Some((accuracy, recalls.iter().sum::<f64>() / recalls.len() as f64))
+    }
+}
+
+/// 2.5th and 97.5th percentile with linear interpolation.
+fn interval(mut values: Vec<f64>) -> Option<Interval> {
+    if values.is_empty() {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    let percentile = |fraction: f64| {
+        let position = fraction * (values.len() - 1) as f64;
+        let (below, above) = (values[position.floor() as usize], values[position.ceil() as usize]);
+        below + (above - below) * position.fract()
+    };
+    Some(Interval { lower: percentile(0.025), upper: percentile(0.975) })
+}
+
+/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`, by the high half of a product.
+    fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_is_splitmix64() {
+        let mut random = SplitMix64(0);
+        assert_eq!(random.next(), 0xE220_A839_7B1D_CDAF);
+        assert_eq!(random.next(), 0x6E78_9E6A_A1B9_65F4);
+    }
+
+    #[test]
+    fn the_interval_is_near_the_binomial_one_and_repeats() {
+        let pairs = (0..400).map(|case| Some((0, usize::from(case % 4 == 0)))).collect();
+        let outcomes = Outcomes { classes: 2, pairs };
+        let (accuracy, balanced) = Bootstrap::default().intervals(&[&outcomes]);
+        let accuracy = accuracy.unwrap();
+        let half = 1.96 * (0.75_f64 * 0.25 / 400.0).sqrt();
+        assert!((accuracy.lower - (0.75 - half)).abs() < 0.01 && (accuracy.upper - (0.75 + half)).abs() < 0.01);
+        assert_eq!(balanced, Some(accuracy));
+        assert_eq!(Bootstrap::default().intervals(&[&outcomes]).0, Some(accuracy));
+    }
+
+    #[test]
+    fn nothing_to_draw_gives_no_interval() {
+        let none = Outcomes { classes: 2, pairs: vec![None; 3] };
+        assert_eq!(Bootstrap::default().intervals(&[&none]), (None, None));
+        let one = Outcomes { classes: 2, pairs: vec![Some((0, 0))] };
+        assert_eq!(Bootstrap { resamples: 0, seed: 0 }.intervals(&[&one]), (None, None));
+        assert_eq!(interval(vec![1.0, 0.0]), Some(Interval { lower: 0.025, upper: 0.975 }));
+    }
+}

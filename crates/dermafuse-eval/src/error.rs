@@ -1,0 +1,43 @@
+use dermafuse_schema::{SchemaError, WriteError};
+use thiserror::Error;
+
+/// What can go wrong when predictions are evaluated or a result is written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// Predictions whose columns do not fit together, or with a number that is no probability.
+    #[error(transparent)]
+    Predictions(#[from] SchemaError),
+    /// A grouping that does not have one value for each case.
+    #[error("grouping `{grouping}` has {found} values for {expected} cases")]
+    Grouping {
+        /// Name of the grouping.
+        grouping: String,
+        /// How many cases there are.
+        expected: usize,
+        /// How many values it has.
+        found: usize,
+    },
+    /// An evaluation and predictions that speak of different tasks.
+    #[error("the evaluation has the tasks {evaluation:?}, the predictions have {predictions:?}")]
+    Tasks {
+        /// Tasks of the evaluation.
+        evaluation: Vec<String>,
+        /// Tasks of the predictions.
+        predictions: Vec<String>,
+    },
+    /// A case that is asked for and not there.
+    #[error("case {case} is out of range, there are {cases}")]
+    Case {
+        /// Position asked for, from 0.
+        case: usize,
+        /// How many there are.
+        cases: usize,
+    },
+    /// A file that cannot be written; what was there before is untouched.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Metrics that cannot be expressed as JSON.
+    #[error("metrics cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
+}

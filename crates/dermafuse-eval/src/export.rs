@@ -1,0 +1,83 @@
+use std::fmt::Write;
+use std::path::Path;
+
+use dermafuse_schema::{Predictions, write_whole_file};
+use serde::Serialize;
+
+use crate::metrics::check;
+use crate::{EvalError, Evaluation};
+
+/// Version of the layout of `metrics.json`, raised when a key changes its meaning.
+const METRICS_FORMAT: u32 = 1;
+
+#[derive(Serialize)]
+struct MetricsFile<'a> {
+    format: u32,
+    rows: Vec<MetricsRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct MetricsRow<'a> {
+    name: &'a str,
+    evaluation: &'a Evaluation,
+}
+
+/// The evaluations of named rows as JSON: `{"format": 1, "rows": [{"name", "evaluation"}]}`, keys in a fixed order,
+/// undefined values `null`. The same input gives the same bytes.
+///
+/// # Errors
+/// Never for an evaluation made by this crate; a number in it that was set to NaN by hand becomes `null`.
+pub fn metrics_json(rows: &[(String, Evaluation)]) -> Result<String, EvalError> {
+    let rows = rows.iter().map(|(name, evaluation)| MetricsRow { name, evaluation }).collect();
+    let mut text = serde_json::to_string_pretty(&MetricsFile { format: METRICS_FORMAT, rows })?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Writes [`metrics_json`] to a file, whole or not at all.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_metrics(path: impl AsRef<Path>, rows: &[(String, Evaluation)]) -> Result<(), EvalError> {
+    Ok(write_whole_file(path.as_ref(), metrics_json(rows)?.as_bytes())?)
+}
+
+/// The predictions of named rows as CSV, one line for each row, case, task and class:
+/// `row,case,basis,task,truth,predicted,class,probability`. The truth of a case that is not annotated is empty.
+///
+/// # Errors
+/// Predictions that cannot be evaluated.
+pub fn predictions_csv(rows: &[(&str, &Predictions)]) -> Result<String, EvalError> {
+    let mut text = String::from("row,case,basis,task,truth,predicted,class,probability\n");
+    for (name, predictions) in rows {
+        check(predictions)?;
+        let name = field(name);
+        for case in 0..predictions.len() {
+            let (id, basis) = (field(predictions.ids[case].as_str()), field(&predictions.basis[case]));
+            for (index, task) in predictions.tasks.iter().enumerate() {
+                let truth = predictions.labels[case][index].map(|label| field(&task.classes[label]));
+                let truth = truth.unwrap_or_default();
+                let predicted = field(&task.classes[predictions.predicted(case, index)]);
+                for (class, probability) in task.classes.iter().zip(predictions.probabilities[index].row(case)) {
+                    let (task, class) = (field(&task.name), field(class));
+                    writeln!(text, "{name},{id},{basis},{task},{truth},{predicted},{class},{probability}")
+                        .expect("writing to a string does not fail");
+                }
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// Writes [`predictions_csv`] to a file, whole or not at all.
+///
+/// # Errors
+/// Predictions that cannot be evaluated; a file that cannot be written.
+pub fn write_predictions(path: impl AsRef<Path>, rows: &[(&str, &Predictions)]) -> Result<(), EvalError> {
+    Ok(write_whole_file(path.as_ref(), predictions_csv(rows)?.as_bytes())?)
+}
+
+/// A CSV field, quoted where it must be (RFC 4180).
+fn field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+}

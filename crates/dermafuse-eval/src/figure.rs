@@ -1,0 +1,23 @@
+//! Figures as SVG text: complete documents that also stand inside a page.
+//!
+//! Lines and text take the colour of the surrounding text, series the Okabe-Ito palette (safe for colour-blind
+//! readers). A page may set the custom properties `--series-1` to `--series-7`, `--heat` and `--on-heat` for a dark
+//! background, as [`Report`](crate::Report) does.
+
+mod axes;
+
+mod heat_map;
+mod line_chart;
+mod reliability;
+mod roc;
+mod score_chart;
+mod svg;
+mod ternary;
+
+pub use heat_map::confusion_heat_map;
+pub use line_chart::{Series, line_chart};
+pub use reliability::reliability_plot;
+pub use roc::roc_plot;
+pub use score_chart::{Score, score_chart};
+pub(crate) use svg::NAMESPACE;
+pub use ternary::{TernaryPoint, ternary_heat_map};

@@ -1,0 +1,30 @@
+//! Metrics, figures and the HTML report of DermaFuse.
+//!
+//! Everything here starts from [`Predictions`](dermafuse_schema::Predictions): [`Evaluation`] computes the numbers,
+//! [`SubgroupTable`] the same for each group of cases, [`figure`] draws them as SVG, [`Report`] puts them on one page,
+//! [`write_metrics`] and [`write_predictions`] hand them on. No tensors, no scripts, nothing loaded from elsewhere.
+//!
+//! # Conventions
+//! Rows of a confusion matrix are the truth. Cases without a label are left out of the numbers of that task. A value
+//! that is undefined is `None`, printed `n/a`, and in no mean; [`Evaluation`] lists the cases. Values agree with
+//! scikit-learn where it defines them (`tests/golden/eval`).
+
+mod bootstrap;
+mod confusion;
+mod error;
+mod export;
+pub mod figure;
+mod metrics;
+pub mod published;
+mod report;
+mod roc;
+mod subgroups;
+
+pub use bootstrap::{Bootstrap, Interval};
+pub use confusion::{ConfusionMatrix, OneVsRest};
+pub use error::EvalError;
+pub use export::{metrics_json, predictions_csv, write_metrics, write_predictions};
+pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
+pub use report::{Report, SampleCase, SampleImage, SampleTask};
+pub use roc::{RocCurve, auc};
+pub use subgroups::{Grouping, SMALL_GROUP, SubgroupRow, SubgroupTable};

@@ -1,0 +1,204 @@
+mod page;
+mod sample;
+mod sections;
+
+use std::path::Path;
+
+use dermafuse_schema::{Predictions, write_whole_file};
+
+use crate::figure::{self, Series, TernaryPoint};
+use crate::metrics::check;
+use crate::published::PublishedTable;
+use crate::{EvalError, Evaluation, RocCurve, SubgroupTable};
+
+pub use sample::{SampleCase, SampleImage, SampleTask};
+
+/// One HTML page with everything that is known of a run: no scripts, nothing loaded from elsewhere, the same bytes
+/// for the same input.
+///
+/// Sections appear in a fixed order whatever the order of the calls; a section without content is left out.
+///
+/// ```
+/// use dermafuse_eval::Report;
+///
+/// let page = Report::new("Derm7pt").synthetic(true).note("five epochs only").to_html();
+/// assert!(page.contains("not a medical device"));
+/// assert!(page.contains("Synthetic data"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    title: String,
+    synthetic: bool,
+    notes: Vec<String>,
+    leaky: Vec<String>,
+    config: Vec<(String, String)>,
+    rows: Vec<(String, Evaluation)>,
+    published: Option<PublishedTable>,
+    details: Vec<Detail>,
+    curves: Vec<String>,
+    weight_searches: Vec<String>,
+    subgroups: Vec<SubgroupTable>,
+    samples: Vec<SampleCase>,
+}
+
+/// A row in full: its numbers and its figures.
+#[derive(Clone, Debug)]
+struct Detail {
+    name: String,
+    evaluation: Evaluation,
+    /// One ROC plot for each task.
+    roc_plots: Vec<String>,
+}
+
+impl Report {
+    /// An empty page.
+    #[must_use]
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), ..Self::default() }
+    }
+
+    /// Says on top that the data is made up; published numbers are then not shown.
+    #[must_use]
+    pub fn synthetic(mut self, synthetic: bool) -> Self {
+        self.synthetic = synthetic;
+        self
+    }
+
+    /// Adds a sentence under the heading.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Warns that these metadata columns, used as inputs, are recorded after or because of the diagnosis.
+    #[must_use]
+    pub fn leaky_inputs(mut self, columns: &[&str]) -> Self {
+        self.leaky.extend(columns.iter().map(|column| (*column).to_owned()));
+        self
+    }
+
+    /// Adds the resolved recipe. Nested tables become dotted keys.
+    #[must_use]
+    pub fn config(mut self, config: &serde_json::Value) -> Self {
+        flatten("", config, &mut self.config);
+        self
+    }
+
+    /// Adds lines to the recipe.
+    #[must_use]
+    pub fn config_pairs<K, V>(mut self, pairs: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        self.config.extend(pairs.into_iter().map(|(key, value)| (key.into(), value.into())));
+        self
+    }
+
+    /// Adds the rows of the main tables, such as `P_clinical` to `P_3`; the last is the headline. `published` numbers
+    /// stand under the rows of the same name.
+    #[must_use]
+    pub fn rows(mut self, rows: &[(String, Evaluation)], published: Option<&PublishedTable>) -> Self {
+        self.rows.extend_from_slice(rows);
+        self.published = published.copied().or(self.published);
+        self
+    }
+
+    /// Adds a row in full: per-class table, confusion matrices, ROC curves, calibration.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated, or of other tasks than the evaluation.
+    pub fn detail(
+        mut self,
+        name: impl Into<String>,
+        evaluation: &Evaluation,
+        predictions: &Predictions,
+    ) -> Result<Self, EvalError> {
+        check(predictions)?;
+        let ours: Vec<String> = evaluation.tasks.iter().map(|task| task.name.clone()).collect();
+        let theirs: Vec<String> = predictions.tasks.iter().map(|task| task.name.clone()).collect();
+        if ours != theirs {
+            return Err(EvalError::Tasks { evaluation: ours, predictions: theirs });
+        }
+        let roc_plots = (0..predictions.tasks.len()).map(|task| roc_plot(predictions, task)).collect();
+        self.details.push(Detail { name: name.into(), evaluation: evaluation.clone(), roc_plots });
+        Ok(self)
+    }
+
+    /// Adds a chart of values over epochs; the title names the quantity. Quantities of different size, such as loss
+    /// and learning rate, are better in charts of their own.
+    #[must_use]
+    pub fn curves(mut self, title: impl AsRef<str>, series: &[Series]) -> Self {
+        self.curves.push(figure::line_chart(title.as_ref(), "epoch", "", series));
+        self
+    }
+
+    /// Adds the search over the weights of three branches.
+    #[must_use]
+    pub fn weight_search(mut self, title: impl AsRef<str>, branches: [&str; 3], points: &[TernaryPoint]) -> Self {
+        self.weight_searches.push(figure::ternary_heat_map(title.as_ref(), branches, points));
+        self
+    }
+
+    /// Adds tables of groups of cases.
+    #[must_use]
+    pub fn subgroups(mut self, tables: &[SubgroupTable]) -> Self {
+        self.subgroups.extend_from_slice(tables);
+        self
+    }
+
+    /// Adds single cases with their images. Images are embedded as they are: give small ones (some 256 pixels wide).
+    #[must_use]
+    pub fn samples(mut self, samples: Vec<SampleCase>) -> Self {
+        self.samples.extend(samples);
+        self
+    }
+
+    /// The page.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        page::render(self)
+    }
+
+    /// Writes the page to a file, whole or not at all.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), EvalError> {
+        Ok(write_whole_file(path.as_ref(), self.to_html().as_bytes())?)
+    }
+}
+
+fn roc_plot(predictions: &Predictions, index: usize) -> String {
+    let task = &predictions.tasks[index];
+    let curves: Vec<(String, Option<RocCurve>)> = task
+        .classes
+        .iter()
+        .enumerate()
+        .map(|(class, name)| {
+            let scores: Vec<(f64, bool)> = (0..predictions.len())
+                .filter_map(|case| {
+                    let truth = predictions.labels[case][index]?;
+                    Some((predictions.probabilities[index][[case, class]], truth == class))
+                })
+                .collect();
+            (name.clone(), RocCurve::of(&scores))
+        })
+        .collect();
+    figure::roc_plot(&format!("{} – ROC", task.label), &curves)
+}
+
+fn flatten(prefix: &str, value: &serde_json::Value, into: &mut Vec<(String, String)>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(table) => {
+            for (key, value) in table {
+                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&key, value, into);
+            }
+        }
+        Value::String(text) => into.push((prefix.to_owned(), text.clone())),
+        other => into.push((prefix.to_owned(), other.to_string())),
+    }
+}

@@ -1,0 +1,74 @@
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::{Report, sample, sections};
+
+/// The whole page.
+pub(super) fn render(report: &Report) -> String {
+    let sections = [
+        ("results", "Results", sections::results(report)),
+        ("training", "Training", sections::figures(&report.curves)),
+        ("weights", "Branch weights", sections::figures(&report.weight_searches)),
+        ("groups", "Groups of cases", sections::subgroups(report)),
+        ("details", "Details", sections::details(report)),
+        ("cases", "Cases", sample::render(&report.samples)),
+        ("recipe", "Recipe", sections::config(report)),
+    ];
+    let present: Vec<(&str, &str, Markup)> =
+        sections.into_iter().filter_map(|(id, title, section)| Some((id, title, section?))).collect();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (report.title) }
+                style { (PreEscaped(include_str!("report.css"))) }
+            }
+            body {
+                (header(report))
+                @if present.len() > 1 {
+                    nav { @for (id, title, _) in &present { a href={ "#" (id) } { (title) } } }
+                }
+                main {
+                    @for (id, title, section) in &present {
+                        section id=(id) { h2 { (title) } (section) }
+                    }
+                }
+                footer {
+                    "DermaFuse " (env!("CARGO_PKG_VERSION"))
+                    " · research software, not a medical device; not for the diagnosis of patients."
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn header(report: &Report) -> Markup {
+    html! {
+        header {
+            p.kicker { "DermaFuse evaluation report" }
+            h1 { (report.title) }
+            p.device { "Research software, not a medical device. Not for the diagnosis of patients." }
+            @if report.synthetic {
+                p.banner.synthetic role="note" {
+                    strong { "Synthetic data. " }
+                    "Images and labels are generated; the numbers say that the programs run, nothing about skin lesions."
+                }
+            }
+            @if !report.leaky.is_empty() {
+                p.banner.leak role="note" {
+                    strong { "Inputs that follow from the diagnosis: " }
+                    @for (index, column) in report.leaky.iter().enumerate() {
+                        @if index > 0 { ", " }
+                        code { (column) }
+                    }
+                    ". They are recorded after or because of it and are not known when a lesion is first seen, "
+                    "so these numbers are too good for use in practice."
+                }
+            }
+            @for note in &report.notes { p.note { (note) } }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+use std::collections::BTreeMap;
+
+use maud::{Markup, PreEscaped, html};
+
+use super::{Detail, Report};
+use crate::figure::{self, NAMESPACE, Score};
+use crate::published::PublishedTable;
+use crate::{Evaluation, Interval, SMALL_GROUP, SubgroupRow, TaskEvaluation};
+
+/// The order of columns in the field's tables of the seven-point checklist.
+const CHECKLIST_COLUMNS: [&str; 8] = ["BWV", "DaG", "PIG", "PN", "RS", "STR", "VS", "DIAG"];
+
+/// Headline, tables of accuracies and of the other means, chart.
+pub(super) fn results(report: &Report) -> Option<Markup> {
+    let (headline, evaluation) = report.rows.last()?;
+    let published = report.published.as_ref().filter(|_| !report.synthetic);
+    let columns = columns(evaluation);
+    Some(html! {
+        (cards(headline, evaluation))
+        h3 { "Accuracy, per cent" }
+        (accuracy_table(report, published, &columns))
+        @if let Some(table) = published {
+            p.caption { "Published: " (table.source) ", " (table.data_set) "." }
+        }
+        (basis(&evaluation.basis, evaluation.cases))
+        div.figures { @for chart in score_charts(report, published) { (inline(&chart)) } }
+        h3 { "Means over tasks, per cent" }
+        (means_table(report))
+        p.caption {
+            "BAC: mean recall over the classes that occur. AUC: flat mean over the findings, one against the rest, "
+            "without the classes that stand for “absent”. ECE: expected calibration error, 15 bins. "
+            "Intervals: 95 %, bootstrap over test cases"
+            " (" (evaluation.options.bootstrap.resamples) " resamples, seed " (evaluation.options.bootstrap.seed) ")."
+        }
+    })
+}
+
+fn cards(name: &str, evaluation: &Evaluation) -> Markup {
+    let overall = &evaluation.overall;
+    html! {
+        div.cards {
+            (card("Mean accuracy", &percent(overall.accuracy), &interval_text(overall.accuracy_interval)))
+            (card("Mean balanced accuracy", &percent(overall.balanced_accuracy),
+                &interval_text(overall.balanced_accuracy_interval)))
+            (card("Mean AUC", &percent(overall.auc), &format!("over {} classes", overall.counted_aucs)))
+            (card("Test cases", &evaluation.cases.to_string(), &format!("{} tasks, row {name}", evaluation.tasks.len())))
+        }
+    }
+}
+
+fn card(label: &str, value: &str, below: &str) -> Markup {
+    html! { div.card { p.label { (label) } p.value { (value) } p.below { (below) } } }
+}
+
+/// Names and headings of the tasks of an evaluation, in the order of the columns.
+fn columns(evaluation: &Evaluation) -> Vec<(String, String)> {
+    let columns: Vec<(String, String)> =
+        evaluation.tasks.iter().map(|task| (task.name.clone(), task.label.clone())).collect();
+    let place = |label: &str| CHECKLIST_COLUMNS.iter().position(|column| column.eq_ignore_ascii_case(label));
+    let mut ordered = columns.clone();
+    ordered.sort_by_key(|(_, label)| place(label));
+    let is_checklist =
+        columns.len() == CHECKLIST_COLUMNS.len() && columns.iter().all(|(_, label)| place(label).is_some());
+    if is_checklist { ordered } else { columns }
+}
+
+fn accuracy_table(report: &Report, published: Option<&PublishedTable>, columns: &[(String, String)]) -> Markup {
+    let of = |evaluation: &Evaluation, name: &str| {
+        evaluation.tasks.iter().find(|task| task.name == name).and_then(|task| task.accuracy)
+    };
+    let bests: Vec<Option<f64>> =
+        columns.iter().map(|(name, _)| best(report.rows.iter().map(|(_, row)| of(row, name)))).collect();
+    let best_mean = best(report.rows.iter().map(|(_, row)| row.overall.accuracy));
+    html! {
+        div.scroll { table.numbers {
+            thead { tr {
+                th { "row" }
+                @for (name, label) in columns { th title=(name) { (label) } }
+                th.mean { "avg" }
+                th { "95 % interval" }
+            } }
+            tbody { @for (name, evaluation) in &report.rows {
+                tr {
+                    th scope="row" { (name) }
+                    @for ((task, _), best) in columns.iter().zip(&bests) {
+                        (cell(of(evaluation, task), *best))
+                    }
+                    td.mean.best[is_best(evaluation.overall.accuracy, best_mean)] {
+                        (percent(evaluation.overall.accuracy))
+                    }
+                    td.interval { (interval_text(evaluation.overall.accuracy_interval)) }
+                }
+                @if let Some((table, row)) = published.and_then(|table| Some((table, table.row(name)?))) {
+                    tr.published {
+                        th scope="row" { "published" }
+                        @for (_, label) in columns {
+                            td { (table.accuracy(name, label).map_or("–".into(), |value| format!("{value:.1}"))) }
+                        }
+                        td.mean { (format!("{:.1}", row.average)) }
+                        td.interval { @if let Some(deviation) = row.deviation { "± " (format!("{deviation:.1}")) } }
+                    }
+                }
+            } }
+        } }
+    }
+}
+
+fn means_table(report: &Report) -> Markup {
+    let rows = || report.rows.iter().map(|(_, row)| &row.overall);
+    let best_balanced = best(rows().map(|row| row.balanced_accuracy));
+    let best_auc = best(rows().map(|row| row.auc));
+    let best_f1 = best(rows().map(|row| row.macro_f1));
+    html! {
+        div.scroll { table.numbers {
+            thead { tr {
+                th { "row" } th { "BAC" } th { "95 % interval" } th { "AUC" } th { "classes" } th { "macro F1" }
+                th { "ECE" } th { "log-loss" } th { "Brier" }
+            } }
+            tbody { @for (name, evaluation) in &report.rows {
+                @let overall = &evaluation.overall;
+                @let tasks = &evaluation.tasks;
+                tr {
+                    th scope="row" { (name) }
+                    (cell(overall.balanced_accuracy, best_balanced))
+                    td.interval { (interval_text(overall.balanced_accuracy_interval)) }
+                    (cell(overall.auc, best_auc))
+                    td.interval {
+                        (overall.counted_aucs)
+                        @if overall.undefined_aucs > 0 { " (" (overall.undefined_aucs) " n/a)" }
+                    }
+                    (cell(overall.macro_f1, best_f1))
+                    td { (percent(mean(tasks, |task| task.calibration_error))) }
+                    td { (decimal(mean(tasks, |task| task.log_loss))) }
+                    td { (decimal(mean(tasks, |task| task.brier))) }
+                }
+            } }
+        } }
+    }
+}
+
+/// The mean accuracy and the mean balanced accuracy of each row.
+fn score_charts(report: &Report, published: Option<&PublishedTable>) -> [String; 2] {
+    let percent = |value: Option<f64>| value.map(|value| 100.0 * value);
+    let percents = |interval: Option<Interval>| {
+        interval.map(|interval| Interval { lower: 100.0 * interval.lower, upper: 100.0 * interval.upper })
+    };
+    let rows = || report.rows.iter().map(|(name, evaluation)| (name, &evaluation.overall));
+    let accuracies: Vec<Score> = rows()
+        .map(|(name, overall)| Score {
+            name: name.clone(),
+            value: percent(overall.accuracy),
+            interval: percents(overall.accuracy_interval),
+            published: published.and_then(|table| Some(table.row(name)?.average)),
+        })
+        .collect();
+    let balanced: Vec<Score> = rows()
+        .map(|(name, overall)| Score {
+            name: name.clone(),
+            value: percent(overall.balanced_accuracy),
+            interval: percents(overall.balanced_accuracy_interval),
+            published: None,
+        })
+        .collect();
+    [
+        figure::score_chart("Mean accuracy, per cent", "AVG ACC", &accuracies),
+        figure::score_chart("Mean balanced accuracy, per cent", "AVG BAC", &balanced),
+    ]
+}
+
+/// How many cases were predicted from what.
+fn basis(basis: &BTreeMap<String, usize>, cases: usize) -> Markup {
+    html! {
+        p.caption {
+            "Predicted from: "
+            @for (index, (name, count)) in basis.iter().enumerate() {
+                @if index > 0 { ", " }
+                code { (name) } " in " (count) " of " (cases) " cases"
+            }
+            "."
+            @if basis.len() > 1 { " Where an input is missing, a case is predicted from those it has." }
+        }
+    }
+}
+
+/// Drawings beside each other.
+pub(super) fn figures(figures: &[String]) -> Option<Markup> {
+    (!figures.is_empty()).then(|| html! { div.figures { @for figure in figures { (inline(figure)) } } })
+}
+
+/// One table for each grouping.
+pub(super) fn subgroups(report: &Report) -> Option<Markup> {
+    (!report.subgroups.is_empty()).then(|| {
+        html! {
+            div.tables { @for table in &report.subgroups {
+                div.scroll { table.numbers {
+                    thead { tr {
+                        th { (table.name) } th { "cases" } th { (table.task) " ACC" } th { "95 % interval" }
+                        th { (table.task) " BAC" } th { "95 % interval" } th { "AVG ACC" } th { "95 % interval" }
+                    } }
+                    tbody {
+                        @for row in &table.groups { (subgroup_row(row, row.group.as_deref().unwrap_or("not recorded"))) }
+                        (subgroup_row(&table.all, "all cases"))
+                    }
+                } }
+            } }
+            p.caption { "† fewer than " (SMALL_GROUP) " cases: mostly chance." }
+        }
+    })
+}
+
+fn subgroup_row(row: &SubgroupRow, name: &str) -> Markup {
+    html! {
+        tr.small[row.small] {
+            th scope="row" { (name) @if row.small { " †" } }
+            td { (row.n) }
+            td { (percent(row.accuracy)) }
+            td.interval { (interval_text(row.accuracy_interval)) }
+            td { (percent(row.balanced_accuracy)) }
+            td.interval { (interval_text(row.balanced_accuracy_interval)) }
+            td.mean { (percent(row.mean_accuracy)) }
+            td.interval { (interval_text(row.mean_accuracy_interval)) }
+        }
+    }
+}
+
+/// Every row that is shown in full.
+pub(super) fn details(report: &Report) -> Option<Markup> {
+    (!report.details.is_empty()).then(|| html! { @for detail in &report.details { (detail_of(detail)) } })
+}
+
+fn detail_of(detail: &Detail) -> Markup {
+    let evaluation = &detail.evaluation;
+    html! {
+        h3 { (detail.name) }
+        (basis(&evaluation.basis, evaluation.cases))
+        @if evaluation.options.transposed {
+            p.banner.leak {
+                strong { "Transposed. " }
+                "SEN, SPE, PRE and NPV are read from the transposed confusion matrix, to compare with the printed "
+                "tables of AMMFM, PEMM and AMFAM: SEN is the precision, PRE the recall, SPE the NPV."
+            }
+        }
+        (task_table(evaluation))
+        @for (task, roc_plot) in evaluation.tasks.iter().zip(&detail.roc_plots) {
+            details open[evaluation.tasks.len() == 1 || task.name == evaluation.tasks[0].name] {
+                summary {
+                    strong { (task.label) } " " span.quiet { (task.name) }
+                    span.right { "ACC " (percent(task.accuracy)) " · BAC " (percent(task.balanced_accuracy))
+                        " · n = " (task.n) }
+                }
+                (class_table(task))
+                div.figures {
+                    @let names: Vec<String> = task.classes.iter().map(|class| class.name.clone()).collect();
+                    (inline(&figure::confusion_heat_map(&format!("{} – confusion", task.label), &names, &task.confusion)))
+                    (inline(roc_plot))
+                    (inline(&figure::reliability_plot(&format!("{} – calibration", task.label), &task.reliability)))
+                }
+            }
+        }
+    }
+}
+
+fn task_table(evaluation: &Evaluation) -> Markup {
+    html! {
+        div.scroll { table.numbers {
+            thead { tr {
+                th { "task" } th { "cases" } th { "ACC" } th { "BAC" } th { "macro F1" } th { "weighted F1" }
+                th { "macro AUC" } th { "log-loss" } th { "Brier" } th { "ECE" }
+            } }
+            tbody { @for task in &evaluation.tasks {
+                tr {
+                    th scope="row" title=(task.name) { (task.label) }
+                    td { (task.n) }
+                    @for value in
+                        [task.accuracy, task.balanced_accuracy, task.macro_f1, task.weighted_f1, task.macro_auc]
+                    {
+                        td { (percent(value)) }
+                    }
+                    td { (decimal(task.log_loss)) }
+                    td { (decimal(task.brier)) }
+                    td { (percent(task.calibration_error)) }
+                }
+            } }
+        } }
+    }
+}
+
+fn class_table(task: &TaskEvaluation) -> Markup {
+    html! {
+        div.scroll { table.numbers {
+            thead { tr {
+                th { "class" } th { "cases" } th { "AUC" } th { "SEN" } th { "SPE" } th { "PRE" } th { "NPV" } th { "F1" }
+            } }
+            tbody { @for class in &task.classes {
+                tr {
+                    th scope="row" { (class.name) }
+                    td { (class.support) }
+                    @for value in [
+                        class.auc,
+                        class.sensitivity,
+                        class.specificity,
+                        class.precision,
+                        class.negative_predictive_value,
+                        class.f1,
+                    ] {
+                        td { (percent(value)) }
+                    }
+                }
+            } }
+        } }
+    }
+}
+
+/// The recipe, folded away.
+pub(super) fn config(report: &Report) -> Option<Markup> {
+    (!report.config.is_empty()).then(|| {
+        html! {
+            details {
+                summary { (report.config.len()) " settings" }
+                div.scroll { table.settings {
+                    tbody { @for (key, value) in &report.config { tr { th scope="row" { (key) } td { (value) } } } }
+                } }
+            }
+        }
+    })
+}
+
+fn inline(svg: &str) -> Markup {
+    html! { div.figure { (PreEscaped(svg.replacen(NAMESPACE, "", 1))) } }
+}
+
+fn cell(value: Option<f64>, best: Option<f64>) -> Markup {
+    html! { td.best[is_best(value, best)] { (percent(value)) } }
+}
+
+fn best(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.flatten().collect();
+    // A single row has nothing to be better than.
+    if values.len() < 2 { None } else { values.into_iter().reduce(f64::max) }
+}
+
+fn is_best(value: Option<f64>, best: Option<f64>) -> bool {
+    value.is_some() && value == best
+}
+
+fn mean(tasks: &[TaskEvaluation], value: impl Fn(&TaskEvaluation) -> Option<f64>) -> Option<f64> {
+    crate::metrics::mean(tasks.iter().map(value))
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or("n/a".into(), |value| format!("{:.1}", 100.0 * value))
+}
+
+fn decimal(value: Option<f64>) -> String {
+    value.map_or("n/a".into(), |value| format!("{value:.3}"))
+}
+
+fn interval_text(interval: Option<Interval>) -> String {
+    interval.map_or(String::new(), |interval| format!("{:.1}–{:.1}", 100.0 * interval.lower, 100.0 * interval.upper))
+}
