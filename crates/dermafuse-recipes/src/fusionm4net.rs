@@ -1,0 +1,211 @@
+//! FusionM4Net: a network with three branches, weights for them, a classifier for each task over predictions and
+//! metadata, and a weight between the two.
+//!
+//! Paper: Tang et al., FusionM4Net (Medical Image Analysis 2022); thesis ch. 6. Source: the released code (MLSDR).
+//! Differences: the weight search is free of the released loop bug unless asked for; the classifiers are fitted once with a
+//! fixed seed instead of once for each part.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use dermafuse_data::{CaseSet, MetadataEncoder, MetadataRoles, Split};
+use dermafuse_ensemble::{
+    ClassifierCluster, ClassifierKind, MixSearch, MixSearchResult, SecondStage, TwoStage, WeightSearch,
+    WeightSearchResult,
+};
+use dermafuse_infer::{Bundle, BundleDescription, Predictor, TestTimeAugmentation};
+use dermafuse_networks::{AnyNetwork, NetworkConfig};
+use dermafuse_schema::{BranchLogits, Predictions};
+use dermafuse_train::{EpochReport, Observer, Trained, Trainer, TrainingCases, TrainingConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{RecipeError, Selection};
+
+/// The released code seeds the network that learns from all training cases with this number plus the run's.
+const FULL_SEED: u64 = 170;
+/// And the one that learns from half of them with this.
+const HALF_SEED: u64 = 183;
+
+/// The two-stage protocol with all its settings; the network aside, the defaults are those of the released code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusionM4Net {
+    /// The network.
+    pub network: NetworkConfig,
+    /// Published weights that both networks' backbones start from; random if `None`.
+    pub backbone_weights: Option<PathBuf>,
+    /// How the networks are trained. Its seed is replaced: see `run`.
+    pub training: TrainingConfig,
+    /// Number of the run, from 0: the seeds are 170 and 183 plus it.
+    pub run: u64,
+    /// How the best epoch is chosen.
+    pub selection: Selection,
+    /// The views that are averaged.
+    pub augmentation: TestTimeAugmentation,
+    /// The search for the weights of the branches: Fusion Scheme 1.
+    pub weights: WeightSearch,
+    /// Which metadata columns are used.
+    pub metadata: MetadataRoles,
+    /// The classifiers of the second stage, Fusion Scheme 2; `None` stops at `P_1`, as do data without metadata columns.
+    pub classifier: Option<ClassifierKind>,
+    /// The search for the weight between first and second stage.
+    pub mix: MixSearch,
+}
+
+/// Is told how a recipe gets on, besides how its trainings do.
+pub trait Progress: Observer {
+    /// A step begins.
+    fn step(&mut self, title: &str);
+
+    /// So many cases of a step are predicted.
+    fn predicted(&mut self, done: usize, total: usize);
+}
+
+/// What a recipe gives.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The model, ready to be saved.
+    pub bundle: Bundle,
+    /// Training curves of the network that learnt from all training cases, which is the bundle's.
+    pub full_history: Vec<EpochReport>,
+    /// Training curves of the network that learnt from half of them; empty without a second stage.
+    pub half_history: Vec<EpochReport>,
+    /// The branch weights that were found.
+    pub weights: WeightSearchResult,
+    /// The weight between the stages that was found.
+    pub mix: Option<MixSearchResult>,
+    /// Logits of the validation cases.
+    pub valid: BranchLogits,
+    /// Logits of the test cases.
+    pub test: BranchLogits,
+    /// Test predictions of every stage by name, from `P_clinical` to `P_3`.
+    pub rows: Vec<(String, Predictions)>,
+}
+
+impl FusionM4Net {
+    /// The protocol as released, around a network, at an image size (224 there).
+    #[must_use]
+    pub fn as_released(network: NetworkConfig, image_size: usize, run: u64) -> Self {
+        Self {
+            network,
+            backbone_weights: None,
+            training: TrainingConfig::as_released(image_size, FULL_SEED + run),
+            run,
+            selection: Selection::default(),
+            augmentation: TestTimeAugmentation::default(),
+            weights: WeightSearch::default(),
+            metadata: MetadataRoles::IncludePostDiagnosis,
+            classifier: Some(ClassifierKind::default()),
+            mix: MixSearch::default(),
+        }
+    }
+
+    /// Follows the protocol. With a `folder`, checkpoints of both trainings are kept in it, and with `resume` an interrupted
+    /// run continues with the same result.
+    ///
+    /// # Errors
+    /// The error of the step that failed; see [`RecipeError`].
+    pub fn run(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        device: &Device,
+        folder: Option<&Path>,
+        resume: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<Outcome, RecipeError> {
+        split.check(set)?;
+        let training_cases = split.train.iter().map(|&row| &set.cases[row]);
+        let encoder = MetadataEncoder::fit(&set.fields, training_cases, self.metadata)?;
+
+        progress.step("stage 1: network on all training cases");
+        let full =
+            self.train("full", FULL_SEED, &split.train, set, split, &encoder, device, folder, resume, progress)?;
+
+        progress.step("predicting the validation cases");
+        let valid = self.logits(&full.network, set, &split.valid, &encoder, progress)?;
+        progress.step("searching the branch weights");
+        let weights = self.weights.fit(&valid)?;
+        let mut two_stage = TwoStage {
+            branch_weights: weights.weights.clone(),
+            fuse_space: weights.space,
+            second_stage: None,
+            mix: 1.0,
+        };
+
+        let (mut half_history, mut mix) = (Vec::new(), None);
+        if let Some(classifier) = self.classifier.filter(|_| encoder.width() > 0) {
+            let (sub_train, sub_test) = split.half_in_order();
+            progress.step("stage 2: network on half of the training cases");
+            let half =
+                self.train("half", HALF_SEED, &sub_train, set, split, &encoder, device, folder, resume, progress)?;
+            half_history = half.history;
+
+            progress.step("predicting the other half");
+            let sub_test = self.logits(&half.network, set, &sub_test, &encoder, progress)?;
+            progress.step("fitting the classifiers");
+            let params = ClassifierCluster::params(classifier, FULL_SEED + self.run);
+            let first = sub_test.fuse(&weights.weights, weights.space)?;
+            let second_stage = SecondStage::fit(&params, &first, &sub_test.cohort)?;
+
+            let first = valid.fuse(&weights.weights, weights.space)?;
+            let found = self.mix.fit(&first, &second_stage.apply(&first, &valid.cohort)?)?;
+            two_stage = TwoStage { second_stage: Some(second_stage), mix: found.weight, ..two_stage };
+            mix = Some(found);
+        }
+
+        progress.step("predicting the test cases");
+        let test = self.logits(&full.network, set, &split.test, &encoder, progress)?;
+        let rows = two_stage.apply(&test)?;
+        let description = BundleDescription {
+            data_set: set.name.clone(),
+            synthetic: set.name.contains("synthetic"),
+            tasks: set.tasks.clone(),
+            encoder,
+            network: self.network.clone(),
+            preprocess: self.training.preprocess.clone(),
+            augmentation: self.augmentation,
+        };
+        let bundle = Bundle { description, network: full.network, two_stage };
+        Ok(Outcome { bundle, full_history: full.history, half_history, weights, mix, valid, test, rows })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the two trainings differ in the first three alone")]
+    fn train(
+        &self,
+        name: &str,
+        seed: u64,
+        rows: &[usize],
+        set: &CaseSet,
+        split: &Split,
+        encoder: &MetadataEncoder,
+        device: &Device,
+        folder: Option<&Path>,
+        resume: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<Trained<AnyNetwork>, RecipeError> {
+        let seed = seed + self.run;
+        let mut network = self.network.init_seeded(seed, &device.clone().autodiff())?;
+        if let Some(weights) = &self.backbone_weights {
+            network = network.load_backbone_weights(weights)?;
+        }
+        let trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
+        let cases = TrainingCases { set, train: rows, valid: &split.valid, encoder };
+        let folder = folder.map(|folder| folder.join(name));
+        let score = |logits: &BranchLogits| self.selection.score(logits);
+        Ok(trainer.fit(network, cases, score, folder.as_deref(), resume, progress)?)
+    }
+
+    fn logits(
+        &self,
+        network: &AnyNetwork,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        progress: &mut dyn Progress,
+    ) -> Result<BranchLogits, RecipeError> {
+        let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
+        predictor.threads = self.training.threads;
+        Ok(predictor.logits(set, rows, encoder, |done| progress.predicted(done, rows.len()))?)
+    }
+}
