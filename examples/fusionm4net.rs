@@ -1,0 +1,248 @@
+//! The full two-stage recipe of FusionM4Net on real data:
+//!
+//! ```text
+//! cargo run --release --example fusionm4net -- --dataset derm7pt --data release_v0 --weights resnet50.safetensors
+//! ```
+//!
+//! A run that was stopped continues with `--resume` and ends with the same numbers.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use dermafuse::backbones::BackboneKind;
+use dermafuse::data::{MetadataRoles, Preprocess, Split};
+use dermafuse::ensemble::{ClassifierKind, WeightSearchVariant};
+use dermafuse::infer::TestTimeAugmentation;
+use dermafuse::networks::{BackboneFreeze, FusionNetConfig, NetworkConfig};
+use dermafuse::recipes::{FusionM4Net, Selection, majority};
+use dermafuse::schema::{FuseSpace, write_whole_file};
+use dermafuse::train::ClassWeights;
+use dermafuse_examples::{DataSetName, DeviceName, ProgramResult, Results, Terminal, print_table, run};
+
+/// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.
+#[derive(Parser)]
+struct Arguments {
+    /// Data set; its layout is described in docs/datasets.md
+    #[arg(long, value_enum)]
+    dataset: DataSetName,
+    /// Folder of the data set
+    #[arg(long)]
+    data: PathBuf,
+    /// Architecture of both backbones: resnet18, resnet34, resnet50, mobilenet_v2
+    #[arg(long, default_value = "resnet50")]
+    backbone: BackboneKind,
+    /// ImageNet weights of the backbone in torchvision's names (.safetensors, .pth); random weights without
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
+    device: DeviceName,
+    /// Side of the square images that the network sees, in pixels
+    #[arg(long, default_value_t = 224)]
+    image_size: usize,
+    /// How images are prepared
+    #[arg(long, value_enum, default_value_t = PreprocessName::Released)]
+    preprocess: PreprocessName,
+    /// Passes over the training cases
+    #[arg(long, default_value_t = 250)]
+    epochs: usize,
+    /// Cases in a batch
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Learning rate of the first epoch
+    #[arg(long, default_value_t = 3e-5)]
+    learning_rate: f64,
+    /// Weights of the classes in the loss
+    #[arg(long, value_enum, default_value_t = ClassWeightsName::Uniform)]
+    class_weights: ClassWeightsName,
+    /// Validation score that chooses the best epoch
+    #[arg(long, value_enum, default_value_t = SelectionName::Accuracy)]
+    selection: SelectionName,
+    /// Parameter groups of the backbones that stay as they are, counted from the stem
+    #[arg(long, default_value_t = 0)]
+    frozen_groups: usize,
+    /// Keep the backbones' batch normalisation as it is (for weights whose normalisation was folded)
+    #[arg(long)]
+    frozen_batch_norm: bool,
+    /// Views in test-time augmentation: 0, 3, 4 or 6
+    #[arg(long, default_value = "6")]
+    tta: TestTimeAugmentation,
+    /// Metadata columns that are used
+    #[arg(long, value_enum, default_value_t = MetadataName::Paper)]
+    metadata: MetadataName,
+    /// Candidate weights of each branch
+    #[arg(long, default_value_t = 50)]
+    grid: usize,
+    /// Which weight search
+    #[arg(long, value_enum, default_value_t = SearchName::Clean)]
+    search: SearchName,
+    /// Where branches are averaged
+    #[arg(long, value_enum, default_value_t = SpaceName::Logits)]
+    space: SpaceName,
+    /// Classifiers of the second stage
+    #[arg(long, value_enum, default_value_t = ClassifierName::Svm)]
+    classifier: ClassifierName,
+    /// Stop after the first stage
+    #[arg(long)]
+    no_second_stage: bool,
+    /// Number of the run, which its seeds follow from
+    #[arg(long, default_value_t = 0)]
+    run: u64,
+    /// Seed of the split of a data set that publishes none
+    #[arg(long, default_value_t = 0)]
+    split_seed: u64,
+    /// Threads that decode images
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Folder for everything that is written
+    #[arg(long, default_value = "runs/fusionm4net")]
+    out: PathBuf,
+    /// Continue the run in the folder
+    #[arg(long)]
+    resume: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PreprocessName {
+    /// BGR, divided by 255, as in the released code
+    Released,
+    /// RGB, ImageNet mean and deviation, antialiased
+    Imagenet,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ClassWeightsName {
+    Uniform,
+    Balanced,
+    SquareRoot,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SelectionName {
+    Accuracy,
+    BalancedAccuracy,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum MetadataName {
+    /// All that the paper uses, also what follows from the diagnosis (leaks; the report says so)
+    Paper,
+    /// Only what is known before the diagnosis
+    PreDiagnosis,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SearchName {
+    Clean,
+    Released2021August,
+    ReleasedHead,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SpaceName {
+    Logits,
+    Probabilities,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ClassifierName {
+    Svm,
+    Logistic,
+    Mlp,
+}
+
+fn main() -> ExitCode {
+    run(|| fusionm4net(&Arguments::parse()))
+}
+
+fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
+    let network = NetworkConfig::FusionNet(FusionNetConfig::new(arguments.backbone, classes));
+    let mut recipe = FusionM4Net::as_released(network, arguments.image_size, arguments.run);
+    recipe.backbone_weights = arguments.weights.clone();
+    recipe.augmentation = arguments.tta;
+    recipe.selection = match arguments.selection {
+        SelectionName::Accuracy => Selection::Accuracy,
+        SelectionName::BalancedAccuracy => Selection::BalancedAccuracy,
+    };
+    recipe.metadata = match arguments.metadata {
+        MetadataName::Paper => MetadataRoles::IncludePostDiagnosis,
+        MetadataName::PreDiagnosis => MetadataRoles::PreDiagnosis,
+    };
+    recipe.weights.steps = arguments.grid;
+    recipe.weights.variant = match arguments.search {
+        SearchName::Clean => WeightSearchVariant::Clean,
+        SearchName::Released2021August => WeightSearchVariant::Released2021August,
+        SearchName::ReleasedHead => WeightSearchVariant::ReleasedHead,
+    };
+    recipe.weights.space = match arguments.space {
+        SpaceName::Logits => FuseSpace::Logits,
+        SpaceName::Probabilities => FuseSpace::Probabilities,
+    };
+    recipe.classifier = (!arguments.no_second_stage).then_some(match arguments.classifier {
+        ClassifierName::Svm => ClassifierKind::Svm,
+        ClassifierName::Logistic => ClassifierKind::Logistic,
+        ClassifierName::Mlp => ClassifierKind::Mlp,
+    });
+    let training = &mut recipe.training;
+    training.epochs = arguments.epochs;
+    training.batch_size = arguments.batch_size;
+    training.learning_rate = arguments.learning_rate;
+    training.threads = arguments.threads;
+    training.freeze = BackboneFreeze { groups: arguments.frozen_groups, batch_norm: arguments.frozen_batch_norm };
+    training.class_weights = match arguments.class_weights {
+        ClassWeightsName::Uniform => ClassWeights::Uniform,
+        ClassWeightsName::Balanced => ClassWeights::Balanced,
+        ClassWeightsName::SquareRoot => ClassWeights::SquareRoot,
+    };
+    if let PreprocessName::Imagenet = arguments.preprocess {
+        training.preprocess = Preprocess::imagenet(arguments.image_size);
+    }
+    recipe
+}
+
+fn fusionm4net(arguments: &Arguments) -> ProgramResult {
+    let device = arguments.device.device()?;
+    let set = arguments.dataset.load(&arguments.data)?;
+    let split = DataSetName::split(&set, arguments.split_seed)?;
+    let Split { train, valid, test } = &split;
+    println!(
+        "{}: {} cases, {} / {} / {} to train, validate, test",
+        set.name,
+        set.len(),
+        train.len(),
+        valid.len(),
+        test.len()
+    );
+    set.notes.iter().for_each(|note| println!("  note: {note}"));
+
+    let recipe = recipe(arguments, set.tasks.class_counts());
+    std::fs::create_dir_all(&arguments.out)?;
+    write_whole_file(&arguments.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
+    split.save(arguments.out.join("split.json"))?;
+    let checkpoints = arguments.out.join("checkpoints");
+    let outcome = recipe.run(&set, &split, &device, Some(&checkpoints), arguments.resume, &mut Terminal::default())?;
+
+    let mut rows = vec![("majority".to_owned(), majority(&set, train, test)?)];
+    rows.extend(outcome.rows);
+    let leaky = outcome.bundle.description.encoder.uses_post_diagnosis();
+    let results = Results {
+        title: "FusionM4Net",
+        set: &set,
+        cases: test,
+        rows: &rows,
+        config: serde_json::to_value(&recipe)?,
+        leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
+        curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
+        notes: set.notes.clone(),
+    };
+    let evaluations = results.write(&arguments.out)?;
+    outcome.bundle.save(arguments.out.join("bundle"))?;
+    println!("\ntest accuracy in per cent, {} cases\n", test.len());
+    print_table(&evaluations);
+    println!(
+        "\nwritten to {}: report.html, metrics.json, predictions.csv, bundle, config.json, split.json",
+        arguments.out.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! What the example programs share: choosing a device and a data set, progress on the terminal, writing results.
+
+mod data_set;
+mod device;
+mod results;
+mod terminal;
+
+pub use data_set::DataSetName;
+pub use device::DeviceName;
+pub use results::Results;
+pub use terminal::{Terminal, print_table};
+
+/// The error of a program, printed with its causes.
+pub type ProgramResult = Result<(), Box<dyn std::error::Error>>;
+
+/// Runs a program and prints its error, with all causes, on one line each.
+pub fn run(program: impl FnOnce() -> ProgramResult) -> std::process::ExitCode {
+    match program() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

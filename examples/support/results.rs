@@ -1,0 +1,138 @@
+use std::fs;
+use std::path::Path;
+
+use dermafuse::data::CaseSet;
+use dermafuse::eval::{
+    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, figure::Series, published,
+    write_metrics, write_predictions,
+};
+use dermafuse::schema::{FieldKind, FieldRole, FieldValue, Predictions};
+use dermafuse::train::EpochReport;
+
+/// Cases shown with their images.
+const SAMPLES: usize = 6;
+/// A larger image file is not embedded in the report.
+const MAX_EMBEDDED_BYTES: u64 = 150_000;
+/// Upper ends of the age bands, in years.
+const AGE_BANDS: [(f64, &str); 4] = [(30.0, "0–29"), (50.0, "30–49"), (70.0, "50–69"), (f64::INFINITY, "70+")];
+
+/// The results of a program: what goes into `metrics.json`, `predictions.csv` and `report.html`.
+#[derive(Debug)]
+pub struct Results<'a> {
+    /// Heading of the report.
+    pub title: &'a str,
+    /// The data set.
+    pub set: &'a CaseSet,
+    /// The rows of the set that the predictions are of, in their order.
+    pub cases: &'a [usize],
+    /// Predictions by name; the last is the headline.
+    pub rows: &'a [(String, Predictions)],
+    /// The resolved recipe.
+    pub config: serde_json::Value,
+    /// Metadata inputs that leak the diagnosis.
+    pub leaky_inputs: Vec<String>,
+    /// Training curves by name.
+    pub curves: Vec<(&'a str, &'a [EpochReport])>,
+    /// Sentences for the head of the report.
+    pub notes: Vec<String>,
+}
+
+impl Results<'_> {
+    /// Evaluates every row and writes the three files into a folder; gives the evaluations back.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated, files that cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<Vec<(String, Evaluation)>, EvalError> {
+        let evaluations = self
+            .rows
+            .iter()
+            .map(|(name, predictions)| Ok((name.clone(), Evaluation::of(predictions)?)))
+            .collect::<Result<Vec<_>, EvalError>>()?;
+        write_metrics(folder.join("metrics.json"), &evaluations)?;
+        let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
+        write_predictions(folder.join("predictions.csv"), &tables)?;
+        self.report(&evaluations)?.write(folder.join("report.html"))?;
+        Ok(evaluations)
+    }
+
+    fn report(&self, evaluations: &[(String, Evaluation)]) -> Result<Report, EvalError> {
+        let synthetic = self.set.name.contains("synthetic");
+        let leaky: Vec<&str> = self.leaky_inputs.iter().map(String::as_str).collect();
+        let published = (self.set.name == "derm7pt").then_some(&published::FUSIONM4NET);
+        let mut report = Report::new(self.title)
+            .synthetic(synthetic)
+            .note(format!("Data set {}, {} test cases.", self.set.name, self.cases.len()))
+            .leaky_inputs(&leaky)
+            .config(&self.config)
+            .rows(evaluations, published);
+        for note in &self.notes {
+            report = report.note(note);
+        }
+        if let (Some((name, predictions)), Some((_, evaluation))) = (self.rows.last(), evaluations.last()) {
+            report = report
+                .detail(name, evaluation, predictions)?
+                .subgroups(&self.subgroups(predictions)?)
+                .samples(self.samples(predictions)?);
+        }
+        for (name, history) in &self.curves {
+            let series = |label: &str, value: fn(&EpochReport) -> f64| Series {
+                name: label.to_owned(),
+                points: history.iter().map(|epoch| (epoch.epoch as f64, value(epoch))).collect(),
+            };
+            let losses = [series("training", |epoch| epoch.train_loss), series("validation", |epoch| epoch.valid_loss)];
+            report = report
+                .curves(format!("Loss, {name}"), &losses)
+                .curves(format!("Validation score, {name}"), &[series("score", |epoch| epoch.valid_score)]);
+        }
+        Ok(report)
+    }
+
+    /// A table for each metadata column that is known before the diagnosis.
+    fn subgroups(&self, predictions: &Predictions) -> Result<Vec<SubgroupTable>, EvalError> {
+        let fields = self.set.fields.iter().enumerate().filter(|(_, field)| field.role == FieldRole::PreDiagnosis);
+        let groupings = fields.map(|(index, field)| Grouping {
+            name: field.name.clone(),
+            values: self
+                .cases
+                .iter()
+                .map(|&row| match (&field.kind, &self.set.cases[row].metadata[index]) {
+                    (FieldKind::Numeric, FieldValue::Number(number)) => {
+                        AGE_BANDS.iter().find(|(end, _)| number < end).map(|(_, band)| (*band).to_owned())
+                    }
+                    (_, value) => field.text(value),
+                })
+                .collect(),
+        });
+        groupings.map(|grouping| SubgroupTable::of(predictions, &grouping, &Bootstrap::default())).collect()
+    }
+
+    /// Cases spread evenly over the predictions, with their images where these are small enough.
+    fn samples(&self, predictions: &Predictions) -> Result<Vec<SampleCase>, EvalError> {
+        let step = self.cases.len().div_ceil(SAMPLES).max(1);
+        let mut samples = Vec::new();
+        for position in (0..self.cases.len()).step_by(step) {
+            let case = &self.set.cases[self.cases[position]];
+            let values = self.set.fields.iter().zip(&case.metadata);
+            let metadata = values.filter(|(field, _)| field.role != FieldRole::ImageDerived).map(|(field, value)| {
+                (field.name.clone(), field.text(value).unwrap_or_else(|| "not recorded".to_owned()))
+            });
+            let mut sample = SampleCase::of(predictions, position)?.with_metadata(metadata.collect());
+            if let Some((mime, bytes)) = case.clinical.as_deref().and_then(small_image) {
+                sample = sample.with_clinical(mime, bytes);
+            }
+            if let Some((mime, bytes)) = case.dermoscopic.as_deref().and_then(small_image) {
+                sample = sample.with_dermoscopic(mime, bytes);
+            }
+            samples.push(sample);
+        }
+        Ok(samples)
+    }
+}
+
+/// The media type and bytes of an image file, unless it is large.
+fn small_image(path: &Path) -> Option<(&'static str, Vec<u8>)> {
+    let small = fs::metadata(path).ok()?.len() <= MAX_EMBEDDED_BYTES;
+    let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    let mime = if png { "image/png" } else { "image/jpeg" };
+    small.then(|| fs::read(path).ok().map(|bytes| (mime, bytes))).flatten()
+}

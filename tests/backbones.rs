@@ -1,0 +1,551 @@
+//! The contract of all backbones, their parity with torchvision, and the reading of weight files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use dermafuse_backbones::{
+    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, Pretrained, freeze_batch_norm,
+    global_average_pool, load_weights, parameter_count,
+};
+use dermafuse_tests::{Tensors, formula, uniform, write_safetensors};
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+use serde::Deserialize;
+
+const KEEP: LoadOptions = LoadOptions { classifier: ClassifierWeights::Keep };
+const DROP: LoadOptions = LoadOptions { classifier: ClassifierWeights::Drop };
+
+fn formula_images(height: usize, width: usize, device: &Device) -> Tensor<4> {
+    let values: Vec<f32> = (0..3 * height * width).map(|index| (4.0 * uniform("input", index) - 2.0) as f32).collect();
+    Tensor::from_data(TensorData::new(values, [1, 3, height, width]), device)
+}
+
+// ---- Goldens.
+
+#[derive(Deserialize)]
+struct Golden {
+    num_params: usize,
+    cases: Vec<Case>,
+    keys: BTreeMap<String, Vec<usize>>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    size: [usize; 2],
+    stages: Vec<Summary>,
+    pooled: Summary,
+    logits: Summary,
+}
+
+/// Shape and means of a tensor, and each `step`-th of its values.
+#[derive(Deserialize)]
+struct Summary {
+    shape: Vec<usize>,
+    mean: f64,
+    abs_mean: f64,
+    step: usize,
+    values: Vec<f64>,
+}
+
+impl Summary {
+    /// Relative to the value, or to the mean magnitude where the value is smaller.
+    const TOLERANCE: f64 = 1e-4;
+
+    fn assert_matches<const D: usize>(&self, what: &str, tensor: Tensor<D>) {
+        assert_eq!(tensor.dims().to_vec(), self.shape, "shape of {what}");
+        let values: Vec<f64> = tensor.into_data().iter::<f64>().collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let abs_mean = values.iter().map(|value| value.abs()).sum::<f64>() / count;
+
+        let sampled = values.iter().step_by(self.step).zip(&self.values);
+        let sampled = sampled.map(|(value, expected)| (*value, *expected));
+        for (value, expected) in sampled.chain([(mean, self.mean), (abs_mean, self.abs_mean)]) {
+            let allowed = Self::TOLERANCE * expected.abs().max(self.abs_mean);
+            assert!((value - expected).abs() <= allowed, "{what}: {value} instead of {expected}");
+        }
+    }
+}
+
+fn golden_folder() -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut candidates = from.map(|folder| folder.join("tests/golden/backbones"));
+    candidates.find(|folder| folder.is_dir()).expect("the goldens are in tests/golden/backbones")
+}
+
+fn golden(kind: BackboneKind) -> Golden {
+    let file = golden_folder().join(kind.name()).join("golden.json");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_str(&text).expect("a golden is JSON")
+}
+
+// ---- Weight files made on the spot.
+
+fn formula_tensors(keys: &BTreeMap<String, Vec<usize>>) -> Tensors {
+    keys.iter().map(|(key, shape)| (key.clone(), (shape.clone(), formula(key, shape)))).collect()
+}
+
+fn formula_filled(kind: BackboneKind, golden: &Golden, device: &Device) -> AnyBackbone {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("formula.safetensors");
+    write_safetensors(&formula_tensors(&golden.keys), &file);
+    kind.init(Some(1000), device).load_weights(&file, KEEP).unwrap()
+}
+
+// ---- Parity.
+
+#[test]
+fn outputs_equal_torchvision() {
+    let device = Device::flex();
+    for kind in BackboneKind::ALL {
+        let golden = golden(kind);
+        let network = formula_filled(kind, &golden, &device);
+        assert_eq!(parameter_count(&network), golden.num_params, "{kind}");
+        let folded = network.clone().fold_batch_norm();
+        for case in &golden.cases {
+            let [height, width] = case.size;
+            let images = formula_images(height, width, &device);
+            let maps = network.forward_stages(images.clone());
+            for (index, (map, expected)) in maps.into_iter().zip(&case.stages).enumerate() {
+                expected.assert_matches(&format!("{kind} {height}×{width} stage {}", index + 1), map);
+            }
+            let what = format!("{kind} {height}×{width}");
+            let pooled = global_average_pool(network.forward_features(images.clone()));
+            case.pooled.assert_matches(&format!("{what} pooled"), pooled);
+            case.logits.assert_matches(&format!("{what} logits"), network.forward_logits(images.clone()));
+            case.logits.assert_matches(&format!("{what} folded"), folded.forward_logits(images));
+        }
+    }
+}
+
+/// Needs the weights that the environment variable points to; the formula-filled twin above always runs.
+#[test]
+fn real_mobilenet_v2_weights_give_their_logits() {
+    #[derive(Deserialize)]
+    struct Expected {
+        logits_first10: Vec<f64>,
+        argmax: usize,
+        features_mean: f64,
+    }
+
+    let Some(folder) = std::env::var_os("DERMAFUSE_REALDATA") else { return };
+    let folder = Path::new(&folder).join("weights");
+    let text = std::fs::read_to_string(folder.join("mobilenet_v2.expected.json")).unwrap();
+    let expected: Expected = serde_json::from_str(&text).unwrap();
+
+    let device = Device::flex();
+    let network = BackboneKind::MobileNetV2
+        .init(Some(1000), &device)
+        .load_weights(folder.join("mobilenet_v2.torchvision-keys.safetensors"), KEEP)
+        .unwrap();
+    let count = 3 * 224 * 224;
+    let ramp: Vec<f32> = (0..count).map(|index| (-2.0 + 4.0 * index as f64 / (count - 1) as f64) as f32).collect();
+    let images = Tensor::from_data(TensorData::new(ramp, [1, 3, 224, 224]), &device);
+
+    let mean = network.forward_features(images.clone()).mean().into_scalar::<f64>();
+    assert!((mean - expected.features_mean).abs() < 1e-4 * expected.features_mean);
+    let logits: Vec<f64> = network.forward_logits(images).into_data().iter::<f64>().collect();
+    for (logit, expected) in logits.iter().zip(&expected.logits_first10) {
+        assert!((logit - expected).abs() < 1e-3, "{logit} instead of {expected}");
+    }
+    let argmax = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+    assert_eq!(argmax, Some(expected.argmax));
+}
+
+// ---- The contract.
+
+#[test]
+fn facts_hold() {
+    let device = Device::flex();
+    for kind in BackboneKind::ALL {
+        let network = kind.init(None, &device);
+        assert_eq!(parameter_count(&network), kind.num_params_without_classifier(), "{kind}");
+        assert_eq!(parameter_count(&kind.init(Some(1000), &device)), kind.num_params(), "{kind}");
+        assert_eq!(network.num_features(), kind.num_features(), "{kind}");
+        assert_eq!(network.num_classes(), None, "{kind}");
+        assert_eq!(kind.init(Some(7), &device).num_classes(), Some(7), "{kind}");
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+
+        let [height, width] = [64_usize, 72];
+        let maps = network.forward_stages(Tensor::zeros([2, 3, height, width], &device));
+        let expected = network.stage_channels().into_iter().zip(network.stage_strides());
+        for (map, (channels, stride)) in maps.into_iter().zip(expected) {
+            assert_eq!(map.dims(), [2, channels, height.div_ceil(stride), width.div_ceil(stride)], "{kind}");
+        }
+        assert_eq!(network.stage_channels()[3], network.num_features(), "{kind}");
+    }
+}
+
+/// Walks through a module and notes the path of each trainable parameter with or without a gradient.
+struct GradientLists<'a> {
+    gradients: &'a Gradients,
+    path: Vec<String>,
+    with: Vec<String>,
+    without: Vec<String>,
+}
+
+impl<'a> GradientLists<'a> {
+    fn of<M: Module>(module: &M, gradients: &'a Gradients) -> Self {
+        let mut lists = Self { gradients, path: vec![], with: vec![], without: vec![] };
+        module.visit(&mut lists);
+        lists
+    }
+}
+
+impl ModuleVisitor for GradientLists<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        if path.contains("running_") {
+            return;
+        }
+        let gradient = param.val().grad(self.gradients);
+        let reached = gradient.is_some_and(|gradient| gradient.abs().max().into_scalar::<f32>() > 0.0);
+        if reached { self.with.push(path) } else { self.without.push(path) }
+    }
+}
+
+fn gradients_of_logits(network: &AnyBackbone, device: &Device) -> Gradients {
+    let images = Tensor::cat(vec![formula_images(64, 64, device), formula_images(64, 64, device).flip([2, 3])], 0);
+    // Different weights for each logit, so that no gradient cancels.
+    let weights = Tensor::<1>::from_data([1.0, -0.5, 2.0], device).unsqueeze::<2>();
+    (network.forward_logits(images) * weights).sum().backward()
+}
+
+#[test]
+fn gradients_reach_every_parameter() {
+    let device = Device::flex().autodiff();
+    for kind in BackboneKind::ALL {
+        let network = kind.init(Some(3), &device);
+        let gradients = gradients_of_logits(&network, &device);
+        let lists = GradientLists::of(&network, &gradients);
+        assert_eq!(lists.without, Vec::<String>::new(), "{kind}");
+    }
+}
+
+#[test]
+fn groups_cover_every_parameter_once() {
+    let device = Device::flex();
+    for kind in BackboneKind::ALL {
+        let network = kind.init(Some(3), &device);
+        let names: Vec<&str> = network.parameter_groups().iter().map(|group| group.name).collect();
+        assert_eq!(names, ["stem", "stage1", "stage2", "stage3", "stage4", "classifier"], "{kind}");
+
+        struct Counter(Vec<ParameterGroup>);
+        impl ModuleVisitor for Counter {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let matching = self.0.iter().filter(|group| group.group.matches(&param.id, None));
+                assert_eq!(matching.count(), 1);
+            }
+        }
+        network.visit(&mut Counter(network.parameter_groups()));
+    }
+}
+
+/// A network with a backbone inside, as users write it.
+#[derive(Module, Debug)]
+struct Tower<B: Backbone> {
+    backbone: B,
+    head: Linear,
+}
+
+#[test]
+fn groups_freeze_inside_another_network() {
+    let device = Device::flex().autodiff();
+    let backbone = BackboneKind::ResNet18.init(None, &device);
+    let head = LinearConfig::new(backbone.num_features(), 2).init(&device);
+    let mut tower = Tower { backbone, head };
+    for group in tower.backbone.parameter_groups() {
+        if group.name != "stage4" {
+            tower = tower.freeze_group(group.group);
+        }
+    }
+    let pooled = global_average_pool(tower.backbone.forward_features(formula_images(64, 64, &device)));
+    let gradients = tower.head.forward(pooled).powi_scalar(2).sum().backward();
+    let lists = GradientLists::of(&tower, &gradients);
+    assert!(lists.with.iter().all(|path| path.starts_with("head") || path.contains("stages.3")), "{:?}", lists.with);
+    assert!(lists.with.iter().any(|path| path.contains("stages.3")));
+}
+
+#[test]
+fn an_image_gives_the_same_logits_alone_and_in_a_batch() {
+    let device = Device::flex();
+    for kind in BackboneKind::ALL {
+        let network = kind.init(Some(5), &device.clone().autodiff()).valid();
+        let image = formula_images(64, 64, &device);
+        let batch = Tensor::cat(vec![image.clone(), image.clone() * 0.3 + 1.0, image.clone() - 0.5], 0);
+        let alone: Vec<f32> = network.forward_logits(image).into_data().iter::<f32>().collect();
+        let together: Vec<f32> = network.forward_logits(batch).into_data().iter::<f32>().take(5).collect();
+        let scale = alone.iter().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
+        for (alone, together) in alone.iter().zip(&together) {
+            assert!((alone - together).abs() <= 1e-5 * scale, "{kind}: {alone} alone, {together} in a batch");
+        }
+    }
+}
+
+#[test]
+fn frozen_batch_norm_predicts_while_convolutions_train() {
+    let device = Device::flex().autodiff();
+    for kind in [BackboneKind::ResNet18, BackboneKind::MobileNetV2] {
+        let network = freeze_batch_norm(kind.init(Some(3), &device));
+        let images = formula_images(64, 64, &device);
+        let training = network.forward_features(images.clone()).into_data();
+        let predicting = network.valid().forward_features(images.inner()).into_data();
+        training.assert_approx_eq::<f32>(&predicting, burn::tensor::Tolerance::rel_abs(1e-4, 1e-5));
+
+        let gradients = gradients_of_logits(&network, &device);
+        let lists = GradientLists::of(&network, &gradients);
+        assert!(lists.with.iter().all(|path| !path.contains(".norm.")), "{kind}");
+        assert!(lists.without.iter().all(|path| path.contains(".norm.")), "{kind}: {:?}", lists.without);
+    }
+}
+
+// ---- Weight files.
+
+/// A network outside the crate, small enough to store checkpoints of it.
+#[derive(Module, Debug)]
+struct Tiny {
+    conv: Conv2d,
+    norm: BatchNorm,
+    fc: Option<Linear>,
+}
+
+impl Tiny {
+    fn init(classes: Option<usize>, device: &Device) -> Self {
+        Self {
+            conv: Conv2dConfig::new([3, 4], [1, 1]).init(device),
+            norm: BatchNormConfig::new(4).init(device),
+            fc: classes.map(|classes| LinearConfig::new(4, classes).init(device)),
+        }
+    }
+
+    fn keys() -> BTreeMap<String, Vec<usize>> {
+        let vectors = ["conv.bias", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var"];
+        let mut keys: BTreeMap<String, Vec<usize>> = vectors.map(|key| (key.to_string(), vec![4])).into();
+        keys.insert("conv.weight".to_string(), vec![4, 3, 1, 1]);
+        keys.insert("fc.weight".to_string(), vec![9, 4]);
+        keys.insert("fc.bias".to_string(), vec![9]);
+        keys
+    }
+
+    /// Largest difference from the formula.
+    fn error(&self) -> f32 {
+        let linear = self.fc.as_ref().expect("with classifier");
+        let pairs: [(&str, &[usize], Vec<f32>); 5] = [
+            ("conv.weight", &[4, 3, 1, 1], self.conv.weight.val().into_data().iter().collect()),
+            ("norm.weight", &[4], self.norm.gamma.val().into_data().iter().collect()),
+            ("norm.running_var", &[4], self.norm.running_var.value().into_data().iter().collect()),
+            ("fc.weight", &[9, 4], linear.weight.val().transpose().into_data().iter().collect()),
+            ("fc.bias", &[9], linear.bias.as_ref().expect("has a bias").val().into_data().iter().collect()),
+        ];
+        let differences = pairs.into_iter().flat_map(|(key, shape, values)| {
+            values.into_iter().zip(formula(key, shape)).map(|(value, expected): (f32, f32)| (value - expected).abs())
+        });
+        differences.fold(0.0, f32::max)
+    }
+}
+
+impl Backbone for Tiny {
+    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+        let map = self.norm.forward(self.conv.forward(images));
+        [map.clone(), map.clone(), map.clone(), map]
+    }
+
+    fn stage_channels(&self) -> [usize; 4] {
+        [4; 4]
+    }
+
+    fn stage_strides(&self) -> [usize; 4] {
+        [1; 4]
+    }
+
+    fn parameter_groups(&self) -> Vec<ParameterGroup> {
+        vec![ParameterGroup::of("stem", self)]
+    }
+}
+
+impl Pretrained for Tiny {
+    fn num_classes(&self) -> Option<usize> {
+        self.fc.as_ref().map(|linear| linear.weight.dims()[1])
+    }
+
+    fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let linear = self.fc.as_ref().expect("with classifier");
+        linear.forward(global_average_pool(self.forward_features(images)))
+    }
+
+    fn published_key(&self, path: &str) -> String {
+        path.to_string()
+    }
+
+    fn classifier_prefix(&self) -> &'static str {
+        "fc."
+    }
+}
+
+#[test]
+fn all_containers_and_widths_load() {
+    let device = Device::flex();
+    for (file, allowed) in
+        [("zip.pth", 0.0), ("legacy.pth", 0.0), ("parallel.pth", 0.0), ("f16.pth", 1e-3), ("bf16.pth", 8e-3)]
+    {
+        let file = golden_folder().join("checkpoint").join(file);
+        let network = load_weights(Tiny::init(Some(9), &device), &file, KEEP).unwrap();
+        assert!(network.error() <= allowed, "{}: {}", file.display(), network.error());
+    }
+}
+
+#[test]
+fn saved_weights_load_again() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let [original, copy] = ["original.safetensors", "copy.safetensors"].map(|name| folder.path().join(name));
+
+    let keys = golden(BackboneKind::MobileNetV2).keys;
+    let tensors = formula_tensors(&keys);
+    write_safetensors(&tensors, &original);
+    let network = BackboneKind::MobileNetV2.init(Some(1000), &device).load_weights(&original, KEEP).unwrap();
+    network.save_weights(&copy).unwrap();
+
+    let bytes = std::fs::read(&copy).unwrap();
+    let saved = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(saved.len(), tensors.len());
+    for (key, (shape, values)) in &tensors {
+        let view = saved.tensor(key).unwrap();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert_eq!((view.shape(), view.data()), (&shape[..], &bytes[..]), "{key}");
+    }
+    BackboneKind::MobileNetV2.init(Some(1000), &device).load_weights(&copy, KEEP).unwrap();
+}
+
+#[test]
+fn loading_keeps_training_state_and_identities() {
+    let device = Device::flex().autodiff();
+    let file = golden_folder().join("checkpoint/zip.pth");
+    let network = Tiny::init(Some(9), &device);
+    let id = network.conv.weight.id;
+    let network = load_weights(network, file, KEEP).unwrap();
+    assert_eq!(network.conv.weight.id, id);
+    assert!(network.conv.weight.val().is_require_grad());
+    assert!(!network.norm.running_mean.value().is_require_grad());
+}
+
+/// The message of loading a changed weights file into a network with 9 classes, without the folder's name.
+fn message(change: impl FnOnce(&mut Tensors)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("changed.safetensors");
+    let mut tensors = formula_tensors(&Tiny::keys());
+    change(&mut tensors);
+    write_safetensors(&tensors, &file);
+    let network = Tiny::init(Some(9), &Device::flex());
+    load_message(network, &file, KEEP)
+}
+
+fn load_message(network: Tiny, file: &Path, options: LoadOptions) -> String {
+    let error = load_weights(network, file, options).expect_err("the file does not fit");
+    let folder = format!("{}/", file.parent().expect("in a folder").display());
+    error.to_string().replace(&folder, "")
+}
+
+#[test]
+fn missing_unused_and_misshapen_tensors_are_listed() {
+    assert_eq!(
+        message(|tensors| {
+            let bias = tensors.remove("norm.bias").unwrap();
+            tensors.insert("norm.beta".to_string(), bias);
+            tensors.remove("conv.weight");
+            tensors.insert("norm.running_var".to_string(), (vec![2, 2], vec![1.0; 4]));
+        }),
+        "weights file changed.safetensors does not fit the network: \
+         missing: conv.weight, norm.bias (the file has norm.beta); unused: norm.beta; \
+         wrong shape: norm.running_var (expected [4], found [2, 2])"
+    );
+}
+
+#[test]
+fn classifiers_are_dropped_on_request_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nine_classes.safetensors");
+    write_safetensors(&formula_tensors(&Tiny::keys()), &file);
+    let device = Device::flex();
+
+    assert_eq!(
+        load_message(Tiny::init(None, &device), &file, KEEP),
+        "weights file nine_classes.safetensors does not fit the network: unused: fc.bias, fc.weight; \
+         these belong to the classifier: load with `ClassifierWeights::Drop` to leave it out"
+    );
+    assert_eq!(
+        load_message(Tiny::init(Some(2), &device), &file, KEEP),
+        "weights file nine_classes.safetensors does not fit the network: \
+         wrong shape: fc.bias (expected [2], found [9]), fc.weight (expected [2, 4], found [9, 4]); \
+         these belong to the classifier: load with `ClassifierWeights::Drop` to leave it out"
+    );
+    load_weights(Tiny::init(None, &device), &file, DROP).unwrap();
+
+    let network = Tiny::init(Some(2), &device);
+    let before = network.fc.as_ref().unwrap().weight.val().into_data();
+    let network = load_weights(network, &file, DROP).unwrap();
+    assert_eq!(network.fc.as_ref().unwrap().weight.val().into_data(), before);
+}
+
+#[test]
+fn unusable_files_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str, content: Option<&[u8]>| {
+        let file = folder.path().join(name);
+        if let Some(content) = content {
+            std::fs::write(&file, content).unwrap();
+        }
+        load_message(Tiny::init(Some(9), &Device::flex()), &file, KEEP)
+    };
+
+    assert_eq!(load("absent.safetensors", None), "cannot access weights file absent.safetensors");
+    assert_eq!(
+        load("page.pth", Some(b"<!DOCTYPE html><html><body>Sign in</body></html>")),
+        "page.pth is not a weights file: it starts with `<!DOCTYPE html><html><bo`; give a .safetensors, .pth or .pt file"
+    );
+    assert_eq!(
+        load("empty.safetensors", Some(b"")),
+        "empty.safetensors is not a weights file: it starts with ``; give a .safetensors, .pth or .pt file"
+    );
+
+    let whole = folder.path().join("whole.safetensors");
+    write_safetensors(&formula_tensors(&Tiny::keys()), &whole);
+    let whole = std::fs::read(whole).unwrap();
+    let damaged = "is damaged or incomplete";
+    for keep in [9, 100, whole.len() - 1] {
+        let message = load("cut.safetensors", Some(&whole[..keep]));
+        assert!(message.starts_with(&format!("weights file cut.safetensors {damaged}")), "{message}");
+        assert!(message.ends_with("download or export it again"), "{message}");
+    }
+    for container in ["zip.pth", "legacy.pth"] {
+        let whole = std::fs::read(golden_folder().join("checkpoint").join(container)).unwrap();
+        for keep in [4, 30, whole.len() / 2, whole.len() - 1] {
+            let message = load("cut.pth", Some(&whole[..keep]));
+            assert!(message.starts_with(&format!("weights file cut.pth {damaged}")), "{container} {keep}: {message}");
+        }
+    }
+}
+
+#[test]
+fn integers_are_not_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("quantized.safetensors");
+    let bytes = [0_u8; 4];
+    let views = [("conv.bias", TensorView::new(Dtype::I8, vec![4], &bytes).unwrap())];
+    serialize_to_file(views, None, &file).unwrap();
+    assert_eq!(
+        load_message(Tiny::init(Some(9), &Device::flex()), &file, KEEP),
+        "tensor `conv.bias` in quantized.safetensors is stored as i8: only f16, bf16, f32 and f64 are read"
+    );
+}

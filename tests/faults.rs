@@ -1,0 +1,170 @@
+//! Bad input and bad luck: each gets an error that names the culprit, and nothing that was written is lost.
+
+use std::fs;
+
+use burn::tensor::Device;
+use dermafuse::data::{MetadataEncoder, Split, derm7pt};
+use dermafuse::infer::Bundle;
+use dermafuse::networks::NetworkConfig;
+use dermafuse::train::{ClassWeights, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy};
+use dermafuse_tests::{Unseen, device_lock, small_recipe, small_set, small_set_folder, text_of};
+
+#[test]
+fn a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let recipe = small_recipe(&set);
+    let mut config = recipe.training.clone();
+    config.learning_rate = 1e30; // the first step is finite, the second batch's loss is not
+    let encoder = MetadataEncoder::none(&set.fields);
+    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let network = recipe.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let result =
+        Trainer::new(config).fit(network, cases, mean_branch_accuracy, Some(folder.path()), false, &mut Silent);
+    let error = result.unwrap_err();
+    let TrainError::NonFiniteLoss { epoch: 1, batch: 2, cases, .. } = &error else { panic!("{error}") };
+    assert_eq!(cases.len(), 8);
+    let text = error.to_string();
+    assert!(text.contains(&format!("in epoch 1, batch 2 (cases {}", cases[0])), "{text}");
+    assert!(text.contains("nothing was stepped"), "{text}");
+}
+
+#[test]
+fn settings_that_make_no_training_are_refused() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let recipe = small_recipe(&set);
+    let encoder = MetadataEncoder::none(&set.fields);
+    let fit = |change: fn(&mut dermafuse::train::TrainingConfig), train: &[usize], device: Device| {
+        let mut config = recipe.training.clone();
+        change(&mut config);
+        let cases = TrainingCases { set: &set, train, valid: &split.valid, encoder: &encoder };
+        let network = recipe.network.init_seeded(0, &device).unwrap();
+        let result = Trainer::new(config).fit(network, cases, mean_branch_accuracy, None, false, &mut Silent);
+        result.unwrap_err().to_string()
+    };
+    let autodiff = || Device::flex().autodiff();
+    assert_eq!(fit(|config| config.epochs = 0, &split.train, autodiff()), "epochs must be at least 1, found 0");
+    assert!(fit(|config| config.batch_size = 1, &split.train, autodiff()).starts_with("batch_size must be at least 2"));
+    assert!(fit(|_| (), &[], autodiff()).contains("two or more cases, found 0 cases"));
+    assert!(fit(|_| (), &split.train, Device::flex()).contains("must be on an autodiff device"));
+    let only_nevi: Vec<usize> =
+        split.train.iter().copied().filter(|&row| set.cases[row].labels[0] == Some(0)).collect();
+    let text = fit(|config| config.class_weights = ClassWeights::Balanced, &only_nevi, autodiff());
+    assert!(text.contains("of task `diagnosis` has no training case"), "{text}");
+}
+
+#[test]
+fn a_damaged_or_foreign_bundle_is_refused() {
+    let _lock = device_lock();
+    let (mut set, split) = small_set();
+    let mut recipe = small_recipe(&set);
+    recipe.training.epochs = 1;
+    recipe.classifier = None;
+    let outcome = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let load = || Bundle::load(folder.path(), &Device::flex());
+    let text = text_of(&load().unwrap_err());
+    assert!(text.contains("bundle.json; is it a model bundle?") && text.contains("No such file"), "{text}");
+
+    outcome.bundle.save(folder.path()).unwrap();
+    let network = folder.path().join("network.bpk");
+    let bytes = fs::read(&network).unwrap();
+    for damaged in [&bytes[..bytes.len() / 2], &[&[bytes[0] ^ 1], &bytes[1..]].concat(), b""] {
+        fs::write(&network, damaged).unwrap();
+        let text = load().unwrap_err().to_string();
+        assert!(text.contains("network.bpk is damaged: its SHA-256 is"), "{text}");
+    }
+    fs::write(&network, &bytes).unwrap();
+
+    let description = folder.path().join("bundle.json");
+    let json = fs::read_to_string(&description).unwrap();
+    fs::write(&description, json.replace("resnet18_quarter", "resnet18")).unwrap();
+    let text = load().unwrap_err().to_string();
+    assert!(text.contains("do not fit the bundle's network") && text.contains("shape mismatch"), "{text}");
+    fs::write(&description, json.replace("\"format\": 1", "\"format\": 7")).unwrap();
+    assert!(load().unwrap_err().to_string().contains("has format 7, this version reads format 1"));
+    fs::write(&description, "{").unwrap();
+    assert!(text_of(&load().unwrap_err()).contains("line 1 column"));
+    fs::write(&description, &json).unwrap();
+
+    set.tasks = dermafuse::schema::TaskSet::new(vec![set.tasks[0].clone()]).unwrap();
+    let text = load().unwrap().predict(&set, &split.test, |_| ()).unwrap_err().to_string();
+    assert!(text.contains("are not the model's") && text.contains("use a model trained for this data set"), "{text}");
+}
+
+#[test]
+fn weights_of_another_network_are_refused_by_the_recipe() {
+    let (set, split) = small_set();
+    let mut recipe = small_recipe(&set);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weights.safetensors");
+    recipe.backbone_weights = Some(file.clone());
+    let run = |recipe: &dermafuse::recipes::FusionM4Net| {
+        let _lock = device_lock();
+        text_of(&recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err())
+    };
+    assert!(run(&recipe).contains("weights.safetensors"));
+    fs::write(&file, "<html>not found</html>").unwrap();
+    let text = run(&recipe);
+    assert!(text.contains("is not a weights file"), "{text}");
+}
+
+#[test]
+fn a_class_count_that_makes_no_head_is_refused() {
+    let (set, _) = small_set();
+    let NetworkConfig::FusionNet(mut config) = small_recipe(&set).network else { panic!("a FusionNet") };
+    config.classes = vec![5, 1];
+    let text = config.init(&Device::flex()).unwrap_err().to_string();
+    assert!(text.contains("found class counts [5, 1]"), "{text}");
+}
+
+#[test]
+fn a_truncated_image_stops_training_and_names_the_file() {
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("release_v0");
+    copy_folder(small_set_folder(), &root);
+    let set = derm7pt::load(&root).unwrap();
+    let split = set.split.clone().unwrap();
+    let victim = set.cases[split.train[3]].dermoscopic.clone().unwrap();
+    let bytes = fs::read(&victim).unwrap();
+    fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
+    let error = small_recipe(&set).run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err();
+    let name = victim.file_name().unwrap().to_str().unwrap();
+    assert!(text_of(&error).contains(name), "{}", text_of(&error));
+}
+
+#[test]
+fn a_training_case_without_an_image_is_named() {
+    let _lock = device_lock();
+    let (mut set, split) = small_set();
+    set.cases[split.train[0]].clinical = None;
+    let error = small_recipe(&set).run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err();
+    let expected = format!("case {} without one of them", set.cases[split.train[0]].id);
+    assert!(error.to_string().contains(&expected), "{error}");
+}
+
+#[test]
+fn a_group_on_both_sides_of_a_split_is_refused() {
+    let (mut set, split) = small_set();
+    set.cases[split.test[0]].group = set.cases[split.train[0]].group.clone();
+    let error = small_recipe(&set).run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err();
+    assert!(error.to_string().contains(&set.cases[split.test[0]].group), "{error}");
+    assert!(Split::new(vec![0], vec![], vec![1], 2).is_err());
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => {
+                fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+}

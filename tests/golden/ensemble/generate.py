@@ -1,0 +1,70 @@
+"""Expected values for crates/dermafuse-ensemble/tests/scikit_learn.rs.
+
+The table is drawn from Lehmer's generator, so the test makes the same one and only results are stored.
+Run `python generate.py` with scikit-learn 1.9 (1.11 removes `SVC(probability=True)`); it writes golden.json.
+"""
+
+import json
+import platform
+import warnings
+from pathlib import Path
+
+import numpy as np
+import sklearn
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
+
+TRAIN, TEST, FEATURES, CLASSES, SEEDS = 120, 40, 8, 4, 20
+
+
+def table():
+    state, numbers = 1, []
+    for _ in range((TRAIN + TEST) * (FEATURES + 1)):
+        state = state * 48271 % 2147483647
+        numbers.append(state / 2147483647)
+    numbers = np.array(numbers).reshape(TRAIN + TEST, FEATURES + 1)
+    labels = np.searchsorted([0.45, 0.70, 0.88], numbers[:, FEATURES], side="right")  # unequal classes
+    records = numbers[:, :FEATURES].copy()
+    for row, label in enumerate(labels):
+        records[row, label] += 0.5
+        records[row, label + 4] += 0.25
+    return records, labels
+
+
+def rounded(values):
+    return [float(f"{value:.10g}") for value in np.asarray(values).ravel()]
+
+
+warnings.simplefilter("ignore", FutureWarning)
+records, labels = table()
+x, y, test = records[:TRAIN], labels[:TRAIN], records[TRAIN:]
+pair = y < 2
+
+binary = SVC(C=1, gamma="scale").fit(x[pair], y[pair])
+multi = SVC(C=1, gamma="scale", decision_function_shape="ovo").fit(x, y)
+weights = {0: 1, 1: 2, 2: 3, 3: 4}
+# Solved to the end: libsvm keeps kernels in single precision, which at the usual tolerance may stop it elsewhere.
+weighted = SVC(C=0.7, gamma=0.3, class_weight=weights, decision_function_shape="ovo", tol=1e-8).fit(x, y)
+probabilities = np.array(
+    [SVC(C=1, gamma="scale", probability=True, random_state=seed).fit(x, y).predict_proba(test) for seed in range(SEEDS)]
+)
+logistic = LogisticRegression(C=0.01, class_weight="balanced", tol=1e-12, max_iter=10000).fit(x, y)
+# Version 1.6 and later fit one row of weights for two classes, which is the softmax of two rows with C doubled.
+two_classes = LogisticRegression(C=2 * 0.01, class_weight="balanced", tol=1e-12, max_iter=10000).fit(x[pair], y[pair])
+
+golden = {
+    "generator": "tests/golden/ensemble/generate.py",
+    "python": platform.python_version(),
+    "scikit_learn": sklearn.__version__,
+    "numpy": np.__version__,
+    "sizes": [TRAIN, TEST, FEATURES, CLASSES],
+    "checksum": float(f"{records.sum() + labels.sum():.12g}"),
+    "binary_decisions": rounded(binary.decision_function(test)),
+    "pair_decisions": rounded(multi.decision_function(test)),
+    "weighted_pair_decisions": rounded(weighted.decision_function(test)),
+    "mean_probabilities": rounded(probabilities.mean(axis=0)),
+    "logistic_probabilities": rounded(logistic.predict_proba(test)),
+    "logistic_probabilities_of_two": rounded(two_classes.predict_proba(test)),
+}
+Path(__file__).with_name("golden.json").write_text(json.dumps(golden) + "\n")
+print({c: int((y == c).sum()) for c in range(CLASSES)}, "seed to seed:", np.abs(probabilities[0] - probabilities[1]).mean())

@@ -1,0 +1,205 @@
+//! FusionNet against PyTorch: the same formula-filled weights, the same logits, loss and gradients.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
+use dermafuse::data::CaseSet;
+use dermafuse::networks::{FusionNet, MultimodalInput, Network};
+use dermafuse::schema::{Case, Task, TaskSet};
+use dermafuse::train::{ClassWeights, LossReduction, MultitaskLoss};
+use dermafuse_tests::{Tensors, device_lock, formula, uniform, write_safetensors};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    classes: Vec<usize>,
+    cases: Vec<GoldenCase>,
+    training: GoldenTraining,
+}
+
+#[derive(Deserialize)]
+struct GoldenCase {
+    size: [usize; 2],
+    /// For each branch, the logits of all tasks.
+    logits: Vec<Vec<f64>>,
+}
+
+#[derive(Deserialize)]
+struct GoldenTraining {
+    size: [usize; 2],
+    labels: Vec<Vec<usize>>,
+    loss: f64,
+    gradient_norms: BTreeMap<String, f64>,
+}
+
+#[derive(Deserialize)]
+struct BackboneGolden {
+    keys: BTreeMap<String, Vec<usize>>,
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &str) -> T {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(path);
+    let text = std::fs::read_to_string(&from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    serde_json::from_str(&text).expect("a golden is JSON")
+}
+
+/// A ResNet-18 whose tensors are filled by the formula of `tower.key`.
+fn tower(name: &str, device: &Device) -> AnyBackbone {
+    let keys = read::<BackboneGolden>("backbones/resnet18/golden.json").keys;
+    let tensors: Tensors = keys
+        .into_iter()
+        .map(|(key, shape)| {
+            let values = formula(&format!("{name}.{key}"), &shape);
+            (key, (shape, values))
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let file: PathBuf = folder.path().join("tower.safetensors");
+    write_safetensors(&tensors, &file);
+    let options = LoadOptions { classifier: ClassifierWeights::Drop };
+    BackboneKind::ResNet18.init(None, device).load_weights(&file, options).unwrap()
+}
+
+/// Fills the heads by the formula of their PyTorch names.
+#[derive(Default)]
+struct HeadFiller {
+    path: Vec<String>,
+}
+
+impl ModuleMapper for HeadFiller {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !self.path[0].ends_with("_head") {
+            return param;
+        }
+        let key = self.path.join(".").replace("gamma", "weight").replace("beta", "bias");
+        let shape = param.dims();
+        let (device, trains) = (param.device(), param.is_require_grad());
+        let filled = param.map(|_| match D {
+            2 => {
+                let values = formula(&key, &[shape[1], shape[0]]); // PyTorch keeps outputs first
+                let matrix = Tensor::<2>::from_data(TensorData::new(values, [shape[1], shape[0]]), &device);
+                matrix.transpose().reshape(shape)
+            }
+            _ => Tensor::from_data(TensorData::new(formula(&key, &shape), shape), &device),
+        });
+        filled.set_require_grad(trains)
+    }
+}
+
+fn network(golden: &Golden, device: &Device) -> FusionNet<AnyBackbone> {
+    let towers = (tower("clinical", device), tower("dermoscopic", device));
+    let network = FusionNet::new(towers.0, towers.1, golden.classes.clone(), 0.0, device).unwrap();
+    network.map(&mut HeadFiller::default())
+}
+
+fn images(name: &str, batch: usize, [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
+    let pixels: Vec<f32> =
+        (0..batch * 3 * height * width).map(|index| (4.0 * uniform(name, index) - 2.0) as f32).collect();
+    Tensor::from_data(TensorData::new(pixels, [batch, 3, height, width]), device)
+}
+
+fn input(batch: usize, size: [usize; 2], device: &Device) -> MultimodalInput {
+    MultimodalInput {
+        clinical: images("clinical", batch, size, device),
+        dermoscopic: images("dermoscopic", batch, size, device),
+    }
+}
+
+#[test]
+fn logits_of_all_branches_equal_pytorch() {
+    let _lock = device_lock();
+    let golden: Golden = read("networks/fusion_net/golden.json");
+    let device = Device::flex();
+    let network = network(&golden, &device);
+    for case in &golden.cases {
+        let output = network.forward(input(1, case.size, &device));
+        for (branch, expected) in output.branches.into_iter().zip(&case.logits) {
+            let logits: Vec<f64> =
+                branch.logits.into_iter().flat_map(|task| task.into_data().iter::<f64>().collect::<Vec<_>>()).collect();
+            assert_eq!(logits.len(), expected.len());
+            let magnitude = expected.iter().map(|value| value.abs()).sum::<f64>() / expected.len() as f64;
+            for (value, expected) in logits.iter().zip(expected) {
+                let allowed = 1e-4 * expected.abs().max(magnitude);
+                assert!((value - expected).abs() <= allowed, "{}: {value} instead of {expected}", branch.name);
+            }
+        }
+    }
+}
+
+/// The squared norm of the gradient of each part of the network.
+struct Norms<'a> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    squares: BTreeMap<String, f64>,
+}
+
+impl ModuleVisitor for Norms<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            let square: f64 = gradient.into_data().iter::<f64>().map(|value| value * value).sum();
+            *self.squares.entry(self.path[0].clone()).or_default() += square;
+        }
+    }
+}
+
+#[test]
+fn loss_and_gradients_of_a_training_step_equal_pytorch() {
+    let _lock = device_lock();
+    let golden: Golden = read("networks/fusion_net/golden.json");
+    let device = Device::flex().autodiff();
+    let network = network(&golden, &device);
+
+    let classes = |count: usize| (0..count).map(|class| class.to_string()).collect::<Vec<_>>();
+    let tasks = golden.classes.iter().enumerate().map(|(t, &count)| Task::new(t.to_string(), "T", classes(count)));
+    let labels: Vec<Vec<Option<usize>>> =
+        golden.training.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
+    let case = |(row, labels): (usize, &Vec<Option<usize>>)| Case {
+        id: row.to_string().into(),
+        group: row.to_string(),
+        clinical: None,
+        dermoscopic: None,
+        metadata: vec![],
+        labels: labels.clone(),
+    };
+    let set = CaseSet {
+        name: "four cases".into(),
+        tasks: TaskSet::new(tasks.collect()).unwrap(),
+        fields: vec![],
+        cases: labels.iter().enumerate().map(case).collect(),
+        split: None,
+        notes: vec![],
+    };
+    let loss = MultitaskLoss::new(&set, &[0, 1, 2, 3], LossReduction::Released, ClassWeights::Uniform).unwrap();
+    let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
+    let output = network.forward(input(labels.len(), golden.training.size, &device));
+    let loss = loss.forward(&output, &loss.targets(&rows, &device));
+    let value = loss.clone().into_scalar::<f64>();
+    assert!((value - golden.training.loss).abs() < 1e-3 * golden.training.loss, "{value}");
+
+    let gradients = loss.backward();
+    let mut norms = Norms { path: vec![], gradients: &gradients, squares: BTreeMap::new() };
+    network.visit(&mut norms);
+    for (part, expected) in &golden.training.gradient_norms {
+        let norm = norms.squares[part].sqrt();
+        assert!((norm - expected).abs() < 1e-3 * expected, "{part}: {norm} instead of {expected}");
+    }
+}

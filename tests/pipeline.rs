@@ -1,0 +1,223 @@
+//! The whole line of work on a small synthetic set: reproducible, resumable, saved and loaded, complete without an image.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use dermafuse::data::MetadataRoles;
+use dermafuse::eval::{Evaluation, metrics_json};
+use dermafuse::infer::Bundle;
+use dermafuse::networks::{BackboneFreeze, Network, NetworkConfig};
+use dermafuse::recipes::{Outcome, Progress, majority};
+use dermafuse::schema::{FieldValue, Predictions};
+use dermafuse::train::{EpochReport, Observer};
+use dermafuse_tests::{Unseen, device_lock, small_recipe, small_set};
+
+fn metrics(rows: &[(String, Predictions)]) -> String {
+    let evaluations: Vec<(String, Evaluation)> =
+        rows.iter().map(|(name, predictions)| (name.clone(), Evaluation::of(predictions).unwrap())).collect();
+    metrics_json(&evaluations).unwrap()
+}
+
+/// The network's numbers, without the identities of its parameters.
+fn weights(outcome: &Outcome) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = Vec::new();
+    for (index, backbone) in outcome.bundle.network.backbones().into_iter().enumerate() {
+        let file = folder.path().join(format!("{index}.safetensors"));
+        backbone.save_weights(&file).unwrap();
+        bytes.extend(std::fs::read(file).unwrap());
+    }
+    bytes
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let run = |run: u64| {
+        let mut recipe = small_recipe(&set);
+        recipe.run = run;
+        recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap()
+    };
+    let (first, second, other) = (run(0), run(0), run(1));
+    assert_eq!(metrics(&first.rows), metrics(&second.rows));
+    assert_eq!(first.test, second.test);
+    assert_eq!(weights(&first), weights(&second));
+    assert_ne!(weights(&first), weights(&other));
+
+    let names: Vec<&str> = first.rows.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = ["P_clinical", "P_dermoscopic", "P_fusion", "P_1 averaged", "P_1", "P_2", "P_3 averaged", "P_3"];
+    assert_eq!(names, expected);
+    assert!(first.full_history[1].train_loss < first.full_history[0].train_loss);
+    assert_eq!(
+        first.bundle.description.encoder.uses_post_diagnosis(),
+        ["level_of_diagnostic_difficulty", "management"]
+    );
+}
+
+/// Dies when an epoch is done, as if the process had been killed there.
+struct Killer {
+    epochs_to_live: usize,
+    resumed_after: Vec<usize>,
+}
+
+impl Observer for Killer {
+    fn resumed(&mut self, finished_epochs: usize) {
+        self.resumed_after.push(finished_epochs);
+    }
+
+    fn epoch(&mut self, _report: &EpochReport, _epochs: usize, _best: bool) {
+        self.epochs_to_live = self.epochs_to_live.checked_sub(1).expect("killed");
+    }
+}
+
+impl Progress for Killer {
+    fn step(&mut self, _title: &str) {}
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
+}
+
+#[test]
+fn a_run_that_was_killed_after_every_epoch_ends_like_one_that_was_not() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let mut recipe = small_recipe(&set);
+    recipe.training.epochs = 3;
+    recipe.training.freeze = BackboneFreeze { groups: 1, batch_norm: false };
+    let uninterrupted = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut killer = Killer { epochs_to_live: 0, resumed_after: Vec::new() };
+    let resumed = loop {
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            recipe.run(&set, &split, &Device::flex(), Some(folder.path()), true, &mut killer).unwrap()
+        }));
+        if let Ok(outcome) = attempt {
+            break outcome;
+        }
+    };
+    // The network on all cases, then the one on half of them, each killed after every of its three epochs.
+    assert_eq!(killer.resumed_after, [1, 2, 3, 3, 1, 3, 2, 3, 3]);
+    assert_eq!(resumed.full_history, uninterrupted.full_history);
+    assert_eq!(resumed.half_history, uninterrupted.half_history);
+    assert_eq!(weights(&resumed), weights(&uninterrupted));
+    assert_eq!(metrics(&resumed.rows), metrics(&uninterrupted.rows));
+
+    let error = recipe.run(&set, &split, &Device::flex(), Some(folder.path()), false, &mut Unseen).unwrap_err();
+    assert!(error.to_string().contains("already holds a run of 3 epochs; resume it"), "{error}");
+    recipe.training.learning_rate *= 2.0;
+    let error = recipe.run(&set, &split, &Device::flex(), Some(folder.path()), true, &mut Unseen).unwrap_err();
+    assert!(error.to_string().contains("was started with another configuration or other data"), "{error}");
+}
+
+#[test]
+fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
+    let _lock = device_lock();
+    let (mut set, split) = small_set();
+    let mut recipe = small_recipe(&set);
+    recipe.training.epochs = 1;
+    let outcome = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    outcome.bundle.save(folder.path()).unwrap();
+    let bundle = Bundle::load(folder.path(), &Device::flex()).unwrap();
+    assert_eq!(bundle.description, outcome.bundle.description);
+    assert_eq!(bundle.predict(&set, &split.test, |_| ()).unwrap(), outcome.rows);
+
+    // One case without its clinical photo, one without its dermoscopic image, one without metadata.
+    let rows = &split.test[..4];
+    let complete = bundle.predict(&set, rows, |_| ()).unwrap();
+    set.cases[rows[0]].clinical = None;
+    set.cases[rows[1]].dermoscopic = None;
+    set.cases[rows[2]].metadata.fill(FieldValue::Missing);
+    let predictions = bundle.predict(&set, rows, |_| ()).unwrap();
+    let (name, third) = predictions.last().unwrap();
+    assert_eq!(name, "P_3");
+    let all = "clinical+dermoscopic+fusion";
+    let expected = ["dermoscopic+metadata", "clinical+metadata", all, &format!("{all}+metadata")].map(str::to_owned);
+    assert_eq!(third.basis, expected);
+    let row = |rows: &[(String, Predictions)], name: &str| {
+        rows.iter().find(|(row, _)| row == name).map(|(_, predictions)| predictions.clone()).unwrap()
+    };
+    let (first, dermoscopic) = (row(&predictions, "P_1"), row(&complete, "P_dermoscopic"));
+    for task in 0..set.tasks.len() {
+        assert_eq!(first.probabilities[task].row(0), dermoscopic.probabilities[task].row(0));
+        assert_eq!(third.probabilities[task].row(2), first.probabilities[task].row(2));
+        assert_eq!(third.probabilities[task].row(3), complete.last().unwrap().1.probabilities[task].row(3));
+    }
+
+    set.cases[rows[0]].dermoscopic = None;
+    let error = bundle.predict(&set, rows, |_| ()).unwrap_err().to_string();
+    assert!(error.contains("has no branch to predict from: neither a clinical nor a dermoscopic image"), "{error}");
+}
+
+#[test]
+fn without_metadata_the_recipe_stops_at_the_first_stage() {
+    let _lock = device_lock();
+    let (mut set, split) = small_set();
+    set.fields.clear();
+    set.cases.iter_mut().for_each(|case| case.metadata.clear());
+    let mut recipe = small_recipe(&set);
+    recipe.training.epochs = 1;
+    recipe.metadata = MetadataRoles::PreDiagnosis;
+    let outcome = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+    assert_eq!(outcome.rows.last().unwrap().0, "P_1");
+    assert!(outcome.half_history.is_empty() && outcome.mix.is_none());
+}
+
+#[test]
+fn an_image_has_the_same_logits_alone_and_in_a_batch() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let network = small_recipe(&set).network.init_seeded(0, &Device::flex().autodiff()).unwrap();
+    let predictor = |batch_size| {
+        let preprocess = small_recipe(&set).training.preprocess;
+        let mut predictor = dermafuse::infer::Predictor::new(&network, preprocess, "0".parse().unwrap());
+        predictor.batch_size = batch_size;
+        let encoder = dermafuse::data::MetadataEncoder::none(&set.fields);
+        predictor.logits(&set, &split.test[..3], &encoder, |_| ()).unwrap()
+    };
+    let (alone, together) = (predictor(1), predictor(3));
+    for (a, b) in alone.branches.iter().zip(&together.branches) {
+        for (a, b) in a.logits.iter().zip(&b.logits) {
+            a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{a} {b}"));
+        }
+    }
+}
+
+#[test]
+fn every_branch_and_head_trains_every_parameter() {
+    use burn::optim::GradientsParams;
+    use dermafuse::networks::MultimodalInput;
+    let _lock = device_lock();
+    let (set, _) = small_set();
+    let NetworkConfig::FusionNet(config) = small_recipe(&set).network else { panic!("a FusionNet") };
+    let device = Device::flex().autodiff();
+    let network = config.init(&device).unwrap();
+    let images = || burn::tensor::Tensor::random([2, 3, 32, 32], burn::tensor::Distribution::Default, &device);
+    let output = network.forward(MultimodalInput { clinical: images(), dermoscopic: images() });
+    let sums = output.branches.into_iter().flat_map(|branch| branch.logits).map(|logits| logits.powf_scalar(2.0).sum());
+    let loss = sums.reduce(|a, b| a + b).unwrap();
+    let gradients = GradientsParams::from_grads(loss.backward(), &network);
+
+    struct Count(usize);
+    impl burn::module::ModuleVisitor for Count {
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<burn::tensor::Tensor<D>>) {
+            self.0 += usize::from(param.is_require_grad());
+        }
+    }
+    let mut parameters = Count(0);
+    network.visit(&mut parameters);
+    assert!(parameters.0 > 100);
+    assert_eq!(gradients.len(), parameters.0);
+}
+
+#[test]
+fn the_majority_baseline_predicts_the_most_frequent_class() {
+    let (set, split) = small_set();
+    let baseline = majority(&set, &split.train, &split.test).unwrap();
+    for (task, counts) in (0..set.tasks.len()).map(|task| (task, set.class_counts(task, &split.train).unwrap())) {
+        let most = counts.iter().max().unwrap();
+        assert_eq!(counts[baseline.predicted(0, task)], *most);
+    }
+}

@@ -1,0 +1,118 @@
+//! What the test programs share: a small synthetic set on disk, and a recipe that trains on it in seconds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use dermafuse::backbones::BackboneKind;
+use dermafuse::data::synthetic::{self, SyntheticConfig};
+use dermafuse::data::{CaseSet, Split, derm7pt};
+use dermafuse::networks::{FusionNetConfig, NetworkConfig};
+use dermafuse::recipes::{FusionM4Net, Progress};
+use dermafuse::train::Observer;
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+
+/// Cases of the small set.
+pub const CASES: usize = 60;
+
+/// Where the small set was written; once for all tests of a program.
+pub fn small_set_folder() -> &'static Path {
+    static FOLDER: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("release_v0");
+        let config = SyntheticConfig { cases: CASES, image_size: (64, 48), ..SyntheticConfig::default() };
+        synthetic::write(&path, &config).expect("the synthetic set is written");
+        (folder, path)
+    });
+    path
+}
+
+/// The small set and its split.
+pub fn small_set() -> (CaseSet, Split) {
+    let set = derm7pt::load(small_set_folder()).expect("the synthetic set is read");
+    let split = set.split.clone().expect("the synthetic set has a split");
+    (set, split)
+}
+
+/// Two epochs at 32 pixels.
+pub fn small_recipe(set: &CaseSet) -> FusionM4Net {
+    let network = FusionNetConfig::new(BackboneKind::ResNet18Quarter, set.tasks.class_counts());
+    let mut recipe = FusionM4Net::as_released(NetworkConfig::FusionNet(network), 32, 0);
+    recipe.training.epochs = 2;
+    recipe.training.batch_size = 8;
+    recipe.training.learning_rate = 1e-3;
+    recipe
+}
+
+/// Training draws from a generator that the whole process shares: whoever trains and compares holds this.
+pub fn device_lock() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Progress that nobody looks at.
+#[derive(Debug, Default)]
+pub struct Unseen;
+
+impl Observer for Unseen {}
+
+impl Progress for Unseen {
+    fn step(&mut self, _title: &str) {}
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
+}
+
+/// An error with all its causes, as a program prints it.
+pub fn text_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+// ---- The formula that golden/backbones/formula.py fills PyTorch's tensors with.
+
+/// A number in 0..1 for each key and index: FNV-1a of the key, then a 32-bit mix of it with the index.
+pub fn uniform(key: &str, index: usize) -> f64 {
+    let seed = key.bytes().fold(0x811C_9DC5_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mut h = seed.wrapping_add((index as u32).wrapping_mul(0x9E37_79B9));
+    h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
+    h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
+    h ^= h >> 16;
+    f64::from(h) / 2f64.powi(32)
+}
+
+/// The values of a tensor of that name and shape, row-major.
+pub fn formula(key: &str, shape: &[usize]) -> Vec<f32> {
+    let count = shape.iter().product::<usize>();
+    let u = (0..count).map(|index| uniform(key, index));
+    if shape.len() > 1 {
+        let bound = (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
+        u.map(|u| ((2.0 * u - 1.0) * bound) as f32).collect()
+    } else if key.ends_with("running_var") {
+        u.map(|u| (0.5 + u) as f32).collect()
+    } else if key.ends_with("running_mean") || key.ends_with("bias") {
+        u.map(|u| (0.2 * u - 0.1) as f32).collect()
+    } else {
+        u.map(|u| (0.4 + 0.6 * u) as f32).collect()
+    }
+}
+
+/// Tensors by name: shape and values.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Writes tensors as a weights file in 32 bits.
+pub fn write_safetensors(tensors: &Tensors, file: &Path) {
+    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(key, (shape, values))| (key, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        .collect();
+    let views = bytes.iter().map(|(key, shape, bytes)| {
+        (key.as_str(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("bytes fit the shape"))
+    });
+    serialize_to_file(views, None, file).expect("the folder is writable");
+}
