@@ -1,0 +1,132 @@
+//! What a backend can override: every operation has a default made of Burn's own.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, backend_extension};
+use burn::tensor::ops::ConvOptions;
+
+use crate::activation::Activation;
+use crate::portable;
+
+/// The operations of this crate on a backend's own tensors. Callers use the functions on `Tensor`; the trait is public for
+/// backends beyond Burn's.
+#[backend_extension(Flex: cfg(feature = "flex"), Cube: cfg(any(feature = "wgpu", feature = "cuda")), Autodiff)]
+pub trait Kernels: Backend {
+    /// Convolution: `[B, C, H, W]`, weight `[C', C / groups, K, K']` → `[B, C', H', W']`.
+    fn convolution(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, None, options)
+    }
+
+    /// Convolution with bias `[C']`.
+    fn biased_convolution(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, Some(bias), options)
+    }
+
+    /// Gradient of [`convolution`](Self::convolution) for its input.
+    fn convolution_input_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(x, weight, gradient, options)
+    }
+
+    /// Gradient of [`convolution`](Self::convolution) for its weight.
+    fn convolution_weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_weight_backward(x, weight, gradient, options)
+    }
+
+    /// Sum of each channel: `[B, C, H, W]` → `[C]`.
+    fn channel_sum(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        portable::channel_sum::<Self>(x)
+    }
+
+    /// Mean and (biased) variance of each channel: `[B, C, H, W]` → `[C]` twice. Not differentiated.
+    fn channel_moments(x: FloatTensor<Self>) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        portable::channel_moments::<Self>(x)
+    }
+
+    /// `activation(x · scale + shift)`, `scale` and `shift` `[C]`.
+    fn affine(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        portable::affine::<Self>(x, scale, shift, activation)
+    }
+
+    /// With `g` the gradient before the activation: the sums of `g` and of `g · x` over each channel, `[C]` twice.
+    fn affine_gradient_sums(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        portable::affine_gradient_sums::<Self>(x, scale, shift, gradient, activation)
+    }
+
+    /// Gradient of [`affine`](Self::affine) for its input: `g · scale` with `g` the gradient before the activation.
+    fn affine_input_gradient(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        portable::affine_input_gradient::<Self>(x, scale, shift, gradient, activation)
+    }
+
+    /// Gradient of [`normalize`](Self::normalize) for its input: `g · scale + x · slope + offset`, where the last two are
+    /// what the input does through the moments.
+    fn normalize_input_gradient(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        slope: FloatTensor<Self>,
+        offset: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        portable::normalize_input_gradient::<Self>(x, scale, shift, gradient, slope, offset, activation)
+    }
+
+    /// Batch normalization with the batch's own statistics, then the activation; also returns mean and (biased) variance.
+    fn normalize(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        portable::normalize::<Self>(x, gamma, beta, epsilon, activation)
+    }
+
+    /// The activation alone, on any shape.
+    fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        portable::activation::<Self>(x, activation)
+    }
+
+    /// Gradient of [`activation`](Self::activation) for its input.
+    fn activation_gradient(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        portable::activation_gradient::<Self>(x, gradient, activation)
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl Kernels for burn::backend::Cube {}

@@ -1,0 +1,61 @@
+//! The operations on Burn's tensors.
+
+use burn::backend::Dispatch;
+use burn::tensor::Tensor;
+use burn::tensor::ops::ConvOptions;
+
+use crate::activation::Activation;
+use crate::backend::Kernels;
+
+/// Two-dimensional convolution.
+///
+/// # Shapes
+///
+/// `[B, C, H, W]`, weight `[C', C / groups, K, K']`, bias `[C']` → `[B, C', H', W']`.
+pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
+    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::biased_convolution(x, weight, bias.into_dispatch(), options),
+        None => Dispatch::convolution(x, weight, options),
+    })
+}
+
+/// `activation(x · scale + shift)` with a factor and a summand for each channel: what normalization with running
+/// statistics and the activation after it are, in one pass.
+///
+/// # Shapes
+///
+/// `[B, C, H, W]`, two vectors `[C]` → `[B, C, H, W]`.
+pub fn affine_activation(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>, activation: Activation) -> Tensor<4> {
+    let (scale, shift) = (scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(Dispatch::affine(x.into_dispatch(), scale, shift, activation))
+}
+
+/// What [`batch_norm_activation`] returns.
+#[derive(Debug)]
+pub struct BatchNormOutput {
+    /// The normalized, activated map `[B, C, H, W]`.
+    pub output: Tensor<4>,
+    /// Mean of each channel `[C]`, without gradient.
+    pub mean: Tensor<1>,
+    /// Biased variance of each channel `[C]`, without gradient.
+    pub variance: Tensor<1>,
+}
+
+/// `activation((x − mean) / √(variance + epsilon) · gamma + beta)` with the moments of the batch itself.
+///
+/// # Shapes
+///
+/// `[B, C, H, W]`, two vectors `[C]` → `[B, C, H, W]`, two vectors `[C]`.
+pub fn batch_norm_activation(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    activation: Activation,
+) -> BatchNormOutput {
+    let (gamma, beta) = (gamma.into_dispatch(), beta.into_dispatch());
+    let (output, mean, variance) = Dispatch::normalize(x.into_dispatch(), gamma, beta, epsilon, activation);
+    let vector = |primitive| Tensor::<1>::from_dispatch(primitive);
+    BatchNormOutput { output: Tensor::from_dispatch(output), mean: vector(mean), variance: vector(variance) }
+}
