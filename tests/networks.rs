@@ -182,6 +182,7 @@ fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     };
     let set = CaseSet {
         name: "four cases".into(),
+        synthetic: false,
         tasks: TaskSet::new(tasks.collect()).unwrap(),
         fields: vec![],
         cases: labels.iter().enumerate().map(case).collect(),

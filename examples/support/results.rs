@@ -56,11 +56,10 @@ impl Results<'_> {
     }
 
     fn report(&self, evaluations: &[(String, Evaluation)]) -> Result<Report, EvalError> {
-        let synthetic = self.set.name.contains("synthetic");
         let leaky: Vec<&str> = self.leaky_inputs.iter().map(String::as_str).collect();
         let published = (self.set.name == "derm7pt").then_some(&published::FUSIONM4NET);
         let mut report = Report::new(self.title)
-            .synthetic(synthetic)
+            .synthetic(self.set.synthetic)
             .note(format!("Data set {}, {} test cases.", self.set.name, self.cases.len()))
             .leaky_inputs(&leaky)
             .config(&self.config)

@@ -86,6 +86,7 @@ pub struct ImageBatch {
 /// };
 /// let set = CaseSet {
 ///     name: "none".into(),
+///     synthetic: false,
 ///     tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?,
 ///     fields: vec![],
 ///     cases: vec![case("1"), case("2")],

@@ -22,15 +22,15 @@ fn taps(from: usize, to: usize, bits: u32) -> Vec<(usize, usize, u32)> {
     (0..to).map(tap).collect()
 }
 
-/// `[S, S, 3]` bytes from pixels of any size.
-pub(crate) fn resize_bilinear(pixels: &RgbPixels, size: usize) -> Vec<u8> {
+/// `[H, W, 3]` bytes from pixels of any size.
+pub(crate) fn resize_bilinear(pixels: &RgbPixels, [width, height]: [usize; 2]) -> Vec<u8> {
     let (source, _) = pixels.data().as_chunks::<3>();
     let row_at = |row: usize| source[row * pixels.width()..(row + 1) * pixels.width()].as_flattened();
-    let columns = taps(pixels.width(), size, RIGHT);
-    let rows = taps(pixels.height(), size, DOWN);
+    let columns = taps(pixels.width(), width, RIGHT);
+    let rows = taps(pixels.height(), height, DOWN);
     let mut blended = vec![[0_u16; 3]; pixels.width()];
-    let mut resized = vec![0; size * size * 3];
-    for ((above, below, down), output) in rows.into_iter().zip(resized.chunks_exact_mut(size * 3)) {
+    let mut resized = vec![0; width * height * 3];
+    for ((above, below, down), output) in rows.into_iter().zip(resized.chunks_exact_mut(width * 3)) {
         let (upper_weight, lower_weight) = ((1 << DOWN) - down as u16, down as u16);
         for ((blend, &upper), &lower) in blended.as_flattened_mut().iter_mut().zip(row_at(above)).zip(row_at(below)) {
             *blend = u16::from(upper) * upper_weight + u16::from(lower) * lower_weight;

@@ -11,6 +11,8 @@ use crate::{DataError, MetadataEncoder, Split};
 pub struct CaseSet {
     /// The data set's name, such as `derm7pt`.
     pub name: String,
+    /// Whether the images were rendered and show nobody: reports and bundles say so.
+    pub synthetic: bool,
     /// The classification tasks.
     pub tasks: TaskSet,
     /// The metadata columns.

@@ -78,6 +78,7 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
     let split = load_split(&root.join("meta"), cases.len())?;
     let set = CaseSet {
         name: if synthetic { "derm7pt-synthetic" } else { "derm7pt" }.into(),
+        synthetic,
         tasks: TaskSet::new(TASKS.iter().map(TaskColumn::task).collect())?,
         fields: FIELDS.iter().map(FieldColumn::field).collect(),
         cases,

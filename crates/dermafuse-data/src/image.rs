@@ -76,6 +76,8 @@ pub enum Resampling {
     /// Bilinear with antialiasing: Pillow's `BILINEAR`, torchvision's default; equal to Pillow within 1 of 255.
     #[default]
     Pillow,
+    /// Bicubic with antialiasing: Pillow's `BICUBIC`; equal to Pillow within 1 of 255.
+    PillowBicubic,
     /// Bilinear between the four nearest pixels, no antialiasing: OpenCV's `INTER_LINEAR`; equal to it within 1 of 255.
     OpenCv,
 }
@@ -228,24 +230,65 @@ pub(crate) fn decode_resized(
 /// # Errors
 /// A `size` of 0 or above [`MAX_SIDE`].
 pub fn resize(pixels: &RgbPixels, size: usize, resampling: Resampling) -> Result<RgbPixels, DataError> {
-    let invalid = |found: String| DataError::Setting { what: "image size", found, expected: "between 1 and 10000" };
-    if size == 0 || size > MAX_SIDE {
-        return Err(invalid(size.to_string()));
+    resize_to(pixels, [size, size], resampling)
+}
+
+/// Resizes the shorter side to `shorter` pixels, keeping the aspect ratio, and cuts the middle `size` x `size` pixels out:
+/// torchvision's `Resize` and `CenterCrop`, which most published ImageNet weights are evaluated with.
+///
+/// # Errors
+/// A `size` of 0 or above `shorter`; a side of the resized image above [`MAX_SIDE`].
+pub fn resize_and_crop(
+    pixels: &RgbPixels,
+    shorter: usize,
+    size: usize,
+    resampling: Resampling,
+) -> Result<RgbPixels, DataError> {
+    if size == 0 || size > shorter {
+        let expected = "between 1 and the resized image's shorter side";
+        return Err(DataError::Setting { what: "size of the crop", found: size.to_string(), expected });
     }
-    if (pixels.width, pixels.height) == (size, size) {
+    let side = pixels.width.min(pixels.height);
+    let resized = resize_to(pixels, [pixels.width * shorter / side, pixels.height * shorter / side], resampling)?;
+
+    let before = |length: usize| half_to_even(length - size);
+    let (left, top) = (before(resized.width), before(resized.height));
+    let mut data = Vec::with_capacity(size * size * 3);
+    for row in resized.data.chunks_exact(resized.width * 3).skip(top).take(size) {
+        data.extend_from_slice(&row[left * 3..(left + size) * 3]);
+    }
+    Ok(RgbPixels { width: size, height: size, data })
+}
+
+/// Half of a number, rounded to the even neighbour as Python rounds.
+fn half_to_even(number: usize) -> usize {
+    let half = number / 2;
+    half + (number % 2) * (half % 2)
+}
+
+fn resize_to(pixels: &RgbPixels, [width, height]: [usize; 2], resampling: Resampling) -> Result<RgbPixels, DataError> {
+    let invalid = |found: String| DataError::Setting { what: "image size", found, expected: "between 1 and 10000" };
+    if let Some(side) = [width, height].into_iter().find(|side| *side == 0 || *side > MAX_SIDE) {
+        return Err(invalid(side.to_string()));
+    }
+    if [pixels.width, pixels.height] == [width, height] {
         return Ok(pixels.clone());
     }
-    if resampling == Resampling::OpenCv {
-        return Ok(RgbPixels { width: size, height: size, data: resize_bilinear(pixels, size) });
-    }
+    let filter = match resampling {
+        Resampling::OpenCv => {
+            return Ok(RgbPixels { width, height, data: resize_bilinear(pixels, [width, height]) });
+        }
+        Resampling::Pillow => FilterType::Bilinear,
+        Resampling::PillowBicubic => FilterType::CatmullRom,
+    };
     // Typed for one kind of pixel: the untyped door compiles the resizer for all fifteen kinds, which takes minutes.
-    let (width, height) = (pixels.width as u32, pixels.height as u32);
-    let source =
-        TypedImageRef::<U8x3>::from_buffer(width, height, &pixels.data).map_err(|error| invalid(error.to_string()))?;
-    let mut data = vec![0; size * size * 3];
-    let mut resized = TypedImage::<U8x3>::from_buffer(size as u32, size as u32, &mut data)
+    let (from_width, from_height) = (pixels.width as u32, pixels.height as u32);
+    let source = TypedImageRef::<U8x3>::from_buffer(from_width, from_height, &pixels.data)
         .map_err(|error| invalid(error.to_string()))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+    let mut data = vec![0; width * height * 3];
+    let mut resized = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, &mut data)
+        .map_err(|error| invalid(error.to_string()))?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
     Resizer::new().resize_typed(&source, &mut resized, &options).map_err(|error| invalid(error.to_string()))?;
-    Ok(RgbPixels { width: size, height: size, data })
+    Ok(RgbPixels { width, height, data })
 }

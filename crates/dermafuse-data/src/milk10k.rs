@@ -110,6 +110,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
     }
     let set = CaseSet {
         name: "milk10k".into(),
+        synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
         fields: fields(),
         cases,

@@ -159,7 +159,7 @@ impl FusionM4Net {
         let rows = two_stage.apply(&test)?;
         let description = BundleDescription {
             data_set: set.name.clone(),
-            synthetic: set.name.contains("synthetic"),
+            synthetic: set.synthetic,
             tasks: set.tasks.clone(),
             encoder,
             network: self.network.clone(),

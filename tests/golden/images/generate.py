@@ -39,7 +39,14 @@ def main() -> None:
     save("wide.png", wide)
     for size in (24, 72):
         save(f"wide.pillow.{size}.png", np.asarray(Image.fromarray(wide).resize((size, size), Image.Resampling.BILINEAR)))
+        bicubic = Image.fromarray(wide).resize((size, size), Image.Resampling.BICUBIC)
+        save(f"wide.pillow_bicubic.{size}.png", np.asarray(bicubic))
         save(f"wide.opencv.{size}.png", cv2.resize(wide, (size, size), interpolation=cv2.INTER_LINEAR))
+
+    # torchvision's Resize(31), which gives 45 x 31 pixels, and CenterCrop(24): `round` of 10.5 and 3.5.
+    scaled = Image.fromarray(wide).resize((66 * 31 // 45, 31), Image.Resampling.BILINEAR)
+    left, top = round((scaled.width - 24) / 2), round((scaled.height - 24) / 2)
+    save("wide.cropped.png", np.asarray(scaled.crop((left, top, left + 24, top + 24))))
 
     for name, options in {"baseline": {}, "progressive": {"progressive": True}, "subsampled": {"subsampling": 2}}.items():
         Image.fromarray(wide).save(HERE / f"{name}.jpg", quality=90, **({"subsampling": 0} | options))

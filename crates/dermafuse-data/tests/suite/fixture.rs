@@ -39,6 +39,7 @@ pub(crate) fn plain_jpeg(level: u8) -> Vec<u8> {
 pub(crate) fn case_set(cases: &[(usize, Option<usize>)]) -> CaseSet {
     CaseSet {
         name: "test".into(),
+        synthetic: false,
         tasks: TaskSet::new(vec![Task::new("t", "T", ["a", "b"])]).unwrap(),
         fields: vec![],
         cases: cases

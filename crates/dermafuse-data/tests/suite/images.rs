@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use dermafuse_data::{Resampling, RgbPixels, Strictness, decode, decode_bytes, resize};
+use dermafuse_data::{Resampling, RgbPixels, Strictness, decode, decode_bytes, resize, resize_and_crop};
 use image::ExtendedColorType;
 
 use crate::fixture::{golden, jpeg, plain_jpeg, png, write};
@@ -24,12 +24,26 @@ fn difference(ours: &RgbPixels, theirs: &RgbPixels) -> (f64, u8) {
 fn resizing_is_pillow_and_opencv_within_one() {
     let wide = read("wide.png");
     for size in [24, 72] {
-        for (resampling, name) in [(Resampling::Pillow, "pillow"), (Resampling::OpenCv, "opencv")] {
+        for (resampling, name) in [
+            (Resampling::Pillow, "pillow"),
+            (Resampling::PillowBicubic, "pillow_bicubic"),
+            (Resampling::OpenCv, "opencv"),
+        ] {
             let ours = resize(&wide, size, resampling).unwrap();
             let (mean, largest) = difference(&ours, &read(&format!("wide.{name}.{size}.png")));
             assert!(mean < 0.5 && largest <= 1, "{name} {size}: mean {mean}, largest {largest}");
         }
     }
+}
+
+#[test]
+fn cropping_is_torchvisions_within_one() {
+    let wide = read("wide.png");
+    let (mean, largest) =
+        difference(&resize_and_crop(&wide, 31, 24, Resampling::Pillow).unwrap(), &read("wide.cropped.png"));
+    assert!(mean < 0.5 && largest <= 1, "mean {mean}, largest {largest}");
+    let text = resize_and_crop(&wide, 31, 32, Resampling::Pillow).unwrap_err().to_string();
+    assert_eq!(text, "size of the crop: 32 is not between 1 and the resized image's shorter side");
 }
 
 #[test]
@@ -172,7 +186,7 @@ fn what_is_no_image_is_named() {
 fn extreme_shapes_are_resized() {
     for (width, height) in [(1, 1), (1, 10_000), (10_000, 1)] {
         let pixels = RgbPixels::new(width, height, vec![77; width * height * 3]).unwrap();
-        for resampling in [Resampling::Pillow, Resampling::OpenCv] {
+        for resampling in [Resampling::Pillow, Resampling::PillowBicubic, Resampling::OpenCv] {
             let resized = resize(&pixels, 5, resampling).unwrap();
             assert!(resized.data().iter().all(|&byte| byte == 77), "{width} x {height}");
         }
