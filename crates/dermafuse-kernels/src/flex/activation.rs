@@ -1,7 +1,6 @@
 //! Activations and their derivatives, element by element.
 
 use burn::backend::flex::FlexTensor;
-use rayon::prelude::*;
 
 use super::{TASK, updated, values, vectorized};
 use crate::activation::Activation;
@@ -203,7 +202,7 @@ macro_rules! with_function {
 pub(super) use with_function;
 
 pub(super) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
-    updated(x, |output| with_function!(activation, F => output.par_chunks_mut(TASK).for_each(apply::<F>)))
+    with_function!(activation, F => updated(x, TASK, |_, chunk| apply::<F>(chunk)))
 }
 
 fn apply<F: Function>(values: &mut [f32]) {
@@ -220,10 +219,10 @@ fn apply<F: Function>(values: &mut [f32]) {
 pub(super) fn gradient(x: FlexTensor, gradient: FlexTensor, activation: Activation) -> FlexTensor {
     let x = x.to_contiguous();
     let x = values(&x);
-    updated(gradient, |output| {
-        let chunks = output.par_chunks_mut(TASK).zip(x.par_chunks(TASK));
-        with_function!(activation, F => chunks.for_each(|(gradient, x)| multiply_by_slope::<F>(gradient, x)))
-    })
+    with_function!(activation, F => updated(gradient, TASK, |index, gradient| {
+        let start = index * TASK;
+        multiply_by_slope::<F>(gradient, &x[start..start + gradient.len()]);
+    }))
 }
 
 fn multiply_by_slope<F: Function>(gradient: &mut [f32], x: &[f32]) {

@@ -21,13 +21,10 @@ pub(super) fn forward(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, activ
     let (_, channels, pixels) = sizes(&x);
     let (scale, shift) = (scale.to_contiguous(), shift.to_contiguous());
     let (scale, shift) = (values(&scale), values(&shift));
-    updated(x, |output| {
-        let planes = output.par_chunks_mut(pixels.max(1)).with_min_len(planes_per_task(pixels)).enumerate();
-        with_function!(activation, F => planes.for_each(|(index, plane)| {
-            let channel = index % channels;
-            apply::<F>(plane, scale[channel], shift[channel]);
-        }))
-    })
+    with_function!(activation, F => updated(x, pixels, |index, plane| {
+        let channel = index % channels;
+        apply::<F>(plane, scale[channel], shift[channel]);
+    }))
 }
 
 fn apply<F: Function>(plane: &mut [f32], scale: f32, shift: f32) {
@@ -112,16 +109,12 @@ pub(super) fn input_gradient(
     let [x, scale, shift] = [&x, &scale, &shift].map(values);
     let statistics = statistics.map(|(slope, offset)| (slope.to_contiguous(), offset.to_contiguous()));
     let statistics = statistics.as_ref().map(|(slope, offset)| (values(slope), values(offset)));
-    updated(gradient, |output| {
-        let size = pixels.max(1);
-        let planes = output.par_chunks_mut(size).zip(x.par_chunks(size));
-        let planes = planes.with_min_len(planes_per_task(pixels)).enumerate();
-        with_function!(activation, F => planes.for_each(|(index, (gradient, x))| {
-            let channel = index % channels;
-            let (slope, offset) = statistics.map_or((0.0, 0.0), |(slope, offset)| (slope[channel], offset[channel]));
-            plane_input_gradient::<F>(x, gradient, [scale[channel], shift[channel], slope, offset]);
-        }))
-    })
+    with_function!(activation, F => updated(gradient, pixels, |index, gradient| {
+        let channel = index % channels;
+        let (slope, offset) = statistics.map_or((0.0, 0.0), |(slope, offset)| (slope[channel], offset[channel]));
+        let x = &x[index * pixels..(index + 1) * pixels];
+        plane_input_gradient::<F>(x, gradient, [scale[channel], shift[channel], slope, offset]);
+    }))
 }
 
 /// Runs the work for each channel, in parallel where `elements` of one are worth it.

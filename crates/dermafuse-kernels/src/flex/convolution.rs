@@ -33,10 +33,10 @@ pub(super) fn input_gradient(
     if let Some(geometry) = depthwise_geometry(&x, &weight, &options) {
         return depthwise::input_gradient(&x, weight, gradient, geometry);
     }
-    match is_pointwise(&x, &weight, &options) {
-        true => dense::pointwise_input_gradient(&x, weight, gradient, options.stride),
-        false => Flex::conv2d_x_backward(x, weight, gradient, options),
+    if is_pointwise(&x, &weight, &options) {
+        return dense::pointwise_input_gradient(&x, weight, gradient, options.stride);
     }
+    Flex::conv2d_x_backward(x, weight, gradient, options)
 }
 
 pub(super) fn weight_gradient(

@@ -49,19 +49,18 @@ pub(super) fn pointwise_input_gradient(
     [down, across]: [usize; 2],
 ) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
-    let [_, channels_out, out_height, out_width] = gradient.shape().dims();
-    let pixels = out_height * out_width;
+    let [_, _, out_height, out_width] = gradient.shape().dims();
 
-    let gradient = gradient.to_contiguous().reshape(Shape::new([batch, channels_out, pixels])); // [B, C', P]
-    let weight = weight.to_contiguous().reshape(Shape::new([1, channels_out, channels])).transpose(1, 2); // [1, C, C']
-    let result = Flex::float_matmul(weight, gradient); // [B, C, P]
-    let result = result.reshape(Shape::new([batch, channels, out_height, out_width]));
+    // As a convolution with the turned weight, which Burn does faster than the same matrix product.
+    let turned = weight.permute(&[1, 0, 2, 3]).to_contiguous(); // [C, C', 1, 1]
+    let result = Flex::conv2d(gradient, turned, None, ConvOptions::new([1, 1], [0, 0], [1, 1], 1)); // [B, C, H', W']
     if [down, across] == [1, 1] {
         return result;
     }
     let result = values(&result);
     filled([batch, channels, height, width], |spread| {
-        let planes = spread.par_chunks_mut(height * width).zip(result.par_chunks(pixels)).with_min_len(8);
+        let planes =
+            spread.par_chunks_mut(height * width).zip(result.par_chunks(out_height * out_width)).with_min_len(8);
         planes.for_each(|(spread, plane)| {
             place(plane, [out_height, out_width], [0, 0], [down, across], spread, width);
         });
@@ -90,13 +89,18 @@ pub(super) fn pointwise_weight_gradient(x: FlexTensor, gradient: FlexTensor, str
     result.reshape(Shape::new([channels_out, channels, 1, 1]))
 }
 
+/// Channels below which the products of [`weight_gradient`] are too narrow to be fast.
+const NARROW: usize = 16;
+
 /// The geometry of a dense convolution whose weight gradient is made here.
 pub(super) fn geometry(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Option<Geometry> {
-    (options.groups == 1).then(|| plain_geometry(x, weight, options)).flatten()
+    let [_, channels, _, _] = x.shape().dims();
+    (options.groups == 1 && channels >= NARROW).then(|| plain_geometry(x, weight, options)).flatten()
 }
 
-/// For each tap of the kernel a product of the gradient with the input seen through that tap; nothing is copied for it,
-/// because both are laid out at the padded input's pitch, so that the taps are the same numbers from another start.
+/// For each tap of the kernel one product of the gradient with the input seen through that tap; nothing is copied for it:
+/// both are laid out at the padded input's pitch, image after image for each channel, so that a tap is the same numbers
+/// from another start, and positions that belong to no output have a gradient of zero.
 pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
     let [_, channels_out, out_height, out_width] = gradient.shape().dims();
@@ -104,35 +108,48 @@ pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geo
     let [down, across] = geometry.stride;
     let [top, left] = geometry.padding;
 
-    // Position (i, j) of the output is `i·down·pitch + j·across` in the padded plane; with the pitch a multiple of `across`
-    // that is `across` times the position in a plane of `down·pitch / across` columns.
+    // Output (i, j) sees the padded plane from `i·down·pitch + j·across`. With the pitch a multiple of `across`, that is
+    // `across` times its position in a plane with `down·pitch / across` columns.
     let pitch = (width + 2 * left).next_multiple_of(across);
-    let columns_out = down * pitch / across;
-    let reach = (out_height - 1) * columns_out + out_width;
-    // The last tap of the last position, plus what the pitch was rounded up by.
-    let plane = ((height + 2 * top) * pitch).max((rows - 1) * pitch + columns - 1 + (reach - 1) * across + 1);
+    let pitch_out = down * pitch / across;
+    let plane_out = ((height + 2 * top) * pitch / across).max(out_height * pitch_out);
+    let plane = plane_out * across;
+    // So far do taps reach beyond the last position.
+    let reach = (rows - 1) * pitch + columns - 1;
 
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
-    let (input, gradient) = (values(&x), values(&gradient));
-    let padded = filled([batch * channels * plane], |padded| {
-        let planes = padded.par_chunks_mut(plane).zip(input.par_chunks(height * width)).with_min_len(4);
-        planes.for_each(|(padded, input)| place(input, [height, width], [top, left], [1, 1], padded, pitch));
-    });
-    let spread = filled([batch * channels_out * reach], |spread| {
-        let planes = spread.par_chunks_mut(reach).zip(gradient.par_chunks(out_height * out_width)).with_min_len(4);
-        planes.for_each(|(spread, gradient)| {
-            place(gradient, [out_height, out_width], [0, 0], [1, 1], spread, columns_out);
-        });
-    });
+    let padded = by_channel(&x, [height, width], [top, left], plane, pitch, reach); // [C, B*plane + reach]
+    let spread = by_channel(&gradient, [out_height, out_width], [0, 0], plane_out, pitch_out, 0); // [C', B*plane_out]
 
     let stride = |value: usize| value as isize;
+    let positions = batch * plane_out;
     let taps = Layout::new(
-        Shape::new([batch, rows, columns, reach, channels]),
-        vec![stride(channels * plane), stride(pitch), 1, stride(across), stride(plane)],
+        Shape::new([rows, columns, positions, channels]),
+        vec![stride(pitch), 1, stride(across), stride(batch * plane + reach)],
         0,
     );
-    let spread = spread.reshape(Shape::new([batch, 1, 1, channels_out, reach]));
-    let products = Flex::float_matmul(spread, padded.with_layout(taps)); // [B, K, K', C', C]
-    let sums = Flex::float_sum_dim(products, 0); // [1, K, K', C', C]
-    sums.reshape(Shape::new([rows, columns, channels_out, channels])).permute(&[2, 3, 0, 1]).to_contiguous()
+    let spread = spread.reshape(Shape::new([1, 1, channels_out, positions]));
+    let products = Flex::float_matmul(spread, padded.with_layout(taps)); // [K, K', C', C]
+    products.permute(&[2, 3, 0, 1]).to_contiguous() // [C', C, K, K']
+}
+
+/// `[B, C, H, W]` → `[C, B*plane + rest]`: each image of a channel in a zeroed plane of that pitch, from the corner on.
+fn by_channel(
+    x: &FlexTensor,
+    size: [usize; 2],
+    corner: [usize; 2],
+    plane: usize,
+    pitch: usize,
+    rest: usize,
+) -> FlexTensor {
+    let [batch, channels, _, _] = x.shape().dims();
+    let (x, pixels) = (values(x), size[0] * size[1]);
+    filled([channels, batch * plane + rest], |output| {
+        output.par_chunks_mut(batch * plane + rest).enumerate().for_each(|(channel, output)| {
+            for (image, output) in output.chunks_exact_mut(plane).take(batch).enumerate() {
+                let start = (image * channels + channel) * pixels;
+                place(&x[start..start + pixels], size, corner, [1, 1], output, pitch);
+            }
+        });
+    })
 }

@@ -14,6 +14,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn::tensor::Shape;
 use burn::tensor::ops::ConvOptions;
+use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
@@ -153,16 +154,26 @@ fn filled(shape: impl Into<Shape>, fill: impl FnOnce(&mut [f32])) -> FlexTensor 
     tensor
 }
 
-/// A tensor with the values that `fill` computes in place: in the given one's memory where nobody else holds it.
-fn updated(tensor: FlexTensor, fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut tensor = tensor.to_contiguous();
-    let whole = tensor.layout().start_offset() == 0
-        && tensor.layout().num_elements() * size_of::<f32>() == tensor.bytes().len();
-    if !whole {
-        tensor = FlexTensor::from_data(tensor.into_data());
+/// A tensor's values changed by `work`, a chunk of `size` at a time, several chunks at once where they are worth it: in the
+/// given tensor's memory if nobody else holds it, else each chunk is copied just before it is changed.
+fn updated(tensor: FlexTensor, size: usize, work: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTensor {
+    // A contiguous tensor must not be cloned here: with two holders its memory could not be reused.
+    let mut tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+    let size = size.max(1);
+    let length = tensor.layout().num_elements();
+    if tensor.is_unique() && tensor.bytes().len() == length * size_of::<f32>() {
+        let chunks = tensor.storage_mut::<f32>().par_chunks_mut(size).with_min_len(planes_per_task(size)).enumerate();
+        chunks.for_each(|(index, chunk)| work(index, chunk));
+        return tensor;
     }
-    fill(tensor.storage_mut());
-    tensor
+    let source = values(&tensor);
+    filled(tensor.layout().shape().clone(), |output| {
+        let chunks = output.par_chunks_mut(size).zip(source.par_chunks(size));
+        chunks.with_min_len(planes_per_task(size)).enumerate().for_each(|(index, (chunk, source))| {
+            chunk.copy_from_slice(source);
+            work(index, chunk);
+        });
+    })
 }
 
 /// Runs a loop compiled for this machine's vector units; what it calls must be inlined.
