@@ -78,7 +78,14 @@ pub fn text_of(error: &dyn std::error::Error) -> String {
 
 /// A number in 0..1 for each key and index: FNV-1a of the key, then a 32-bit mix of it with the index.
 pub fn uniform(key: &str, index: usize) -> f64 {
-    let seed = key.bytes().fold(0x811C_9DC5_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    mixed(seed(key), index)
+}
+
+fn seed(key: &str) -> u32 {
+    key.bytes().fold(0x811C_9DC5_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+fn mixed(seed: u32, index: usize) -> f64 {
     let mut h = seed.wrapping_add((index as u32).wrapping_mul(0x9E37_79B9));
     h = (h ^ (h >> 16)).wrapping_mul(0x85EB_CA6B);
     h = (h ^ (h >> 13)).wrapping_mul(0xC2B2_AE35);
@@ -89,7 +96,8 @@ pub fn uniform(key: &str, index: usize) -> f64 {
 /// The values of a tensor of that name and shape, row-major.
 pub fn formula(key: &str, shape: &[usize]) -> Vec<f32> {
     let count = shape.iter().product::<usize>();
-    let u = (0..count).map(|index| uniform(key, index));
+    let seed = seed(key);
+    let u = (0..count).map(|index| mixed(seed, index));
     if shape.len() > 1 {
         let bound = (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
         u.map(|u| ((2.0 * u - 1.0) * bound) as f32).collect()

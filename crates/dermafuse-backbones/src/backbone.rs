@@ -11,8 +11,10 @@ pub trait Backbone: Module + ModuleDisplay {
     ///
     /// # Shapes
     ///
-    /// images `[B, 3, H, W]` → four maps `[B, C_i, H / s_i, W / s_i]` (rounded up), with `C_i` of
-    /// [`stage_channels`](Self::stage_channels) and `s_i` of [`stage_strides`](Self::stage_strides).
+    /// images `[B, 3, H, W]` → four maps `[B, C_i, H / s_i, W / s_i]`, with `C_i` of
+    /// [`stage_channels`](Self::stage_channels) and `s_i` of [`stage_strides`](Self::stage_strides). ResNets and mobile
+    /// networks round fractions up; architectures with pools of 2×2 round down, and those with unpadded convolutions lose
+    /// up to four more pixels.
     fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4];
 
     /// The last feature map, as the architecture's own classifier sees it before pooling.
@@ -41,7 +43,7 @@ pub trait Backbone: Module + ModuleDisplay {
     fn parameter_groups(&self) -> Vec<ParameterGroup>;
 }
 
-/// A backbone that was published with ImageNet weights: it has a classifier and torchvision's key names.
+/// A backbone that was published with ImageNet weights: it has a classifier and the publisher's key names.
 pub trait Pretrained: Backbone {
     /// Classes of the classifier, `None` without one.
     fn num_classes(&self) -> Option<usize>;
@@ -62,6 +64,12 @@ pub trait Pretrained: Backbone {
 
     /// What the published names of the classifier's tensors begin with (`fc.`).
     fn classifier_prefix(&self) -> &'static str;
+
+    /// What the names of tensors begin with that published files have and the network has not: a part that was left out
+    /// on purpose. Loading passes over them.
+    fn ignored_prefixes(&self) -> &'static [&'static str] {
+        &[]
+    }
 }
 
 /// Parameters that are frozen, unfrozen or scheduled together.

@@ -52,6 +52,14 @@ pub enum BackboneError {
         /// Its type.
         dtype: String,
     },
+    /// A tensor has a value that is not a number or not finite.
+    #[error("tensor `{key}` in {} has a value that is not finite: the training that made it diverged", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        key: String,
+    },
     /// The tensors in the file are not those of the network.
     #[error("weights file {} does not fit the network: {mismatch}", path.display())]
     Mismatch {

@@ -9,91 +9,308 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained};
+use crate::densenet::{DenseNet, DenseNetConfig};
+use crate::efficientnet::{EfficientNet, EfficientNetConfig};
 use crate::error::BackboneError;
+use crate::facts::{FROM_TIMM, Facts, KeyStyle, Preprocess, TORCHVISION};
+use crate::inception::{InceptionV3, InceptionV3Config};
 use crate::mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+use crate::mobilenet_v3::{MobileNetV3, MobileNetV3Config};
 use crate::resnet::{ResNet, ResNetConfig};
+use crate::squeezenet::{SqueezeNet, SqueezeNetConfig};
+use crate::vgg::{Vgg16, Vgg16Config};
 use crate::weights::{LoadOptions, load_weights, save_weights};
+use crate::xception::{Xception, XceptionConfig};
 
-/// A built-in architecture; as text (and in files) by its torchvision name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum BackboneKind {
-    /// ResNet-18.
-    #[serde(rename = "resnet18")]
-    ResNet18,
-    /// ResNet-18 with a quarter of its channels; no published weights. For quick trials, small machines and tests.
-    #[serde(rename = "resnet18_quarter")]
-    ResNet18Quarter,
-    /// ResNet-34.
-    #[serde(rename = "resnet34")]
-    ResNet34,
-    /// ResNet-50, stride in the 3×3 convolution.
-    #[serde(rename = "resnet50")]
-    ResNet50,
-    /// MobileNetV2, width 1.0.
-    #[serde(rename = "mobilenet_v2")]
-    MobileNetV2,
+/// Turns the table of families and kinds into [`BackboneKind`], [`AnyBackbone`] and `inside!`.
+macro_rules! built_in {
+    ($(
+        $(#[$family_doc:meta])*
+        $family:ident {$(
+            $(#[$kind_doc:meta])*
+            $kind:ident $name:literal = $config:expr, $facts:expr;
+        )+}
+    )+) => {
+        /// A built-in architecture; as text (and in files) by its torchvision or timm name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum BackboneKind {$($(
+            $(#[$kind_doc])*
+            #[serde(rename = $name)]
+            $kind,
+        )+)+}
+
+        impl BackboneKind {
+            const COUNT: usize = [$($(Self::$kind),+),+].len();
+
+            /// All built-in architectures.
+            pub const ALL: [Self; Self::COUNT] = [$($(Self::$kind),+),+];
+
+            /// The name in torchvision or timm, e.g. `resnet50`.
+            pub const fn name(self) -> &'static str {
+                match self {$($(Self::$kind => $name,)+)+}
+            }
+
+            const fn facts(self) -> Facts {
+                match self {$($(Self::$kind => $facts,)+)+}
+            }
+
+            /// Initializes the network with random weights, drawn from the device's generator; with `num_classes`, it
+            /// has the published architecture's classifier.
+            pub fn init(&self, num_classes: Option<usize>, device: &Device) -> AnyBackbone {
+                match self {$($(
+                    Self::$kind => AnyBackbone::$family($config.with_num_classes(num_classes).init(device)),
+                )+)+}
+            }
+        }
+
+        /// A backbone chosen at run time. Should be created using [`BackboneKind::init`].
+        #[derive(Module, Debug)]
+        #[non_exhaustive]
+        #[allow(clippy::large_enum_variant, reason = "a handful exist at a time, and Burn's modules cannot be boxed")]
+        pub enum AnyBackbone {$(
+            $(#[$family_doc])*
+            $family($family),
+        )+}
+
+        impl AnyBackbone {
+            /// The name of the variant.
+            const fn family(&self) -> &'static str {
+                match self {$(Self::$family(_) => stringify!($family),)+}
+            }
+        }
+
+        $(impl From<$family> for AnyBackbone {
+            fn from(network: $family) -> Self {
+                Self::$family(network)
+            }
+        })+
+
+        define_inside! { ($) $($family)+ }
+    };
 }
 
-/// What happens to an image before the network, fixed when its weights were trained.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Preprocess {
-    /// Height and width of the network's input, in pixels.
-    pub size: usize,
-    /// Mean of red, green and blue in images scaled to 0…1.
-    pub mean: [f32; 3],
-    /// Standard deviation of red, green and blue.
-    pub std: [f32; 3],
+/// Defines `inside!`, which evaluates an expression on the network inside; it takes the dollar sign to write a macro.
+macro_rules! define_inside {
+    (($dollar:tt) $($family:ident)+) => {
+        macro_rules! inside {
+            ($dollar any:expr, $dollar network:ident => $dollar result:expr) => {
+                match $dollar any {$(AnyBackbone::$family($dollar network) => $dollar result,)+}
+            };
+        }
+    };
 }
 
-impl Preprocess {
-    /// What torchvision's ImageNet weights expect.
-    pub const IMAGENET: Self = Self { size: 224, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-}
-
-/// What is known about an architecture without building it.
-struct Facts {
-    name: &'static str,
-    num_features: usize,
-    /// Trainable parameters with the classifier of 1000 classes, as torchvision publishes them.
-    num_params: usize,
-    preprocess: Preprocess,
+// The table of everything built in: a family is a module type, a kind one of its presets.
+//
+// A new kind is a row, a new family a block of rows; enums, names, facts and dispatch follow.
+built_in! {
+    /// ResNet-18, -34, -50 or -101.
+    ResNet {
+        /// ResNet-18.
+        ResNet18 "resnet18" = ResNetConfig::resnet18(), Facts {
+            channels: [64, 128, 256, 512],
+            num_params: [11_689_512, 11_176_512],
+            gflops: 1.814,
+            ..TORCHVISION
+        };
+        /// ResNet-18 with a quarter of its channels; no published weights. For quick trials, small machines and tests.
+        ResNet18Quarter "resnet18_quarter" = ResNetConfig::resnet18_quarter(), Facts {
+            channels: [16, 32, 64, 128],
+            num_params: [831_096, 702_096],
+            gflops: 0.136,
+            licence: "none published",
+            ..TORCHVISION
+        };
+        /// ResNet-34.
+        ResNet34 "resnet34" = ResNetConfig::resnet34(), Facts {
+            channels: [64, 128, 256, 512],
+            num_params: [21_797_672, 21_284_672],
+            gflops: 3.664,
+            ..TORCHVISION
+        };
+        /// ResNet-50, stride in the 3×3 convolution.
+        ResNet50 "resnet50" = ResNetConfig::resnet50(), Facts {
+            channels: [256, 512, 1024, 2048],
+            num_params: [25_557_032, 23_508_032],
+            gflops: 4.089,
+            ..TORCHVISION
+        };
+        /// ResNet-101, stride in the 3×3 convolution.
+        ResNet101 "resnet101" = ResNetConfig::resnet101(), Facts {
+            channels: [256, 512, 1024, 2048],
+            num_params: [44_549_160, 42_500_160],
+            gflops: 7.801,
+            ..TORCHVISION
+        };
+    }
+    /// MobileNetV2.
+    MobileNetV2 {
+        /// MobileNetV2, width 1.0.
+        MobileNetV2 "mobilenet_v2" = MobileNetV2Config::new(), Facts {
+            channels: [24, 32, 96, 1280],
+            num_params: [3_504_872, 2_223_872],
+            gflops: 0.301,
+            ..TORCHVISION
+        };
+    }
+    /// MobileNetV3, small or large.
+    MobileNetV3 {
+        /// MobileNetV3-Small, width 1.0.
+        MobileNetV3Small "mobilenet_v3_small" = MobileNetV3Config::small(), Facts {
+            channels: [16, 24, 48, 576],
+            num_params: [2_542_856, 927_008],
+            gflops: 0.057,
+            ..TORCHVISION
+        };
+        /// MobileNetV3-Large, width 1.0.
+        MobileNetV3Large "mobilenet_v3_large" = MobileNetV3Config::large(), Facts {
+            channels: [24, 40, 112, 960],
+            num_params: [5_483_032, 2_971_952],
+            gflops: 0.217,
+            ..TORCHVISION
+        };
+    }
+    /// EfficientNet-B0, -B1, -B2 or -B3.
+    EfficientNet {
+        /// EfficientNet-B0.
+        EfficientNetB0 "efficientnet_b0" = EfficientNetConfig::b0(), Facts {
+            channels: [24, 40, 112, 1280],
+            num_params: [5_288_548, 4_007_548],
+            gflops: 0.386,
+            preprocess: Preprocess::IMAGENET.bicubic(),
+            licence: FROM_TIMM,
+            ..TORCHVISION
+        };
+        /// EfficientNet-B1.
+        EfficientNetB1 "efficientnet_b1" = EfficientNetConfig::b1(), Facts {
+            channels: [24, 40, 112, 1280],
+            num_params: [7_794_184, 6_513_184],
+            gflops: 0.687,
+            preprocess: Preprocess::IMAGENET.sizes(256, 240).bicubic(),
+            licence: FROM_TIMM,
+            ..TORCHVISION
+        };
+        /// EfficientNet-B2.
+        EfficientNetB2 "efficientnet_b2" = EfficientNetConfig::b2(), Facts {
+            channels: [24, 48, 120, 1408],
+            num_params: [9_109_994, 7_700_994],
+            gflops: 1.088,
+            preprocess: Preprocess::IMAGENET.sizes(288, 288).bicubic(),
+            licence: FROM_TIMM,
+            ..TORCHVISION
+        };
+        /// EfficientNet-B3.
+        EfficientNetB3 "efficientnet_b3" = EfficientNetConfig::b3(), Facts {
+            channels: [32, 48, 136, 1536],
+            num_params: [12_233_232, 10_696_232],
+            gflops: 1.827,
+            preprocess: Preprocess::IMAGENET.sizes(320, 300).bicubic(),
+            licence: FROM_TIMM,
+            ..TORCHVISION
+        };
+    }
+    /// DenseNet-121 or -201.
+    DenseNet {
+        /// DenseNet-121.
+        DenseNet121 "densenet121" = DenseNetConfig::densenet121(), Facts {
+            channels: [256, 512, 1024, 1024],
+            num_params: [7_978_856, 6_953_856],
+            gflops: 2.834,
+            ..TORCHVISION
+        };
+        /// DenseNet-201.
+        DenseNet201 "densenet201" = DenseNetConfig::densenet201(), Facts {
+            channels: [256, 512, 1792, 1920],
+            num_params: [20_013_928, 18_092_928],
+            gflops: 4.291,
+            ..TORCHVISION
+        };
+    }
+    /// SqueezeNet 1.1.
+    SqueezeNet {
+        /// SqueezeNet 1.1.
+        SqueezeNet "squeezenet1_1" = SqueezeNetConfig::new(), Facts {
+            channels: [128, 256, 384, 512],
+            strides: [4, 8, 16, 16],
+            num_params: [1_235_496, 722_496],
+            gflops: 0.349,
+            ..TORCHVISION
+        };
+    }
+    /// VGG-16.
+    Vgg16 {
+        /// VGG-16 without normalization.
+        Vgg16 "vgg16" = Vgg16Config::new(), Facts {
+            channels: [128, 256, 512, 512],
+            num_params: [138_357_544, 14_714_688],
+            gflops: 15.47,
+            ..TORCHVISION
+        };
+    }
+    /// Inception-V3.
+    InceptionV3 {
+        /// Inception-V3 without the auxiliary classifier.
+        InceptionV3 "inception_v3" = InceptionV3Config::new(), Facts {
+            channels: [192, 288, 768, 2048],
+            min_size: 75,
+            num_params: [23_834_568, 21_785_568],
+            gflops: 5.713,
+            preprocess: Preprocess::IMAGENET.sizes(342, 299),
+            licence: "BSD-3-Clause (torchvision), ported from TensorFlow (Apache-2.0), trained on ImageNet",
+            ..TORCHVISION
+        };
+    }
+    /// Xception.
+    Xception {
+        /// Xception, timm's `legacy_xception`.
+        Xception "legacy_xception" = XceptionConfig::new(), Facts {
+            channels: [128, 256, 728, 2048],
+            num_params: [22_855_952, 20_806_952],
+            gflops: 8.357,
+            preprocess: Preprocess { mean: [0.5; 3], std: [0.5; 3], ..Preprocess::IMAGENET.sizes(333, 299).bicubic() },
+            keys: KeyStyle::Timm,
+            licence: "Apache-2.0 (timm), ported from Keras, trained on ImageNet",
+            ..TORCHVISION
+        };
+    }
 }
 
 impl BackboneKind {
-    /// All built-in architectures.
-    pub const ALL: [Self; 5] =
-        [Self::ResNet18, Self::ResNet18Quarter, Self::ResNet34, Self::ResNet50, Self::MobileNetV2];
-
-    const fn facts(self) -> Facts {
-        let (name, num_features, num_params) = match self {
-            Self::ResNet18 => ("resnet18", 512, 11_689_512),
-            Self::ResNet18Quarter => ("resnet18_quarter", 128, 831_096),
-            Self::ResNet34 => ("resnet34", 512, 21_797_672),
-            Self::ResNet50 => ("resnet50", 2048, 25_557_032),
-            Self::MobileNetV2 => ("mobilenet_v2", 1280, 3_504_872),
-        };
-        Facts { name, num_features, num_params, preprocess: Preprocess::IMAGENET }
-    }
-
-    /// The torchvision name, e.g. `resnet50`.
-    pub const fn name(self) -> &'static str {
-        self.facts().name
-    }
-
     /// Channels of the last feature map.
     pub const fn num_features(self) -> usize {
-        self.facts().num_features
+        self.facts().channels[3]
+    }
+
+    /// Channels of the four stages.
+    pub const fn stage_channels(self) -> [usize; 4] {
+        self.facts().channels
+    }
+
+    /// Factors by which the four stages are smaller than the image.
+    pub const fn stage_strides(self) -> [usize; 4] {
+        self.facts().strides
+    }
+
+    /// Height and width from which on images of every size are accepted.
+    pub const fn min_size(self) -> usize {
+        self.facts().min_size
     }
 
     /// Trainable parameters as torchvision counts them, with the classifier of 1000 classes.
     pub const fn num_params(self) -> usize {
-        self.facts().num_params
+        self.facts().num_params[0]
     }
 
     /// Trainable parameters without the classifier.
     pub const fn num_params_without_classifier(self) -> usize {
-        self.num_params() - 1000 * (self.num_features() + 1)
+        self.facts().num_params[1]
+    }
+
+    /// Billions of multiply-adds for one image of [`preprocess`](Self::preprocess)'s size, with the classifier of 1000
+    /// classes, as torchvision publishes them (`_ops`).
+    pub const fn gflops(self) -> f64 {
+        self.facts().gflops
     }
 
     /// The preprocessing of the published weights.
@@ -101,20 +318,14 @@ impl BackboneKind {
         self.facts().preprocess
     }
 
-    /// Initializes the network with random weights, drawn from the device's generator; with `num_classes`, it has
-    /// torchvision's classifier.
-    pub fn init(&self, num_classes: Option<usize>, device: &Device) -> AnyBackbone {
-        let resnet = |config: ResNetConfig| AnyBackbone::ResNet(config.with_num_classes(num_classes).init(device));
-        match self {
-            Self::ResNet18 => resnet(ResNetConfig::resnet18()),
-            Self::ResNet18Quarter => resnet(ResNetConfig::resnet18_quarter()),
-            Self::ResNet34 => resnet(ResNetConfig::resnet34()),
-            Self::ResNet50 => resnet(ResNetConfig::resnet50()),
-            Self::MobileNetV2 => {
-                let config = MobileNetV2Config::new().with_num_classes(num_classes);
-                AnyBackbone::MobileNetV2(config.init(device))
-            }
-        }
+    /// Whose names the tensors of the published weights have.
+    pub const fn key_style(self) -> KeyStyle {
+        self.facts().keys
+    }
+
+    /// Licence and origin of the published weights.
+    pub const fn weights_licence(self) -> &'static str {
+        self.facts().licence
     }
 }
 
@@ -133,27 +344,6 @@ impl FromStr for BackboneKind {
     }
 }
 
-/// A backbone chosen at run time. Should be created using [`BackboneKind::init`].
-#[derive(Module, Debug)]
-#[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "a handful exist at a time, and Burn's modules cannot be boxed")]
-pub enum AnyBackbone {
-    /// ResNet-18, -34 or -50.
-    ResNet(ResNet),
-    /// MobileNetV2.
-    MobileNetV2(MobileNetV2),
-}
-
-/// Evaluates an expression on the network inside.
-macro_rules! inside {
-    ($any:expr, $network:ident => $result:expr) => {
-        match $any {
-            AnyBackbone::ResNet($network) => $result,
-            AnyBackbone::MobileNetV2($network) => $result,
-        }
-    };
-}
-
 impl AnyBackbone {
     /// Loads published weights, see [`load_weights`].
     ///
@@ -161,10 +351,7 @@ impl AnyBackbone {
     ///
     /// As [`load_weights`].
     pub fn load_weights(self, file: impl AsRef<Path>, options: LoadOptions) -> Result<Self, BackboneError> {
-        Ok(match self {
-            Self::ResNet(network) => Self::ResNet(load_weights(network, file, options)?),
-            Self::MobileNetV2(network) => Self::MobileNetV2(load_weights(network, file, options)?),
-        })
+        Ok(inside!(self, network => load_weights(network, file, options)?.into()))
     }
 
     /// Saves the weights under published names, see [`save_weights`].
@@ -179,10 +366,7 @@ impl AnyBackbone {
     /// The same network for prediction only, with each normalization merged into its convolution: faster, and
     /// no longer loadable from or savable to published weights.
     pub fn fold_batch_norm(self) -> Self {
-        match self {
-            Self::ResNet(network) => Self::ResNet(network.fold_batch_norm()),
-            Self::MobileNetV2(network) => Self::MobileNetV2(network.fold_batch_norm()),
-        }
+        inside!(self, network => network.fold_batch_norm().into())
     }
 }
 
@@ -223,16 +407,17 @@ impl Pretrained for AnyBackbone {
 
     /// Accepts the paths of this enum (`ResNet.stem.conv.weight`) and those of the network inside.
     fn published_key(&self, path: &str) -> String {
-        let variant = match self {
-            Self::ResNet(_) => "ResNet.",
-            Self::MobileNetV2(_) => "MobileNetV2.",
-        };
-        let path = path.strip_prefix(variant).unwrap_or(path);
+        let inner = path.strip_prefix(self.family()).and_then(|path| path.strip_prefix('.'));
+        let path = inner.unwrap_or(path);
         inside!(self, network => network.published_key(path))
     }
 
     fn classifier_prefix(&self) -> &'static str {
         inside!(self, network => network.classifier_prefix())
+    }
+
+    fn ignored_prefixes(&self) -> &'static [&'static str] {
+        inside!(self, network => network.ignored_prefixes())
     }
 }
 
@@ -252,7 +437,7 @@ mod tests {
         let error = "resnet51".parse::<BackboneKind>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown backbone `resnet51`: use one of resnet18, resnet18_quarter, resnet34, resnet50, mobilenet_v2"
+            format!("unknown backbone `resnet51`: use one of {}", BackboneKind::ALL.map(BackboneKind::name).join(", "))
         );
     }
 }

@@ -1,8 +1,8 @@
-//! Image backbones with torchvision architectures, key names and parity for DermaFuse.
+//! Image backbones with the architectures and key names of torchvision (one of timm), checked against them, for DermaFuse.
 //!
 //! A [`Backbone`] turns images into feature maps. [`BackboneKind`] names the built-in architectures and
 //! [`AnyBackbone`] holds one chosen at run time; a network generic over `B: Backbone` also accepts your own.
-//! Weights in torchvision's key names are read and written by [`load_weights`] and [`save_weights`].
+//! Weights in their published key names are read and written by [`load_weights`] and [`save_weights`].
 //!
 //! # Shapes
 //!
@@ -33,19 +33,35 @@
 
 mod backbone;
 mod batch_norm;
+mod densenet;
+mod efficientnet;
 mod error;
+mod facts;
+mod inception;
 mod kind;
 mod layers;
 mod mobilenet_v2;
+mod mobilenet_v3;
 mod resnet;
+mod squeezenet;
 mod state_file;
+mod vgg;
 mod weights;
+mod xception;
 
 pub use backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, parameter_count};
 pub use batch_norm::{fix_batch_norm_statistics, freeze_batch_norm};
+pub use densenet::{DenseNet, DenseNetConfig};
+pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use error::{BackboneError, KeyMismatch, ShapeMismatch};
-pub use kind::{AnyBackbone, BackboneKind, Preprocess};
+pub use facts::{KeyStyle, Preprocess, Resampling};
+pub use inception::{InceptionV3, InceptionV3Config};
+pub use kind::{AnyBackbone, BackboneKind};
 pub use layers::{Activation, ConvNormAct, ConvNormActConfig};
 pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
+pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
 pub use resnet::{ResNet, ResNetConfig};
+pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
+pub use vgg::{Vgg16, Vgg16Config};
 pub use weights::{ClassifierWeights, LoadOptions, load_weights, save_weights};
+pub use xception::{Xception, XceptionConfig};

@@ -6,12 +6,14 @@
 //! channels) and the final map of stride 32 (1280 channels), i.e. torchvision's `features` 3, 6, 13 and 18.
 
 use burn::config::Config;
-use burn::module::{Initializer, Module, Param};
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::module::{Initializer, Module};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
+use crate::layers::{
+    Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
+};
 
 /// One row of Table 2 of the paper: expansion, output channels, repetitions, stride of the first.
 const ROWS: [[usize; 4]; 7] =
@@ -44,15 +46,6 @@ pub struct MobileNetV2 {
     classifier: Option<Linear>,
 }
 
-/// 1×1 expansion → depthwise 3×3 → linear 1×1 projection, added to the input where the shapes agree.
-#[derive(Module, Debug)]
-struct InvertedResidual {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    project: ConvNormAct,
-    residual: bool,
-}
-
 impl MobileNetV2Config {
     /// Initializes the network as torchvision's constructor does.
     pub fn init(&self, device: &Device) -> MobileNetV2 {
@@ -78,60 +71,26 @@ impl MobileNetV2Config {
     }
 }
 
-fn init_block(channels: [usize; 2], expansion: usize, stride: usize, device: &Device) -> InvertedResidual {
-    let [channels_in, channels_out] = channels;
-    let hidden = channels_in * expansion;
-    let expand = (expansion != 1)
-        .then(|| ConvNormActConfig::new([channels_in, hidden], 1).with_activation(Activation::Relu6).init(device));
-    let depthwise = ConvNormActConfig::new([hidden, hidden], 3)
-        .with_stride(stride)
-        .with_groups(hidden)
-        .with_activation(Activation::Relu6)
-        .init(device);
-    let project = ConvNormActConfig::new([hidden, channels_out], 1).init(device);
-    let residual = stride == 1 && channels_in == channels_out;
-    InvertedResidual { expand, depthwise, project, residual }
+fn init_block(
+    [channels_in, channels_out]: [usize; 2],
+    expansion: usize,
+    stride: usize,
+    device: &Device,
+) -> InvertedResidual {
+    InvertedResidualConfig::new([channels_in, channels_in * expansion, channels_out], 3, stride, Activation::Relu6)
+        .init(device)
 }
 
 /// Normal weights with deviation 0.01, zero biases.
 fn init_classifier(classes: usize, device: &Device) -> Linear {
-    let mut linear = LinearConfig::new(NUM_FEATURES, classes)
-        .with_initializer(Initializer::Normal { mean: 0.0, std: 0.01 })
-        .init(device);
-    let zeros: Param<Tensor<1>> = Initializer::Zeros.init([classes], device);
-    linear.bias = Some(zeros);
-    linear
+    linear_without_offset([NUM_FEATURES, classes], Initializer::Normal { mean: 0.0, std: 0.01 }, device)
 }
 
 impl MobileNetV2 {
     /// The same network for prediction only, with each normalization merged into its convolution.
     pub fn fold_batch_norm(self) -> Self {
-        let fold_block = |block: InvertedResidual| InvertedResidual {
-            expand: block.expand.map(ConvNormAct::fold),
-            depthwise: block.depthwise.fold(),
-            project: block.project.fold(),
-            residual: block.residual,
-        };
-        let blocks = self.blocks.into_iter().map(fold_block).collect();
+        let blocks = self.blocks.into_iter().map(InvertedResidual::fold).collect();
         Self { stem: self.stem.fold(), blocks, last: self.last.fold(), ..self }
-    }
-}
-
-impl InvertedResidual {
-    /// # Shapes
-    ///
-    /// `[B, C, H, W]` → `[B, C', H / stride, W / stride]`.
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let map = match &self.expand {
-            Some(expand) => expand.forward(input.clone()), // [B, t*C, H, W]
-            None => input.clone(),
-        };
-        let map = self.depthwise.forward(map); // [B, t*C, H', W']
-        let map = self.project.forward(map); // [B, C', H', W']
-        match self.residual {
-            true => map + input,
-            false => map,
-        }
     }
 }
 
@@ -193,13 +152,11 @@ impl Pretrained for MobileNetV2 {
             ["classifier", name] => format!("classifier.1.{name}"),
             ["blocks", block, part, layer, name] => {
                 let block = block.parse::<usize>().unwrap_or_default();
-                // The first block has no expansion, so its other parts come one place earlier.
-                let first = if block == 0 { 0 } else { 1 };
-                let layer = index(layer);
+                let place = self.blocks.get(block).map_or(0, |block| block.place(part));
                 match part {
-                    "expand" => format!("features.{}.conv.0.{layer}.{name}", block + 1),
-                    "depthwise" => format!("features.{}.conv.{first}.{layer}.{name}", block + 1),
-                    _ => format!("features.{}.conv.{}.{name}", block + 1, first + 1 + layer),
+                    // Two layers of the block's sequence, not one of two.
+                    "project" => format!("features.{}.conv.{}.{name}", block + 1, place + index(layer)),
+                    _ => format!("features.{}.conv.{place}.{}.{name}", block + 1, index(layer)),
                 }
             }
             _ => path.to_string(),

@@ -18,6 +18,7 @@ use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
 const BLOCKS_18: [usize; 4] = [2, 2, 2, 2];
 const BLOCKS_34: [usize; 4] = [3, 4, 6, 3];
 const BLOCKS_50: [usize; 4] = [3, 4, 6, 3];
+const BLOCKS_101: [usize; 4] = [3, 4, 23, 3];
 /// Stage widths as multiples of the stem's.
 const STAGE_FACTORS: [usize; 4] = [1, 2, 4, 8];
 const BOTTLENECK_EXPANSION: usize = 4;
@@ -77,6 +78,11 @@ impl ResNetConfig {
     /// ResNet-50.
     pub fn resnet50() -> Self {
         Self::new(BLOCKS_50, true)
+    }
+
+    /// ResNet-101.
+    pub fn resnet101() -> Self {
+        Self::new(BLOCKS_101, true)
     }
 
     /// Initializes the network as torchvision's constructor does.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn::store::pytorch_reader::{DType as TorchType, PytorchReader};
@@ -34,8 +35,11 @@ pub(crate) fn read(path: &Path) -> Result<State, BackboneError> {
     let state = match format_of(&bytes) {
         Some(Format::Safetensors) => read_safetensors(path, &bytes)?,
         Some(Format::Pytorch) => {
+            let length = bytes.len();
             drop(bytes);
-            read_pytorch(path)?
+            // A defect of the reader that panics is, for the caller, a damaged file like any other.
+            let state = catch_unwind(AssertUnwindSafe(|| read_pytorch(path, length)));
+            state.unwrap_or_else(|_| Err(damaged(path, "the reader gave up")))?
         }
         None => {
             let start = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]);
@@ -43,7 +47,10 @@ pub(crate) fn read(path: &Path) -> Result<State, BackboneError> {
             return Err(BackboneError::NotWeights { path: path.to_path_buf(), start });
         }
     };
-    Ok(strip_wrapping(state))
+    match state.iter().find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite())) {
+        Some((key, _)) => Err(BackboneError::NotFinite { path: path.to_path_buf(), key: key.clone() }),
+        None => Ok(strip_wrapping(state)),
+    }
 }
 
 enum Format {
@@ -83,7 +90,8 @@ fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<State, BackboneError> {
     Ok(state)
 }
 
-fn read_pytorch(path: &Path) -> Result<State, BackboneError> {
+/// `length` is the file's: no tensor can have more bytes, whatever the file says.
+fn read_pytorch(path: &Path, length: usize) -> Result<State, BackboneError> {
     let reader = PytorchReader::new(path).map_err(|error| damaged(path, error))?;
     let mut state = State::new();
     for (key, tensor) in reader.into_tensors() {
@@ -97,6 +105,11 @@ fn read_pytorch(path: &Path) -> Result<State, BackboneError> {
             TorchType::F64 => from_f64,
             other => return Err(storage_type(path, &key, &other)),
         };
+        let mut sizes = tensor.shape().iter().copied().chain([tensor.dtype().size()]);
+        let claimed = sizes.try_fold(1_usize, usize::checked_mul);
+        if claimed.is_none_or(|claimed| claimed > length) {
+            return Err(damaged(path, format!("tensor `{key}` is larger than the file")));
+        }
         let bytes = tensor.read().map_err(|error| damaged(path, error))?;
         state.insert(key, StoredTensor { shape: tensor.shape().to_vec(), values: decode(&bytes) });
     }

@@ -30,8 +30,8 @@ pub struct LoadOptions {
 
 /// Loads weights under published names from a `.safetensors` file or a PyTorch checkpoint.
 ///
-/// All tensors of the network must be in the file and the other way round, except for `num_batches_tracked` and,
-/// with [`ClassifierWeights::Drop`], the classifier. Tensors may be stored in 16, 32 or 64 bits; the prefixes of
+/// All tensors of the network must be in the file and the other way round, except for `num_batches_tracked`, for
+/// [what the network leaves out](Pretrained::ignored_prefixes) and, with [`ClassifierWeights::Drop`], the classifier. Tensors may be stored in 16, 32 or 64 bits; the prefixes of
 /// `DataParallel` and of training checkpoints are stripped. Devices, parameter identities and frozen states stay.
 ///
 /// # Errors
@@ -44,6 +44,8 @@ pub fn load_weights<B: Pretrained>(
 ) -> Result<B, BackboneError> {
     let path = file.as_ref();
     let mut state = state_file::read(path)?;
+    let ignored = network.ignored_prefixes();
+    state.retain(|key, _| !ignored.iter().any(|prefix| key.starts_with(prefix)));
 
     let mut inventory = Inventory::of(&network);
     if options.classifier == ClassifierWeights::Drop {

@@ -1,6 +1,6 @@
 //! The bridge between the world of files and tables and the world of tensors, and back.
 //!
-//! [`tensors_of`] is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
+//! [`tensors_of`] (for a single image [`published_input`]) is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
 //! host data. [`Bundle`] is a trained model on disk: everything that is needed to predict, in one folder.
 //!
 //! # Shapes
@@ -10,10 +10,12 @@ mod batch;
 mod bundle;
 mod error;
 mod predictor;
+mod published_input;
 mod test_time_augmentation;
 
 pub use batch::tensors_of;
 pub use bundle::{Bundle, BundleDescription, sha256_hex};
 pub use error::InferError;
 pub use predictor::Predictor;
+pub use published_input::published_input;
 pub use test_time_augmentation::{TestTimeAugmentation, View};

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`schema`] | the words: tasks, fields, cases, logits, predictions |
 //! | [`data`] | Derm7pt, MILK10k, a synthetic set; splits, metadata encoding, image pipeline, batch loader |
-//! | [`backbones`] | ResNet, MobileNetV2: torchvision architectures, strict weight loading |
+//! | [`backbones`] | ResNet to Xception: published architectures, strict weight loading |
 //! | [`fusion`] | modules that join features |
 //! | [`networks`] | whole architectures: FusionNet |
 //! | [`infer`] | tensors to and from the host, test-time augmentation, model bundles |

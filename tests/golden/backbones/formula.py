@@ -4,6 +4,7 @@ Every tensor is filled by a formula of its key and the index of each element, so
 without a weights file. `tests/backbones.rs` has the other half.
 """
 
+import copy
 import inspect
 import json
 import pathlib
@@ -14,6 +15,8 @@ import torchvision
 
 SIZES = [(224, 224), (97, 131)]
 SAMPLES = 24
+LABELS = [3, 777]
+NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def uniform(key, count):
@@ -55,18 +58,131 @@ def summary(tensor):
     }
 
 
-def write(name, stages, model=None):
-    """Writes `golden.json` for the torchvision model `name`, or for `model`; `stages(model, images)` gives its four maps."""
+def features(ends, stem=0):
+    """Stages and parameter groups of a model whose `features` are one sequence, by the positions where each ends."""
+
+    def stages(model, images):
+        x = images
+        maps = []
+        for index, layer in enumerate(model.features):
+            x = layer(x)
+            if index in ends:
+                maps.append(x)
+        return maps
+
+    firsts = (0, stem + 1, *(end + 1 for end in ends))
+    ranges = [range(first, last) for first, last in zip(firsts, firsts[1:])]
+    groups = [tuple(f"features.{index}." for index in indices) for indices in ranges]
+    return stages, [*groups, ("classifier.",)]
+
+
+def resnet():
+    """Stages and parameter groups of torchvision's ResNets."""
+
+    def stages(model, images):
+        x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
+        maps = []
+        for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
+            x = layer(x)
+            maps.append(x)
+        return maps
+
+    return stages, [("conv1.", "bn1."), ("layer1.",), ("layer2.",), ("layer3.",), ("layer4.",), ("fc.",)]
+
+
+def densenet():
+    """Stages and parameter groups of torchvision's DenseNets: the dense blocks, the last with its normalization."""
+
+    def stages(model, images):
+        x = images
+        maps = []
+        for name, layer in model.features.named_children():
+            x = layer(x)
+            if name.startswith("denseblock"):
+                maps.append(x)
+        return [*maps[:3], torch.relu(x)]
+
+    def stage(number):
+        return (f"features.transition{number - 1}.", f"features.denseblock{number}.")
+
+    stem = ("features.conv0.", "features.norm0.")
+    return stages, [stem, stage(1), stage(2), stage(3), (*stage(4), "features.norm5."), ("classifier.",)]
+
+
+def images_of(count, height, width):
+    numbers = 4.0 * uniform("input", count * 3 * height * width) - 2.0
+    return torch.from_numpy(numbers.astype(numpy.float32).reshape(count, 3, height, width))
+
+
+def training_step(model, groups, size):
+    """Loss of two images, gradient norm of each parameter group, and norms of the statistics that the step moves."""
+    model.train()
+    for module in model.modules():
+        if type(module).__name__ in ("Dropout", "StochasticDepth"):
+            module.p = 0.0
+    images = images_of(2, size, size).to(next(model.parameters()).dtype)
+    loss = torch.nn.functional.cross_entropy(model(images), torch.tensor(LABELS))
+    loss.backward()
+
+    squares = [0.0 for _ in groups]
+    for key, parameter in model.named_parameters():
+        (group,) = [index for index, prefixes in enumerate(groups) if key.startswith(prefixes)]
+        squares[group] += parameter.grad.double().square().sum().item()
+    buffers = {k: v.double().square().sum().item() for k, v in model.named_buffers()}
+    running = [sum(v for k, v in buffers.items() if k.endswith(name)) ** 0.5 for name in NORM[2:]]
+    return loss.item(), [square**0.5 for square in squares], running
+
+
+def training(model, groups, size):
+    """The step in 64 bits, and how far PyTorch's own 32 bits are off: deep networks amplify rounding."""
+    loss, gradients, running = training_step(copy.deepcopy(model).double(), groups, size)
+    rough_loss, rough_gradients, _ = training_step(model, groups, size)
+    pairs = zip([loss, *gradients], [rough_loss, *rough_gradients])
+    return {
+        "size": size,
+        "labels": LABELS,
+        "loss": loss,
+        "gradient_norms": gradients,
+        "running_norms": running,
+        "float32_error": float(f"{max(abs(rough / exact - 1.0) for exact, rough in pairs):.1e}"),
+    }
+
+
+def published(name):
+    """What torchvision says about the ImageNet weights of the model: the facts that the Rust side states."""
+    if name not in torchvision.models.list_models(torchvision.models):
+        return None
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    transforms = weights.transforms()
+    return {
+        "gflops": weights.meta["_ops"],
+        "resize": transforms.resize_size[0],
+        "resampling": transforms.interpolation.value,
+        "size": transforms.crop_size[0],
+        "mean": transforms.mean,
+        "std": transforms.std,
+    }
+
+
+def write(name, stages, groups, model=None, norm_gain=1.0, training_size=96, package=torchvision):
+    """Writes `golden.json` for the torchvision model `name`, or for `model`.
+
+    `stages(model, images)` gives its four maps; `groups` the beginnings of the keys of each parameter group, stem first.
+    `norm_gain` multiplies the scales of normalizations where the image would otherwise fade before it reaches the logits.
+    """
     caller = pathlib.Path(inspect.stack()[1].filename).resolve()
     model = (model or getattr(torchvision.models, name)(weights=None)).eval()
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
-    model.load_state_dict({k: values(k, tuple(v.shape)) for k, v in state.items()}, strict=False)
+    norms = {k.removesuffix(".running_mean"): v.numel() for k, v in state.items() if k.endswith(".running_mean")}
+    filled = {k: values(k, tuple(v.shape)) for k, v in state.items()}
+    for prefix in norms:
+        filled[f"{prefix}.weight"] *= norm_gain
+    model.load_state_dict(filled, strict=False)
 
     cases = []
     with torch.no_grad():
         for height, width in SIZES:
-            shape = (1, 3, height, width)
-            images = torch.from_numpy((4.0 * uniform("input", 3 * height * width) - 2.0).astype(numpy.float32)).reshape(shape)
+            images = images_of(1, height, width)
             maps = stages(model, images)
             cases.append({
                 "size": [height, width],
@@ -74,14 +190,26 @@ def write(name, stages, model=None):
                 "pooled": summary(maps[-1].mean(dim=(2, 3))),
                 "logits": summary(model(images)),
             })
+    step = training(model, groups, training_size)
+
+    # The four vectors of a normalization as one entry, to keep the file small.
+    in_norms = {f"{prefix}.{vector}" for prefix in norms for vector in NORM}
+    packages = {torch, torchvision, numpy, package}
     golden = {
         "generator": f"tests/golden/backbones/{name}/{caller.name}",
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": numpy.__version__},
+        "versions": {p.__name__: p.__version__ for p in sorted(packages, key=lambda p: p.__name__)},
         "num_params": sum(p.numel() for p in model.parameters()),
+        "published": published(name),
+        "norm_gain": norm_gain,
         "cases": cases,
-        "keys": {k: list(v.shape) for k, v in state.items()},
+        "training": step,
+        "norms": norms,
+        "keys": {k: list(v.shape) for k, v in state.items() if k not in in_norms},
     }
-    text = json.dumps(golden, separators=(",", ":")).replace('"cases"', '\n"cases"').replace('"keys"', '\n"keys"')
+    text = json.dumps(golden, separators=(",", ":"))
+    for part in ("cases", "training", "norms", "keys"):
+        text = text.replace(f'"{part}"', f'\n"{part}"')
     (caller.parent / "golden.json").write_text(text + "\n")
     for case in cases:
         print(name, case["size"], [f"{s['abs_mean']:.3g}" for s in case["stages"] + [case["pooled"], case["logits"]]])
+    print(name, step)

@@ -9,35 +9,40 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
+pub use dermafuse_kernels::Activation;
 
 use super::convolution::convolve;
 use super::normalization::{normalize, scale_and_shift};
 
-/// What follows the normalization.
-#[derive(Config, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Nothing.
-    Identity,
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-}
-
-/// Creates a [`ConvNormAct`]; padding is "same" for odd kernels and stride 1.
+/// Creates a [`ConvNormAct`].
 #[derive(Config, Debug)]
 pub struct ConvNormActConfig {
     /// Input and output channels.
     pub channels: [usize; 2],
     /// Side of the square kernel, odd.
     pub kernel: usize,
+    /// Width of the kernel where it is not square, odd.
+    #[config(default = "None")]
+    pub kernel_width: Option<usize>,
     /// Step of the kernel in both directions.
     #[config(default = 1)]
     pub stride: usize,
     /// Groups of channels that do not see each other; equal to the channels for a depthwise convolution.
     #[config(default = 1)]
     pub groups: usize,
+    /// Pads by half a kernel on each side; without, the map shrinks by the kernel less 1.
+    #[config(default = true)]
+    pub padded: bool,
+    /// Added to the variance.
+    #[config(default = 1e-5)]
+    pub norm_epsilon: f64,
+    /// Weight of each batch in the running statistics.
+    #[config(default = 0.1)]
+    pub norm_momentum: f64,
+    /// Weights of the convolution; by default normal with variance 2 / fan-out.
+    #[config(default = "None")]
+    pub initializer: Option<Initializer>,
     /// What follows the normalization.
     #[config(default = "Activation::Identity")]
     pub activation: Activation,
@@ -56,23 +61,28 @@ pub struct ConvNormAct {
 }
 
 impl ConvNormActConfig {
-    /// Initializes the layer the way torchvision's constructors do: normal weights with variance 2 / fan-out, unit
-    /// normalization.
+    /// Initializes the layer the way most of torchvision's constructors do: normal weights with variance 2 / fan-out,
+    /// unit normalization.
     pub fn init(&self, device: &Device) -> ConvNormAct {
         let [_, channels_out] = self.channels;
+        let kernel = [self.kernel, self.kernel_width.unwrap_or(self.kernel)];
         // PyTorch's fan-out counts all output channels, also of a grouped convolution; Burn's counts one group.
-        let fan_out = (channels_out * self.kernel * self.kernel) as f64;
-        let initializer = Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() };
-        let padding = self.kernel / 2;
+        let fan_out = (channels_out * kernel[0] * kernel[1]) as f64;
+        let he = Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() };
+        let [down, across] = if self.padded { kernel.map(|side| side / 2) } else { [0, 0] };
 
-        let conv = Conv2dConfig::new(self.channels, [self.kernel, self.kernel])
+        let conv = Conv2dConfig::new(self.channels, kernel)
             .with_stride([self.stride, self.stride])
             .with_groups(self.groups)
-            .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
+            .with_padding(PaddingConfig2d::Explicit(down, across, down, across))
             .with_bias(false)
-            .with_initializer(initializer)
+            .with_initializer(self.initializer.clone().unwrap_or(he))
             .init(device);
-        let norm = Some(BatchNormConfig::new(channels_out).init(device));
+        let norm = BatchNormConfig::new(channels_out)
+            .with_epsilon(self.norm_epsilon)
+            .with_momentum(self.norm_momentum)
+            .init(device);
+        let norm = Some(norm);
         ConvNormAct { conv, norm, activation: self.activation }
     }
 }
@@ -85,14 +95,9 @@ impl ConvNormAct {
     /// `[B, C, H, W]` → `[B, C', H / stride, W / stride]` (rounded up).
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let map = convolve(&self.conv, input); // [B, C', H', W']
-        let map = match &self.norm {
-            Some(norm) => normalize(norm, map),
-            None => map,
-        };
-        match self.activation {
-            Activation::Identity => map,
-            Activation::Relu => activation::relu(map),
-            Activation::Relu6 => map.clamp(0.0, 6.0),
+        match &self.norm {
+            Some(norm) => normalize(norm, self.activation, map),
+            None => self.activation.forward(map),
         }
     }
 

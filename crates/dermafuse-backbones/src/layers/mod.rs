@@ -2,6 +2,17 @@
 
 mod conv_norm_act;
 mod convolution;
+mod inverted_residual;
+mod linear;
+mod make_divisible;
 mod normalization;
+mod squeeze_excitation;
+mod stochastic_depth;
 
 pub use conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig};
+pub(crate) use convolution::convolve;
+pub(crate) use inverted_residual::{InvertedResidual, InvertedResidualConfig};
+pub(crate) use linear::linear_without_offset;
+pub(crate) use make_divisible::make_divisible;
+pub(crate) use normalization::normalize;
+pub(crate) use squeeze_excitation::Gate;

@@ -3,43 +3,39 @@
 //! Paper: Ioffe and Szegedy, 2015, <https://arxiv.org/abs/1502.03167>.
 //! Source: Burn's layer (its fields, mode and freezing are kept).
 //! Weights: none.
-//! Differences: the running variance is the unbiased one, as in PyTorch (Burn stores the biased one); with running
-//! statistics the layer is one multiplication and one addition for each element instead of four operations.
+//! Differences: the running variance is the unbiased one, as in PyTorch (Burn stores the biased one); the activation that
+//! follows is part of the operation, so that a map is read and written once.
 
 use burn::nn::BatchNorm;
-use burn::tensor::{Tensor, module::batch_norm_train};
+use burn::tensor::Tensor;
+use dermafuse_kernels::{Activation, BatchNormOutput, affine_activation, batch_norm_activation};
 
-/// Normalizes each channel: with batch statistics where the layer trains, else with the running ones.
+/// Normalizes each channel, with batch statistics where the layer trains, else with the running ones; then the activation.
 ///
 /// # Shapes
 ///
 /// `[B, C, H, W]` → `[B, C, H, W]`.
-pub(crate) fn normalize(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+pub(crate) fn normalize(norm: &BatchNorm, activation: Activation, input: Tensor<4>) -> Tensor<4> {
     match input.is_autodiff() && norm.training.is_enabled() {
-        true => with_batch_statistics(norm, input),
-        false => with_running_statistics(norm, input),
+        true => with_batch_statistics(norm, activation, input),
+        false => {
+            let (scale, shift) = scale_and_shift(norm);
+            affine_activation(input, scale, shift, activation)
+        }
     }
 }
 
-fn with_batch_statistics(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+fn with_batch_statistics(norm: &BatchNorm, activation: Activation, input: Tensor<4>) -> Tensor<4> {
     let [batch, _, height, width] = input.dims();
     let samples = (batch * height * width) as f64;
     let unbiased = samples / (samples - 1.0).max(1.0);
 
-    let result = batch_norm_train(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
-    let mean = norm.running_mean.value_sync() * (1.0 - norm.momentum) + result.mean.detach() * norm.momentum;
-    let variance =
-        norm.running_var.value_sync() * (1.0 - norm.momentum) + result.variance.detach() * (norm.momentum * unbiased);
-    norm.running_mean.update(mean.detach());
-    norm.running_var.update(variance.detach());
-    result.output
-}
-
-fn with_running_statistics(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
-    let (scale, shift) = scale_and_shift(norm);
-    let [channels] = scale.dims();
-    let shape = [1, channels, 1, 1];
-    input * scale.reshape(shape) + shift.reshape(shape)
+    let BatchNormOutput { output, mean, variance } =
+        batch_norm_activation(input, norm.gamma.val(), norm.beta.val(), norm.epsilon, activation);
+    let moved = |running: Tensor<1>, batch: Tensor<1>| running * (1.0 - norm.momentum) + batch * norm.momentum;
+    norm.running_mean.update(moved(norm.running_mean.value_sync(), mean).detach());
+    norm.running_var.update(moved(norm.running_var.value_sync(), variance * unbiased).detach());
+    output
 }
 
 /// The affine map `x · scale + shift` that the layer is once its statistics stand.
@@ -65,7 +61,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let norm = BatchNormConfig::new(1).init(&device);
         let input = Tensor::<4>::from_data([[[[1.0, 3.0]]], [[[5.0, 7.0]]]], &device);
-        normalize(&norm, input);
+        normalize(&norm, Activation::Identity, input);
         // Mean 4, unbiased variance 20/3, momentum 0.1.
         let mean = norm.running_mean.value_sync().into_scalar::<f32>();
         let variance = norm.running_var.value_sync().into_scalar::<f32>();
@@ -78,9 +74,11 @@ mod tests {
         let device = Device::flex();
         let norm = BatchNormConfig::new(2).init(&device.clone().autodiff());
         let input = Tensor::<4>::from_data([[[[1.0, 3.0]], [[-2.0, 8.0]]]], &device);
-        normalize(&norm, Tensor::from_inner(input.clone()));
+        normalize(&norm, Activation::Identity, Tensor::from_inner(input.clone()));
         let norm = norm.valid();
         let expected = norm.forward(input.clone()).into_data();
-        normalize(&norm, input).into_data().assert_approx_eq(&expected, Tolerance::<f32>::rel_abs(1e-6, 1e-6));
+        normalize(&norm, Activation::Identity, input)
+            .into_data()
+            .assert_approx_eq(&expected, Tolerance::<f32>::rel_abs(1e-6, 1e-6));
     }
 }

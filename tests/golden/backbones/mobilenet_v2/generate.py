@@ -6,17 +6,4 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import formula
 
-STAGE_ENDS = (3, 6, 13, 18)
-
-
-def stages(model, images):
-    x = images
-    maps = []
-    for index, layer in enumerate(model.features):
-        x = layer(x)
-        if index in STAGE_ENDS:
-            maps.append(x)
-    return maps
-
-
-formula.write("mobilenet_v2", stages)
+formula.write("mobilenet_v2", *formula.features(ends=(3, 6, 13, 18)))

@@ -23,13 +23,4 @@ class Quarter(ResNet):
         return super()._make_layer(block, planes // 4, blocks, stride, dilate)
 
 
-def stages(model, images):
-    x = model.maxpool(model.relu(model.bn1(model.conv1(images))))
-    maps = []
-    for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
-        x = layer(x)
-        maps.append(x)
-    return maps
-
-
-formula.write("resnet18_quarter", stages, Quarter())
+formula.write("resnet18_quarter", *formula.resnet(), Quarter())

@@ -1,0 +1,9 @@
+"""Golden of torchvision's efficientnet_b0 with formula-filled weights. Run: `python generate.py` (torch, torchvision, numpy)."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import formula
+
+formula.write("efficientnet_b0", *formula.features(ends=(2, 3, 5, 8)), norm_gain=1.45)
