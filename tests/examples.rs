@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use dermafuse_tests::small_set_folder;
+use burn::tensor::{Device, Tensor, TensorData, Tolerance};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, Pretrained};
+use dermafuse_tests::{Tensors, small_set_folder, uniform, write_safetensors};
+use safetensors::SafeTensors;
 
 /// A built example; `cargo test --release --workspace` builds them all before it runs anything.
 fn example(name: &str) -> Command {
@@ -131,6 +134,91 @@ fn a_full_disk_is_an_error_that_names_the_file_and_keeps_what_was_written() {
     assert!(text.contains("because: File too large"), "{text}");
     assert!(!full.join("checkpoints/full/epoch-00001").exists(), "half a checkpoint must not look like one");
     assert_eq!(before, fs::read(out.join("checkpoints/full/epoch-00001/network.bpk")).unwrap());
+}
+
+#[test]
+fn the_list_of_models_is_complete_in_both_forms() {
+    let table = example("models").output().unwrap();
+    let json = example("models").arg("--json").output().unwrap();
+    let models: Vec<serde_json::Value> = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(models.len(), BackboneKind::ALL.len());
+    for (model, kind) in models.iter().zip(BackboneKind::ALL) {
+        assert_eq!(model["name"], kind.name());
+        assert_eq!(model["parameters"], kind.num_params());
+        assert!(text(&table).contains(&format!("\n{} ", kind.name())), "{}", text(&table));
+    }
+}
+
+/// A small network with weights in a file, for programs that need both.
+fn saved_backbone(folder: &Path, classes: usize) -> (AnyBackbone, PathBuf) {
+    let device = Device::flex();
+    device.seed(7);
+    let network = BackboneKind::ResNet18Quarter.init(Some(classes), &device);
+    let file = folder.join("weights.safetensors");
+    network.save_weights(&file).unwrap();
+    (network, file)
+}
+
+#[test]
+fn forward_writes_what_the_library_computes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (network, weights) = saved_backbone(folder.path(), 7);
+    let (input, output) = (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
+    let values: Vec<f32> = (0..2 * 3 * 65 * 64).map(|index| uniform("images", index) as f32).collect();
+    let images = Tensor::<4>::from_data(TensorData::new(values.clone(), [2, 3, 65, 64]), &Device::flex());
+    write_safetensors(&Tensors::from([("images".to_string(), (vec![2, 3, 65, 64], values))]), &input);
+
+    let mut command = example("forward");
+    command.args(["--model", "resnet18_quarter", "--classes", "7", "--weights"]).arg(&weights);
+    command.arg("--input").arg(&input).arg("--output").arg(&output);
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", text(&done));
+
+    let bytes = fs::read(&output).unwrap();
+    let results = SafeTensors::deserialize(&bytes).unwrap();
+    let [_, _, third, _] = network.forward_stages(images.clone());
+    let expected = [("stage3", third.into_data()), ("logits", network.forward_logits(images).into_data())];
+    for (name, expected) in expected {
+        let found = results.tensor(name).unwrap();
+        let values: Vec<f32> = found.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let found = TensorData::new(values, found.shape().to_vec());
+        found.assert_approx_eq::<f32>(&expected, Tolerance::rel_abs(1e-5, 1e-6));
+    }
+    let mut names: Vec<&str> = results.names();
+    names.sort_unstable();
+    assert_eq!(names, ["features", "logits", "stage1", "stage2", "stage3", "stage4"]);
+
+    write_safetensors(&Tensors::from([("images".to_string(), (vec![3, 64, 64], vec![0.0; 3 * 64 * 64]))]), &input);
+    let refused = command.output().unwrap();
+    assert!(!refused.status.success() && text(&refused).contains("instead of [B, 3, H, W]"), "{}", text(&refused));
+}
+
+#[test]
+fn classify_names_the_most_probable_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, weights) = saved_backbone(folder.path(), 3);
+    let labels = folder.path().join("labels.txt");
+    fs::write(&labels, "naevus\nmelanoma\nkeratosis\n").unwrap();
+    let image = fs::read_dir(small_set_folder().join("images")).unwrap().flatten().next().unwrap().path();
+    let image = fs::read_dir(image).unwrap().flatten().next().unwrap().path();
+
+    let mut command = example("classify");
+    command.args(["--model", "resnet18_quarter", "--top", "2", "--weights"]).arg(&weights);
+    command.arg("--image").arg(&image).arg("--labels").arg(&labels);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let lines: Vec<(f64, String)> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.split_once("  ").map(|(p, name)| (p.parse().unwrap(), name.to_string())).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].0 >= lines[1].0 && lines[0].0 + lines[1].0 <= 1.0001 && lines[0].0 > 1.0 / 3.0);
+    assert!(lines.iter().all(|(_, name)| ["naevus", "melanoma", "keratosis"].contains(&name.as_str())));
+
+    fs::write(&labels, "naevus\nmelanoma\n").unwrap();
+    let refused = command.output().unwrap();
+    assert!(!refused.status.success() && text(&refused).contains("fc.weight"), "{}", text(&refused));
 }
 
 #[test]

@@ -1,0 +1,68 @@
+//! Lists the built-in backbones:
+//!
+//! ```text
+//! cargo run --release --example models
+//! cargo run --release --example models -- --json
+//! ```
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use dermafuse::backbones::BackboneKind;
+use dermafuse_examples::{ProgramResult, run};
+use serde_json::json;
+
+/// Lists the built-in backbones with their sizes and what their published weights are.
+#[derive(Parser)]
+struct Arguments {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    run(|| models(&Arguments::parse()))
+}
+
+fn models(arguments: &Arguments) -> ProgramResult {
+    if arguments.json {
+        let models: Vec<_> = BackboneKind::ALL.into_iter().map(description).collect();
+        println!("{}", serde_json::to_string_pretty(&models)?);
+        return Ok(());
+    }
+    let header = ["parameters", "no classifier", "GMACs", "at px", "stage channels", "keys"];
+    println!(
+        "{:<20}{:>12}{:>15}{:>8}{:>7}  {:<22}{:<12}licence of the published weights",
+        "name", header[0], header[1], header[2], header[3], header[4], header[5]
+    );
+    for kind in BackboneKind::ALL {
+        let channels = kind.stage_channels().map(|channels| channels.to_string()).join(" ");
+        println!(
+            "{:<20}{:>12}{:>15}{:>8.3}{:>7}  {:<22}{:<12}{}",
+            kind.name(),
+            kind.num_params(),
+            kind.num_params_without_classifier(),
+            kind.gflops(),
+            kind.preprocess().size,
+            channels,
+            format!("{:?}", kind.key_style()).to_lowercase(),
+            kind.weights_licence(),
+        );
+    }
+    Ok(())
+}
+
+fn description(kind: BackboneKind) -> serde_json::Value {
+    json!({
+        "name": kind.name(),
+        "parameters": kind.num_params(),
+        "parameters_without_classifier": kind.num_params_without_classifier(),
+        "gmacs": kind.gflops(),
+        "stage_channels": kind.stage_channels(),
+        "stage_strides": kind.stage_strides(),
+        "smallest_input": kind.min_size(),
+        "preprocess": kind.preprocess(),
+        "key_style": format!("{:?}", kind.key_style()).to_lowercase(),
+        "weights_licence": kind.weights_licence(),
+    })
+}
