@@ -80,7 +80,8 @@ fn lesion(skin: &str, pigment: &str) -> Vec<u8> {
 }
 
 fn rows() -> Vec<(String, Evaluation)> {
-    let skills = [("P_clinical", 0.9), ("P_dermoscopic", 1.15), ("P_fusion", 1.2), ("P_1", 1.25), ("P_2", 1.22), ("P_3", 1.35)];
+    let skills =
+        [("P_clinical", 0.9), ("P_dermoscopic", 1.15), ("P_fusion", 1.2), ("P_1", 1.25), ("P_2", 1.22), ("P_3", 1.35)];
     skills.iter().map(|(name, skill)| ((*name).into(), Evaluation::of(&predictions(*skill)).unwrap())).collect()
 }
 
