@@ -70,6 +70,43 @@ pub trait Pretrained: Backbone {
     fn ignored_prefixes(&self) -> &'static [&'static str] {
         &[]
     }
+
+    /// Tensors of published files that follow from the architecture. Loading passes over them, saving writes them.
+    fn published_constants(&self) -> Vec<PublishedConstant> {
+        Vec::new()
+    }
+}
+
+/// A tensor that the publisher stores beside the weights although it follows from the architecture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedConstant {
+    /// Published name.
+    pub key: String,
+    /// Shape in PyTorch's order of dimensions.
+    pub shape: Vec<usize>,
+    /// The values.
+    pub values: ConstantValues,
+}
+
+/// The values of a [`PublishedConstant`], by type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConstantValues {
+    /// 64-bit integers.
+    Integers(Vec<i64>),
+    /// 32-bit floats.
+    Floats(Vec<f32>),
+}
+
+impl PublishedConstant {
+    /// A vector of integers.
+    pub fn integers(key: String, values: Vec<i64>) -> Self {
+        Self { key, shape: vec![values.len()], values: ConstantValues::Integers(values) }
+    }
+
+    /// Floats of some shape.
+    pub fn floats(key: String, shape: Vec<usize>, values: Vec<f32>) -> Self {
+        Self { key, shape, values: ConstantValues::Floats(values) }
+    }
 }
 
 /// Parameters that are frozen, unfrozen or scheduled together.

@@ -8,7 +8,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant};
+use crate::convnext::{ConvNeXt, ConvNeXtConfig};
 use crate::densenet::{DenseNet, DenseNetConfig};
 use crate::efficientnet::{EfficientNet, EfficientNetConfig};
 use crate::error::BackboneError;
@@ -18,6 +19,7 @@ use crate::mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 use crate::mobilenet_v3::{MobileNetV3, MobileNetV3Config};
 use crate::resnet::{ResNet, ResNetConfig};
 use crate::squeezenet::{SqueezeNet, SqueezeNetConfig};
+use crate::swin::{Swin, SwinConfig};
 use crate::vgg::{Vgg16, Vgg16Config};
 use crate::weights::{LoadOptions, load_weights, save_weights};
 use crate::xception::{Xception, XceptionConfig};
@@ -227,6 +229,44 @@ built_in! {
             ..TORCHVISION
         };
     }
+    /// ConvNeXt-T or -S.
+    ConvNeXt {
+        /// ConvNeXt-T.
+        ConvNeXtTiny "convnext_tiny" = ConvNeXtConfig::tiny(), Facts {
+            channels: [96, 192, 384, 768],
+            num_params: [28_589_128, 27_818_592],
+            gflops: 4.456,
+            preprocess: Preprocess::IMAGENET.sizes(236, 224),
+            ..TORCHVISION
+        };
+        /// ConvNeXt-S.
+        ConvNeXtSmall "convnext_small" = ConvNeXtConfig::small(), Facts {
+            channels: [96, 192, 384, 768],
+            num_params: [50_223_688, 49_453_152],
+            gflops: 8.684,
+            preprocess: Preprocess::IMAGENET.sizes(230, 224),
+            ..TORCHVISION
+        };
+    }
+    /// Swin-T or SwinV2-T.
+    Swin {
+        /// Swin-T, windows of 7.
+        SwinTiny "swin_t" = SwinConfig::tiny(), Facts {
+            channels: [96, 192, 384, 768],
+            num_params: [28_288_354, 27_519_354],
+            gflops: 4.491,
+            preprocess: Preprocess::IMAGENET.sizes(232, 224).bicubic(),
+            ..TORCHVISION
+        };
+        /// SwinV2-T, windows of 8.
+        SwinV2Tiny "swin_v2_t" = SwinConfig::v2_tiny(), Facts {
+            channels: [96, 192, 384, 768],
+            num_params: [28_351_570, 27_582_570],
+            gflops: 5.94,
+            preprocess: Preprocess::IMAGENET.sizes(260, 256).bicubic(),
+            ..TORCHVISION
+        };
+    }
     /// SqueezeNet 1.1.
     SqueezeNet {
         /// SqueezeNet 1.1.
@@ -418,6 +458,10 @@ impl Pretrained for AnyBackbone {
 
     fn ignored_prefixes(&self) -> &'static [&'static str] {
         inside!(self, network => network.ignored_prefixes())
+    }
+
+    fn published_constants(&self) -> Vec<PublishedConstant> {
+        inside!(self, network => network.published_constants())
     }
 }
 

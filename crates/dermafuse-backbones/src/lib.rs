@@ -33,6 +33,7 @@
 
 mod backbone;
 mod batch_norm;
+mod convnext;
 mod densenet;
 mod efficientnet;
 mod error;
@@ -45,12 +46,16 @@ mod mobilenet_v3;
 mod resnet;
 mod squeezenet;
 mod state_file;
+mod swin;
 mod vgg;
 mod weights;
 mod xception;
 
-pub use backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, parameter_count};
+pub use backbone::{
+    Backbone, ConstantValues, ParameterGroup, Pretrained, PublishedConstant, global_average_pool, parameter_count,
+};
 pub use batch_norm::{fix_batch_norm_statistics, freeze_batch_norm};
+pub use convnext::{ConvNeXt, ConvNeXtConfig};
 pub use densenet::{DenseNet, DenseNetConfig};
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use error::{BackboneError, KeyMismatch, ShapeMismatch};
@@ -62,6 +67,7 @@ pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
 pub use resnet::{ResNet, ResNetConfig};
 pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
+pub use swin::{Swin, SwinConfig, SwinVersion};
 pub use vgg::{Vgg16, Vgg16Config};
 pub use weights::{ClassifierWeights, LoadOptions, load_weights, save_weights};
 pub use xception::{Xception, XceptionConfig};

@@ -28,17 +28,19 @@ const WRAPPERS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
 /// What `DataParallel` puts before each name.
 const DATA_PARALLEL: &str = "module.";
 
-/// Reads all tensors of a file, whose format is recognized by its content.
-pub(crate) fn read(path: &Path) -> Result<State, BackboneError> {
+/// Reads the tensors of a file, whose format is recognized by its content, but those whose published name is to be passed
+/// over.
+pub(crate) fn read(path: &Path, passed_over: impl Fn(&str) -> bool) -> Result<State, BackboneError> {
+    let passed_over = |key: &str| key.ends_with(IGNORED_SUFFIX) || passed_over(unwrapped(key));
     let io_error = |source| BackboneError::Io { path: path.to_path_buf(), source };
     let bytes = fs::read(path).map_err(io_error)?;
     let state = match format_of(&bytes) {
-        Some(Format::Safetensors) => read_safetensors(path, &bytes)?,
+        Some(Format::Safetensors) => read_safetensors(path, &bytes, &passed_over)?,
         Some(Format::Pytorch) => {
             let length = bytes.len();
             drop(bytes);
             // A defect of the reader that panics is, for the caller, a damaged file like any other.
-            let state = catch_unwind(AssertUnwindSafe(|| read_pytorch(path, length)));
+            let state = catch_unwind(AssertUnwindSafe(|| read_pytorch(path, length, &passed_over)));
             state.unwrap_or_else(|_| Err(damaged(path, "the reader gave up")))?
         }
         None => {
@@ -71,11 +73,11 @@ fn is_safetensors(bytes: &[u8]) -> bool {
     bytes.get(8) == Some(&b'{')
 }
 
-fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<State, BackboneError> {
+fn read_safetensors(path: &Path, bytes: &[u8], passed_over: &dyn Fn(&str) -> bool) -> Result<State, BackboneError> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(path, error))?;
     let mut state = State::new();
     for (key, view) in tensors.iter() {
-        if key.ends_with(IGNORED_SUFFIX) {
+        if passed_over(key) {
             continue;
         }
         let values = match view.dtype() {
@@ -91,11 +93,11 @@ fn read_safetensors(path: &Path, bytes: &[u8]) -> Result<State, BackboneError> {
 }
 
 /// `length` is the file's: no tensor can have more bytes, whatever the file says.
-fn read_pytorch(path: &Path, length: usize) -> Result<State, BackboneError> {
+fn read_pytorch(path: &Path, length: usize, passed_over: &dyn Fn(&str) -> bool) -> Result<State, BackboneError> {
     let reader = PytorchReader::new(path).map_err(|error| damaged(path, error))?;
     let mut state = State::new();
     for (key, tensor) in reader.into_tensors() {
-        if key.ends_with(IGNORED_SUFFIX) {
+        if passed_over(&key) {
             continue;
         }
         let decode = match tensor.dtype() {
@@ -114,6 +116,12 @@ fn read_pytorch(path: &Path, length: usize) -> Result<State, BackboneError> {
         state.insert(key, StoredTensor { shape: tensor.shape().to_vec(), values: decode(&bytes) });
     }
     Ok(state)
+}
+
+/// A name without what training scripts put before it.
+fn unwrapped(key: &str) -> &str {
+    let key = WRAPPERS.into_iter().find_map(|wrapper| key.strip_prefix(wrapper)).unwrap_or(key);
+    key.strip_prefix(DATA_PARALLEL).unwrap_or(key)
 }
 
 fn strip_wrapping(state: State) -> State {

@@ -7,7 +7,7 @@ use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
-use crate::backbone::Pretrained;
+use crate::backbone::{ConstantValues, Pretrained};
 use crate::error::{BackboneError, KeyMismatch, ShapeMismatch};
 use crate::state_file::{self, State, StoredTensor};
 
@@ -30,9 +30,10 @@ pub struct LoadOptions {
 
 /// Loads weights under published names from a `.safetensors` file or a PyTorch checkpoint.
 ///
-/// All tensors of the network must be in the file and the other way round, except for `num_batches_tracked`, for
-/// [what the network leaves out](Pretrained::ignored_prefixes) and, with [`ClassifierWeights::Drop`], the classifier. Tensors may be stored in 16, 32 or 64 bits; the prefixes of
-/// `DataParallel` and of training checkpoints are stripped. Devices, parameter identities and frozen states stay.
+/// All tensors of the network must be in the file and the other way round, except for `num_batches_tracked`,
+/// [what the network leaves out](Pretrained::ignored_prefixes) or [computes](Pretrained::published_constants) and, with
+/// [`ClassifierWeights::Drop`], the classifier. Tensors may be stored in 16, 32 or 64 bits; the prefixes of `DataParallel`
+/// and of training checkpoints are stripped. Devices, parameter identities and frozen states stay.
 ///
 /// # Errors
 ///
@@ -43,9 +44,11 @@ pub fn load_weights<B: Pretrained>(
     options: LoadOptions,
 ) -> Result<B, BackboneError> {
     let path = file.as_ref();
-    let mut state = state_file::read(path)?;
+    let constants: Vec<String> = network.published_constants().into_iter().map(|constant| constant.key).collect();
     let ignored = network.ignored_prefixes();
-    state.retain(|key, _| !ignored.iter().any(|prefix| key.starts_with(prefix)));
+    let mut state = state_file::read(path, |key| {
+        constants.iter().any(|constant| constant == key) || ignored.iter().any(|prefix| key.starts_with(prefix))
+    })?;
 
     let mut inventory = Inventory::of(&network);
     if options.classifier == ClassifierWeights::Drop {
@@ -73,18 +76,22 @@ pub fn save_weights<B: Pretrained>(network: &B, file: impl AsRef<Path>) -> Resul
     let mut saver = Saver { place: Place::default(), tensors: Vec::new() };
     network.visit(&mut saver);
 
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = saver
-        .tensors
-        .into_iter()
-        .map(|(path, StoredTensor { shape, values })| {
-            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (network.published_key(&path), shape, bytes)
-        })
-        .collect();
+    let floats = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+    let weights = saver.tensors.into_iter().map(|(path, StoredTensor { shape, values })| {
+        (network.published_key(&path), Dtype::F32, shape, floats(values))
+    });
+    let constants = network.published_constants().into_iter().map(|constant| {
+        let (dtype, bytes) = match constant.values {
+            ConstantValues::Integers(values) => (Dtype::I64, values.into_iter().flat_map(i64::to_le_bytes).collect()),
+            ConstantValues::Floats(values) => (Dtype::F32, floats(values)),
+        };
+        (constant.key, dtype, constant.shape, bytes)
+    });
+    let bytes: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = weights.chain(constants).collect();
     let write_error = |source| BackboneError::Write { path: path.to_path_buf(), source };
     let mut views = Vec::with_capacity(bytes.len());
-    for (key, shape, bytes) in &bytes {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(write_error)?;
+    for (key, dtype, shape, bytes) in &bytes {
+        let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(write_error)?;
         views.push((key, view));
     }
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);

@@ -16,6 +16,8 @@ import torchvision
 SIZES = [(224, 224), (97, 131)]
 SAMPLES = 24
 LABELS = [3, 777]
+# What a state dict has besides weights: it follows from the architecture, or nothing uses it.
+CONSTANT = ("num_batches_tracked", "relative_position_index", "relative_coords_table")
 NORM = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -109,6 +111,25 @@ def densenet():
     return stages, [stem, stage(1), stage(2), stage(3), (*stage(4), "features.norm5."), ("classifier.",)]
 
 
+def convnext():
+    """Stages and parameter groups of torchvision's ConvNeXts: each reduction belongs to the stage that follows."""
+    stages, _ = features((1, 3, 5, 7))
+    groups = [("features.1.",), *[(f"features.{2 * stage}.", f"features.{2 * stage + 1}.") for stage in (1, 2, 3)]]
+    return stages, [("features.0.",), *groups, ("classifier.",)]
+
+
+def swin():
+    """Stages and parameter groups of torchvision's Swin Transformers: the last map is normalized."""
+    inner, _ = features((1, 3, 5, 7))
+    groups = [("features.1.",), *[(f"features.{2 * stage}.", f"features.{2 * stage + 1}.") for stage in (1, 2)]]
+
+    def stages(model, images):
+        *maps, last = inner(model, images)
+        return [m.permute(0, 3, 1, 2) for m in (*maps, model.norm(last))]
+
+    return stages, [("features.0.",), *groups, ("features.6.", "features.7.", "norm."), ("head.",)]
+
+
 def images_of(count, height, width):
     numbers = 4.0 * uniform("input", count * 3 * height * width) - 2.0
     return torch.from_numpy(numbers.astype(numpy.float32).reshape(count, 3, height, width))
@@ -172,7 +193,7 @@ def write(name, stages, groups, model=None, norm_gain=1.0, training_size=96, pac
     """
     caller = pathlib.Path(inspect.stack()[1].filename).resolve()
     model = (model or getattr(torchvision.models, name)(weights=None)).eval()
-    state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+    state = {k: v for k, v in model.state_dict().items() if not k.endswith(CONSTANT)}
     norms = {k.removesuffix(".running_mean"): v.numel() for k, v in state.items() if k.endswith(".running_mean")}
     filled = {k: values(k, tuple(v.shape)) for k, v in state.items()}
     for prefix in norms:

@@ -1,0 +1,633 @@
+//! Swin Transformer, first and second version: attention inside windows that shift from block to block.
+//!
+//! Paper: Liu et al., 2021, <https://arxiv.org/abs/2103.14030>; Liu et al., 2021, <https://arxiv.org/abs/2111.09883>.
+//! Source: torchvision `models/swin_transformer.py`; code and ImageNet weights BSD-3-Clause.
+//! Differences: none. The stages are the paper's four, before the merging of patches that follows; the last includes the
+//! final normalization.
+
+use burn::config::Config;
+use burn::module::{Initializer, Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::activation::{relu, sigmoid, softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, global_average_pool};
+use crate::layers::{Activation, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset};
+
+/// Table 7 of the first paper: blocks and attention heads of each stage of the tiny network.
+const BLOCKS_TINY: [usize; 4] = [2, 2, 6, 2];
+const HEADS_TINY: [usize; 4] = [3, 6, 12, 24];
+const CHANNELS_TINY: usize = 96;
+const WINDOW: usize = 7;
+const WINDOW_V2: usize = 8;
+const PATCH: usize = 4;
+/// Hidden units of a block's perceptron, as a multiple of the channels.
+const EXPANSION: usize = 4;
+/// Hidden units of the second version's position network.
+const POSITION_UNITS: usize = 512;
+/// The second version's attention is at most 100 times a cosine; 10 times at first.
+const MAX_LOGIT_SCALE: f64 = 100.0;
+const FIRST_LOGIT_SCALE: f64 = 10.0;
+/// What the attention between pixels that are not neighbours in the image is lowered by.
+const MASKED: f32 = -100.0;
+const STAGE_NAMES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
+
+/// Which paper's blocks a [`Swin`] has.
+#[derive(Config, Copy, Debug, PartialEq, Eq)]
+pub enum SwinVersion {
+    /// Dot-product attention with a table of position biases; normalization before each branch.
+    V1,
+    /// Cosine attention with position biases from a small network; normalization after each branch.
+    V2,
+}
+
+/// Creates a [`Swin`].
+#[derive(Config, Debug)]
+pub struct SwinConfig {
+    /// Which paper's blocks.
+    pub version: SwinVersion,
+    /// Side of the attention windows, in pixels of the map.
+    pub window: usize,
+    /// Blocks of each stage.
+    pub blocks: [usize; 4],
+    /// Attention heads of each stage.
+    pub heads: [usize; 4],
+    /// Channels of the first stage; each later stage has twice as many.
+    pub channels: usize,
+    /// Probability of leaving out the last block's branches in training; earlier ones proportionally less.
+    pub stochastic_depth: f64,
+    /// Classes of the classifier; `None` for no classifier.
+    #[config(default = "None")]
+    pub num_classes: Option<usize>,
+}
+
+/// Patches, four stages of blocks with merging of patches between them, normalization, optional classifier.
+///
+/// Should be created using [`SwinConfig`].
+#[derive(Module, Debug)]
+pub struct Swin {
+    stem: Stem,
+    stages: Vec<Stage>,
+    norm: LayerNorm,
+    classifier: Option<Linear>,
+    #[module(skip)]
+    channels: usize,
+    #[module(skip)]
+    window: usize,
+}
+
+/// Convolution of each 4×4 patch, then normalization.
+#[derive(Module, Debug)]
+struct Stem {
+    conv: Conv2d,
+    norm: LayerNorm,
+}
+
+/// Blocks of one size, after the merging from the stage before.
+#[derive(Module, Debug)]
+struct Stage {
+    merging: Option<Merging>,
+    blocks: Vec<Block>,
+}
+
+/// Four neighbours become one pixel of twice the channels.
+#[derive(Module, Debug)]
+struct Merging {
+    reduction: Linear,
+    norm: LayerNorm,
+    #[module(skip)]
+    version: SwinVersion,
+}
+
+/// Window attention and a perceptron, each a residual branch.
+#[derive(Module, Debug)]
+struct Block {
+    norm1: LayerNorm,
+    attention: WindowAttention,
+    norm2: LayerNorm,
+    expand: Linear,
+    project: Linear,
+    stochastic_depth: StochasticDepth,
+    #[module(skip)]
+    version: SwinVersion,
+}
+
+/// Multi-head attention among the pixels of a window.
+#[derive(Module, Debug)]
+struct WindowAttention {
+    qkv: Linear,
+    project: Linear,
+    similarity: Similarity,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    window: usize,
+    /// How far windows are moved, before the map's size is looked at.
+    #[module(skip)]
+    shift: usize,
+}
+
+/// How queries and keys are compared.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a handful exist at a time, and Burn's modules cannot be boxed")]
+enum Similarity {
+    /// Scaled dot product, plus a learned number for each relative position.
+    Dot(Dot),
+    /// Scaled cosine, plus what a network makes of each relative position.
+    Cosine(Cosine),
+}
+
+#[derive(Module, Debug)]
+struct Dot {
+    /// `[(2w - 1)², heads]`.
+    table: Param<Tensor<2>>,
+}
+
+#[derive(Module, Debug)]
+struct Cosine {
+    /// Logarithm of the scale, `[heads, 1, 1]`.
+    logit_scale: Param<Tensor<3>>,
+    hidden: Linear,
+    output: Linear,
+}
+
+impl SwinConfig {
+    /// Swin-T.
+    pub fn tiny() -> Self {
+        Self::new(SwinVersion::V1, WINDOW, BLOCKS_TINY, HEADS_TINY, CHANNELS_TINY, 0.2)
+    }
+
+    /// SwinV2-T, windows of 8.
+    pub fn v2_tiny() -> Self {
+        Self::new(SwinVersion::V2, WINDOW_V2, BLOCKS_TINY, HEADS_TINY, CHANNELS_TINY, 0.2)
+    }
+
+    /// Initializes the network as torchvision's constructor does.
+    pub fn init(&self, device: &Device) -> Swin {
+        let stem = Stem {
+            conv: Conv2dConfig::new([3, self.channels], [PATCH, PATCH]).with_stride([PATCH, PATCH]).init(device),
+            norm: LayerNormConfig::new(self.channels).init(device),
+        };
+
+        let total: usize = self.blocks.iter().sum();
+        let mut first = 0;
+        let mut stages = Vec::with_capacity(4);
+        for (stage, (count, heads)) in self.blocks.into_iter().zip(self.heads).enumerate() {
+            let channels = self.channels << stage;
+            let merging = (stage > 0).then(|| init_merging(channels, self.version, device));
+            let blocks = (0..count).map(|index| {
+                let probability = self.stochastic_depth * (first + index) as f64 / (total - 1) as f64;
+                let shift = if index % 2 == 0 { 0 } else { self.window / 2 };
+                self.init_block(channels, heads, shift, probability, device)
+            });
+            stages.push(Stage { merging, blocks: blocks.collect() });
+            first += count;
+        }
+
+        let features = self.channels << 3;
+        let norm = LayerNormConfig::new(features).init(device);
+        let classifier = self.num_classes.map(|classes| linear_without_offset([features, classes], normal(), device));
+        Swin { stem, stages, norm, classifier, channels: self.channels, window: self.window }
+    }
+
+    fn init_block(&self, channels: usize, heads: usize, shift: usize, probability: f64, device: &Device) -> Block {
+        let linear = |inputs, outputs| linear_without_offset([inputs, outputs], normal(), device);
+        let similarity = match self.version {
+            SwinVersion::V1 => {
+                let positions = (2 * self.window - 1).pow(2);
+                Similarity::Dot(Dot { table: normal().init([positions, heads], device) })
+            }
+            SwinVersion::V2 => Similarity::Cosine(Cosine {
+                logit_scale: Initializer::Constant { value: FIRST_LOGIT_SCALE.ln() }.init([heads, 1, 1], device),
+                hidden: linear(2, POSITION_UNITS),
+                output: init_linear_without_bias([POSITION_UNITS, heads], device),
+            }),
+        };
+        let attention = WindowAttention {
+            qkv: linear(channels, 3 * channels),
+            project: linear(channels, channels),
+            similarity,
+            heads,
+            window: self.window,
+            shift,
+        };
+        Block {
+            norm1: LayerNormConfig::new(channels).init(device),
+            attention,
+            norm2: LayerNormConfig::new(channels).init(device),
+            expand: linear(channels, EXPANSION * channels),
+            project: linear(EXPANSION * channels, channels),
+            stochastic_depth: StochasticDepthConfig::new(probability).init(),
+            version: self.version,
+        }
+    }
+}
+
+/// Of all linear layers and position tables.
+fn normal() -> Initializer {
+    Initializer::Normal { mean: 0.0, std: 0.02 }
+}
+
+fn init_linear_without_bias([inputs, outputs]: [usize; 2], device: &Device) -> Linear {
+    LinearConfig::new(inputs, outputs).with_bias(false).with_initializer(normal()).init(device)
+}
+
+/// `channels` are those of the stage that follows.
+fn init_merging(channels: usize, version: SwinVersion, device: &Device) -> Merging {
+    let normalized = match version {
+        SwinVersion::V1 => 2 * channels,
+        SwinVersion::V2 => channels,
+    };
+    Merging {
+        reduction: init_linear_without_bias([2 * channels, channels], device),
+        norm: LayerNormConfig::new(normalized).init(device),
+        version,
+    }
+}
+
+impl Swin {
+    /// The network itself: it has no batch normalization.
+    pub fn fold_batch_norm(self) -> Self {
+        self
+    }
+}
+
+impl Stem {
+    /// # Shapes
+    ///
+    /// `[B, 3, H, W]` → `[B, H / 4, W / 4, C]` (rounded down).
+    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        self.norm.forward(convolve(&self.conv, images).permute([0, 2, 3, 1]))
+    }
+}
+
+impl Stage {
+    /// # Shapes
+    ///
+    /// `[B, H, W, C]` → `[B, H / 2, W / 2, 2 * C]` (rounded up), the first stage `[B, H, W, C]`.
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let map = match &self.merging {
+            Some(merging) => merging.forward(input),
+            None => input,
+        };
+        self.blocks.iter().fold(map, |map, block| block.forward(map))
+    }
+}
+
+impl Merging {
+    /// # Shapes
+    ///
+    /// `[B, H, W, C]` → `[B, H / 2, W / 2, 2 * C]` (rounded up).
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let map = pad_to_multiple(input, 2);
+        let [batch, height, width, channels] = map.dims();
+        // Neighbours in the order of torchvision: down before right.
+        let map = map.reshape([batch, height / 2, 2, width / 2, 2, channels]).permute([0, 1, 3, 4, 2, 5]).reshape([
+            batch,
+            height / 2,
+            width / 2,
+            4 * channels,
+        ]);
+        match self.version {
+            SwinVersion::V1 => self.reduction.forward(self.norm.forward(map)),
+            SwinVersion::V2 => self.norm.forward(self.reduction.forward(map)),
+        }
+    }
+}
+
+/// Adds zeros below and to the right.
+///
+/// # Shapes
+///
+/// `[B, H, W, C]` → `[B, H', W', C]`, the next multiples of `size`.
+fn pad_to_multiple(map: Tensor<4>, size: usize) -> Tensor<4> {
+    let [batch, height, width, channels] = map.dims();
+    let (below, right) = (height.next_multiple_of(size) - height, width.next_multiple_of(size) - width);
+    let zeros = |shape: [usize; 4], map: &Tensor<4>| Tensor::zeros(shape, &map.device());
+    let map = match below {
+        0 => map,
+        _ => Tensor::cat(vec![map.clone(), zeros([batch, below, width, channels], &map)], 1),
+    };
+    match right {
+        0 => map,
+        _ => Tensor::cat(vec![map.clone(), zeros([batch, height + below, right, channels], &map)], 2),
+    }
+}
+
+impl Block {
+    /// # Shapes
+    ///
+    /// `[B, H, W, C]` → `[B, H, W, C]`.
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let perceptron = |map| self.project.forward(Activation::Gelu.forward(self.expand.forward(map)));
+        let (attended, input) = match self.version {
+            SwinVersion::V1 => (self.attention.forward(self.norm1.forward(input.clone())), input),
+            SwinVersion::V2 => (self.norm1.forward(self.attention.forward(input.clone())), input),
+        };
+        let map = input + self.stochastic_depth.forward(attended);
+        let transformed = match self.version {
+            SwinVersion::V1 => perceptron(self.norm2.forward(map.clone())),
+            SwinVersion::V2 => self.norm2.forward(perceptron(map.clone())),
+        };
+        map + self.stochastic_depth.forward(transformed)
+    }
+}
+
+impl WindowAttention {
+    /// # Shapes
+    ///
+    /// `[B, H, W, C]` → `[B, H, W, C]`.
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let device = input.device();
+        let window = self.window;
+        let pixels = window * window;
+        let [_, height, width, _] = input.dims();
+        let map = pad_to_multiple(input, window);
+        let [batch, padded_height, padded_width, channels] = map.dims();
+        let (rows, columns) = (padded_height / window, padded_width / window);
+        // A map of one window has nothing to shift.
+        let shifts = [padded_height, padded_width].map(|side| if window >= side { 0 } else { self.shift });
+        let turn = |map: Tensor<4>, sign: i64| match shifts {
+            [0, 0] => map,
+            _ => map.roll(&shifts.map(|shift| sign * shift as i64), &[1_i64, 2]),
+        };
+
+        let windows = turn(map, -1)
+            .reshape([batch, rows, window, columns, window, channels])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([batch * rows * columns, pixels, channels]); // [B*n, N, C]
+        let [query, key, value] = self.queries_keys_values(windows); // [B*n, heads, N, C/heads]
+        let attention = self.similarity.forward(query, key) + self.similarity.position_bias(window, &device);
+        let attention = match shifts {
+            [0, 0] => attention,
+            _ => {
+                let mask = neighbour_mask([padded_height, padded_width], shifts, window);
+                let mask = Tensor::<1>::from_data(TensorData::from(mask.as_slice()), &device);
+                let heads = self.heads;
+                let mask = mask.reshape([1, rows * columns, 1, pixels, pixels]); // [1, n, 1, N, N]
+                let attention = attention.reshape([batch, rows * columns, heads, pixels, pixels]) + mask;
+                attention.reshape([batch * rows * columns, heads, pixels, pixels])
+            }
+        };
+        let attended = softmax(attention, 3).matmul(value); // [B*n, heads, N, C/heads]
+        let attended = attended.swap_dims(1, 2).reshape([batch * rows * columns, pixels, channels]);
+        let attended = self.project.forward(attended); // [B*n, N, C]
+
+        let map = attended
+            .reshape([batch, rows, columns, window, window, channels])
+            .permute([0, 1, 3, 2, 4, 5])
+            .reshape([batch, padded_height, padded_width, channels]);
+        turn(map, 1).narrow(1, 0, height).narrow(2, 0, width)
+    }
+
+    /// # Shapes
+    ///
+    /// `[B*n, N, C]` → three times `[B*n, heads, N, C / heads]`.
+    fn queries_keys_values(&self, windows: Tensor<3>) -> [Tensor<4>; 3] {
+        let [count, pixels, channels] = windows.dims();
+        let all = match (&self.similarity, &self.qkv.bias) {
+            // The second version's keys have no offset; the published vector has a place for it all the same.
+            (Similarity::Cosine(_), Some(bias)) => {
+                let bias = bias.val();
+                let zeros = Tensor::zeros([channels], &windows.device());
+                let (of_query, of_value) =
+                    (bias.clone().narrow(0, 0, channels), bias.narrow(0, 2 * channels, channels));
+                let bias = Tensor::cat(vec![of_query, zeros, of_value], 0); // [3*C]
+                windows.matmul(self.qkv.weight.val().unsqueeze()) + bias.unsqueeze()
+            }
+            _ => self.qkv.forward(windows),
+        };
+        let all = all.reshape([count, pixels, 3, self.heads, channels / self.heads]).permute([2, 0, 3, 1, 4]);
+        [0, 1, 2].map(|part| all.clone().narrow(0, part, 1).squeeze_dim(0))
+    }
+}
+
+impl Similarity {
+    /// # Shapes
+    ///
+    /// twice `[B*n, heads, N, C / heads]` → `[B*n, heads, N, N]`.
+    fn forward(&self, query: Tensor<4>, key: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Dot(_) => {
+                let [.., channels] = query.dims();
+                (query * (channels as f64).powf(-0.5)).matmul(key.swap_dims(2, 3))
+            }
+            Self::Cosine(Cosine { logit_scale, .. }) => {
+                let scale = logit_scale.val().clamp_max(MAX_LOGIT_SCALE.ln()).exp(); // [heads, 1, 1]
+                unit_vectors(query).matmul(unit_vectors(key).swap_dims(2, 3)) * scale.unsqueeze()
+            }
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// → `[1, heads, N, N]`.
+    fn position_bias(&self, window: usize, device: &Device) -> Tensor<4> {
+        let index: Vec<i64> = position_index(window);
+        let index = Tensor::<1, Int>::from_data(TensorData::from(index.as_slice()), device);
+        let pixels = window * window;
+        let biases = |table: Tensor<2>| {
+            let [_, heads] = table.dims();
+            table.select(0, index).reshape([pixels, pixels, heads]).permute([2, 0, 1]).unsqueeze::<4>()
+        };
+        match self {
+            Self::Dot(Dot { table }) => biases(table.val()),
+            Self::Cosine(Cosine { hidden, output, .. }) => {
+                let coordinates = TensorData::new(position_coordinates(window), [(2 * window - 1).pow(2), 2]);
+                let coordinates = Tensor::<2>::from_data(coordinates, device);
+                sigmoid(biases(output.forward(relu(hidden.forward(coordinates))))) * 16.0
+            }
+        }
+    }
+}
+
+/// Divides by the length, as PyTorch's `normalize` does.
+fn unit_vectors(vectors: Tensor<4>) -> Tensor<4> {
+    // Padding makes vectors of zeros; limiting the square keeps the root's gradient finite there.
+    let lengths = vectors.clone().square().sum_dim(3).clamp_min(1e-24).sqrt(); // [B*n, heads, N, 1]
+    vectors / lengths
+}
+
+/// For each pair of a window's pixels, the row of the position table.
+fn position_index(window: usize) -> Vec<i64> {
+    let place = |pixel: usize| [pixel / window, pixel % window].map(|place| place as i64);
+    let reach = window as i64 - 1;
+    let pairs = (0..window * window).flat_map(|from| (0..window * window).map(move |to| (from, to)));
+    pairs
+        .map(|(from, to)| {
+            let ([row, column], [other_row, other_column]) = (place(from), place(to));
+            (row - other_row + reach) * (2 * reach + 1) + column - other_column + reach
+        })
+        .collect()
+}
+
+/// Each relative position, logarithmic and within about −1…1: row and column, `[(2w - 1)², 2]`.
+fn position_coordinates(window: usize) -> Vec<f32> {
+    let reach = window as i32 - 1;
+    let logarithmic = |offset: i32| {
+        let wide = 8.0 * offset as f32 / reach as f32;
+        wide.signum() * (wide.abs() + 1.0).log2() / 3.0
+    };
+    let offsets = (-reach..=reach).flat_map(|row| (-reach..=reach).map(move |column| [row, column]));
+    offsets.flat_map(|offset| offset.map(logarithmic)).collect()
+}
+
+/// Zero between pixels that were in one piece before the map was shifted, else [`MASKED`]: `[n, N, N]`.
+fn neighbour_mask(size: [usize; 2], shifts: [usize; 2], window: usize) -> Vec<f32> {
+    let [height, width] = size;
+    // Of the pieces that shifting brings together: whole windows, and both parts of the last one.
+    let piece = |place: usize, side: usize, shift: usize| match shift {
+        0 => 0,
+        _ if place < side - window => 0,
+        _ if place < side - shift => 1,
+        _ => 2,
+    };
+    let piece_at = |row: usize, column: usize| (piece(row, height, shifts[0]), piece(column, width, shifts[1]));
+    let corners =
+        (0..height).step_by(window).flat_map(|row| (0..width).step_by(window).map(move |column| (row, column)));
+    let mut mask = Vec::with_capacity(height * width * window * window);
+    for (row, column) in corners {
+        let pieces: Vec<_> = (0..window * window).map(|at| piece_at(row + at / window, column + at % window)).collect();
+        for from in &pieces {
+            mask.extend(pieces.iter().map(|to| if from == to { 0.0 } else { MASKED }));
+        }
+    }
+    mask
+}
+
+impl Backbone for Swin {
+    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+        let mut map = self.stem.forward(images); // [B, H/4, W/4, C]
+        [0, 1, 2, 3].map(|stage: usize| {
+            map = self.stages[stage].forward(map.clone()); // [B, H/s_i, W/s_i, C_i]
+            let output = if stage == 3 { self.norm.forward(map.clone()) } else { map.clone() };
+            output.permute([0, 3, 1, 2]) // [B, C_i, H/s_i, W/s_i]
+        })
+    }
+
+    fn stage_channels(&self) -> [usize; 4] {
+        [0, 1, 2, 3].map(|stage| self.channels << stage)
+    }
+
+    fn stage_strides(&self) -> [usize; 4] {
+        [4, 8, 16, 32]
+    }
+
+    fn parameter_groups(&self) -> Vec<ParameterGroup> {
+        let stages = STAGE_NAMES.into_iter().zip(&self.stages);
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        groups.extend(stages.map(|(name, stage)| match name {
+            "stage4" => ParameterGroup::of(name, &(stage.clone(), self.norm.clone())),
+            _ => ParameterGroup::of(name, stage),
+        }));
+        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
+        groups
+    }
+}
+
+impl Pretrained for Swin {
+    fn num_classes(&self) -> Option<usize> {
+        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+    }
+
+    fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let classifier = self.classifier.as_ref().expect("the network has a classifier");
+        classifier.forward(global_average_pool(self.forward_features(images))) // [B, K]
+    }
+
+    /// `stages.1.blocks.0.attention.qkv.weight` → `features.3.0.attn.qkv.weight`.
+    fn published_key(&self, path: &str) -> String {
+        let parts: Vec<&str> = path.split('.').collect();
+        // Stage 0 is layer 1; the later ones come after a layer that merges.
+        let layer = |stage: &str| 2 * stage.parse::<usize>().unwrap_or_default();
+        match parts[..] {
+            ["stem", "conv", name] => format!("features.0.0.{name}"),
+            ["stem", _, name] => format!("features.0.2.{name}"),
+            ["stages", stage, "merging", ref rest @ ..] => format!("features.{}.{}", layer(stage), rest.join(".")),
+            ["stages", stage, "blocks", block, ref rest @ ..] => {
+                let rest = match *rest {
+                    ["attention", "project", name] => format!("attn.proj.{name}"),
+                    ["attention", "similarity", .., "table"] => "attn.relative_position_bias_table".to_string(),
+                    ["attention", "similarity", .., "logit_scale"] => "attn.logit_scale".to_string(),
+                    ["attention", "similarity", .., "hidden", name] => format!("attn.cpb_mlp.0.{name}"),
+                    ["attention", "similarity", .., "output", name] => format!("attn.cpb_mlp.2.{name}"),
+                    ["attention", part, name] => format!("attn.{part}.{name}"),
+                    ["expand", name] => format!("mlp.0.{name}"),
+                    ["project", name] => format!("mlp.3.{name}"),
+                    _ => rest.join("."),
+                };
+                format!("features.{}.{block}.{rest}", layer(stage) + 1)
+            }
+            ["classifier", name] => format!("head.{name}"),
+            _ => path.to_string(),
+        }
+    }
+
+    fn classifier_prefix(&self) -> &'static str {
+        "head."
+    }
+
+    fn published_constants(&self) -> Vec<PublishedConstant> {
+        let (window, reach) = (self.window, 2 * self.window - 1);
+        let mut constants = Vec::new();
+        for (stage, blocks) in self.stages.iter().map(|stage| &stage.blocks).enumerate() {
+            for (index, block) in blocks.iter().enumerate() {
+                let key = |name: &str| format!("features.{}.{index}.attn.{name}", 2 * stage + 1);
+                constants.push(PublishedConstant::integers(key("relative_position_index"), position_index(window)));
+                if block.version == SwinVersion::V2 {
+                    let coordinates = position_coordinates(window);
+                    let key = key("relative_coords_table");
+                    constants.push(PublishedConstant::floats(key, vec![1, reach, reach, 2], coordinates));
+                }
+            }
+        }
+        constants
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_keys_follow_torchvision() {
+        let network = SwinConfig::v2_tiny().init(&Device::flex());
+        for (path, key) in [
+            ("stem.conv.weight", "features.0.0.weight"),
+            ("stem.norm.bias", "features.0.2.bias"),
+            ("stages.0.blocks.1.norm1.weight", "features.1.1.norm1.weight"),
+            ("stages.0.blocks.1.attention.qkv.bias", "features.1.1.attn.qkv.bias"),
+            ("stages.2.blocks.5.attention.project.weight", "features.5.5.attn.proj.weight"),
+            ("stages.0.blocks.0.attention.similarity.Dot.table", "features.1.0.attn.relative_position_bias_table"),
+            ("stages.0.blocks.0.attention.similarity.Cosine.logit_scale", "features.1.0.attn.logit_scale"),
+            ("stages.0.blocks.0.attention.similarity.Cosine.output.weight", "features.1.0.attn.cpb_mlp.2.weight"),
+            ("stages.1.merging.reduction.weight", "features.2.reduction.weight"),
+            ("stages.3.blocks.0.expand.bias", "features.7.0.mlp.0.bias"),
+            ("stages.3.blocks.0.project.weight", "features.7.0.mlp.3.weight"),
+            ("norm.weight", "norm.weight"),
+            ("classifier.bias", "head.bias"),
+        ] {
+            assert_eq!(network.published_key(path), key);
+        }
+    }
+
+    #[test]
+    fn relative_positions_by_hand() {
+        // Pixels of a 2×2 window see offsets −1, 0, 1 in both directions: rows of a 3×3 table.
+        assert_eq!(position_index(2)[..4], [4, 3, 1, 0]);
+        assert_eq!(position_index(2)[12..], [8, 7, 5, 4]);
+        let coordinates = position_coordinates(3);
+        assert_eq!(coordinates.len(), 50);
+        assert!((coordinates[0] + 9.0_f32.log2() / 3.0).abs() < 1e-6 && coordinates[24] == 0.0);
+    }
+
+    #[test]
+    fn only_what_was_together_attends() {
+        // Windows of 2 shifted by 1 in a 4×2 map whose width is not shifted: the last row of windows joins two pieces.
+        let mask = neighbour_mask([4, 2], [1, 0], 2);
+        assert!(mask[..16].iter().all(|value| *value == 0.0));
+        assert_eq!(mask[16..20], [0.0, 0.0, MASKED, MASKED]);
+        assert_eq!(mask[24..28], [MASKED, MASKED, 0.0, 0.0]);
+    }
+}

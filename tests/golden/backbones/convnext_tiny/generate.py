@@ -1,0 +1,9 @@
+"""Golden of torchvision's convnext_tiny with formula-filled weights. Run: `python generate.py` (torch, torchvision, numpy)."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import formula
+
+formula.write("convnext_tiny", *formula.convnext())
