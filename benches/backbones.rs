@@ -11,7 +11,7 @@ use dermafuse::backbones::{BackboneKind, Pretrained};
 
 /// By name, as `backbones_reference.py` has them.
 const NAMES: [&str; 6] =
-    ["resnet50", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b3", "densenet121", "squeezenet1_1"];
+    ["resnet50", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b3", "convnext_tiny", "swin_v2_t"];
 const TRAINING_BATCH: usize = 8;
 
 fn images(batch: usize, device: &Device) -> Tensor<4> {

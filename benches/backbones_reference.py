@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torchvision import models
 
-NAMES = ["resnet50", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b3", "densenet121", "squeezenet1_1"]
+NAMES = ["resnet50", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b3", "convnext_tiny", "swin_v2_t"]
 CRITERION = Path(__file__).parent.parent / "target/criterion/backbones"
 
 

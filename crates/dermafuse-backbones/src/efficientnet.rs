@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
-    Activation, ConvNormAct, ConvNormActConfig, Gate, InvertedResidual, InvertedResidualConfig, linear_without_offset,
+    Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
     make_divisible,
 };
 
@@ -103,7 +103,7 @@ impl EfficientNetConfig {
                 let stochastic_depth = self.stochastic_depth * number / count;
                 let block =
                     InvertedResidualConfig::new([channels, channels * expansion, channels_out], kernel, stride, SILU)
-                        .with_squeeze(Some((channels / 4, Gate::Sigmoid)))
+                        .with_squeeze(Some((channels / 4, Activation::Sigmoid)))
                         .with_squeeze_activation(SILU)
                         .with_stochastic_depth(stochastic_depth);
                 row.push(block.init(device));

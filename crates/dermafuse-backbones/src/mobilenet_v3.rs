@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
-    Activation, ConvNormAct, ConvNormActConfig, Gate, InvertedResidual, InvertedResidualConfig, linear_without_offset,
+    Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
     make_divisible,
 };
 
@@ -188,7 +188,7 @@ fn layer(channels: [usize; 2], kernel: usize) -> ConvNormActConfig {
 }
 
 fn init_block(channels_in: usize, row: &Row, device: &Device) -> InvertedResidual {
-    let squeeze = row.squeeze.then(|| (make_divisible((row.hidden / 4) as f64), Gate::HardSigmoid));
+    let squeeze = row.squeeze.then(|| (make_divisible((row.hidden / 4) as f64), Activation::HardSigmoid));
     InvertedResidualConfig::new([channels_in, row.hidden, row.channels], row.kernel, row.stride, row.activation)
         .with_squeeze(squeeze)
         .with_norm(NORM)

@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig};
-use super::squeeze_excitation::{Gate, SqueezeExcitation, SqueezeExcitationConfig};
+use super::squeeze_excitation::{SqueezeExcitation, SqueezeExcitationConfig};
 use super::stochastic_depth::{StochasticDepth, StochasticDepthConfig};
 
 /// Creates an [`InvertedResidual`].
@@ -27,7 +27,7 @@ pub(crate) struct InvertedResidualConfig {
     pub activation: Activation,
     /// Inner channels of the squeeze-and-excitation, and its gate.
     #[config(default = "None")]
-    pub squeeze: Option<(usize, Gate)>,
+    pub squeeze: Option<(usize, Activation)>,
     /// Activation inside the squeeze-and-excitation.
     #[config(default = "Activation::Relu")]
     pub squeeze_activation: Activation,
@@ -137,7 +137,7 @@ mod tests {
     fn published_keys_have_no_gaps() {
         let device = Device::flex();
         let config = |hidden| InvertedResidualConfig::new([8, hidden, 8], 3, 1, Activation::Relu);
-        let full = config(16).with_squeeze(Some((4, Gate::Sigmoid))).init(&device);
+        let full = config(16).with_squeeze(Some((4, Activation::Sigmoid))).init(&device);
         assert_eq!(full.published_key("squeeze", "fc1", "bias"), "2.fc1.bias");
         assert_eq!(full.published_key("project", "norm", "weight"), "3.1.weight");
         let bare = config(8).init(&device);

@@ -15,5 +15,4 @@ pub(crate) use inverted_residual::{InvertedResidual, InvertedResidualConfig};
 pub(crate) use linear::linear_without_offset;
 pub(crate) use make_divisible::make_divisible;
 pub(crate) use normalization::normalize;
-pub(crate) use squeeze_excitation::Gate;
 pub(crate) use stochastic_depth::{StochasticDepth, StochasticDepthConfig};

@@ -8,19 +8,10 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use super::conv_norm_act::Activation;
 use super::convolution::convolve;
-
-/// What turns the excitation into weights between 0 and 1.
-#[derive(Config, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    /// Logistic function.
-    Sigmoid,
-    /// `min(max(x / 6 + 1/2, 0), 1)`.
-    HardSigmoid,
-}
 
 /// Creates a [`SqueezeExcitation`].
 #[derive(Config, Debug)]
@@ -29,8 +20,8 @@ pub(crate) struct SqueezeExcitationConfig {
     pub channels: [usize; 2],
     /// What follows the first 1×1 convolution.
     pub activation: Activation,
-    /// What follows the second.
-    pub gate: Gate,
+    /// What turns the second's output into weights between 0 and 1.
+    pub gate: Activation,
 }
 
 /// `x · gate(fc2(activation(fc1(mean(x)))))`, the mean being over height and width.
@@ -43,7 +34,7 @@ pub(crate) struct SqueezeExcitation {
     #[module(skip)]
     activation: Activation,
     #[module(skip)]
-    gate: Gate,
+    gate: Activation,
 }
 
 impl SqueezeExcitationConfig {
@@ -78,11 +69,7 @@ impl SqueezeExcitation {
         let squeezed = input.clone().mean_dims(&[2, 3]); // [B, C, 1, 1]
         let excited = self.activation.forward(convolve(&self.fc1, squeezed)); // [B, S, 1, 1]
         let excited = convolve(&self.fc2, excited); // [B, C, 1, 1]
-        let weights = match self.gate {
-            Gate::Sigmoid => activation::sigmoid(excited),
-            Gate::HardSigmoid => activation::hard_sigmoid(excited, 1.0 / 6.0, 0.5),
-        };
-        input * weights
+        input * self.gate.forward(excited)
     }
 }
 
@@ -93,7 +80,7 @@ mod tests {
     #[test]
     fn weights_follow_the_means() {
         let device = Device::flex();
-        let config = SqueezeExcitationConfig::new([2, 1], Activation::Relu, Gate::HardSigmoid);
+        let config = SqueezeExcitationConfig::new([2, 1], Activation::Relu, Activation::HardSigmoid);
         let mut layer = config.init(&device);
         layer.fc1.weight = Param::from_data([[[[1.0]], [[-1.0]]]], &device);
         layer.fc2.weight = Param::from_data([[[[3.0]]], [[[-30.0]]]], &device);
