@@ -5,6 +5,7 @@ use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::Shape;
 
 use crate::activation::Activation;
+use crate::backend::Kernels;
 
 fn scalar(value: f64) -> Scalar {
     Scalar::Float(value)
@@ -85,16 +86,17 @@ pub(crate) fn normalize_input_gradient<B: Backend>(
     B::float_add(direct, before_activation::<B>(x, slope, offset))
 }
 
-pub(crate) fn normalize<B: Backend>(
+/// Of the backend's own moments and affine map.
+pub(crate) fn normalize<B: Kernels>(
     x: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
     epsilon: f64,
     kind: Activation,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let (mean, variance) = channel_moments::<B>(x.clone());
+    let (mean, variance) = B::channel_moments(x.clone());
     let (scale, shift) = scale_and_shift::<B>(gamma, beta, mean.clone(), variance.clone(), epsilon);
-    (affine::<B>(x, scale, shift, kind), mean, variance)
+    (B::affine(x, scale, shift, kind), mean, variance)
 }
 
 /// The affine map that normalization with these moments is.

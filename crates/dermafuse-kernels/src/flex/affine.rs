@@ -144,8 +144,8 @@ fn plane_sum(plane: &[f32]) -> f64 {
             let (chunks, rest) = plane.as_chunks::<LANES>();
             let mut lanes = [0.0_f32; LANES];
             for chunk in chunks {
-                for (lane, value) in lanes.iter_mut().zip(chunk) {
-                    *lane += value;
+                for lane in 0..LANES {
+                    lanes[lane] += chunk[lane];
                 }
             }
             lanes.iter().chain(rest).map(|value| f64::from(*value)).sum()
@@ -160,8 +160,8 @@ fn plane_square_sum(plane: &[f32], center: f32) -> f64 {
             let (chunks, rest) = plane.as_chunks::<LANES>();
             let mut lanes = [0.0_f32; LANES];
             for chunk in chunks {
-                for (lane, value) in lanes.iter_mut().zip(chunk) {
-                    *lane += (value - center) * (value - center);
+                for lane in 0..LANES {
+                    lanes[lane] += (chunk[lane] - center) * (chunk[lane] - center);
                 }
             }
             let rest = rest.iter().map(|value| f64::from((value - center) * (value - center)));

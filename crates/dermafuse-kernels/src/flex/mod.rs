@@ -9,11 +9,11 @@ mod depthwise;
 mod planes;
 
 use burn::backend::Flex;
-use burn::backend::flex::FlexTensor;
+use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::DType;
 use burn::tensor::Shape;
 use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Bytes, DType};
 use rayon::prelude::*;
 
 use crate::activation::Activation;
@@ -149,9 +149,10 @@ fn values(contiguous: &FlexTensor) -> &[f32] {
 
 /// A new tensor, its values written by `fill`; they are zero before.
 fn filled(shape: impl Into<Shape>, fill: impl FnOnce(&mut [f32])) -> FlexTensor {
-    let mut tensor = FlexTensor::empty(shape.into(), DType::F32);
-    fill(tensor.storage_mut());
-    tensor
+    let shape = shape.into();
+    let mut values = vec![0.0; shape.num_elements()];
+    fill(&mut values);
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
 }
 
 /// A tensor's values changed by `work`, a chunk of `size` at a time, several chunks at once where they are worth it: in the
