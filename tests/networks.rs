@@ -37,7 +37,22 @@ struct GoldenTraining {
 
 #[derive(Deserialize)]
 struct BackboneGolden {
+    /// Channels of each normalization: four tensors.
+    norms: BTreeMap<String, usize>,
+    /// Shapes of all other tensors.
     keys: BTreeMap<String, Vec<usize>>,
+}
+
+impl BackboneGolden {
+    /// Shapes of all tensors.
+    fn shapes(self) -> BTreeMap<String, Vec<usize>> {
+        let vectors = ["weight", "bias", "running_mean", "running_var"];
+        let norms = self
+            .norms
+            .into_iter()
+            .flat_map(|(norm, channels)| vectors.map(|vector| (format!("{norm}.{vector}"), vec![channels])));
+        self.keys.into_iter().chain(norms).collect()
+    }
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &str) -> T {
@@ -48,8 +63,9 @@ fn read<T: for<'de> Deserialize<'de>>(path: &str) -> T {
 
 /// A ResNet-18 whose tensors are filled by the formula of `tower.key`.
 fn tower(name: &str, device: &Device) -> AnyBackbone {
-    let keys = read::<BackboneGolden>("backbones/resnet18/golden.json").keys;
-    let tensors: Tensors = keys
+    let golden = read::<BackboneGolden>("backbones/resnet18/golden.json");
+    let tensors: Tensors = golden
+        .shapes()
         .into_iter()
         .map(|(key, shape)| {
             let values = formula(&format!("{name}.{key}"), &shape);
