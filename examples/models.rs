@@ -30,15 +30,15 @@ fn models(arguments: &Arguments) -> ProgramResult {
         println!("{}", serde_json::to_string_pretty(&models)?);
         return Ok(());
     }
-    let header = ["parameters", "no classifier", "GMACs", "at px", "stage channels", "keys"];
+    let header = ["parameters", "no classifier", "GMACs", "trained at", "stage channels", "keys"];
     println!(
-        "{:<20}{:>12}{:>15}{:>8}{:>7}  {:<22}{:<12}licence of the published weights",
+        "{:<20}{:>12}{:>15}{:>8}{:>12}  {:<22}{:<12}licence of the published weights",
         "name", header[0], header[1], header[2], header[3], header[4], header[5]
     );
     for kind in BackboneKind::ALL {
         let channels = kind.stage_channels().map(|channels| channels.to_string()).join(" ");
         println!(
-            "{:<20}{:>12}{:>15}{:>8.3}{:>7}  {:<22}{:<12}{}",
+            "{:<20}{:>12}{:>15}{:>8.3}{:>9} px  {:<22}{:<12}{}",
             kind.name(),
             kind.num_params(),
             kind.num_params_without_classifier(),
@@ -46,7 +46,7 @@ fn models(arguments: &Arguments) -> ProgramResult {
             kind.preprocess().size,
             channels,
             format!("{:?}", kind.key_style()).to_lowercase(),
-            kind.weights_licence(),
+            kind.published_weights().map_or("none published", |weights| weights.licence),
         );
     }
     Ok(())
@@ -57,12 +57,14 @@ fn description(kind: BackboneKind) -> serde_json::Value {
         "name": kind.name(),
         "parameters": kind.num_params(),
         "parameters_without_classifier": kind.num_params_without_classifier(),
-        "gmacs": kind.gflops(),
+        "gmacs_at_224": kind.gflops(),
         "stage_channels": kind.stage_channels(),
         "stage_strides": kind.stage_strides(),
         "smallest_input": kind.min_size(),
         "preprocess": kind.preprocess(),
         "key_style": format!("{:?}", kind.key_style()).to_lowercase(),
-        "weights_licence": kind.weights_licence(),
+        "weights": kind.published_weights().map(|weights| {
+            json!({ "url": weights.url, "sha256": weights.sha256, "licence": weights.licence })
+        }),
     })
 }

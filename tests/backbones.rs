@@ -613,6 +613,26 @@ fn parts_left_out_on_purpose_are_passed_over() {
     BackboneKind::InceptionV3.init(Some(1000), &Device::flex()).load_weights(&file, KEEP).unwrap();
 }
 
+/// The names in the files that torchvision publishes of DenseNet, which its own loader translates.
+#[test]
+fn older_spellings_of_names_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("densenet121.safetensors");
+    let respelled = |key: String| match key.contains(".denselayer") {
+        true => ["norm1", "norm2", "conv1", "conv2"].into_iter().fold(key, |key, layer| {
+            let (name, number) = layer.split_at(4);
+            key.replace(&format!(".{layer}."), &format!(".{name}.{number}."))
+        }),
+        false => key,
+    };
+    let tensors = golden(BackboneKind::DenseNet121).tensors();
+    let tensors: Tensors = tensors.into_iter().map(|(key, tensor)| (respelled(key), tensor)).collect();
+    assert!(tensors.contains_key("features.denseblock1.denselayer1.norm.1.weight"));
+    assert!(tensors.contains_key("features.denseblock4.denselayer16.conv.2.weight"));
+    write_safetensors(&tensors, &file);
+    BackboneKind::DenseNet121.init(Some(1000), &Device::flex()).load_weights(&file, KEEP).unwrap();
+}
+
 #[test]
 fn loading_keeps_training_state_and_identities() {
     let device = Device::flex().autodiff();

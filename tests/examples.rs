@@ -7,22 +7,8 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, Pretrained};
-use dermafuse_tests::{Tensors, small_set_folder, uniform, write_safetensors};
+use dermafuse_tests::{Tensors, example, small_set_folder, text, uniform, write_safetensors};
 use safetensors::SafeTensors;
-
-/// A built example; `cargo test --release --workspace` builds them all before it runs anything.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().expect("this program has a path");
-    let target = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
-    let program = target.join("examples").join(name);
-    assert!(program.is_file(), "{} is not built; run `cargo test --release --workspace`", program.display());
-    Command::new(program)
-}
-
-fn text(output: &Output) -> String {
-    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    format!("{out}\n{error}")
-}
 
 fn quickstart(out: &Path) -> Output {
     let arguments = ["--cases", "60", "--image-size", "32", "--epochs", "2", "--out"];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dermafuse::backbones::BackboneKind;
@@ -43,6 +44,21 @@ pub fn small_recipe(set: &CaseSet) -> FusionM4Net {
     recipe.training.batch_size = 8;
     recipe.training.learning_rate = 1e-3;
     recipe
+}
+
+/// A built example; `cargo test --release --workspace` builds them all before it runs anything.
+pub fn example(name: &str) -> Command {
+    let test = std::env::current_exe().expect("this program has a path");
+    let target = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
+    let program = target.join("examples").join(name);
+    assert!(program.is_file(), "{} is not built; run `cargo test --release --workspace`", program.display());
+    Command::new(program)
+}
+
+/// What a program wrote, with its errors.
+pub fn text(output: &Output) -> String {
+    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{out}\n{error}")
 }
 
 /// Training draws from a generator that the whole process shares: whoever trains and compares holds this.

@@ -40,6 +40,18 @@ impl Terminal {
             false => println!("  {line}"),
         }
     }
+
+    /// How far a download is.
+    #[cfg(feature = "download")]
+    pub fn download(&mut self, progress: &dermafuse::backbones::DownloadProgress) {
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let received = megabytes(progress.received);
+        let line = progress.total.map_or(received.clone(), |total| format!("{received} of {}", megabytes(total)));
+        match progress.total == Some(progress.received) {
+            true => self.lasting(&line),
+            false => self.passing(&line),
+        }
+    }
 }
 
 impl Observer for Terminal {

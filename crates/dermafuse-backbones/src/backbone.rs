@@ -62,6 +62,11 @@ pub trait Pretrained: Backbone {
     /// The published name of the tensor at a module path (`stem.conv.weight` → `conv1.weight`).
     fn published_key(&self, path: &str) -> String;
 
+    /// The published name of a tensor that older files spell differently; other names unchanged.
+    fn modern_key(&self, key: &str) -> String {
+        key.to_string()
+    }
+
     /// What the published names of the classifier's tensors begin with (`fc.`).
     fn classifier_prefix(&self) -> &'static str;
 

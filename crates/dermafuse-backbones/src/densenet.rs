@@ -2,8 +2,7 @@
 //!
 //! Paper: Huang et al., 2016, <https://arxiv.org/abs/1608.06993>.
 //! Source: torchvision `models/densenet.py`; code and ImageNet weights BSD-3-Clause.
-//! Differences: keys are those of torchvision's `state_dict` (`norm1`); the files it publishes spell them `norm.1` and have
-//! to be saved again after torchvision has loaded them. The stages are the four dense blocks, before their transitions
+//! Differences: keys are those of torchvision's `state_dict` (`norm1`), and those of its published files (`norm.1`) are read. The stages are the four dense blocks, before their transitions
 //! (256, 512, 1024 and 1024 channels in DenseNet-121); the last includes the final normalization and ReLU.
 
 use burn::config::Config;
@@ -271,6 +270,17 @@ impl Pretrained for DenseNet {
                 format!("features.denseblock{}.denselayer{}.{rest}", number(stage) + 1, number(layer) + 1)
             }
             _ => path.to_string(),
+        }
+    }
+
+    /// `features.denseblock1.denselayer1.norm.1.weight` → `features.denseblock1.denselayer1.norm1.weight`.
+    fn modern_key(&self, key: &str) -> String {
+        let parts: Vec<&str> = key.split('.').collect();
+        match parts[..] {
+            ["features", block, layer, kind @ ("norm" | "conv"), index @ ("1" | "2"), name] => {
+                format!("features.{block}.{layer}.{kind}{index}.{name}")
+            }
+            _ => key.to_string(),
         }
     }
 

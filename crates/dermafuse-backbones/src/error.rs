@@ -68,6 +68,26 @@ pub enum BackboneError {
         /// All differences.
         mismatch: Box<KeyMismatch>,
     },
+    /// The weights could not be downloaded.
+    #[error("cannot download {url} ({reason}): try again, or without a network put the file at {}", path.display())]
+    Download {
+        /// The address.
+        url: String,
+        /// Where the file would have been written.
+        path: PathBuf,
+        /// What the network or the server said.
+        reason: String,
+    },
+    /// A file that should have been downloaded earlier is not what its publisher published.
+    #[error("{} has SHA-256 {found}, the published file {expected}…: delete it and download again", path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// First hexadecimal digits of the published SHA-256.
+        expected: String,
+        /// SHA-256 of the file.
+        found: String,
+    },
     /// The weights could not be put into the safetensors format.
     #[error("cannot write weights file {}", path.display())]
     Write {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::published_weights::PublishedWeights;
+
 /// What happens to an image before the network, fixed when its weights were trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocess {
@@ -66,12 +68,11 @@ pub(crate) struct Facts {
     pub(crate) min_size: usize,
     /// Trainable parameters with the classifier of 1000 classes, and without any.
     pub(crate) num_params: [usize; 2],
-    /// Billions of multiply-adds for one image of the published size.
+    /// Billions of multiply-adds for one image of 224 × 224 pixels.
     pub(crate) gflops: f64,
     pub(crate) preprocess: Preprocess,
     pub(crate) keys: KeyStyle,
-    /// Of the published weights.
-    pub(crate) licence: &'static str,
+    pub(crate) weights: Option<PublishedWeights<'static>>,
 }
 
 /// What the rows of the table in `kind.rs` share: their `..` completes a row, and the contract test finds what is left at zero.
@@ -83,8 +84,5 @@ pub(crate) const TORCHVISION: Facts = Facts {
     gflops: 0.0,
     preprocess: Preprocess::IMAGENET,
     keys: KeyStyle::Torchvision,
-    licence: "BSD-3-Clause (torchvision), trained on ImageNet",
+    weights: None,
 };
-
-/// Licence of weights that torchvision took from timm.
-pub(crate) const FROM_TIMM: &str = "BSD-3-Clause (torchvision), ported from timm (Apache-2.0), trained on ImageNet";

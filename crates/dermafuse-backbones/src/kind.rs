@@ -13,10 +13,11 @@ use crate::convnext::{ConvNeXt, ConvNeXtConfig};
 use crate::densenet::{DenseNet, DenseNetConfig};
 use crate::efficientnet::{EfficientNet, EfficientNetConfig};
 use crate::error::BackboneError;
-use crate::facts::{FROM_TIMM, Facts, KeyStyle, Preprocess, TORCHVISION};
+use crate::facts::{Facts, KeyStyle, Preprocess, TORCHVISION};
 use crate::inception::{InceptionV3, InceptionV3Config};
 use crate::mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 use crate::mobilenet_v3::{MobileNetV3, MobileNetV3Config};
+use crate::published_weights::{PublishedWeights, torchvision, torchvision_from_timm};
 use crate::resnet::{ResNet, ResNetConfig};
 use crate::squeezenet::{SqueezeNet, SqueezeNetConfig};
 use crate::swin::{Swin, SwinConfig};
@@ -114,6 +115,7 @@ built_in! {
             channels: [64, 128, 256, 512],
             num_params: [11_689_512, 11_176_512],
             gflops: 1.814,
+            weights: torchvision("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd"),
             ..TORCHVISION
         };
         /// ResNet-18 with a quarter of its channels; no published weights. For quick trials, small machines and tests.
@@ -121,7 +123,6 @@ built_in! {
             channels: [16, 32, 64, 128],
             num_params: [831_096, 702_096],
             gflops: 0.136,
-            licence: "none published",
             ..TORCHVISION
         };
         /// ResNet-34.
@@ -129,6 +130,7 @@ built_in! {
             channels: [64, 128, 256, 512],
             num_params: [21_797_672, 21_284_672],
             gflops: 3.664,
+            weights: torchvision("https://download.pytorch.org/models/resnet34-b627a593.pth", "b627a593"),
             ..TORCHVISION
         };
         /// ResNet-50, stride in the 3×3 convolution.
@@ -136,6 +138,7 @@ built_in! {
             channels: [256, 512, 1024, 2048],
             num_params: [25_557_032, 23_508_032],
             gflops: 4.089,
+            weights: torchvision("https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"),
             ..TORCHVISION
         };
         /// ResNet-101, stride in the 3×3 convolution.
@@ -143,6 +146,7 @@ built_in! {
             channels: [256, 512, 1024, 2048],
             num_params: [44_549_160, 42_500_160],
             gflops: 7.801,
+            weights: torchvision("https://download.pytorch.org/models/resnet101-63fe2227.pth", "63fe2227"),
             ..TORCHVISION
         };
     }
@@ -153,6 +157,7 @@ built_in! {
             channels: [24, 32, 96, 1280],
             num_params: [3_504_872, 2_223_872],
             gflops: 0.301,
+            weights: torchvision("https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", "b0353104"),
             ..TORCHVISION
         };
     }
@@ -163,6 +168,7 @@ built_in! {
             channels: [16, 24, 48, 576],
             num_params: [2_542_856, 927_008],
             gflops: 0.057,
+            weights: torchvision("https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth", "047dcff4"),
             ..TORCHVISION
         };
         /// MobileNetV3-Large, width 1.0.
@@ -170,6 +176,7 @@ built_in! {
             channels: [24, 40, 112, 960],
             num_params: [5_483_032, 2_971_952],
             gflops: 0.217,
+            weights: torchvision("https://download.pytorch.org/models/mobilenet_v3_large-8738ca79.pth", "8738ca79"),
             ..TORCHVISION
         };
     }
@@ -181,34 +188,34 @@ built_in! {
             num_params: [5_288_548, 4_007_548],
             gflops: 0.386,
             preprocess: Preprocess::IMAGENET.bicubic(),
-            licence: FROM_TIMM,
+            weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth", "7f5810bc"),
             ..TORCHVISION
         };
         /// EfficientNet-B1.
         EfficientNetB1 "efficientnet_b1" = EfficientNetConfig::b1(), Facts {
             channels: [24, 40, 112, 1280],
             num_params: [7_794_184, 6_513_184],
-            gflops: 0.687,
+            gflops: 0.57,
             preprocess: Preprocess::IMAGENET.sizes(256, 240).bicubic(),
-            licence: FROM_TIMM,
+            weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b1_rwightman-bac287d4.pth", "bac287d4"),
             ..TORCHVISION
         };
         /// EfficientNet-B2.
         EfficientNetB2 "efficientnet_b2" = EfficientNetConfig::b2(), Facts {
             channels: [24, 48, 120, 1408],
             num_params: [9_109_994, 7_700_994],
-            gflops: 1.088,
+            gflops: 0.659,
             preprocess: Preprocess::IMAGENET.sizes(288, 288).bicubic(),
-            licence: FROM_TIMM,
+            weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b2_rwightman-c35c1473.pth", "c35c1473"),
             ..TORCHVISION
         };
         /// EfficientNet-B3.
         EfficientNetB3 "efficientnet_b3" = EfficientNetConfig::b3(), Facts {
             channels: [32, 48, 136, 1536],
             num_params: [12_233_232, 10_696_232],
-            gflops: 1.827,
+            gflops: 0.963,
             preprocess: Preprocess::IMAGENET.sizes(320, 300).bicubic(),
-            licence: FROM_TIMM,
+            weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b3_rwightman-b3899882.pth", "b3899882"),
             ..TORCHVISION
         };
     }
@@ -219,6 +226,7 @@ built_in! {
             channels: [256, 512, 1024, 1024],
             num_params: [7_978_856, 6_953_856],
             gflops: 2.834,
+            weights: torchvision("https://download.pytorch.org/models/densenet121-a639ec97.pth", "a639ec97"),
             ..TORCHVISION
         };
         /// DenseNet-201.
@@ -226,6 +234,7 @@ built_in! {
             channels: [256, 512, 1792, 1920],
             num_params: [20_013_928, 18_092_928],
             gflops: 4.291,
+            weights: torchvision("https://download.pytorch.org/models/densenet201-c1103571.pth", "c1103571"),
             ..TORCHVISION
         };
     }
@@ -237,6 +246,7 @@ built_in! {
             num_params: [28_589_128, 27_818_592],
             gflops: 4.456,
             preprocess: Preprocess::IMAGENET.sizes(236, 224),
+            weights: torchvision("https://download.pytorch.org/models/convnext_tiny-983f1562.pth", "983f1562"),
             ..TORCHVISION
         };
         /// ConvNeXt-S.
@@ -245,6 +255,7 @@ built_in! {
             num_params: [50_223_688, 49_453_152],
             gflops: 8.684,
             preprocess: Preprocess::IMAGENET.sizes(230, 224),
+            weights: torchvision("https://download.pytorch.org/models/convnext_small-0c510722.pth", "0c510722"),
             ..TORCHVISION
         };
     }
@@ -256,14 +267,16 @@ built_in! {
             num_params: [28_288_354, 27_519_354],
             gflops: 4.491,
             preprocess: Preprocess::IMAGENET.sizes(232, 224).bicubic(),
+            weights: torchvision("https://download.pytorch.org/models/swin_t-704ceda3.pth", "704ceda3"),
             ..TORCHVISION
         };
         /// SwinV2-T, windows of 8.
         SwinV2Tiny "swin_v2_t" = SwinConfig::v2_tiny(), Facts {
             channels: [96, 192, 384, 768],
             num_params: [28_351_570, 27_582_570],
-            gflops: 5.94,
+            gflops: 4.938,
             preprocess: Preprocess::IMAGENET.sizes(260, 256).bicubic(),
+            weights: torchvision("https://download.pytorch.org/models/swin_v2_t-b137f0e2.pth", "b137f0e2"),
             ..TORCHVISION
         };
     }
@@ -275,6 +288,7 @@ built_in! {
             strides: [4, 8, 16, 16],
             num_params: [1_235_496, 722_496],
             gflops: 0.349,
+            weights: torchvision("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
             ..TORCHVISION
         };
     }
@@ -285,6 +299,7 @@ built_in! {
             channels: [128, 256, 512, 512],
             num_params: [138_357_544, 14_714_688],
             gflops: 15.47,
+            weights: torchvision("https://download.pytorch.org/models/vgg16-397923af.pth", "397923af"),
             ..TORCHVISION
         };
     }
@@ -295,9 +310,13 @@ built_in! {
             channels: [192, 288, 768, 2048],
             min_size: 75,
             num_params: [23_834_568, 21_785_568],
-            gflops: 5.713,
+            gflops: 2.838,
             preprocess: Preprocess::IMAGENET.sizes(342, 299),
-            licence: "BSD-3-Clause (torchvision), ported from TensorFlow (Apache-2.0), trained on ImageNet",
+            weights: Some(PublishedWeights {
+                url: "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+                sha256: "0cc3c7bd",
+                licence: "BSD-3-Clause (torchvision), ported from TensorFlow (Apache-2.0), trained on ImageNet",
+            }),
             ..TORCHVISION
         };
     }
@@ -307,10 +326,14 @@ built_in! {
         Xception "legacy_xception" = XceptionConfig::new(), Facts {
             channels: [128, 256, 728, 2048],
             num_params: [22_855_952, 20_806_952],
-            gflops: 8.357,
+            gflops: 4.553,
             preprocess: Preprocess { mean: [0.5; 3], std: [0.5; 3], ..Preprocess::IMAGENET.sizes(333, 299).bicubic() },
             keys: KeyStyle::Timm,
-            licence: "Apache-2.0 (timm), ported from Keras, trained on ImageNet",
+            weights: Some(PublishedWeights {
+                url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
+                sha256: "43020ad28",
+                licence: "Apache-2.0 (timm), ported from Keras, trained on ImageNet",
+            }),
             ..TORCHVISION
         };
     }
@@ -347,8 +370,8 @@ impl BackboneKind {
         self.facts().num_params[1]
     }
 
-    /// Billions of multiply-adds for one image of [`preprocess`](Self::preprocess)'s size, with the classifier of 1000
-    /// classes, as torchvision publishes them (`_ops`).
+    /// Billions of multiply-adds for one image of 224 × 224 pixels, with the classifier of 1000 classes, counted as
+    /// torchvision counts them (`_ops`; half of what PyTorch's `FlopCounterMode` says).
     pub const fn gflops(self) -> f64 {
         self.facts().gflops
     }
@@ -363,9 +386,10 @@ impl BackboneKind {
         self.facts().keys
     }
 
-    /// Licence and origin of the published weights.
-    pub const fn weights_licence(self) -> &'static str {
-        self.facts().licence
+    /// The published ImageNet weights; `None` if there are none. Where torchvision has two versions, the first
+    /// (`IMAGENET1K_V1`), which the papers used.
+    pub const fn published_weights(self) -> Option<PublishedWeights<'static>> {
+        self.facts().weights
     }
 }
 
@@ -450,6 +474,10 @@ impl Pretrained for AnyBackbone {
         let inner = path.strip_prefix(self.family()).and_then(|path| path.strip_prefix('.'));
         let path = inner.unwrap_or(path);
         inside!(self, network => network.published_key(path))
+    }
+
+    fn modern_key(&self, key: &str) -> String {
+        inside!(self, network => network.modern_key(key))
     }
 
     fn classifier_prefix(&self) -> &'static str {

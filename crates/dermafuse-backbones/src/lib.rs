@@ -35,6 +35,8 @@ mod backbone;
 mod batch_norm;
 mod convnext;
 mod densenet;
+#[cfg(feature = "download")]
+mod download;
 mod efficientnet;
 mod error;
 mod facts;
@@ -43,6 +45,7 @@ mod kind;
 mod layers;
 mod mobilenet_v2;
 mod mobilenet_v3;
+mod published_weights;
 mod resnet;
 mod squeezenet;
 mod state_file;
@@ -57,6 +60,8 @@ pub use backbone::{
 pub use batch_norm::{fix_batch_norm_statistics, freeze_batch_norm};
 pub use convnext::{ConvNeXt, ConvNeXtConfig};
 pub use densenet::{DenseNet, DenseNetConfig};
+#[cfg(feature = "download")]
+pub use download::DownloadProgress;
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use error::{BackboneError, KeyMismatch, ShapeMismatch};
 pub use facts::{KeyStyle, Preprocess, Resampling};
@@ -65,6 +70,7 @@ pub use kind::{AnyBackbone, BackboneKind};
 pub use layers::{Activation, ConvNormAct, ConvNormActConfig};
 pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
+pub use published_weights::PublishedWeights;
 pub use resnet::{ResNet, ResNetConfig};
 pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
 pub use swin::{Swin, SwinConfig, SwinVersion};

@@ -50,6 +50,14 @@ pub fn load_weights<B: Pretrained>(
         constants.iter().any(|constant| constant == key) || ignored.iter().any(|prefix| key.starts_with(prefix))
     })?;
 
+    for old in state.keys().cloned().collect::<Vec<_>>() {
+        let modern = network.modern_key(&old);
+        if !state.contains_key(&modern) {
+            let tensor = state.remove(&old).expect("the name is of this state");
+            state.insert(modern, tensor);
+        }
+    }
+
     let mut inventory = Inventory::of(&network);
     if options.classifier == ClassifierWeights::Drop {
         let belongs = |key: &str| key.starts_with(network.classifier_prefix());
