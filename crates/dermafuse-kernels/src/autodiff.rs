@@ -18,6 +18,17 @@ fn constant<B: Kernels, C: CheckpointStrategy>(primitive: B::FloatTensorPrimitiv
     FloatTensor::<Autodiff<B, C>>::new(primitive)
 }
 
+/// The activation as an operation of its own, which keeps what came before it.
+fn then<B: Kernels, C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<B, C>>,
+    activation: Activation,
+) -> FloatTensor<Autodiff<B, C>> {
+    match activation {
+        Activation::Identity => x,
+        _ => Autodiff::<B, C>::activation(x, activation),
+    }
+}
+
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn convolution(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
         match Convolution.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
@@ -36,16 +47,61 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         options: ConvOptions<2>,
+        activation: Activation,
     ) -> FloatTensor<Self> {
-        match Convolution.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful() {
+        let tracked = match Convolution.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful()
+        {
             OpsKind::Tracked(mut prep) => {
                 let state = (prep.checkpoint(&x), prep.checkpoint(&weight), options.clone());
                 let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
-                prep.finish(state, B::biased_convolution(x, weight, bias, options))
+                prep.finish(state, B::biased_convolution(x, weight, bias, options, Activation::Identity))
             }
             OpsKind::UnTracked(prep) => {
                 let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
-                prep.finish(B::biased_convolution(x, weight, bias, options))
+                return prep.finish(B::biased_convolution(x, weight, bias, options, activation));
+            }
+        };
+        then::<B, C>(tracked, activation)
+    }
+
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let tracked = match LinearLayer.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful()
+        {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&x), prep.checkpoint(&weight));
+                let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
+                prep.finish(state, B::linear_layer(x, weight, bias, Activation::Identity))
+            }
+            OpsKind::UnTracked(prep) => {
+                let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
+                return prep.finish(B::linear_layer(x, weight, bias, activation));
+            }
+        };
+        then::<B, C>(tracked, activation)
+    }
+
+    fn layer_normalization(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        axis: usize,
+    ) -> FloatTensor<Self> {
+        let nodes = [x.node(), gamma.node(), beta.node()];
+        match LayerNormalization.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&x), prep.checkpoint(&gamma), epsilon, axis);
+                let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
+                prep.finish(state, B::layer_normalization(x, gamma, beta, epsilon, axis))
+            }
+            OpsKind::UnTracked(prep) => {
+                let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
+                prep.finish(B::layer_normalization(x, gamma, beta, epsilon, axis))
             }
         }
     }
@@ -130,6 +186,54 @@ impl<B: Kernels, const N: usize> Backward<B, N> for Convolution {
         }
         if let Some(node) = parents.next().flatten() {
             gradients.register::<B>(node.id, B::channel_sum(gradient));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LinearLayer;
+
+impl<B: Kernels> Backward<B, 3> for LinearLayer {
+    type State = (NodeId, NodeId);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let [to_x, to_weight, to_bias] = ops.parents;
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (x, weight) = ops.state;
+        let x = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(x);
+        let weight = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(weight);
+
+        if to_weight.is_some() || to_bias.is_some() {
+            let (weight, bias) = B::linear_layer_gradients(x, gradient.clone());
+            if let Some(node) = to_weight {
+                gradients.register::<B>(node.id, weight);
+            }
+            if let Some(node) = to_bias {
+                gradients.register::<B>(node.id, bias);
+            }
+        }
+        if let Some(node) = to_x {
+            gradients.register::<B>(node.id, B::product(gradient, B::float_swap_dims(weight, 0, 1)));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LayerNormalization;
+
+impl<B: Kernels> Backward<B, 3> for LayerNormalization {
+    type State = (NodeId, NodeId, f64, usize);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (x, gamma, epsilon, axis) = ops.state;
+        let x = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(x);
+        let gamma = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(gamma);
+        let (x, gamma, beta) = B::layer_normalization_gradients(x, gamma, gradient, epsilon, axis);
+        for (node, gradient) in ops.parents.into_iter().zip([x, gamma, beta]) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, gradient);
+            }
         }
     }
 }

@@ -16,14 +16,15 @@ pub trait Kernels: Backend {
         Self::conv2d(x, weight, None, options)
     }
 
-    /// Convolution with bias `[C']`.
+    /// Convolution with bias `[C']`, then the activation.
     fn biased_convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         options: ConvOptions<2>,
+        activation: Activation,
     ) -> FloatTensor<Self> {
-        Self::conv2d(x, weight, Some(bias), options)
+        portable::activation::<Self>(Self::conv2d(x, weight, Some(bias), options), activation)
     }
 
     /// Gradient of [`convolution`](Self::convolution) for its input.
@@ -44,6 +45,52 @@ pub trait Kernels: Backend {
         options: ConvOptions<2>,
     ) -> FloatTensor<Self> {
         Self::conv2d_weight_backward(x, weight, gradient, options)
+    }
+
+    /// Linear layer with bias `[C']`, then the activation: `[R, C]`, weight `[C, C']` → `[R, C']`.
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        portable::linear_layer::<Self>(x, weight, bias, activation)
+    }
+
+    /// Gradients of [`linear_layer`](Self::linear_layer) without activation for its weight `[C, C']` and bias `[C']`.
+    fn linear_layer_gradients(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        portable::linear_layer_gradients::<Self>(x, gradient)
+    }
+
+    /// Matrix product: `[R, C]`, `[C, C']` → `[R, C']`.
+    fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_matmul(left, right)
+    }
+
+    /// Layer normalization over one axis: `(x − mean) / √(variance + epsilon) · gamma + beta` with the moments of each
+    /// position over that axis; `gamma` and `beta` have the axis' length.
+    fn layer_normalization(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        axis: usize,
+    ) -> FloatTensor<Self> {
+        portable::layer_normalization::<Self>(x, gamma, beta, epsilon, axis)
+    }
+
+    /// Gradients of [`layer_normalization`](Self::layer_normalization) for its input, `gamma` and `beta`.
+    fn layer_normalization_gradients(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        axis: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        portable::layer_normalization_gradients::<Self>(x, gamma, gradient, epsilon, axis)
     }
 
     /// Sum of each channel: `[B, C, H, W]` → `[C]`.

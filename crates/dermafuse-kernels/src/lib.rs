@@ -33,4 +33,6 @@ mod tensor;
 
 pub use activation::Activation;
 pub use backend::Kernels;
-pub use tensor::{BatchNormOutput, affine_activation, batch_norm_activation, conv2d};
+pub use tensor::{
+    BatchNormOutput, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
+};

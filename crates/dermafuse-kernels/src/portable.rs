@@ -167,3 +167,74 @@ pub(crate) fn activation_gradient<B: Backend>(
         Activation::Sigmoid => B::sigmoid_backward(B::sigmoid(x), gradient),
     }
 }
+
+/// `[C]` → as many dimensions as `x` has, `C` along the axis.
+fn along<B: Backend>(vector: FloatTensor<B>, x: &FloatTensor<B>, axis: usize) -> FloatTensor<B> {
+    let mut shape = vec![1; x.shape().num_dims()];
+    shape[axis] = vector.shape()[0];
+    B::float_reshape(vector, Shape::from(shape))
+}
+
+/// Sums over all axes but one.
+fn sum_to_axis<B: Backend>(x: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
+    let dims = x.shape();
+    let sum = (0..dims.num_dims()).filter(|other| *other != axis).fold(x, |x, other| B::float_sum_dim(x, other));
+    B::float_reshape(sum, Shape::new([dims[axis]]))
+}
+
+pub(crate) fn linear_layer<B: Kernels>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    kind: Activation,
+) -> FloatTensor<B> {
+    let product = B::product(x, weight);
+    let bias = along::<B>(bias, &product, 1);
+    activation::<B>(B::float_add(product, bias), kind)
+}
+
+pub(crate) fn linear_layer_gradients<B: Kernels>(
+    x: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    (B::product(B::float_swap_dims(x, 0, 1), gradient.clone()), sum_to_axis::<B>(gradient, 1))
+}
+
+/// `(x − mean) / deviation` and `1 / deviation` over an axis.
+fn standardized<B: Backend>(x: FloatTensor<B>, epsilon: f64, axis: usize) -> (FloatTensor<B>, FloatTensor<B>) {
+    let centered = B::float_sub(x.clone(), B::float_mean_dim(x, axis));
+    let variance = B::float_mean_dim(B::float_mul(centered.clone(), centered.clone()), axis);
+    let inverse = B::float_recip(B::float_sqrt(B::float_add_scalar(variance, scalar(epsilon))));
+    (B::float_mul(centered, inverse.clone()), inverse)
+}
+
+pub(crate) fn layer_normalization<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    epsilon: f64,
+    axis: usize,
+) -> FloatTensor<B> {
+    let (gamma, beta) = (along::<B>(gamma, &x, axis), along::<B>(beta, &x, axis));
+    B::float_add(B::float_mul(standardized::<B>(x, epsilon, axis).0, gamma), beta)
+}
+
+/// With x̂ the standardized input, r the inverse deviation, g the gradient times γ:
+/// ∂x = r · (g − mean(g) − x̂ · mean(g·x̂)), ∂γ = Σ gradient·x̂, ∂β = Σ gradient.
+pub(crate) fn layer_normalization_gradients<B: Backend>(
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    epsilon: f64,
+    axis: usize,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let gamma = along::<B>(gamma, &x, axis);
+    let (standardized, inverse) = standardized::<B>(x, epsilon, axis);
+    let to_beta = sum_to_axis::<B>(gradient.clone(), axis);
+    let to_gamma = sum_to_axis::<B>(B::float_mul(gradient.clone(), standardized.clone()), axis);
+    let scaled = B::float_mul(gradient, gamma);
+    let mean = B::float_mean_dim(scaled.clone(), axis);
+    let slope = B::float_mean_dim(B::float_mul(scaled.clone(), standardized.clone()), axis);
+    let rest = B::float_sub(B::float_sub(scaled, mean), B::float_mul(standardized, slope));
+    (B::float_mul(rest, inverse), to_gamma, to_beta)
+}

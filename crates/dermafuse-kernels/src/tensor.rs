@@ -13,11 +13,57 @@ use crate::backend::Kernels;
 ///
 /// `[B, C, H, W]`, weight `[C', C / groups, K, K']`, bias `[C']` → `[B, C', H', W']`.
 pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
-    let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-    Tensor::from_dispatch(match bias {
-        Some(bias) => Dispatch::biased_convolution(x, weight, bias.into_dispatch(), options),
-        None => Dispatch::convolution(x, weight, options),
-    })
+    match bias {
+        Some(bias) => conv2d_activation(x, weight, bias, options, Activation::Identity),
+        None => Tensor::from_dispatch(Dispatch::convolution(x.into_dispatch(), weight.into_dispatch(), options)),
+    }
+}
+
+/// Two-dimensional convolution, then the activation: in one pass where no gradient is wanted.
+///
+/// # Shapes
+///
+/// `[B, C, H, W]`, weight `[C', C / groups, K, K']`, bias `[C']` → `[B, C', H', W']`.
+pub fn conv2d_activation(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    options: ConvOptions<2>,
+    activation: Activation,
+) -> Tensor<4> {
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::biased_convolution(x, weight, bias, options, activation))
+}
+
+/// `activation(x · weight + bias)` over the last dimension: in one pass where no gradient is wanted.
+///
+/// # Shapes
+///
+/// `[…, C]`, weight `[C, C']`, bias `[C']` → `[…, C']`.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>, activation: Activation) -> Tensor<D> {
+    let ([channels, channels_out], mut shape) = (weight.dims(), x.dims());
+    let rows = shape[..D - 1].iter().product::<usize>();
+    let x = x.reshape([rows, channels]).into_dispatch(); // [R, C]
+    let result = Dispatch::linear_layer(x, weight.into_dispatch(), bias.into_dispatch(), activation);
+    shape[D - 1] = channels_out;
+    Tensor::<2>::from_dispatch(result).reshape(shape)
+}
+
+/// Layer normalization over one axis of any number of dimensions: `(x − mean) / √(variance + epsilon) · gamma + beta`, with the
+/// mean and the (biased) variance of each position over that axis.
+///
+/// # Shapes
+///
+/// any, two vectors as long as the axis → the same.
+pub fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    axis: usize,
+) -> Tensor<D> {
+    let (gamma, beta) = (gamma.into_dispatch(), beta.into_dispatch());
+    Tensor::from_dispatch(Dispatch::layer_normalization(x.into_dispatch(), gamma, beta, epsilon, axis))
 }
 
 /// `activation(x · scale + shift)` with a factor and a summand for each channel: what normalization with running

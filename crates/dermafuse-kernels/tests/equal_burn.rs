@@ -3,7 +3,9 @@
 use burn::tensor::module::{batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation};
-use dermafuse_kernels::{Activation, affine_activation, batch_norm_activation, conv2d};
+use dermafuse_kernels::{
+    Activation, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
+};
 use proptest::prelude::*;
 
 /// Values in a layout that is not the usual one: a turned view, and a part of a larger tensor.
@@ -26,10 +28,19 @@ fn random(shape: [usize; 4], arrangement: Arrangement, device: &Device) -> Tenso
 
 /// Largest difference, relative to the largest expected value.
 fn assert_near<const D: usize>(what: &str, found: Tensor<D>, expected: Tensor<D>, tolerance: f64) {
+    assert_near_at(largest(&expected), what, found, expected, tolerance);
+}
+
+/// Largest magnitude, at least 1.
+fn largest<const D: usize>(x: &Tensor<D>) -> f64 {
+    x.to_data().iter::<f64>().fold(1.0, |largest, value| largest.max(value.abs()))
+}
+
+/// Largest difference, relative to `scale`.
+fn assert_near_at<const D: usize>(scale: f64, what: &str, found: Tensor<D>, expected: Tensor<D>, tolerance: f64) {
     assert_eq!(found.dims(), expected.dims(), "shape of {what}");
     let found: Vec<f64> = found.into_data().iter::<f64>().collect();
     let expected: Vec<f64> = expected.into_data().iter::<f64>().collect();
-    let scale = expected.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
     for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
         let difference = (found - expected).abs() / scale;
         assert!(difference <= tolerance, "{what}[{index}]: {found} instead of {expected}");
@@ -62,8 +73,6 @@ struct Convolution {
 fn convolution() -> impl Strategy<Value = Convolution> {
     let kind = prop_oneof![Just("depthwise"), Just("pointwise"), Just("dense"), Just("grouped")];
     let kernel = prop_oneof![Just([3, 3]), Just([5, 5]), Just([7, 7]), Just([1, 7]), Just([3, 1]), Just([2, 2])];
-    // Up to 24 channels: below 16, weight gradients of dense kernels are Burn's own. Down to 4 pixels: with few pixels for
-    // its channels, a 1×1 convolution's weight gradient is one product for the whole batch.
     let sizes = (1_usize..4, 1_usize..25, 1_usize..25, 4_usize..20, 4_usize..20);
     let steps = (1_usize..4, 1_usize..3, 0_usize..4, 0_usize..4, prop_oneof![4 => Just(1_usize), 1 => Just(2)]);
     (kind, kernel, sizes, steps, any::<bool>(), arrangement()).prop_map(
@@ -118,6 +127,104 @@ proptest! {
         if let (Some(found), Some(expected)) = (found.3, expected.3) {
             assert_near("bias gradient", found, expected, 1e-5);
         }
+    }
+
+    /// Where no gradient is wanted, the activation is part of the convolution.
+    #[test]
+    fn activated_convolutions(case in convolution(), index in 0..Activation::ALL.len()) {
+        let device = Device::flex();
+        let Convolution { batch, channels, groups, kernel, size, .. } = case;
+        let kind = Activation::ALL[index];
+        let x = random([batch, channels[0], size[0], size[1]], case.arrangement, &device);
+        let weight = random([channels[1], channels[0] / groups, kernel[0], kernel[1]], case.arrangement, &device);
+        let bias = Tensor::<1>::random([channels[1]], Distribution::Default, &device);
+        let options = || ConvOptions::new(case.stride, case.padding, [case.dilation; 2], groups);
+        let plain = burn_conv2d(x.clone(), weight.clone(), Some(bias.clone()), options());
+        // The sums are rounded before a bounded activation makes them small.
+        let scale = largest(&plain);
+        let found = conv2d_activation(x, weight, bias, options(), kind);
+        assert_near_at(scale, "output", found, burn_activation(plain, kind), 1e-5);
+    }
+
+    #[test]
+    fn linear_layers(
+        (batch, rows, columns, channels, channels_out) in (1_usize..3, 1_usize..30, 1_usize..30, 1_usize..40, 1_usize..150),
+        index in 0..Activation::ALL.len(),
+        arrangement in arrangement(),
+        turned in any::<bool>(),
+    ) {
+        let device = Device::flex().autodiff();
+        let kind = Activation::ALL[index];
+        let x = random([batch, rows, columns, channels], arrangement, &device).detach();
+        let weight = match turned {
+            true => random([1, 1, channels_out, channels], arrangement, &device).swap_dims(2, 3),
+            false => random([1, 1, channels, channels_out], arrangement, &device),
+        };
+        let weight = weight.squeeze_dims::<2>(&[0, 1]).detach();
+        let bias = Tensor::<1>::random([channels_out], Distribution::Default, &device).detach();
+        let weights = random([batch, rows, columns, channels_out], arrangement, &device);
+
+        let scale = largest(&x.clone().matmul(weight.clone().unsqueeze()));
+        let mut results = vec![];
+        for ours in [true, false] {
+            let leaves = (x.clone().require_grad(), weight.clone().require_grad(), bias.clone().require_grad());
+            let (x, weight, bias) = leaves.clone();
+            let output = match ours {
+                true => linear(x, weight, bias, kind),
+                false => burn_activation(x.matmul(weight.unsqueeze()) + bias.unsqueeze(), kind),
+            };
+            let gradients = weighed(output.clone(), &weights).backward();
+            let (x, weight, bias) = leaves;
+            results.push((output.inner(), x.grad(&gradients), weight.grad(&gradients), bias.grad(&gradients)));
+        }
+        let expected = results.pop().unwrap();
+        let found = results.pop().unwrap();
+        assert_near_at(scale, "output", found.0.clone(), expected.0, 1e-5);
+        assert_near("input gradient", found.1.unwrap(), expected.1.unwrap(), 1e-5);
+        assert_near("weight gradient", found.2.unwrap(), expected.2.unwrap(), 1e-5);
+        assert_near("bias gradient", found.3.unwrap(), expected.3.unwrap(), 1e-5);
+        // Where no gradient is wanted, the activation is part of the product.
+        let untracked = linear(x.inner(), weight.inner(), bias.inner(), kind);
+        assert_near_at(scale, "untracked output", untracked, found.0, 1e-5);
+    }
+
+    #[test]
+    fn layer_normalization(
+        (batch, channels, height, width) in (1_usize..4, 2_usize..40, 1_usize..20, 2_usize..40),
+        axis in 0_usize..4,
+        arrangement in arrangement(),
+    ) {
+        let device = Device::flex().autodiff();
+        let shape = [batch + 1, channels, height + 1, width];
+        let x = random(shape, arrangement, &device).detach();
+        let weights = random(shape, arrangement, &device);
+        let vector = || Tensor::<1>::random([shape[axis]], Distribution::Uniform(0.5, 2.0), &device).detach();
+        let (gamma, beta) = (vector(), vector());
+
+        let mut results = vec![];
+        for ours in [true, false] {
+            let leaves = (x.clone().require_grad(), gamma.clone().require_grad(), beta.clone().require_grad());
+            let (x, gamma, beta) = leaves.clone();
+            let output = match ours {
+                true => layer_norm(x, gamma, beta, 1e-2, axis),
+                false => {
+                    let mut wide = [1; 4];
+                    wide[axis] = shape[axis];
+                    let centered = x.clone() - x.mean_dim(axis);
+                    let deviation = (centered.clone().square().mean_dim(axis) + 1e-2).sqrt();
+                    centered / deviation * gamma.reshape(wide) + beta.reshape(wide)
+                }
+            };
+            let gradients = weighed(output.clone(), &weights).backward();
+            let (x, gamma, beta) = leaves;
+            results.push((output.inner(), x.grad(&gradients), gamma.grad(&gradients), beta.grad(&gradients)));
+        }
+        let expected = results.pop().unwrap();
+        let found = results.pop().unwrap();
+        assert_near("output", found.0, expected.0, 1e-5);
+        assert_near("input gradient", found.1.unwrap(), expected.1.unwrap(), 3e-5);
+        assert_near("gamma gradient", found.2.unwrap(), expected.2.unwrap(), 3e-5);
+        assert_near("beta gradient", found.3.unwrap(), expected.3.unwrap(), 3e-5);
     }
 
     #[test]
@@ -205,6 +312,26 @@ fn moments_are_those_of_the_batch() {
     let result = batch_norm_activation(x, ones.clone(), ones, 0.0, Activation::Identity);
     assert_eq!(result.mean.into_scalar::<f32>(), 4.0);
     assert_eq!(result.variance.into_scalar::<f32>(), 5.0);
+}
+
+/// Large enough for every way of cutting the work: parts of columns, parts of rows, and both.
+#[test]
+fn large_products_are_cut_without_a_seam() {
+    let device = Device::flex();
+    for (rows, channels, channels_out) in [(1500, 40, 200), (300, 700, 30), (3, 50, 1000)] {
+        let x = random([1, 1, rows, channels], Arrangement::Contiguous, &device);
+        let weight = random([1, 1, channels, channels_out], Arrangement::Contiguous, &device);
+        let zeros = Tensor::zeros([channels_out], &device);
+        let found = linear(x.clone(), weight.clone().squeeze_dims(&[0, 1]), zeros, Activation::Identity);
+        assert_near("product", found, x.matmul(weight), 1e-5);
+    }
+    for (channels, side, stride) in [([3, 40], 75, 2), ([150, 20], 40, 1), ([70, 150], 9, 1)] {
+        let x = random([2, channels[0], side, side], Arrangement::Contiguous, &device);
+        let weight = random([channels[1], channels[0], 3, 3], Arrangement::Contiguous, &device);
+        let options = || ConvOptions::new([stride; 2], [1; 2], [1; 2], 1);
+        let expected = burn_conv2d(x.clone(), weight.clone(), None, options());
+        assert_near("convolution", conv2d(x, weight, None, options()), expected, 1e-5);
+    }
 }
 
 #[test]

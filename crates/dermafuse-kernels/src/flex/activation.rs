@@ -7,6 +7,9 @@ use crate::activation::Activation;
 
 /// A function of one number with its derivative, as a type, so that loops over it are compiled for it alone.
 pub(super) trait Function: Copy + Send + Sync {
+    /// Whether there is nothing to do.
+    const IS_IDENTITY: bool = false;
+
     fn value(x: f32) -> f32;
     /// Derivative at `x`, the input.
     fn slope(x: f32) -> f32;
@@ -30,6 +33,8 @@ pub(super) struct Gelu;
 pub(super) struct Sigmoid;
 
 impl Function for Identity {
+    const IS_IDENTITY: bool = true;
+
     #[inline(always)]
     fn value(x: f32) -> f32 {
         x
@@ -205,7 +210,8 @@ pub(super) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
     with_function!(activation, F => updated(x, TASK, |_, chunk| apply::<F>(chunk)))
 }
 
-fn apply<F: Function>(values: &mut [f32]) {
+/// Applies the function to every number.
+pub(super) fn apply<F: Function>(values: &mut [f32]) {
     vectorized(
         #[inline(always)]
         || {

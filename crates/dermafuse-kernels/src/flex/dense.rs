@@ -1,154 +1,321 @@
-//! Dense convolutions: 1×1 kernels as matrix products, and weight gradients of larger ones.
+//! Dense convolutions as matrix products: the pixels that each output sees are laid out as a column.
 
-use burn::backend::Flex;
+use std::ops::Range;
+
 use burn::backend::TensorMetadata;
-use burn::backend::flex::{FlexTensor, Layout};
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
-use burn::tensor::Shape;
-use burn::tensor::ops::ConvOptions;
+use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::convolution::plain_geometry;
-use super::depthwise::Geometry;
-use super::planes::place;
+use super::activation::{Function, apply, with_function};
+use super::geometry::Geometry;
+use super::products::{
+    Matrix, Part, ReborrowMut, add_product, column_parts, for_each_row, in_row_parts, matrix, pieces, whole,
+};
 use super::{filled, values};
+use crate::activation::Activation;
 
-/// Keeps the pixels that a strided 1×1 kernel visits.
-fn subsample(x: FlexTensor, [down, across]: [usize; 2]) -> FlexTensor {
-    if [down, across] == [1, 1] {
-        return x.to_contiguous();
-    }
-    let [batch, channels, height, width] = x.shape().dims();
-    let output = [height.div_ceil(down), width.div_ceil(across)];
-    let x = x.to_contiguous();
-    let x = values(&x);
-    filled([batch, channels, output[0], output[1]], |result| {
-        let rows = result.par_chunks_mut(output[1]).with_min_len(64).enumerate();
-        rows.for_each(|(index, result)| {
-            let (plane, row) = (index / output[0], index % output[0]);
-            let source = &x[(plane * height + row * down) * width..][..width];
-            result.iter_mut().zip(source.iter().step_by(across)).for_each(|(result, value)| *result = *value);
-        });
-    })
+/// Positions that are laid out together: many enough for a fast product, few enough to stay in the cache.
+const POSITIONS: usize = 256;
+/// Rows of pixels and taps that are laid out together where all positions are needed at once.
+const ROWS: usize = 128;
+
+/// Images with the way a kernel walks over them.
+struct Images<'a> {
+    x: &'a [f32],
+    channels: usize,
+    size: [usize; 2],
+    output: [usize; 2],
+    geometry: Geometry,
 }
 
-pub(super) fn pointwise_forward(
+impl<'a> Images<'a> {
+    fn new(x: &'a [f32], channels: usize, size: [usize; 2], geometry: Geometry) -> Self {
+        Self { x, channels, size, output: geometry.output(size), geometry }
+    }
+
+    fn taps(&self) -> usize {
+        self.geometry.kernel[0] * self.geometry.kernel[1]
+    }
+
+    fn positions(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Each output sees exactly the pixel at its place.
+    fn is_plain(&self) -> bool {
+        let Geometry { kernel, stride, padding } = self.geometry;
+        kernel == [1, 1] && stride == [1, 1] && padding == [0, 0]
+    }
+
+    fn plane(&self, image: usize, channel: usize) -> &'a [f32] {
+        let pixels = self.size[0] * self.size[1];
+        &self.x[(image * self.channels + channel) * pixels..][..pixels]
+    }
+
+    /// What the outputs of some rows see of some channels, `[channels · taps, positions]`: the image itself or, laid out in
+    /// the buffer, a row for each channel and tap.
+    fn columns<'b>(
+        &self,
+        image: usize,
+        channels: Range<usize>,
+        rows: Range<usize>,
+        buffer: &'b mut Vec<f32>,
+    ) -> Matrix<'b>
+    where
+        'a: 'b,
+    {
+        let count = rows.len() * self.output[1];
+        if self.is_plain() {
+            let pixels = self.positions();
+            let first = (image * self.channels + channels.start) * pixels + rows.start * self.output[1];
+            let length = (channels.len() - 1) * pixels + count;
+            return matrix(&self.x[first..first + length], [channels.len(), count], pixels);
+        }
+        let taps = self.taps();
+        buffer.resize(channels.len() * taps * count, 0.0);
+        let laid_out = buffer.par_chunks_mut(taps * count).zip(channels.clone().into_par_iter());
+        laid_out.with_min_len(PLANES_PER_TASK).for_each(|(target, channel)| {
+            self.lay_out(self.plane(image, channel), rows.clone(), target);
+        });
+        matrix(buffer, [channels.len() * taps, count], count)
+    }
+
+    /// A row of `target` for each tap, a number for each output of the given rows.
+    fn lay_out(&self, plane: &[f32], rows: Range<usize>, target: &mut [f32]) {
+        let width = self.output[1];
+        let count = rows.len() * width;
+        for (tap, target) in target.chunks_exact_mut(count).enumerate() {
+            let (down, across) = (tap / self.geometry.kernel[1], tap % self.geometry.kernel[1]);
+            let inside = self.columns_inside(across);
+            for (row, target) in rows.clone().zip(target.chunks_exact_mut(width)) {
+                match self.pixels_seen(row, down, across, inside.clone()) {
+                    None => target.fill(0.0),
+                    Some(first) => {
+                        target[..inside.start].fill(0.0);
+                        target[inside.end..].fill(0.0);
+                        let target = &mut target[inside.clone()];
+                        match self.geometry.stride[1] {
+                            1 => target.copy_from_slice(&plane[first..first + target.len()]),
+                            step => {
+                                let seen = plane[first..].iter().step_by(step);
+                                target.iter_mut().zip(seen).for_each(|(target, pixel)| *target = *pixel);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The reverse of [`lay_out`](Self::lay_out) for all rows: adds each number to the pixel that it came from.
+    fn add_back(&self, laid_out: &[f32], plane: &mut [f32]) {
+        let [height, width] = self.output;
+        for (tap, source) in laid_out.chunks_exact(height * width).enumerate() {
+            let (down, across) = (tap / self.geometry.kernel[1], tap % self.geometry.kernel[1]);
+            let inside = self.columns_inside(across);
+            for (row, source) in source.chunks_exact(width).enumerate() {
+                if let Some(first) = self.pixels_seen(row, down, across, inside.clone()) {
+                    let pixels = plane[first..].iter_mut().step_by(self.geometry.stride[1]);
+                    pixels.zip(&source[inside.clone()]).for_each(|(pixel, value)| *pixel += *value);
+                }
+            }
+        }
+    }
+
+    /// The outputs of a row whose tap in this column of the kernel is on the image.
+    fn columns_inside(&self, across: usize) -> Range<usize> {
+        let (step, left) = (self.geometry.stride[1], self.geometry.padding[1]);
+        let first = left.saturating_sub(across).div_ceil(step);
+        let end = (self.size[1] + left).saturating_sub(across).div_ceil(step).min(self.output[1]);
+        first.min(end)..end
+    }
+
+    /// Where in its plane the first output inside sees its pixel; `None` if the row is beyond the image.
+    fn pixels_seen(&self, row: usize, down: usize, across: usize, inside: Range<usize>) -> Option<usize> {
+        let [step_down, step_across] = self.geometry.stride;
+        let seen = (row * step_down + down).checked_sub(self.geometry.padding[0])?;
+        let on_image = seen < self.size[0] && !inside.is_empty();
+        on_image.then(|| seen * self.size[1] + inside.start * step_across + across - self.geometry.padding[1])
+    }
+}
+
+/// Planes below which laying out is not worth a second thread.
+const PLANES_PER_TASK: usize = 32;
+
+/// The weight `[C', C, K, K']` as `[C', C·K·K']`: of a 1×1 kernel in the layout it has, others made contiguous.
+struct Weight {
+    tensor: FlexTensor,
+    shape: [usize; 2],
+}
+
+impl Weight {
+    fn new(tensor: FlexTensor) -> Self {
+        let [channels_out, channels, rows, columns] = tensor.shape().dims();
+        let strides = tensor.layout().strides();
+        let turned = [rows, columns] == [1, 1] && strides[0] == 1 && strides[1] as usize >= channels_out;
+        let tensor = if turned || tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+        Self { tensor, shape: [channels_out, channels * rows * columns] }
+    }
+
+    fn matrix(&self) -> Matrix<'_> {
+        let [rows, columns] = self.shape;
+        match self.tensor.is_contiguous() {
+            true => matrix(values(&self.tensor), self.shape, columns),
+            false => {
+                let layout = self.tensor.layout();
+                let pitch = layout.strides()[1] as usize;
+                let storage = &self.tensor.storage::<f32>()[layout.start_offset()..];
+                matrix(&storage[..(columns - 1) * pitch + rows], [columns, rows], pitch).transpose()
+            }
+        }
+    }
+}
+
+pub(super) fn forward(
     x: FlexTensor,
     weight: FlexTensor,
     bias: Option<FlexTensor>,
-    stride: [usize; 2],
+    geometry: Geometry,
+    activation: Activation,
 ) -> FlexTensor {
-    let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-    Flex::conv2d(subsample(x, stride), weight, bias, options)
+    let weight = Weight::new(weight);
+    let bias = bias.map(|bias| bias.to_contiguous());
+    correlate(x, weight.matrix(), bias.as_ref().map(values), geometry, activation)
 }
 
-pub(super) fn pointwise_input_gradient(
+/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`.
+fn correlate(
+    x: FlexTensor,
+    weight: Matrix<'_>,
+    bias: Option<&[f32]>,
+    geometry: Geometry,
+    activation: Activation,
+) -> FlexTensor {
+    let [batch, channels, height, width] = x.shape().dims();
+    let x = x.to_contiguous();
+    let images = Images::new(values(&x), channels, [height, width], geometry);
+    let (channels_out, positions, [out_height, out_width]) = (weight.nrows(), images.positions(), images.output);
+    let rows = POSITIONS.div_ceil(out_width);
+
+    filled([batch, channels_out, out_height, out_width], |result| {
+        let results = result.chunks_mut(channels_out * positions).enumerate();
+        let tasks: Vec<(usize, usize, Part<'_>)> = results
+            .flat_map(|(image, result)| {
+                let parts = column_parts(whole(result, [channels_out, positions]), rows * out_width);
+                parts.into_iter().map(move |(first, part)| (image, first / out_width, part))
+            })
+            .collect();
+        let pieces = pieces(tasks.len());
+        with_function!(activation, F => tasks.into_par_iter().for_each_init(Vec::new, |buffer, (image, row, part)| {
+            let columns = images.columns(image, 0..channels, row..(row + rows).min(out_height), buffer);
+            in_row_parts(part, pieces, |first, part| {
+                let weight = weight.subrows(first, part.nrows());
+                multiply::<F>(part, weight, columns, bias.map(|bias| &bias[first..]));
+            });
+        }));
+    })
+}
+
+/// `part = F(left · right + bias)`, with a bias for each row.
+fn multiply<F: Function>(mut part: Part<'_>, left: Matrix<'_>, right: Matrix<'_>, bias: Option<&[f32]>) {
+    if let Some(bias) = bias {
+        for_each_row(&mut part, |index, row| row.fill(bias[index]));
+    }
+    add_product(part.rb_mut(), left, right);
+    if !F::IS_IDENTITY {
+        for_each_row(&mut part, |_, row| apply::<F>(row));
+    }
+}
+
+pub(super) fn input_gradient(
     x: &FlexTensor,
     weight: FlexTensor,
     gradient: FlexTensor,
-    [down, across]: [usize; 2],
+    geometry: Geometry,
 ) -> FlexTensor {
-    let [batch, channels, height, width] = x.shape().dims();
-    let [_, _, out_height, out_width] = gradient.shape().dims();
-
-    // As a convolution with the turned weight, which Burn does faster than the same matrix product.
-    let turned = weight.permute(&[1, 0, 2, 3]).to_contiguous(); // [C, C', 1, 1]
-    let result = Flex::conv2d(gradient, turned, None, ConvOptions::new([1, 1], [0, 0], [1, 1], 1)); // [B, C, H', W']
-    if [down, across] == [1, 1] {
-        return result;
+    let [rows, columns] = geometry.kernel;
+    if geometry.stride != [1, 1] {
+        return strided_input_gradient(x, weight, gradient, geometry);
     }
-    let result = values(&result);
-    filled([batch, channels, height, width], |spread| {
-        let planes =
-            spread.par_chunks_mut(height * width).zip(result.par_chunks(out_height * out_width)).with_min_len(8);
-        planes.for_each(|(spread, plane)| {
-            place(plane, [out_height, out_width], [0, 0], [down, across], spread, width);
+    // The gradient convolved with the kernel turned around, from outputs to inputs.
+    let corner = [rows - 1 - geometry.padding[0], columns - 1 - geometry.padding[1]];
+    let geometry = Geometry { padding: corner, ..geometry };
+    if [rows, columns] == [1, 1] {
+        let weight = Weight::new(weight);
+        return correlate(gradient, weight.matrix().transpose(), None, geometry, Activation::Identity);
+    }
+    let [channels_out, channels, _, _] = weight.shape().dims();
+    let taps = rows * columns;
+    let weight = weight.to_contiguous();
+    let weight = values(&weight);
+    let turned = filled([channels, channels_out * taps], |turned| {
+        turned.par_chunks_mut(channels_out * taps).enumerate().for_each(|(channel, turned)| {
+            for (channel_out, turned) in turned.chunks_exact_mut(taps).enumerate() {
+                let kernel = &weight[(channel_out * channels + channel) * taps..][..taps];
+                turned.iter_mut().zip(kernel.iter().rev()).for_each(|(turned, tap)| *turned = *tap);
+            }
+        });
+    });
+    let turned = matrix(values(&turned), [channels, channels_out * taps], channels_out * taps);
+    correlate(gradient, turned, None, geometry, Activation::Identity)
+}
+
+/// Each output hands its gradient, times the weight, to the pixels that it has seen.
+fn strided_input_gradient(x: &FlexTensor, weight: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
+    let [batch, channels, height, width] = x.shape().dims();
+    let [_, channels_out, _, _] = gradient.shape().dims();
+    let (weight, gradient) = (Weight::new(weight), gradient.to_contiguous());
+    let (weight, gradient) = (weight.matrix(), values(&gradient));
+    let images = Images::new(&[], channels, [height, width], geometry);
+    let (taps, positions) = (images.taps(), images.positions());
+    let together = ROWS.div_ceil(taps);
+
+    filled([batch, channels, height, width], |result| {
+        let results = result.chunks_mut(channels * height * width).enumerate();
+        let tasks: Vec<(usize, usize, &mut [f32])> = results
+            .flat_map(|(image, result)| {
+                let parts = result.chunks_mut(together * height * width).enumerate();
+                parts.map(move |(index, part)| (image, index * together, part))
+            })
+            .collect();
+        tasks.into_par_iter().for_each_init(Vec::new, |buffer, (image, channel, part)| {
+            let rows = part.len() / (height * width) * taps;
+            buffer.clear();
+            buffer.resize(rows * positions, 0.0);
+            let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
+            let gradient = matrix(gradient, [channels_out, positions], positions);
+            let seen_by = weight.subcols(channel * taps, rows).transpose();
+            add_product(whole(buffer, [rows, positions]), seen_by, gradient);
+            let planes = part.chunks_exact_mut(height * width).zip(buffer.chunks_exact(taps * positions));
+            planes.for_each(|(plane, laid_out)| images.add_back(laid_out, plane));
         });
     })
 }
 
-pub(super) fn pointwise_weight_gradient(x: FlexTensor, gradient: FlexTensor, stride: [usize; 2]) -> FlexTensor {
-    let x = subsample(x, stride);
-    let [batch, channels, height, width] = x.shape().dims();
-    let [_, channels_out, _, _] = gradient.shape().dims();
-    let pixels = height * width;
-
-    let gradient = gradient.to_contiguous().reshape(Shape::new([batch, channels_out, pixels])); // [B, C', P]
-    let x = x.reshape(Shape::new([batch, channels, pixels])); // [B, C, P]
-    // A product for each image makes a weight gradient for each image, `C'·C` numbers that are then summed; one product for
-    // all images has to move `P·(C + C')` numbers of each image to the place where it wants them.
-    let result = match pixels * (channels + channels_out) < channels * channels_out {
-        true => {
-            let rows = |tensor: FlexTensor, channels: usize| {
-                tensor.permute(&[1, 0, 2]).to_contiguous().reshape(Shape::new([channels, batch * pixels]))
-            };
-            Flex::float_matmul(rows(gradient, channels_out), rows(x, channels).transpose(0, 1)) // [C', C]
-        }
-        false => Flex::float_sum_dim(Flex::float_matmul(gradient, x.transpose(1, 2)), 0), // [1, C', C]
-    };
-    result.reshape(Shape::new([channels_out, channels, 1, 1]))
-}
-
-/// Channels below which the products of [`weight_gradient`] are too narrow to be fast.
-const NARROW: usize = 16;
-
-/// The geometry of a dense convolution whose weight gradient is made here.
-pub(super) fn geometry(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Option<Geometry> {
-    let [_, channels, _, _] = x.shape().dims();
-    (options.groups == 1 && channels >= NARROW).then(|| plain_geometry(x, weight, options)).flatten()
-}
-
-/// For each tap of the kernel one product of the gradient with the input seen through that tap; nothing is copied for it:
-/// both are laid out at the padded input's pitch, image after image for each channel, so that a tap is the same numbers
-/// from another start, and positions that belong to no output have a gradient of zero.
+/// The gradient times what its outputs see, `[C', P] · [P, C·K·K']`, summed over images.
 pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
     let [_, channels_out, out_height, out_width] = gradient.shape().dims();
-    let [rows, columns] = geometry.kernel;
-    let [down, across] = geometry.stride;
-    let [top, left] = geometry.padding;
-
-    // Output (i, j) sees the padded plane from `i·down·pitch + j·across`. With the pitch a multiple of `across`, that is
-    // `across` times its position in a plane with `down·pitch / across` columns.
-    let pitch = (width + 2 * left).next_multiple_of(across);
-    let pitch_out = down * pitch / across;
-    let plane_out = ((height + 2 * top) * pitch / across).max(out_height * pitch_out);
-    let plane = plane_out * across;
-    // So far do taps reach beyond the last position.
-    let reach = (rows - 1) * pitch + columns - 1;
-
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
-    let padded = by_channel(&x, [height, width], [top, left], plane, pitch, reach); // [C, B*plane + reach]
-    let spread = by_channel(&gradient, [out_height, out_width], [0, 0], plane_out, pitch_out, 0); // [C', B*plane_out]
+    let (gradient, images) = (values(&gradient), Images::new(values(&x), channels, [height, width], geometry));
+    let (taps, positions) = (images.taps(), images.positions());
+    let together = ROWS.div_ceil(taps);
 
-    let stride = |value: usize| value as isize;
-    let positions = batch * plane_out;
-    let taps = Layout::new(
-        Shape::new([rows, columns, positions, channels]),
-        vec![stride(pitch), 1, stride(across), stride(batch * plane + reach)],
-        0,
-    );
-    let spread = spread.reshape(Shape::new([1, 1, channels_out, positions]));
-    let products = Flex::float_matmul(spread, padded.with_layout(taps)); // [K, K', C', C]
-    products.permute(&[2, 3, 0, 1]).to_contiguous() // [C', C, K, K']
-}
-
-/// `[B, C, H, W]` → `[C, B*plane + rest]`: each image of a channel in a zeroed plane of that pitch, from the corner on.
-fn by_channel(
-    x: &FlexTensor,
-    size: [usize; 2],
-    corner: [usize; 2],
-    plane: usize,
-    pitch: usize,
-    rest: usize,
-) -> FlexTensor {
-    let [batch, channels, _, _] = x.shape().dims();
-    let (x, pixels) = (values(x), size[0] * size[1]);
-    filled([channels, batch * plane + rest], |output| {
-        output.par_chunks_mut(batch * plane + rest).enumerate().for_each(|(channel, output)| {
-            for (image, output) in output.chunks_exact_mut(plane).take(batch).enumerate() {
-                let start = (image * channels + channel) * pixels;
-                place(&x[start..start + pixels], size, corner, [1, 1], output, pitch);
+    let [kernel_rows, kernel_columns] = geometry.kernel;
+    filled([channels_out, channels, kernel_rows, kernel_columns], |result| {
+        let tasks = column_parts(whole(result, [channels_out, channels * taps]), together * taps);
+        let pieces = pieces(tasks.len());
+        tasks.into_par_iter().for_each_init(Vec::new, |buffer, (column, mut part)| {
+            let first = column / taps;
+            let channels = first..first + part.ncols() / taps;
+            for image in 0..batch {
+                let seen = images.columns(image, channels.clone(), 0..out_height, buffer); // [C·K·K', P]
+                let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
+                let gradient = matrix(gradient, [channels_out, out_height * out_width], positions);
+                in_row_parts(part.rb_mut(), pieces, |first, part| {
+                    let gradient = gradient.subrows(first, part.nrows());
+                    add_product(part, gradient, seen.transpose());
+                });
             }
         });
     })

@@ -4,16 +4,11 @@ use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::activation::{apply, with_function};
+use super::geometry::Geometry;
 use super::planes::{correlate, correlate_with, place};
 use super::{filled, planes_per_task, values, vectorized};
-
-/// Sizes of a depthwise convolution without dilation, padding smaller than the kernel.
-#[derive(Clone, Copy)]
-pub(super) struct Geometry {
-    pub(super) kernel: [usize; 2],
-    pub(super) stride: [usize; 2],
-    pub(super) padding: [usize; 2],
-}
+use crate::activation::Activation;
 
 /// What follows from a [`Geometry`] and the input's size.
 #[derive(Clone, Copy)]
@@ -33,18 +28,18 @@ impl Geometry {
         let [batch, channels, height, width] = x.shape().dims();
         let rows = height + 2 * self.padding[0];
         let pitch = width + 2 * self.padding[1];
-        let output = [(rows - self.kernel[0]) / self.stride[0] + 1, (pitch - self.kernel[1]) / self.stride[1] + 1];
+        let output = self.output([height, width]);
         Sizes { batch, channels, input: [height, width], output, pitch, padded: rows * pitch }
-    }
-
-    /// Whether the padded input is at least as large as the kernel.
-    pub(super) fn fits(&self, x: &FlexTensor) -> bool {
-        let [_, _, height, width] = x.shape().dims();
-        height + 2 * self.padding[0] >= self.kernel[0] && width + 2 * self.padding[1] >= self.kernel[1]
     }
 }
 
-pub(super) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, geometry: Geometry) -> FlexTensor {
+pub(super) fn forward(
+    x: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    geometry: Geometry,
+    activation: Activation,
+) -> FlexTensor {
     let sizes = geometry.sizes(&x);
     let Sizes { batch, channels, input, output, pitch, padded } = sizes;
     let taps = geometry.kernel[0] * geometry.kernel[1];
@@ -56,7 +51,7 @@ pub(super) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor
     filled([batch, channels, output[0], output[1]], |result| {
         let planes = result.par_chunks_mut(output[0] * output[1]).zip(x.par_chunks(input[0] * input[1]));
         let planes = planes.with_min_len(planes_per_task(padded)).enumerate();
-        planes.for_each_init(
+        with_function!(activation, F => planes.for_each_init(
             || Scratch::new(padded, padded),
             |scratch, (index, (result, plane))| {
                 let channel = index % channels;
@@ -69,8 +64,9 @@ pub(super) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor
                         sample(scratch, kernel, bias, geometry, output, pitch, result);
                     },
                 );
+                apply::<F>(result);
             },
-        );
+        ));
     })
 }
 

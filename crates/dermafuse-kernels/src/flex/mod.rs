@@ -6,10 +6,15 @@ mod affine;
 mod convolution;
 mod dense;
 mod depthwise;
+mod geometry;
+mod layer_norm;
+mod linear;
 mod planes;
+mod products;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Shape;
 use burn::tensor::ops::ConvOptions;
@@ -22,7 +27,7 @@ use crate::portable;
 
 impl Kernels for Flex {
     fn convolution(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
-        convolution::forward(x, weight, None, options)
+        convolution::forward(x, weight, None, options, Activation::Identity)
     }
 
     fn biased_convolution(
@@ -30,8 +35,9 @@ impl Kernels for Flex {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         options: ConvOptions<2>,
+        activation: Activation,
     ) -> FloatTensor<Self> {
-        convolution::forward(x, weight, Some(bias), options)
+        convolution::forward(x, weight, Some(bias), options, activation)
     }
 
     fn convolution_input_gradient(
@@ -50,6 +56,61 @@ impl Kernels for Flex {
         options: ConvOptions<2>,
     ) -> FloatTensor<Self> {
         convolution::weight_gradient(x, weight, gradient, options)
+    }
+
+    fn linear_layer(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        match is_f32(&[&x, &weight, &bias]) {
+            true => linear::forward(x, weight, Some(bias), activation),
+            false => portable::linear_layer::<Self>(x, weight, bias, activation),
+        }
+    }
+
+    fn linear_layer_gradients(
+        x: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        match is_f32(&[&x, &gradient]) {
+            true => linear::gradients(x, gradient),
+            false => portable::linear_layer_gradients::<Self>(x, gradient),
+        }
+    }
+
+    fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
+        match is_f32(&[&left, &right]) {
+            true => linear::forward(left, right, None, Activation::Identity),
+            false => Self::float_matmul(left, right),
+        }
+    }
+
+    fn layer_normalization(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        axis: usize,
+    ) -> FloatTensor<Self> {
+        match is_f32(&[&x, &gamma, &beta]) {
+            true => layer_norm::forward(x, gamma, beta, epsilon, axis),
+            false => portable::layer_normalization::<Self>(x, gamma, beta, epsilon, axis),
+        }
+    }
+
+    fn layer_normalization_gradients(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        epsilon: f64,
+        axis: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        match is_f32(&[&x, &gamma, &gradient]) {
+            true => layer_norm::gradients(x, gamma, gradient, epsilon, axis),
+            false => portable::layer_normalization_gradients::<Self>(x, gamma, gradient, epsilon, axis),
+        }
     }
 
     fn channel_sum(x: FloatTensor<Self>) -> FloatTensor<Self> {
