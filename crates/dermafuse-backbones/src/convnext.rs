@@ -8,11 +8,14 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
+use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset};
+use crate::layers::{
+    Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
+    project_channels,
+};
 
 /// Section 3 of the paper: blocks and channels of each stage.
 const BLOCKS_TINY: [usize; 4] = [3, 3, 9, 3];
@@ -172,21 +175,12 @@ impl ConvNeXt {
     }
 }
 
-/// Normalizes each pixel over its channels.
-///
-/// # Shapes
-///
-/// `[B, C, H, W]` → `[B, C, H, W]`.
-fn normalize_pixels(norm: &LayerNorm, map: Tensor<4>) -> Tensor<4> {
-    norm.forward(map.permute([0, 2, 3, 1])).permute([0, 3, 1, 2])
-}
-
 impl Stem {
     /// # Shapes
     ///
     /// `[B, 3, H, W]` → `[B, 96, H / 4, W / 4]` (rounded down).
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        normalize_pixels(&self.norm, convolve(&self.conv, images))
+        self.norm.forward(1, convolve(&self.conv, images))
     }
 }
 
@@ -196,7 +190,7 @@ impl Stage {
     /// `[B, C, H, W]` → `[B, 2 * C, H / 2, W / 2]` (rounded down), the first stage `[B, C, H, W]`.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let map = match &self.downsample {
-            Some(Downsample { norm, conv }) => convolve(conv, normalize_pixels(norm, input)), // [B, 2C, H/2, W/2]
+            Some(Downsample { norm, conv }) => convolve(conv, norm.forward(1, input)), // [B, 2C, H/2, W/2]
             None => input,
         };
         self.blocks.iter().fold(map, |map, block| block.forward(map))
@@ -208,10 +202,9 @@ impl Block {
     ///
     /// `[B, C, H, W]` → `[B, C, H, W]`.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let map = convolve(&self.conv, input.clone()); // [B, C, H, W]
-        let pixels = self.norm.forward(map.permute([0, 2, 3, 1])); // [B, H, W, C]
-        let pixels = Activation::Gelu.forward(self.expand.forward(pixels)); // [B, H, W, 4*C]
-        let map = self.project.forward(pixels).permute([0, 3, 1, 2]); // [B, C, H, W]
+        let map = self.norm.forward(1, convolve(&self.conv, input.clone())); // [B, C, H, W]
+        let map = project_channels(&self.expand, Activation::Gelu, map); // [B, 4*C, H, W]
+        let map = project_channels(&self.project, Activation::Identity, map); // [B, C, H, W]
         let branch = map * self.layer_scale.val().unsqueeze(); // [B, C, H, W]
         self.stochastic_depth.forward(branch) + input
     }
@@ -250,7 +243,7 @@ impl Pretrained for ConvNeXt {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let Classifier { norm, linear } = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, 768]
-        linear.forward(norm.forward(features)) // [B, K]
+        linear.forward(norm.forward(1, features)) // [B, K]
     }
 
     /// `stages.1.blocks.0.expand.weight` → `features.3.0.block.3.weight`.

@@ -9,7 +9,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
@@ -157,7 +157,7 @@ impl ResidualBlock {
             None => input.clone(),
         };
         let correction = self.branch.iter().fold(input, |map, layer| layer.forward(map)); // [B, C', H', W']
-        activation::relu(correction + shortcut)
+        Activation::Relu.forward(correction + shortcut)
     }
 }
 

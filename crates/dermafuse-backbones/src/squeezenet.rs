@@ -11,10 +11,10 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::convolve;
+use crate::layers::{Activation, convolve_with};
 
 /// Output channels of the first convolution.
 const STEM_CHANNELS: usize = 64;
@@ -115,15 +115,15 @@ impl Fire {
     ///
     /// `[B, C, H, W]` → `[B, C', H, W]`.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let squeezed = activation::relu(convolve(&self.squeeze, input)); // [B, S, H, W]
-        let expanded = vec![convolve(&self.expand1x1, squeezed.clone()), convolve(&self.expand3x3, squeezed)];
-        activation::relu(Tensor::cat(expanded, 1))
+        let squeezed = convolve_with(&self.squeeze, Activation::Relu, input); // [B, S, H, W]
+        let expand = |conv, map| convolve_with(conv, Activation::Relu, map);
+        Tensor::cat(vec![expand(&self.expand1x1, squeezed.clone()), expand(&self.expand3x3, squeezed)], 1)
     }
 }
 
 impl Backbone for SqueezeNet {
     fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let mut map = activation::relu(convolve(&self.stem, images)); // [B, 64, H/2, W/2]
+        let mut map = convolve_with(&self.stem, Activation::Relu, images); // [B, 64, H/2, W/2]
         [0, 1, 2, 3].map(|stage: usize| {
             if POOLED[stage] {
                 map = self.pool.forward(map.clone()); // [B, C, H/s_i, W/s_i]
@@ -158,7 +158,7 @@ impl Pretrained for SqueezeNet {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let map = self.dropout.forward(self.forward_features(images)); // [B, 512, H/16, W/16]
-        let map = activation::relu(convolve(classifier, map)); // [B, K, H/16, W/16]
+        let map = convolve_with(classifier, Activation::Relu, map); // [B, K, H/16, W/16]
         global_average_pool(map) // [B, K]
     }
 

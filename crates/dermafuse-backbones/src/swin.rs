@@ -8,12 +8,15 @@
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::{relu, sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, global_average_pool};
-use crate::layers::{Activation, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset};
+use crate::layers::{
+    Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
+    project,
+};
 
 /// Table 7 of the first paper: blocks and attention heads of each stage of the tiny network.
 const BLOCKS_TINY: [usize; 4] = [2, 2, 6, 2];
@@ -258,7 +261,7 @@ impl Stem {
     ///
     /// `[B, 3, H, W]` → `[B, H / 4, W / 4, C]` (rounded down).
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(convolve(&self.conv, images).permute([0, 2, 3, 1]))
+        self.norm.forward(3, convolve(&self.conv, images).permute([0, 2, 3, 1]))
     }
 }
 
@@ -290,8 +293,8 @@ impl Merging {
             4 * channels,
         ]);
         match self.version {
-            SwinVersion::V1 => self.reduction.forward(self.norm.forward(map)),
-            SwinVersion::V2 => self.norm.forward(self.reduction.forward(map)),
+            SwinVersion::V1 => project(&self.reduction, Activation::Identity, self.norm.forward(3, map)),
+            SwinVersion::V2 => self.norm.forward(3, project(&self.reduction, Activation::Identity, map)),
         }
     }
 }
@@ -320,15 +323,18 @@ impl Block {
     ///
     /// `[B, H, W, C]` → `[B, H, W, C]`.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let perceptron = |map| self.project.forward(Activation::Gelu.forward(self.expand.forward(map)));
+        let perceptron = |map| {
+            let hidden = project(&self.expand, Activation::Gelu, map); // [B, H, W, 4*C]
+            project(&self.project, Activation::Identity, hidden)
+        };
         let (attended, input) = match self.version {
-            SwinVersion::V1 => (self.attention.forward(self.norm1.forward(input.clone())), input),
-            SwinVersion::V2 => (self.norm1.forward(self.attention.forward(input.clone())), input),
+            SwinVersion::V1 => (self.attention.forward(self.norm1.forward(3, input.clone())), input),
+            SwinVersion::V2 => (self.norm1.forward(3, self.attention.forward(input.clone())), input),
         };
         let map = input + self.stochastic_depth.forward(attended);
         let transformed = match self.version {
-            SwinVersion::V1 => perceptron(self.norm2.forward(map.clone())),
-            SwinVersion::V2 => self.norm2.forward(perceptron(map.clone())),
+            SwinVersion::V1 => perceptron(self.norm2.forward(3, map.clone())),
+            SwinVersion::V2 => self.norm2.forward(3, perceptron(map.clone())),
         };
         map + self.stochastic_depth.forward(transformed)
     }
@@ -372,7 +378,7 @@ impl WindowAttention {
         };
         let attended = softmax(attention, 3).matmul(value); // [B*n, heads, N, C/heads]
         let attended = attended.swap_dims(1, 2).reshape([batch * rows * columns, pixels, channels]);
-        let attended = self.project.forward(attended); // [B*n, N, C]
+        let attended = project(&self.project, Activation::Identity, attended); // [B*n, N, C]
 
         let map = attended
             .reshape([batch, rows, columns, window, window, channels])
@@ -394,9 +400,9 @@ impl WindowAttention {
                 let (of_query, of_value) =
                     (bias.clone().narrow(0, 0, channels), bias.narrow(0, 2 * channels, channels));
                 let bias = Tensor::cat(vec![of_query, zeros, of_value], 0); // [3*C]
-                windows.matmul(self.qkv.weight.val().unsqueeze()) + bias.unsqueeze()
+                dermafuse_kernels::linear(windows, self.qkv.weight.val(), bias, Activation::Identity)
             }
-            _ => self.qkv.forward(windows),
+            _ => project(&self.qkv, Activation::Identity, windows),
         };
         let all = all.reshape([count, pixels, 3, self.heads, channels / self.heads]).permute([2, 0, 3, 1, 4]);
         [0, 1, 2].map(|part| all.clone().narrow(0, part, 1).squeeze_dim(0))
@@ -501,7 +507,7 @@ impl Backbone for Swin {
         let mut map = self.stem.forward(images); // [B, H/4, W/4, C]
         [0, 1, 2, 3].map(|stage: usize| {
             map = self.stages[stage].forward(map.clone()); // [B, H/s_i, W/s_i, C_i]
-            let output = if stage == 3 { self.norm.forward(map.clone()) } else { map.clone() };
+            let output = if stage == 3 { self.norm.forward(3, map.clone()) } else { map.clone() };
             output.permute([0, 3, 1, 2]) // [B, C_i, H/s_i, W/s_i]
         })
     }

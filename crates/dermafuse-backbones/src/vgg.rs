@@ -11,10 +11,10 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::module::adaptive_avg_pool2d;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained};
-use crate::layers::{convolve, linear_without_offset};
+use crate::layers::{Activation, convolve_with, linear_without_offset, project};
 
 /// Column D of Table 1 of the paper: channels and number of the convolutions of each block.
 const BLOCKS: [[usize; 2]; 5] = [[64, 2], [128, 2], [256, 3], [512, 3], [512, 3]];
@@ -104,7 +104,7 @@ impl Classifier {
         let map = adaptive_avg_pool2d(map, [POOLED_SIZE, POOLED_SIZE]); // [B, 512, 7, 7]
         let features = map.flatten(1, 3); // [B, 25088]
         let hidden = self.hidden.iter().fold(features, |features, linear| {
-            self.dropout.forward(activation::relu(linear.forward(features))) // [B, 4096]
+            self.dropout.forward(project(linear, Activation::Relu, features)) // [B, 4096]
         });
         self.output.forward(hidden) // [B, K]
     }
@@ -113,7 +113,7 @@ impl Classifier {
 impl Backbone for Vgg16 {
     fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
         let run = |block: &Vec<Conv2d>, map| {
-            let map = block.iter().fold(map, |map, conv| activation::relu(convolve(conv, map))); // [B, C_i, H, W]
+            let map = block.iter().fold(map, |map, conv| convolve_with(conv, Activation::Relu, map)); // [B, C_i, H, W]
             self.pool.forward(map) // [B, C_i, H/2, W/2]
         };
         let mut map = run(&self.blocks[0], images); // [B, 64, H/2, W/2]

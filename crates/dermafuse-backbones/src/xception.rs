@@ -11,7 +11,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve};
@@ -149,7 +149,7 @@ impl SeparableBlock {
             None => input.clone(),
         };
         let map = self.layers.iter().enumerate().fold(input, |map, (index, layer)| {
-            let map = if index > 0 || self.starts_with_relu { activation::relu(map) } else { map };
+            let map = if index > 0 || self.starts_with_relu { Activation::Relu.forward(map) } else { map };
             layer.forward(map) // [B, C', H, W]
         });
         let map = match &self.pool {
@@ -184,7 +184,8 @@ impl Backbone for Xception {
         let deep = run(&self.blocks[second..third], middle.clone()); // [B, 728, H/16, W/16]
         let map = run(&self.blocks[third..], deep.clone()); // [B, 1024, H/32, W/32]
         let deepest = self.exit.iter().fold(map, |map, layer| layer.forward(map)); // [B, 2048, H/32, W/32]
-        [activation::relu(shallow), activation::relu(middle), activation::relu(deep), deepest]
+        let relu = |map| Activation::Relu.forward(map);
+        [relu(shallow), relu(middle), relu(deep), deepest]
     }
 
     fn stage_channels(&self) -> [usize; 4] {

@@ -12,7 +12,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 pub use dermafuse_kernels::Activation;
 
-use super::convolution::convolve;
+use super::convolution::{convolve, convolve_with};
 use super::normalization::{normalize, scale_and_shift};
 
 /// Creates a [`ConvNormAct`].
@@ -94,10 +94,9 @@ impl ConvNormAct {
     ///
     /// `[B, C, H, W]` → `[B, C', H / stride, W / stride]` (rounded up).
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let map = convolve(&self.conv, input); // [B, C', H', W']
         match &self.norm {
-            Some(norm) => normalize(norm, self.activation, map),
-            None => self.activation.forward(map),
+            Some(norm) => normalize(norm, self.activation, convolve(&self.conv, input)), // [B, C', H', W']
+            None => convolve_with(&self.conv, self.activation, input),                   // [B, C', H', W']
         }
     }
 

@@ -1,12 +1,15 @@
-//! Linear layers as classifiers start: without an offset.
+//! Linear layers over Burn's [`Linear`] parameters, by the kernels of `dermafuse-kernels`.
 //!
 //! Paper: none.
-//! Source: Burn's [`Linear`]; no weights of its own.
-//! Differences: biases start at zero, which Burn's initializers do not offer on their own.
+//! Source: Burn's layer, whose parameters and layout are kept; no weights of its own.
+//! Differences: biases start at zero, which Burn's initializers do not offer on their own; the activation that follows is
+//! part of the operation.
 
 use burn::module::{Initializer, Param};
 use burn::nn::{Linear, LinearConfig};
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use dermafuse_kernels::Activation;
 
 /// A linear layer with weights from the initializer and zero biases.
 pub(crate) fn linear_without_offset([inputs, outputs]: [usize; 2], weights: Initializer, device: &Device) -> Linear {
@@ -14,4 +17,57 @@ pub(crate) fn linear_without_offset([inputs, outputs]: [usize; 2], weights: Init
     let zeros: Param<Tensor<1>> = Initializer::Zeros.init([outputs], device);
     linear.bias = Some(zeros);
     linear
+}
+
+/// The layer over the last axis, then the activation.
+///
+/// # Shapes
+///
+/// `[…, C]` → `[…, C']`.
+pub(crate) fn project<const D: usize>(linear: &Linear, activation: Activation, input: Tensor<D>) -> Tensor<D> {
+    let (weight, bias) = weight_and_bias(linear);
+    dermafuse_kernels::linear(input, weight, bias, activation)
+}
+
+/// The layer over the channels of a map, then the activation.
+///
+/// # Shapes
+///
+/// `[B, C, H, W]` → `[B, C', H, W]`.
+pub(crate) fn project_channels(linear: &Linear, activation: Activation, map: Tensor<4>) -> Tensor<4> {
+    let (weight, bias) = weight_and_bias(linear);
+    let kernel = weight.unsqueeze::<4>().permute([3, 2, 0, 1]); // [C', C, 1, 1]
+    let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+    dermafuse_kernels::conv2d_activation(map, kernel, bias, options, activation)
+}
+
+fn weight_and_bias(linear: &Linear) -> (Tensor<2>, Tensor<1>) {
+    let weight = linear.weight.val(); // [C, C']
+    let bias = match &linear.bias {
+        Some(bias) => bias.val(),
+        None => Tensor::zeros([weight.dims()[1]], &weight.device()),
+    };
+    (weight, bias)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Distribution, Tolerance};
+
+    #[test]
+    fn the_layers_own_forward_is_equalled() {
+        let device = Device::flex();
+        let map = Tensor::<4>::random([2, 5, 4, 3], Distribution::Default, &device);
+        for bias in [true, false] {
+            let linear = LinearConfig::new(5, 7).with_bias(bias).init(&device);
+            let rows = map.clone().permute([0, 2, 3, 1]); // [B, H, W, C]
+            let expected = linear.forward(rows.clone());
+            let tolerance = Tolerance::<f32>::rel_abs(1e-5, 1e-6);
+            project(&linear, Activation::Identity, rows).into_data().assert_approx_eq(&expected.to_data(), tolerance);
+            let expected = expected.permute([0, 3, 1, 2]).into_data();
+            let found = project_channels(&linear, Activation::Identity, map.clone()).into_data();
+            found.assert_approx_eq(&expected, tolerance);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::conv_norm_act::Activation;
-use super::convolution::convolve;
+use super::convolution::convolve_with;
 
 /// Creates a [`SqueezeExcitation`].
 #[derive(Config, Debug)]
@@ -67,9 +67,8 @@ impl SqueezeExcitation {
     /// `[B, C, H, W]` → `[B, C, H, W]`.
     pub(crate) fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let squeezed = input.clone().mean_dims(&[2, 3]); // [B, C, 1, 1]
-        let excited = self.activation.forward(convolve(&self.fc1, squeezed)); // [B, S, 1, 1]
-        let excited = convolve(&self.fc2, excited); // [B, C, 1, 1]
-        input * self.gate.forward(excited)
+        let excited = convolve_with(&self.fc1, self.activation, squeezed); // [B, S, 1, 1]
+        input * convolve_with(&self.fc2, self.gate, excited) // [B, C, H, W]
     }
 }
 
