@@ -9,8 +9,8 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::activation::{relu, sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use dermafuse_kernels::{Windows, window_attention};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, global_average_pool};
 use crate::layers::{
@@ -32,8 +32,6 @@ const POSITION_UNITS: usize = 512;
 /// The second version's attention is at most 100 times a cosine; 10 times at first.
 const MAX_LOGIT_SCALE: f64 = 100.0;
 const FIRST_LOGIT_SCALE: f64 = 10.0;
-/// What the attention between pixels that are not neighbours in the image is lowered by.
-const MASKED: f32 = -100.0;
 const STAGE_NAMES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
 
 /// Which paper's blocks a [`Swin`] has.
@@ -345,114 +343,79 @@ impl WindowAttention {
     ///
     /// `[B, H, W, C]` → `[B, H, W, C]`.
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let device = input.device();
-        let window = self.window;
-        let pixels = window * window;
         let [_, height, width, _] = input.dims();
-        let map = pad_to_multiple(input, window);
-        let [batch, padded_height, padded_width, channels] = map.dims();
-        let (rows, columns) = (padded_height / window, padded_width / window);
+        let map = pad_to_multiple(input, self.window);
+        let [_, padded_height, padded_width, _] = map.dims();
         // A map of one window has nothing to shift.
-        let shifts = [padded_height, padded_width].map(|side| if window >= side { 0 } else { self.shift });
-        let turn = |map: Tensor<4>, sign: i64| match shifts {
-            [0, 0] => map,
-            _ => map.roll(&shifts.map(|shift| sign * shift as i64), &[1_i64, 2]),
-        };
+        let shift = [padded_height, padded_width].map(|side| if self.window >= side { 0 } else { self.shift });
+        let cosine = matches!(self.similarity, Similarity::Cosine(_));
+        let windows = Windows { side: self.window, shift, heads: self.heads, cosine };
 
-        let windows = turn(map, -1)
-            .reshape([batch, rows, window, columns, window, channels])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([batch * rows * columns, pixels, channels]); // [B*n, N, C]
-        let [query, key, value] = self.queries_keys_values(windows); // [B*n, heads, N, C/heads]
-        let attention = self.similarity.forward(query, key) + self.similarity.position_bias(window, &device);
-        let attention = match shifts {
-            [0, 0] => attention,
-            _ => {
-                let mask = neighbour_mask([padded_height, padded_width], shifts, window);
-                let mask = Tensor::<1>::from_data(TensorData::from(mask.as_slice()), &device);
-                let heads = self.heads;
-                let mask = mask.reshape([1, rows * columns, 1, pixels, pixels]); // [1, n, 1, N, N]
-                let attention = attention.reshape([batch, rows * columns, heads, pixels, pixels]) + mask;
-                attention.reshape([batch * rows * columns, heads, pixels, pixels])
-            }
-        };
-        let attended = softmax(attention, 3).matmul(value); // [B*n, heads, N, C/heads]
-        let attended = attended.swap_dims(1, 2).reshape([batch * rows * columns, pixels, channels]);
-        let attended = project(&self.project, Activation::Identity, attended); // [B*n, N, C]
-
-        let map = attended
-            .reshape([batch, rows, columns, window, window, channels])
-            .permute([0, 1, 3, 2, 4, 5])
-            .reshape([batch, padded_height, padded_width, channels]);
-        turn(map, 1).narrow(1, 0, height).narrow(2, 0, width)
+        let map = self.queries_keys_values(map); // [B, H', W', 3*C]
+        let (scale, bias) = (self.similarity.scale(&map), self.similarity.position_bias(self.window, &map.device()));
+        let attended = window_attention(map, scale, bias, windows); // [B, H', W', C]
+        project(&self.project, Activation::Identity, attended.narrow(1, 0, height).narrow(2, 0, width))
     }
 
     /// # Shapes
     ///
-    /// `[B*n, N, C]` → three times `[B*n, heads, N, C / heads]`.
-    fn queries_keys_values(&self, windows: Tensor<3>) -> [Tensor<4>; 3] {
-        let [count, pixels, channels] = windows.dims();
-        let all = match (&self.similarity, &self.qkv.bias) {
+    /// `[B, H, W, C]` → `[B, H, W, 3 * C]`.
+    fn queries_keys_values(&self, map: Tensor<4>) -> Tensor<4> {
+        match (&self.similarity, &self.qkv.bias) {
             // The second version's keys have no offset; the published vector has a place for it all the same.
             (Similarity::Cosine(_), Some(bias)) => {
+                let [.., channels] = map.dims();
                 let bias = bias.val();
-                let zeros = Tensor::zeros([channels], &windows.device());
+                let zeros = Tensor::zeros([channels], &map.device());
                 let (of_query, of_value) =
                     (bias.clone().narrow(0, 0, channels), bias.narrow(0, 2 * channels, channels));
                 let bias = Tensor::cat(vec![of_query, zeros, of_value], 0); // [3*C]
-                dermafuse_kernels::linear(windows, self.qkv.weight.val(), bias, Activation::Identity)
+                dermafuse_kernels::linear(map, self.qkv.weight.val(), bias, Activation::Identity)
             }
-            _ => project(&self.qkv, Activation::Identity, windows),
-        };
-        let all = all.reshape([count, pixels, 3, self.heads, channels / self.heads]).permute([2, 0, 3, 1, 4]);
-        [0, 1, 2].map(|part| all.clone().narrow(0, part, 1).squeeze_dim(0))
+            _ => project(&self.qkv, Activation::Identity, map),
+        }
     }
 }
 
 impl Similarity {
+    /// What the products of queries and keys are multiplied by.
+    ///
     /// # Shapes
     ///
-    /// twice `[B*n, heads, N, C / heads]` → `[B*n, heads, N, N]`.
-    fn forward(&self, query: Tensor<4>, key: Tensor<4>) -> Tensor<4> {
+    /// `[B, H, W, 3 * C]` → `[heads]`.
+    fn scale(&self, qkv: &Tensor<4>) -> Tensor<1> {
         match self {
-            Self::Dot(_) => {
-                let [.., channels] = query.dims();
-                (query * (channels as f64).powf(-0.5)).matmul(key.swap_dims(2, 3))
+            Self::Dot(Dot { table }) => {
+                let ([.., channels], [_, heads]) = (qkv.dims(), table.lazy_shape().dims());
+                Tensor::full([heads], ((channels / (3 * heads)) as f64).powf(-0.5), &qkv.device())
             }
             Self::Cosine(Cosine { logit_scale, .. }) => {
-                let scale = logit_scale.val().clamp_max(MAX_LOGIT_SCALE.ln()).exp(); // [heads, 1, 1]
-                unit_vectors(query).matmul(unit_vectors(key).swap_dims(2, 3)) * scale.unsqueeze()
+                logit_scale.val().clamp_max(MAX_LOGIT_SCALE.ln()).exp().reshape([-1])
             }
         }
     }
 
     /// # Shapes
     ///
-    /// → `[1, heads, N, N]`.
-    fn position_bias(&self, window: usize, device: &Device) -> Tensor<4> {
+    /// → `[heads, N, N]`.
+    fn position_bias(&self, window: usize, device: &Device) -> Tensor<3> {
         let index: Vec<i64> = position_index(window);
         let index = Tensor::<1, Int>::from_data(TensorData::from(index.as_slice()), device);
         let pixels = window * window;
         let biases = |table: Tensor<2>| {
             let [_, heads] = table.dims();
-            table.select(0, index).reshape([pixels, pixels, heads]).permute([2, 0, 1]).unsqueeze::<4>()
+            table.select(0, index).reshape([pixels, pixels, heads]).permute([2, 0, 1])
         };
         match self {
             Self::Dot(Dot { table }) => biases(table.val()),
             Self::Cosine(Cosine { hidden, output, .. }) => {
                 let coordinates = TensorData::new(position_coordinates(window), [(2 * window - 1).pow(2), 2]);
                 let coordinates = Tensor::<2>::from_data(coordinates, device);
-                sigmoid(biases(output.forward(relu(hidden.forward(coordinates))))) * 16.0
+                let hidden = project(hidden, Activation::Relu, coordinates); // [(2w - 1)², 512]
+                biases(Activation::Sigmoid.forward(project(output, Activation::Identity, hidden)) * 16.0)
             }
         }
     }
-}
-
-/// Divides by the length, as PyTorch's `normalize` does.
-fn unit_vectors(vectors: Tensor<4>) -> Tensor<4> {
-    // Padding makes vectors of zeros; limiting the square keeps the root's gradient finite there.
-    let lengths = vectors.clone().square().sum_dim(3).clamp_min(1e-24).sqrt(); // [B*n, heads, N, 1]
-    vectors / lengths
 }
 
 /// For each pair of a window's pixels, the row of the position table.
@@ -477,29 +440,6 @@ fn position_coordinates(window: usize) -> Vec<f32> {
     };
     let offsets = (-reach..=reach).flat_map(|row| (-reach..=reach).map(move |column| [row, column]));
     offsets.flat_map(|offset| offset.map(logarithmic)).collect()
-}
-
-/// Zero between pixels that were in one piece before the map was shifted, else [`MASKED`]: `[n, N, N]`.
-fn neighbour_mask(size: [usize; 2], shifts: [usize; 2], window: usize) -> Vec<f32> {
-    let [height, width] = size;
-    // Of the pieces that shifting brings together: whole windows, and both parts of the last one.
-    let piece = |place: usize, side: usize, shift: usize| match shift {
-        0 => 0,
-        _ if place < side - window => 0,
-        _ if place < side - shift => 1,
-        _ => 2,
-    };
-    let piece_at = |row: usize, column: usize| (piece(row, height, shifts[0]), piece(column, width, shifts[1]));
-    let corners =
-        (0..height).step_by(window).flat_map(|row| (0..width).step_by(window).map(move |column| (row, column)));
-    let mut mask = Vec::with_capacity(height * width * window * window);
-    for (row, column) in corners {
-        let pieces: Vec<_> = (0..window * window).map(|at| piece_at(row + at / window, column + at % window)).collect();
-        for from in &pieces {
-            mask.extend(pieces.iter().map(|to| if from == to { 0.0 } else { MASKED }));
-        }
-    }
-    mask
 }
 
 impl Backbone for Swin {
@@ -626,14 +566,5 @@ mod tests {
         let coordinates = position_coordinates(3);
         assert_eq!(coordinates.len(), 50);
         assert!((coordinates[0] + 9.0_f32.log2() / 3.0).abs() < 1e-6 && coordinates[24] == 0.0);
-    }
-
-    #[test]
-    fn only_what_was_together_attends() {
-        // Windows of 2 shifted by 1 in a 4×2 map whose width is not shifted: the last row of windows joins two pieces.
-        let mask = neighbour_mask([4, 2], [1, 0], 2);
-        assert!(mask[..16].iter().all(|value| *value == 0.0));
-        assert_eq!(mask[16..20], [0.0, 0.0, MASKED, MASKED]);
-        assert_eq!(mask[24..28], [MASKED, MASKED, 0.0, 0.0]);
     }
 }

@@ -12,6 +12,7 @@ use burn::tensor::ops::ConvOptions;
 use crate::activation::Activation;
 use crate::backend::Kernels;
 use crate::portable;
+use crate::windows::Windows;
 
 /// An output that no gradient flows through.
 fn constant<B: Kernels, C: CheckpointStrategy>(primitive: B::FloatTensorPrimitive) -> FloatTensor<Autodiff<B, C>> {
@@ -102,6 +103,26 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             OpsKind::UnTracked(prep) => {
                 let (x, gamma, beta) = (x.into_primitive(), gamma.into_primitive(), beta.into_primitive());
                 prep.finish(B::layer_normalization(x, gamma, beta, epsilon, axis))
+            }
+        }
+    }
+
+    fn window_attention(
+        qkv: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self> {
+        let nodes = [qkv.node(), scale.node(), bias.node()];
+        match WindowAttention.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&qkv), prep.checkpoint(&scale), prep.checkpoint(&bias), windows);
+                let (qkv, scale, bias) = (qkv.into_primitive(), scale.into_primitive(), bias.into_primitive());
+                prep.finish(state, B::window_attention(qkv, scale, bias, windows))
+            }
+            OpsKind::UnTracked(prep) => {
+                let (qkv, scale, bias) = (qkv.into_primitive(), scale.into_primitive(), bias.into_primitive());
+                prep.finish(B::window_attention(qkv, scale, bias, windows))
             }
         }
     }
@@ -231,6 +252,27 @@ impl<B: Kernels> Backward<B, 3> for LayerNormalization {
         let gamma = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(gamma);
         let (x, gamma, beta) = B::layer_normalization_gradients(x, gamma, gradient, epsilon, axis);
         for (node, gradient) in ops.parents.into_iter().zip([x, gamma, beta]) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct WindowAttention;
+
+impl<B: Kernels> Backward<B, 3> for WindowAttention {
+    type State = (NodeId, NodeId, NodeId, Windows);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (qkv, scale, bias, windows) = ops.state;
+        let qkv = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(qkv);
+        let scale = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(scale);
+        let bias = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(bias);
+        let (qkv, scale, bias) = B::window_attention_gradients(qkv, scale, bias, gradient, windows);
+        for (node, gradient) in ops.parents.into_iter().zip([qkv, scale, bias]) {
             if let Some(node) = node {
                 gradients.register::<B>(node.id, gradient);
             }

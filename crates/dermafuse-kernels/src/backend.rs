@@ -6,6 +6,7 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::activation::Activation;
 use crate::portable;
+use crate::windows::Windows;
 
 /// The operations of this crate on a backend's own tensors. Callers use the functions on `Tensor`; the trait is public for
 /// backends beyond Burn's.
@@ -91,6 +92,28 @@ pub trait Kernels: Backend {
         axis: usize,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         portable::layer_normalization_gradients::<Self>(x, gamma, gradient, epsilon, axis)
+    }
+
+    /// Multi-head attention inside windows: `[B, H, W, 3·C]` (queries, keys, values, each head after head), scale
+    /// `[heads]`, bias `[heads, N, N]` → `[B, H, W, C]`.
+    fn window_attention(
+        qkv: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self> {
+        portable::attention::forward::<Self>(qkv, scale, bias, windows)
+    }
+
+    /// Gradients of [`window_attention`](Self::window_attention) for `qkv`, `scale` and `bias`.
+    fn window_attention_gradients(
+        qkv: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        windows: Windows,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        portable::attention::gradients::<Self>(qkv, scale, bias, gradient, windows)
     }
 
     /// Sum of each channel: `[B, C, H, W]` → `[C]`.

@@ -30,9 +30,12 @@ mod backend;
 mod flex;
 mod portable;
 mod tensor;
+mod windows;
 
 pub use activation::Activation;
 pub use backend::Kernels;
 pub use tensor::{
     BatchNormOutput, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
+    window_attention,
 };
+pub use windows::Windows;

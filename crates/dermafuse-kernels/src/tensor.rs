@@ -6,6 +6,7 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
+use crate::windows::Windows;
 
 /// Two-dimensional convolution.
 ///
@@ -64,6 +65,29 @@ pub fn layer_norm<const D: usize>(
 ) -> Tensor<D> {
     let (gamma, beta) = (gamma.into_dispatch(), beta.into_dispatch());
     Tensor::from_dispatch(Dispatch::layer_normalization(x.into_dispatch(), gamma, beta, epsilon, axis))
+}
+
+/// Multi-head attention inside the windows of a map: `softmax(query · keyᵀ · scale + bias) · value` among a window's pixels.
+///
+/// # Shapes
+///
+/// `[B, H, W, 3·C]` (queries, keys, values, each head after head), scale `[heads]`, bias `[heads, N, N]` with `N` the pixels
+/// of a window → `[B, H, W, C]`.
+///
+/// # Panics
+///
+/// If the map's sides are no multiples of the windows', a shift is not less than it, or other shapes disagree.
+///
+/// Paper: Liu et al., 2021, <https://arxiv.org/abs/2103.14030>, section 3.2.
+pub fn window_attention(qkv: Tensor<4>, scale: Tensor<1>, bias: Tensor<3>, windows: Windows) -> Tensor<4> {
+    let Windows { side, shift, heads, .. } = windows;
+    let [_, height, width, channels] = qkv.dims();
+    assert!(side > 0 && height % side == 0 && width % side == 0, "windows of {side} do not tile {height} × {width}");
+    assert!(shift.iter().all(|shift| *shift < side), "windows of {side} are moved by {shift:?}");
+    assert!(heads > 0 && channels % (3 * heads) == 0, "{channels} channels are not three times {heads} heads");
+    assert_eq!((scale.dims(), bias.dims()), ([heads], [heads, windows.pixels(), windows.pixels()]), "scale and bias");
+    let (scale, bias) = (scale.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(Dispatch::window_attention(qkv.into_dispatch(), scale, bias, windows))
 }
 
 /// `activation(x · scale + shift)` with a factor and a summand for each channel: what normalization with running

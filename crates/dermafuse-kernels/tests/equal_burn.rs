@@ -1,14 +1,22 @@
-//! Each kernel equals Burn's own operations in value and gradient, over shapes, strides, odd sizes and layouts.
+//! Each operation equals Burn's own in value and gradient, over shapes, strides, odd sizes and layouts: in `f32`, for which
+//! the CPU backend has kernels, and in `f64`, where it takes the defaults that every other backend has.
 
 use burn::tensor::module::{batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor, activation};
+use burn::tensor::{DType, Device, Distribution, Tensor, activation};
 use dermafuse_kernels::{
-    Activation, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
+    Activation, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
+    window_attention,
 };
 use proptest::prelude::*;
 
 /// Values in a layout that is not the usual one: a turned view, and a part of a larger tensor.
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    arrangement: Arrangement,
+    dtype: DType,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Arrangement {
     Contiguous,
@@ -16,10 +24,12 @@ enum Arrangement {
     Part,
 }
 
-fn random(shape: [usize; 4], arrangement: Arrangement, device: &Device) -> Tensor<4> {
+const PLAIN: Numbers = Numbers { arrangement: Arrangement::Contiguous, dtype: DType::F32 };
+
+fn random(shape: [usize; 4], numbers: Numbers, device: &Device) -> Tensor<4> {
     let [batch, channels, height, width] = shape;
-    let draw = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 2.0), device);
-    match arrangement {
+    let draw = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 2.0), (device, numbers.dtype));
+    match numbers.arrangement {
         Arrangement::Contiguous => draw(shape),
         Arrangement::Turned => draw([batch, height, width, channels]).permute([0, 3, 1, 2]),
         Arrangement::Part => draw([batch, channels + 1, height + 2, width]).narrow(1, 1, channels).narrow(2, 1, height),
@@ -52,8 +62,10 @@ fn weighed<const D: usize>(output: Tensor<D>, weights: &Tensor<D>) -> Tensor<1> 
     (output * weights.clone()).sum()
 }
 
-fn arrangement() -> impl Strategy<Value = Arrangement> {
-    prop_oneof![Just(Arrangement::Contiguous), Just(Arrangement::Turned), Just(Arrangement::Part)]
+fn numbers() -> impl Strategy<Value = Numbers> {
+    let arrangement = prop_oneof![Just(Arrangement::Contiguous), Just(Arrangement::Turned), Just(Arrangement::Part)];
+    let dtype = prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F64)];
+    (arrangement, dtype).prop_map(|(arrangement, dtype)| Numbers { arrangement, dtype })
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +79,7 @@ struct Convolution {
     dilation: usize,
     size: [usize; 2],
     bias: bool,
-    arrangement: Arrangement,
+    numbers: Numbers,
 }
 
 fn convolution() -> impl Strategy<Value = Convolution> {
@@ -75,8 +87,8 @@ fn convolution() -> impl Strategy<Value = Convolution> {
     let kernel = prop_oneof![Just([3, 3]), Just([5, 5]), Just([7, 7]), Just([1, 7]), Just([3, 1]), Just([2, 2])];
     let sizes = (1_usize..4, 1_usize..25, 1_usize..25, 4_usize..20, 4_usize..20);
     let steps = (1_usize..4, 1_usize..3, 0_usize..4, 0_usize..4, prop_oneof![4 => Just(1_usize), 1 => Just(2)]);
-    (kind, kernel, sizes, steps, any::<bool>(), arrangement()).prop_map(
-        |(kind, kernel, (batch, c, d, height, width), (down, across, top, left, dilation), bias, arrangement)| {
+    (kind, kernel, sizes, steps, any::<bool>(), numbers()).prop_map(
+        |(kind, kernel, (batch, c, d, height, width), (down, across, top, left, dilation), bias, numbers)| {
             let (channels, groups, kernel, dilation) = match kind {
                 "depthwise" => ([c + 1, c + 1], c + 1, kernel, dilation),
                 "pointwise" => ([c, d], 1, [1, 1], 1),
@@ -88,7 +100,7 @@ fn convolution() -> impl Strategy<Value = Convolution> {
             // The kernel must fit into the padded image.
             let size = [height.max(dilation * kernel[0]), width.max(dilation * kernel[1])];
             let stride = [down, across];
-            Convolution { batch, channels, groups, kernel, stride, padding, dilation, size, bias, arrangement }
+            Convolution { batch, channels, groups, kernel, stride, padding, dilation, size, bias, numbers }
         },
     )
 }
@@ -100,9 +112,9 @@ proptest! {
     fn convolutions(case in convolution()) {
         let device = Device::flex().autodiff();
         let Convolution { batch, channels, groups, kernel, size, .. } = case;
-        let x = random([batch, channels[0], size[0], size[1]], case.arrangement, &device).detach();
-        let weight = random([channels[1], channels[0] / groups, kernel[0], kernel[1]], case.arrangement, &device);
-        let bias = case.bias.then(|| Tensor::<1>::random([channels[1]], Distribution::Default, &device));
+        let x = random([batch, channels[0], size[0], size[1]], case.numbers, &device).detach();
+        let weight = random([channels[1], channels[0] / groups, kernel[0], kernel[1]], case.numbers, &device);
+        let bias = case.bias.then(|| Tensor::<1>::random([channels[1]], Distribution::Default, (&device, case.numbers.dtype)));
         let options = || ConvOptions::new(case.stride, case.padding, [case.dilation; 2], groups);
 
         let mut results = vec![];
@@ -114,7 +126,7 @@ proptest! {
                 true => conv2d(x.clone(), weight.clone(), bias.clone(), options()),
                 false => burn_conv2d(x.clone(), weight.clone(), bias.clone(), options()),
             };
-            let weights = weights.get_or_insert_with(|| random(output.dims(), case.arrangement, &device)).clone();
+            let weights = weights.get_or_insert_with(|| random(output.dims(), case.numbers, &device)).clone();
             let gradients = weighed(output.clone(), &weights).backward();
             let bias = bias.map(|bias| bias.grad(&gradients).unwrap());
             results.push((output.inner(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap(), bias));
@@ -135,9 +147,9 @@ proptest! {
         let device = Device::flex();
         let Convolution { batch, channels, groups, kernel, size, .. } = case;
         let kind = Activation::ALL[index];
-        let x = random([batch, channels[0], size[0], size[1]], case.arrangement, &device);
-        let weight = random([channels[1], channels[0] / groups, kernel[0], kernel[1]], case.arrangement, &device);
-        let bias = Tensor::<1>::random([channels[1]], Distribution::Default, &device);
+        let x = random([batch, channels[0], size[0], size[1]], case.numbers, &device);
+        let weight = random([channels[1], channels[0] / groups, kernel[0], kernel[1]], case.numbers, &device);
+        let bias = Tensor::<1>::random([channels[1]], Distribution::Default, (&device, case.numbers.dtype));
         let options = || ConvOptions::new(case.stride, case.padding, [case.dilation; 2], groups);
         let plain = burn_conv2d(x.clone(), weight.clone(), Some(bias.clone()), options());
         // The sums are rounded before a bounded activation makes them small.
@@ -150,19 +162,19 @@ proptest! {
     fn linear_layers(
         (batch, rows, columns, channels, channels_out) in (1_usize..3, 1_usize..30, 1_usize..30, 1_usize..40, 1_usize..150),
         index in 0..Activation::ALL.len(),
-        arrangement in arrangement(),
+        numbers in numbers(),
         turned in any::<bool>(),
     ) {
         let device = Device::flex().autodiff();
         let kind = Activation::ALL[index];
-        let x = random([batch, rows, columns, channels], arrangement, &device).detach();
+        let x = random([batch, rows, columns, channels], numbers, &device).detach();
         let weight = match turned {
-            true => random([1, 1, channels_out, channels], arrangement, &device).swap_dims(2, 3),
-            false => random([1, 1, channels, channels_out], arrangement, &device),
+            true => random([1, 1, channels_out, channels], numbers, &device).swap_dims(2, 3),
+            false => random([1, 1, channels, channels_out], numbers, &device),
         };
         let weight = weight.squeeze_dims::<2>(&[0, 1]).detach();
-        let bias = Tensor::<1>::random([channels_out], Distribution::Default, &device).detach();
-        let weights = random([batch, rows, columns, channels_out], arrangement, &device);
+        let bias = Tensor::<1>::random([channels_out], Distribution::Default, (&device, numbers.dtype)).detach();
+        let weights = random([batch, rows, columns, channels_out], numbers, &device);
 
         let scale = largest(&x.clone().matmul(weight.clone().unsqueeze()));
         let mut results = vec![];
@@ -192,13 +204,13 @@ proptest! {
     fn layer_normalization(
         (batch, channels, height, width) in (1_usize..4, 2_usize..40, 1_usize..20, 2_usize..40),
         axis in 0_usize..4,
-        arrangement in arrangement(),
+        numbers in numbers(),
     ) {
         let device = Device::flex().autodiff();
         let shape = [batch + 1, channels, height + 1, width];
-        let x = random(shape, arrangement, &device).detach();
-        let weights = random(shape, arrangement, &device);
-        let vector = || Tensor::<1>::random([shape[axis]], Distribution::Uniform(0.5, 2.0), &device).detach();
+        let x = random(shape, numbers, &device).detach();
+        let weights = random(shape, numbers, &device);
+        let vector = || Tensor::<1>::random([shape[axis]], Distribution::Uniform(0.5, 2.0), (&device, numbers.dtype)).detach();
         let (gamma, beta) = (vector(), vector());
 
         let mut results = vec![];
@@ -228,16 +240,56 @@ proptest! {
     }
 
     #[test]
+    fn attention_inside_windows(
+        (batch, rows, columns, side) in (1_usize..3, 1_usize..4, 1_usize..4, 2_usize..5),
+        (heads, length, down, right) in (1_usize..4, 3_usize..20, 0_usize..4, 0_usize..4),
+        cosine in any::<bool>(),
+        numbers in numbers(),
+    ) {
+        let device = Device::flex().autodiff();
+        let windows = Windows { side, shift: [down % side, right % side], heads, cosine };
+        let (pixels, channels) = (side * side, heads * length);
+        let [height, width] = [rows * side, columns * side];
+        // Small, so that the softmax is smooth: its gradient is a difference.
+        let qkv = random([batch, height, width, 3 * channels], numbers, &device).div_scalar(4.0).detach();
+        let scale = Tensor::<1>::random([heads], Distribution::Uniform(0.1, 2.0), (&device, numbers.dtype)).detach();
+        let bias = random([1, heads, pixels, pixels], numbers, &device).squeeze_dim::<3>(0).detach();
+        let weights = random([batch, height, width, channels], numbers, &device);
+
+        let mut results = vec![];
+        for ours in [true, false] {
+            let leaves = (qkv.clone().require_grad(), scale.clone().require_grad(), bias.clone().require_grad());
+            let (qkv, scale, bias) = leaves.clone();
+            let output = match ours {
+                true => window_attention(qkv, scale, bias, windows),
+                false => {
+                    let [qkv, bias] = [qkv, bias.unsqueeze()].map(|x| x.cast(DType::F64));
+                    burn_window_attention(qkv, scale.cast(DType::F64), bias.squeeze_dim(0), windows).cast(numbers.dtype)
+                }
+            };
+            let gradients = weighed(output.clone(), &weights).backward();
+            let (qkv, scale, bias) = leaves;
+            results.push((output.inner(), qkv.grad(&gradients), scale.grad(&gradients), bias.grad(&gradients)));
+        }
+        let expected = results.pop().unwrap();
+        let found = results.pop().unwrap();
+        assert_near("output", found.0, expected.0, 1e-5);
+        assert_near("map's gradient", found.1.unwrap(), expected.1.unwrap(), 3e-5);
+        assert_near("scale gradient", found.2.unwrap(), expected.2.unwrap(), 3e-5);
+        assert_near("bias gradient", found.3.unwrap(), expected.3.unwrap(), 3e-5);
+    }
+
+    #[test]
     fn affine_maps_and_normalization(
         (batch, channels, height, width) in (1_usize..4, 1_usize..6, 1_usize..20, 2_usize..20),
         index in 0..Activation::ALL.len(),
-        arrangement in arrangement(),
+        numbers in numbers(),
     ) {
         let device = Device::flex().autodiff();
         let kind = Activation::ALL[index];
-        let x = random([batch, channels, height, width], arrangement, &device).detach();
-        let weights = random([batch, channels, height, width], arrangement, &device);
-        let vector = || Tensor::<1>::random([channels], Distribution::Uniform(0.5, 2.0), &device).detach();
+        let x = random([batch, channels, height, width], numbers, &device).detach();
+        let weights = random([batch, channels, height, width], numbers, &device);
+        let vector = || Tensor::<1>::random([channels], Distribution::Uniform(0.5, 2.0), (&device, numbers.dtype)).detach();
         let (first, second) = (vector(), vector());
         let wide = |vector: &Tensor<1>| vector.clone().reshape([1, channels, 1, 1]);
 
@@ -270,11 +322,14 @@ proptest! {
     }
 
     #[test]
-    fn activations(shape in (1_usize..4, 1_usize..5, 1_usize..40, 1_usize..40), arrangement in arrangement()) {
+    fn activations(shape in (1_usize..4, 1_usize..5, 1_usize..40, 1_usize..40), numbers in numbers()) {
         let device = Device::flex().autodiff();
         let shape = [shape.0, shape.1, shape.2, shape.3];
-        let x = random(shape, arrangement, &device).detach();
-        let weights = random(shape, arrangement, &device);
+        let x = random(shape, numbers, &device);
+        // Where x + 3 rounds to 0 or 6, either side's slope is right.
+        let at_kink = x.clone().abs().sub_scalar(3.0).abs().lower_elem(1e-5);
+        let x = x.mask_fill(at_kink, 1.0).detach();
+        let weights = random(shape, numbers, &device);
         for kind in Activation::ALL {
             let mut results = vec![];
             for ours in [true, false] {
@@ -304,6 +359,57 @@ fn burn_activation(x: Tensor<4>, kind: Activation) -> Tensor<4> {
     }
 }
 
+/// Of single windows and heads, one after the other; pixels are masked if windows that are not moved would part them.
+fn burn_window_attention(qkv: Tensor<4>, scale: Tensor<1>, bias: Tensor<3>, windows: Windows) -> Tensor<4> {
+    let Windows { side, shift, heads, cosine } = windows;
+    let (device, dtype, pixels) = (qkv.device(), qkv.dtype(), side * side);
+    let [batch, height, width, channels] = qkv.dims();
+    let length = channels / (3 * heads);
+    let unit = |x: Tensor<2>| match cosine {
+        true => x.clone() / x.square().sum_dim(1).sqrt(),
+        false => x,
+    };
+    let moved = |map: Tensor<4>, sign: i64| map.roll(&shift.map(|shift| sign * shift as i64), &[1_i64, 2]);
+    let map = moved(qkv, -1);
+    // Whether a row or column of the moved map has come around from the opposite side.
+    let around = |place: usize, side: usize, shift: usize| place + shift >= side;
+
+    let window = |image: usize, top: usize, left: usize| {
+        let places: Vec<[bool; 2]> = (0..pixels)
+            .map(|at| [around(top + at / side, height, shift[0]), around(left + at % side, width, shift[1])])
+            .collect();
+        let mask: Vec<f32> =
+            places.iter().flat_map(|from| places.iter().map(move |to| if from == to { 0.0 } else { -100.0 })).collect();
+        let mask = Tensor::<1>::from_data(mask.as_slice(), &device).cast(dtype).reshape([pixels, pixels]);
+        let window = map.clone().slice([image..image + 1, top..top + side, left..left + side]);
+        let window = window.reshape([pixels, channels]); // [N, 3*C]
+        let of_heads = (0..heads).map(|head| {
+            let part = |part: usize| window.clone().narrow(1, (part * heads + head) * length, length); // [N, C/heads]
+            let similarity =
+                unit(part(0)).matmul(unit(part(1)).transpose()) * scale.clone().narrow(0, head, 1).unsqueeze();
+            let similarity = similarity + bias.clone().narrow(0, head, 1).squeeze_dim(0) + mask.clone();
+            activation::softmax(similarity, 1).matmul(part(2))
+        });
+        Tensor::cat(of_heads.collect(), 1).reshape([1, side, side, channels / 3])
+    };
+    let row = |image, top| Tensor::cat((0..width).step_by(side).map(|left| window(image, top, left)).collect(), 2);
+    let image = |image| Tensor::cat((0..height).step_by(side).map(|top| row(image, top)).collect(), 1);
+    moved(Tensor::cat((0..batch).map(image).collect(), 0), 1)
+}
+
+#[test]
+fn windows_that_do_not_fit_are_refused() {
+    let device = Device::flex();
+    let attend = |side, shift, heads| {
+        let windows = Windows { side, shift, heads, cosine: false };
+        let (scale, bias) = (Tensor::ones([2], &device), Tensor::zeros([2, 4, 4], &device));
+        let qkv = Tensor::zeros([1, 4, 6, 12], &device);
+        std::panic::catch_unwind(|| window_attention(qkv, scale, bias, windows)).is_ok()
+    };
+    assert!(attend(2, [1, 0], 2));
+    assert!(!attend(3, [0, 0], 2) && !attend(2, [2, 0], 2) && !attend(2, [0, 0], 3) && !attend(0, [0, 0], 2));
+}
+
 #[test]
 fn moments_are_those_of_the_batch() {
     let device = Device::flex().autodiff();
@@ -319,15 +425,15 @@ fn moments_are_those_of_the_batch() {
 fn large_products_are_cut_without_a_seam() {
     let device = Device::flex();
     for (rows, channels, channels_out) in [(1500, 40, 200), (300, 700, 30), (3, 50, 1000)] {
-        let x = random([1, 1, rows, channels], Arrangement::Contiguous, &device);
-        let weight = random([1, 1, channels, channels_out], Arrangement::Contiguous, &device);
+        let x = random([1, 1, rows, channels], PLAIN, &device);
+        let weight = random([1, 1, channels, channels_out], PLAIN, &device);
         let zeros = Tensor::zeros([channels_out], &device);
         let found = linear(x.clone(), weight.clone().squeeze_dims(&[0, 1]), zeros, Activation::Identity);
         assert_near("product", found, x.matmul(weight), 1e-5);
     }
     for (channels, side, stride) in [([3, 40], 75, 2), ([150, 20], 40, 1), ([70, 150], 9, 1)] {
-        let x = random([2, channels[0], side, side], Arrangement::Contiguous, &device);
-        let weight = random([channels[1], channels[0], 3, 3], Arrangement::Contiguous, &device);
+        let x = random([2, channels[0], side, side], PLAIN, &device);
+        let weight = random([channels[1], channels[0], 3, 3], PLAIN, &device);
         let options = || ConvOptions::new([stride; 2], [1; 2], [1; 2], 1);
         let expected = burn_conv2d(x.clone(), weight.clone(), None, options());
         assert_near("convolution", conv2d(x, weight, None, options()), expected, 1e-5);

@@ -130,7 +130,7 @@ impl Function for Gelu {
 
 /// `eˣ` to two units in the last place: 2ⁿ · e^r with |r| ≤ ln 2 / 2, as Cephes does.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Bounds whose powers are normal numbers; beyond them the result is 0 or infinity to all that follows.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };

@@ -3,6 +3,7 @@
 
 mod activation;
 mod affine;
+mod attention;
 mod convolution;
 mod dense;
 mod depthwise;
@@ -24,6 +25,7 @@ use rayon::prelude::*;
 use crate::activation::Activation;
 use crate::backend::Kernels;
 use crate::portable;
+use crate::windows::Windows;
 
 impl Kernels for Flex {
     fn convolution(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
@@ -110,6 +112,31 @@ impl Kernels for Flex {
         match is_f32(&[&x, &gamma, &gradient]) {
             true => layer_norm::gradients(x, gamma, gradient, epsilon, axis),
             false => portable::layer_normalization_gradients::<Self>(x, gamma, gradient, epsilon, axis),
+        }
+    }
+
+    fn window_attention(
+        qkv: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self> {
+        match is_f32(&[&qkv, &scale, &bias]) {
+            true => attention::forward(qkv, scale, bias, windows),
+            false => portable::attention::forward::<Self>(qkv, scale, bias, windows),
+        }
+    }
+
+    fn window_attention_gradients(
+        qkv: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        windows: Windows,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        match is_f32(&[&qkv, &scale, &bias, &gradient]) {
+            true => attention::gradients(qkv, scale, bias, gradient, windows),
+            false => portable::attention::gradients::<Self>(qkv, scale, bias, gradient, windows),
         }
     }
 
