@@ -201,7 +201,12 @@ impl<'a> Attention<'a> {
         add_product(whole(weights, [pixels, pixels]), scaled, key.transpose());
         vectorized(
             #[inline(always)]
-            || weights.chunks_exact_mut(pixels).for_each(softmax),
+            || {
+                // A loop, not `for_each`, whose body would be compiled for any machine.
+                for row in weights.chunks_exact_mut(pixels) {
+                    softmax(row);
+                }
+            },
         );
     }
 
@@ -328,11 +333,18 @@ fn fold(row: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
     let (chunks, rest) = row.as_chunks::<LANES>();
     let mut lanes = [start; LANES];
     for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = fold(*lane, *value);
+        for lane in 0..LANES {
+            lanes[lane] = fold(lanes[lane], chunk[lane]);
         }
     }
-    lanes.into_iter().chain(rest.iter().copied()).fold(start, &fold)
+    let mut result = start;
+    for value in rest {
+        result = fold(result, *value);
+    }
+    for value in halves_folded(lanes, &fold) {
+        result = fold(result, value);
+    }
+    result
 }
 
 #[inline(always)]
@@ -344,5 +356,19 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
             lanes[lane] += left[lane] * right[lane];
         }
     }
-    lanes.into_iter().sum::<f32>() + left_rest.iter().zip(right_rest).map(|(left, right)| left * right).sum::<f32>()
+    let mut result = 0.0;
+    for (left, right) in left_rest.iter().zip(right_rest) {
+        result += left * right;
+    }
+    for value in halves_folded(lanes, |sum, value| sum + value) {
+        result += value;
+    }
+    result
+}
+
+/// Lanes folded upon each other until four are left: a chain of single steps would wait for each.
+#[inline(always)]
+fn halves_folded(lanes: [f32; LANES], fold: impl Fn(f32, f32) -> f32) -> [f32; 4] {
+    let eight: [f32; 8] = std::array::from_fn(|lane| fold(lanes[lane], lanes[lane + 8]));
+    std::array::from_fn(|lane| fold(eight[lane], eight[lane + 4]))
 }
