@@ -2,12 +2,13 @@
 
 use std::hint::black_box;
 
+use burn::nn::LayerNormConfig;
 use burn::tensor::module::{batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use dermafuse_kernels::{Activation, batch_norm_activation, conv2d};
+use dermafuse_kernels::{Activation, Windows, batch_norm_activation, conv2d, layer_norm, linear, window_attention};
 
 const BATCH: usize = 8;
 
@@ -106,7 +107,76 @@ fn kernels(criterion: &mut Criterion) {
             },
         );
     }
+
+    let layer = [random([BATCH, 14, 14, 384], &device), random([1, 1, 384, 1536], &device)];
+    let weight = |inputs: &[Tensor<4>]| inputs[1].clone().squeeze_dims::<2>(&[0, 1]);
+    compare(
+        &mut group,
+        "linear + gelu 384-1536@14",
+        &layer,
+        |inputs| {
+            let bias = Tensor::zeros([1536], &inputs[0].device());
+            linear(inputs[0].clone(), weight(inputs), bias, Activation::Gelu)
+        },
+        |inputs| {
+            let bias = Tensor::<1>::zeros([1536], &inputs[0].device());
+            activation::gelu(inputs[0].clone().matmul(inputs[1].clone()) + bias.unsqueeze())
+        },
+    );
+    let map = [random([BATCH, 96, 56, 56], &device)];
+    for (name, axis) in [("layer norm of channels 96@56", 1), ("layer norm of rows 56@96x56", 3)] {
+        let length = map[0].dims()[axis];
+        let vectors = |x: &Tensor<4>| (Tensor::ones([length], &x.device()), Tensor::zeros([length], &x.device()));
+        compare(
+            &mut group,
+            name,
+            &map,
+            |inputs| {
+                let (gamma, beta) = vectors(&inputs[0]);
+                layer_norm(inputs[0].clone(), gamma, beta, 1e-5, axis)
+            },
+            |inputs| {
+                let norm = LayerNormConfig::new(length).init(&inputs[0].device());
+                norm.forward(inputs[0].clone().swap_dims(axis, 3)).swap_dims(axis, 3)
+            },
+        );
+    }
+    let qkv = [random([BATCH, 56, 56, 3 * 96], &device)];
+    let windows = Windows { side: 7, shift: [0, 0], heads: 3, cosine: false };
+    compare(
+        &mut group,
+        "attention in 7x7 windows 96@56",
+        &qkv,
+        |inputs| {
+            let device = inputs[0].device();
+            window_attention(
+                inputs[0].clone(),
+                Tensor::ones([3], &device),
+                Tensor::zeros([3, 49, 49], &device),
+                windows,
+            )
+        },
+        |inputs| burn_window_attention(inputs[0].clone(), windows),
+    );
     group.finish();
+}
+
+/// Windows that are not moved, the scale 1 and no bias.
+fn burn_window_attention(qkv: Tensor<4>, Windows { side, heads, .. }: Windows) -> Tensor<4> {
+    let [batch, height, width, channels] = qkv.dims();
+    let (rows, columns, length) = (height / side, width / side, channels / (3 * heads));
+    let parts = qkv
+        .reshape([batch, rows, side, columns, side, channels])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([batch * rows * columns, side * side, 3, heads, length])
+        .permute([2, 0, 3, 1, 4]); // [3, B*n, heads, N, C/heads]
+    let [query, key, value] = [0, 1, 2].map(|part| parts.clone().narrow(0, part, 1).squeeze_dim::<4>(0));
+    let attended = activation::softmax(query.matmul(key.swap_dims(2, 3)), 3).matmul(value);
+    attended
+        .swap_dims(1, 2)
+        .reshape([batch, rows, columns, side, side, heads * length])
+        .permute([0, 1, 3, 2, 4, 5])
+        .reshape([batch, height, width, heads * length])
 }
 
 criterion_group!(benches, kernels);
