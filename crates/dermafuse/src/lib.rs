@@ -41,7 +41,8 @@
 //! ```
 //!
 //! # Cargo features
-//! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA. `x86-v4`: AVX-512 kernels for the CPU.
+//! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA. `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
+//! weights by name, with their checksums.
 
 pub use dermafuse_backbones as backbones;
 pub use dermafuse_data as data;
