@@ -188,14 +188,8 @@ fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     let tasks = golden.classes.iter().enumerate().map(|(t, &count)| Task::new(t.to_string(), "T", classes(count)));
     let labels: Vec<Vec<Option<usize>>> =
         golden.training.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
-    let case = |(row, labels): (usize, &Vec<Option<usize>>)| Case {
-        id: row.to_string().into(),
-        group: row.to_string(),
-        clinical: None,
-        dermoscopic: None,
-        metadata: vec![],
-        labels: labels.clone(),
-    };
+    let case =
+        |(row, labels): (usize, &Vec<Option<usize>>)| Case { labels: labels.clone(), ..Case::new(row.to_string()) };
     let set = CaseSet {
         name: "four cases".into(),
         synthetic: false,

@@ -81,9 +81,7 @@ pub struct ImageBatch {
 /// use dermafuse_schema::{Case, Task, TaskSet};
 ///
 /// // Two cases without images: planes of zeros and two flags that say so.
-/// let case = |id: &str| Case {
-///     id: id.into(), group: id.into(), clinical: None, dermoscopic: None, metadata: vec![], labels: vec![None],
-/// };
+/// let case = |id: &str| Case { labels: vec![None], ..Case::new(id) };
 /// let set = CaseSet {
 ///     name: "none".into(),
 ///     synthetic: false,

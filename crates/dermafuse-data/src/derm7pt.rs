@@ -65,14 +65,12 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
         if recorded != computed {
             return Err(score.value_error(row, format!("{computed}, which is what the row's criteria add up to")));
         }
-        let id = ids.text(row);
         cases.push(Case {
-            id: id.into(),
-            group: id.into(),
             clinical: Some(clinical),
             dermoscopic: Some(dermoscopic),
             metadata: fields.iter().map(|(field, column)| field.value(*column, row)).collect::<Result<_, _>>()?,
             labels: labels.into_iter().map(Some).collect(),
+            ..Case::new(ids.text(row))
         });
     }
     let split = load_split(&root.join("meta"), cases.len())?;

@@ -44,9 +44,7 @@ impl MetadataRoles {
 ///     Field::numeric("age", FieldRole::PreDiagnosis),
 ///     Field::categorical("management", FieldRole::PostDiagnosis, ["excision", "none"]),
 /// ];
-/// let case = |metadata| Case {
-///     id: "1".into(), group: "1".into(), clinical: None, dermoscopic: None, metadata, labels: vec![],
-/// };
+/// let case = |metadata| Case { metadata, ..Case::new("1") };
 /// let training = [
 ///     case(vec![Category(0), Number(40.0), Category(0)]),
 ///     case(vec![Category(1), Number(60.0), Category(1)]),

@@ -93,12 +93,12 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
     for lesion in &lesions {
         let path = |view: usize| lesion.rows[view].and_then(|row| images.get(row).cloned());
         cases.push(Case {
-            id: lesion.id.as_str().into(),
-            group: lesion.id.clone(),
+            lesion: Some(lesion.id.clone()),
             clinical: path(0),
             dermoscopic: path(1),
             metadata: lesion.metadata.clone(),
             labels: vec![labels.get(lesion.id.as_str()).copied()],
+            ..Case::new(lesion.id.as_str())
         });
     }
     let unlabelled = cases.iter().filter(|case| case.labels[0].is_none()).count();

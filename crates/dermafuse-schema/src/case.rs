@@ -31,12 +31,23 @@ impl fmt::Display for CaseId {
 }
 
 /// One lesion at one visit: up to two images, what is known of the patient, and the labels.
+///
+/// ```
+/// use dermafuse_schema::Case;
+///
+/// let case = Case { labels: vec![Some(2)], ..Case::new("ISIC_0000001") };
+/// assert_eq!(case.group, "ISIC_0000001"); // of nobody known: a group of its own
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
     /// Unique identity.
     pub id: CaseId,
     /// Cases of one group (a patient where the data set says, else a lesion) never stand on both sides of a split.
     pub group: String,
+    /// The patient, where the data set tells patients apart.
+    pub patient: Option<String>,
+    /// The lesion, where the data set tells lesions apart.
+    pub lesion: Option<String>,
     /// The clinical close-up photo, if there is one.
     pub clinical: Option<PathBuf>,
     /// The dermoscopic image, if there is one.
@@ -48,6 +59,22 @@ pub struct Case {
 }
 
 impl Case {
+    /// A case of which nothing but the identity is known, in a group of its own.
+    #[must_use]
+    pub fn new(id: impl Into<CaseId>) -> Self {
+        let id = id.into();
+        Self {
+            group: id.as_str().to_owned(),
+            id,
+            patient: None,
+            lesion: None,
+            clinical: None,
+            dermoscopic: None,
+            metadata: Vec::new(),
+            labels: Vec::new(),
+        }
+    }
+
     /// Whether any metadata value is recorded.
     #[must_use]
     pub fn has_metadata(&self) -> bool {

@@ -46,12 +46,9 @@ pub(crate) fn case_set(cases: &[(usize, Option<usize>)]) -> CaseSet {
             .iter()
             .enumerate()
             .map(|(row, (group, label))| Case {
-                id: row.to_string().into(),
                 group: format!("g{group}"),
-                clinical: None,
-                dermoscopic: None,
-                metadata: vec![],
                 labels: vec![*label],
+                ..Case::new(row.to_string())
             })
             .collect(),
         split: None,
