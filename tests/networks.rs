@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
 use dermafuse::data::CaseSet;
 use dermafuse::networks::{FusionNet, MultimodalInput, Network};
 use dermafuse::schema::{Case, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossReduction, MultitaskLoss};
-use dermafuse_tests::{Tensors, device_lock, formula, uniform, write_safetensors};
+use dermafuse_tests::{Tensors, device_lock, filled_by_formula, formula, gradient_norms, uniform, write_safetensors};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -79,44 +78,10 @@ fn tower(name: &str, device: &Device) -> AnyBackbone {
     BackboneKind::ResNet18.init(None, device).load_weights(&file, options).unwrap()
 }
 
-/// Fills the heads by the formula of their PyTorch names.
-#[derive(Default)]
-struct HeadFiller {
-    path: Vec<String>,
-}
-
-impl ModuleMapper for HeadFiller {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if !self.path[0].ends_with("_head") {
-            return param;
-        }
-        let key = self.path.join(".").replace("gamma", "weight").replace("beta", "bias");
-        let shape = param.dims();
-        let (device, trains) = (param.device(), param.is_require_grad());
-        let filled = param.map(|_| match D {
-            2 => {
-                let values = formula(&key, &[shape[1], shape[0]]); // PyTorch keeps outputs first
-                let matrix = Tensor::<2>::from_data(TensorData::new(values, [shape[1], shape[0]]), &device);
-                matrix.transpose().reshape(shape)
-            }
-            _ => Tensor::from_data(TensorData::new(formula(&key, &shape), shape), &device),
-        });
-        filled.set_require_grad(trains)
-    }
-}
-
 fn network(golden: &Golden, device: &Device) -> FusionNet<AnyBackbone> {
     let towers = (tower("clinical", device), tower("dermoscopic", device));
     let network = FusionNet::new(towers.0, towers.1, golden.classes.clone(), 0.0, device).unwrap();
-    network.map(&mut HeadFiller::default())
+    filled_by_formula(network, |part| part.ends_with("_head"))
 }
 
 fn images(name: &str, batch: usize, [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
@@ -153,30 +118,6 @@ fn logits_of_all_branches_equal_pytorch() {
     }
 }
 
-/// The squared norm of the gradient of each part of the network.
-struct Norms<'a> {
-    path: Vec<String>,
-    gradients: &'a Gradients,
-    squares: BTreeMap<String, f64>,
-}
-
-impl ModuleVisitor for Norms<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = param.val().grad(self.gradients) {
-            let square: f64 = gradient.into_data().iter::<f64>().map(|value| value * value).sum();
-            *self.squares.entry(self.path[0].clone()).or_default() += square;
-        }
-    }
-}
-
 #[test]
 fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     let _lock = device_lock();
@@ -207,10 +148,9 @@ fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     assert!((value - golden.training.loss).abs() < 1e-3 * golden.training.loss, "{value}");
 
     let gradients = loss.backward();
-    let mut norms = Norms { path: vec![], gradients: &gradients, squares: BTreeMap::new() };
-    network.visit(&mut norms);
+    let norms = gradient_norms(&network, &gradients, |path| path.split('.').next().unwrap_or(path).to_owned());
     for (part, expected) in &golden.training.gradient_norms {
-        let norm = norms.squares[part].sqrt();
+        let norm = norms[part];
         assert!((norm - expected).abs() < 1e-3 * expected, "{part}: {norm} instead of {expected}");
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{CaseSet, Split, derm7pt};
@@ -123,6 +125,85 @@ pub fn formula(key: &str, shape: &[usize]) -> Vec<f32> {
         u.map(|u| (0.2 * u - 0.1) as f32).collect()
     } else {
         u.map(|u| (0.4 + 0.6 * u) as f32).collect()
+    }
+}
+
+/// Fills the parts of a module by the formula of the names that its parameters have in PyTorch; `fills` is asked with the
+/// first word of the name.
+#[must_use]
+pub fn filled_by_formula<M: Module>(module: M, fills: impl Fn(&str) -> bool) -> M {
+    module.map(&mut Filler { path: Vec::new(), fills })
+}
+
+struct Filler<F> {
+    path: Vec<String>,
+    fills: F,
+}
+
+impl<F: Fn(&str) -> bool> ModuleMapper for Filler<F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !(self.fills)(&self.path[0]) {
+            return param;
+        }
+        let key = pytorch_name(&self.path);
+        let shape = param.dims();
+        let (device, trains) = (param.device(), param.is_require_grad());
+        let filled = param.map(|_| match D {
+            2 => {
+                let values = formula(&key, &[shape[1], shape[0]]); // PyTorch keeps outputs first
+                let matrix = Tensor::<2>::from_data(TensorData::new(values, [shape[1], shape[0]]), &device);
+                matrix.transpose().reshape(shape)
+            }
+            _ => Tensor::from_data(TensorData::new(formula(&key, &shape), shape), &device),
+        });
+        filled.set_require_grad(trains)
+    }
+}
+
+fn pytorch_name(path: &[String]) -> String {
+    path.join(".").replace("gamma", "weight").replace("beta", "bias")
+}
+
+/// The norm of the gradient of each part of a module; `part` names the part of a parameter by the name it has in PyTorch.
+pub fn gradient_norms<M: Module>(
+    module: &M,
+    gradients: &Gradients,
+    part: impl Fn(&str) -> String,
+) -> BTreeMap<String, f64> {
+    let mut norms = Norms { path: Vec::new(), gradients, part, squares: BTreeMap::new() };
+    module.visit(&mut norms);
+    norms.squares.into_iter().map(|(part, square)| (part, square.sqrt())).collect()
+}
+
+struct Norms<'a, F> {
+    path: Vec<String>,
+    gradients: &'a Gradients,
+    part: F,
+    squares: BTreeMap<String, f64>,
+}
+
+impl<F: Fn(&str) -> String> ModuleVisitor for Norms<'_, F> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            let square: f64 = gradient.into_data().iter::<f64>().map(|value| value * value).sum();
+            *self.squares.entry((self.part)(&pytorch_name(&self.path))).or_default() += square;
+        }
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Paper: the baseline of every fusion paper. Source: the definition. Weights: none. Differences: none.
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::FeatureFusion;
 
 /// `[a | b]`; has no parameters.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Module, Debug, Default)]
 pub struct Concat;
 
 impl FeatureFusion for Concat {

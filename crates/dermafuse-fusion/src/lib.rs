@@ -1,9 +1,20 @@
 //! Modules that join the features of two modalities.
 //!
 //! A [`FeatureFusion`] joins two pooled feature vectors; each module of this crate is one file and implements it.
+//! [`FusionKind`] names the ones that join an image with metadata.
+//!
+//! | module | paper | joined length |
+//! |---|---|---|
+//! | [`Sum`] | FusionM4Net | `L` of both |
+//! | [`Concat`] | the common baseline | `L_I + L_M` |
+//! | [`MetaBlock`] | Pacheco and Krohling 2021 | `L_I` |
+//! | [`MetaNet`] | Li et al. 2020 | `L_I` |
+//! | [`MutualAttention`], [`TiledMutualAttention`] | Cai et al. 2022 | `L_I + L_M` |
+//! | [`Mmfa`] | JIF-MMFA, thesis ch. 4 | `L_I + L_M` |
 //!
 //! # Shapes
-//! `[B, D]`: a batch of pooled features of length `D`.
+//! `[B, D]`: a batch of pooled features of length `D`; `L_I` features of the image and `L_M` of the metadata, `h` heads
+//! of `s` features.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -16,9 +27,27 @@
 //! ```
 
 mod concat;
+mod error;
+mod feature_attention;
 mod feature_fusion;
+mod kind;
+mod linear;
+mod meta_block;
+mod meta_net;
+mod mmfa;
+mod mutual_attention;
 mod sum;
+mod tiled_mutual_attention;
 
 pub use concat::Concat;
+pub use error::FusionError;
+pub use feature_attention::{AttentionProduct, AttentionScale, FeatureAttention};
 pub use feature_fusion::FeatureFusion;
+pub use kind::{AnyFusion, FusionKind, UnknownFusion};
+pub use linear::linear;
+pub use meta_block::{MetaBlock, MetaBlockConfig};
+pub use meta_net::{MetaNet, MetaNetConfig};
+pub use mmfa::{Mmfa, MmfaConfig};
+pub use mutual_attention::{MutualAttention, MutualAttentionConfig};
 pub use sum::Sum;
+pub use tiled_mutual_attention::{TiledMutualAttention, TiledMutualAttentionConfig};

@@ -1,0 +1,60 @@
+use thiserror::Error;
+
+/// What can be wrong with a fusion module's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FusionError {
+    /// A vector of length 0.
+    #[error("{module} needs features, found a length of 0; for metadata: does any column have a role that is used?")]
+    NoFeatures {
+        /// The module.
+        module: &'static str,
+    },
+    /// Image features that do not divide into the module's groups.
+    #[error("{module} divides image features into groups of {columns}, which {features} features do not give")]
+    Groups {
+        /// The module.
+        module: &'static str,
+        /// Length of the image features.
+        features: usize,
+        /// Features in a group.
+        columns: usize,
+    },
+    /// A width that does not divide into heads.
+    #[error("{module} cannot divide a width of {width} into {heads} heads")]
+    Heads {
+        /// The module.
+        module: &'static str,
+        /// Width of the attention.
+        width: usize,
+        /// Number of heads.
+        heads: usize,
+    },
+    /// Two lengths that the module cannot join.
+    #[error("{module} cannot join features of lengths {a} and {b}")]
+    Lengths {
+        /// The module.
+        module: &'static str,
+        /// Length of the first vector.
+        a: usize,
+        /// Length of the second.
+        b: usize,
+    },
+}
+
+impl FusionError {
+    pub(crate) fn require_inputs(module: &'static str, length: usize) -> Result<(), Self> {
+        match length {
+            0 => Err(Self::NoFeatures { module }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The number of groups.
+    pub(crate) fn require_groups(module: &'static str, features: usize, columns: usize) -> Result<usize, Self> {
+        match features.checked_div(columns) {
+            Some(groups) if groups > 0 && features.is_multiple_of(columns) => Ok(groups),
+            _ => Err(Self::Groups { module, features, columns }),
+        }
+    }
+}
