@@ -1,39 +1,16 @@
+use std::fmt::Display;
+
 use dermafuse_schema::{Case, Field, FieldKind, FieldRole, FieldValue};
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-
-/// Which metadata columns become inputs, by when their value is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MetadataRoles {
-    /// Only what is known before anyone judges the lesion.
-    #[default]
-    PreDiagnosis,
-    /// Also what follows from the diagnosis, such as the management. It leaks; the published protocols use it, so this
-    /// is for comparing with their numbers.
-    IncludePostDiagnosis,
-    /// Pre-diagnosis columns and scores that someone computed from the images.
-    IncludeImageDerived,
-    /// Every column.
-    All,
-}
-
-impl MetadataRoles {
-    fn include(self, role: FieldRole) -> bool {
-        match role {
-            FieldRole::PreDiagnosis => true,
-            FieldRole::PostDiagnosis => matches!(self, Self::IncludePostDiagnosis | Self::All),
-            FieldRole::ImageDerived => matches!(self, Self::IncludeImageDerived | Self::All),
-        }
-    }
-}
+use crate::encoder_config::{CategorySource, EncoderConfig, NumericScaling, UnseenCategory};
 
 /// Turns a case's metadata into numbers, in the way that was fitted on the training cases.
 ///
 /// A categorical column becomes one 0/1 column for each declared category, all zero where the value is missing. A
 /// numeric column becomes `(x − mean) / deviation` of the training cases (population deviation), 0 where the value is
-/// missing or the training cases do not vary.
+/// missing or the training cases do not vary. An [`EncoderConfig`] changes any of this.
 ///
 /// ```
 /// use dermafuse_data::{MetadataEncoder, MetadataRoles};
@@ -61,6 +38,9 @@ pub struct MetadataEncoder {
     columns: Vec<EncodedField>,
     /// How many values a case must have.
     fields: usize,
+    /// Encoders that were saved before there was a choice have the defaults.
+    #[serde(default)]
+    config: EncoderConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,49 +48,64 @@ struct EncodedField {
     /// Position of the value in [`Case::metadata`].
     index: usize,
     field: Field,
-    /// Mean and population deviation; 0 and 0 for categories.
+    /// What is subtracted and divided by; 0 and 0 for categories, 0 and 1 for numbers as they are.
     mean: f64,
     deviation: f64,
+    /// The categories that have a column; `None` for all.
+    #[serde(default)]
+    observed: Option<Vec<usize>>,
+}
+
+/// What the training cases say of one field.
+struct Seen {
+    numbers: Vec<f64>,
+    categories: Vec<bool>,
 }
 
 impl MetadataEncoder {
-    /// Learns from the training cases what the numeric columns' means and deviations are.
+    /// Learns from the training cases what must be known of them: the means and deviations of the numeric columns,
+    /// and the categories that occur. `config` may be [`MetadataRoles`](crate::MetadataRoles) alone.
     ///
     /// # Errors
     /// A case that does not fit the fields.
     pub fn fit<'a>(
         fields: &[Field],
         cases: impl IntoIterator<Item = &'a Case>,
-        roles: MetadataRoles,
+        config: impl Into<EncoderConfig>,
     ) -> Result<Self, DataError> {
-        let included = fields.iter().enumerate().filter(|(_, field)| roles.include(field.role));
-        let columns = included
-            .map(|(index, field)| EncodedField { index, field: field.clone(), mean: 0.0, deviation: 0.0 })
-            .collect();
-        let mut encoder = Self { columns, fields: fields.len() };
-
-        let mut numbers: Vec<Vec<f64>> = vec![Vec::new(); encoder.columns.len()];
+        let mut encoder = Self::unfitted(fields, config.into());
+        let mut seen: Vec<Seen> = encoder.columns.iter().map(EncodedField::nothing_seen).collect();
         for case in cases {
-            for (column, (values, numbers)) in encoder.columns.iter().zip(encoder.values(case)?.zip(&mut numbers)) {
-                column.check(case, values)?;
-                if let FieldValue::Number(number) = values {
-                    numbers.push(*number);
-                }
+            for (column, (value, seen)) in encoder.columns.iter().zip(encoder.values(case)?.zip(&mut seen)) {
+                column.see(&case.id, *value, seen)?;
             }
         }
-        for (column, numbers) in encoder.columns.iter_mut().zip(&numbers).filter(|(_, numbers)| !numbers.is_empty()) {
-            let count = numbers.len() as f64;
-            column.mean = numbers.iter().sum::<f64>() / count;
-            let squares: f64 = numbers.iter().map(|number| (number - column.mean).powi(2)).sum();
-            column.deviation = (squares / count).sqrt();
-        }
+        encoder.columns.iter_mut().zip(seen).for_each(|(column, seen)| column.settle(seen, &encoder.config));
         Ok(encoder)
+    }
+
+    fn unfitted(fields: &[Field], config: EncoderConfig) -> Self {
+        let included = fields.iter().enumerate().filter(|(_, field)| config.roles.include(field.role));
+        let column = |(index, field): (usize, &Field)| EncodedField {
+            index,
+            field: field.clone(),
+            mean: 0.0,
+            deviation: 0.0,
+            observed: None,
+        };
+        Self { columns: included.map(column).collect(), fields: fields.len(), config }
     }
 
     /// An encoder that uses no metadata: width 0 for cases of any set.
     #[must_use]
     pub fn none(fields: &[Field]) -> Self {
-        Self { columns: Vec::new(), fields: fields.len() }
+        Self { columns: Vec::new(), fields: fields.len(), config: EncoderConfig::default() }
+    }
+
+    /// How it was told to encode.
+    #[must_use]
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
     }
 
     /// The encoded metadata of a case.
@@ -119,22 +114,15 @@ impl MetadataEncoder {
     /// `[M]`, `M = width()`.
     ///
     /// # Errors
-    /// A case with another number of values, a category out of range, a number for a category or the reverse.
+    /// A case with another number of values, a category out of range or not known, a number for a category or the
+    /// reverse.
     pub fn encode(&self, case: &Case) -> Result<Vec<f64>, DataError> {
-        let mut encoded = Vec::with_capacity(self.width());
+        let mut encoded = vec![0.0; self.width()];
+        let mut rest = encoded.as_mut_slice();
         for (column, value) in self.columns.iter().zip(self.values(case)?) {
-            column.check(case, value)?;
-            match (&column.field.kind, value) {
-                (FieldKind::Categorical { categories }, value) => {
-                    encoded.extend(
-                        (0..categories.len()).map(|index| f64::from(u8::from(*value == FieldValue::Category(index)))),
-                    );
-                }
-                (FieldKind::Numeric, FieldValue::Number(number)) if column.deviation > 0.0 => {
-                    encoded.push((number - column.mean) / column.deviation);
-                }
-                (FieldKind::Numeric, _) => encoded.push(0.0),
-            }
+            let (slots, others) = rest.split_at_mut(column.width(&self.config));
+            column.write(&case.id, *value, &self.config, |at, number| slots[at] = number)?;
+            rest = others;
         }
         Ok(encoded)
     }
@@ -150,19 +138,24 @@ impl MetadataEncoder {
     /// The number of encoded columns, `M`.
     #[must_use]
     pub fn width(&self) -> usize {
-        self.columns.iter().map(|column| column.width()).sum()
+        self.columns.iter().map(|column| column.width(&self.config)).sum()
     }
 
-    /// The names of the encoded columns: `field=category`, or the field's name for a number.
+    /// The names of the encoded columns: `field=category`, or the field's name for a number; `field:missing` for a
+    /// missing indicator.
     #[must_use]
     pub fn column_names(&self) -> Vec<String> {
         let mut names = Vec::with_capacity(self.width());
-        for EncodedField { field, .. } in &self.columns {
-            match &field.kind {
-                FieldKind::Categorical { categories } => {
-                    names.extend(categories.iter().map(|category| format!("{}={category}", field.name)));
+        for column in &self.columns {
+            let field = &column.field.name;
+            match &column.field.kind {
+                FieldKind::Categorical { .. } => {
+                    names.extend(column.categories().into_iter().map(|category| format!("{field}={category}")));
                 }
-                FieldKind::Numeric => names.push(field.name.clone()),
+                FieldKind::Numeric => names.push(field.clone()),
+            }
+            if self.config.missing_indicators {
+                names.push(format!("{field}:missing"));
             }
         }
         names
@@ -197,17 +190,102 @@ impl MetadataEncoder {
 }
 
 impl EncodedField {
-    fn width(&self) -> usize {
-        match &self.field.kind {
-            FieldKind::Categorical { categories } => categories.len(),
-            FieldKind::Numeric => 1,
+    fn nothing_seen(&self) -> Seen {
+        let categories = match &self.field.kind {
+            FieldKind::Categorical { categories } => vec![false; categories.len()],
+            FieldKind::Numeric => Vec::new(),
+        };
+        Seen { numbers: Vec::new(), categories }
+    }
+
+    /// Takes a training case's value into account.
+    fn see(&self, case: &dyn Display, value: FieldValue, seen: &mut Seen) -> Result<(), DataError> {
+        self.check(case, value)?;
+        match value {
+            FieldValue::Number(number) => seen.numbers.push(number),
+            FieldValue::Category(index) => seen.categories[index] = true,
+            FieldValue::Missing => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, seen: Seen, config: &EncoderConfig) {
+        match (&self.field.kind, config.numeric, config.categories) {
+            (FieldKind::Numeric, NumericScaling::Raw, _) => self.deviation = 1.0,
+            (FieldKind::Numeric, NumericScaling::Standardized, _) if !seen.numbers.is_empty() => {
+                let count = seen.numbers.len() as f64;
+                self.mean = seen.numbers.iter().sum::<f64>() / count;
+                let squares: f64 = seen.numbers.iter().map(|number| (number - self.mean).powi(2)).sum();
+                self.deviation = (squares / count).sqrt();
+            }
+            (FieldKind::Categorical { .. }, _, CategorySource::Observed { .. }) => {
+                self.observed = Some((0..seen.categories.len()).filter(|&index| seen.categories[index]).collect());
+            }
+            _ => {}
         }
     }
 
-    fn check(&self, case: &Case, value: &FieldValue) -> Result<(), DataError> {
+    fn width(&self, config: &EncoderConfig) -> usize {
+        let values = match (&self.field.kind, &self.observed) {
+            (FieldKind::Categorical { .. }, Some(observed)) => observed.len(),
+            (FieldKind::Categorical { categories }, None) => categories.len(),
+            (FieldKind::Numeric, _) => 1,
+        };
+        values + usize::from(config.missing_indicators)
+    }
+
+    /// The categories that have a column, in order; empty for a number.
+    fn categories(&self) -> Vec<&str> {
+        match (&self.field.kind, &self.observed) {
+            (FieldKind::Categorical { categories }, Some(observed)) => {
+                observed.iter().map(|&index| categories[index].as_str()).collect()
+            }
+            (FieldKind::Categorical { categories }, None) => categories.iter().map(String::as_str).collect(),
+            (FieldKind::Numeric, _) => Vec::new(),
+        }
+    }
+
+    /// The whole of the encoding: says which of the field's columns is not zero, and what it is. At most one is.
+    #[inline]
+    fn write(
+        &self,
+        case: &dyn Display,
+        value: FieldValue,
+        config: &EncoderConfig,
+        mut put: impl FnMut(usize, f64),
+    ) -> Result<(), DataError> {
+        self.check(case, value)?;
+        match (value, &self.observed) {
+            (FieldValue::Missing, _) if config.missing_indicators => put(self.width(config) - 1, 1.0),
+            (FieldValue::Missing, _) => {}
+            (FieldValue::Category(index), None) => put(index, 1.0),
+            (FieldValue::Category(index), Some(observed)) => match observed.binary_search(&index) {
+                Ok(at) => put(at, 1.0),
+                Err(_) => self.unseen(case, index, config)?,
+            },
+            (FieldValue::Number(number), _) if self.deviation > 0.0 => put(0, (number - self.mean) / self.deviation),
+            (FieldValue::Number(_), _) => {}
+        }
+        Ok(())
+    }
+
+    fn unseen(&self, case: &dyn Display, index: usize, config: &EncoderConfig) -> Result<(), DataError> {
+        if config.categories == (CategorySource::Observed { unseen: UnseenCategory::Zeros }) {
+            return Ok(());
+        }
+        Err(DataError::UnseenCategory {
+            case: case.to_string(),
+            field: self.field.name.clone(),
+            category: self.field.text(&FieldValue::Category(index)).unwrap_or_default(),
+            known: self.categories().into_iter().map(Into::into).collect(),
+        })
+    }
+
+    #[inline]
+    fn check(&self, case: &dyn Display, value: FieldValue) -> Result<(), DataError> {
         let expected = match (&self.field.kind, value) {
             (_, FieldValue::Missing) => return Ok(()),
-            (FieldKind::Categorical { categories }, FieldValue::Category(index)) if *index < categories.len() => {
+            (FieldKind::Categorical { categories }, FieldValue::Category(index)) if index < categories.len() => {
                 return Ok(());
             }
             (FieldKind::Numeric, FieldValue::Number(number)) if number.is_finite() => return Ok(()),
@@ -215,6 +293,6 @@ impl EncodedField {
             (FieldKind::Numeric, _) => "a finite number".into(),
         };
         let what = format!("field `{}`", self.field.name);
-        Err(DataError::Case { case: case.id.to_string(), what, expected, found: format!("{value:?}") })
+        Err(DataError::Case { case: case.to_string(), what, expected, found: format!("{value:?}") })
     }
 }

@@ -246,6 +246,22 @@ pub enum DataError {
         /// What it is.
         found: String,
     },
+    /// A category that none of the cases had that the encoder was fitted on.
+    #[error(
+        "case `{case}`: field `{field}`: no training case had `{category}`; known: {}; train on cases that have it, \
+         declare the categories, or let unseen ones be zeros",
+        known.join(", ")
+    )]
+    UnseenCategory {
+        /// The case.
+        case: String,
+        /// The field.
+        field: String,
+        /// The category.
+        category: String,
+        /// The categories that the training cases had.
+        known: Vec<String>,
+    },
     /// A setting outside its range.
     #[error("{what}: {found} is not {expected}")]
     Setting {

@@ -1,5 +1,9 @@
-use dermafuse_data::{CaseSet, MetadataEncoder, MetadataRoles, derm7pt, milk10k};
-use dermafuse_schema::{Case, FieldValue};
+use dermafuse_data::{
+    CaseSet, CategorySource, EncoderConfig, MetadataEncoder, MetadataRoles, NumericScaling, UnseenCategory, derm7pt,
+    milk10k,
+};
+use dermafuse_schema::{Case, Field, FieldRole, FieldValue};
+use proptest::prelude::*;
 
 use crate::fixture::case_set;
 
@@ -80,4 +84,105 @@ fn the_encoder_survives_json_and_fills_the_cohort() {
     assert_eq!(set.cohort(&[0], &none).unwrap().metadata.dim(), (1, 0));
     let text = case_set(&[]).check().unwrap_err().to_string();
     assert_eq!(text, "the case set `test` has no cases");
+}
+
+/// Age and one of four sites.
+fn two_fields() -> [Field; 2] {
+    [
+        Field::numeric("age", FieldRole::PreDiagnosis),
+        Field::categorical("site", FieldRole::PreDiagnosis, ["arm", "back", "chest", "foot"]),
+    ]
+}
+
+fn age_and_site(age: Option<f64>, site: Option<usize>) -> Case {
+    let age = age.map_or(FieldValue::Missing, FieldValue::Number);
+    with_metadata(vec![age, site.map_or(FieldValue::Missing, FieldValue::Category)])
+}
+
+#[test]
+fn numbers_may_stay_as_they_are_and_missing_ones_be_told() {
+    let training = [age_and_site(Some(40.0), Some(0)), age_and_site(None, None)];
+    let config = EncoderConfig { numeric: NumericScaling::Raw, missing_indicators: true, ..EncoderConfig::default() };
+    let encoder = MetadataEncoder::fit(&two_fields(), &training, config).unwrap();
+    assert_eq!(*encoder.config(), config);
+    let names = encoder.column_names();
+    assert_eq!(names, ["age", "age:missing", "site=arm", "site=back", "site=chest", "site=foot", "site:missing"]);
+    assert_eq!(encoder.width(), 7);
+    let encode = |age, site| encoder.encode(&age_and_site(age, site)).unwrap();
+    assert_eq!(encode(Some(90.0), Some(3)), [90.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(encode(None, None), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    // Raw does not depend on the training cases, not even on whether they know any age.
+    let config = EncoderConfig { numeric: NumericScaling::Raw, ..EncoderConfig::default() };
+    let blind = MetadataEncoder::fit(&two_fields(), [&training[1]], config).unwrap();
+    assert_eq!(blind.encode(&age_and_site(Some(-3.5), None)).unwrap(), [-3.5, 0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn only_observed_categories_may_get_a_column() {
+    // In the order of the declaration, not of the cases.
+    let training = [age_and_site(None, Some(3)), age_and_site(None, Some(1)), age_and_site(None, None)];
+    let fit = |unseen| {
+        let config = EncoderConfig { categories: CategorySource::Observed { unseen }, ..EncoderConfig::default() };
+        MetadataEncoder::fit(&two_fields(), &training, config).unwrap()
+    };
+    let strict = fit(UnseenCategory::Refuse);
+    assert_eq!(strict.column_names(), ["age", "site=back", "site=foot"]);
+    assert_eq!(strict.encode(&age_and_site(None, Some(3))).unwrap(), [0.0, 0.0, 1.0]);
+    assert_eq!(strict.encode(&age_and_site(None, None)).unwrap(), [0.0; 3]);
+    assert_eq!(
+        strict.encode(&age_and_site(None, Some(2))).unwrap_err().to_string(),
+        "case `0`: field `site`: no training case had `chest`; known: back, foot; train on cases that have it, declare \
+         the categories, or let unseen ones be zeros"
+    );
+    let error = strict.encode(&age_and_site(None, Some(4))).unwrap_err().to_string();
+    assert_eq!(error, "case `0`: field `site`: expected a category below 4, found Category(4)");
+    let lenient = fit(UnseenCategory::Zeros);
+    assert_eq!(lenient.encode(&age_and_site(None, Some(2))).unwrap(), [0.0; 3]);
+    for encoder in [strict, lenient] {
+        let json = serde_json::to_string(&encoder).unwrap();
+        assert_eq!(serde_json::from_str::<MetadataEncoder>(&json).unwrap(), encoder);
+    }
+}
+
+#[test]
+fn an_encoder_that_was_saved_without_options_is_read_with_the_defaults() {
+    let json = r#"{"columns":[{"index":1,"field":{"name":"age","kind":"numeric","role":"pre_diagnosis"},"mean":40.0,
+        "deviation":10.0}],"fields":2}"#;
+    let encoder: MetadataEncoder = serde_json::from_str(json).unwrap();
+    assert_eq!(*encoder.config(), EncoderConfig::default());
+    let case = with_metadata(vec![FieldValue::Missing, FieldValue::Number(60.0)]);
+    assert_eq!(encoder.encode(&case).unwrap(), [2.0]);
+}
+
+proptest! {
+    /// Whatever the other rows hold, the encoder of the training rows is the same, to the bit.
+    #[test]
+    fn only_the_training_rows_decide(
+        rows in proptest::collection::vec(
+            (proptest::option::of(-1e6_f64..1e6), proptest::option::of(0_usize..4), any::<bool>()), 2..40),
+        others in proptest::collection::vec(
+            (proptest::option::of(-1e9_f64..1e9), proptest::option::of(0_usize..4)), 40),
+        observed in any::<bool>(),
+        missing_indicators in any::<bool>(),
+    ) {
+        let categories = match observed {
+            true => CategorySource::Observed { unseen: UnseenCategory::Zeros },
+            false => CategorySource::Declared,
+        };
+        let config = EncoderConfig { categories, missing_indicators, ..EncoderConfig::default() };
+        let case = |(age, site): (Option<f64>, Option<usize>)| age_and_site(age, site);
+        let cases: Vec<Case> = rows.iter().map(|&(age, site, _)| case((age, site))).collect();
+        let changed: Vec<Case> = rows
+            .iter()
+            .zip(&others)
+            .map(|(&(age, site, training), &other)| case(if training { (age, site) } else { other }))
+            .collect();
+        let fit = |cases: &[Case]| {
+            let training = cases.iter().zip(&rows).filter(|(_, row)| row.2).map(|(case, _)| case);
+            MetadataEncoder::fit(&two_fields(), training, config).unwrap()
+        };
+        let (encoder, again) = (fit(&cases), fit(&changed));
+        prop_assert_eq!(&encoder, &again);
+        prop_assert_eq!(encoder.encode(&cases[0]).unwrap(), again.encode(&cases[0]).unwrap());
+    }
 }
