@@ -5,6 +5,7 @@
 //! Using Multitask Multimodal Neural Nets*, IEEE J-BHI 2019. Classes are grouped, ordered and named as in the code
 //! released with FusionM4Net. `docs/datasets.md` says how to get the files.
 
+mod checklist;
 mod columns;
 mod published;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, Field, FieldValue, Task, TaskSet};
 
+pub use self::checklist::{encoding, load_with_raw_checklist, with_checklist_inputs};
 use self::columns::{FIELDS, FieldColumn, TASKS, TaskColumn};
 pub use self::published::{PUBLISHED, PublishedTask, check_published};
 use crate::image_folder::{Found, ImageFolder};
@@ -21,9 +23,7 @@ use crate::{CaseSet, DataError, Split, Table};
 /// Rows of the published `meta.csv`.
 pub const PUBLISHED_CASES: usize = 1011;
 
-/// A file of this name beside `images` and `meta` says that the set is synthetic and not to be held against the
-/// published counts.
-pub const SYNTHETIC_MARKER: &str = "SYNTHETIC";
+pub use crate::synthetic::SYNTHETIC_MARKER;
 
 const HOW: &str = "get it at http://derm.cs.sfu.ca (under the terms stated there; do not pass it on) and keep the folders \
                    `release_v0/images` and `release_v0/meta` as they come";

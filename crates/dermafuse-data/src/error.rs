@@ -148,7 +148,7 @@ pub enum DataError {
     },
     /// A full copy of a data set whose counts are not the published ones.
     #[error(
-        "{dataset}: {what}: {found} cases where the published data set has {expected}; compare the files with the original"
+        "{dataset}: {what}: {found} where the published data set has {expected}; compare the files with the original"
     )]
     Published {
         /// The data set.

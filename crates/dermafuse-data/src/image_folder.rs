@@ -8,6 +8,8 @@ use crate::DataError;
 /// Folders below an image folder that are looked into; ends links that lead back up.
 const MAX_DEPTH: usize = 3;
 
+const IMAGE_EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+
 /// The files below a folder, by relative path and by that path in lower case.
 #[derive(Debug)]
 pub(crate) struct ImageFolder {
@@ -69,6 +71,22 @@ impl ImageFolder {
         }
     }
 
+    /// Image files by their name without folder, in lower case, with and without extension; in order.
+    pub(crate) fn by_name(&self) -> HashMap<String, Vec<PathBuf>> {
+        let mut names: HashMap<String, Vec<PathBuf>> = HashMap::with_capacity(2 * self.files.len());
+        for (lower, paths) in &self.files {
+            let name = lower.rsplit('/').next().unwrap_or(lower);
+            let Some((stem, extension)) = name.rsplit_once('.') else { continue };
+            if IMAGE_EXTENSIONS.contains(&extension) {
+                for name in [name, stem] {
+                    names.entry(name.to_owned()).or_default().extend(paths.iter().map(|path| self.root.join(path)));
+                }
+            }
+        }
+        names.values_mut().for_each(|paths| paths.sort());
+        names
+    }
+
     /// Image files by their name without folder and extension.
     pub(crate) fn by_stem(&self) -> HashMap<&str, PathBuf> {
         let paths = self.files.values().flatten();
@@ -78,7 +96,7 @@ impl ImageFolder {
         for path in sorted {
             let name = path.rsplit('/').next().unwrap_or(path);
             let Some((stem, extension)) = name.rsplit_once('.') else { continue };
-            if ["jpg", "jpeg", "png"].contains(&extension.to_ascii_lowercase().as_str()) {
+            if IMAGE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()) {
                 stems.entry(stem).or_insert_with(|| self.root.join(path));
             }
         }

@@ -10,8 +10,10 @@ use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
 
 use crate::duplicates::group_by_content;
 use crate::image_folder::ImageFolder;
+use crate::load_options::Place;
+use crate::one_hot::OneHot;
 use crate::table::Column;
-use crate::{CaseSet, DataError, Table};
+use crate::{CaseSet, DataError, EncoderConfig, Table};
 
 /// The 11 diagnoses in the order of the ground-truth columns.
 pub const CLASSES: [&str; 11] =
@@ -72,17 +74,18 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
 /// contradict each other; a ground truth that does not say exactly one class.
 pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, DataError> {
     let root = root.as_ref();
-    let metadata = find_table(root, "Metadata.csv")?.ok_or_else(|| DataError::Missing {
-        path: root.join("Metadata.csv"),
-        dataset: "MILK10k",
-        how: HOW,
-    })?;
+    let place = Place { root, dataset: "MILK10k", how: HOW };
+    let metadata = place.find_table("Metadata.csv")?.ok_or_else(|| place.missing(root.join("Metadata.csv")))?;
     let table = Table::read(metadata)?;
     let lesions = read_lesions(&table)?;
     let mut notes = Vec::new();
     let images = find_images(root, &table, options)?;
-    let labels = match find_table(root, "GroundTruth.csv")? {
-        Some(file) => read_labels(&Table::read(file)?, &lesions)?,
+    let labels = match place.find_table("GroundTruth.csv")? {
+        Some(file) => {
+            let known = lesions.iter().map(|lesion| lesion.id.as_str()).collect();
+            let truth = OneHot { id: "lesion_id", item: "a lesion", classes: &CLASSES, unknown: None };
+            truth.read(&Table::read(file)?, &known)?
+        }
         None => {
             notes.push("no GroundTruth.csv: all labels are unknown".into());
             HashMap::new()
@@ -97,7 +100,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
             clinical: path(0),
             dermoscopic: path(1),
             metadata: lesion.metadata.clone(),
-            labels: vec![labels.get(lesion.id.as_str()).copied()],
+            labels: vec![labels.get(lesion.id.as_str()).copied().flatten()],
             ..Case::new(lesion.id.as_str())
         });
     }
@@ -136,39 +139,18 @@ pub fn fields() -> Vec<Field> {
     patient.into_iter().chain(scores).collect()
 }
 
+/// 16 columns: the age, standardized, two for the sex, six for the skin tone, seven for the site, zeros where nothing is
+/// recorded.
+#[must_use]
+pub fn encoding() -> EncoderConfig {
+    EncoderConfig::default()
+}
+
 struct Lesion {
     id: String,
     /// Table row of the clinical and of the dermoscopic image.
     rows: [Option<usize>; 2],
     metadata: Vec<FieldValue>,
-}
-
-/// The table in `root` whose name ends so: the archive prefixes its files (`MILK10k_Training_Metadata.csv`).
-fn find_table(root: &Path, suffix: &str) -> Result<Option<PathBuf>, DataError> {
-    let exact = root.join(suffix);
-    if exact.is_file() {
-        return Ok(Some(exact));
-    }
-    if !root.is_dir() {
-        return Err(DataError::Missing { path: root.into(), dataset: "MILK10k", how: HOW });
-    }
-    let io_error = |source| DataError::Io { path: root.into(), source };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(root).map_err(io_error)? {
-        let entry = entry.map_err(io_error)?;
-        if entry.file_name().to_string_lossy().ends_with(&format!("_{suffix}")) {
-            found.push(entry.path());
-        }
-    }
-    found.sort();
-    match found.len() {
-        0 | 1 => Ok(found.pop()),
-        _ => Err(DataError::Setting {
-            what: "table of the data set",
-            found: found.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "),
-            expected: "a single file of its kind; leave one in the folder",
-        }),
-    }
 }
 
 fn read_lesions(table: &Table) -> Result<Vec<Lesion>, DataError> {
@@ -280,33 +262,4 @@ fn image_folders(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     }
     folders.sort();
     Ok(folders)
-}
-
-/// The label of each lesion that the ground truth names.
-fn read_labels(table: &Table, lesions: &[Lesion]) -> Result<HashMap<String, usize>, DataError> {
-    let id = table.column("lesion_id")?;
-    let columns = CLASSES.iter().map(|class| table.column(class)).collect::<Result<Vec<_>, _>>()?;
-    let known: std::collections::HashSet<&str> = lesions.iter().map(|lesion| lesion.id.as_str()).collect();
-    let mut labels = HashMap::new();
-    for row in 0..table.len() {
-        if !known.contains(id.text(row)) {
-            return Err(id.value_error(row, "a lesion of the metadata table"));
-        }
-        let mut label = None;
-        for (class, column) in columns.iter().enumerate() {
-            match column.number(row)? {
-                Some(0.0) => {}
-                Some(1.0) if label.is_none() => label = Some(class),
-                Some(1.0) => return Err(column.value_error(row, "a single 1 in each row")),
-                _ => return Err(column.value_error(row, "0 or 1")),
-            }
-        }
-        let Some(label) = label else {
-            return Err(id.value_error(row, "a 1 in one of the class columns of this row"));
-        };
-        if labels.insert(id.text(row).to_owned(), label).is_some() {
-            return Err(id.value_error(row, "each lesion once"));
-        }
-    }
-    Ok(labels)
 }

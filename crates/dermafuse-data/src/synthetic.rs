@@ -36,23 +36,16 @@ pub use self::sample::sample;
 
 use self::noise::Stream;
 use crate::DataError;
-use crate::derm7pt::SYNTHETIC_MARKER;
+pub use crate::Modality;
+
+/// A file of this name in a data set's folder says that the set is synthetic and not to be held against published counts.
+pub const SYNTHETIC_MARKER: &str = "SYNTHETIC";
 
 /// What the file `SYNTHETIC` says.
 const NOTICE: &str = "These are procedurally rendered pictures, not patients: no image shows skin, no row describes a \
 person, and no result on them says anything about medicine.\n";
 
 const JPEG_QUALITY: u8 = 90;
-
-/// The instrument that a picture comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Modality {
-    /// A camera at some distance.
-    Clinical,
-    /// A dermatoscope on the skin.
-    Dermoscopic,
-}
 
 /// What to write: how many cases, how large, how hard.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -134,6 +134,10 @@ pub struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
+    pub(crate) fn table(&self) -> &'a Table {
+        self.table
+    }
+
     /// The column's name.
     #[must_use]
     pub fn name(&self) -> &'a str {

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use dermafuse_data::derm7pt::{self, PUBLISHED, SYNTHETIC_MARKER, seven_point_score};
+use dermafuse_data::{MetadataEncoder, Modality};
 use dermafuse_schema::{FieldRole, FieldValue};
 
 use crate::fixture::{plain_jpeg, write};
@@ -204,7 +205,7 @@ fn a_full_copy_is_held_against_the_published_counts() {
     fixture.indexes("test", &all(616..1011));
     assert_eq!(
         fixture.error(),
-        "Derm7pt: DIAG NEV in the training part: 413 cases where the published data set has 256; compare the files \
+        "Derm7pt: DIAG NEV in the training part: 413 where the published data set has 256; compare the files \
          with the original"
     );
     write(&fixture.root().join(SYNTHETIC_MARKER), b"");
@@ -227,4 +228,42 @@ fn the_published_counts_are_consistent() {
         );
     }
     assert_eq!(seven_point_score(&[0, 2, 2, 2, 1, 2, 1, 2]), 10);
+}
+
+#[test]
+fn the_checklist_becomes_an_input_and_the_diagnosis_the_only_task() {
+    let fixture = Fixture::new();
+    let load = || derm7pt::load(fixture.root()).unwrap();
+    let width = |set: &dermafuse_data::CaseSet| {
+        MetadataEncoder::fit(&set.fields, &set.cases, derm7pt::encoding()).unwrap().width()
+    };
+    let set = derm7pt::with_checklist_inputs(load(), false).unwrap();
+    assert_eq!((set.tasks.len(), set.tasks[0].name.as_str(), width(&set)), (1, "diagnosis", 39));
+    assert_eq!(set.cases[1].labels, [Some(2)]);
+    assert_eq!(set.cases[1].metadata[..7], [2, 2, 2, 1, 2, 1, 2].map(FieldValue::Category));
+    assert_eq!(set.cases[1].metadata[7..], load().cases[1].metadata);
+    assert!(set.fields[..7].iter().all(|field| field.role == FieldRole::PostDiagnosis));
+    let honest = MetadataEncoder::fit(&set.fields, &set.cases, dermafuse_data::EncoderConfig::default()).unwrap();
+    assert_eq!(honest.field_names(), ["elevation", "location", "sex"]);
+
+    let scored = derm7pt::with_checklist_inputs(load(), true).unwrap();
+    assert_eq!((width(&scored), scored.cases[1].metadata.last()), (40, Some(&FieldValue::Number(10.0))));
+    let raw = derm7pt::load_with_raw_checklist(fixture.0.path(), true).unwrap();
+    assert_eq!((width(&raw), raw.tasks.len(), raw.fields[2].name.as_str()), (49, 1, "pigmentation"));
+    assert_eq!(raw.fields[2].text(&raw.cases[1].metadata[2]), Some("diffuse irregular".into()));
+    assert_eq!(raw.fields[6].text(&raw.cases[3].metadata[6]), Some("within regression".into()));
+    assert_eq!(width(&derm7pt::load_with_raw_checklist(fixture.root(), false).unwrap()), 48);
+
+    let text = derm7pt::with_checklist_inputs(set, false).unwrap_err().to_string();
+    assert_eq!(text, "tasks of the case set: diagnosis is not the eight of Derm7pt");
+}
+
+#[test]
+fn a_set_of_two_images_can_be_used_with_one() {
+    let set = derm7pt::load(Fixture::new().root()).unwrap();
+    let clinical = set.clone().with_only(Modality::Clinical);
+    assert!(clinical.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
+    let dermoscopic = set.clone().with_only(Modality::Dermoscopic);
+    assert_eq!(dermoscopic.cases[0].dermoscopic, set.cases[0].dermoscopic);
+    assert!(dermoscopic.cases.iter().all(|case| case.clinical.is_none()));
 }

@@ -3,8 +3,11 @@
 mod derm7pt;
 mod encoder;
 mod fixture;
+mod ham10000;
 mod images;
+mod isic_2019;
 mod loader;
 mod milk10k;
+mod pad_ufes_20;
 mod real_data;
 mod split;

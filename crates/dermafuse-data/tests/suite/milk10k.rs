@@ -167,7 +167,7 @@ fn a_ground_truth_says_exactly_one_class() {
         "{text}"
     );
     let text = error("IL_3", "IL_2");
-    assert!(text.ends_with("found `IL_2`, expected each lesion once"), "{text}");
+    assert!(text.ends_with("found `IL_2`, expected no second row of the same name"), "{text}");
     let text = error("MEL,", "MELANOMA,");
     assert!(text.contains("column `MEL` is missing"), "{text}");
 }

@@ -1,14 +1,79 @@
-//! Runs only where `DERMAFUSE_REALDATA` names a folder with `milk10k/dev`; the licence keeps the files from us.
-//! `milk10k.rs` is the twin that always runs.
+//! Runs only where `DERMAFUSE_REALDATA` names a folder with `milk10k/dev`, `pad_ufes_20`, `isic2019` and `ham10000`; the
+//! licences keep the files from us. `milk10k.rs`, `pad_ufes_20.rs`, `isic_2019.rs` and `ham10000.rs` are the twins that
+//! always run. A full copy is held against the published counts by the loader itself.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use dermafuse_data::{BatchLoader, LoaderConfig, MetadataEncoder, MetadataRoles, Preprocess, Split, milk10k};
+use dermafuse_data::{
+    BatchLoader, CaseSet, DataError, EncoderConfig, LoadOptions, LoaderConfig, MetadataEncoder, MetadataRoles,
+    Modality, Preprocess, Split, Strictness, decode, ham10000, isic_2019, milk10k, pad_ufes_20,
+};
 use dermafuse_schema::FieldValue;
+
+fn real_data() -> Option<PathBuf> {
+    std::env::var_os("DERMAFUSE_REALDATA").map(PathBuf::from)
+}
+
+/// The number of groups and of encoded columns.
+fn summary(set: &CaseSet, config: EncoderConfig) -> (usize, usize) {
+    let rows: Vec<usize> = (0..set.len()).collect();
+    let groups: HashSet<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
+    let encoder = MetadataEncoder::fit(&set.fields, &set.cases, config).unwrap();
+    (groups.len(), set.cohort(&rows, &encoder).unwrap().metadata.ncols())
+}
+
+#[test]
+fn pad_ufes_20_is_as_published() {
+    let Some(root) = real_data().map(|root| root.join("pad_ufes_20")) else { return };
+    let set = pad_ufes_20::load_with(&root, &LoadOptions::metadata_only()).unwrap();
+    assert_eq!(set.len(), 2_298);
+    let (groups, columns) = summary(&set, pad_ufes_20::encoding());
+    assert_eq!((groups, columns), (1_373, 81));
+    let lesions: HashSet<_> = set.cases.iter().map(|case| case.lesion.clone().unwrap()).collect();
+    assert_eq!(lesions.len(), 1_891);
+    let without_history = set.cases.iter().filter(|case| case.metadata[0] == FieldValue::Missing).count();
+    assert_eq!(without_history, 804);
+
+    // The copy has a few of the images, and the loader says which are not there.
+    match pad_ufes_20::load(&root) {
+        Err(DataError::ImageNotFound { missing, total, .. }) => assert_eq!((missing, total), (2_292, 2_298)),
+        other => panic!("{other:?}"),
+    }
+    for entry in std::fs::read_dir(root.join("sample_images")).unwrap() {
+        let pixels = decode(entry.unwrap().path(), Strictness::Strict).unwrap();
+        assert_eq!(pixels.data().len(), 3 * pixels.width() * pixels.height());
+    }
+}
+
+#[test]
+fn isic_2019_is_as_published() {
+    let Some(root) = real_data().map(|root| root.join("isic2019")) else { return };
+    let set = isic_2019::load_with(&root, &LoadOptions::metadata_only()).unwrap();
+    assert_eq!(set.len(), 25_331);
+    let (groups, columns) = summary(&set, isic_2019::encoding());
+    assert_eq!((groups, columns), (11_847 + 2_084, 11));
+    assert_eq!(set.cases.iter().filter(|case| case.id.as_str().ends_with("_downsampled")).count(), 2_074);
+}
+
+#[test]
+fn ham10000_is_as_published_in_both_forms() {
+    let Some(root) = real_data().map(|root| root.join("ham10000")) else { return };
+    let mut sets = Vec::new();
+    for form in ["kaggle7col", "dataverse8col"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = root.join(format!("HAM10000_metadata.{form}.csv"));
+        std::fs::copy(file, folder.path().join("HAM10000_metadata.csv")).unwrap();
+        sets.push(ham10000::load_with(folder.path(), &LoadOptions::metadata_only()).unwrap());
+    }
+    assert_eq!((sets[0].len(), sets[0] == sets[1]), (10_015, true));
+    let (groups, columns) = summary(&sets[0], ham10000::encoding());
+    assert_eq!((groups, columns), (7_470, 17));
+}
 
 #[test]
 fn milk10k_dev_is_as_counted() {
-    let Some(root) = std::env::var_os("DERMAFUSE_REALDATA").map(PathBuf::from) else { return };
+    let Some(root) = real_data() else { return };
     let set = milk10k::load(root.join("milk10k/dev")).unwrap();
     let rows: Vec<usize> = (0..set.len()).collect();
     assert_eq!(set.len(), 4_195);
@@ -30,4 +95,7 @@ fn milk10k_dev_is_as_counted() {
     assert_eq!(set.cohort(&rows, &encoder).unwrap().metadata.dim(), (4_195, 16));
     let loader = BatchLoader::new(&set, rows, LoaderConfig::new(64, Preprocess::imagenet(64))).unwrap();
     assert_eq!(loader.map(|batch| batch.unwrap().rows.len()).sum::<usize>(), 4_195);
+
+    let single = set.with_only(Modality::Clinical);
+    assert!(single.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
 }

@@ -1,0 +1,175 @@
+//! What the loaders of sets with one image a case have in common: where the images are.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use dermafuse_schema::Case;
+
+use crate::image_folder::ImageFolder;
+use crate::table::Column;
+use crate::{DataError, Modality, Table, group_by_content};
+
+/// Where the images of a data set are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ImageSource {
+    /// In any folder below the data set's root, up to three deep.
+    #[default]
+    BelowRoot,
+    /// In this folder or below it.
+    Folder(PathBuf),
+    /// Nowhere: the cases have metadata and labels alone.
+    Nowhere,
+}
+
+/// What the loaders of data sets with one image a case may be told.
+///
+/// ```
+/// use dermafuse_data::{ImageSource, LoadOptions};
+///
+/// assert_eq!(LoadOptions::metadata_only().images, ImageSource::Nowhere);
+/// assert!(LoadOptions::default().group_duplicates);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Where the images are.
+    pub images: ImageSource,
+    /// Whether cases that share an identical image file are put in one group, so that no split parts them. Reads the
+    /// files that have the same size as another.
+    pub group_duplicates: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { images: ImageSource::BelowRoot, group_duplicates: true }
+    }
+}
+
+impl LoadOptions {
+    /// No images: for methods that use the record alone, and where only the tables are at hand.
+    #[must_use]
+    pub fn metadata_only() -> Self {
+        Self { images: ImageSource::Nowhere, ..Self::default() }
+    }
+
+    /// Gives each case, one a row of the table, the image that its column names, with or without extension; joins the
+    /// groups of those that share one, and returns a note for each.
+    pub(crate) fn add_images(
+        &self,
+        cases: &mut [Case],
+        modality: Modality,
+        column: Column<'_>,
+        place: Place<'_>,
+    ) -> Result<Vec<String>, DataError> {
+        let folder = match &self.images {
+            ImageSource::Nowhere => return Ok(vec!["no images were asked for: metadata and labels alone".into()]),
+            ImageSource::BelowRoot => place.root,
+            ImageSource::Folder(folder) => folder,
+        };
+        for (case, path) in cases.iter_mut().zip(find_images(column, folder, place)?) {
+            match modality {
+                Modality::Clinical => case.clinical = Some(path),
+                Modality::Dermoscopic => case.dermoscopic = Some(path),
+            }
+        }
+        if self.group_duplicates { group_by_content(cases) } else { Ok(Vec::new()) }
+    }
+}
+
+/// A data set's root, its name, and how to get it.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) dataset: &'static str,
+    pub(crate) how: &'static str,
+}
+
+impl Place<'_> {
+    /// The table whose name ends so, if there is one: archives prefix their files (`ISIC_2019_Training_Metadata.csv`).
+    pub(crate) fn find_table(self, suffix: &str) -> Result<Option<PathBuf>, DataError> {
+        let exact = self.root.join(suffix);
+        if exact.is_file() {
+            return Ok(Some(exact));
+        }
+        if !self.root.is_dir() {
+            return Err(self.missing(self.root));
+        }
+        let io_error = |source| DataError::Io { path: self.root.into(), source };
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(self.root).map_err(io_error)? {
+            let entry = entry.map_err(io_error)?;
+            if entry.file_name().to_string_lossy().ends_with(&format!("_{suffix}")) {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(DataError::Setting {
+                what: "table of the data set",
+                found: found.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and "),
+                expected: "a single file of its kind; leave one in the folder",
+            }),
+        }
+    }
+
+    /// The error that says how to get what is not there.
+    pub(crate) fn missing(self, path: impl Into<PathBuf>) -> DataError {
+        DataError::Missing { path: path.into(), dataset: self.dataset, how: self.how }
+    }
+
+    /// Compares a count of a full copy with the published one.
+    pub(crate) fn check_count(self, what: impl Into<String>, expected: usize, found: usize) -> Result<(), DataError> {
+        match expected == found {
+            true => Ok(()),
+            false => Err(DataError::Published { dataset: self.dataset, what: what.into(), expected, found }),
+        }
+    }
+}
+
+/// The path of each row's image.
+fn find_images(column: Column<'_>, folder: &Path, place: Place<'_>) -> Result<Vec<PathBuf>, DataError> {
+    let listed = ImageFolder::list(folder)?;
+    let names = listed.by_name();
+    let table = column.table();
+    let mut paths = Vec::with_capacity(table.len());
+    let mut missing = Vec::new();
+    for row in 0..table.len() {
+        match names.get(column.text(row).to_lowercase().as_str()).map(Vec::as_slice) {
+            Some([path]) => paths.push(path.clone()),
+            None | Some([]) => missing.push(row),
+            Some([one, other, ..]) => {
+                let places = format!("{} and {}", one.display(), other.display());
+                let expected = format!("one image of that name, not {places}; name the folder of the images");
+                return Err(column.value_error(row, expected));
+            }
+        }
+    }
+    match missing.first() {
+        None => Ok(paths),
+        Some(_) if paths.is_empty() => Err(place.missing(folder.join(column.text(0)))),
+        Some(&row) => Err(DataError::ImageNotFound {
+            file: table.file().into(),
+            line: table.line(row),
+            column: column.name().into(),
+            found: column.text(row).into(),
+            folder: folder.into(),
+            missing: missing.len(),
+            total: table.len(),
+        }),
+    }
+}
+
+/// Checks that a column names each row, and none as another.
+pub(crate) fn check_unique(column: Column<'_>) -> Result<(), DataError> {
+    let table: &Table = column.table();
+    let mut rows: HashMap<&str, usize> = HashMap::with_capacity(table.len());
+    for row in 0..table.len() {
+        if column.text(row).is_empty() {
+            return Err(column.value_error(row, "an identifier"));
+        }
+        if let Some(other) = rows.insert(column.text(row), row) {
+            return Err(column.value_error(row, format!("a name that line {} does not have", table.line(other))));
+        }
+    }
+    Ok(())
+}
