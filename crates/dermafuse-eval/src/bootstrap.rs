@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::random::SplitMix64;
+
 /// Percentile bootstrap over cases, for 95 % confidence intervals.
 ///
 /// Cases are drawn with replacement and all tasks of a case go together. The intervals speak of the sampling of test
@@ -89,34 +91,9 @@ fn interval(mut values: Vec<f64>) -> Option<Interval> {
     Some(Interval { lower: percentile(0.025), upper: percentile(0.975) })
 }
 
-/// Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`, by the high half of a product.
-    fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_generator_is_splitmix64() {
-        let mut random = SplitMix64(0);
-        assert_eq!(random.next(), 0xE220_A839_7B1D_CDAF);
-        assert_eq!(random.next(), 0x6E78_9E6A_A1B9_65F4);
-    }
 
     #[test]
     fn the_interval_is_near_the_binomial_one_and_repeats() {

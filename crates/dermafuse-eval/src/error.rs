@@ -34,6 +34,32 @@ pub enum EvalError {
         /// How many there are.
         cases: usize,
     },
+    /// Too few methods, blocks or cases for a test.
+    #[error("{what}: found {found}, at least {least} are needed")]
+    TooFew {
+        /// What there are too few of.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        least: usize,
+    },
+    /// Two areas under ROC curves that differ without any variance, such as those of a perfect and a constant score.
+    #[error("the areas {first} and {second} differ, but their difference has no variance to test it by")]
+    NoVariance {
+        /// Area of the first score.
+        first: f64,
+        /// Area of the second score.
+        second: f64,
+    },
+    /// A perplexity that is not above 1, or too large for the number of points.
+    #[error("a perplexity of {perplexity} needs to be at least 1 and at most a third of the other points, of {points}")]
+    Perplexity {
+        /// The perplexity asked for.
+        perplexity: f64,
+        /// How many points there are.
+        points: usize,
+    },
     /// A file that cannot be written; what was there before is untouched.
     #[error(transparent)]
     Write(#[from] WriteError),

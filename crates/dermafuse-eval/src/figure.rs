@@ -5,19 +5,22 @@
 //! background, as [`Report`](crate::Report) does.
 
 mod axes;
-
+mod critical_difference;
 mod heat_map;
 mod line_chart;
 mod reliability;
 mod roc;
+mod scatter;
 mod score_chart;
 mod svg;
 mod ternary;
 
+pub use critical_difference::critical_difference_diagram;
 pub use heat_map::confusion_heat_map;
 pub use line_chart::{Series, line_chart};
 pub use reliability::reliability_plot;
 pub use roc::roc_plot;
+pub use scatter::{ScatterPoint, scatter_plot};
 pub use score_chart::{Score, score_chart};
 pub(crate) use svg::NAMESPACE;
 pub use ternary::{TernaryPoint, ternary_heat_map};

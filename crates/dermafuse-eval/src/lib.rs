@@ -10,21 +10,29 @@
 //! scikit-learn where it defines them (`tests/golden/eval`).
 
 mod bootstrap;
+mod comparison;
 mod confusion;
 mod error;
 mod export;
 pub mod figure;
+mod mean_deviation;
 mod metrics;
 pub mod published;
+mod random;
 mod report;
 mod roc;
+pub mod significance;
 mod subgroups;
+mod tsne;
 
 pub use bootstrap::{Bootstrap, Interval};
+pub use comparison::{ComparedMethod, ComparedPair, Comparison};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use error::EvalError;
 pub use export::{metrics_json, predictions_csv, write_metrics, write_predictions};
+pub use mean_deviation::MeanDeviation;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use report::{Report, SampleCase, SampleImage, SampleTask};
 pub use roc::{RocCurve, auc};
 pub use subgroups::{Grouping, SMALL_GROUP, SubgroupRow, SubgroupTable};
+pub use tsne::{Embedding, TSne};

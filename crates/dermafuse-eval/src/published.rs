@@ -1,5 +1,12 @@
 //! Numbers printed in the literature, to stand beside ours where data set and split are the same.
 
+mod joint_fusion;
+
+pub use joint_fusion::{
+    FusionStructure, JOINT_FUSION_ISIC_2019, JOINT_FUSION_PAD, JOINT_FUSION_SPC, PublishedScore, PublishedScores,
+    joint_fusion,
+};
+
 /// A published table of accuracies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PublishedTable {

@@ -1,3 +1,4 @@
+mod comparison;
 mod page;
 mod sample;
 mod sections;
@@ -6,10 +7,10 @@ use std::path::Path;
 
 use dermafuse_schema::{Predictions, write_whole_file};
 
-use crate::figure::{self, Series, TernaryPoint};
+use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
-use crate::published::PublishedTable;
-use crate::{EvalError, Evaluation, RocCurve, SubgroupTable};
+use crate::published::{PublishedScores, PublishedTable};
+use crate::{Comparison, EvalError, Evaluation, RocCurve, SubgroupTable};
 
 pub use sample::{SampleCase, SampleImage, SampleTask};
 
@@ -34,11 +35,21 @@ pub struct Report {
     config: Vec<(String, String)>,
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
+    comparisons: Vec<ComparedMethods>,
     details: Vec<Detail>,
     curves: Vec<String>,
     weight_searches: Vec<String>,
     subgroups: Vec<SubgroupTable>,
+    embeddings: Vec<String>,
     samples: Vec<SampleCase>,
+}
+
+/// A comparison and what was published of the same methods.
+#[derive(Clone, Debug)]
+struct ComparedMethods {
+    title: String,
+    comparison: Comparison,
+    published: Option<PublishedScores>,
 }
 
 /// A row in full: its numbers and its figures.
@@ -105,6 +116,20 @@ impl Report {
         self
     }
 
+    /// Adds methods measured on the same blocks: a table of means and standard deviations, their mean ranks with the
+    /// critical difference, and the tests of all pairs. `published` scores stand beside the methods of the same name.
+    #[must_use]
+    pub fn comparison(
+        mut self,
+        title: impl Into<String>,
+        comparison: &Comparison,
+        published: Option<&PublishedScores>,
+    ) -> Self {
+        let (title, comparison, published) = (title.into(), comparison.clone(), published.copied());
+        self.comparisons.push(ComparedMethods { title, comparison, published });
+        self
+    }
+
     /// Adds a row in full: per-class table, confusion matrices, ROC curves, calibration.
     ///
     /// # Errors
@@ -145,6 +170,13 @@ impl Report {
     #[must_use]
     pub fn subgroups(mut self, tables: &[SubgroupTable]) -> Self {
         self.subgroups.extend_from_slice(tables);
+        self
+    }
+
+    /// Adds a picture of the features of cases, coloured by class, such as an [`Embedding`](crate::Embedding).
+    #[must_use]
+    pub fn embedding(mut self, title: impl AsRef<str>, classes: &[String], points: &[ScatterPoint]) -> Self {
+        self.embeddings.push(figure::scatter_plot(title.as_ref(), classes, points));
         self
     }
 

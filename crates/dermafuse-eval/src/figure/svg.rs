@@ -72,6 +72,15 @@ impl Svg {
         let _ = write!(self.body, "<polygon points=\"{}\" style=\"{style}\"/>", points.join(" "));
     }
 
+    /// A shape of the path language at each of the points; it starts with a relative move.
+    pub(crate) fn shapes(&mut self, points: impl IntoIterator<Item = (f64, f64)>, shape: &str, style: &str) {
+        self.body.push_str("<path d=\"");
+        for (x, y) in points {
+            let _ = write!(self.body, "M{} {}{shape}", round(x), round(y));
+        }
+        let _ = write!(self.body, "\" style=\"{style}\"/>");
+    }
+
     /// Text whose baseline starts, centres or ends at `at`.
     pub(crate) fn text(&mut self, at: (f64, f64), anchor: Anchor, style: &str, text: &str) {
         let (x, y) = (round(at.0), round(at.1));

@@ -1,15 +1,17 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Report, sample, sections};
+use super::{Report, comparison, sample, sections};
 
 /// The whole page.
 pub(super) fn render(report: &Report) -> String {
     let sections = [
         ("results", "Results", sections::results(report)),
+        ("comparison", "Comparison of methods", comparison::render(report)),
         ("training", "Training", sections::figures(&report.curves)),
         ("weights", "Branch weights", sections::figures(&report.weight_searches)),
         ("groups", "Groups of cases", sections::subgroups(report)),
         ("details", "Details", sections::details(report)),
+        ("features", "Features", sections::figures(&report.embeddings)),
         ("cases", "Cases", sample::render(&report.samples)),
         ("recipe", "Recipe", sections::config(report)),
     ];

@@ -325,7 +325,7 @@ pub(super) fn config(report: &Report) -> Option<Markup> {
     })
 }
 
-fn inline(svg: &str) -> Markup {
+pub(super) fn inline(svg: &str) -> Markup {
     html! { div.figure { (PreEscaped(svg.replacen(NAMESPACE, "", 1))) } }
 }
 

@@ -1,0 +1,85 @@
+use maud::{Markup, html};
+
+use super::sections::inline;
+use super::{ComparedMethods, Report};
+use crate::comparison::p_text;
+use crate::{Comparison, figure};
+
+/// Methods measured on the same blocks.
+pub(super) fn render(report: &Report) -> Option<Markup> {
+    (!report.comparisons.is_empty()).then(|| {
+        html! { @for compared in &report.comparisons { (comparison_of(compared, report.synthetic)) } }
+    })
+}
+
+fn comparison_of(compared: &ComparedMethods, synthetic: bool) -> Markup {
+    let ComparedMethods { title, comparison, published } = compared;
+    let published = published.as_ref().filter(|_| !synthetic);
+    let printed = |name: &str| published.and_then(|scores| scores.named(name)).map(ToString::to_string);
+    let greatest = comparison.methods.iter().map(|method| method.scores.mean).fold(f64::NEG_INFINITY, f64::max);
+    let friedman = &comparison.friedman;
+    let names: Vec<String> = comparison.methods.iter().map(|method| method.name.clone()).collect();
+    html! {
+        h3 { (title) }
+        div.scroll { table.numbers {
+            thead { tr {
+                th { "method" } th { "mean ± std" }
+                @if published.is_some() { th { "published" } }
+                th { "mean rank" }
+            } }
+            tbody { @for method in &comparison.methods {
+                tr {
+                    th scope="row" { (method.name) }
+                    td.best[method.scores.mean == greatest] { (method.scores) }
+                    @if published.is_some() { td.interval { (printed(&method.name).unwrap_or_else(|| "–".into())) } }
+                    td { (format!("{:.2}", method.mean_rank)) }
+                }
+            } }
+        } }
+        p.caption {
+            "Over " (comparison.blocks.len()) " blocks. Friedman: χ² = " (format!("{:.2}", friedman.statistic)) ", "
+            (friedman.degrees_of_freedom) " degrees of freedom, p = " (p_text(friedman.p))
+            @if let Some(scores) = published {
+                " (published, of 8 methods on 25 blocks: " (p_text(scores.friedman_p)) ")"
+            }
+            ". Rank 1 is the best; methods joined by a bar do not differ by Nemenyi's test."
+            @if let Some(scores) = published {
+                " Published: " (scores.source) ", " (scores.division) ", " (scores.metric) "."
+            }
+        }
+        div.figures {
+            (inline(&figure::critical_difference_diagram("Mean ranks", &names, &comparison.nemenyi)))
+        }
+        details {
+            summary {
+                strong { "Pairs of methods" }
+                span.right {
+                    (comparison.pairs.iter().filter(|pair| pair.differs).count()) " of " (comparison.pairs.len())
+                    " differ at " (comparison.level)
+                }
+            }
+            (pair_table(comparison))
+            p.caption {
+                "W and p of Wilcoxon's signed-rank test, p adjusted for all pairs (Holm), and p of Nemenyi's test. "
+                "Marked: adjusted p at most " (comparison.level) "."
+            }
+        }
+    }
+}
+
+fn pair_table(comparison: &Comparison) -> Markup {
+    html! {
+        div.scroll { table.numbers {
+            thead { tr { th { "pair" } th { "W" } th { "p" } th { "p (Holm)" } th { "p (Nemenyi)" } } }
+            tbody { @for pair in &comparison.pairs {
+                tr {
+                    th scope="row" { (comparison.name_of(pair)) }
+                    td { (pair.wilcoxon.statistic) }
+                    td { (p_text(pair.wilcoxon.p)) }
+                    td.best[pair.differs] { (p_text(pair.holm)) }
+                    td { (p_text(pair.nemenyi)) }
+                }
+            } }
+        } }
+    }
+}
