@@ -15,7 +15,7 @@ const CASES: [(BackboneKind, usize, usize); 3] =
 
 fn input(batch: usize, side: usize, device: &Device) -> MultimodalInput {
     let images = || Tensor::random([batch, 3, side, side], Distribution::Default, device);
-    MultimodalInput { clinical: images(), dermoscopic: images() }
+    MultimodalInput { clinical: Some(images()), dermoscopic: Some(images()), metadata: None }
 }
 
 fn networks(criterion: &mut Criterion) {

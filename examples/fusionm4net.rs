@@ -15,7 +15,7 @@ use dermafuse::data::{MetadataRoles, Preprocess, Split};
 use dermafuse::ensemble::{ClassifierKind, WeightSearchVariant};
 use dermafuse::infer::TestTimeAugmentation;
 use dermafuse::networks::{BackboneFreeze, FusionNetConfig, NetworkConfig};
-use dermafuse::recipes::{FusionM4Net, Selection, majority};
+use dermafuse::recipes::{FusionM4Net, Selection, Workplace, majority};
 use dermafuse::schema::{FuseSpace, write_whole_file};
 use dermafuse::train::ClassWeights;
 use dermafuse_examples::{DataSetName, DeviceName, ProgramResult, Results, Terminal, print_table, run};
@@ -159,9 +159,9 @@ fn main() -> ExitCode {
 fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
     let network = NetworkConfig::FusionNet(FusionNetConfig::new(arguments.backbone, classes));
     let mut recipe = FusionM4Net::as_released(network, arguments.image_size, arguments.run);
-    recipe.backbone_weights = arguments.weights.clone();
-    recipe.augmentation = arguments.tta;
-    recipe.selection = match arguments.selection {
+    recipe.first_stage.backbone_weights = arguments.weights.clone();
+    recipe.first_stage.augmentation = arguments.tta;
+    recipe.first_stage.selection = match arguments.selection {
         SelectionName::Accuracy => Selection::Accuracy,
         SelectionName::BalancedAccuracy => Selection::BalancedAccuracy,
     };
@@ -184,13 +184,13 @@ fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
         ClassifierName::Logistic => ClassifierKind::Logistic,
         ClassifierName::Mlp => ClassifierKind::Mlp,
     });
-    let training = &mut recipe.training;
+    let training = &mut recipe.first_stage.training;
     training.epochs = arguments.epochs;
     training.batch_size = arguments.batch_size;
     training.learning_rate = arguments.learning_rate;
     training.threads = arguments.threads;
     training.freeze = BackboneFreeze { groups: arguments.frozen_groups, batch_norm: arguments.frozen_batch_norm };
-    training.class_weights = match arguments.class_weights {
+    training.loss.class_weights = match arguments.class_weights {
         ClassWeightsName::Uniform => ClassWeights::Uniform,
         ClassWeightsName::Balanced => ClassWeights::Balanced,
         ClassWeightsName::SquareRoot => ClassWeights::SquareRoot,
@@ -221,7 +221,12 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     write_whole_file(&arguments.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
     split.save(arguments.out.join("split.json"))?;
     let checkpoints = arguments.out.join("checkpoints");
-    let outcome = recipe.run(&set, &split, &device, Some(&checkpoints), arguments.resume, &mut Terminal::default())?;
+    let outcome = recipe.run(
+        &set,
+        &split,
+        Workplace::on(&device).in_folder(&checkpoints, arguments.resume),
+        &mut Terminal::default(),
+    )?;
 
     let mut rows = vec![("majority".to_owned(), majority(&set, train, test)?)];
     rows.extend(outcome.rows);

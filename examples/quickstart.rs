@@ -17,7 +17,7 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{DataError, derm7pt};
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
-use dermafuse::recipes::{FusionM4Net, majority};
+use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse_examples::{ProgramResult, Results, Terminal, print_table, run};
 
 /// Trains FusionM4Net on synthetic lesions and writes a report. Needs no arguments.
@@ -55,10 +55,10 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
 
     let network = FusionNetConfig::new(BackboneKind::ResNet18Quarter, set.tasks.class_counts());
     let mut recipe = FusionM4Net::as_released(NetworkConfig::FusionNet(network), arguments.image_size, arguments.seed);
-    recipe.training.epochs = arguments.epochs;
-    recipe.training.learning_rate = 1e-3; // from random weights; 3e-5 is for ImageNet's
+    recipe.first_stage.training.epochs = arguments.epochs;
+    recipe.first_stage.training.learning_rate = 1e-3; // from random weights; 3e-5 is for ImageNet's
     let mut terminal = Terminal::default();
-    let outcome = recipe.run(&set, &split, &Device::flex(), None, false, &mut terminal)?;
+    let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut terminal)?;
 
     let mut rows = vec![("majority".to_owned(), majority(&set, &split.train, &split.test)?)];
     rows.extend(outcome.rows);

@@ -6,19 +6,20 @@ use burn::tensor::Device;
 use dermafuse::data::{MetadataEncoder, Split, derm7pt};
 use dermafuse::infer::Bundle;
 use dermafuse::networks::NetworkConfig;
+use dermafuse::recipes::Workplace;
 use dermafuse::train::{ClassWeights, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy};
-use dermafuse_tests::{Unseen, device_lock, small_recipe, small_set, small_set_folder, text_of};
+use dermafuse_tests::{device_lock, small_recipe, small_set, small_set_folder, text_of};
 
 #[test]
 fn a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let recipe = small_recipe(&set);
-    let mut config = recipe.training.clone();
+    let mut config = recipe.first_stage.training.clone();
     config.learning_rate = 1e30; // the first step is finite, the second batch's loss is not
     let encoder = MetadataEncoder::none(&set.fields);
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
-    let network = recipe.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
+    let network = recipe.first_stage.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let result =
         Trainer::new(config).fit(network, cases, mean_branch_accuracy, Some(folder.path()), false, &mut Silent);
@@ -37,10 +38,10 @@ fn settings_that_make_no_training_are_refused() {
     let recipe = small_recipe(&set);
     let encoder = MetadataEncoder::none(&set.fields);
     let fit = |change: fn(&mut dermafuse::train::TrainingConfig), train: &[usize], device: Device| {
-        let mut config = recipe.training.clone();
+        let mut config = recipe.first_stage.training.clone();
         change(&mut config);
         let cases = TrainingCases { set: &set, train, valid: &split.valid, encoder: &encoder };
-        let network = recipe.network.init_seeded(0, &device).unwrap();
+        let network = recipe.first_stage.network.init_seeded(0, &device).unwrap();
         let result = Trainer::new(config).fit(network, cases, mean_branch_accuracy, None, false, &mut Silent);
         result.unwrap_err().to_string()
     };
@@ -51,7 +52,7 @@ fn settings_that_make_no_training_are_refused() {
     assert!(fit(|_| (), &split.train, Device::flex()).contains("must be on an autodiff device"));
     let only_nevi: Vec<usize> =
         split.train.iter().copied().filter(|&row| set.cases[row].labels[0] == Some(0)).collect();
-    let text = fit(|config| config.class_weights = ClassWeights::Balanced, &only_nevi, autodiff());
+    let text = fit(|config| config.loss.class_weights = ClassWeights::Balanced, &only_nevi, autodiff());
     assert!(text.contains("of task `diagnosis` has no training case"), "{text}");
 }
 
@@ -60,9 +61,9 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     recipe.classifier = None;
-    let outcome = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+    let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let load = || Bundle::load(folder.path(), &Device::flex());
     let text = text_of(&load().unwrap_err());
@@ -100,10 +101,10 @@ fn weights_of_another_network_are_refused_by_the_recipe() {
     let mut recipe = small_recipe(&set);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weights.safetensors");
-    recipe.backbone_weights = Some(file.clone());
+    recipe.first_stage.backbone_weights = Some(file.clone());
     let run = |recipe: &dermafuse::recipes::FusionM4Net| {
         let _lock = device_lock();
-        text_of(&recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err())
+        text_of(&recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err())
     };
     assert!(run(&recipe).contains("weights.safetensors"));
     fs::write(&file, "<html>not found</html>").unwrap();
@@ -114,7 +115,7 @@ fn weights_of_another_network_are_refused_by_the_recipe() {
 #[test]
 fn a_class_count_that_makes_no_head_is_refused() {
     let (set, _) = small_set();
-    let NetworkConfig::FusionNet(mut config) = small_recipe(&set).network else { panic!("a FusionNet") };
+    let NetworkConfig::FusionNet(mut config) = small_recipe(&set).first_stage.network else { panic!("a FusionNet") };
     config.classes = vec![5, 1];
     let text = config.init(&Device::flex()).unwrap_err().to_string();
     assert!(text.contains("found class counts [5, 1]"), "{text}");
@@ -131,7 +132,7 @@ fn a_truncated_image_stops_training_and_names_the_file() {
     let victim = set.cases[split.train[3]].dermoscopic.clone().unwrap();
     let bytes = fs::read(&victim).unwrap();
     fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
-    let error = small_recipe(&set).run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err();
+    let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
     let name = victim.file_name().unwrap().to_str().unwrap();
     assert!(text_of(&error).contains(name), "{}", text_of(&error));
 }
@@ -141,8 +142,8 @@ fn a_training_case_without_an_image_is_named() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
     set.cases[split.train[0]].clinical = None;
-    let error = small_recipe(&set).run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err();
-    let expected = format!("case {} without one of them", set.cases[split.train[0]].id);
+    let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
+    let expected = format!("case {} without a clinical photo", set.cases[split.train[0]].id);
     assert!(error.to_string().contains(&expected), "{error}");
 }
 
@@ -150,7 +151,7 @@ fn a_training_case_without_an_image_is_named() {
 fn a_group_on_both_sides_of_a_split_is_refused() {
     let (mut set, split) = small_set();
     set.cases[split.test[0]].group = set.cases[split.train[0]].group.clone();
-    let error = small_recipe(&set).run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap_err();
+    let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
     assert!(error.to_string().contains(&set.cases[split.test[0]].group), "{error}");
     assert!(Split::new(vec![0], vec![], vec![1], 2).is_err());
 }

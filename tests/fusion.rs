@@ -40,16 +40,7 @@ fn goldens() -> Goldens {
 }
 
 fn module(golden: &Golden, device: &Device) -> AnyFusion {
-    // The enum's variant is no part of the name in PyTorch.
-    let module = golden.config.init(golden.image, golden.metadata, device).unwrap();
-    match module {
-        AnyFusion::MetaBlock(module) => AnyFusion::MetaBlock(filled_by_formula(module, |_| true)),
-        AnyFusion::MetaNet(module) => AnyFusion::MetaNet(filled_by_formula(module, |_| true)),
-        AnyFusion::Mmfa(module) => AnyFusion::Mmfa(filled_by_formula(module, |_| true)),
-        AnyFusion::MutualAttention(module) => AnyFusion::MutualAttention(filled_by_formula(module, |_| true)),
-        AnyFusion::TiledMutualAttention(module) => AnyFusion::TiledMutualAttention(filled_by_formula(module, |_| true)),
-        other => other,
-    }
+    filled_by_formula(golden.config.init(golden.image, golden.metadata, device).unwrap(), |_| true)
 }
 
 fn vectors(name: &str, batch: usize, length: usize, device: &Device) -> Tensor<2> {
@@ -107,7 +98,6 @@ fn outputs_and_gradients_in_training_equal_pytorch() {
         assert_close("metadata gradient", config, gradient(&metadata), step, &training.metadata_gradient);
 
         let norms = gradient_norms(&module, &gradients, |name| {
-            let name = name.split_once('.').map_or(name, |(_variant, name)| name);
             ["query", "key", "value"]
                 .iter()
                 .fold(name.to_owned(), |name, part| name.replace(&format!(".attention.{part}."), ".attention.qkv."))

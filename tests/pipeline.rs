@@ -8,10 +8,10 @@ use dermafuse::data::MetadataRoles;
 use dermafuse::eval::{Evaluation, metrics_json};
 use dermafuse::infer::Bundle;
 use dermafuse::networks::{BackboneFreeze, Network, NetworkConfig};
-use dermafuse::recipes::{Outcome, Progress, majority};
+use dermafuse::recipes::{Outcome, Progress, Workplace, majority};
 use dermafuse::schema::{FieldValue, Predictions};
-use dermafuse::train::{EpochReport, Observer};
-use dermafuse_tests::{Unseen, device_lock, small_recipe, small_set};
+use dermafuse::train::{EpochReport, Observer, Silent};
+use dermafuse_tests::{device_lock, small_recipe, small_set};
 
 fn metrics(rows: &[(String, Predictions)]) -> String {
     let evaluations: Vec<(String, Evaluation)> =
@@ -38,7 +38,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let run = |run: u64| {
         let mut recipe = small_recipe(&set);
         recipe.run = run;
-        recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap()
+        recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap()
     };
     let (first, second, other) = (run(0), run(0), run(1));
     assert_eq!(metrics(&first.rows), metrics(&second.rows));
@@ -83,15 +83,17 @@ fn a_run_that_was_killed_after_every_epoch_ends_like_one_that_was_not() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.training.epochs = 3;
-    recipe.training.freeze = BackboneFreeze { groups: 1, batch_norm: false };
-    let uninterrupted = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+    recipe.first_stage.training.epochs = 3;
+    recipe.first_stage.training.freeze = BackboneFreeze { groups: 1, batch_norm: false };
+    let uninterrupted = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
 
     let folder = tempfile::tempdir().unwrap();
     let mut killer = Killer { epochs_to_live: 0, resumed_after: Vec::new() };
     let resumed = loop {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            recipe.run(&set, &split, &Device::flex(), Some(folder.path()), true, &mut killer).unwrap()
+            recipe
+                .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), true), &mut killer)
+                .unwrap()
         }));
         if let Ok(outcome) = attempt {
             break outcome;
@@ -104,10 +106,14 @@ fn a_run_that_was_killed_after_every_epoch_ends_like_one_that_was_not() {
     assert_eq!(weights(&resumed), weights(&uninterrupted));
     assert_eq!(metrics(&resumed.rows), metrics(&uninterrupted.rows));
 
-    let error = recipe.run(&set, &split, &Device::flex(), Some(folder.path()), false, &mut Unseen).unwrap_err();
+    let error = recipe
+        .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), false), &mut Silent)
+        .unwrap_err();
     assert!(error.to_string().contains("already holds a run of 3 epochs; resume it"), "{error}");
-    recipe.training.learning_rate *= 2.0;
-    let error = recipe.run(&set, &split, &Device::flex(), Some(folder.path()), true, &mut Unseen).unwrap_err();
+    recipe.first_stage.training.learning_rate *= 2.0;
+    let error = recipe
+        .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), true), &mut Silent)
+        .unwrap_err();
     assert!(error.to_string().contains("was started with another configuration or other data"), "{error}");
 }
 
@@ -116,8 +122,8 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.training.epochs = 1;
-    let outcome = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+    recipe.first_stage.training.epochs = 1;
+    let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     outcome.bundle.save(folder.path()).unwrap();
     let bundle = Bundle::load(folder.path(), &Device::flex()).unwrap();
@@ -158,9 +164,9 @@ fn without_metadata_the_recipe_stops_at_the_first_stage() {
     set.fields.clear();
     set.cases.iter_mut().for_each(|case| case.metadata.clear());
     let mut recipe = small_recipe(&set);
-    recipe.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     recipe.metadata = MetadataRoles::PreDiagnosis;
-    let outcome = recipe.run(&set, &split, &Device::flex(), None, false, &mut Unseen).unwrap();
+    let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     assert_eq!(outcome.rows.last().unwrap().0, "P_1");
     assert!(outcome.half_history.is_empty() && outcome.mix.is_none());
 }
@@ -169,9 +175,9 @@ fn without_metadata_the_recipe_stops_at_the_first_stage() {
 fn an_image_has_the_same_logits_alone_and_in_a_batch() {
     let _lock = device_lock();
     let (set, split) = small_set();
-    let network = small_recipe(&set).network.init_seeded(0, &Device::flex().autodiff()).unwrap();
+    let network = small_recipe(&set).first_stage.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
     let predictor = |batch_size| {
-        let preprocess = small_recipe(&set).training.preprocess;
+        let preprocess = small_recipe(&set).first_stage.training.preprocess;
         let mut predictor = dermafuse::infer::Predictor::new(&network, preprocess, "0".parse().unwrap());
         predictor.batch_size = batch_size;
         let encoder = dermafuse::data::MetadataEncoder::none(&set.fields);
@@ -191,11 +197,12 @@ fn every_branch_and_head_trains_every_parameter() {
     use dermafuse::networks::MultimodalInput;
     let _lock = device_lock();
     let (set, _) = small_set();
-    let NetworkConfig::FusionNet(config) = small_recipe(&set).network else { panic!("a FusionNet") };
+    let NetworkConfig::FusionNet(config) = small_recipe(&set).first_stage.network else { panic!("a FusionNet") };
     let device = Device::flex().autodiff();
     let network = config.init(&device).unwrap();
     let images = || burn::tensor::Tensor::random([2, 3, 32, 32], burn::tensor::Distribution::Default, &device);
-    let output = network.forward(MultimodalInput { clinical: images(), dermoscopic: images() });
+    let output =
+        network.forward(MultimodalInput { clinical: Some(images()), dermoscopic: Some(images()), metadata: None });
     let sums = output.branches.into_iter().flat_map(|branch| branch.logits).map(|logits| logits.powf_scalar(2.0).sum());
     let loss = sums.reduce(|a, b| a + b).unwrap();
     let gradients = GradientsParams::from_grads(loss.backward(), &network);

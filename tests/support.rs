@@ -11,8 +11,7 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{CaseSet, Split, derm7pt};
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
-use dermafuse::recipes::{FusionM4Net, Progress};
-use dermafuse::train::Observer;
+use dermafuse::recipes::FusionM4Net;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
 /// Cases of the small set.
@@ -42,9 +41,9 @@ pub fn small_set() -> (CaseSet, Split) {
 pub fn small_recipe(set: &CaseSet) -> FusionM4Net {
     let network = FusionNetConfig::new(BackboneKind::ResNet18Quarter, set.tasks.class_counts());
     let mut recipe = FusionM4Net::as_released(NetworkConfig::FusionNet(network), 32, 0);
-    recipe.training.epochs = 2;
-    recipe.training.batch_size = 8;
-    recipe.training.learning_rate = 1e-3;
+    recipe.first_stage.training.epochs = 2;
+    recipe.first_stage.training.batch_size = 8;
+    recipe.first_stage.training.learning_rate = 1e-3;
     recipe
 }
 
@@ -67,18 +66,6 @@ pub fn text(output: &Output) -> String {
 pub fn device_lock() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Progress that nobody looks at.
-#[derive(Debug, Default)]
-pub struct Unseen;
-
-impl Observer for Unseen {}
-
-impl Progress for Unseen {
-    fn step(&mut self, _title: &str) {}
-
-    fn predicted(&mut self, _done: usize, _total: usize) {}
 }
 
 /// An error with all its causes, as a program prints it.
@@ -128,8 +115,7 @@ pub fn formula(key: &str, shape: &[usize]) -> Vec<f32> {
     }
 }
 
-/// Fills the parts of a module by the formula of the names that its parameters have in PyTorch; `fills` is asked with the
-/// first word of the name.
+/// Fills parameters of a module by the formula of the names that they have in PyTorch; `fills` is asked which.
 #[must_use]
 pub fn filled_by_formula<M: Module>(module: M, fills: impl Fn(&str) -> bool) -> M {
     module.map(&mut Filler { path: Vec::new(), fills })
@@ -150,10 +136,10 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Filler<F> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if !(self.fills)(&self.path[0]) {
+        let key = pytorch_name(&self.path);
+        if !(self.fills)(&key) {
             return param;
         }
-        let key = pytorch_name(&self.path);
         let shape = param.dims();
         let (device, trains) = (param.device(), param.is_require_grad());
         let filled = param.map(|_| match D {
@@ -168,8 +154,11 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Filler<F> {
     }
 }
 
+/// The variant of an enum of modules, such as `Mmfa`, is no part of a name in PyTorch.
 fn pytorch_name(path: &[String]) -> String {
-    path.join(".").replace("gamma", "weight").replace("beta", "bias")
+    let words: Vec<&str> =
+        path.iter().map(String::as_str).filter(|word| !word.starts_with(char::is_uppercase)).collect();
+    words.join(".").replace("gamma", "weight").replace("beta", "bias")
 }
 
 /// The norm of the gradient of each part of a module; `part` names the part of a parameter by the name it has in PyTorch.

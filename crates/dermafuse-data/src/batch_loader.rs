@@ -18,6 +18,10 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// What is done to every image.
     pub preprocess: Preprocess,
+    /// Whether clinical images are read.
+    pub clinical: bool,
+    /// Whether dermoscopic images are read.
+    pub dermoscopic: bool,
     /// The random changes for training with their seed and the epoch; `None` for evaluation.
     pub augmentation: Option<(Augmentation, u64, u64)>,
     /// Decoding threads; 0 for one a core. The batches do not depend on it.
@@ -38,12 +42,14 @@ impl Default for LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// No augmentation, a thread a core, two batches ahead, no cache, damaged images refused.
+    /// Both images, no augmentation, a thread a core, two batches ahead, no cache, damaged images refused.
     #[must_use]
     pub fn new(batch_size: usize, preprocess: Preprocess) -> Self {
         Self {
             batch_size,
             preprocess,
+            clinical: true,
+            dermoscopic: true,
             augmentation: None,
             threads: 0,
             queue_batches: 2,
@@ -53,17 +59,18 @@ impl LoaderConfig {
     }
 }
 
-/// The images of `B` cases, ready to become tensors. The planes of an image that a case does not have are zero.
+/// The images of `B` cases, ready to become tensors. The planes of an image that a case does not have are zero; images that
+/// the loader was not to read have no planes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageBatch {
     /// `[B]` rows of the case set.
     pub rows: Vec<usize>,
     /// Side of the images, `S`.
     pub size: usize,
-    /// `[B, 3, S, S]` clinical images.
-    pub clinical: Vec<f32>,
-    /// `[B, 3, S, S]` dermoscopic images.
-    pub dermoscopic: Vec<f32>,
+    /// `[B, 3, S, S]` clinical images, if they are read.
+    pub clinical: Option<Vec<f32>>,
+    /// `[B, 3, S, S]` dermoscopic images, if they are read.
+    pub dermoscopic: Option<Vec<f32>>,
     /// `[B]` whether the case has a clinical image.
     pub has_clinical: Vec<bool>,
     /// `[B]` whether the case has a dermoscopic image.
@@ -95,7 +102,7 @@ pub struct ImageBatch {
 /// let batches = loader.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(batches.len(), 1);
 /// assert_eq!(batches[0].rows, [1, 0]);
-/// assert_eq!(batches[0].clinical, vec![0.0; 2 * 3 * 4 * 4]);
+/// assert_eq!(batches[0].clinical, Some(vec![0.0; 2 * 3 * 4 * 4]));
 /// assert_eq!(batches[0].has_clinical, [false, false]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -209,12 +216,19 @@ impl Drop for BatchLoader {
 fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<ImageBatch, DataError> {
     let size = config.preprocess.size;
     let image = 3 * size * size;
-    let mut clinical = vec![0.0; jobs.len() * image];
-    let mut dermoscopic = vec![0.0; jobs.len() * image];
+    let planes = |read: bool| read.then(|| vec![0.0; jobs.len() * image]);
+    let (mut clinical, mut dermoscopic) = (planes(config.clinical), planes(config.dermoscopic));
+    // One slot for each case, also where nothing is read.
+    fn slots(planes: &mut Option<Vec<f32>>, cases: usize, image: usize) -> Vec<Option<&mut [f32]>> {
+        match planes {
+            Some(planes) => planes.chunks_mut(image).map(Some).collect(),
+            None => (0..cases).map(|_| None).collect(),
+        }
+    }
     let results: Vec<Result<(), DataError>> = jobs
         .par_iter()
-        .zip(clinical.par_chunks_mut(image))
-        .zip(dermoscopic.par_chunks_mut(image))
+        .zip(slots(&mut clinical, jobs.len(), image))
+        .zip(slots(&mut dermoscopic, jobs.len(), image))
         .map(|((job, clinical), dermoscopic)| match stop.load(Ordering::Relaxed) {
             true => Ok(()),
             false => load_case(job, config, clinical, dermoscopic),
@@ -232,12 +246,22 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
     })
 }
 
-fn load_case(job: &Job, config: &LoaderConfig, clinical: &mut [f32], dermoscopic: &mut [f32]) -> Result<(), DataError> {
+fn load_case(
+    job: &Job,
+    config: &LoaderConfig,
+    clinical: Option<&mut [f32]>,
+    dermoscopic: Option<&mut [f32]>,
+) -> Result<(), DataError> {
+    // As a mask, a dermoscopic image follows the clinical one; alone it is varied like any photo.
+    let mode = |augmentation: &Augmentation| match clinical.is_some() {
+        true => augmentation.dermoscopic,
+        false => DermoscopicMode::Paired,
+    };
     let (draw, derm_draw, derm_interpolation) = match &config.augmentation {
         None => (Draw::default(), Draw::default(), Interpolation::Nearest),
         Some((augmentation, seed, epoch)) => {
             let draw = augmentation.draw(*seed, *epoch, job.row, Stream::Case);
-            match augmentation.dermoscopic {
+            match mode(augmentation) {
                 DermoscopicMode::AsMask => (draw, Draw { light: None, ..draw }, Interpolation::Nearest),
                 DermoscopicMode::Paired => (draw, draw, Interpolation::Bilinear),
                 DermoscopicMode::Independent => {
@@ -247,13 +271,13 @@ fn load_case(job: &Job, config: &LoaderConfig, clinical: &mut [f32], dermoscopic
             }
         }
     };
-    if let Some(path) = &job.clinical {
+    if let (Some(path), Some(planes)) = (&job.clinical, clinical) {
         let pixels = read(path, config)?;
-        draw.render(&pixels, Interpolation::Bilinear, &config.preprocess, clinical);
+        draw.render(&pixels, Interpolation::Bilinear, &config.preprocess, planes);
     }
-    if let Some(path) = &job.dermoscopic {
+    if let (Some(path), Some(planes)) = (&job.dermoscopic, dermoscopic) {
         let pixels = read(path, config)?;
-        derm_draw.render(&pixels, derm_interpolation, &config.preprocess, dermoscopic);
+        derm_draw.render(&pixels, derm_interpolation, &config.preprocess, planes);
     }
     Ok(())
 }

@@ -130,16 +130,8 @@ impl CaseSet {
     /// # Errors
     /// A row that there is not; a case that does not fit the encoder or the tasks.
     pub fn cohort(&self, rows: &[usize], encoder: &MetadataEncoder) -> Result<Cohort, DataError> {
-        self.check_rows(rows)?;
-        let mut metadata = Array2::zeros((rows.len(), encoder.width()));
-        let mut has_metadata = Vec::with_capacity(rows.len());
-        for (&row, mut encoded) in rows.iter().zip(metadata.rows_mut()) {
-            let case = &self.cases[row];
-            for (slot, value) in encoded.iter_mut().zip(encoder.encode(case)?) {
-                *slot = value;
-            }
-            has_metadata.push(encoder.has_metadata(case)?);
-        }
+        let metadata = self.encoded_metadata(rows, encoder)?;
+        let has_metadata = rows.iter().map(|&row| encoder.has_metadata(&self.cases[row])).collect::<Result<_, _>>()?;
         let cases = || rows.iter().map(|&row| &self.cases[row]);
         let cohort = Cohort {
             ids: cases().map(|case| case.id.clone()).collect(),
@@ -150,6 +142,24 @@ impl CaseSet {
         };
         cohort.check(&self.tasks)?;
         Ok(cohort)
+    }
+
+    /// The encoded metadata of the cases at `rows`, in that order.
+    ///
+    /// # Shapes
+    /// `[N, M]`, `N = rows.len()`, `M = encoder.width()`.
+    ///
+    /// # Errors
+    /// A row that there is not; a case that does not fit the encoder.
+    pub fn encoded_metadata(&self, rows: &[usize], encoder: &MetadataEncoder) -> Result<Array2<f64>, DataError> {
+        self.check_rows(rows)?;
+        let mut metadata = Array2::zeros((rows.len(), encoder.width()));
+        for (&row, mut encoded) in rows.iter().zip(metadata.rows_mut()) {
+            for (slot, value) in encoded.iter_mut().zip(encoder.encode(&self.cases[row])?) {
+                *slot = value;
+            }
+        }
+        Ok(metadata)
     }
 
     pub(crate) fn check_rows(&self, rows: &[usize]) -> Result<(), DataError> {

@@ -1,14 +1,34 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::ImageBatch;
-use dermafuse_networks::MultimodalInput;
+use dermafuse_networks::{Modalities, MultimodalInput};
+use dermafuse_schema::ndarray::Array2;
 
-/// Moves a batch of decoded images to a device. A missing image is all zeros.
+/// Moves a batch of decoded images and encoded metadata to a device, as far as the network looks at them. A missing image is
+/// all zeros.
 ///
 /// # Shapes
-/// two images of `S × S` for each of `B` cases → two `[B, 3, S, S]` tensors.
+/// images of `S × S` for each of `B` cases → `[B, 3, S, S]` tensors; `[B, M]` metadata → `[B, M]`.
+///
+/// # Panics
+/// If images and metadata are not of the same number of cases.
 #[must_use]
-pub fn tensors_of(batch: ImageBatch, device: &Device) -> MultimodalInput {
+pub fn tensors_of(
+    batch: ImageBatch,
+    metadata: Array2<f64>,
+    modalities: Modalities,
+    device: &Device,
+) -> MultimodalInput {
+    assert_eq!(batch.rows.len(), metadata.nrows(), "images and metadata are of the same cases");
     let shape = [batch.rows.len(), 3, batch.size, batch.size];
-    let tensor = |pixels: Vec<f32>| Tensor::from_data(TensorData::new(pixels, shape), device); // [B, 3, S, S]
-    MultimodalInput { clinical: tensor(batch.clinical), dermoscopic: tensor(batch.dermoscopic) }
+    let images = |pixels: Vec<f32>| Tensor::from_data(TensorData::new(pixels, shape), device); // [B, 3, S, S]
+    let records = || {
+        let shape = [metadata.nrows(), metadata.ncols()];
+        let values: Vec<f32> = metadata.iter().map(|&value| value as f32).collect();
+        Tensor::from_data(TensorData::new(values, shape), device) // [B, M]
+    };
+    MultimodalInput {
+        clinical: batch.clinical.filter(|_| modalities.clinical).map(images),
+        dermoscopic: batch.dermoscopic.filter(|_| modalities.dermoscopic).map(images),
+        metadata: modalities.metadata.then(records),
+    }
 }

@@ -16,6 +16,14 @@ pub enum InferError {
     /// Outputs do not fit together or are not finite.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// Features that are not finite.
+    #[error("a feature of case `{case}` is {value}; are the weights damaged?")]
+    NonFiniteFeatures {
+        /// The case.
+        case: String,
+        /// The value.
+        value: f32,
+    },
     /// The network's configuration or weights are wrong.
     #[error(transparent)]
     Network(#[from] NetworkError),

@@ -1,7 +1,7 @@
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, MetadataEncoder, Preprocess};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::ndarray::{Array3, Axis};
+use dermafuse_schema::ndarray::{Array2, Array3, Axis};
 use dermafuse_schema::{Branch, BranchLogits};
 
 use crate::{InferError, TestTimeAugmentation, tensors_of};
@@ -66,23 +66,17 @@ impl<N: Network> Predictor<N> {
             })
             .collect();
 
-        let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
-        config.threads = self.threads;
-        let mut done = 0;
-        for batch in BatchLoader::new(set, rows.to_vec(), config)? {
-            let batch = batch?;
-            let cases = batch.rows.len();
+        self.for_each_batch(set, rows, encoder, |done, images, input| {
             for (branch, info) in branches.iter_mut().zip(self.network.branches()) {
-                let available = batch.has_clinical.iter().zip(&batch.has_dermoscopic);
-                branch
-                    .available
-                    .extend(available.map(|(&clinical, &dermoscopic)| can_see(info, clinical, dermoscopic)));
+                let cases = images.0.iter().zip(&images.1);
+                branch.available.extend(cases.map(|(&clinical, &dermoscopic)| can_see(info, clinical, dermoscopic)));
             }
-            let input = tensors_of(batch, &self.device);
             for (view, transform) in views.iter().enumerate() {
+                let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
                 let output = self.network.forward(MultimodalInput {
-                    clinical: transform.apply(input.clinical.clone()),
-                    dermoscopic: transform.apply(input.dermoscopic.clone()),
+                    clinical: turned(&input.clinical),
+                    dermoscopic: turned(&input.dermoscopic),
+                    metadata: input.metadata.clone(),
                 });
                 for (branch, output) in branches.iter_mut().zip(output.branches) {
                     for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
@@ -92,17 +86,69 @@ impl<N: Network> Predictor<N> {
                     }
                 }
             }
-            done += cases;
-            progress(done);
-        }
+            progress(done + images.0.len());
+        })?;
         let logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches };
         logits.check()?;
         Ok(logits)
     }
+
+    /// The features that the last branch's classifier sees (see
+    /// [`NetworkOutput::embedding`](dermafuse_networks::NetworkOutput::embedding)), without test-time augmentation.
+    ///
+    /// # Shapes
+    /// `[N, D]`, `N = rows.len()`.
+    ///
+    /// # Errors
+    /// An image that cannot be read, metadata that does not fit the encoder, features that are not finite.
+    pub fn embeddings(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Array2<f32>, InferError> {
+        let (mut features, mut width) = (Vec::new(), 0);
+        self.for_each_batch(set, rows, encoder, |done, images, input| {
+            let embedding = self.network.forward(input).embedding; // [B, D]
+            width = embedding.dims()[1];
+            features.extend(values(embedding));
+            progress(done + images.0.len());
+        })?;
+        if let Some(at) = features.iter().position(|value| !value.is_finite()) {
+            let case = set.cases[rows[at / width]].id.to_string();
+            return Err(InferError::NonFiniteFeatures { case, value: features[at] });
+        }
+        Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
+    }
+
+    /// Calls `each` with the number of cases before a batch, which images its cases have, and the batch.
+    fn for_each_batch(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        mut each: impl FnMut(usize, (Vec<bool>, Vec<bool>), MultimodalInput),
+    ) -> Result<(), InferError> {
+        let modalities = self.network.modalities();
+        let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
+        (config.clinical, config.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
+        config.threads = self.threads;
+        let mut done = 0;
+        for batch in BatchLoader::new(set, rows.to_vec(), config)? {
+            let batch = batch?;
+            let cases = batch.rows.len();
+            let images = (batch.has_clinical.clone(), batch.has_dermoscopic.clone());
+            let metadata = set.encoded_metadata(&batch.rows, encoder)?;
+            each(done, images, tensors_of(batch, metadata, modalities, &self.device));
+            done += cases;
+        }
+        Ok(())
+    }
 }
 
-fn can_see(branch: &BranchInfo, clinical: bool, dermoscopic: bool) -> bool {
-    (clinical || !branch.needs_clinical) && (dermoscopic || !branch.needs_dermoscopic)
+fn can_see(branch: BranchInfo, clinical: bool, dermoscopic: bool) -> bool {
+    (clinical || !branch.needs.clinical) && (dermoscopic || !branch.needs.dermoscopic)
 }
 
 /// The values of a tensor in row-major order.

@@ -1,4 +1,5 @@
 use dermafuse_backbones::BackboneError;
+use dermafuse_fusion::FusionError;
 use thiserror::Error;
 
 /// What can be wrong with a network's configuration or its weights.
@@ -27,7 +28,37 @@ pub enum NetworkError {
         /// Length of the dermoscopic features.
         dermoscopic: usize,
     },
+    /// A network over metadata without a metadata column.
+    #[error(
+        "the network looks at metadata, but no column is among its inputs; choose the roles that are used, or a structure without \
+         metadata"
+    )]
+    NoMetadata,
+    /// A metadata network without layers, or with a layer without units.
+    #[error("the metadata network needs layers with units, found {layers:?}")]
+    Layers {
+        /// Units of each layer.
+        layers: Vec<usize>,
+    },
+    /// A weight of the image's loss outside 0..=1.
+    #[error("beta, the weight of the image's loss, must be in 0..=1, found {beta}")]
+    Beta {
+        /// The value.
+        beta: f64,
+    },
+    /// A fusion module that does not fit.
+    #[error(transparent)]
+    Fusion(#[from] FusionError),
     /// Pretrained weights could not be loaded.
     #[error("cannot load backbone weights")]
     Backbone(#[from] BackboneError),
+}
+
+impl NetworkError {
+    pub(crate) fn require_classes(classes: &[usize]) -> Result<(), Self> {
+        match classes.is_empty() || classes.iter().any(|&classes| classes < 2) {
+            true => Err(Self::Classes { classes: classes.to_vec() }),
+            false => Ok(()),
+        }
+    }
 }

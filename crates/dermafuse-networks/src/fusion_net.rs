@@ -8,12 +8,14 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, global_average_pool};
+use dermafuse_backbones::{
+    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
+};
 use dermafuse_fusion::{FeatureFusion, Sum};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network,
+    BackboneFreeze, BranchInfo, BranchOutput, Modalities, MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network,
     NetworkError, NetworkOutput,
 };
 
@@ -118,12 +120,16 @@ impl FusionNet<AnyBackbone> {
 }
 
 impl<B: Backbone> Network for FusionNet<B> {
-    fn branches(&self) -> &'static [BranchInfo] {
-        &[
-            BranchInfo { name: "clinical", needs_clinical: true, needs_dermoscopic: false },
-            BranchInfo { name: "dermoscopic", needs_clinical: false, needs_dermoscopic: true },
-            BranchInfo { name: "fusion", needs_clinical: true, needs_dermoscopic: true },
+    fn branches(&self) -> Vec<BranchInfo> {
+        vec![
+            BranchInfo { name: "clinical", needs: Modalities::CLINICAL },
+            BranchInfo { name: "dermoscopic", needs: Modalities::DERMOSCOPIC },
+            BranchInfo { name: "fusion", needs: Modalities::CLINICAL.and(Modalities::DERMOSCOPIC) },
         ]
+    }
+
+    fn backbone_groups(&self) -> Vec<ParameterGroup> {
+        [self.clinical.parameter_groups(), self.dermoscopic.parameter_groups()].concat()
     }
 
     fn freeze_backbones(self, freeze: BackboneFreeze) -> Self {
@@ -131,15 +137,14 @@ impl<B: Backbone> Network for FusionNet<B> {
     }
 
     fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let (clinical, dermoscopic) = self.forward_features(input.clinical, input.dermoscopic); // [B, D] each
+        let (clinical, dermoscopic) = self.forward_features(input.clinical(), input.dermoscopic()); // [B, D] each
         let fused = Sum.forward(clinical.clone(), dermoscopic.clone()); // [B, D]
-        let logits = [
-            self.clinical_head.forward(clinical),
-            self.dermoscopic_head.forward(dermoscopic),
-            self.fusion_head.forward(fused),
+        let branches = vec![
+            BranchOutput::new("clinical", self.clinical_head.forward(clinical)),
+            BranchOutput::new("dermoscopic", self.dermoscopic_head.forward(dermoscopic)),
+            BranchOutput::new("fusion", self.fusion_head.forward(fused.clone())),
         ];
-        let branches = self.branches().iter().zip(logits);
-        NetworkOutput { branches: branches.map(|(info, logits)| BranchOutput { name: info.name, logits }).collect() }
+        NetworkOutput { branches, embedding: fused }
     }
 }
 

@@ -4,8 +4,10 @@
 //! Differences: none.
 
 use burn::module::Module;
-use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor, activation::silu};
+
+use dermafuse_fusion::linear;
 
 use crate::NetworkError;
 
@@ -47,17 +49,11 @@ impl MultitaskHeadConfig {
     /// # Errors
     /// No task, a task of fewer than two classes, or dropout outside 0..1.
     pub fn init(&self, device: &Device) -> Result<MultitaskHead, NetworkError> {
-        if self.classes.is_empty() || self.classes.iter().any(|&classes| classes < 2) {
-            return Err(NetworkError::Classes { classes: self.classes.clone() });
-        }
+        NetworkError::require_classes(&self.classes)?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(NetworkError::Dropout { dropout: self.dropout });
         }
-        let linear = |inputs: usize, outputs: usize| {
-            let bound = 1.0 / (inputs as f64).sqrt();
-            let initializer = Initializer::Uniform { min: -bound, max: bound };
-            LinearConfig::new(inputs, outputs).with_initializer(initializer).init(device)
-        };
+        let linear = |inputs: usize, outputs: usize| linear(inputs, outputs, device);
         Ok(MultitaskHead {
             linear1: linear(self.features, HIDDEN[0]),
             norm1: BatchNormConfig::new(HIDDEN[0]).init(device),

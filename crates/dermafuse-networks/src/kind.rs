@@ -4,11 +4,13 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::AnyBackbone;
+use dermafuse_backbones::{AnyBackbone, ParameterGroup};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, MultimodalInput, Network, NetworkError, NetworkOutput,
+    BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, JointFusion,
+    JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
+    MetadataClassifierConfig, MultimodalInput, Network, NetworkError, NetworkOutput,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -18,14 +20,57 @@ use crate::{
 pub enum NetworkConfig {
     /// FusionNet, the first stage of FusionM4Net.
     FusionNet(FusionNetConfig),
+    /// One image alone.
+    ImageClassifier(ImageClassifierConfig),
+    /// The patient's record alone.
+    MetadataClassifier(MetadataClassifierConfig),
+    /// One image and the record, joined.
+    JointFusion(JointFusionConfig),
+    /// The same with a classifier for each modality beside.
+    JointIndividualFusion(JointIndividualFusionConfig),
 }
 
 /// A network chosen at run time. Made by [`NetworkConfig::init`].
 #[derive(Module, Debug)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "a program has a handful of networks")]
 pub enum AnyNetwork {
     /// FusionNet with a built-in backbone.
     FusionNet(FusionNet<AnyBackbone>),
+    /// One image alone.
+    ImageClassifier(ImageClassifier<AnyBackbone>),
+    /// The patient's record alone.
+    MetadataClassifier(MetadataClassifier),
+    /// One image and the record, joined.
+    JointFusion(JointFusion<AnyBackbone>),
+    /// The same with a classifier for each modality beside.
+    JointIndividualFusion(JointIndividualFusion<AnyBackbone>),
+}
+
+/// Evaluates an expression for whichever network it is.
+macro_rules! each {
+    ($any:expr, $network:ident => $value:expr) => {
+        match $any {
+            AnyNetwork::FusionNet($network) => $value,
+            AnyNetwork::ImageClassifier($network) => $value,
+            AnyNetwork::MetadataClassifier($network) => $value,
+            AnyNetwork::JointFusion($network) => $value,
+            AnyNetwork::JointIndividualFusion($network) => $value,
+        }
+    };
+}
+
+/// Makes the same network of the changed one.
+macro_rules! each_again {
+    ($any:expr, $network:ident => $value:expr) => {
+        match $any {
+            AnyNetwork::FusionNet($network) => AnyNetwork::FusionNet($value),
+            AnyNetwork::ImageClassifier($network) => AnyNetwork::ImageClassifier($value),
+            AnyNetwork::MetadataClassifier($network) => AnyNetwork::MetadataClassifier($value),
+            AnyNetwork::JointFusion($network) => AnyNetwork::JointFusion($value),
+            AnyNetwork::JointIndividualFusion($network) => AnyNetwork::JointIndividualFusion($value),
+        }
+    };
 }
 
 impl NetworkConfig {
@@ -50,7 +95,11 @@ impl NetworkConfig {
     /// A configuration that makes no network.
     pub fn init(&self, device: &Device) -> Result<AnyNetwork, NetworkError> {
         match self {
-            Self::FusionNet(config) => Ok(AnyNetwork::FusionNet(config.init(device)?)),
+            Self::FusionNet(config) => config.init(device).map(AnyNetwork::FusionNet),
+            Self::ImageClassifier(config) => config.init(device).map(AnyNetwork::ImageClassifier),
+            Self::MetadataClassifier(config) => config.init(device).map(AnyNetwork::MetadataClassifier),
+            Self::JointFusion(config) => config.init(device).map(AnyNetwork::JointFusion),
+            Self::JointIndividualFusion(config) => config.init(device).map(AnyNetwork::JointIndividualFusion),
         }
     }
 
@@ -59,19 +108,27 @@ impl NetworkConfig {
     pub fn classes(&self) -> &[usize] {
         match self {
             Self::FusionNet(config) => &config.classes,
+            Self::ImageClassifier(config) => &config.classes,
+            Self::MetadataClassifier(config) => &config.classes,
+            Self::JointFusion(config) => &config.classes,
+            Self::JointIndividualFusion(config) => &config.joint.classes,
         }
     }
 }
 
 impl AnyNetwork {
-    /// Loads published ImageNet weights into the network's backbones.
+    /// Loads published ImageNet weights into the network's backbones, if it has any.
     ///
     /// # Errors
     /// As [`dermafuse_backbones::load_weights`].
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        match self {
-            Self::FusionNet(network) => Ok(Self::FusionNet(network.load_backbone_weights(file)?)),
-        }
+        Ok(match self {
+            Self::FusionNet(network) => Self::FusionNet(network.load_backbone_weights(file)?),
+            Self::ImageClassifier(network) => Self::ImageClassifier(network.load_backbone_weights(file)?),
+            Self::MetadataClassifier(network) => Self::MetadataClassifier(network),
+            Self::JointFusion(network) => Self::JointFusion(network.load_backbone_weights(file)?),
+            Self::JointIndividualFusion(network) => Self::JointIndividualFusion(network.load_backbone_weights(file)?),
+        })
     }
 
     /// The backbones, clinical first.
@@ -79,6 +136,10 @@ impl AnyNetwork {
     pub fn backbones(&self) -> Vec<&AnyBackbone> {
         match self {
             Self::FusionNet(network) => network.backbones().to_vec(),
+            Self::ImageClassifier(network) => vec![network.backbone()],
+            Self::MetadataClassifier(_) => Vec::new(),
+            Self::JointFusion(network) => vec![network.backbone()],
+            Self::JointIndividualFusion(network) => vec![network.joint().backbone()],
         }
     }
 }
@@ -93,21 +154,19 @@ impl ModuleVisitor for Draw {
 }
 
 impl Network for AnyNetwork {
-    fn freeze_backbones(self, freeze: BackboneFreeze) -> Self {
-        match self {
-            Self::FusionNet(network) => Self::FusionNet(network.freeze_backbones(freeze)),
-        }
+    fn branches(&self) -> Vec<BranchInfo> {
+        each!(self, network => network.branches())
     }
 
-    fn branches(&self) -> &'static [BranchInfo] {
-        match self {
-            Self::FusionNet(network) => network.branches(),
-        }
+    fn backbone_groups(&self) -> Vec<ParameterGroup> {
+        each!(self, network => network.backbone_groups())
+    }
+
+    fn freeze_backbones(self, freeze: BackboneFreeze) -> Self {
+        each_again!(self, network => network.freeze_backbones(freeze))
     }
 
     fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        match self {
-            Self::FusionNet(network) => network.forward(input),
-        }
+        each!(self, network => network.forward(input))
     }
 }

@@ -4,7 +4,7 @@
 //! every task. [`NetworkConfig`] describes one as data, so it can be saved beside the weights.
 //!
 //! # Shapes
-//! `[B, 3, H, W]` images, `[B, D]` pooled features, `[B, K_t]` logits of task `t`.
+//! `[B, 3, H, W]` images, `[B, M]` encoded metadata, `[B, D]` pooled features, `[B, K_t]` logits of task `t`.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -14,7 +14,11 @@
 //! let device = Device::flex();
 //! let network = FusionNetConfig::new(BackboneKind::ResNet18, vec![5, 3]).init(&device)?.valid();
 //! let images = Tensor::zeros([1, 3, 64, 64], &device);
-//! let output = network.forward(MultimodalInput { clinical: images.clone(), dermoscopic: images });
+//! let output = network.forward(MultimodalInput {
+//!     clinical: Some(images.clone()),
+//!     dermoscopic: Some(images),
+//!     metadata: None,
+//! });
 //! assert_eq!(output.branches.len(), 3);
 //! assert_eq!(output.branches[0].logits[0].dims(), [1, 5]);
 //! # use burn::module::Module;
@@ -24,11 +28,25 @@
 mod error;
 mod fusion_net;
 mod head;
+mod image_classifier;
+mod joint_fusion;
+mod joint_individual_fusion;
 mod kind;
+mod linear_head;
+mod metadata_classifier;
+mod metadata_network;
 mod network;
 
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
 pub use head::{MultitaskHead, MultitaskHeadConfig};
+pub use image_classifier::{ImageClassifier, ImageClassifierConfig};
+pub use joint_fusion::{JointFeatures, JointFusion, JointFusionConfig, MetadataInput};
+pub use joint_individual_fusion::{JointIndividualFusion, JointIndividualFusionConfig};
 pub use kind::{AnyNetwork, NetworkConfig};
-pub use network::{BackboneFreeze, BranchInfo, BranchOutput, MultimodalInput, Network, NetworkOutput};
+pub use linear_head::LinearHead;
+pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
+pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
+pub use network::{
+    BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network, NetworkOutput,
+};

@@ -2,28 +2,129 @@
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
-use dermafuse_backbones::{Backbone, freeze_batch_norm};
+use dermafuse_backbones::{Backbone, ParameterGroup, freeze_batch_norm};
 use serde::{Deserialize, Serialize};
 
-/// One batch of images. A case that lacks an image has zeros in its place; its branches that need the image are
-/// ignored afterwards (see [`BranchInfo`]). In inference no case influences another.
+/// One batch. What the network does not look at may be left out. A case that lacks an image has zeros in its place; its
+/// branches that need the image are ignored afterwards (see [`BranchInfo`]). In inference no case influences another.
 #[derive(Clone, Debug)]
 pub struct MultimodalInput {
     /// `[B, 3, H, W]` clinical photos, normalised.
-    pub clinical: Tensor<4>,
+    pub clinical: Option<Tensor<4>>,
     /// `[B, 3, H, W]` dermoscopic images, normalised.
-    pub dermoscopic: Tensor<4>,
+    pub dermoscopic: Option<Tensor<4>>,
+    /// `[B, M]` encoded metadata.
+    pub metadata: Option<Tensor<2>>,
 }
 
-/// What a branch is called and which images it needs.
+impl MultimodalInput {
+    /// `[B, 3, H, W]` clinical photos.
+    ///
+    /// # Panics
+    /// If the batch has none.
+    #[must_use]
+    pub fn clinical(&self) -> Tensor<4> {
+        self.clinical.clone().expect("the batch has the clinical photos that the network looks at")
+    }
+
+    /// `[B, 3, H, W]` dermoscopic images.
+    ///
+    /// # Panics
+    /// If the batch has none.
+    #[must_use]
+    pub fn dermoscopic(&self) -> Tensor<4> {
+        self.dermoscopic.clone().expect("the batch has the dermoscopic images that the network looks at")
+    }
+
+    /// `[B, M]` encoded metadata.
+    ///
+    /// # Panics
+    /// If the batch has none.
+    #[must_use]
+    pub fn metadata(&self) -> Tensor<2> {
+        self.metadata.clone().expect("the batch has the metadata that the network looks at")
+    }
+}
+
+/// What a network or one of its branches looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modalities {
+    /// The clinical photo.
+    pub clinical: bool,
+    /// The dermoscopic image.
+    pub dermoscopic: bool,
+    /// The patient's record. One in which nothing is recorded can be looked at too: it is encoded as zeros.
+    pub metadata: bool,
+}
+
+impl Modalities {
+    /// The clinical photo alone.
+    pub const CLINICAL: Self = Self { clinical: true, dermoscopic: false, metadata: false };
+    /// The dermoscopic image alone.
+    pub const DERMOSCOPIC: Self = Self { clinical: false, dermoscopic: true, metadata: false };
+    /// The patient's record alone.
+    pub const METADATA: Self = Self { clinical: false, dermoscopic: false, metadata: true };
+
+    /// What either looks at.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            clinical: self.clinical || other.clinical,
+            dermoscopic: self.dermoscopic || other.dermoscopic,
+            metadata: self.metadata || other.metadata,
+        }
+    }
+}
+
+/// Which of a case's two images a network with one backbone looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageView {
+    /// The clinical photo.
+    Clinical,
+    /// The dermoscopic image.
+    Dermoscopic,
+}
+
+impl ImageView {
+    /// The name, also of the branch that looks at it alone.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Clinical => "clinical",
+            Self::Dermoscopic => "dermoscopic",
+        }
+    }
+
+    /// The image alone.
+    #[must_use]
+    pub const fn modalities(self) -> Modalities {
+        match self {
+            Self::Clinical => Modalities::CLINICAL,
+            Self::Dermoscopic => Modalities::DERMOSCOPIC,
+        }
+    }
+
+    /// `[B, 3, H, W]` images of a batch.
+    ///
+    /// # Panics
+    /// If the batch has none.
+    #[must_use]
+    pub fn of(self, input: MultimodalInput) -> Tensor<4> {
+        match self {
+            Self::Clinical => input.clinical(),
+            Self::Dermoscopic => input.dermoscopic(),
+        }
+    }
+}
+
+/// What a branch is called and what it looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BranchInfo {
     /// Name, such as `clinical`.
     pub name: &'static str,
-    /// Whether it looks at the clinical photo.
-    pub needs_clinical: bool,
-    /// Whether it looks at the dermoscopic image.
-    pub needs_dermoscopic: bool,
+    /// What it looks at.
+    pub needs: Modalities,
 }
 
 /// The logits of one branch.
@@ -33,19 +134,39 @@ pub struct BranchOutput {
     pub name: &'static str,
     /// One `[B, K_t]` tensor for each task.
     pub logits: Vec<Tensor<2>>,
+    /// How much the branch's loss counts; 1 unless the paper says otherwise.
+    pub loss_weight: f64,
 }
 
-/// The logits of every branch, in the order of [`Network::branches`].
+impl BranchOutput {
+    /// A branch whose loss counts fully.
+    #[must_use]
+    pub fn new(name: &'static str, logits: Vec<Tensor<2>>) -> Self {
+        Self { name, logits, loss_weight: 1.0 }
+    }
+}
+
+/// What a network gives for a batch.
 #[derive(Clone, Debug)]
 pub struct NetworkOutput {
-    /// The branches.
+    /// The branches, in the order of [`Network::branches`].
     pub branches: Vec<BranchOutput>,
+    /// `[B, D]` the features that the last branch's classifier sees: for pictures of what the network has learnt.
+    pub embedding: Tensor<2>,
 }
 
 /// A network that the trainer can train and the predictor can ask.
 pub trait Network: Module + ModuleDisplay {
     /// The branches, in the order in which `forward` gives them.
-    fn branches(&self) -> &'static [BranchInfo];
+    fn branches(&self) -> Vec<BranchInfo>;
+
+    /// What any branch looks at.
+    fn modalities(&self) -> Modalities {
+        self.branches().iter().fold(Modalities::default(), |all, branch| all.and(branch.needs))
+    }
+
+    /// The parameter groups of the backbones, each stem first; what is in none of them is head or fusion module.
+    fn backbone_groups(&self) -> Vec<ParameterGroup>;
 
     /// Takes parts of the backbones out of training: their weights stand still and their normalisation uses the running
     /// statistics. Heads and fusion modules go on training.
@@ -53,7 +174,10 @@ pub trait Network: Module + ModuleDisplay {
     fn freeze_backbones(self, freeze: BackboneFreeze) -> Self;
 
     /// # Shapes
-    /// `[B, 3, H, W]` images → `[B, K_t]` logits for each branch and task `t`.
+    /// `[B, 3, H, W]` images and `[B, M]` metadata → `[B, K_t]` logits for each branch and task `t`.
+    ///
+    /// # Panics
+    /// If the input lacks something of the [`modalities`](Self::modalities).
     fn forward(&self, input: MultimodalInput) -> NetworkOutput;
 }
 

@@ -5,21 +5,18 @@
 //! Differences: the weight search is free of the released loop bug unless asked for; the classifiers are fitted once with a
 //! fixed seed instead of once for each part.
 
-use std::path::{Path, PathBuf};
-
-use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, MetadataRoles, Split};
 use dermafuse_ensemble::{
     ClassifierCluster, ClassifierKind, MixSearch, MixSearchResult, SecondStage, TwoStage, WeightSearch,
     WeightSearchResult,
 };
-use dermafuse_infer::{Bundle, BundleDescription, Predictor, TestTimeAugmentation};
+use dermafuse_infer::{Bundle, BundleDescription, TestTimeAugmentation};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::{BranchLogits, Predictions};
-use dermafuse_train::{EpochReport, Observer, Trained, Trainer, TrainingCases, TrainingConfig};
+use dermafuse_train::{EpochReport, Trained, TrainingCases, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{RecipeError, Selection};
+use crate::{NetworkRecipe, Progress, RecipeError, Selection, Workplace};
 
 /// The released code seeds the network that learns from all training cases with this number plus the run's.
 const FULL_SEED: u64 = 170;
@@ -30,18 +27,10 @@ const HALF_SEED: u64 = 183;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FusionM4Net {
-    /// The network.
-    pub network: NetworkConfig,
-    /// Published weights that both networks' backbones start from; random if `None`.
-    pub backbone_weights: Option<PathBuf>,
-    /// How the networks are trained. Its seed is replaced: see `run`.
-    pub training: TrainingConfig,
+    /// The networks of both stages. The seed of their training is replaced: see `run`.
+    pub first_stage: NetworkRecipe,
     /// Number of the run, from 0: the seeds are 170 and 183 plus it.
     pub run: u64,
-    /// How the best epoch is chosen.
-    pub selection: Selection,
-    /// The views that are averaged.
-    pub augmentation: TestTimeAugmentation,
     /// The search for the weights of the branches: Fusion Scheme 1.
     pub weights: WeightSearch,
     /// Which metadata columns are used.
@@ -50,15 +39,6 @@ pub struct FusionM4Net {
     pub classifier: Option<ClassifierKind>,
     /// The search for the weight between first and second stage.
     pub mix: MixSearch,
-}
-
-/// Is told how a recipe gets on, besides how its trainings do.
-pub trait Progress: Observer {
-    /// A step begins.
-    fn step(&mut self, title: &str);
-
-    /// So many cases of a step are predicted.
-    fn predicted(&mut self, done: usize, total: usize);
 }
 
 /// What a recipe gives.
@@ -87,12 +67,14 @@ impl FusionM4Net {
     #[must_use]
     pub fn as_released(network: NetworkConfig, image_size: usize, run: u64) -> Self {
         Self {
-            network,
-            backbone_weights: None,
-            training: TrainingConfig::as_released(image_size, FULL_SEED + run),
+            first_stage: NetworkRecipe {
+                network,
+                backbone_weights: None,
+                training: TrainingConfig::as_released(image_size, FULL_SEED + run),
+                selection: Selection::default(),
+                augmentation: TestTimeAugmentation::default(),
+            },
             run,
-            selection: Selection::default(),
-            augmentation: TestTimeAugmentation::default(),
             weights: WeightSearch::default(),
             metadata: MetadataRoles::IncludePostDiagnosis,
             classifier: Some(ClassifierKind::default()),
@@ -100,8 +82,8 @@ impl FusionM4Net {
         }
     }
 
-    /// Follows the protocol. With a `folder`, checkpoints of both trainings are kept in it, and with `resume` an interrupted
-    /// run continues with the same result.
+    /// Follows the protocol. Checkpoints of the trainings are kept in sub-folders `full` and `half` of the folder, if one is
+    /// given.
     ///
     /// # Errors
     /// The error of the step that failed; see [`RecipeError`].
@@ -109,9 +91,7 @@ impl FusionM4Net {
         &self,
         set: &CaseSet,
         split: &Split,
-        device: &Device,
-        folder: Option<&Path>,
-        resume: bool,
+        place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Outcome, RecipeError> {
         split.check(set)?;
@@ -119,11 +99,11 @@ impl FusionM4Net {
         let encoder = MetadataEncoder::fit(&set.fields, training_cases, self.metadata)?;
 
         progress.step("stage 1: network on all training cases");
-        let full =
-            self.train("full", FULL_SEED, &split.train, set, split, &encoder, device, folder, resume, progress)?;
+        let cases = TrainingCases { set, train: &split.train, valid: &split.valid, encoder: &encoder };
+        let full = self.train("full", FULL_SEED, cases, place, progress)?;
 
         progress.step("predicting the validation cases");
-        let valid = self.logits(&full.network, set, &split.valid, &encoder, progress)?;
+        let valid = self.first_stage.logits(&full.network, set, &split.valid, &encoder, progress)?;
         progress.step("searching the branch weights");
         let weights = self.weights.fit(&valid)?;
         let mut two_stage = TwoStage {
@@ -137,12 +117,11 @@ impl FusionM4Net {
         if let Some(classifier) = self.classifier.filter(|_| encoder.width() > 0) {
             let (sub_train, sub_test) = split.half_in_order();
             progress.step("stage 2: network on half of the training cases");
-            let half =
-                self.train("half", HALF_SEED, &sub_train, set, split, &encoder, device, folder, resume, progress)?;
+            let half = self.train("half", HALF_SEED, TrainingCases { train: &sub_train, ..cases }, place, progress)?;
             half_history = half.history;
 
             progress.step("predicting the other half");
-            let sub_test = self.logits(&half.network, set, &sub_test, &encoder, progress)?;
+            let sub_test = self.first_stage.logits(&half.network, set, &sub_test, &encoder, progress)?;
             progress.step("fitting the classifiers");
             let params = ClassifierCluster::params(classifier, FULL_SEED + self.run);
             let first = sub_test.fuse(&weights.weights, weights.space)?;
@@ -155,57 +134,32 @@ impl FusionM4Net {
         }
 
         progress.step("predicting the test cases");
-        let test = self.logits(&full.network, set, &split.test, &encoder, progress)?;
+        let test = self.first_stage.logits(&full.network, set, &split.test, &encoder, progress)?;
         let rows = two_stage.apply(&test)?;
         let description = BundleDescription {
             data_set: set.name.clone(),
             synthetic: set.synthetic,
             tasks: set.tasks.clone(),
             encoder,
-            network: self.network.clone(),
-            preprocess: self.training.preprocess.clone(),
-            augmentation: self.augmentation,
+            network: self.first_stage.network.clone(),
+            preprocess: self.first_stage.training.preprocess.clone(),
+            augmentation: self.first_stage.augmentation,
         };
         let bundle = Bundle { description, network: full.network, two_stage };
         Ok(Outcome { bundle, full_history: full.history, half_history, weights, mix, valid, test, rows })
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the two trainings differ in the first three alone")]
+    /// Trains one of the two networks.
     fn train(
         &self,
         name: &str,
         seed: u64,
-        rows: &[usize],
-        set: &CaseSet,
-        split: &Split,
-        encoder: &MetadataEncoder,
-        device: &Device,
-        folder: Option<&Path>,
-        resume: bool,
+        cases: TrainingCases<'_>,
+        place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Trained<AnyNetwork>, RecipeError> {
-        let seed = seed + self.run;
-        let mut network = self.network.init_seeded(seed, &device.clone().autodiff())?;
-        if let Some(weights) = &self.backbone_weights {
-            network = network.load_backbone_weights(weights)?;
-        }
-        let trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
-        let cases = TrainingCases { set, train: rows, valid: &split.valid, encoder };
-        let folder = folder.map(|folder| folder.join(name));
-        let score = |logits: &BranchLogits| self.selection.score(logits);
-        Ok(trainer.fit(network, cases, score, folder.as_deref(), resume, progress)?)
-    }
-
-    fn logits(
-        &self,
-        network: &AnyNetwork,
-        set: &CaseSet,
-        rows: &[usize],
-        encoder: &MetadataEncoder,
-        progress: &mut dyn Progress,
-    ) -> Result<BranchLogits, RecipeError> {
-        let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
-        predictor.threads = self.training.threads;
-        Ok(predictor.logits(set, rows, encoder, |done| progress.predicted(done, rows.len()))?)
+        let folder = place.folder.map(|folder| folder.join(name));
+        let place = Workplace { folder: folder.as_deref(), ..place };
+        self.first_stage.train(seed + self.run, cases, place, progress)
     }
 }

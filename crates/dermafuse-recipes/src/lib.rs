@@ -6,9 +6,13 @@
 mod baseline;
 mod error;
 mod fusionm4net;
+mod network_recipe;
+mod progress;
 mod selection;
 
 pub use baseline::majority;
 pub use error::RecipeError;
-pub use fusionm4net::{FusionM4Net, Outcome, Progress};
+pub use fusionm4net::{FusionM4Net, Outcome};
+pub use network_recipe::{NetworkRecipe, Workplace};
+pub use progress::Progress;
 pub use selection::Selection;

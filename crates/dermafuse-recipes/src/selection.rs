@@ -1,5 +1,5 @@
 use dermafuse_eval::{Bootstrap, Evaluation, EvaluationOptions};
-use dermafuse_schema::BranchLogits;
+use dermafuse_schema::{BranchLogits, FuseSpace, Predictions, SchemaError};
 use dermafuse_train::mean_branch_accuracy;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ pub enum Selection {
     Accuracy,
     /// Mean balanced accuracy over tasks and branches: for data sets with rare classes.
     BalancedAccuracy,
+    /// Balanced accuracy of all branches together, their probabilities averaged: of what JIF(All) predicts.
+    JointBalancedAccuracy,
 }
 
 impl Selection {
@@ -21,16 +23,19 @@ impl Selection {
         match self {
             Self::Accuracy => mean_branch_accuracy(logits),
             Self::BalancedAccuracy => {
-                let options = EvaluationOptions {
-                    bootstrap: Bootstrap { resamples: 0, seed: 0 },
-                    ..EvaluationOptions::default()
-                };
-                let scores = logits.branches.iter().map(|branch| {
-                    let predictions = logits.branch(&branch.name).ok()?;
-                    Evaluation::with(&predictions, &options).ok()?.overall.balanced_accuracy
-                });
-                scores.map(|score| score.unwrap_or(f64::NAN)).sum::<f64>() / logits.branches.len() as f64
+                let scores = logits.branches.iter().map(|branch| balanced_accuracy(logits.branch(&branch.name)));
+                scores.sum::<f64>() / logits.branches.len() as f64
+            }
+            Self::JointBalancedAccuracy => {
+                balanced_accuracy(logits.fuse(&logits.equal_weights(), FuseSpace::Probabilities))
             }
         }
     }
+}
+
+/// The mean over tasks; NaN where there is none.
+fn balanced_accuracy(predictions: Result<Predictions, SchemaError>) -> f64 {
+    let options = EvaluationOptions { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..EvaluationOptions::default() };
+    let evaluation = predictions.ok().and_then(|predictions| Evaluation::with(&predictions, &options).ok());
+    evaluation.and_then(|evaluation| evaluation.overall.balanced_accuracy).unwrap_or(f64::NAN)
 }

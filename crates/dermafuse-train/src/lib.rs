@@ -8,15 +8,20 @@
 //! `B` cases in a batch, `K_t` classes of task `t`.
 
 mod checkpoints;
+mod clipping;
 mod config;
 mod error;
 mod loss;
+mod loss_config;
 mod observer;
+mod optimizer;
 mod trainer;
 
 pub use checkpoints::{Checkpoint, Checkpoints, RunState};
-pub use config::{ClassWeights, LossReduction, TrainingConfig};
+pub use config::TrainingConfig;
 pub use error::TrainError;
 pub use loss::{MultitaskLoss, Targets};
+pub use loss_config::{ClassWeights, LossConfig, LossReduction};
 pub use observer::{BatchReport, EpochReport, Observer, Silent};
+pub use optimizer::OptimizerKind;
 pub use trainer::{Trained, Trainer, TrainingCases, mean_branch_accuracy};

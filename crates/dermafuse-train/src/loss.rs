@@ -1,22 +1,24 @@
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use dermafuse_data::CaseSet;
 use dermafuse_networks::NetworkOutput;
 
-use crate::{ClassWeights, LossReduction, TrainError};
+use crate::{ClassWeights, LossConfig, LossReduction, TrainError};
 
 /// The weight that the released code gives to each branch.
 const RELEASED_BRANCH_WEIGHT: f64 = 0.33;
 
-/// Weighted cross-entropy over all branches and tasks (methods of FusionM4Net, thesis Eq. 6.1–6.4).
+/// Weighted cross-entropy over all branches and tasks (FusionM4Net, thesis Eq. 6.1–6.4; joint-individual fusion, §4.2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct MultitaskLoss {
-    reduction: LossReduction,
+    config: LossConfig,
     /// `[T][K_t]` class weights.
     class_weights: Vec<Vec<f64>>,
 }
 
 /// What a batch should have been predicted as: one `[B, K_t]` tensor for each task that holds each case's share in the
-/// task's loss at its label, and 0 elsewhere; a case that is not annotated has a row of zeros.
+/// task's loss at its label, and what smoothing spreads elsewhere; a case that is not annotated has a row of zeros.
 #[derive(Clone, Debug)]
 pub struct Targets {
     shares: Vec<Tensor<2>>,
@@ -27,16 +29,12 @@ impl MultitaskLoss {
     ///
     /// # Errors
     /// A class without training cases when classes are weighted; a row out of range.
-    pub fn new(
-        set: &CaseSet,
-        training_rows: &[usize],
-        reduction: LossReduction,
-        weights: ClassWeights,
-    ) -> Result<Self, TrainError> {
+    pub fn new(set: &CaseSet, training_rows: &[usize], config: LossConfig) -> Result<Self, TrainError> {
+        config.check()?;
         let mut class_weights = Vec::with_capacity(set.tasks.len());
         for (index, task) in set.tasks.iter().enumerate() {
             let counts = set.class_counts(index, training_rows)?;
-            if weights == ClassWeights::Uniform {
+            if config.class_weights == ClassWeights::Uniform {
                 class_weights.push(vec![1.0; counts.len()]);
                 continue;
             }
@@ -45,28 +43,37 @@ impl MultitaskLoss {
             }
             let (total, classes) = (counts.iter().sum::<usize>() as f64, counts.len() as f64);
             let balanced = counts.iter().map(|&count| total / (classes * count as f64));
-            class_weights.push(match weights {
+            class_weights.push(match config.class_weights {
                 ClassWeights::SquareRoot => balanced.map(f64::sqrt).collect(),
                 _ => balanced.collect(),
             });
         }
-        Ok(Self { reduction, class_weights })
+        Ok(Self { config, class_weights })
     }
 
-    /// The targets of a batch, from the labels `[B][T]` of its cases.
+    /// The targets of part of a batch, from the labels `[B][T]` of all its cases: the losses of the parts add up to that of
+    /// the batch.
     ///
-    /// A task's loss is `Σ w_y · CE / Σ w_y` over the annotated cases, as PyTorch's `cross_entropy` has it.
+    /// A task's loss is `Σ w_y · CE / Σ w_y` over the annotated cases of the batch, as PyTorch's `cross_entropy` has it.
+    ///
+    /// # Panics
+    /// If the part is not in the batch.
     #[must_use]
-    pub fn targets(&self, labels: &[&[Option<usize>]], device: &Device) -> Targets {
+    pub fn targets(&self, labels: &[&[Option<usize>]], part: Range<usize>, device: &Device) -> Targets {
+        let smoothing = self.config.label_smoothing;
         let shares = self.class_weights.iter().enumerate().map(|(task, weights)| {
             let total: f64 = labels.iter().filter_map(|labels| labels[task]).map(|label| weights[label]).sum();
-            let mut shares = vec![0.0_f32; labels.len() * weights.len()];
-            for (case, labels) in labels.iter().enumerate() {
-                if let Some(label) = labels[task] {
-                    shares[case * weights.len() + label] = (weights[label] / total) as f32;
+            let classes = weights.len();
+            let part = &labels[part.clone()];
+            let mut shares = vec![0.0_f32; part.len() * classes];
+            for (shares, labels) in shares.chunks_mut(classes).zip(part) {
+                let Some(label) = labels[task] else { continue };
+                for (class, (share, weight)) in shares.iter_mut().zip(weights).enumerate() {
+                    let target = f64::from(u8::from(class == label)) * (1.0 - smoothing) + smoothing / classes as f64;
+                    *share = (target * weight / total) as f32;
                 }
             }
-            Tensor::from_data(TensorData::new(shares, [labels.len(), weights.len()]), device) // [B, K_t]
+            Tensor::from_data(TensorData::new(shares, [part.len(), classes]), device) // [B, K_t]
         });
         Targets { shares: shares.collect() }
     }
@@ -78,17 +85,27 @@ impl MultitaskLoss {
     /// If the network has no branch, or its tasks are not those of the targets.
     #[must_use]
     pub fn forward(&self, output: &NetworkOutput, targets: &Targets) -> Tensor<1> {
-        let scale = match self.reduction {
+        let scale = match self.config.reduction {
             LossReduction::Released => RELEASED_BRANCH_WEIGHT / targets.shares.len() as f64,
             LossReduction::Paper => 1.0,
         };
         let terms = output.branches.iter().flat_map(|branch| {
             assert_eq!(branch.logits.len(), targets.shares.len(), "the network's tasks are those of the data set");
-            branch.logits.iter().zip(&targets.shares).map(|(logits, shares)| {
-                (log_softmax(logits.clone(), 1) * shares.clone()).sum().neg() // [1]
-            })
+            let tasks = branch.logits.iter().zip(&targets.shares);
+            tasks.map(|(logits, shares)| self.cross_entropy(logits.clone(), shares.clone()) * branch.loss_weight)
         });
         terms.reduce(|sum, term| sum + term).expect("a network has branches") * scale
+    }
+
+    /// # Shapes
+    /// `[B, K]` logits and shares → `[1]`.
+    fn cross_entropy(&self, logits: Tensor<2>, shares: Tensor<2>) -> Tensor<1> {
+        let log_probabilities = log_softmax(logits, 1); // [B, K]
+        let shares = match self.config.focal_gamma {
+            0.0 => shares,
+            gamma => shares * (log_probabilities.clone().exp().neg() + 1.0).clamp_min(1e-12).powf_scalar(gamma), // [B, K]
+        };
+        (log_probabilities * shares).sum().neg() // [1]
     }
 }
 
@@ -97,33 +114,74 @@ mod tests {
     use super::*;
     use dermafuse_networks::BranchOutput;
 
-    fn output(logits: [[f32; 2]; 2]) -> NetworkOutput {
-        let logits = vec![Tensor::from_data(logits, &Device::flex())];
-        NetworkOutput { branches: vec![BranchOutput { name: "clinical", logits }] }
+    fn output(logits: [[f32; 2]; 2], loss_weight: f64) -> NetworkOutput {
+        let logits = Tensor::<2>::from_data(logits, &Device::flex());
+        let branch = BranchOutput { loss_weight, ..BranchOutput::new("clinical", vec![logits.clone()]) };
+        NetworkOutput { branches: vec![branch], embedding: logits }
     }
 
-    fn loss(reduction: LossReduction, weights: [f64; 2], labels: [Option<usize>; 2]) -> f64 {
-        let loss = MultitaskLoss { reduction, class_weights: vec![weights.to_vec()] };
+    fn loss(config: LossConfig, weights: [f64; 2], labels: [Option<usize>; 2]) -> f64 {
+        let loss = MultitaskLoss { config, class_weights: vec![weights.to_vec()] };
         let labels: Vec<[Option<usize>; 1]> = labels.iter().map(|&label| [label]).collect();
         let labels: Vec<&[Option<usize>]> = labels.iter().map(|labels| labels.as_slice()).collect();
-        let targets = loss.targets(&labels, &Device::flex());
-        loss.forward(&output([[0.0, 0.0], [2.0, 0.0]]), &targets).into_scalar::<f64>()
+        let value = |part: Range<usize>| {
+            let targets = loss.targets(&labels, part.clone(), &Device::flex());
+            let logits = [[0.0, 0.0], [2.0, 0.0]];
+            let mut output = output(logits, 1.0);
+            output.branches[0].logits[0] = output.branches[0].logits[0].clone().narrow(0, part.start, part.len());
+            loss.forward(&output, &targets).into_scalar::<f64>()
+        };
+        let whole = value(0..2);
+        assert!((value(0..1) + value(1..2) - whole).abs() < 1e-6, "the parts add up to the batch");
+        whole
     }
+
+    const SUMS: LossConfig = LossConfig {
+        reduction: LossReduction::Paper,
+        class_weights: ClassWeights::Uniform,
+        focal_gamma: 0.0,
+        label_smoothing: 0.0,
+    };
 
     #[test]
     fn the_mean_cross_entropy_by_hand() {
         let (first, second) = (2.0_f64.ln(), (1.0 + 2.0_f64.exp()).ln());
         let mean = (first + second) / 2.0;
-        assert!((loss(LossReduction::Paper, [1.0, 1.0], [Some(0), Some(1)]) - mean).abs() < 1e-6);
-        assert!((loss(LossReduction::Released, [1.0, 1.0], [Some(0), Some(1)]) - 0.33 * mean).abs() < 1e-6);
+        let released = LossConfig { reduction: LossReduction::Released, ..SUMS };
+        assert!((loss(SUMS, [1.0, 1.0], [Some(0), Some(1)]) - mean).abs() < 1e-6);
+        assert!((loss(released, [1.0, 1.0], [Some(0), Some(1)]) - 0.33 * mean).abs() < 1e-6);
         let weighted = (first + 3.0 * second) / 4.0;
-        assert!((loss(LossReduction::Paper, [1.0, 3.0], [Some(0), Some(1)]) - weighted).abs() < 1e-6);
+        assert!((loss(SUMS, [1.0, 3.0], [Some(0), Some(1)]) - weighted).abs() < 1e-6);
     }
 
     #[test]
     fn cases_without_annotation_do_not_count() {
         let second = (1.0 + 2.0_f64.exp()).ln();
-        assert!((loss(LossReduction::Paper, [1.0, 1.0], [None, Some(1)]) - second).abs() < 1e-6);
-        assert_eq!(loss(LossReduction::Paper, [1.0, 1.0], [None, None]), 0.0);
+        assert!((loss(SUMS, [1.0, 1.0], [None, Some(1)]) - second).abs() < 1e-6);
+        assert_eq!(loss(SUMS, [1.0, 1.0], [None, None]), 0.0);
+    }
+
+    #[test]
+    fn focus_and_smoothing_by_hand() {
+        let (first, second) = (2.0_f64.ln(), (1.0 + 2.0_f64.exp()).ln());
+        let (hard, easy) = (1.0 - (-second).exp(), second - 2.0); // 1 − p of the second label, CE of the other class
+        let focal = LossConfig { focal_gamma: 2.0, ..SUMS };
+        let expected = (0.25 * first + hard * hard * second) / 2.0;
+        assert!((loss(focal, [1.0, 1.0], [Some(0), Some(1)]) - expected).abs() < 1e-6);
+        // torch: cross_entropy(logits, labels, weight=(1, 3), label_smoothing=0.1)
+        let smooth = LossConfig { label_smoothing: 0.1, ..SUMS };
+        let hard = (first + 3.0 * second) / 4.0;
+        let spread = (first + 3.0 * first + easy + 3.0 * second) / 4.0;
+        let expected = 0.9 * hard + 0.05 * spread;
+        assert!((loss(smooth, [1.0, 3.0], [Some(0), Some(1)]) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_branch_counts_by_its_weight() {
+        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 2]] };
+        let labels: [&[Option<usize>]; 2] = [&[Some(0)], &[Some(1)]];
+        let targets = loss.targets(&labels, 0..2, &Device::flex());
+        let value = |weight| loss.forward(&output([[0.0, 1.0], [2.0, 0.0]], weight), &targets).into_scalar::<f64>();
+        assert!((value(0.5) - value(1.0) / 2.0).abs() < 1e-6);
     }
 }

@@ -20,7 +20,7 @@ pub struct BatchReport {
 pub struct EpochReport {
     /// Epoch, from 1.
     pub epoch: usize,
-    /// Learning rate.
+    /// Learning rate of heads and fusion module.
     pub learning_rate: f64,
     /// Mean training loss over the cases of the epoch.
     pub train_loss: f64,
@@ -50,6 +50,11 @@ pub trait Observer {
     /// An epoch is done; `best` says whether it is the best so far.
     fn epoch(&mut self, report: &EpochReport, epochs: usize, best: bool) {
         let _ = (report, epochs, best);
+    }
+
+    /// The run ends after this many epochs, before the last, because the score has not risen any more.
+    fn stopped_early(&mut self, epochs: usize) {
+        let _ = epochs;
     }
 }
 

@@ -1,14 +1,15 @@
 use std::path::Path;
 
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
 use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, LoaderConfig, MetadataEncoder, shuffled};
 use dermafuse_infer::{Predictor, TestTimeAugmentation, sha256_hex, tensors_of};
-use dermafuse_networks::Network;
+use dermafuse_networks::{Modalities, Network};
 use dermafuse_schema::BranchLogits;
 
+use crate::clipping::clip_norm;
+use crate::optimizer::learning_rates;
 use crate::{
     BatchReport, Checkpoint, Checkpoints, EpochReport, MultitaskLoss, Observer, RunState, TrainError, TrainingConfig,
 };
@@ -18,11 +19,11 @@ use crate::{
 pub struct TrainingCases<'a> {
     /// The data set.
     pub set: &'a CaseSet,
-    /// Rows to learn from; each needs both images.
+    /// Rows to learn from; each needs the images that the network looks at.
     pub train: &'a [usize],
     /// Rows to choose the best epoch on.
     pub valid: &'a [usize],
-    /// The metadata encoder that travels with the validation logits.
+    /// The metadata encoder, fitted on the training rows.
     pub encoder: &'a MetadataEncoder,
 }
 
@@ -81,7 +82,7 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<Trained<N>, TrainError> {
         self.check(&network, cases)?;
-        let loss = MultitaskLoss::new(cases.set, cases.train, self.config.loss_reduction, self.config.class_weights)?;
+        let loss = MultitaskLoss::new(cases.set, cases.train, self.config.loss)?;
         let checkpoints = match folder {
             Some(folder) => Some(Checkpoints::open(folder, self.fingerprint(cases))?),
             None => None,
@@ -100,7 +101,8 @@ impl Trainer {
             }
         }
 
-        for epoch in run.state.history.len()..self.config.epochs {
+        while !self.is_over(&run.state) {
+            let epoch = run.state.history.len();
             let train_loss = self.train_epoch(epoch, &mut run, cases, &loss, observer)?;
             let report = self.validate(epoch, train_loss, &run.network, cases, &score)?;
             let best_score = run.state.best_epoch.checked_sub(1).map(|best| run.state.history[best].valid_score);
@@ -115,8 +117,18 @@ impl Trainer {
             }
             observer.epoch(&report, self.config.epochs, is_best);
         }
+        if run.state.history.len() < self.config.epochs {
+            observer.stopped_early(run.state.history.len());
+        }
         let network = run.best.expect("a run of at least one epoch has a best epoch");
         Ok(Trained { network, history: run.state.history, best_epoch: run.state.best_epoch })
+    }
+
+    /// Whether the epochs or the patience are used up.
+    fn is_over(&self, state: &RunState) -> bool {
+        let epochs = state.history.len();
+        let tired = self.config.patience.is_some_and(|patience| epochs - state.best_epoch >= patience);
+        epochs >= self.config.epochs || (epochs > 0 && tired)
     }
 
     fn check<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
@@ -140,15 +152,15 @@ impl Trainer {
     /// Stands for everything that a run's result depends on, except the network's initial weights.
     fn fingerprint(&self, cases: TrainingCases<'_>) -> String {
         let part = |rows: &[usize]| -> Vec<_> {
-            rows.iter().filter_map(|&row| cases.set.cases.get(row)).map(|case| (&case.id, &case.labels)).collect()
+            let cases = rows.iter().filter_map(|&row| cases.set.cases.get(row));
+            cases.map(|case| (&case.id, &case.labels, &case.metadata)).collect()
         };
-        let facts = (&self.config, &cases.set.tasks, part(cases.train), part(cases.valid));
+        let facts = (&self.config, &cases.set.tasks, part(cases.train), part(cases.valid), cases.encoder);
         sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
     }
 
     fn optimizer(&self) -> ModuleOptimizer {
-        let decay = (self.config.weight_decay > 0.0).then(|| WeightDecayConfig::new(self.config.weight_decay as f32));
-        AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init()
+        self.config.optimizer.init(self.config.weight_decay)
     }
 
     /// One pass over the training cases; the mean loss.
@@ -162,43 +174,61 @@ impl Trainer {
     ) -> Result<f64, TrainError> {
         let config = &self.config;
         let device = run.network.devices().first().expect("a network has parameters").clone();
-        let order = shuffled(cases.train, config.seed, epoch as u64);
-        let mut loader = LoaderConfig::new(config.batch_size, config.preprocess.clone());
+        let modalities = run.network.modalities();
+        let rates = learning_rates(config, &run.network, epoch)?;
+        let mut order = shuffled(cases.train, config.seed, epoch as u64);
+        if order.len() % config.pass_size() == 1 {
+            order.pop(); // batch normalisation has no statistics for a single case
+        }
+        let mut loader = LoaderConfig::new(config.pass_size(), config.preprocess.clone());
+        (loader.clinical, loader.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
         loader.threads = config.threads;
+        let mut passes = BatchLoader::new(cases.set, order.clone(), loader)?;
+
         let batches = order.len().div_ceil(config.batch_size);
-        let (mut total, mut seen) = (0.0, 0_usize);
-        for (index, batch) in BatchLoader::new(cases.set, order, loader)?.enumerate() {
-            let batch = batch?;
-            require_both_images(&batch, cases.set)?;
-            let rows = batch.rows.clone();
-            if rows.len() < 2 {
-                continue;
-            }
-            // Dropout draws from the device's generator: its numbers depend on seed, epoch and batch alone.
-            device.seed(step_seed(config.seed, epoch, index));
+        let (mut total, mut pass) = (0.0, 0);
+        for (index, rows) in order.chunks(config.batch_size).enumerate() {
             let labels: Vec<&[Option<usize>]> =
                 rows.iter().map(|&row| cases.set.cases[row].labels.as_slice()).collect();
-            let targets = loss.targets(&labels, &device);
-            let batch_loss = loss.forward(&run.network.forward(tensors_of(batch, &device)), &targets);
-            let value = batch_loss.clone().into_scalar::<f64>();
-            if !value.is_finite() {
-                let cases = rows.iter().map(|&row| cases.set.cases[row].id.to_string()).collect();
-                return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
+            let mut accumulator = GradientsAccumulator::new();
+            let (mut batch_loss, mut done) = (0.0, 0);
+            while done < rows.len() {
+                let images = passes.next().expect("the loader gives every row")?;
+                require_images(&images, modalities, cases.set)?;
+                // Dropout draws from the device's generator: its numbers depend on seed, epoch and pass alone.
+                device.seed(step_seed(config.seed, epoch, pass));
+                let part = done..done + images.rows.len();
+                let targets = loss.targets(&labels, part.clone(), &device);
+                let metadata = cases.set.encoded_metadata(&images.rows, cases.encoder)?;
+                let input = tensors_of(images, metadata, modalities, &device);
+                let part_loss = loss.forward(&run.network.forward(input), &targets);
+                let value = part_loss.clone().into_scalar::<f64>();
+                if !value.is_finite() {
+                    let cases = rows[part].iter().map(|&row| cases.set.cases[row].id.to_string()).collect();
+                    return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
+                }
+                let gradients = GradientsParams::from_grads(part_loss.backward(), &run.network);
+                accumulator.accumulate(&run.network, gradients);
+                batch_loss += value;
+                done = part.end;
+                pass += 1;
             }
-            let gradients = GradientsParams::from_grads(batch_loss.backward(), &run.network);
-            run.network = run.optimizer.step(config.rate(epoch), run.network.clone(), gradients);
-            total += value * rows.len() as f64;
-            seen += rows.len();
+            let mut gradients = accumulator.grads();
+            if let Some(largest) = config.clip_norm {
+                clip_norm(&run.network, &mut gradients, largest);
+            }
+            run.network = run.optimizer.step(rates.clone(), run.network.clone(), gradients);
+            total += batch_loss * rows.len() as f64;
             observer.batch(&BatchReport {
                 epoch: epoch + 1,
                 epochs: config.epochs,
                 batch: index + 1,
                 batches,
-                loss: value,
+                loss: batch_loss,
             });
         }
-        Ok(total / seen as f64)
+        Ok(total / order.len() as f64)
     }
 
     fn validate<N: Network>(
@@ -210,7 +240,7 @@ impl Trainer {
         score: impl Fn(&BranchLogits) -> f64,
     ) -> Result<EpochReport, TrainError> {
         let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
-        predictor.batch_size = self.config.batch_size;
+        predictor.batch_size = self.config.pass_size();
         predictor.threads = self.config.threads;
         let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
         let valid_score = score(&logits);
@@ -267,17 +297,22 @@ fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {
     Ok(Checkpoint { state: run.state.clone(), network: network.to_vec(), optimizer: optimizer.to_vec() })
 }
 
-fn require_both_images(batch: &ImageBatch, set: &CaseSet) -> Result<(), TrainError> {
-    let complete =
-        batch.has_clinical.iter().zip(&batch.has_dermoscopic).map(|(&clinical, &dermoscopic)| clinical && dermoscopic);
-    match batch.rows.iter().zip(complete).find(|(_, complete)| !complete) {
-        None => Ok(()),
-        Some((&row, _)) => Err(TrainError::Setting {
-            setting: "a training case",
-            expected: "a pair of images (one with a missing image can be predicted, not trained on)",
-            found: format!("case {} without one of them", set.cases[row].id),
-        }),
+fn require_images(batch: &ImageBatch, modalities: Modalities, set: &CaseSet) -> Result<(), TrainError> {
+    let views = [
+        ("a clinical photo", modalities.clinical, &batch.has_clinical),
+        ("a dermoscopic image", modalities.dermoscopic, &batch.has_dermoscopic),
+    ];
+    for (view, looked_at, present) in views {
+        let missing = batch.rows.iter().zip(present).find(|(_, present)| looked_at && !**present);
+        if let Some((&row, _)) = missing {
+            return Err(TrainError::Setting {
+                setting: "a training case",
+                expected: "one with every image that the network looks at (others can be predicted, not trained on)",
+                found: format!("case {} without {view}", set.cases[row].id),
+            });
+        }
     }
+    Ok(())
 }
 
 /// Mean over branches and tasks of the mean cross-entropy of the annotated cases, of the first view.

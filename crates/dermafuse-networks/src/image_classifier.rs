@@ -1,0 +1,97 @@
+//! One backbone and a linear classifier over one of the images: what every fusion has to beat.
+//!
+//! Paper: the image-only rows of joint-individual fusion (thesis §4.2). Source: the text. Weights: those of the backbone.
+//! Differences: none.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use dermafuse_backbones::{
+    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MultimodalInput, Network, NetworkError,
+    NetworkOutput,
+};
+
+/// Configuration of an [`ImageClassifier`] with a built-in backbone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageClassifierConfig {
+    /// Architecture of the backbone.
+    pub backbone: BackboneKind,
+    /// The image it looks at.
+    pub view: ImageView,
+    /// Classes of each task.
+    pub classes: Vec<usize>,
+}
+
+/// `C_I(GAP(backbone(image)))`. Made by [`ImageClassifierConfig::init`] or [`ImageClassifier::new`].
+#[derive(Module, Debug)]
+pub struct ImageClassifier<B: Backbone> {
+    backbone: B,
+    head: LinearHead,
+    #[module(skip)]
+    view: ImageView,
+}
+
+impl ImageClassifierConfig {
+    /// A network with fresh weights.
+    ///
+    /// # Errors
+    /// Class counts that make no head.
+    pub fn init(&self, device: &Device) -> Result<ImageClassifier<AnyBackbone>, NetworkError> {
+        ImageClassifier::new(self.backbone.init(None, device), self.view, &self.classes, device)
+    }
+}
+
+impl<B: Backbone> ImageClassifier<B> {
+    /// Puts a head with fresh weights on a backbone.
+    ///
+    /// # Errors
+    /// Class counts that make no head.
+    pub fn new(backbone: B, view: ImageView, classes: &[usize], device: &Device) -> Result<Self, NetworkError> {
+        let head = LinearHead::init(backbone.num_features(), classes, device)?;
+        Ok(Self { backbone, head, view })
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &B {
+        &self.backbone
+    }
+}
+
+impl ImageClassifier<AnyBackbone> {
+    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
+    ///
+    /// # Errors
+    /// As [`dermafuse_backbones::load_weights`].
+    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
+        let options = LoadOptions { classifier: ClassifierWeights::Drop };
+        Ok(Self { backbone: self.backbone.load_weights(file, options)?, ..self })
+    }
+}
+
+impl<B: Backbone> Network for ImageClassifier<B> {
+    fn branches(&self) -> Vec<BranchInfo> {
+        vec![BranchInfo { name: self.view.name(), needs: self.view.modalities() }]
+    }
+
+    fn backbone_groups(&self) -> Vec<ParameterGroup> {
+        self.backbone.parameter_groups()
+    }
+
+    fn freeze_backbones(self, freeze: BackboneFreeze) -> Self {
+        Self { backbone: freeze.apply(self.backbone), ..self }
+    }
+
+    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+        let image = self.view.of(input); // [B, 3, H, W]
+        let features = global_average_pool(self.backbone.forward_features(image)); // [B, L_I]
+        let branch = BranchOutput::new(self.view.name(), self.head.forward(features.clone())); // [B, K_t]
+        NetworkOutput { branches: vec![branch], embedding: features }
+    }
+}

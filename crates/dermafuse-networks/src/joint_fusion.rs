@@ -1,0 +1,184 @@
+//! Joint fusion: one image and the patient's record, joined by a fusion module, one classifier over both.
+//!
+//! Paper: Tang et al., joint-individual fusion (thesis §4.2.1, JF). Source: the text; MetaBlock's and MetaNet's own papers
+//! join in this way too. Weights: those of the backbone. Differences: the fusion module sees the record's features
+//! `M_M(record)`; [`MetadataInput::Encoded`] gives it the encoded record itself, as MetaBlock's code does.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use dermafuse_backbones::{
+    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
+};
+use dermafuse_fusion::{AnyFusion, FeatureFusion, FusionKind};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MetadataNetwork, MetadataNetworkConfig,
+    Modalities, MultimodalInput, Network, NetworkError, NetworkOutput,
+};
+
+/// What a fusion module is given of the patient's record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetadataInput {
+    /// The features of the metadata network, `f_M`.
+    #[default]
+    Features,
+    /// The encoded record, without a metadata network.
+    Encoded,
+}
+
+/// Configuration of a [`JointFusion`] with a built-in backbone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JointFusionConfig {
+    /// Architecture of the backbone.
+    pub backbone: BackboneKind,
+    /// The image it looks at.
+    pub view: ImageView,
+    /// The network over the record.
+    pub metadata: MetadataNetworkConfig,
+    /// What the fusion module is given of the record.
+    pub metadata_input: MetadataInput,
+    /// The module that joins image and record.
+    pub fusion: FusionKind,
+    /// Classes of each task.
+    pub classes: Vec<usize>,
+}
+
+/// `C_IM(F(f_I, f_M))`. Made by [`JointFusionConfig::init`] or [`JointFusion::new`].
+#[derive(Module, Debug)]
+pub struct JointFusion<B: Backbone> {
+    backbone: B,
+    metadata: Option<MetadataNetwork>,
+    fusion: AnyFusion,
+    head: LinearHead,
+    #[module(skip)]
+    view: ImageView,
+}
+
+/// The pooled features of a batch.
+#[derive(Clone, Debug)]
+pub struct JointFeatures {
+    /// `[B, L_I]` of the image.
+    pub image: Tensor<2>,
+    /// `[B, L_M]` of the record.
+    pub metadata: Tensor<2>,
+    /// `[B, L_IM]` of both.
+    pub fused: Tensor<2>,
+}
+
+impl JointFusionConfig {
+    /// The published structure around a backbone, a fusion module and `inputs` encoded metadata columns.
+    #[must_use]
+    pub fn new(
+        backbone: BackboneKind,
+        view: ImageView,
+        inputs: usize,
+        fusion: FusionKind,
+        classes: Vec<usize>,
+    ) -> Self {
+        let metadata = MetadataNetworkConfig::new(inputs);
+        Self { backbone, view, metadata, metadata_input: MetadataInput::default(), fusion, classes }
+    }
+
+    /// Length of the record's features, as the fusion module sees them.
+    #[must_use]
+    pub fn metadata_features(&self) -> usize {
+        match self.metadata_input {
+            MetadataInput::Features => self.metadata.features(),
+            MetadataInput::Encoded => self.metadata.inputs,
+        }
+    }
+
+    /// A network with fresh weights.
+    ///
+    /// # Errors
+    /// Features that the fusion module cannot join; class counts or layers that make no network.
+    pub fn init(&self, device: &Device) -> Result<JointFusion<AnyBackbone>, NetworkError> {
+        JointFusion::new(self.backbone.init(None, device), self, device)
+    }
+}
+
+impl<B: Backbone> JointFusion<B> {
+    /// Puts the structure of a configuration around a backbone of your own; the configuration's is ignored.
+    ///
+    /// # Errors
+    /// As [`JointFusionConfig::init`].
+    pub fn new(backbone: B, config: &JointFusionConfig, device: &Device) -> Result<Self, NetworkError> {
+        let metadata = match config.metadata_input {
+            MetadataInput::Features => Some(config.metadata.init(device)?),
+            MetadataInput::Encoded => None,
+        };
+        let lengths = (backbone.num_features(), config.metadata_features());
+        let fusion = config.fusion.init(lengths.0, lengths.1, device)?;
+        let fused = fusion.output_features(lengths.0, lengths.1).expect("a module joins what it was made for");
+        let head = LinearHead::init(fused, &config.classes, device)?;
+        Ok(Self { backbone, metadata, fusion, head, view: config.view })
+    }
+
+    /// The features of image, record and both.
+    ///
+    /// # Panics
+    /// If the input lacks the image or the record.
+    #[must_use]
+    pub fn forward_features(&self, input: MultimodalInput) -> JointFeatures {
+        let metadata = input.metadata(); // [B, M]
+        let image = global_average_pool(self.backbone.forward_features(self.view.of(input))); // [B, L_I]
+        let metadata = match &self.metadata {
+            Some(network) => network.forward(metadata), // [B, L_M]
+            None => metadata,
+        };
+        let fused = self.fusion.forward(image.clone(), metadata.clone()); // [B, L_IM]
+        JointFeatures { image, metadata, fused }
+    }
+
+    /// The logits of joined features, one `[B, K_t]` for each task.
+    pub(crate) fn classify(&self, fused: Tensor<2>) -> Vec<Tensor<2>> {
+        self.head.forward(fused) // [B, K_t]
+    }
+
+    /// The image that is looked at.
+    #[must_use]
+    pub fn view(&self) -> ImageView {
+        self.view
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &B {
+        &self.backbone
+    }
+}
+
+impl JointFusion<AnyBackbone> {
+    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
+    ///
+    /// # Errors
+    /// As [`dermafuse_backbones::load_weights`].
+    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
+        let options = LoadOptions { classifier: ClassifierWeights::Drop };
+        Ok(Self { backbone: self.backbone.load_weights(file, options)?, ..self })
+    }
+}
+
+impl<B: Backbone> Network for JointFusion<B> {
+    fn branches(&self) -> Vec<BranchInfo> {
+        vec![BranchInfo { name: "fusion", needs: self.view.modalities().and(Modalities::METADATA) }]
+    }
+
+    fn backbone_groups(&self) -> Vec<ParameterGroup> {
+        self.backbone.parameter_groups()
+    }
+
+    fn freeze_backbones(self, freeze: BackboneFreeze) -> Self {
+        Self { backbone: freeze.apply(self.backbone), ..self }
+    }
+
+    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+        let fused = self.forward_features(input).fused; // [B, L_IM]
+        let branch = BranchOutput::new("fusion", self.classify(fused.clone())); // [B, K_t]
+        NetworkOutput { branches: vec![branch], embedding: fused }
+    }
+}

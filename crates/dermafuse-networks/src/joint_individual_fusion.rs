@@ -1,0 +1,172 @@
+//! Joint-individual fusion: joint fusion whose image and record also answer on their own.
+//!
+//! Paper: Tang et al., joint-individual fusion (thesis §4.2.2, JIF). Source: the text. Weights: those of the backbone.
+//! Differences: none. The individual losses keep each modality's features useful by themselves: `β` weighs the image's and
+//! `1 − β` the record's beside the joint one's.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use dermafuse_backbones::{AnyBackbone, Backbone, ParameterGroup};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BackboneFreeze, BranchInfo, BranchOutput, JointFusion, JointFusionConfig, LinearHead, Modalities, MultimodalInput,
+    Network, NetworkError, NetworkOutput,
+};
+
+/// Configuration of a [`JointIndividualFusion`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JointIndividualFusionConfig {
+    /// The joint part.
+    pub joint: JointFusionConfig,
+    /// Weight `β` of the image's loss, in 0..=1; the record's has `1 − β`. 0.5 in the paper.
+    pub beta: f64,
+}
+
+/// `P_I = C_I(f_I)`, `P_M = C_M(f_M)` and `P_IM = C_IM(F(f_I, f_M))`, with the loss `β L_I + (1 − β) L_M + L_IM`.
+///
+/// The branches are the image's, `metadata` and `fusion`. JIF(OFB), only the fusion branch, is the last of them; JIF(All) is
+/// their mean with equal weights. Made by [`JointIndividualFusionConfig::init`] or [`JointIndividualFusion::new`].
+#[derive(Module, Debug)]
+pub struct JointIndividualFusion<B: Backbone> {
+    joint: JointFusion<B>,
+    image_head: LinearHead,
+    metadata_head: LinearHead,
+    beta: f64,
+}
+
+impl JointIndividualFusionConfig {
+    /// With the paper's `β` of 0.5.
+    #[must_use]
+    pub fn new(joint: JointFusionConfig) -> Self {
+        Self { joint, beta: 0.5 }
+    }
+
+    /// A network with fresh weights.
+    ///
+    /// # Errors
+    /// A `β` outside 0..=1, and as [`JointFusionConfig::init`].
+    pub fn init(&self, device: &Device) -> Result<JointIndividualFusion<AnyBackbone>, NetworkError> {
+        JointIndividualFusion::new(self.joint.backbone.init(None, device), self, device)
+    }
+}
+
+impl<B: Backbone> JointIndividualFusion<B> {
+    /// Puts the structure of a configuration around a backbone of your own; the configuration's is ignored.
+    ///
+    /// # Errors
+    /// As [`JointIndividualFusionConfig::init`].
+    pub fn new(backbone: B, config: &JointIndividualFusionConfig, device: &Device) -> Result<Self, NetworkError> {
+        let JointIndividualFusionConfig { joint, beta } = config;
+        if !(0.0..=1.0).contains(beta) {
+            return Err(NetworkError::Beta { beta: *beta });
+        }
+        let image_head = LinearHead::init(backbone.num_features(), &joint.classes, device)?;
+        let metadata_head = LinearHead::init(joint.metadata_features(), &joint.classes, device)?;
+        Ok(Self { joint: JointFusion::new(backbone, joint, device)?, image_head, metadata_head, beta: *beta })
+    }
+
+    /// The joint part.
+    pub fn joint(&self) -> &JointFusion<B> {
+        &self.joint
+    }
+}
+
+impl JointIndividualFusion<AnyBackbone> {
+    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
+    ///
+    /// # Errors
+    /// As [`dermafuse_backbones::load_weights`].
+    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
+        Ok(Self { joint: self.joint.load_backbone_weights(file)?, ..self })
+    }
+}
+
+impl<B: Backbone> Network for JointIndividualFusion<B> {
+    fn branches(&self) -> Vec<BranchInfo> {
+        let view = self.joint.view();
+        vec![
+            BranchInfo { name: view.name(), needs: view.modalities() },
+            BranchInfo { name: "metadata", needs: Modalities::METADATA },
+            BranchInfo { name: "fusion", needs: view.modalities().and(Modalities::METADATA) },
+        ]
+    }
+
+    fn backbone_groups(&self) -> Vec<ParameterGroup> {
+        self.joint.backbone_groups()
+    }
+
+    fn freeze_backbones(self, freeze: BackboneFreeze) -> Self {
+        Self { joint: self.joint.freeze_backbones(freeze), ..self }
+    }
+
+    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+        let features = self.joint.forward_features(input);
+        let image = self.image_head.forward(features.image); // [B, K_t]
+        let metadata = self.metadata_head.forward(features.metadata); // [B, K_t]
+        let fused = self.joint.classify(features.fused.clone()); // [B, K_t]
+        let branches = vec![
+            BranchOutput { name: self.joint.view().name(), logits: image, loss_weight: self.beta },
+            BranchOutput { name: "metadata", logits: metadata, loss_weight: 1.0 - self.beta },
+            BranchOutput { name: "fusion", logits: fused, loss_weight: 1.0 },
+        ];
+        NetworkOutput { branches, embedding: features.fused }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ImageClassifierConfig, ImageView};
+    use burn::tensor::Tensor;
+    use dermafuse_backbones::{BackboneKind, parameter_count};
+    use dermafuse_fusion::FusionKind;
+
+    #[test]
+    fn mmfa_adds_the_parameters_of_the_calibration() {
+        // 81 inputs and six classes, beside an image classifier: methods that reproduce the published ratios.
+        let device = Device::flex();
+        let mmfa: FusionKind = "mmfa".parse().unwrap();
+        for (backbone, expected) in [
+            (BackboneKind::DenseNet121, 620_492),
+            (BackboneKind::MobileNetV2, 745_676),
+            (BackboneKind::ResNet50, 1_121_228),
+            (BackboneKind::EfficientNetB3, 870_860),
+        ] {
+            let joint = JointFusionConfig::new(backbone, ImageView::Clinical, 81, mmfa, vec![6]);
+            let whole = parameter_count(&JointIndividualFusionConfig::new(joint).init(&device).unwrap());
+            let image = ImageClassifierConfig { backbone, view: ImageView::Clinical, classes: vec![6] };
+            assert_eq!(whole - parameter_count(&image.init(&device).unwrap()), expected, "{backbone}");
+        }
+    }
+
+    #[test]
+    fn every_fusion_module_gives_three_branches() {
+        let device = Device::flex();
+        for name in FusionKind::ALL {
+            let fusion = name.parse().unwrap();
+            let backbone = BackboneKind::ResNet18Quarter;
+            let joint = JointFusionConfig::new(backbone, ImageView::Dermoscopic, 7, fusion, vec![3]);
+            let network = JointIndividualFusionConfig::new(joint).init(&device).unwrap().valid();
+            let output = network.forward(MultimodalInput {
+                clinical: None,
+                dermoscopic: Some(Tensor::zeros([2, 3, 64, 64], &device)),
+                metadata: Some(Tensor::zeros([2, 7], &device)),
+            });
+            let names: Vec<_> = output.branches.iter().map(|branch| branch.name).collect();
+            assert_eq!(names, ["dermoscopic", "metadata", "fusion"]);
+            assert!(output.branches.iter().all(|branch| branch.logits[0].dims() == [2, 3]), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_beta_that_is_no_share_is_refused() {
+        let joint = JointFusionConfig::new(BackboneKind::ResNet18, ImageView::Clinical, 7, FusionKind::Concat, vec![3]);
+        let config = JointIndividualFusionConfig { joint, beta: 1.5 };
+        let error = config.init(&Device::flex()).unwrap_err().to_string();
+        assert_eq!(error, "beta, the weight of the image's loss, must be in 0..=1, found 1.5");
+    }
+}

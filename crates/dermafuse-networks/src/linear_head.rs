@@ -1,0 +1,35 @@
+//! One linear layer for each task.
+//!
+//! Paper: the classifiers `C_I`, `C_M` and `C_IM` of joint-individual fusion (thesis §4.2). Source: the text. Weights:
+//! none. Differences: none.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+use dermafuse_fusion::linear;
+
+use crate::NetworkError;
+
+/// `Linear(D→K_t)` for each task `t`. Made by [`LinearHead::init`].
+#[derive(Module, Debug)]
+pub struct LinearHead {
+    tasks: Vec<Linear>,
+}
+
+impl LinearHead {
+    /// A head with fresh weights for features of length `features`.
+    ///
+    /// # Errors
+    /// No task, or a task of fewer than two classes.
+    pub fn init(features: usize, classes: &[usize], device: &Device) -> Result<Self, NetworkError> {
+        NetworkError::require_classes(classes)?;
+        Ok(Self { tasks: classes.iter().map(|&classes| linear(features, classes, device)).collect() })
+    }
+
+    /// # Shapes
+    /// `[B, D]` → one `[B, K_t]` for each task.
+    #[must_use]
+    pub fn forward(&self, features: Tensor<2>) -> Vec<Tensor<2>> {
+        self.tasks.iter().map(|task| task.forward(features.clone())).collect() // [B, K_t]
+    }
+}

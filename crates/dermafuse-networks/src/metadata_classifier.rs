@@ -1,0 +1,61 @@
+//! A classifier over the patient's record alone: what an image has to add to.
+//!
+//! Paper: `P_M` of joint-individual fusion (thesis §4.2) on its own. Source: the text. Weights: none. Differences: none.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use dermafuse_backbones::ParameterGroup;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BackboneFreeze, BranchInfo, BranchOutput, LinearHead, MetadataNetwork, MetadataNetworkConfig, Modalities,
+    MultimodalInput, Network, NetworkError, NetworkOutput,
+};
+
+/// Configuration of a [`MetadataClassifier`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataClassifierConfig {
+    /// The network over the record.
+    pub metadata: MetadataNetworkConfig,
+    /// Classes of each task.
+    pub classes: Vec<usize>,
+}
+
+/// `C_M(M_M(record))`. Made by [`MetadataClassifierConfig::init`].
+#[derive(Module, Debug)]
+pub struct MetadataClassifier {
+    metadata: MetadataNetwork,
+    head: LinearHead,
+}
+
+impl MetadataClassifierConfig {
+    /// A network with fresh weights.
+    ///
+    /// # Errors
+    /// Class counts or layers that make no network.
+    pub fn init(&self, device: &Device) -> Result<MetadataClassifier, NetworkError> {
+        let head = LinearHead::init(self.metadata.features(), &self.classes, device)?;
+        Ok(MetadataClassifier { metadata: self.metadata.init(device)?, head })
+    }
+}
+
+impl Network for MetadataClassifier {
+    fn branches(&self) -> Vec<BranchInfo> {
+        vec![BranchInfo { name: "metadata", needs: Modalities::METADATA }]
+    }
+
+    fn backbone_groups(&self) -> Vec<ParameterGroup> {
+        Vec::new()
+    }
+
+    fn freeze_backbones(self, _freeze: BackboneFreeze) -> Self {
+        self
+    }
+
+    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+        let features = self.metadata.forward(input.metadata()); // [B, L_M]
+        let branch = BranchOutput::new("metadata", self.head.forward(features.clone())); // [B, K_t]
+        NetworkOutput { branches: vec![branch], embedding: features }
+    }
+}

@@ -1,0 +1,91 @@
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use dermafuse_data::{CaseSet, MetadataEncoder};
+use dermafuse_infer::{Predictor, TestTimeAugmentation};
+use dermafuse_networks::{AnyNetwork, NetworkConfig};
+use dermafuse_schema::BranchLogits;
+use dermafuse_train::{Trained, Trainer, TrainingCases, TrainingConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{Progress, RecipeError, Selection};
+
+/// How one network is made, trained and asked: the part that all protocols share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkRecipe {
+    /// The network.
+    pub network: NetworkConfig,
+    /// Published weights that its backbones start from; random if `None`.
+    pub backbone_weights: Option<PathBuf>,
+    /// How it is trained.
+    pub training: TrainingConfig,
+    /// How the best epoch is chosen.
+    pub selection: Selection,
+    /// The views that are averaged in predicting.
+    pub augmentation: TestTimeAugmentation,
+}
+
+/// Where a run computes and keeps its checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Workplace<'a> {
+    /// The device, without autodiff.
+    pub device: &'a Device,
+    /// Folder for checkpoints; none are written without.
+    pub folder: Option<&'a Path>,
+    /// Whether an interrupted run in the folder continues, with the same result as if it had not been.
+    pub resume: bool,
+}
+
+impl<'a> Workplace<'a> {
+    /// A device, and no checkpoints.
+    #[must_use]
+    pub fn on(device: &'a Device) -> Self {
+        Self { device, folder: None, resume: false }
+    }
+
+    /// The same with checkpoints in a folder.
+    #[must_use]
+    pub fn in_folder(self, folder: &'a Path, resume: bool) -> Self {
+        Self { folder: Some(folder), resume, ..self }
+    }
+}
+
+impl NetworkRecipe {
+    /// Trains the network; `seed` replaces the one of the training configuration and draws the fresh weights too.
+    ///
+    /// # Errors
+    /// The error of the step that failed; see [`RecipeError`].
+    pub fn train(
+        &self,
+        seed: u64,
+        cases: TrainingCases<'_>,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Trained<AnyNetwork>, RecipeError> {
+        let mut network = self.network.init_seeded(seed, &place.device.clone().autodiff())?;
+        if let Some(weights) = &self.backbone_weights {
+            network = network.load_backbone_weights(weights)?;
+        }
+        let trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
+        let score = |logits: &BranchLogits| self.selection.score(logits);
+        Ok(trainer.fit(network, cases, score, place.folder, place.resume, progress)?)
+    }
+
+    /// The logits of the cases at `rows`.
+    ///
+    /// # Errors
+    /// As [`Predictor::logits`].
+    pub fn logits(
+        &self,
+        network: &AnyNetwork,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        progress: &mut dyn Progress,
+    ) -> Result<BranchLogits, RecipeError> {
+        let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
+        predictor.threads = self.training.threads;
+        Ok(predictor.logits(set, rows, encoder, |done| progress.predicted(done, rows.len()))?)
+    }
+}

@@ -1,0 +1,64 @@
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// What a training run minimises: the cross-entropy of every branch and task, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossConfig {
+    /// How branch and task losses add up.
+    pub reduction: LossReduction,
+    /// How much the classes of a task weigh.
+    pub class_weights: ClassWeights,
+    /// Focusing parameter `γ ≥ 0` of the focal loss `(1 − p)^γ · CE` (Lin et al., ICCV 2017); 0 is the cross-entropy.
+    pub focal_gamma: f64,
+    /// Share `ε` of the target that is spread over all classes, in 0..1 (Szegedy et al., CVPR 2016; weighted classes as in
+    /// PyTorch's `cross_entropy`).
+    pub label_smoothing: f64,
+}
+
+/// How branch and task losses add up. A network may weigh its branches
+/// ([`loss_weight`](dermafuse_networks::BranchOutput::loss_weight)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReduction {
+    /// `0.33 · Σ_branches (1/T) Σ_tasks CE`, as released with FusionM4Net.
+    #[default]
+    Released,
+    /// `Σ_branches Σ_tasks CE` (thesis Eq. 6.1–6.4, and joint-individual fusion, §4.2).
+    Paper,
+}
+
+/// How much the classes of a task weigh in its loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// All alike, as released with FusionM4Net.
+    #[default]
+    Uniform,
+    /// `n / (K · n_c)`: every class has the same total weight. MetaBlock's `n / n_c` is the same, since a batch's loss is
+    /// divided by the sum of its weights.
+    Balanced,
+    /// The square root of `Balanced`: between the two.
+    SquareRoot,
+}
+
+impl LossConfig {
+    /// The loss of joint-individual fusion: sums, classes weighted by their rarity.
+    #[must_use]
+    pub fn joint_individual_fusion() -> Self {
+        Self { reduction: LossReduction::Paper, class_weights: ClassWeights::Balanced, ..Self::default() }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        let error =
+            |setting, expected, found: f64| Err(TrainError::Setting { setting, expected, found: found.to_string() });
+        if !(self.focal_gamma.is_finite() && self.focal_gamma >= 0.0) {
+            return error("focal_gamma", "at least 0", self.focal_gamma);
+        }
+        if !(0.0..1.0).contains(&self.label_smoothing) {
+            return error("label_smoothing", "at least 0 and below 1", self.label_smoothing);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::lr_scheduler::LrSchedulerConfig;
+use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedulerConfig};
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use dermafuse_networks::Network;
+use serde::{Deserialize, Serialize};
+
+use crate::{TrainError, TrainingConfig};
+
+/// How gradients become steps. Moments, momentum and epsilon as in PyTorch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Adam with an L2 penalty.
+    #[default]
+    Adam,
+    /// Adam with decoupled weight decay.
+    AdamW,
+    /// Stochastic gradient descent with an L2 penalty.
+    Sgd {
+        /// Share of the last step that is added, in 0..1.
+        momentum: f64,
+        /// Whether the gradient is taken after that share.
+        nesterov: bool,
+    },
+}
+
+impl OptimizerKind {
+    pub(crate) fn init(self, weight_decay: f64) -> ModuleOptimizer {
+        let decay = (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay as f32));
+        match self {
+            Self::Adam => AdamConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init(),
+            Self::AdamW => AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(weight_decay as f32).init(),
+            Self::Sgd { momentum, nesterov } => {
+                let momentum = (momentum > 0.0)
+                    .then(|| MomentumConfig::new().with_momentum(momentum).with_dampening(0.0).with_nesterov(nesterov));
+                SgdConfig::new().with_weight_decay(decay).with_momentum(momentum).init()
+            }
+        }
+    }
+}
+
+/// The learning rate of every parameter in an epoch, counted from 0.
+pub(crate) fn learning_rates<N: Network>(
+    config: &TrainingConfig,
+    network: &N,
+    epoch: usize,
+) -> Result<ModuleLearningRate, TrainError> {
+    let rate = config.rate(epoch);
+    if config.backbone_rate == 1.0 && config.layer_decay == 1.0 {
+        return Ok(rate.into());
+    }
+    let mut scheduler = ModuleLrSchedulerConfig::new(LrSchedulerConfig::Constant(rate));
+    let mut depth = 0_i32;
+    let groups = network.backbone_groups();
+    for (index, group) in groups.iter().enumerate().rev() {
+        scheduler = scheduler.with_group(
+            group.group.clone(),
+            LrSchedulerConfig::Constant(rate * config.backbone_rate * config.layer_decay.powi(depth)),
+        );
+        // A stem ends its backbone; the next group is the last one of the backbone before.
+        depth = if index > 0 && group.name == groups[0].name { 0 } else { depth + 1 };
+    }
+    let refused = |reason: String| TrainError::Setting {
+        setting: "learning_rate",
+        expected: "one that makes a schedule",
+        found: reason,
+    };
+    Ok(scheduler.init().map_err(refused)?.step())
+}
