@@ -19,7 +19,8 @@ pub struct TwoStage {
 
 impl TwoStage {
     /// The predictions of every row of the tables, in their order and by name: `P_<branch>` for each branch,
-    /// `P_1 averaged` (equal branch weights), `P_1`, and with a cluster `P_2`, `P_3 averaged` (half and half) and `P_3`.
+    /// `P_1 averaged` (equal branch weights), `P_1`, and with a cluster `P_2`, `P_3 averaged` (half and half) and `P_3`. With
+    /// a single branch, which is `P_1`, the rows begin there.
     ///
     /// A case without metadata stops at `P_1`: its rows of `P_2` and `P_3` are those of `P_1`.
     ///
@@ -29,10 +30,12 @@ impl TwoStage {
     pub fn apply(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>> {
         logits.check()?;
         let mut rows = Vec::with_capacity(logits.branches.len() + 5);
-        for branch in &logits.branches {
-            rows.push((format!("P_{}", branch.name), logits.branch(&branch.name)?));
+        if logits.branches.len() > 1 {
+            for branch in &logits.branches {
+                rows.push((format!("P_{}", branch.name), logits.branch(&branch.name)?));
+            }
+            rows.push(("P_1 averaged".into(), logits.fuse(&logits.equal_weights(), self.fuse_space)?));
         }
-        rows.push(("P_1 averaged".into(), logits.fuse(&logits.equal_weights(), self.fuse_space)?));
         let first = logits.fuse(&self.branch_weights, self.fuse_space)?;
         match &self.second_stage {
             None => rows.push(("P_1".into(), first)),

@@ -4,7 +4,7 @@ mod joint_fusion;
 
 pub use joint_fusion::{
     FusionStructure, JOINT_FUSION_ISIC_2019, JOINT_FUSION_PAD, JOINT_FUSION_SPC, PublishedScore, PublishedScores,
-    joint_fusion,
+    joint_fusion, printed_fusion,
 };
 
 /// A published table of accuracies.

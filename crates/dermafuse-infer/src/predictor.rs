@@ -1,5 +1,7 @@
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor};
-use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, MetadataEncoder, Preprocess};
+use dermafuse_data::{BatchLoader, CaseSet, ImageCache, LoaderConfig, MetadataEncoder, Preprocess};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
 use dermafuse_schema::{Branch, BranchLogits};
@@ -20,6 +22,8 @@ pub struct Predictor<N> {
     pub batch_size: usize,
     /// Threads that decode images.
     pub threads: usize,
+    /// Decoded images in memory, to share with other predictors and trainers.
+    pub cache: Option<Arc<ImageCache>>,
 }
 
 impl<N: Network> Predictor<N> {
@@ -31,7 +35,7 @@ impl<N: Network> Predictor<N> {
     pub fn new(network: &N, preprocess: Preprocess, augmentation: TestTimeAugmentation) -> Self {
         let network = network.valid();
         let device = network.devices().first().expect("a network has parameters").clone().inner();
-        Self { network, device, preprocess, augmentation, batch_size: 16, threads: 2 }
+        Self { network, device, preprocess, augmentation, batch_size: 16, threads: 2, cache: None }
     }
 
     /// The logits of the cases at `rows`; `progress` is told how many are done after each batch.
@@ -134,6 +138,7 @@ impl<N: Network> Predictor<N> {
         let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
         (config.clinical, config.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         config.threads = self.threads;
+        config.cache.clone_from(&self.cache);
         let mut done = 0;
         for batch in BatchLoader::new(set, rows.to_vec(), config)? {
             let batch = batch?;

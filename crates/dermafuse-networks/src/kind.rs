@@ -114,6 +114,18 @@ impl NetworkConfig {
             Self::JointIndividualFusion(config) => &config.joint.classes,
         }
     }
+
+    /// The same network for encoded metadata of another length; networks that look at images alone stay as they are.
+    #[must_use]
+    pub fn with_metadata_inputs(mut self, inputs: usize) -> Self {
+        match &mut self {
+            Self::FusionNet(_) | Self::ImageClassifier(_) => (),
+            Self::MetadataClassifier(config) => config.metadata.inputs = inputs,
+            Self::JointFusion(config) => config.metadata.inputs = inputs,
+            Self::JointIndividualFusion(config) => config.joint.metadata.inputs = inputs,
+        }
+        self
+    }
 }
 
 impl AnyNetwork {

@@ -1,8 +1,11 @@
+use std::path::PathBuf;
+
 use dermafuse_data::DataError;
 use dermafuse_ensemble::EnsembleError;
+use dermafuse_eval::EvalError;
 use dermafuse_infer::InferError;
 use dermafuse_networks::NetworkError;
-use dermafuse_schema::SchemaError;
+use dermafuse_schema::{SchemaError, WriteError};
 use dermafuse_train::TrainError;
 use thiserror::Error;
 
@@ -25,9 +28,48 @@ pub enum RecipeError {
     /// Searching weights or fitting the classifiers.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),
+    /// Scoring predictions.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// Outputs that do not fit together.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// Predictions without a score.
+    #[error(
+        "no task has annotated cases, so there is no balanced accuracy; does the split leave a part without labels?"
+    )]
+    NoScore,
+    /// A result that belongs to another run.
+    #[error("{path} holds the result of another recipe or other data; give another folder")]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A result that would be overwritten.
+    #[error("{path} already holds a result; resume it, or give another folder")]
+    Done {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A result that cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A result that cannot be read or removed.
+    #[error("cannot read or replace {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A result that is damaged.
+    #[error("{path} is not a result of a fold; remove it to repeat the fold")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
 }
 
 impl From<TrainError> for RecipeError {

@@ -103,7 +103,7 @@ impl FusionM4Net {
         let full = self.train("full", FULL_SEED, cases, place, progress)?;
 
         progress.step("predicting the validation cases");
-        let valid = self.first_stage.logits(&full.network, set, &split.valid, &encoder, progress)?;
+        let valid = self.first_stage.logits(&full.network, set, &split.valid, &encoder, place, progress)?;
         progress.step("searching the branch weights");
         let weights = self.weights.fit(&valid)?;
         let mut two_stage = TwoStage {
@@ -121,7 +121,7 @@ impl FusionM4Net {
             half_history = half.history;
 
             progress.step("predicting the other half");
-            let sub_test = self.first_stage.logits(&half.network, set, &sub_test, &encoder, progress)?;
+            let sub_test = self.first_stage.logits(&half.network, set, &sub_test, &encoder, place, progress)?;
             progress.step("fitting the classifiers");
             let params = ClassifierCluster::params(classifier, FULL_SEED + self.run);
             let first = sub_test.fuse(&weights.weights, weights.space)?;
@@ -134,7 +134,7 @@ impl FusionM4Net {
         }
 
         progress.step("predicting the test cases");
-        let test = self.first_stage.logits(&full.network, set, &split.test, &encoder, progress)?;
+        let test = self.first_stage.logits(&full.network, set, &split.test, &encoder, place, progress)?;
         let rows = two_stage.apply(&test)?;
         let description = BundleDescription {
             data_set: set.name.clone(),

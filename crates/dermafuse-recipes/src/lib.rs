@@ -1,18 +1,28 @@
 //! The protocols of the papers, from cases to a model bundle.
 //!
 //! A recipe is a struct of settings that can be saved, and a `run` that follows the paper's protocol step by step with the
-//! pieces of the other crates. [`FusionM4Net`] is the two-stage protocol of Tang et al.
+//! pieces of the other crates. [`FusionM4Net`] is the two-stage protocol of Tang et al.; [`OneStage`] is that of every method
+//! which ends with its network, [`CrossValidation`] repeats it on folds, [`JointMethod`] names the methods of joint and
+//! joint-individual fusion and [`JointFusionGrid`] compares them.
 
 mod baseline;
+mod cross_validation;
 mod error;
 mod fusionm4net;
+mod joint_fusion;
+mod joint_fusion_grid;
 mod network_recipe;
+mod one_stage;
 mod progress;
 mod selection;
 
 pub use baseline::majority;
+pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
 pub use error::RecipeError;
 pub use fusionm4net::{FusionM4Net, Outcome};
+pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};
+pub use joint_fusion_grid::{JointFusionGrid, JointFusionRow, JointFusionTable};
 pub use network_recipe::{NetworkRecipe, Workplace};
+pub use one_stage::{Answer, OneStage, OneStageOutcome, TrainedStage};
 pub use progress::Progress;
 pub use selection::Selection;

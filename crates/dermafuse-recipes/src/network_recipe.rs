@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
-use dermafuse_data::{CaseSet, MetadataEncoder};
+use dermafuse_data::{CaseSet, ImageCache, MetadataEncoder};
 use dermafuse_infer::{Predictor, TestTimeAugmentation};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::BranchLogits;
@@ -26,7 +27,7 @@ pub struct NetworkRecipe {
     pub augmentation: TestTimeAugmentation,
 }
 
-/// Where a run computes and keeps its checkpoints.
+/// Where a run computes and what it keeps there.
 #[derive(Clone, Copy, Debug)]
 pub struct Workplace<'a> {
     /// The device, without autodiff.
@@ -35,19 +36,27 @@ pub struct Workplace<'a> {
     pub folder: Option<&'a Path>,
     /// Whether an interrupted run in the folder continues, with the same result as if it had not been.
     pub resume: bool,
+    /// Decoded images that are kept in memory from epoch to epoch and from run to run.
+    pub cache: Option<&'a Arc<ImageCache>>,
 }
 
 impl<'a> Workplace<'a> {
     /// A device, and no checkpoints.
     #[must_use]
     pub fn on(device: &'a Device) -> Self {
-        Self { device, folder: None, resume: false }
+        Self { device, folder: None, resume: false, cache: None }
     }
 
     /// The same with checkpoints in a folder.
     #[must_use]
     pub fn in_folder(self, folder: &'a Path, resume: bool) -> Self {
         Self { folder: Some(folder), resume, ..self }
+    }
+
+    /// The same with decoded images kept in memory.
+    #[must_use]
+    pub fn with_cache(self, cache: &'a Arc<ImageCache>) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 }
 
@@ -67,7 +76,8 @@ impl NetworkRecipe {
         if let Some(weights) = &self.backbone_weights {
             network = network.load_backbone_weights(weights)?;
         }
-        let trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
+        let mut trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
+        trainer.cache = place.cache.cloned();
         let score = |logits: &BranchLogits| self.selection.score(logits);
         Ok(trainer.fit(network, cases, score, place.folder, place.resume, progress)?)
     }
@@ -82,10 +92,18 @@ impl NetworkRecipe {
         set: &CaseSet,
         rows: &[usize],
         encoder: &MetadataEncoder,
+        place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<BranchLogits, RecipeError> {
+        let predictor = self.predictor(network, place);
+        Ok(predictor.logits(set, rows, encoder, |done| progress.predicted(done, rows.len()))?)
+    }
+
+    /// Asks the network as it was trained to be asked.
+    pub(crate) fn predictor(&self, network: &AnyNetwork, place: Workplace<'_>) -> Predictor<AnyNetwork> {
         let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
         predictor.threads = self.training.threads;
-        Ok(predictor.logits(set, rows, encoder, |done| progress.predicted(done, rows.len()))?)
+        predictor.cache = place.cache.cloned();
+        predictor
     }
 }

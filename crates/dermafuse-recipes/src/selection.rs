@@ -3,6 +3,8 @@ use dermafuse_schema::{BranchLogits, FuseSpace, Predictions, SchemaError};
 use dermafuse_train::mean_branch_accuracy;
 use serde::{Deserialize, Serialize};
 
+use crate::RecipeError;
+
 /// By which validation score the best epoch is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,19 +25,21 @@ impl Selection {
         match self {
             Self::Accuracy => mean_branch_accuracy(logits),
             Self::BalancedAccuracy => {
-                let scores = logits.branches.iter().map(|branch| balanced_accuracy(logits.branch(&branch.name)));
+                let scores = logits.branches.iter().map(|branch| score_of(logits.branch(&branch.name)));
                 scores.sum::<f64>() / logits.branches.len() as f64
             }
-            Self::JointBalancedAccuracy => {
-                balanced_accuracy(logits.fuse(&logits.equal_weights(), FuseSpace::Probabilities))
-            }
+            Self::JointBalancedAccuracy => score_of(logits.fuse(&logits.equal_weights(), FuseSpace::Probabilities)),
         }
     }
 }
 
-/// The mean over tasks; NaN where there is none.
-fn balanced_accuracy(predictions: Result<Predictions, SchemaError>) -> f64 {
+/// The mean over tasks of the mean recall over classes.
+pub(crate) fn balanced_accuracy(predictions: &Predictions) -> Result<f64, RecipeError> {
     let options = EvaluationOptions { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..EvaluationOptions::default() };
-    let evaluation = predictions.ok().and_then(|predictions| Evaluation::with(&predictions, &options).ok());
-    evaluation.and_then(|evaluation| evaluation.overall.balanced_accuracy).unwrap_or(f64::NAN)
+    Evaluation::with(predictions, &options)?.overall.balanced_accuracy.ok_or(RecipeError::NoScore)
+}
+
+/// NaN where there is none.
+fn score_of(predictions: Result<Predictions, SchemaError>) -> f64 {
+    predictions.ok().and_then(|predictions| balanced_accuracy(&predictions).ok()).unwrap_or(f64::NAN)
 }

@@ -102,6 +102,29 @@ impl Predictions {
         }
     }
 
+    /// The tables of different cases, such as those of the folds of a cross-validation, one after the other.
+    ///
+    /// # Errors
+    /// No table, or tables of different tasks.
+    pub fn concatenate(tables: Vec<Self>) -> Result<Self, SchemaError> {
+        let mut tables = tables.into_iter();
+        let mut all = tables.next().ok_or(SchemaError::NoTasks)?;
+        for table in tables {
+            if table.tasks != all.tasks {
+                let what = "classes of the tasks of another table".into();
+                let (expected, found) = (all.tasks.class_counts(), table.tasks.class_counts());
+                return Err(SchemaError::Shape { what, expected, found });
+            }
+            all.ids.extend(table.ids);
+            all.labels.extend(table.labels);
+            all.basis.extend(table.basis);
+            for (ours, theirs) in all.probabilities.iter_mut().zip(&table.probabilities) {
+                ours.append(Axis(0), theirs.view()).expect("tables of the same tasks have the same columns");
+            }
+        }
+        Ok(all)
+    }
+
     /// Checks that two tables speak of the same tasks and the same cases in the same order.
     ///
     /// # Errors
@@ -171,5 +194,16 @@ mod tests {
         let error = p.mix(&q.select(&[1, 0]), 0.5).unwrap_err().to_string();
         assert!(error.contains("different cases at row 0: `0` and `1`"), "{error}");
         assert!(p.mix(&q, 1.5).is_err());
+    }
+
+    #[test]
+    fn tables_follow_one_another() {
+        let p = predictions(array![[0.5, 0.5], [0.2, 0.8]], &[Some(0), None]);
+        let all = Predictions::concatenate(vec![p.select(&[1]), p.select(&[0])]).unwrap();
+        assert_eq!(all, p.select(&[1, 0]));
+        let mut other = p.clone();
+        other.tasks = TaskSet::new(vec![Task::new("t", "T", ["a", "c"])]).unwrap();
+        assert!(Predictions::concatenate(vec![p, other]).is_err());
+        assert!(Predictions::concatenate(vec![]).is_err());
     }
 }

@@ -1,9 +1,10 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
-use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, LoaderConfig, MetadataEncoder, shuffled};
+use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, ImageCache, LoaderConfig, MetadataEncoder, shuffled};
 use dermafuse_infer::{Predictor, TestTimeAugmentation, sha256_hex, tensors_of};
 use dermafuse_networks::{Modalities, Network};
 use dermafuse_schema::BranchLogits;
@@ -43,6 +44,8 @@ pub struct Trained<N> {
 pub struct Trainer {
     /// The recipe.
     pub config: TrainingConfig,
+    /// Decoded images in memory, kept from epoch to epoch and shared with other trainers and predictors.
+    pub cache: Option<Arc<ImageCache>>,
 }
 
 /// The validation score of the released code: the mean over branches of the mean over tasks of the accuracy, without
@@ -57,10 +60,10 @@ pub fn mean_branch_accuracy(logits: &BranchLogits) -> f64 {
 }
 
 impl Trainer {
-    /// A trainer for a recipe.
+    /// A trainer for a recipe that decodes every image each time.
     #[must_use]
     pub fn new(config: TrainingConfig) -> Self {
-        Self { config }
+        Self { config, cache: None }
     }
 
     /// Trains a network and gives back the one of the epoch with the highest validation `score` (strictly: the first of
@@ -184,6 +187,7 @@ impl Trainer {
         (loader.clinical, loader.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
         loader.threads = config.threads;
+        loader.cache.clone_from(&self.cache);
         let mut passes = BatchLoader::new(cases.set, order.clone(), loader)?;
 
         let batches = order.len().div_ceil(config.batch_size);
@@ -242,6 +246,7 @@ impl Trainer {
         let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
         predictor.batch_size = self.config.pass_size();
         predictor.threads = self.config.threads;
+        predictor.cache.clone_from(&self.cache);
         let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
         let valid_score = score(&logits);
         if !valid_score.is_finite() {

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use FusionStructure::{Image, Jf, JifAll, JifOfb};
+use serde::{Deserialize, Serialize};
 
 /// Published scores of joint and joint individual fusion on one data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +37,8 @@ pub struct PublishedScore {
 }
 
 /// How image and metadata are joined, and what is predicted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FusionStructure {
     /// The image alone.
     Image,
@@ -156,6 +158,12 @@ const MMFA: Option<&str> = Some("mmfa");
 const PRINTED: [(&str, &str); 5] =
     [("concat", "CAT"), ("meta_block", "MB"), ("meta_net", "MN"), ("mutual_attention", "MA"), ("mmfa", "MMFA")];
 
+/// What the tables call a fusion module of `FusionKind`: `CAT` for `concat`; names that they do not have stay as they are.
+#[must_use]
+pub fn printed_fusion(name: &str) -> &str {
+    PRINTED.iter().find(|(ours, _)| *ours == name).map_or(name, |(_, printed)| printed)
+}
+
 /// The published scores of a data set by its short name, such as `PAD`; letters may be large or small.
 #[must_use]
 pub fn joint_fusion(data_set: &str) -> Option<&'static PublishedScores> {
@@ -199,8 +207,7 @@ impl PublishedScore {
     /// What the tables call it: `Image`, `JF-CAT`, `JIF-MMFA(OFB)`.
     #[must_use]
     pub fn name(&self) -> String {
-        let fusion = self.fusion.unwrap_or_default();
-        let printed = PRINTED.iter().find(|(name, _)| *name == fusion).map_or(fusion, |(_, printed)| printed);
+        let printed = printed_fusion(self.fusion.unwrap_or_default());
         match self.structure {
             Image => "Image".into(),
             Jf => format!("JF-{printed}"),
