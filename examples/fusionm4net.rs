@@ -11,14 +11,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::{MetadataRoles, Preprocess, Split};
+use dermafuse::data::{MetadataRoles, Split};
 use dermafuse::ensemble::{ClassifierKind, WeightSearchVariant};
-use dermafuse::infer::TestTimeAugmentation;
-use dermafuse::networks::{BackboneFreeze, FusionNetConfig, NetworkConfig};
-use dermafuse::recipes::{FusionM4Net, Selection, Workplace, majority};
+use dermafuse::networks::{FusionNetConfig, NetworkConfig};
+use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse::schema::{FuseSpace, write_whole_file};
-use dermafuse::train::ClassWeights;
-use dermafuse_examples::{DataSetName, DeviceName, ProgramResult, Results, Terminal, print_table, run};
+use dermafuse_examples::{DataSetName, ProgramResult, Results, Terminal, TrainingArguments, print_table, run};
 
 /// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.
 #[derive(Parser)]
@@ -29,45 +27,11 @@ struct Arguments {
     /// Folder of the data set
     #[arg(long)]
     data: PathBuf,
-    /// Architecture of both backbones: resnet18, resnet34, resnet50, mobilenet_v2
+    /// Architecture of both backbones; `--example models` lists them
     #[arg(long, default_value = "resnet50")]
     backbone: BackboneKind,
-    /// ImageNet weights of the backbone in torchvision's names (.safetensors, .pth); random weights without
-    #[arg(long)]
-    weights: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
-    device: DeviceName,
-    /// Side of the square images that the network sees, in pixels
-    #[arg(long, default_value_t = 224)]
-    image_size: usize,
-    /// How images are prepared
-    #[arg(long, value_enum, default_value_t = PreprocessName::Released)]
-    preprocess: PreprocessName,
-    /// Passes over the training cases
-    #[arg(long, default_value_t = 250)]
-    epochs: usize,
-    /// Cases in a batch
-    #[arg(long, default_value_t = 32)]
-    batch_size: usize,
-    /// Learning rate of the first epoch
-    #[arg(long, default_value_t = 3e-5)]
-    learning_rate: f64,
-    /// Weights of the classes in the loss
-    #[arg(long, value_enum, default_value_t = ClassWeightsName::Uniform)]
-    class_weights: ClassWeightsName,
-    /// Validation score that chooses the best epoch
-    #[arg(long, value_enum, default_value_t = SelectionName::Accuracy)]
-    selection: SelectionName,
-    /// Parameter groups of the backbones that stay as they are, counted from the stem
-    #[arg(long, default_value_t = 0)]
-    frozen_groups: usize,
-    /// Keep the backbones' batch normalisation as it is (for weights whose normalisation was folded)
-    #[arg(long)]
-    frozen_batch_norm: bool,
-    /// Views in test-time augmentation: 0, 3, 4 or 6
-    #[arg(long, default_value = "6")]
-    tta: TestTimeAugmentation,
+    #[command(flatten)]
+    training: TrainingArguments,
     /// Metadata columns that are used
     #[arg(long, value_enum, default_value_t = MetadataName::Paper)]
     metadata: MetadataName,
@@ -92,36 +56,12 @@ struct Arguments {
     /// Seed of the split of a data set that publishes none
     #[arg(long, default_value_t = 0)]
     split_seed: u64,
-    /// Threads that decode images
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
     /// Folder for everything that is written
     #[arg(long, default_value = "runs/fusionm4net")]
     out: PathBuf,
     /// Continue the run in the folder
     #[arg(long)]
     resume: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PreprocessName {
-    /// BGR, divided by 255, as in the released code
-    Released,
-    /// RGB, ImageNet mean and deviation, antialiased
-    Imagenet,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum ClassWeightsName {
-    Uniform,
-    Balanced,
-    SquareRoot,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum SelectionName {
-    Accuracy,
-    BalancedAccuracy,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -158,13 +98,8 @@ fn main() -> ExitCode {
 
 fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
     let network = NetworkConfig::FusionNet(FusionNetConfig::new(arguments.backbone, classes));
-    let mut recipe = FusionM4Net::as_released(network, arguments.image_size, arguments.run);
-    recipe.first_stage.backbone_weights = arguments.weights.clone();
-    recipe.first_stage.augmentation = arguments.tta;
-    recipe.first_stage.selection = match arguments.selection {
-        SelectionName::Accuracy => Selection::Accuracy,
-        SelectionName::BalancedAccuracy => Selection::BalancedAccuracy,
-    };
+    let mut recipe = FusionM4Net::as_released(network, arguments.training.image_size, arguments.run);
+    arguments.training.apply(&mut recipe.first_stage);
     recipe.metadata = match arguments.metadata {
         MetadataName::Paper => MetadataRoles::IncludePostDiagnosis,
         MetadataName::PreDiagnosis => MetadataRoles::PreDiagnosis,
@@ -184,25 +119,11 @@ fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
         ClassifierName::Logistic => ClassifierKind::Logistic,
         ClassifierName::Mlp => ClassifierKind::Mlp,
     });
-    let training = &mut recipe.first_stage.training;
-    training.epochs = arguments.epochs;
-    training.batch_size = arguments.batch_size;
-    training.learning_rate = arguments.learning_rate;
-    training.threads = arguments.threads;
-    training.freeze = BackboneFreeze { groups: arguments.frozen_groups, batch_norm: arguments.frozen_batch_norm };
-    training.loss.class_weights = match arguments.class_weights {
-        ClassWeightsName::Uniform => ClassWeights::Uniform,
-        ClassWeightsName::Balanced => ClassWeights::Balanced,
-        ClassWeightsName::SquareRoot => ClassWeights::SquareRoot,
-    };
-    if let PreprocessName::Imagenet = arguments.preprocess {
-        training.preprocess = Preprocess::imagenet(arguments.image_size);
-    }
     recipe
 }
 
 fn fusionm4net(arguments: &Arguments) -> ProgramResult {
-    let device = arguments.device.device()?;
+    let device = arguments.training.device.device()?;
     let set = arguments.dataset.load(&arguments.data)?;
     let split = DataSetName::split(&set, arguments.split_seed)?;
     let Split { train, valid, test } = &split;
@@ -221,12 +142,9 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     write_whole_file(&arguments.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
     split.save(arguments.out.join("split.json"))?;
     let checkpoints = arguments.out.join("checkpoints");
-    let outcome = recipe.run(
-        &set,
-        &split,
-        Workplace::on(&device).in_folder(&checkpoints, arguments.resume),
-        &mut Terminal::default(),
-    )?;
+    let cache = arguments.training.cache();
+    let place = Workplace::on(&device).in_folder(&checkpoints, arguments.resume).with_cache(&cache);
+    let outcome = recipe.run(&set, &split, place, &mut Terminal::default())?;
 
     let mut rows = vec![("majority".to_owned(), majority(&set, train, test)?)];
     rows.extend(outcome.rows);

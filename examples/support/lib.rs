@@ -1,14 +1,17 @@
-//! What the example programs share: choosing a device and a data set, progress on the terminal, writing results.
+//! What the example programs share: choosing a device and a data set, training options, progress on the
+//! terminal, writing results.
 
 mod data_set;
 mod device;
 mod results;
 mod terminal;
+mod training;
 
 pub use data_set::DataSetName;
 pub use device::DeviceName;
 pub use results::Results;
 pub use terminal::{Terminal, print_table};
+pub use training::TrainingArguments;
 
 /// The error of a program, printed with its causes.
 pub type ProgramResult = Result<(), Box<dyn std::error::Error>>;
