@@ -126,7 +126,7 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     let device = arguments.training.device.device()?;
     let set = arguments.dataset.load(&arguments.data)?;
     let split = DataSetName::split(&set, arguments.split_seed)?;
-    let Split { train, valid, test } = &split;
+    let Split { train, valid, test, .. } = &split;
     println!(
         "{}: {} cases, {} / {} / {} to train, validate, test",
         set.name,

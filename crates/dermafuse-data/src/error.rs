@@ -198,6 +198,28 @@ pub enum DataError {
         /// Another.
         second: &'static str,
     },
+    /// Cases that a table of folds does not name.
+    #[error("{}: no row for case `{first}` ({absent} of {cases} cases have none); every case needs a fold", file.display())]
+    CasesAbsent {
+        /// The table.
+        file: PathBuf,
+        /// The first case that it does not name.
+        first: String,
+        /// How many it does not name.
+        absent: usize,
+        /// The number of cases.
+        cases: usize,
+    },
+    /// A number that a fold should have and none has.
+    #[error("{}: no row of fold {fold}, but there are {folds} folds; they count from 0, without gaps", file.display())]
+    FoldAbsent {
+        /// The table.
+        file: PathBuf,
+        /// The first number that no row has.
+        fold: usize,
+        /// How many different folds there are.
+        folds: usize,
+    },
     /// Index files that seem to count from 1.
     #[error("{}: the indexes run from 1 to {cases}; row indexes count from 0, so subtract 1 from each", file.display())]
     OneBased {

@@ -1,9 +1,9 @@
 //! From CSV and image files to cases, splits and augmented samples for DermaFuse.
 //!
 //! The way of the data: [`derm7pt::load`] or [`milk10k::load`] gives a [`CaseSet`]; a [`Split`] names its training,
-//! validation and test rows; a [`MetadataEncoder`], fitted on the training rows, turns metadata into numbers; a
-//! [`BatchLoader`] reads, resizes, augments and normalizes the images on threads of its own. Loading an own data set is
-//! filling a [`CaseSet`]; a [`Table`] helps with the CSV.
+//! validation and test rows, and [`Folds`] those of each round of a cross-validation; a [`MetadataEncoder`], fitted on
+//! the training rows, turns metadata into numbers; a [`BatchLoader`] reads, resizes, augments and normalizes the images
+//! on threads of its own. Loading an own data set is filling a [`CaseSet`]; a [`Table`] helps with the CSV.
 //!
 //! Three things are guarded: no group (patient, lesion) stands on both sides of a split; metadata that is only known
 //! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
@@ -38,6 +38,7 @@ mod duplicates;
 mod encoder;
 mod encoder_config;
 mod error;
+mod folds;
 pub mod ham10000;
 mod image;
 mod image_cache;
@@ -65,12 +66,13 @@ pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};
 pub use error::DataError;
+pub use folds::{CrossValidation, FoldConfig, FoldGrouping, Folds};
 pub use image_cache::ImageCache;
 pub use load_options::{ImageSource, LoadOptions};
 pub use modality::Modality;
 pub use preprocess::{ChannelOrder, Normalization, Preprocess};
 pub use shuffle::shuffled;
-pub use split::Split;
+pub use split::{Leak, Split};
 pub use synthetic::SYNTHETIC_MARKER;
 pub use table::{Column, Table};
 

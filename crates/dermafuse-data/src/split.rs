@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use dermafuse_schema::write_whole_file;
 use serde::{Deserialize, Serialize};
 
-use crate::{CaseSet, DataError, shuffle::shuffled};
+use crate::{CaseSet, DataError, FoldGrouping, shuffle::shuffled};
 
 /// Rows of a [`CaseSet`] for training, for choosing (weights, epochs, settings) and for the final number.
 ///
@@ -27,6 +28,29 @@ pub struct Split {
     pub valid: Vec<usize>,
     /// Rows to report on.
     pub test: Vec<usize>,
+    /// What it lets through on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    leaks: Vec<Leak>,
+}
+
+/// A way in which the test rows of a split have a say before the final number, because a published protocol has it so.
+/// A split that leaks says so wherever it is saved, and its numbers must not be put beside those of one that does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leak {
+    /// The rows that select (epochs, weights, settings) are the rows that are reported.
+    TestSelects,
+    /// Cases of one group (patient, lesion) may stand in several parts.
+    GroupsCross,
+}
+
+impl fmt::Display for Leak {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::TestSelects => "the rows that select are the rows that are reported: results are optimistic",
+            Self::GroupsCross => "a patient or lesion may stand in several parts of the split: results are optimistic",
+        })
+    }
 }
 
 impl Split {
@@ -35,9 +59,35 @@ impl Split {
     /// # Errors
     /// An empty part, a row that there is not, a row twice.
     pub fn new(train: Vec<usize>, valid: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
-        let split = Self { train, valid, test };
+        let split = Self { train, valid, test, leaks: Vec::new() };
         split.check_rows(cases)?;
         Ok(split)
+    }
+
+    /// The split of a published protocol in which `test` plays validation and test: [`Leak::TestSelects`].
+    ///
+    /// # Errors
+    /// An empty part, a row that there is not, a row twice.
+    pub fn selecting_on_test(train: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
+        let split = Self { train, valid: test.clone(), test, leaks: vec![Leak::TestSelects] };
+        split.check_rows(cases)?;
+        Ok(split)
+    }
+
+    /// The same split, with groups that may stand in several parts: [`Leak::GroupsCross`]. [`Split::check`] then lets
+    /// them pass.
+    #[must_use]
+    pub fn with_groups_crossing(mut self) -> Self {
+        if !self.leaks.contains(&Leak::GroupsCross) {
+            self.leaks.push(Leak::GroupsCross);
+        }
+        self
+    }
+
+    /// What it lets through on purpose; empty unless a published protocol was asked for by name. A report must say it.
+    #[must_use]
+    pub fn leaks(&self) -> &[Leak] {
+        &self.leaks
     }
 
     /// Splits by class and by group: every part gets about the same share of each class of `task`, and no
@@ -49,27 +99,22 @@ impl Split {
     /// # Errors
     /// A fraction that is not positive; a task that there is not; too few groups to fill the parts.
     pub fn stratified(set: &CaseSet, task: usize, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
-        let [train, valid, test] = assign(set, task, &fractions, seed)?.try_into().expect("as many parts as fractions");
-        let split = Self { train, valid, test };
+        let rows: Vec<usize> = (0..set.len()).collect();
+        let parts = assign(set, &rows, task, &fractions, FoldGrouping::Grouped, seed)?;
+        let [train, valid, test] = parts.try_into().expect("as many parts as fractions");
+        let split = Self { train, valid, test, leaks: Vec::new() };
         split.check(set)?;
         Ok(split)
     }
 
-    /// Divides all rows into `k` folds, stratified and grouped like [`Split::stratified`]; each fold ascending.
+    /// Divides all rows into `k` folds, stratified and grouped like [`Split::stratified`]; each fold ascending. These
+    /// are the rows of [`Folds`](crate::Folds), which can be saved and made into splits.
     ///
     /// # Errors
     /// Fewer than two folds; a task that there is not; too few groups to fill the folds.
     pub fn folds(set: &CaseSet, task: usize, k: usize, seed: u64) -> Result<Vec<Vec<usize>>, DataError> {
-        if k < 2 || k > set.len() {
-            let expected = "between 2 and the number of cases";
-            return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
-        }
-        let folds = assign(set, task, &vec![1.0; k], seed)?;
-        if folds.iter().any(Vec::is_empty) {
-            let expected = "at most the number of groups (patients or lesions)";
-            return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
-        }
-        Ok(folds)
+        let rows: Vec<usize> = (0..set.len()).collect();
+        deal(set, &rows, task, k, FoldGrouping::Grouped, seed)
     }
 
     /// The training rows halved in file order for a two-stage protocol: the first half, rounded down, trains the
@@ -82,12 +127,16 @@ impl Split {
         (rows, rest)
     }
 
-    /// Checks the split against a case set: rows in range, parts disjoint and not empty, no group in two parts.
+    /// Checks the split against a case set: rows in range, parts disjoint and not empty, no group in two parts; but for
+    /// its [`leaks`](Split::leaks).
     ///
     /// # Errors
     /// The first of these that is broken.
     pub fn check(&self, set: &CaseSet) -> Result<(), DataError> {
         self.check_rows(set.len())?;
+        if self.leaks.contains(&Leak::GroupsCross) {
+            return Ok(());
+        }
         let mut part_of: BTreeMap<&str, &'static str> = BTreeMap::new();
         for (part, rows) in self.parts() {
             for &row in rows {
@@ -124,11 +173,19 @@ impl Split {
         Ok(split)
     }
 
-    fn parts(&self) -> [(&'static str, &[usize]); 3] {
-        [("training", &self.train), ("validation", &self.valid), ("test", &self.test)]
+    /// The parts that must be disjoint.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &[usize])> {
+        let selects = self.leaks.contains(&Leak::TestSelects);
+        let parts = [("training", &*self.train), ("validation", &*self.valid), ("test", &*self.test)];
+        parts.into_iter().filter(move |(part, _)| !(selects && *part == "validation"))
     }
 
     fn check_rows(&self, cases: usize) -> Result<(), DataError> {
+        if self.leaks.contains(&Leak::TestSelects) && self.valid != self.test {
+            let found = format!("{} validation rows and {} test rows", self.valid.len(), self.test.len());
+            let expected = "the same rows twice, as a split whose test part selects has them";
+            return Err(DataError::Setting { what: "validation part of the split", found, expected });
+        }
         let mut part_of: Vec<Option<&'static str>> = vec![None; cases];
         for (part, rows) in self.parts() {
             if rows.is_empty() {
@@ -146,9 +203,37 @@ impl Split {
     }
 }
 
-/// Deals all rows out to as many parts as there are `shares`, class by class and group by group: the groups of each
+/// Divides `rows` into `k` folds, each ascending, none empty.
+pub(crate) fn deal(
+    set: &CaseSet,
+    rows: &[usize],
+    task: usize,
+    k: usize,
+    grouping: FoldGrouping,
+    seed: u64,
+) -> Result<Vec<Vec<usize>>, DataError> {
+    if k < 2 || k > rows.len() {
+        let expected = "between 2 and the number of cases";
+        return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
+    }
+    let folds = assign(set, rows, task, &vec![1.0; k], grouping, seed)?;
+    if folds.iter().any(Vec::is_empty) {
+        let expected = "at most the number of groups (patients or lesions)";
+        return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
+    }
+    Ok(folds)
+}
+
+/// Deals `rows` out to as many parts as there are `shares`, class by class and group by group: the groups of each
 /// class in random order, each to the part that lacks most of that class, then most of all.
-fn assign(set: &CaseSet, task: usize, shares: &[f64], seed: u64) -> Result<Vec<Vec<usize>>, DataError> {
+pub(crate) fn assign(
+    set: &CaseSet,
+    rows: &[usize],
+    task: usize,
+    shares: &[f64],
+    grouping: FoldGrouping,
+    seed: u64,
+) -> Result<Vec<Vec<usize>>, DataError> {
     let classes = set.task_classes(task)?;
     if let Some(share) = shares.iter().find(|share| !(share.is_finite() && **share > 0.0)) {
         let expected = "a positive number";
@@ -159,13 +244,19 @@ fn assign(set: &CaseSet, task: usize, shares: &[f64], seed: u64) -> Result<Vec<V
     }
     let total: f64 = shares.iter().sum();
 
-    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (row, case) in set.cases.iter().enumerate() {
-        groups.entry(&case.group).or_default().push(row);
-    }
+    let groups: Vec<Vec<usize>> = match grouping {
+        FoldGrouping::Grouped => {
+            let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+            for &row in rows {
+                groups.entry(&set.cases[row].group).or_default().push(row);
+            }
+            groups.into_values().collect()
+        }
+        FoldGrouping::Ungrouped => rows.iter().map(|&row| vec![row]).collect(),
+    };
     // A group's class is its most frequent one; the last class is "no label".
     let mut by_class: Vec<Vec<Vec<usize>>> = vec![Vec::new(); classes + 1];
-    for rows in groups.into_values() {
+    for rows in groups {
         let mut counts = vec![0_usize; classes + 1];
         for &row in &rows {
             let label = set.cases[row].labels.get(task).copied().flatten();
@@ -188,7 +279,7 @@ fn assign(set: &CaseSet, task: usize, shares: &[f64], seed: u64) -> Result<Vec<V
                 let (ours, theirs) = (lack(part, given[part], cases), lack(best, given[best], cases));
                 let tie = (ours - theirs).abs() < 1e-9;
                 let (ours_all, theirs_all) =
-                    (lack(part, parts[part].len(), set.len()), lack(best, parts[best].len(), set.len()));
+                    (lack(part, parts[part].len(), rows.len()), lack(best, parts[best].len(), rows.len()));
                 if (!tie && ours > theirs) || (tie && ours_all > theirs_all + 1e-9) {
                     best = part;
                 }

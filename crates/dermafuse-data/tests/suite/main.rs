@@ -3,6 +3,7 @@
 mod derm7pt;
 mod encoder;
 mod fixture;
+mod folds;
 mod ham10000;
 mod images;
 mod isic_2019;
