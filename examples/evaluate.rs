@@ -77,6 +77,7 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
         notes: vec![format!("Model trained on {}.", bundle.description.data_set)],
+        features: None,
     };
     std::fs::create_dir_all(&arguments.out)?;
     let evaluations = results.write(&arguments.out)?;

@@ -158,6 +158,7 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
         notes: set.notes.clone(),
+        features: None,
     };
     let evaluations = results.write(&arguments.out)?;
     outcome.bundle.save(arguments.out.join("bundle"))?;

@@ -75,6 +75,7 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
             "A small network trained for minutes: this shows that the programs work, not how good the method is."
                 .into(),
         ],
+        features: None,
     };
     let evaluations = results.write(&arguments.out)?;
     outcome.bundle.save(arguments.out.join("bundle"))?;

@@ -9,7 +9,7 @@ mod training;
 
 pub use data_set::DataSetName;
 pub use device::DeviceName;
-pub use results::Results;
+pub use results::{Features, Results};
 pub use terminal::{Terminal, print_table};
 pub use training::TrainingArguments;
 

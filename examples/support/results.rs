@@ -3,10 +3,11 @@ use std::path::Path;
 
 use dermafuse::data::CaseSet;
 use dermafuse::eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, figure::Series, published,
+    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, TSne, figure::Series, published,
     write_metrics, write_predictions,
 };
-use dermafuse::schema::{FieldKind, FieldRole, FieldValue, Predictions};
+use dermafuse::schema::ndarray::Array2;
+use dermafuse::schema::{BranchLogits, FieldKind, FieldRole, FieldValue, Predictions};
 use dermafuse::train::EpochReport;
 
 /// Cases shown with their images.
@@ -35,6 +36,19 @@ pub struct Results<'a> {
     pub curves: Vec<(&'a str, &'a [EpochReport])>,
     /// Sentences for the head of the report.
     pub notes: Vec<String>,
+    /// Features of cases to show as a picture.
+    pub features: Option<Features<'a>>,
+}
+
+/// The features that a network's last classifier sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Features<'a> {
+    /// Which cases they are of.
+    pub title: &'a str,
+    /// The cases.
+    pub of: &'a BranchLogits,
+    /// `[N, D]` their features.
+    pub values: &'a Array2<f32>,
 }
 
 impl Results<'_> {
@@ -83,6 +97,9 @@ impl Results<'_> {
                 .curves(format!("Loss, {name}"), &losses)
                 .curves(format!("Validation score, {name}"), &[series("score", |epoch| epoch.valid_score)]);
         }
+        if let Some(features) = &self.features {
+            report = features.add_to(report, self.set)?;
+        }
         Ok(report)
     }
 
@@ -125,6 +142,23 @@ impl Results<'_> {
             samples.push(sample);
         }
         Ok(samples)
+    }
+}
+
+impl Features<'_> {
+    /// Adds their t-SNE, coloured by the classes of the first task. Too few cases make no picture.
+    fn add_to(&self, report: Report, set: &CaseSet) -> Result<Report, EvalError> {
+        let tsne = TSne {
+            perplexity: TSne::default().perplexity.min((self.values.nrows() as f64 - 1.0) / 3.0),
+            ..TSne::default()
+        };
+        if tsne.perplexity < 1.0 {
+            return Ok(report);
+        }
+        let classes: Vec<Option<usize>> = self.of.cohort.labels.iter().map(|labels| labels[0]).collect();
+        let points = tsne.embed(&self.values.view())?.with_classes(&classes)?;
+        let title = format!("Features before the last classifier, t-SNE, {}", self.title);
+        Ok(report.embedding(title, &set.tasks[0].classes, &points))
     }
 }
 

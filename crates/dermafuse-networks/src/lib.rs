@@ -49,4 +49,5 @@ pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
 pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
 pub use network::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network, NetworkOutput,
+    UnknownView,
 };

@@ -1,5 +1,7 @@
 //! What every network takes and gives.
 
+use std::str::FromStr;
+
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use dermafuse_backbones::{Backbone, ParameterGroup, freeze_batch_norm};
@@ -115,6 +117,23 @@ impl ImageView {
             Self::Clinical => input.clinical(),
             Self::Dermoscopic => input.dermoscopic(),
         }
+    }
+}
+
+/// A name that no image has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no image `{name}`; the images are clinical and dermoscopic")]
+pub struct UnknownView {
+    /// The name.
+    pub name: String,
+}
+
+impl FromStr for ImageView {
+    type Err = UnknownView;
+
+    fn from_str(name: &str) -> Result<Self, UnknownView> {
+        let named = [Self::Clinical, Self::Dermoscopic].into_iter().find(|view| view.name() == name);
+        named.ok_or_else(|| UnknownView { name: name.to_owned() })
     }
 }
 

@@ -145,8 +145,8 @@ impl CrossValidation {
             let cases = rows.iter().filter_map(|&row| set.cases.get(row));
             cases.map(|case| (&case.id, &case.labels, &case.metadata)).collect()
         };
-        let Split { train, valid, test } = &self.folds[fold];
-        let parts = (part(train), part(valid), part(test));
+        let split = &self.folds[fold];
+        let parts = (part(&split.train), part(&split.valid), part(&split.test));
         let facts = (&self.recipe, fold, self.keep_features, &set.tasks, parts);
         sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
     }

@@ -1,0 +1,329 @@
+//! Image and patient record, fused jointly or joint-individually, cross-validated:
+//!
+//! ```text
+//! cargo run --release --example jif -- --dataset pad-ufes-20 --data pad_ufes_20 --structure jif --fusion mmfa
+//! cargo run --release --example jif -- --dataset pad-ufes-20 --data pad_ufes_20 --compare
+//! ```
+//!
+//! A run that was stopped continues with `--resume` and ends with the same numbers.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use dermafuse::backbones::BackboneKind;
+use dermafuse::data::{
+    CaseSet, CrossValidation as FoldProtocol, EncoderConfig, FoldConfig, FoldGrouping, Folds, LoadOptions,
+    MetadataRoles, Split, derm7pt,
+};
+use dermafuse::eval::published::{PublishedScores, joint_fusion};
+use dermafuse::eval::{MeanDeviation, Report};
+use dermafuse::fusion::FusionKind;
+use dermafuse::networks::ImageView;
+use dermafuse::recipes::{
+    CrossValidated, CrossValidation, JointFusionGrid, JointFusionTable, JointMethod, JointStructure, OneStage,
+    Progress, Workplace, majority,
+};
+use dermafuse::schema::{Predictions, write_whole_file};
+use dermafuse_examples::{
+    DataSetName, Features, ProgramResult, Results, Terminal, TrainingArguments, print_table, run,
+};
+
+/// Trains and tests methods that join one image with the patient's record, on every fold of a cross-validation, and writes
+/// metrics.json, predictions.csv and report.html.
+#[derive(Parser)]
+struct Arguments {
+    /// Data set; its layout is described in docs/datasets.md
+    #[arg(long, value_enum, default_value = "pad-ufes-20")]
+    dataset: DataSetName,
+    /// Folder of the data set
+    #[arg(long)]
+    data: PathBuf,
+    /// What of image and record is looked at: image, metadata, jf, jif
+    #[arg(long, default_value = "jif")]
+    structure: JointStructure,
+    /// The module that joins them: concat, meta_block, meta_net, mutual_attention, tiled_mutual_attention, mmfa
+    #[arg(long, default_value = "mmfa")]
+    fusion: FusionKind,
+    /// Architecture of the image's backbone; several, separated by commas, with --compare
+    #[arg(long, default_value = "resnet50", value_delimiter = ',')]
+    backbone: Vec<BackboneKind>,
+    /// Which image: clinical or dermoscopic; by default the one that the published protocol uses
+    #[arg(long)]
+    view: Option<ImageView>,
+    /// Compares image alone, record alone, and every fusion module in both structures, with tests of significance
+    #[arg(long)]
+    compare: bool,
+    /// Folds; 1 takes the published split, or one stratified by class
+    #[arg(long)]
+    folds: Option<usize>,
+    /// Repetitions of the published split with other seeds; only with one fold
+    #[arg(long, default_value_t = 1)]
+    repeats: usize,
+    /// Run only this fold, from 1: to share the work among processes
+    #[arg(long)]
+    fold: Option<usize>,
+    /// A table `id,fold` made elsewhere, instead of folds of our own
+    #[arg(long)]
+    fold_file: Option<PathBuf>,
+    /// As published: the fold that selects the epoch is the fold that is reported, and patients may cross folds. Optimistic.
+    #[arg(long)]
+    paper_protocol: bool,
+    /// Leave out metadata columns that are only known after a diagnosis, also where the paper uses them
+    #[arg(long)]
+    pre_diagnosis: bool,
+    #[command(flatten)]
+    training: TrainingArguments,
+    /// Seed of folds, fresh weights and training
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder for everything that is written
+    #[arg(long, default_value = "runs/jif")]
+    out: PathBuf,
+    /// Continue the run in the folder
+    #[arg(long)]
+    resume: bool,
+}
+
+fn main() -> ExitCode {
+    run(|| jif(&Arguments::parse()))
+}
+
+fn jif(arguments: &Arguments) -> ProgramResult {
+    let device = arguments.training.device.device()?;
+    let (set, encoding) = load(arguments)?;
+    println!("{}: {} cases, metadata columns: {}", set.name, set.len(), set.fields.len());
+    std::fs::create_dir_all(&arguments.out)?;
+    let (splits, mut notes) = splits(arguments, &set)?;
+    notes.extend(set.notes.iter().cloned());
+    notes.iter().for_each(|note| println!("  note: {note}"));
+    let cache = arguments.training.cache();
+    let place = Workplace::on(&device).with_cache(&cache);
+    let study = Study { arguments, set: &set, encoding, splits, notes, place };
+    match arguments.compare {
+        true => study.compare(),
+        false => study.single(),
+    }
+}
+
+fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::error::Error>> {
+    let looks_at_images = arguments.compare || arguments.structure != JointStructure::Metadata;
+    let options = match looks_at_images {
+        true => LoadOptions::default(),
+        false => LoadOptions::metadata_only(),
+    };
+    let mut set = arguments.dataset.load_with(&arguments.data, &options)?;
+    let mut encoding = arguments.dataset.encoding();
+    if arguments.dataset == DataSetName::Derm7pt {
+        // As in the thesis: the diagnosis is the task, the criteria of the checklist are part of the record.
+        set = derm7pt::with_checklist_inputs(set, false)?;
+    }
+    if arguments.pre_diagnosis {
+        encoding.roles = MetadataRoles::PreDiagnosis;
+    }
+    Ok((set, encoding))
+}
+
+/// The rounds, and what must be said of them.
+fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<String>), Box<dyn std::error::Error>> {
+    let count = arguments.folds.unwrap_or(if set.split.is_some() { 1 } else { 5 });
+    if arguments.fold_file.is_none() && count == 1 {
+        let split = DataSetName::split(set, arguments.seed)?;
+        split.save(arguments.out.join("split.json"))?;
+        return Ok((vec![split; arguments.repeats.max(1)], Vec::new()));
+    }
+    let grouping = match arguments.paper_protocol {
+        true => FoldGrouping::Ungrouped,
+        false => FoldGrouping::Grouped,
+    };
+    let folds = match &arguments.fold_file {
+        Some(file) => Folds::load(file, set, 0, grouping)?,
+        None => Folds::new(set, &FoldConfig { grouping, ..FoldConfig::new(count, arguments.seed) })?,
+    };
+    folds.save(arguments.out.join("folds.csv"), set)?;
+    let protocol = match arguments.paper_protocol {
+        true => FoldProtocol::TestFoldSelects,
+        false => FoldProtocol::NextFoldSelects,
+    };
+    let splits = folds.splits(protocol)?;
+    let mut notes = folds.notes();
+    notes.extend(splits[0].leaks().iter().map(ToString::to_string));
+    Ok((splits, notes))
+}
+
+/// A data set with its rounds.
+struct Study<'a> {
+    arguments: &'a Arguments,
+    set: &'a CaseSet,
+    encoding: EncoderConfig,
+    splits: Vec<Split>,
+    notes: Vec<String>,
+    place: Workplace<'a>,
+}
+
+impl Study<'_> {
+    fn method(&self, structure: JointStructure, fusion: FusionKind, backbone: BackboneKind) -> (JointMethod, OneStage) {
+        let Arguments { training, seed, dataset, view, .. } = self.arguments;
+        let method = JointMethod { structure, fusion, backbone, view: view.unwrap_or(dataset.view()) };
+        let classes = self.set.tasks.class_counts();
+        let mut recipe = method.recipe(classes, self.encoding, training.image_size, *seed);
+        training.apply(&mut recipe.network);
+        (method, recipe)
+    }
+
+    /// One method on every fold.
+    fn single(&self) -> ProgramResult {
+        let Arguments { structure, fusion, backbone, out, resume, .. } = self.arguments;
+        let [backbone] = backbone[..] else { return Err("several backbones need --compare".into()) };
+        let (method, recipe) = self.method(*structure, *fusion, backbone);
+        write_whole_file(&out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
+        let validation = CrossValidation { recipe: recipe.clone(), folds: self.splits.clone(), keep_features: true };
+        let folder = out.join("folds");
+        let place = self.place.in_folder(&folder, *resume);
+        let mut terminal = Terminal::default();
+        if let Some(fold) = self.arguments.fold {
+            let known = (1..=self.splits.len()).contains(&fold);
+            known.then_some(()).ok_or_else(|| format!("there are folds 1 to {}, not {fold}", self.splits.len()))?;
+            validation.run_fold(fold - 1, self.set, place, &mut terminal)?;
+            println!("fold {fold} is done; when all are, run again with --resume and without --fold");
+            return Ok(());
+        }
+        let folds = validation.run(self.set, place, &mut terminal)?;
+        terminal.step("writing the report");
+
+        let cases: Vec<usize> = self.splits.iter().flat_map(|split| split.test.iter().copied()).collect();
+        let majorities = self.splits.iter().map(|split| majority(self.set, &split.train, &split.test));
+        let majorities = Predictions::concatenate(majorities.collect::<Result<_, _>>()?)?;
+        let mut rows = vec![("majority".to_owned(), majorities)];
+        rows.extend(rows_of(&method, &folds)?);
+        let first = &folds.folds[0];
+        let curves: Vec<(String, _)> = (1..).map(|fold| format!("fold {fold}")).zip(folds.folds.iter()).collect();
+        let results = Results {
+            title: &format!("{method} on {}", backbone.name()),
+            set: self.set,
+            cases: &cases,
+            rows: &rows,
+            config: serde_json::to_value(&recipe)?,
+            leaky_inputs: self.leaky_inputs(),
+            curves: curves.iter().map(|(name, fold)| (name.as_str(), fold.history.as_slice())).collect(),
+            notes: self.notes.clone(),
+            features: first.features.as_ref().map(|values| Features { title: "fold 1", of: &first.test, values }),
+        };
+        let evaluations = results.write(out)?;
+        println!("\nin per cent, {} test cases of {} folds\n", cases.len(), folds.folds.len());
+        print_table(&evaluations);
+        println!("\nbalanced accuracy of the folds: {}", folds_text(&folds)?);
+        println!("written to {}: report.html, metrics.json, predictions.csv, config.json, folds", out.display());
+        Ok(())
+    }
+
+    /// Every structure with every fusion module of the thesis.
+    fn compare(&self) -> ProgramResult {
+        let Arguments { backbone, out, resume, .. } = self.arguments;
+        let concat = FusionKind::Concat;
+        let mut methods = vec![self.method(JointStructure::Metadata, concat, backbone[0])];
+        for &backbone in backbone {
+            methods.push(self.method(JointStructure::Image, concat, backbone));
+            for structure in [JointStructure::Joint, JointStructure::JointIndividual] {
+                for fusion in FusionKind::COMPARED {
+                    methods.push(self.method(structure, fusion.parse()?, backbone));
+                }
+            }
+        }
+        let grid = JointFusionGrid { methods, folds: self.splits.clone() };
+        let folder = out.join("methods");
+        let table = grid.run(self.set, self.place.in_folder(&folder, *resume), &mut Terminal::default())?;
+        write_whole_file(&out.join("table.json"), &serde_json::to_vec_pretty(&table)?)?;
+
+        let published = published(&self.set.name);
+        println!("\nbalanced accuracy in per cent, {} folds\n", self.splits.len());
+        print_comparison(&table, backbone, published);
+        let comparison = table.comparison()?;
+        println!("\n{comparison}");
+        write_whole_file(&out.join("comparison.json"), &serde_json::to_vec_pretty(&comparison)?)?;
+        let leaky = self.leaky_inputs();
+        let mut report = Report::new("Image and record: joint and joint-individual fusion")
+            .synthetic(self.set.synthetic)
+            .note(format!("Data set {}, {} cases.", self.set.name, self.set.len()))
+            .leaky_inputs(&leaky.iter().map(String::as_str).collect::<Vec<_>>())
+            .config(&serde_json::to_value(&grid.methods[1].1)?)
+            .comparison("Balanced accuracy, per cent", &comparison, published);
+        for note in &self.notes {
+            report = report.note(note);
+        }
+        report.write(out.join("report.html"))?;
+        println!("written to {}: report.html, table.json, comparison.json", out.display());
+        Ok(())
+    }
+
+    fn leaky_inputs(&self) -> Vec<String> {
+        use dermafuse::data::MetadataEncoder;
+        let cases = self.splits[0].train.iter().map(|&row| &self.set.cases[row]);
+        let encoder = MetadataEncoder::fit(&self.set.fields, cases, self.encoding);
+        encoder.map_or_else(
+            |_| Vec::new(),
+            |encoder| encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
+        )
+    }
+}
+
+/// The out-of-fold predictions of each branch, and the method's own last.
+fn rows_of(
+    method: &JointMethod,
+    folds: &CrossValidated,
+) -> Result<Vec<(String, Predictions)>, Box<dyn std::error::Error>> {
+    let branches: Vec<String> = folds.folds[0].test.branches.iter().map(|branch| branch.name.clone()).collect();
+    let mut rows = Vec::new();
+    if branches.len() > 1 {
+        for branch in &branches {
+            let name = match branch.as_str() {
+                "fusion" => format!("{method}(OFB)"),
+                _ => format!("P_{branch}"),
+            };
+            let of_folds = folds.folds.iter().map(|fold| fold.test.branch(branch)).collect::<Result<_, _>>()?;
+            rows.push((name, Predictions::concatenate(of_folds)?));
+        }
+    }
+    let suffix = if branches.len() > 1 { "(All)" } else { "" };
+    rows.push((format!("{method}{suffix}"), folds.out_of_fold()?));
+    Ok(rows)
+}
+
+fn folds_text(folds: &CrossValidated) -> Result<String, Box<dyn std::error::Error>> {
+    use dermafuse::eval::Evaluation;
+    let scores = folds.folds.iter().map(|fold| {
+        let balanced = Evaluation::of(&fold.predictions()?)?.overall.balanced_accuracy;
+        Ok(100.0 * balanced.unwrap_or(f64::NAN))
+    });
+    let scores = scores.collect::<Result<Vec<f64>, Box<dyn std::error::Error>>>()?;
+    let mean = MeanDeviation::of(&scores).ok_or("no fold")?;
+    Ok(format!("{mean} ({})", scores.iter().map(|score| format!("{score:.1}")).collect::<Vec<_>>().join(", ")))
+}
+
+/// The published scores of a data set, by the name of its loader.
+fn published(set: &str) -> Option<&'static PublishedScores> {
+    match set {
+        "pad-ufes-20" => joint_fusion("PAD"),
+        "derm7pt" => joint_fusion("SPC"),
+        "isic-2019" => joint_fusion("ISIC-2019"),
+        _ => None,
+    }
+}
+
+/// Rows as in the thesis' tables: a column for each backbone, their average, and the published average.
+fn print_comparison(table: &JointFusionTable, backbones: &[BackboneKind], published: Option<&PublishedScores>) {
+    print!("{:18}", "");
+    backbones.iter().for_each(|backbone| print!("{:>18}", backbone.name()));
+    println!("{:>18}{:>14}", "average", published.map_or("", |_| "published"));
+    for name in table.names() {
+        print!("{name:18}");
+        for &backbone in backbones {
+            let row = table.rows.iter().find(|row| row.name == name && row.method.backbone == backbone);
+            let cell = row.and_then(|row| MeanDeviation::of(&row.balanced_accuracy));
+            print!("{:>18}", cell.map_or_else(String::new, |cell| cell.to_string()));
+        }
+        let average = table.balanced_accuracy(name).map_or_else(String::new, |average| average.to_string());
+        let printed = published.and_then(|scores| scores.named(name)).map_or_else(String::new, ToString::to_string);
+        println!("{average:>18}{printed:>14}");
+    }
+}
