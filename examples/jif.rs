@@ -10,11 +10,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
     CaseSet, CrossValidation as FoldProtocol, EncoderConfig, FoldConfig, FoldGrouping, Folds, LoadOptions,
-    MetadataRoles, Split, derm7pt,
+    MetadataRoles, NumericScaling, Split, derm7pt,
 };
 use dermafuse::eval::published::{PublishedScores, joint_fusion};
 use dermafuse::eval::{MeanDeviation, Report};
@@ -72,6 +72,12 @@ struct Arguments {
     /// Leave out metadata columns that are only known after a diagnosis, also where the paper uses them
     #[arg(long)]
     pre_diagnosis: bool,
+    /// What becomes of numbers in the record; by default what the published protocol makes of them
+    #[arg(long, value_enum)]
+    numbers: Option<NumbersName>,
+    /// Give each field of the record one input more that says whether it is missing
+    #[arg(long)]
+    missing_indicators: bool,
     #[command(flatten)]
     training: TrainingArguments,
     /// Seed of folds, fresh weights and training
@@ -83,6 +89,14 @@ struct Arguments {
     /// Continue the run in the folder
     #[arg(long)]
     resume: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum NumbersName {
+    /// As they are recorded
+    Raw,
+    /// Less their mean, by their deviation
+    Standardized,
 }
 
 fn main() -> ExitCode {
@@ -121,6 +135,13 @@ fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::
     if arguments.pre_diagnosis {
         encoding.roles = MetadataRoles::PreDiagnosis;
     }
+    if let Some(numbers) = arguments.numbers {
+        encoding.numeric = match numbers {
+            NumbersName::Raw => NumericScaling::Raw,
+            NumbersName::Standardized => NumericScaling::Standardized,
+        };
+    }
+    encoding.missing_indicators |= arguments.missing_indicators;
     Ok((set, encoding))
 }
 

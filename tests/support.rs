@@ -115,6 +115,19 @@ pub fn formula(key: &str, shape: &[usize]) -> Vec<f32> {
     }
 }
 
+/// All parameters and running statistics of a module, in its order.
+pub fn numbers_of<M: Module>(module: &M) -> Vec<f32> {
+    struct Collector(Vec<f32>);
+    impl ModuleVisitor for Collector {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.extend(param.val().into_data().iter::<f32>());
+        }
+    }
+    let mut collector = Collector(Vec::new());
+    module.visit(&mut collector);
+    collector.0
+}
+
 /// Fills parameters of a module by the formula of the names that they have in PyTorch; `fills` is asked which.
 #[must_use]
 pub fn filled_by_formula<M: Module>(module: M, fills: impl Fn(&str) -> bool) -> M {

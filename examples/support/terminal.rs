@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use dermafuse::eval::Evaluation;
 use dermafuse::recipes::Progress;
-use dermafuse::train::{BatchReport, EpochReport, Observer};
+use dermafuse::train::{AverageReport, BatchReport, EpochReport, Observer};
 
 /// Without a terminal, lines within an epoch are at least this far apart.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
@@ -76,6 +76,17 @@ impl Observer for Terminal {
             "epoch {epoch:>3}/{epochs}  train loss {train_loss:.4}  validation loss {valid_loss:.4}  score {valid_score:.4}  \
              {elapsed:>4} s{mark}"
         ));
+    }
+
+    fn averaged(&mut self, report: &AverageReport) {
+        let AverageReport { epochs, valid_loss, valid_score } = report;
+        self.lasting(&format!(
+            "average of the last {epochs} epochs: validation loss {valid_loss:.4}  score {valid_score:.4}"
+        ));
+    }
+
+    fn stopped_early(&mut self, epochs: usize) {
+        self.lasting(&format!("stopped after epoch {epochs}: the score does not rise any more"));
     }
 }
 

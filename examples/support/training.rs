@@ -6,7 +6,7 @@ use dermafuse::data::{ImageCache, Preprocess};
 use dermafuse::infer::TestTimeAugmentation;
 use dermafuse::networks::BackboneFreeze;
 use dermafuse::recipes::{NetworkRecipe, Selection};
-use dermafuse::train::ClassWeights;
+use dermafuse::train::{ClassWeights, WeightAveraging};
 
 use crate::DeviceName;
 
@@ -70,6 +70,9 @@ pub struct TrainingArguments {
     /// Keep the backbones' batch normalisation as it is (for weights whose normalisation was folded)
     #[arg(long)]
     frozen_batch_norm: bool,
+    /// Average the weights of this many last epochs (SWA), with batch normalisation refreshed; patience does not apply
+    #[arg(long)]
+    average_epochs: Option<usize>,
     /// Views in test-time augmentation: 0, 3, 4 or 6
     #[arg(long)]
     tta: Option<TestTimeAugmentation>,
@@ -154,6 +157,10 @@ impl TrainingArguments {
         set(&mut training.loss.label_smoothing, &self.label_smoothing);
         set(&mut training.freeze.groups, &self.frozen_groups);
         training.freeze = BackboneFreeze { batch_norm: self.frozen_batch_norm, ..training.freeze };
+        if let Some(epochs) = self.average_epochs {
+            training.averaging = Some(WeightAveraging::LastEpochs { epochs, refresh_batch_norm: true });
+            training.patience = None;
+        }
         training.threads = self.threads;
     }
 

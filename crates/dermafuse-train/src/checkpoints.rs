@@ -31,6 +31,8 @@ pub struct Checkpoint {
     pub network: Vec<u8>,
     /// The optimizer's state in Burn's pack format.
     pub optimizer: Vec<u8>,
+    /// The average of weights so far, like `network`, once there is one.
+    pub average: Option<Vec<u8>>,
 }
 
 /// The checkpoints of one run: a folder with a sub-folder for each kept epoch.
@@ -54,6 +56,7 @@ struct Manifest {
 
 const NETWORK: &str = "network.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
+const AVERAGE: &str = "average.bpk";
 
 impl Checkpoints {
     /// Opens a folder, which is made if needed, and locks it. `fingerprint` stands for the recipe and the data.
@@ -128,8 +131,9 @@ impl Checkpoints {
                 false => Err(damaged(name, "its SHA-256 is not the manifest's".into())),
             }
         };
+        let average = manifest.sha256.contains_key(AVERAGE).then(|| read_checked(AVERAGE)).transpose()?;
         let (network, optimizer) = (read_checked(NETWORK)?, read_checked(OPTIMIZER)?);
-        Ok(Checkpoint { state: manifest.state, network, optimizer })
+        Ok(Checkpoint { state: manifest.state, network, optimizer, average })
     }
 
     /// Writes a checkpoint, then removes those that are no longer needed.
@@ -170,7 +174,9 @@ impl Checkpoints {
 
     fn write_parts(&self, folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         let mut sha256 = BTreeMap::new();
-        for (name, bytes) in [(NETWORK, &checkpoint.network), (OPTIMIZER, &checkpoint.optimizer)] {
+        let average = checkpoint.average.as_ref().map(|average| (AVERAGE, average));
+        let parts = [(NETWORK, &checkpoint.network), (OPTIMIZER, &checkpoint.optimizer)];
+        for (name, bytes) in parts.into_iter().chain(average) {
             write_whole_file(&folder.join(name), bytes)?;
             sha256.insert(name.to_owned(), sha256_hex(bytes));
         }
@@ -213,7 +219,7 @@ mod tests {
     fn checkpoint(epoch: usize, best_epoch: usize) -> Checkpoint {
         let report = EpochReport { epoch, learning_rate: 0.1, train_loss: 1.0, valid_loss: 1.0, valid_score: 0.5 };
         let state = RunState { history: vec![report; epoch], best_epoch };
-        Checkpoint { state, network: vec![epoch as u8; 9], optimizer: vec![1, 2, 3] }
+        Checkpoint { state, network: vec![epoch as u8; 9], optimizer: vec![1, 2, 3], average: Some(vec![4]) }
     }
 
     fn open(folder: &Path) -> Checkpoints {
@@ -239,7 +245,7 @@ mod tests {
         let checkpoints = open(folder.path());
         checkpoints.write(&checkpoint(1, 1)).unwrap();
         checkpoints.write(&checkpoint(2, 1)).unwrap();
-        for part in [NETWORK, OPTIMIZER, MANIFEST] {
+        for part in [NETWORK, OPTIMIZER, AVERAGE, MANIFEST] {
             checkpoints.write(&checkpoint(2, 1)).unwrap();
             let path = checkpoints.path_of(2).join(part);
             let mut bytes = fs::read(&path).unwrap();

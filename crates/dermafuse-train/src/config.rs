@@ -2,7 +2,7 @@ use dermafuse_data::{Augmentation, Preprocess};
 use dermafuse_networks::BackboneFreeze;
 use serde::{Deserialize, Serialize};
 
-use crate::{LossConfig, OptimizerKind, TrainError};
+use crate::{LossConfig, OptimizerKind, TrainError, WeightAveraging};
 
 /// The recipe of a training run. The defaults are those of the released FusionM4Net code; `threads` alone has no influence
 /// on the result.
@@ -42,6 +42,9 @@ pub struct TrainingConfig {
     pub loss: LossConfig,
     /// Which parts of the backbones do not train.
     pub freeze: BackboneFreeze,
+    /// The average of weights that is given back instead of the best epoch's; `None` as released.
+    #[serde(default)]
+    pub averaging: Option<WeightAveraging>,
     /// Threads that decode images.
     #[serde(skip, default = "default_threads")]
     pub threads: usize,
@@ -71,6 +74,7 @@ impl TrainingConfig {
             augmentation: Some(Augmentation::default()),
             loss: LossConfig::default(),
             freeze: BackboneFreeze::default(),
+            averaging: None,
             threads: default_threads(),
         }
     }
@@ -147,6 +151,9 @@ impl TrainingConfig {
             return error("momentum", "at least 0 and below 1", momentum.to_string());
         }
         self.loss.check()?;
+        if let Some(averaging) = self.averaging {
+            averaging.check(self.epochs, self.patience)?;
+        }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return error("weight_decay", "at least 0", self.weight_decay.to_string());
         }

@@ -7,6 +7,7 @@
 //! # Shapes
 //! `B` cases in a batch, `K_t` classes of task `t`.
 
+mod averaging;
 mod checkpoints;
 mod clipping;
 mod config;
@@ -17,11 +18,12 @@ mod observer;
 mod optimizer;
 mod trainer;
 
+pub use averaging::WeightAveraging;
 pub use checkpoints::{Checkpoint, Checkpoints, RunState};
 pub use config::TrainingConfig;
 pub use error::TrainError;
 pub use loss::{MultitaskLoss, Targets};
 pub use loss_config::{ClassWeights, LossConfig, LossReduction};
-pub use observer::{BatchReport, EpochReport, Observer, Silent};
+pub use observer::{AverageReport, BatchReport, EpochReport, Observer, Silent};
 pub use optimizer::OptimizerKind;
 pub use trainer::{Trained, Trainer, TrainingCases, mean_branch_accuracy};

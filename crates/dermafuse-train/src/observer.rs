@@ -30,6 +30,17 @@ pub struct EpochReport {
     pub valid_score: f64,
 }
 
+/// What the average of the last epochs' weights is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AverageReport {
+    /// How many epochs were averaged.
+    pub epochs: usize,
+    /// Validation loss, as in [`EpochReport`].
+    pub valid_loss: f64,
+    /// Validation score.
+    pub valid_score: f64,
+}
+
 /// Is told how a run gets on. All methods do nothing unless overridden.
 pub trait Observer {
     /// A run continues after this many finished epochs; only called on resuming.
@@ -50,6 +61,11 @@ pub trait Observer {
     /// An epoch is done; `best` says whether it is the best so far.
     fn epoch(&mut self, report: &EpochReport, epochs: usize, best: bool) {
         let _ = (report, epochs, best);
+    }
+
+    /// The weights of the last epochs are averaged.
+    fn averaged(&mut self, report: &AverageReport) {
+        let _ = report;
     }
 
     /// The run ends after this many epochs, before the last, because the score has not risen any more.

@@ -9,10 +9,12 @@ use dermafuse_infer::{Predictor, TestTimeAugmentation, sha256_hex, tensors_of};
 use dermafuse_networks::{Modalities, Network};
 use dermafuse_schema::BranchLogits;
 
+use crate::averaging::{Average, refresh_batch_norm};
 use crate::clipping::clip_norm;
 use crate::optimizer::learning_rates;
 use crate::{
-    BatchReport, Checkpoint, Checkpoints, EpochReport, MultitaskLoss, Observer, RunState, TrainError, TrainingConfig,
+    AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, MultitaskLoss, Observer, RunState, TrainError,
+    TrainingConfig, WeightAveraging,
 };
 
 /// The cases of a run.
@@ -28,15 +30,17 @@ pub struct TrainingCases<'a> {
     pub encoder: &'a MetadataEncoder,
 }
 
-/// The result of a run: the network of the best epoch, in inference mode, and how it came about.
+/// The result of a run: a network in inference mode, and how it came about.
 #[derive(Clone, Debug)]
 pub struct Trained<N> {
-    /// The network.
+    /// The network of the best epoch, or the average that the recipe asks for.
     pub network: N,
     /// The training curves.
     pub history: Vec<EpochReport>,
-    /// The epoch that was kept, from 1.
+    /// The epoch with the best score, from 1.
     pub best_epoch: usize,
+    /// What the average of the last epochs is worth, if the network is one.
+    pub average: Option<AverageReport>,
 }
 
 /// Trains networks by a recipe.
@@ -67,7 +71,7 @@ impl Trainer {
     }
 
     /// Trains a network and gives back the one of the epoch with the highest validation `score` (strictly: the first of
-    /// equals), such as [`mean_branch_accuracy`].
+    /// equals), such as [`mean_branch_accuracy`], or the [average](crate::WeightAveraging) that the recipe asks for.
     ///
     /// The network must be on an autodiff device. With `folder`, a checkpoint is written after every epoch; with `resume`
     /// as well, a run that was interrupted continues from the last one, with the same result as if it had not been.
@@ -91,8 +95,13 @@ impl Trainer {
             None => None,
         };
         let initial = network.freeze_backbones(self.config.freeze);
-        let mut run =
-            Run { network: initial.clone(), optimizer: self.optimizer(), state: RunState::default(), best: None };
+        let mut run = Run {
+            network: initial.clone(),
+            optimizer: self.optimizer(),
+            state: RunState::default(),
+            best: None,
+            average: None,
+        };
         if let (Some(checkpoints), Some(folder)) = (&checkpoints, folder) {
             let finished = checkpoints.finished_epochs()?;
             if finished > 0 && !resume {
@@ -107,13 +116,15 @@ impl Trainer {
         while !self.is_over(&run.state) {
             let epoch = run.state.history.len();
             let train_loss = self.train_epoch(epoch, &mut run, cases, &loss, observer)?;
-            let report = self.validate(epoch, train_loss, &run.network, cases, &score)?;
+            self.average_epoch(epoch, &mut run);
+            let validated = self.validated(&run);
+            let report = self.validate(epoch, train_loss, validated, cases, &score)?;
             let best_score = run.state.best_epoch.checked_sub(1).map(|best| run.state.history[best].valid_score);
             let is_best = best_score.is_none_or(|best| report.valid_score > best);
             run.state.history.push(report);
             if is_best {
                 run.state.best_epoch = epoch + 1;
-                run.best = Some(run.network.valid());
+                run.best = Some(self.validated(&run).valid());
             }
             if let Some(checkpoints) = &checkpoints {
                 checkpoints.write(&snapshot(&run)?)?;
@@ -123,8 +134,91 @@ impl Trainer {
         if run.state.history.len() < self.config.epochs {
             observer.stopped_early(run.state.history.len());
         }
+        let RunState { history, best_epoch } = run.state;
+        if let Some(WeightAveraging::LastEpochs { epochs, refresh_batch_norm }) = self.config.averaging {
+            let average = run.average.expect("the last epochs were averaged").network;
+            let network = match refresh_batch_norm {
+                true => self.refresh_batch_norm(&initial, average, cases)?,
+                false => average,
+            };
+            let (valid_loss, valid_score) = self.loss_and_score(&network, cases, &score)?;
+            let report = AverageReport { epochs, valid_loss, valid_score };
+            observer.averaged(&report);
+            return Ok(Trained { network, history, best_epoch, average: Some(report) });
+        }
         let network = run.best.expect("a run of at least one epoch has a best epoch");
-        Ok(Trained { network, history: run.state.history, best_epoch: run.state.best_epoch })
+        Ok(Trained { network, history, best_epoch, average: None })
+    }
+
+    /// Takes the weights at the end of an epoch, counted from 0, into the average of the last epochs.
+    fn average_epoch<N: Network>(&self, epoch: usize, run: &mut Run<N>) {
+        let Some(WeightAveraging::LastEpochs { epochs, .. }) = self.config.averaging else { return };
+        let first = self.config.epochs - epochs;
+        if epoch >= first {
+            run.average = Some(match run.average.take() {
+                None => Average::of(&run.network),
+                Some(average) => average.approach(&run.network, 1.0 / (epoch - first + 1) as f64),
+            });
+        }
+    }
+
+    /// Takes the weights after a step into the moving average.
+    fn average_step<N: Network>(&self, run: &mut Run<N>) {
+        let Some(WeightAveraging::Exponential { decay }) = self.config.averaging else { return };
+        run.average = Some(match run.average.take() {
+            None => Average::of(&run.network),
+            Some(average) => average.approach(&run.network, 1.0 - decay),
+        });
+    }
+
+    /// What is validated after an epoch: the moving average, if there is one.
+    fn validated<'a, N: Network>(&self, run: &'a Run<N>) -> &'a N {
+        match (self.config.averaging, &run.average) {
+            (Some(WeightAveraging::Exponential { .. }), Some(average)) => &average.network,
+            _ => &run.network,
+        }
+    }
+
+    /// The averaged network with running statistics of its own, from one more pass over the training cases.
+    fn refresh_batch_norm<N: Network>(
+        &self,
+        initial: &N,
+        average: N,
+        cases: TrainingCases<'_>,
+    ) -> Result<N, TrainError> {
+        let record_error =
+            |error: RecordError| TrainError::Record { path: "in memory".into(), reason: error.to_string() };
+        let network = initial.clone().try_load_record(average.into_record()).map_err(record_error)?;
+        let (device, modalities) = (device_of(&network), network.modalities());
+        let (seed, epoch) = (self.config.seed, self.config.epochs);
+        let (_, passes) = self.passes(epoch, modalities, cases)?;
+        let inputs = passes.map(|images| {
+            let images = images?;
+            let metadata = cases.set.encoded_metadata(&images.rows, cases.encoder)?;
+            Ok::<_, TrainError>(tensors_of(images, metadata, modalities, &device))
+        });
+        Ok(refresh_batch_norm(network, inputs, || device.seed(step_seed(seed, epoch, 0)))?.valid())
+    }
+
+    /// The order of the training cases in an epoch, and a loader that prepares them in it.
+    fn passes(
+        &self,
+        epoch: usize,
+        modalities: Modalities,
+        cases: TrainingCases<'_>,
+    ) -> Result<(Vec<usize>, BatchLoader), TrainError> {
+        let config = &self.config;
+        let mut order = shuffled(cases.train, config.seed, epoch as u64);
+        if order.len() % config.pass_size() == 1 {
+            order.pop(); // batch normalisation has no statistics for a single case
+        }
+        let mut loader = LoaderConfig::new(config.pass_size(), config.preprocess.clone());
+        (loader.clinical, loader.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
+        loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
+        loader.threads = config.threads;
+        loader.cache.clone_from(&self.cache);
+        let passes = BatchLoader::new(cases.set, order.clone(), loader)?;
+        Ok((order, passes))
     }
 
     /// Whether the epochs or the patience are used up.
@@ -176,20 +270,10 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<f64, TrainError> {
         let config = &self.config;
-        let device = run.network.devices().first().expect("a network has parameters").clone();
+        let device = device_of(&run.network);
         let modalities = run.network.modalities();
         let rates = learning_rates(config, &run.network, epoch)?;
-        let mut order = shuffled(cases.train, config.seed, epoch as u64);
-        if order.len() % config.pass_size() == 1 {
-            order.pop(); // batch normalisation has no statistics for a single case
-        }
-        let mut loader = LoaderConfig::new(config.pass_size(), config.preprocess.clone());
-        (loader.clinical, loader.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
-        loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
-        loader.threads = config.threads;
-        loader.cache.clone_from(&self.cache);
-        let mut passes = BatchLoader::new(cases.set, order.clone(), loader)?;
-
+        let (order, mut passes) = self.passes(epoch, modalities, cases)?;
         let batches = order.len().div_ceil(config.batch_size);
         let (mut total, mut pass) = (0.0, 0);
         for (index, rows) in order.chunks(config.batch_size).enumerate() {
@@ -223,6 +307,7 @@ impl Trainer {
                 clip_norm(&run.network, &mut gradients, largest);
             }
             run.network = run.optimizer.step(rates.clone(), run.network.clone(), gradients);
+            self.average_step(run);
             total += batch_loss * rows.len() as f64;
             observer.batch(&BatchReport {
                 epoch: epoch + 1,
@@ -243,18 +328,27 @@ impl Trainer {
         cases: TrainingCases<'_>,
         score: impl Fn(&BranchLogits) -> f64,
     ) -> Result<EpochReport, TrainError> {
+        let (valid_loss, valid_score) = self.loss_and_score(network, cases, score)?;
+        if !valid_score.is_finite() {
+            return Err(TrainError::Score { epoch: epoch + 1, score: valid_score });
+        }
+        let learning_rate = self.config.rate(epoch);
+        Ok(EpochReport { epoch: epoch + 1, learning_rate, train_loss, valid_loss, valid_score })
+    }
+
+    /// Loss and score of the validation cases.
+    fn loss_and_score<N: Network>(
+        &self,
+        network: &N,
+        cases: TrainingCases<'_>,
+        score: impl Fn(&BranchLogits) -> f64,
+    ) -> Result<(f64, f64), TrainError> {
         let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
         predictor.batch_size = self.config.pass_size();
         predictor.threads = self.config.threads;
         predictor.cache.clone_from(&self.cache);
         let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
-        let valid_score = score(&logits);
-        if !valid_score.is_finite() {
-            return Err(TrainError::Score { epoch: epoch + 1, score: valid_score });
-        }
-        let learning_rate = self.config.rate(epoch);
-        let valid_loss = mean_cross_entropy(&logits);
-        Ok(EpochReport { epoch: epoch + 1, learning_rate, train_loss, valid_loss, valid_score })
+        Ok((mean_cross_entropy(&logits), score(&logits)))
     }
 
     fn restore<N: Network>(
@@ -272,13 +366,20 @@ impl Trainer {
         };
         let best_epoch = checkpoint.state.best_epoch;
         // Clones share running statistics: `valid` gives the best network its own before the other one is loaded.
+        // With a moving average, that is what was validated.
+        let is_average = matches!(self.config.averaging, Some(WeightAveraging::Exponential { .. }));
+        let validated = |checkpoint: &Checkpoint| match (&checkpoint.average, is_average) {
+            (Some(average), true) => average.clone(),
+            _ => checkpoint.network.clone(),
+        };
         let best = match best_epoch == checkpoint.state.history.len() {
-            true => network_of(checkpoint.network.clone())?.valid(),
-            false => network_of(checkpoints.read(best_epoch)?.network)?.valid(),
+            true => network_of(validated(&checkpoint))?.valid(),
+            false => network_of(validated(&checkpoints.read(best_epoch)?))?.valid(),
         };
         let optimizer =
             OptimizerRecord::from_bytes(Bytes::from_bytes_vec(checkpoint.optimizer)).map_err(record_error)?;
         Ok(Run {
+            average: checkpoint.average.map(network_of).transpose()?.map(|network| Average::of(&network)),
             network: network_of(checkpoint.network)?,
             optimizer: self.optimizer().load_record(optimizer),
             state: checkpoint.state,
@@ -293,13 +394,24 @@ struct Run<N> {
     optimizer: ModuleOptimizer,
     state: RunState,
     best: Option<N>,
+    average: Option<Average<N>>,
+}
+
+fn device_of<N: Network>(network: &N) -> Device {
+    network.devices().first().expect("a network has parameters").clone()
 }
 
 fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {
     let record_error = |error: RecordError| TrainError::Record { path: "in memory".into(), reason: error.to_string() };
-    let network = run.network.clone().into_record().into_bytes().map_err(record_error)?;
+    let bytes_of = |network: &N| network.clone().into_record().into_bytes().map_err(record_error);
     let optimizer = run.optimizer.to_record().into_bytes().map_err(record_error)?;
-    Ok(Checkpoint { state: run.state.clone(), network: network.to_vec(), optimizer: optimizer.to_vec() })
+    let average = run.average.as_ref().map(|average| bytes_of(&average.network)).transpose()?;
+    Ok(Checkpoint {
+        state: run.state.clone(),
+        network: bytes_of(&run.network)?.to_vec(),
+        optimizer: optimizer.to_vec(),
+        average: average.map(|bytes| bytes.to_vec()),
+    })
 }
 
 fn require_images(batch: &ImageBatch, modalities: Modalities, set: &CaseSet) -> Result<(), TrainError> {
