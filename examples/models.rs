@@ -1,4 +1,4 @@
-//! Lists the built-in backbones:
+//! Lists the built-in backbones, and what fusing with a record adds to them:
 //!
 //! ```text
 //! cargo run --release --example models
@@ -7,8 +7,12 @@
 
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use clap::Parser;
-use dermafuse::backbones::BackboneKind;
+use dermafuse::backbones::{BackboneKind, parameter_count};
+use dermafuse::fusion::FusionKind;
+use dermafuse::networks::NetworkError;
+use dermafuse::recipes::{JointMethod, JointStructure};
 use dermafuse_examples::{ProgramResult, run};
 use serde_json::json;
 
@@ -48,6 +52,43 @@ fn models(arguments: &Arguments) -> ProgramResult {
             format!("{:?}", kind.key_style()).to_lowercase(),
             kind.published_weights().map_or("none published", |weights| weights.licence),
         );
+    }
+    print_fusions()
+}
+
+/// The five backbones of the comparison of fusion modules (thesis ch. 4), in the order of its tables.
+const COMPARED: [BackboneKind; 5] = [
+    BackboneKind::DenseNet121,
+    BackboneKind::MobileNetV2,
+    BackboneKind::ResNet50,
+    BackboneKind::EfficientNetB3,
+    BackboneKind::Xception,
+];
+/// Encoded metadata columns and classes of PAD-UFES-20.
+const RECORD: usize = 81;
+const CLASSES: usize = 6;
+
+/// Parameters that joint-individual fusion adds to an image classifier.
+fn added(backbone: BackboneKind, fusion: FusionKind) -> Result<usize, NetworkError> {
+    let count = |structure| {
+        let method = JointMethod { structure, fusion, backbone, ..JointMethod::default() };
+        let config = method.network(vec![CLASSES]).with_metadata_inputs(RECORD);
+        Ok::<usize, NetworkError>(parameter_count(&config.init(&Device::flex())?))
+    };
+    Ok(count(JointStructure::JointIndividual)? - count(JointStructure::Image)?)
+}
+
+fn print_fusions() -> ProgramResult {
+    println!("\nparameters that JIF adds to an image classifier ({RECORD} metadata columns, {CLASSES} classes)\n");
+    print!("{:<24}", "fusion module");
+    COMPARED.iter().for_each(|backbone| print!("{:>17}", backbone.name()));
+    println!();
+    for name in FusionKind::ALL {
+        print!("{name:<24}");
+        for backbone in COMPARED {
+            print!("{:>17}", added(backbone, name.parse()?)?);
+        }
+        println!();
     }
     Ok(())
 }

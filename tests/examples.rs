@@ -179,6 +179,96 @@ fn forward_writes_what_the_library_computes() {
     assert!(!refused.status.success() && text(&refused).contains("instead of [B, 3, H, W]"), "{}", text(&refused));
 }
 
+fn values_of(tensors: &SafeTensors, name: &str) -> Vec<f32> {
+    tensors.tensor(name).unwrap().data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn forward_runs_fusion_modules_and_networks_with_exchanged_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let values = |name: &str, count: usize| -> Vec<f32> { (0..count).map(|at| uniform(name, at) as f32).collect() };
+    let input = Tensors::from([
+        ("image".to_string(), (vec![2, 64], values("image", 128))),
+        ("clinical".to_string(), (vec![2, 3, 64, 64], values("clinical", 2 * 3 * 64 * 64))),
+        ("metadata".to_string(), (vec![2, 9], values("metadata", 18))),
+    ]);
+    write_safetensors(&input, &path("in.safetensors"));
+    let network = r#"{"network": "joint_individual_fusion", "beta": 0.5, "joint": {"backbone": "resnet18_quarter", "view": "clinical",
+        "metadata": {"inputs": 9, "layers": [16], "zero": 0.0}, "metadata_input": "features", "fusion": {"fusion": "concat"}, "classes": [3, 2]}}"#;
+    fs::write(path("network.json"), network).unwrap();
+
+    let fusion = ["--fusion", "meta_block", "--features", "64,9"].map(str::to_owned).to_vec();
+    let network = vec!["--network".to_owned(), path("network.json").to_str().unwrap().to_owned()];
+    let cases = [
+        (fusion, vec!["fused"], "scale.weight"),
+        (
+            network,
+            vec!["clinical.0", "clinical.1", "embedding", "fusion.0", "fusion.1", "metadata.0", "metadata.1"],
+            "joint.backbone.layer1.0.conv1.weight",
+        ),
+    ];
+    for (what, outputs, weight) in cases {
+        // The weights that one run saves give another run the same results; fresh ones do not.
+        let run = |weights: &[&str], output: &str| {
+            let mut command = example("forward");
+            command.args(&what).args(weights).arg("--input").arg(path("in.safetensors"));
+            let done = command.arg("--output").arg(path(output)).current_dir(folder.path()).output().unwrap();
+            assert!(done.status.success(), "{}", text(&done));
+            fs::read(path(output)).unwrap()
+        };
+        let first = run(&["--save-weights", "weights.safetensors"], "first.safetensors");
+        let again = run(&["--weights", "weights.safetensors", "--seed", "1"], "again.safetensors");
+        let other = run(&["--seed", "1"], "other.safetensors");
+        assert!(first == again && first != other);
+        let results = SafeTensors::deserialize(&first).unwrap();
+        let mut names = results.names();
+        names.sort_unstable();
+        assert_eq!(names, outputs);
+        assert!(values_of(&results, outputs[0]).iter().all(|value| value.is_finite()));
+        let saved = fs::read(path("weights.safetensors")).unwrap();
+        let saved = SafeTensors::deserialize(&saved).unwrap();
+        assert!(saved.names().contains(&weight), "{:?}", saved.names());
+    }
+
+    let mut command = example("forward");
+    command.args(["--fusion", "meta_block", "--features", "64,8", "--input"]).arg(path("in.safetensors"));
+    let refused = command.arg("--output").arg(path("out.safetensors")).output().unwrap();
+    assert!(text(&refused).contains("`metadata` has shape [2, 9] instead of [B, 8]"), "{}", text(&refused));
+}
+
+#[test]
+fn jif_cross_validates_resumes_and_compares() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("jif");
+    let jif = |extra: &[&str]| {
+        let mut command = example("jif");
+        command.args(["--dataset", "derm7pt", "--data"]).arg(small_set_folder());
+        command.args(["--backbone", "resnet18_quarter", "--image-size", "32", "--batch-size", "12", "--epochs", "1"]);
+        command.args(["--folds", "3", "--tta", "0", "--out"]).arg(&out).args(extra);
+        command.output().unwrap()
+    };
+    let part = jif(&["--fold", "2"]);
+    assert!(part.status.success() && text(&part).contains("fold 2 is done"), "{}", text(&part));
+    let done = jif(&["--resume"]);
+    assert!(done.status.success(), "{}", text(&done));
+    for row in
+        ["majority", "P_dermoscopic", "P_metadata", "JIF-MMFA(OFB)", "JIF-MMFA(All)", "balanced accuracy of the folds"]
+    {
+        assert!(text(&done).contains(row), "{}", text(&done));
+    }
+    let report = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("t-SNE, fold 1") && report.contains("management"), "pictures and inputs that leak");
+
+    let compared = jif(&["--compare"]);
+    assert!(compared.status.success(), "{}", text(&compared));
+    for row in ["Metadata", "Image", "JF-CAT", "JF-MMFA", "JIF-MN(OFB)", "JIF-MMFA(All)", "Friedman"] {
+        assert!(text(&compared).contains(row), "{}", text(&compared));
+    }
+    let refused = jif(&["--fold", "4", "--resume"]);
+    assert!(text(&refused).contains("there are folds 1 to 3, not 4"), "{}", text(&refused));
+}
+
 #[test]
 fn classify_names_the_most_probable_classes() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use dermafuse::data::{CaseSet, MetadataRoles};
 use dermafuse::eval::{Evaluation, metrics_json};
 use dermafuse::infer::Bundle;
 use dermafuse::networks::{BackboneFreeze, Network, NetworkConfig};
-use dermafuse::recipes::{FusionM4Net, Outcome, Progress, Workplace, majority};
+use dermafuse::recipes::{FusionM4Net, Progress, Workplace, majority};
 use dermafuse::schema::{FieldValue, Predictions};
 use dermafuse::train::{EpochReport, Observer, Silent, WeightAveraging};
 use dermafuse_tests::{device_lock, numbers_of, small_recipe, small_set};

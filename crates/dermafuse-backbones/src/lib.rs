@@ -75,5 +75,8 @@ pub use resnet::{ResNet, ResNetConfig};
 pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
 pub use swin::{Swin, SwinConfig, SwinVersion};
 pub use vgg::{Vgg16, Vgg16Config};
-pub use weights::{ClassifierWeights, LoadOptions, load_weights, save_weights};
+pub use weights::{
+    ClassifierWeights, LoadOptions, load_tensors, load_weights, published_names, save_tensors, save_weights,
+    tensor_names,
+};
 pub use xception::{Xception, XceptionConfig};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
@@ -58,20 +58,70 @@ pub fn load_weights<B: Pretrained>(
         }
     }
 
-    let mut inventory = Inventory::of(&network);
+    let classifier = network.classifier_prefix();
+    let mut names = published_names(&network);
     if options.classifier == ClassifierWeights::Drop {
-        let belongs = |key: &str| key.starts_with(network.classifier_prefix());
-        state.retain(|key, _| !belongs(key));
-        inventory.tensors.retain(|tensor| !belongs(&tensor.key));
+        state.retain(|key, _| !key.starts_with(classifier));
+        names.retain(|_, key| !key.starts_with(classifier));
     }
+    load_state(network, names, state, path, Some(classifier))
+}
 
-    let mismatch = compare(&inventory, &state, network.classifier_prefix());
+/// Loads the tensors of any module by the names given for them, from a `.safetensors` file or a PyTorch checkpoint. Tensors
+/// without a name keep their values; [`tensor_names`] has one for each.
+///
+/// # Errors
+///
+/// As [`load_weights`]: strict both ways.
+pub fn load_tensors<M: Module>(
+    module: M,
+    names: HashMap<ParamId, String>,
+    file: impl AsRef<Path>,
+) -> Result<M, BackboneError> {
+    let path = file.as_ref();
+    load_state(module, names, state_file::read(path, |_| false)?, path, None)
+}
+
+fn load_state<M: Module>(
+    module: M,
+    keys: HashMap<ParamId, String>,
+    state: State,
+    path: &Path,
+    classifier_prefix: Option<&str>,
+) -> Result<M, BackboneError> {
+    let mut lister = Lister::default();
+    module.visit(&mut lister);
+    let expected: HashMap<&str, &[usize]> = lister
+        .tensors
+        .iter()
+        .filter_map(|tensor| Some((keys.get(&tensor.id)?.as_str(), tensor.shape.as_slice())))
+        .collect();
+    let mismatch = compare(&expected, &state, classifier_prefix);
     if !mismatch.is_empty() {
         let mismatch = Box::new(mismatch);
         return Err(BackboneError::Mismatch { path: path.to_path_buf(), mismatch });
     }
-    let keys = inventory.tensors.into_iter().map(|tensor| (tensor.path, tensor.key)).collect();
-    Ok(network.map(&mut Loader { place: Place::default(), keys, state }))
+    Ok(module.map(&mut Loader { place: Place::default(), keys, state }))
+}
+
+/// The names that the tensors of a module would have in PyTorch: the path of the module, without the variants of enums, with
+/// `weight` and `bias` for the scale and offset of a normalization.
+pub fn tensor_names<M: Module>(module: &M) -> HashMap<ParamId, String> {
+    let mut lister = Lister::default();
+    module.visit(&mut lister);
+    lister.tensors.into_iter().map(|tensor| (tensor.id, without_variants(&tensor.path))).collect()
+}
+
+/// Fields begin with a small letter, variants with a capital one.
+fn without_variants(path: &str) -> String {
+    path.split('.').filter(|name| !name.starts_with(char::is_uppercase)).collect::<Vec<_>>().join(".")
+}
+
+/// The published names of a network's tensors, for [`load_tensors`] and [`save_tensors`] of something that has it inside.
+pub fn published_names<B: Pretrained>(network: &B) -> HashMap<ParamId, String> {
+    let mut lister = Lister::default();
+    network.visit(&mut lister);
+    lister.tensors.into_iter().map(|tensor| (tensor.id, network.published_key(&tensor.path))).collect()
 }
 
 /// Saves a network's weights as `.safetensors` in 32 bits, under published names and in PyTorch's layouts.
@@ -80,22 +130,48 @@ pub fn load_weights<B: Pretrained>(
 ///
 /// If the file cannot be written.
 pub fn save_weights<B: Pretrained>(network: &B, file: impl AsRef<Path>) -> Result<(), BackboneError> {
-    let path = file.as_ref();
-    let mut saver = Saver { place: Place::default(), tensors: Vec::new() };
-    network.visit(&mut saver);
-
-    let floats = |values: Vec<f32>| values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
-    let weights = saver.tensors.into_iter().map(|(path, StoredTensor { shape, values })| {
-        (network.published_key(&path), Dtype::F32, shape, floats(values))
-    });
     let constants = network.published_constants().into_iter().map(|constant| {
         let (dtype, bytes) = match constant.values {
             ConstantValues::Integers(values) => (Dtype::I64, values.into_iter().flat_map(i64::to_le_bytes).collect()),
-            ConstantValues::Floats(values) => (Dtype::F32, floats(values)),
+            ConstantValues::Floats(values) => (Dtype::F32, bytes_of(values)),
         };
         (constant.key, dtype, constant.shape, bytes)
     });
-    let bytes: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = weights.chain(constants).collect();
+    save_state(network, &published_names(network), constants.collect(), file.as_ref())
+}
+
+/// Saves the tensors of any module by the names given for them, as [`save_weights`] does; those without a name are left out.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn save_tensors<M: Module>(
+    module: &M,
+    names: &HashMap<ParamId, String>,
+    file: impl AsRef<Path>,
+) -> Result<(), BackboneError> {
+    save_state(module, names, Vec::new(), file.as_ref())
+}
+
+/// Name, type, shape and bytes.
+type NamedBytes = (String, Dtype, Vec<usize>, Vec<u8>);
+
+fn bytes_of(values: Vec<f32>) -> Vec<u8> {
+    values.into_iter().flat_map(f32::to_le_bytes).collect()
+}
+
+fn save_state<M: Module>(
+    module: &M,
+    names: &HashMap<ParamId, String>,
+    constants: Vec<NamedBytes>,
+    path: &Path,
+) -> Result<(), BackboneError> {
+    let mut saver = Saver { place: Place::default(), tensors: Vec::new() };
+    module.visit(&mut saver);
+    let weights = saver.tensors.into_iter().filter_map(|(id, StoredTensor { shape, values })| {
+        Some((names.get(&id)?.clone(), Dtype::F32, shape, bytes_of(values)))
+    });
+    let bytes: Vec<NamedBytes> = weights.chain(constants).collect();
     let write_error = |source| BackboneError::Write { path: path.to_path_buf(), source };
     let mut views = Vec::with_capacity(bytes.len());
     for (key, dtype, shape, bytes) in &bytes {
@@ -143,36 +219,19 @@ impl Place {
     }
 }
 
-/// The tensors of a network.
-struct Inventory {
-    tensors: Vec<ExpectedTensor>,
-}
-
-struct ExpectedTensor {
+/// A tensor of a module.
+struct ListedTensor {
+    id: ParamId,
     path: String,
-    key: String,
+    /// In PyTorch's order of dimensions.
     shape: Vec<usize>,
 }
 
-impl Inventory {
-    fn of<B: Pretrained>(network: &B) -> Self {
-        let mut lister = Lister::default();
-        network.visit(&mut lister);
-        let expect = |(path, shape): (String, Vec<usize>)| {
-            let key = network.published_key(&path);
-            ExpectedTensor { path, key, shape }
-        };
-        Self { tensors: lister.tensors.into_iter().map(expect).collect() }
-    }
-}
-
-fn compare(inventory: &Inventory, state: &State, classifier_prefix: &str) -> KeyMismatch {
-    let expected: HashMap<&str, &[usize]> =
-        inventory.tensors.iter().map(|tensor| (tensor.key.as_str(), tensor.shape.as_slice())).collect();
+fn compare(expected: &HashMap<&str, &[usize]>, state: &State, classifier_prefix: Option<&str>) -> KeyMismatch {
     let unused: Vec<String> = state.keys().filter(|key| !expected.contains_key(key.as_str())).cloned().collect();
 
     let mut mismatch = KeyMismatch::default();
-    for (key, shape) in &expected {
+    for (key, shape) in expected {
         match state.get(*key) {
             None => mismatch.missing.push((key.to_string(), most_similar(key, &unused))),
             Some(tensor) if tensor.shape != *shape => mismatch.shapes.push(ShapeMismatch {
@@ -190,7 +249,8 @@ fn compare(inventory: &Inventory, state: &State, classifier_prefix: &str) -> Key
     let missing = mismatch.missing.iter().map(|(key, _)| key);
     let shapes = mismatch.shapes.iter().map(|shape| &shape.key);
     let mut all = missing.chain(&mismatch.unused).chain(shapes).peekable();
-    mismatch.classifier_only = all.peek().is_some() && all.all(|key| key.starts_with(classifier_prefix));
+    mismatch.classifier_only =
+        classifier_prefix.is_some_and(|prefix| all.peek().is_some() && all.all(|key| key.starts_with(prefix)));
     mismatch
 }
 
@@ -224,7 +284,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 #[derive(Default)]
 struct Lister {
     place: Place,
-    tensors: Vec<(String, Vec<usize>)>,
+    tensors: Vec<ListedTensor>,
 }
 
 impl ModuleVisitor for Lister {
@@ -241,14 +301,14 @@ impl ModuleVisitor for Lister {
         if self.place.is_transposed(D) {
             shape.reverse();
         }
-        self.tensors.push((self.place.path(), shape));
+        self.tensors.push(ListedTensor { id: param.id, path: self.place.path(), shape });
     }
 }
 
 struct Loader {
     place: Place,
-    /// Published name for each module path to load.
-    keys: HashMap<String, String>,
+    /// The name of each tensor to load.
+    keys: HashMap<ParamId, String>,
     state: State,
 }
 
@@ -262,7 +322,7 @@ impl ModuleMapper for Loader {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let key = self.keys.get(&self.place.path());
+        let key = self.keys.get(&param.id);
         let Some(StoredTensor { shape, values }) = key.and_then(|key| self.state.remove(key)) else {
             return param; // a classifier that is left out
         };
@@ -278,7 +338,7 @@ impl ModuleMapper for Loader {
 
 struct Saver {
     place: Place,
-    tensors: Vec<(String, StoredTensor)>,
+    tensors: Vec<(ParamId, StoredTensor)>,
 }
 
 impl ModuleVisitor for Saver {
@@ -298,7 +358,7 @@ impl ModuleVisitor for Saver {
             values = transpose(&values, shape[0], shape[1]);
             shape.reverse();
         }
-        self.tensors.push((self.place.path(), StoredTensor { shape, values }));
+        self.tensors.push((param.id, StoredTensor { shape, values }));
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{AnyBackbone, ParameterGroup};
+use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -112,6 +112,29 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => &config.classes,
             Self::JointFusion(config) => &config.classes,
             Self::JointIndividualFusion(config) => &config.joint.classes,
+        }
+    }
+
+    /// The architectures of the backbones, clinical first.
+    #[must_use]
+    pub fn backbones(&self) -> Vec<BackboneKind> {
+        match self {
+            Self::FusionNet(config) => vec![config.backbone; 2],
+            Self::ImageClassifier(config) => vec![config.backbone],
+            Self::MetadataClassifier(_) => Vec::new(),
+            Self::JointFusion(config) => vec![config.backbone],
+            Self::JointIndividualFusion(config) => vec![config.joint.backbone],
+        }
+    }
+
+    /// Length `M` of the encoded metadata; 0 for networks that look at images alone.
+    #[must_use]
+    pub fn metadata_inputs(&self) -> usize {
+        match self {
+            Self::FusionNet(_) | Self::ImageClassifier(_) => 0,
+            Self::MetadataClassifier(config) => config.metadata.inputs,
+            Self::JointFusion(config) => config.metadata.inputs,
+            Self::JointIndividualFusion(config) => config.joint.metadata.inputs,
         }
     }
 

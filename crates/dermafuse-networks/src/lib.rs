@@ -36,6 +36,7 @@ mod linear_head;
 mod metadata_classifier;
 mod metadata_network;
 mod network;
+mod tensor_names;
 
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
