@@ -59,14 +59,6 @@ pub enum DataError {
         /// What stands there.
         found: &'static str,
     },
-    /// A table that is not CSV.
-    #[error("{}: {reason}", file.display())]
-    Csv {
-        /// The table.
-        file: PathBuf,
-        /// What the CSV reader says.
-        reason: String,
-    },
     /// A column that a table must have and has not.
     #[error("{}: line 1: column `{column}` is missing; the header has: {}", file.display(), known.join(", "))]
     MissingColumn {

@@ -74,7 +74,7 @@ pub use preprocess::{ChannelOrder, Normalization, Preprocess};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};
 pub use synthetic::SYNTHETIC_MARKER;
-pub use table::{Column, Table};
+pub use table::{Cell, Column, Row, Table, TableReader};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/adding-a-dataset.md")]
