@@ -135,7 +135,7 @@ impl CaseSet {
         let cases = || rows.iter().map(|&row| &self.cases[row]);
         let cohort = Cohort {
             ids: cases().map(|case| case.id.clone()).collect(),
-            groups: cases().map(|case| case.group.clone()).collect(),
+            groups: cases().map(|case| case.group.as_str().to_owned()).collect(),
             labels: cases().map(|case| case.labels.clone()).collect(),
             metadata,
             has_metadata,

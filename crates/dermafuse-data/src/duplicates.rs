@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
-use dermafuse_schema::Case;
+use dermafuse_schema::{Case, Name};
 
 use crate::DataError;
 
@@ -37,8 +37,8 @@ pub fn group_by_content(cases: &mut [Case]) -> Result<Vec<String>, DataError> {
     }
 
     // Union of groups: each points to an earlier one, or to itself.
-    let mut number: HashMap<String, usize> = HashMap::new();
-    let mut names: Vec<String> = Vec::new();
+    let mut number: HashMap<Name, usize> = HashMap::new();
+    let mut names: Vec<Name> = Vec::new();
     let group: Vec<usize> = cases
         .iter()
         .map(|case| {

@@ -59,14 +59,6 @@ pub enum DataError {
         /// What stands there.
         found: &'static str,
     },
-    /// A table that is not CSV.
-    #[error("{}: {reason}", file.display())]
-    Csv {
-        /// The table.
-        file: PathBuf,
-        /// What the CSV reader says.
-        reason: String,
-    },
     /// A column that a table must have and has not.
     #[error("{}: line 1: column `{column}` is missing; the header has: {}", file.display(), known.join(", "))]
     MissingColumn {
@@ -124,6 +116,46 @@ pub enum DataError {
         found: String,
         /// What belongs there.
         expected: String,
+    },
+    /// A TOML file that cannot be read as what it should be: a key that is not known, one that is missing, a value of
+    /// another type.
+    #[error("{}: line {line}, column {column}: {reason}", file.display())]
+    Toml {
+        /// The file.
+        file: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column, in characters.
+        column: usize,
+        /// What the TOML reader says.
+        reason: String,
+    },
+    /// Something that a TOML file asks for and that cannot be had.
+    #[error("{}: line {line}, column {column}: {what} `{found}`: expected {expected}", file.display())]
+    Declared {
+        /// The file.
+        file: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column, in characters.
+        column: usize,
+        /// What is asked for.
+        what: &'static str,
+        /// Its name or value there.
+        found: String,
+        /// What it could be.
+        expected: String,
+    },
+    /// A fault in a file, and the TOML file that has it read.
+    #[error("{source} (asked for in {}, line {line})", file.display())]
+    AskedFor {
+        /// The TOML file.
+        file: PathBuf,
+        /// The line in it.
+        line: usize,
+        /// The fault.
+        #[source]
+        source: Box<DataError>,
     },
     /// An image that a table names and the folder does not have.
     #[error(

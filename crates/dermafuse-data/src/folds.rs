@@ -102,7 +102,7 @@ pub enum CrossValidation {
 ///
 /// // Twelve photos, two of each patient.
 /// let photo = |n: usize| Case {
-///     group: format!("patient {}", n / 2),
+///     group: format!("patient {}", n / 2).into(),
 ///     labels: vec![Some(n / 2 % 2)],
 ///     ..Case::new(format!("photo {n}"))
 /// };

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
+use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
 use crate::load_options::{Place, check_unique};
 use crate::one_hot::OneHot;
@@ -148,9 +148,10 @@ fn read_metadata(table: &Table) -> Result<Vec<Case>, DataError> {
         if lesion.text(row).is_empty() {
             return Err(lesion.value_error(row, "an identifier"));
         }
+        let lesion = Name::from(lesion.text(row));
         cases.push(Case {
-            group: lesion.text(row).into(),
-            lesion: Some(lesion.text(row).into()),
+            group: lesion.clone(),
+            lesion: Some(lesion),
             metadata: vec![
                 age.number(row)?.map_or(FieldValue::Missing, FieldValue::Number),
                 category(sex, row, &SEXES)?,
@@ -178,9 +179,9 @@ fn read_truth(table: &Table, place: Place<'_>) -> Result<Vec<Case>, DataError> {
     };
     let case = |row: usize| {
         let id = image.text(row);
-        let lesion = lesions.get(id).cloned();
+        let lesion: Option<Name> = lesions.get(id).map(Into::into);
         Case {
-            group: lesion.clone().unwrap_or_else(|| id.to_owned()),
+            group: lesion.clone().unwrap_or_else(|| id.into()),
             lesion,
             metadata: vec![FieldValue::Missing; 4],
             labels: vec![labels.get(id).copied().flatten()],

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
+use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
 use crate::load_options::{Place, check_unique};
 use crate::one_hot::OneHot;
@@ -85,12 +85,12 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     let mut cases = Vec::with_capacity(table.len());
     for row in 0..table.len() {
         let id = image.text(row);
-        let lesion = lesion.map(|lesion| lesion.text(row)).filter(|lesion| !lesion.is_empty());
+        let lesion = lesion.map(|lesion| lesion.text(row)).filter(|lesion| !lesion.is_empty()).map(Name::from);
         let sex = sex.category(row, &SEXES)?;
         let site = site.category(row, &SITES)?;
         cases.push(Case {
-            group: lesion.unwrap_or(id).into(),
-            lesion: lesion.map(Into::into),
+            group: lesion.clone().unwrap_or_else(|| id.into()),
+            lesion,
             metadata: vec![
                 age.number(row)?.map_or(FieldValue::Missing, FieldValue::Number),
                 sex.map_or(FieldValue::Missing, FieldValue::Category),

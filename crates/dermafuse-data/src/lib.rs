@@ -3,7 +3,8 @@
 //! The way of the data: [`derm7pt::load`] or [`milk10k::load`] gives a [`CaseSet`]; a [`Split`] names its training,
 //! validation and test rows, and [`Folds`] those of each round of a cross-validation; a [`MetadataEncoder`], fitted on
 //! the training rows, turns metadata into numbers; a [`BatchLoader`] reads, resizes, augments and normalizes the images
-//! on threads of its own. Loading an own data set is filling a [`CaseSet`]; a [`Table`] helps with the CSV.
+//! on threads of its own. An own data set is [`described`] in a TOML file, or fills a [`CaseSet`] in code; a [`Table`]
+//! helps with the CSV.
 //!
 //! Three things are guarded: no group (patient, lesion) stands on both sides of a split; metadata that is only known
 //! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
@@ -33,7 +34,9 @@ mod augment;
 mod batch_loader;
 mod bilinear;
 mod case_set;
+mod declaration;
 pub mod derm7pt;
+pub mod described;
 mod duplicates;
 mod encoder;
 mod encoder_config;
@@ -74,7 +77,7 @@ pub use preprocess::{ChannelOrder, Normalization, Preprocess};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};
 pub use synthetic::SYNTHETIC_MARKER;
-pub use table::{Column, Table};
+pub use table::{Cell, Column, Row, Table, TableReader};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/adding-a-dataset.md")]

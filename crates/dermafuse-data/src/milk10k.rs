@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
+use dermafuse_schema::{Case, CaseId, Field, FieldRole, FieldValue, Task, TaskSet};
 
 use crate::duplicates::group_by_content;
 use crate::image_folder::ImageFolder;
@@ -95,13 +95,14 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
     let mut cases = Vec::with_capacity(lesions.len());
     for lesion in &lesions {
         let path = |view: usize| lesion.rows[view].and_then(|row| images.get(row).cloned());
+        let id = CaseId::from(&lesion.id);
         cases.push(Case {
-            lesion: Some(lesion.id.clone()),
+            lesion: Some(id.name()),
             clinical: path(0),
             dermoscopic: path(1),
             metadata: lesion.metadata.clone(),
             labels: vec![labels.get(lesion.id.as_str()).copied().flatten()],
-            ..Case::new(lesion.id.as_str())
+            ..Case::new(id)
         });
     }
     let unlabelled = cases.iter().filter(|case| case.labels[0].is_none()).count();

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::table::Cell;
 use crate::{DataError, Table};
 
 /// What the rows of a ground-truth table are.
@@ -38,22 +39,29 @@ impl OneHot<'_> {
             if !known.contains(id.text(row)) {
                 return Err(id.value_error(row, format!("{} of the metadata table", self.item)));
             }
-            let mut said = None;
-            for (label, column) in &columns {
-                match column.number(row)? {
-                    Some(0.0) => {}
-                    Some(1.0) if said.is_none() => said = Some(*label),
-                    Some(1.0) => return Err(column.value_error(row, "a single 1 in each row")),
-                    _ => return Err(column.value_error(row, "0 or 1")),
-                }
-            }
-            let Some(label) = said else {
-                return Err(id.value_error(row, "a 1 in one of the class columns of this row"));
-            };
+            let cells = columns.iter().map(|(label, column)| (*label, column.cell(row)));
+            let label = one_hot_label(cells, id.cell(row))?;
             if labels.insert(id.text(row).to_owned(), label).is_some() {
                 return Err(id.value_error(row, "no second row of the same name"));
             }
         }
         Ok(labels)
     }
+}
+
+/// The label of the one cell that holds 1, the others holding 0; where none does, the error is `row`'s.
+pub(crate) fn one_hot_label<'a>(
+    cells: impl Iterator<Item = (Option<usize>, Cell<'a>)>,
+    row: Cell<'_>,
+) -> Result<Option<usize>, DataError> {
+    let mut said = None;
+    for (label, cell) in cells {
+        match cell.number()? {
+            Some(0.0) => {}
+            Some(1.0) if said.is_none() => said = Some(label),
+            Some(1.0) => return Err(cell.error("a single 1 in each row")),
+            _ => return Err(cell.error("0 or 1")),
+        }
+    }
+    said.ok_or_else(|| row.error("a 1 in one of the class columns of this row"))
 }

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
+use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
 use crate::load_options::{Place, check_unique};
 use crate::table::Column;
@@ -104,10 +104,11 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
                 return Err(column.value_error(row, "an identifier"));
             }
         }
+        let patient_name = Name::from(patient.text(row));
         cases.push(Case {
-            group: patient.text(row).into(),
-            patient: Some(patient.text(row).into()),
-            lesion: Some(format!("{}_{}", patient.text(row), lesion.text(row))),
+            lesion: Some(format!("{}_{}", patient.text(row), lesion.text(row)).into()),
+            group: patient_name.clone(),
+            patient: Some(patient_name),
             metadata: columns
                 .iter()
                 .map(|(column, categories)| value(*column, row, *categories))

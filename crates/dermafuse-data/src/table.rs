@@ -1,14 +1,18 @@
 //! CSV tables with columns by name and errors that say file, line and column.
 
+mod reader;
+
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
-
+pub use self::reader::TableReader;
 use crate::DataError;
 
 /// A CSV table in memory: one header, rows of the same length, every value trimmed.
 ///
-/// A UTF-8 byte-order mark and CRLF line ends are accepted; anything that is not UTF-8 is an error.
+/// A UTF-8 byte-order mark and CRLF line ends are accepted; anything that is not UTF-8 is an error. The text of all
+/// values lies in one buffer: beside it, a value takes four bytes and a row 16. A [`TableReader`] keeps one row at a
+/// time.
 ///
 /// ```
 /// use dermafuse_data::Table;
@@ -24,10 +28,30 @@ use crate::DataError;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Table {
-    file: PathBuf,
-    headers: Vec<String>,
-    rows: Vec<StringRecord>,
-    lines: Vec<u64>,
+    header: Header,
+    /// The values of all rows, one after the other.
+    text: String,
+    /// Where each row starts in the text, and its line.
+    rows: Vec<(usize, u64)>,
+    /// Where each value ends, counted from the start of its row.
+    ends: Vec<u32>,
+}
+
+/// The file's name, for errors, and the column names in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Header {
+    pub(crate) file: PathBuf,
+    pub(crate) names: Vec<String>,
+}
+
+impl Header {
+    pub(crate) fn position(&self, name: &str) -> Result<usize, DataError> {
+        self.names.iter().position(|header| header == name).ok_or_else(|| DataError::MissingColumn {
+            file: self.file.clone(),
+            column: name.into(),
+            known: self.names.clone(),
+        })
+    }
 }
 
 impl Table {
@@ -36,9 +60,7 @@ impl Table {
     /// # Errors
     /// The file cannot be read, or [`Table::parse`] refuses it.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, DataError> {
-        let file = file.as_ref();
-        let bytes = std::fs::read(file).map_err(|source| DataError::Io { path: file.into(), source })?;
-        Self::parse(file, &bytes)
+        Self::collect(TableReader::open(file)?)
     }
 
     /// Takes a table from memory; `file` is the name for its errors.
@@ -47,51 +69,36 @@ impl Table {
     /// No bytes, no rows, text that is not UTF-8 or holds NUL, a column name twice, a row longer or shorter than the
     /// header.
     pub fn parse(file: impl AsRef<Path>, bytes: &[u8]) -> Result<Self, DataError> {
-        let file = file.as_ref().to_path_buf();
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Err(DataError::EmptyFile { file });
-        }
-        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-            return Err(DataError::Encoding { file, line: 1, found: "UTF-16 text" });
-        }
-        let line_of = |offset: usize| 1 + bytes[..offset].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        if let Some(offset) = bytes.iter().position(|&byte| byte == 0) {
-            return Err(DataError::Encoding { file, line: line_of(offset), found: "a NUL byte" });
-        }
-        if let Err(error) = std::str::from_utf8(bytes) {
-            let line = line_of(error.valid_up_to());
-            return Err(DataError::Encoding { file, line, found: "a byte that is not UTF-8" });
-        }
+        Self::collect(TableReader::new(file, bytes)?)
+    }
 
-        let mut reader = ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(bytes);
-        let csv_error = |error: csv::Error| DataError::Csv { file: file.clone(), reason: error.to_string() };
-        let headers: Vec<String> = reader.headers().map_err(csv_error)?.iter().map(Into::into).collect();
-        if let Some(column) = (1..headers.len()).find(|&at| headers[..at].contains(&headers[at])) {
-            return Err(DataError::DuplicateColumn { column: headers[column].clone(), file });
+    fn collect<R: Read>(mut reader: TableReader<R>) -> Result<Self, DataError> {
+        let (mut text, mut rows, mut ends) = (String::new(), Vec::new(), Vec::new());
+        while let Some(row) = reader.next_row()? {
+            rows.push((text.len(), row.line));
+            ends.extend_from_slice(row.ends);
+            text.push_str(row.text);
         }
-        let rows = reader.records().collect::<Result<Vec<_>, _>>().map_err(csv_error)?;
-        let lines = line_numbers(bytes, &rows);
-        if let Some((row, &line)) = rows.iter().zip(&lines).find(|(row, _)| row.len() != headers.len()) {
-            let (expected, found) = (headers.len(), row.len());
-            return Err(DataError::RowLength { file, line, expected, found });
-        }
+        let header = reader.into_header();
         if rows.is_empty() {
-            return Err(DataError::NoRows { file });
+            return Err(DataError::NoRows { file: header.file });
         }
-        Ok(Self { file, headers, rows, lines })
+        rows.shrink_to_fit();
+        ends.shrink_to_fit();
+        text.shrink_to_fit();
+        Ok(Self { header, text, rows, ends })
     }
 
     /// The file's name.
     #[must_use]
     pub fn file(&self) -> &Path {
-        &self.file
+        &self.header.file
     }
 
     /// The column names in order.
     #[must_use]
     pub fn headers(&self) -> &[String] {
-        &self.headers
+        &self.header.names
     }
 
     /// Number of rows; never 0.
@@ -107,7 +114,19 @@ impl Table {
     /// If the row is out of range.
     #[must_use]
     pub fn line(&self, row: usize) -> u64 {
-        self.lines[row]
+        self.rows[row].1
+    }
+
+    /// A row, with its values by the position of their column.
+    ///
+    /// # Panics
+    /// If the row is out of range.
+    #[must_use]
+    pub fn row(&self, row: usize) -> Row<'_> {
+        let width = self.header.names.len();
+        let (start, line) = self.rows[row];
+        let text = &self.text[start..self.rows.get(row + 1).map_or(self.text.len(), |next| next.0)];
+        Row { header: &self.header, line, text, ends: &self.ends[row * width..(row + 1) * width] }
     }
 
     /// The column of that name.
@@ -115,13 +134,105 @@ impl Table {
     /// # Errors
     /// There is none; the error lists those there are.
     pub fn column(&self, name: &str) -> Result<Column<'_>, DataError> {
-        match self.headers.iter().position(|header| header == name) {
-            Some(index) => Ok(Column { table: self, index }),
-            None => Err(DataError::MissingColumn {
-                file: self.file.clone(),
-                column: name.into(),
-                known: self.headers.clone(),
+        Ok(Column { table: self, index: self.header.position(name)? })
+    }
+}
+
+/// One row of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    header: &'a Header,
+    line: u64,
+    text: &'a str,
+    ends: &'a [u32],
+}
+
+impl<'a> Row<'a> {
+    /// Its line in the file, the header being line 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// The value of the column at that position.
+    ///
+    /// # Panics
+    /// If there is no such column.
+    #[must_use]
+    pub fn cell(&self, column: usize) -> Cell<'a> {
+        let start = if column == 0 { 0 } else { self.ends[column - 1] as usize };
+        let text = self.text[start..self.ends[column] as usize].trim();
+        Cell { header: self.header, line: self.line, column, text }
+    }
+}
+
+/// One value of a table, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell<'a> {
+    header: &'a Header,
+    line: u64,
+    column: usize,
+    text: &'a str,
+}
+
+impl<'a> Cell<'a> {
+    /// The value, trimmed; empty where nothing is written.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The position of the value among `known`; `None` for an empty value.
+    ///
+    /// # Errors
+    /// The value is not among them.
+    pub fn category<S: AsRef<str>>(&self, known: &[S]) -> Result<Option<usize>, DataError> {
+        if self.text.is_empty() {
+            return Ok(None);
+        }
+        match known.iter().position(|category| category.as_ref() == self.text) {
+            Some(index) => Ok(Some(index)),
+            None => Err(DataError::Category {
+                file: self.header.file.clone(),
+                line: self.line,
+                column: self.header.names[self.column].clone(),
+                found: self.text.into(),
+                known: known.iter().map(|category| category.as_ref().to_owned()).collect(),
             }),
+        }
+    }
+
+    /// The value as a finite number; `None` for an empty value.
+    ///
+    /// # Errors
+    /// The value is no number, or not a finite one.
+    pub fn number(&self) -> Result<Option<f64>, DataError> {
+        if self.text.is_empty() {
+            return Ok(None);
+        }
+        match self.text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Some(number)),
+            _ => Err(self.error("a finite number or nothing")),
+        }
+    }
+
+    /// The value as a count or index.
+    ///
+    /// # Errors
+    /// The value is not a whole number from 0.
+    pub fn index(&self) -> Result<usize, DataError> {
+        self.text.parse().map_err(|_| self.error("a whole number from 0"))
+    }
+
+    /// The error that says where the value stands and what was `expected` there.
+    #[must_use]
+    pub fn error(&self, expected: impl Into<String>) -> DataError {
+        DataError::Value {
+            file: self.header.file.clone(),
+            line: self.line,
+            column: self.header.names[self.column].clone(),
+            found: self.text.into(),
+            expected: expected.into(),
         }
     }
 }
@@ -141,7 +252,16 @@ impl<'a> Column<'a> {
     /// The column's name.
     #[must_use]
     pub fn name(&self) -> &'a str {
-        &self.table.headers[self.index]
+        &self.table.header.names[self.index]
+    }
+
+    /// The value of a row.
+    ///
+    /// # Panics
+    /// If the row is out of range.
+    #[must_use]
+    pub fn cell(&self, row: usize) -> Cell<'a> {
+        self.table.row(row).cell(self.index)
     }
 
     /// The value of a row, trimmed; empty where nothing is written.
@@ -150,7 +270,7 @@ impl<'a> Column<'a> {
     /// If the row is out of range.
     #[must_use]
     pub fn text(&self, row: usize) -> &'a str {
-        &self.table.rows[row][self.index]
+        self.cell(row).text()
     }
 
     /// The position of the row's value among `known`; `None` for an empty value.
@@ -161,20 +281,7 @@ impl<'a> Column<'a> {
     /// # Panics
     /// If the row is out of range.
     pub fn category<S: AsRef<str>>(&self, row: usize, known: &[S]) -> Result<Option<usize>, DataError> {
-        let found = self.text(row);
-        if found.is_empty() {
-            return Ok(None);
-        }
-        match known.iter().position(|category| category.as_ref() == found) {
-            Some(index) => Ok(Some(index)),
-            None => Err(DataError::Category {
-                file: self.table.file.clone(),
-                line: self.table.line(row),
-                column: self.name().into(),
-                found: found.into(),
-                known: known.iter().map(|category| category.as_ref().to_owned()).collect(),
-            }),
-        }
+        self.cell(row).category(known)
     }
 
     /// The row's value as a finite number; `None` for an empty value.
@@ -185,14 +292,7 @@ impl<'a> Column<'a> {
     /// # Panics
     /// If the row is out of range.
     pub fn number(&self, row: usize) -> Result<Option<f64>, DataError> {
-        let found = self.text(row);
-        if found.is_empty() {
-            return Ok(None);
-        }
-        match found.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Some(number)),
-            _ => Err(self.value_error(row, "a finite number or nothing")),
-        }
+        self.cell(row).number()
     }
 
     /// The row's value as a count or index.
@@ -203,7 +303,7 @@ impl<'a> Column<'a> {
     /// # Panics
     /// If the row is out of range.
     pub fn index(&self, row: usize) -> Result<usize, DataError> {
-        self.text(row).parse().map_err(|_| self.value_error(row, "a whole number from 0"))
+        self.cell(row).index()
     }
 
     /// The error that says where the row's value stands and what was `expected` there.
@@ -212,34 +312,25 @@ impl<'a> Column<'a> {
     /// If the row is out of range.
     #[must_use]
     pub fn value_error(&self, row: usize, expected: impl Into<String>) -> DataError {
-        DataError::Value {
-            file: self.table.file.clone(),
-            line: self.table.line(row),
-            column: self.name().into(),
-            found: self.text(row).into(),
-            expected: expected.into(),
-        }
+        self.cell(row).error(expected)
     }
-}
-
-/// The line that each row begins in. The CSV reader's own count is one short after CRLF, where it takes a row to begin
-/// between the two bytes.
-fn line_numbers(bytes: &[u8], rows: &[StringRecord]) -> Vec<u64> {
-    let (mut line, mut counted) = (1, 0);
-    rows.iter()
-        .map(|row| {
-            let offset = row.position().map_or(counted, |position| position.byte() as usize);
-            let blank = bytes[offset..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            line += bytes[counted..offset + blank].iter().filter(|&&byte| byte == b'\n').count() as u64;
-            counted = offset + blank;
-            line
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Gives its bytes in small pieces, as a pipe may.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let count = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
 
     fn message(bytes: &[u8]) -> String {
         Table::parse("t.csv", bytes).unwrap_err().to_string()
@@ -283,5 +374,42 @@ mod tests {
         assert_eq!(error, "t.csv: line 2, column `y`: found `-1`, expected a whole number from 0");
         let error = table.column("z").unwrap_err().to_string();
         assert_eq!(error, "t.csv: line 1: column `z` is missing; the header has: x, y");
+    }
+
+    #[test]
+    fn blank_lines_and_split_characters_keep_their_place() {
+        let table = Table::parse("t.csv", b"\n\na,b\r\n\r\n1,2\r\n\r\n3,\xc3\xa9").unwrap();
+        assert_eq!((table.line(0), table.line(1), table.column("b").unwrap().text(1)), (5, 7, "\u{e9}"));
+        // Two bytes that are a character together are none apart.
+        assert!(message(b"a,b\n1,2\n\xc3,\xa9\n").starts_with("t.csv: line 3: a byte that is not UTF-8"));
+        assert!(message(b"a,b\n\"1\n2\",\xe9\n").starts_with("t.csv: line 3: a byte that is not UTF-8"));
+    }
+
+    proptest::proptest! {
+        /// The rows are those of the csv crate, wherever the pieces of the file end.
+        #[test]
+        fn rows_are_those_of_the_csv_crate(
+            text in "[ab\", \r\n\u{e9}]{0,60}",
+            piece in 1_usize..9,
+        ) {
+            let text = format!("x,y\n{text}");
+            let bytes = text.as_bytes();
+            let ours = TableReader::new("t.csv", Pieces(bytes, piece)).and_then(|mut reader| {
+                let mut rows = Vec::new();
+                while let Some(row) = reader.next_row()? {
+                    rows.push([row.cell(0).text().to_owned(), row.cell(1).text().to_owned()]);
+                }
+                Ok(rows)
+            });
+            let theirs: Result<Vec<csv::StringRecord>, _> =
+                csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes).records().collect();
+            match (ours, theirs) {
+                (Ok(ours), Ok(theirs)) => {
+                    let theirs: Vec<[String; 2]> = theirs.iter().map(|row| [row[0].to_owned(), row[1].to_owned()]).collect();
+                    proptest::prop_assert_eq!(ours, theirs);
+                }
+                (ours, theirs) => proptest::prop_assert_eq!(ours.is_err(), theirs.is_err()),
+            }
+        }
     }
 }

@@ -38,6 +38,22 @@ pub enum EnsembleError {
         /// The largest number of combinations that is searched.
         limit: usize,
     },
+    /// More branches than the exact geometry of weights is worked out for.
+    #[error("the exact and the refined weight search take at most {most} branches, not {found}; search the grid")]
+    TooManyBranches {
+        /// Number of branches.
+        found: usize,
+        /// The most there can be.
+        most: usize,
+    },
+    /// An exact search where scores are not linear in the weights.
+    #[error(
+        "averaged logits of {views} views do not give scores that are linear in the weights, which the exact search needs; average probabilities, predict one view, or use the refined search"
+    )]
+    NotLinear {
+        /// Number of views.
+        views: usize,
+    },
     /// Nothing to score against.
     #[error("no case has a label of any task; a search needs annotated cases")]
     NoLabels,

@@ -38,4 +38,6 @@ pub use mlp::{MlpClassifier, MlpParams};
 pub use records::records;
 pub use svm::{Calibration, ClassWeights, Gamma, Solver, SvmClassifier, SvmParams, SvmReport};
 pub use two_stage::TwoStage;
-pub use weight_search::{Candidates, WeightSearch, WeightSearchResult, WeightSearchVariant};
+pub use weight_search::{
+    Candidates, Smoothing, WeightCell, WeightSearch, WeightSearchMethod, WeightSearchResult, WeightSearchVariant,
+};

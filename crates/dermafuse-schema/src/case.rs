@@ -3,12 +3,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::FieldValue;
+use crate::{FieldValue, Name};
 
 /// The identity of a case: unique in its data set, stable across runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CaseId(String);
+pub struct CaseId(Name);
 
 impl CaseId {
     /// The identity as text.
@@ -16,9 +16,15 @@ impl CaseId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The identity as a name, which shares its text.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        self.0.clone()
+    }
 }
 
-impl<S: Into<String>> From<S> for CaseId {
+impl<S: Into<Name>> From<S> for CaseId {
     fn from(id: S) -> Self {
         Self(id.into())
     }
@@ -43,11 +49,11 @@ pub struct Case {
     /// Unique identity.
     pub id: CaseId,
     /// Cases of one group (a patient where the data set says, else a lesion) never stand on both sides of a split.
-    pub group: String,
+    pub group: Name,
     /// The patient, where the data set tells patients apart.
-    pub patient: Option<String>,
+    pub patient: Option<Name>,
     /// The lesion, where the data set tells lesions apart.
-    pub lesion: Option<String>,
+    pub lesion: Option<Name>,
     /// The clinical close-up photo, if there is one.
     pub clinical: Option<PathBuf>,
     /// The dermoscopic image, if there is one.
@@ -64,7 +70,7 @@ impl Case {
     pub fn new(id: impl Into<CaseId>) -> Self {
         let id = id.into();
         Self {
-            group: id.as_str().to_owned(),
+            group: id.name(),
             id,
             patient: None,
             lesion: None,

@@ -46,7 +46,7 @@ pub(crate) fn case_set(cases: &[(usize, Option<usize>)]) -> CaseSet {
             .iter()
             .enumerate()
             .map(|(row, (group, label))| Case {
-                group: format!("g{group}"),
+                group: format!("g{group}").into(),
                 labels: vec![*label],
                 ..Case::new(row.to_string())
             })

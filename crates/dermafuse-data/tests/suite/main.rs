@@ -1,6 +1,7 @@
 //! What the crate promises, from the outside.
 
 mod derm7pt;
+mod described;
 mod encoder;
 mod fixture;
 mod folds;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use dermafuse_data::{
     BatchLoader, CaseSet, DataError, EncoderConfig, LoadOptions, LoaderConfig, MetadataEncoder, MetadataRoles,
-    Modality, Preprocess, Split, Strictness, decode, ham10000, isic_2019, milk10k, pad_ufes_20,
+    Modality, Preprocess, Split, Strictness, decode, described, ham10000, isic_2019, milk10k, pad_ufes_20,
 };
 use dermafuse_schema::FieldValue;
 
@@ -98,4 +98,34 @@ fn milk10k_dev_is_as_counted() {
 
     let single = set.with_only(Modality::Clinical);
     assert!(single.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
+}
+
+#[test]
+fn milk10k_can_be_described() {
+    let Some(root) = real_data().map(|root| root.join("milk10k/dev")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [metadata, truth, images] =
+        ["Metadata.csv", "GroundTruth.csv", "images_200x150"].map(|name| root.join(name).display().to_string());
+    let mut toml = format!(
+        "name = 'milk10k'\n[cases]\nfile = '{metadata}'\nid = 'lesion_id'\nlesion = 'lesion_id'\n[[tables]]\nname = 'truth'\n\
+         file = '{truth}'\nkey = 'lesion_id'\n[images]\nfolders = ['{images}']\n\
+         clinical = {{ column = 'isic_id', where = {{ image_type = 'clinical: close-up' }} }}\n\
+         dermoscopic = {{ column = 'isic_id', where = {{ image_type = 'dermoscopic' }} }}\n\
+         [[tasks]]\nname = 'diagnosis'\nlabel = 'DIAG'\none_hot = 'truth'\nclasses = {:?}\n",
+        milk10k::CLASSES
+    );
+    for (name, kind) in [
+        ("age_approx", "kind = 'numeric'"),
+        ("sex", "kind = 'categorical'\ncategories = 'observed'"),
+        ("skin_tone_class", "kind = 'categorical'\ncategories = ['0', '1', '2', '3', '4', '5']"),
+        ("site", "kind = 'categorical'\ncategories = 'observed'"),
+    ] {
+        toml += &format!("[[fields]]\ncolumn = '{name}'\nrole = 'pre_diagnosis'\n{kind}\n");
+    }
+    std::fs::write(folder.path().join("milk10k.toml"), toml).unwrap();
+    let options = milk10k::Options { images: Some(root.join("images_200x150")), ..milk10k::Options::default() };
+    let mut coded = milk10k::load_with(&root, &options).unwrap();
+    coded.fields.truncate(4);
+    coded.cases.iter_mut().for_each(|case| case.metadata.truncate(4));
+    assert_eq!(described::load(folder.path().join("milk10k.toml")).unwrap(), coded);
 }
