@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(long, group = "what")]
     network: Option<PathBuf>,
     /// Lengths of the image's and the record's features that a fusion module joins
-    #[arg(long, value_delimiter = ',', num_args = 2, value_names = ["IMAGE", "RECORD"])]
+    #[arg(long, value_delimiter = ',', value_name = "IMAGE,RECORD")]
     features: Option<Vec<usize>>,
     /// Weights (.safetensors, .pth); fresh ones without
     #[arg(long)]

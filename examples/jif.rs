@@ -36,7 +36,7 @@ struct Arguments {
     /// Data set; its layout is described in docs/datasets.md
     #[arg(long, value_enum, default_value = "pad-ufes-20")]
     dataset: DataSetName,
-    /// Folder of the data set
+    /// Folder of the data set, or the file that describes it
     #[arg(long)]
     data: PathBuf,
     /// What of image and record is looked at: image, metadata, jf, jif
@@ -184,8 +184,8 @@ struct Study<'a> {
 
 impl Study<'_> {
     fn method(&self, structure: JointStructure, fusion: FusionKind, backbone: BackboneKind) -> (JointMethod, OneStage) {
-        let Arguments { training, seed, dataset, view, .. } = self.arguments;
-        let method = JointMethod { structure, fusion, backbone, view: view.unwrap_or(dataset.view()) };
+        let Arguments { training, seed, view, .. } = self.arguments;
+        let method = JointMethod { structure, fusion, backbone, view: view.unwrap_or(DataSetName::view(self.set)) };
         let classes = self.set.tasks.class_counts();
         let mut recipe = method.recipe(classes, self.encoding, training.image_size, *seed);
         training.apply(&mut recipe.network);

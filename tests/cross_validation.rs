@@ -21,8 +21,8 @@ fn patients() -> CaseSet {
     for (row, case) in set.cases.iter_mut().enumerate() {
         case.labels.truncate(1);
         case.labels[0] = Some(row / 3 % 5);
-        case.patient = Some(format!("patient {}", row / 3));
-        case.group = format!("patient {}", row / 3);
+        case.patient = Some(format!("patient {}", row / 3).into());
+        case.group = format!("patient {}", row / 3).into();
         case.metadata.push(FieldValue::Number(20.0 + row as f64));
     }
     set

@@ -152,7 +152,7 @@ fn a_group_on_both_sides_of_a_split_is_refused() {
     let (mut set, split) = small_set();
     set.cases[split.test[0]].group = set.cases[split.train[0]].group.clone();
     let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
-    assert!(error.to_string().contains(&set.cases[split.test[0]].group), "{error}");
+    assert!(error.to_string().contains(set.cases[split.test[0]].group.as_str()), "{error}");
     assert!(Split::new(vec![0], vec![], vec![1], 2).is_err());
 }
 

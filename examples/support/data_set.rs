@@ -2,7 +2,8 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use dermafuse::data::{
-    CaseSet, DataError, EncoderConfig, LoadOptions, Split, derm7pt, ham10000, isic_2019, milk10k, pad_ufes_20,
+    CaseSet, DataError, EncoderConfig, LoadOptions, Split, derm7pt, described, ham10000, isic_2019, milk10k,
+    pad_ufes_20,
 };
 use dermafuse::networks::ImageView;
 
@@ -22,10 +23,12 @@ pub enum DataSetName {
     /// HAM10000, the training set of ISIC 2018: dermoscopic images, seven diagnoses.
     #[value(name = "ham10000")]
     Ham10000,
+    /// Your own, described by a TOML file.
+    Described,
 }
 
 impl DataSetName {
-    /// Reads the cases of a folder.
+    /// Reads the cases of a folder, or of the file that describes them.
     ///
     /// # Errors
     /// As the data set's loader.
@@ -44,6 +47,7 @@ impl DataSetName {
             Self::PadUfes20 => pad_ufes_20::load_with(folder, options),
             Self::Isic2019 => isic_2019::load_with(folder, options),
             Self::Ham10000 => ham10000::load_with(folder, options),
+            Self::Described => described::load_with(folder, options),
         }
     }
 
@@ -56,15 +60,16 @@ impl DataSetName {
             Self::PadUfes20 => pad_ufes_20::encoding(),
             Self::Isic2019 => isic_2019::encoding(),
             Self::Ham10000 => ham10000::encoding(),
+            Self::Described => EncoderConfig::default(),
         }
     }
 
     /// The image of a case that methods for one image look at, unless they are told: dermoscopic where there is one.
     #[must_use]
-    pub fn view(self) -> ImageView {
-        match self {
-            Self::PadUfes20 => ImageView::Clinical,
-            Self::Derm7pt | Self::Milk10k | Self::Isic2019 | Self::Ham10000 => ImageView::Dermoscopic,
+    pub fn view(set: &CaseSet) -> ImageView {
+        match set.cases.iter().any(|case| case.dermoscopic.is_some()) {
+            true => ImageView::Dermoscopic,
+            false => ImageView::Clinical,
         }
     }
 
