@@ -78,6 +78,12 @@ struct Arguments {
     /// Give each field of the record one input more that says whether it is missing
     #[arg(long)]
     missing_indicators: bool,
+    /// Units of each layer over the record, separated by commas; 0 takes the record as it is
+    #[arg(long, value_delimiter = ',')]
+    record_layers: Option<Vec<usize>>,
+    /// Dropout after each of these layers
+    #[arg(long, default_value_t = 0.0)]
+    record_dropout: f64,
     #[command(flatten)]
     training: TrainingArguments,
     /// Seed of folds, fresh weights and training
@@ -184,11 +190,17 @@ struct Study<'a> {
 
 impl Study<'_> {
     fn method(&self, structure: JointStructure, fusion: FusionKind, backbone: BackboneKind) -> (JointMethod, OneStage) {
-        let Arguments { training, seed, view, .. } = self.arguments;
+        let Arguments { training, seed, view, record_layers, record_dropout, .. } = self.arguments;
         let method = JointMethod { structure, fusion, backbone, view: view.unwrap_or(DataSetName::view(self.set)) };
         let classes = self.set.tasks.class_counts();
         let mut recipe = method.recipe(classes, self.encoding, training.image_size, *seed);
         training.apply(&mut recipe.network);
+        if let Some(metadata) = recipe.network.network.metadata_mut() {
+            if let Some(layers) = record_layers {
+                metadata.layers = layers.iter().copied().filter(|&units| units > 0).collect();
+            }
+            metadata.dropout = *record_dropout;
+        }
         (method, recipe)
     }
 

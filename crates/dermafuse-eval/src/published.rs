@@ -1,11 +1,13 @@
 //! Numbers printed in the literature, to stand beside ours where data set and split are the same.
 
 mod joint_fusion;
+mod two_images;
 
 pub use joint_fusion::{
     FusionStructure, JOINT_FUSION_ISIC_2019, JOINT_FUSION_PAD, JOINT_FUSION_SPC, PublishedScore, PublishedScores,
     joint_fusion, printed_fusion,
 };
+pub use two_images::{AMMFM, AblationRow, PEMM, PEMM_LOSS_WEIGHTS, PublishedAblation};
 
 /// A published table of accuracies.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -34,7 +34,7 @@ pub enum NetworkError {
          metadata"
     )]
     NoMetadata,
-    /// A metadata network without layers, or with a layer without units.
+    /// A metadata network with a layer without units.
     #[error("the metadata network needs layers with units, found {layers:?}")]
     Layers {
         /// Units of each layer.

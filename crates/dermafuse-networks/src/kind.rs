@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, JointFusion,
     JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
-    MetadataClassifierConfig, MultimodalInput, Network, NetworkError, NetworkOutput,
+    MetadataClassifierConfig, MetadataNetworkConfig, MultimodalInput, Network, NetworkError, NetworkOutput,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -138,14 +138,21 @@ impl NetworkConfig {
         }
     }
 
+    /// The network over the record, of networks that have one.
+    pub fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
+        match self {
+            Self::FusionNet(_) | Self::ImageClassifier(_) => None,
+            Self::MetadataClassifier(config) => Some(&mut config.metadata),
+            Self::JointFusion(config) => Some(&mut config.metadata),
+            Self::JointIndividualFusion(config) => Some(&mut config.joint.metadata),
+        }
+    }
+
     /// The same network for encoded metadata of another length; networks that look at images alone stay as they are.
     #[must_use]
     pub fn with_metadata_inputs(mut self, inputs: usize) -> Self {
-        match &mut self {
-            Self::FusionNet(_) | Self::ImageClassifier(_) => (),
-            Self::MetadataClassifier(config) => config.metadata.inputs = inputs,
-            Self::JointFusion(config) => config.metadata.inputs = inputs,
-            Self::JointIndividualFusion(config) => config.joint.metadata.inputs = inputs,
+        if let Some(metadata) = self.metadata_mut() {
+            metadata.inputs = inputs;
         }
         self
     }

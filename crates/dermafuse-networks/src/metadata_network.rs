@@ -5,7 +5,7 @@
 //! none known.
 
 use burn::module::Module;
-use burn::nn::{BatchNorm, BatchNormConfig, Linear};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use dermafuse_fusion::linear;
@@ -19,25 +19,29 @@ use crate::NetworkError;
 pub struct MetadataNetworkConfig {
     /// Length `M` of the encoded metadata: `MetadataEncoder::width`.
     pub inputs: usize,
-    /// Units of each layer; `[256, 128]`. The last is the length of the features, `L_M`.
+    /// Units of each layer; `[256, 128]`. The last is the length of the features, `L_M`; without any, the encoded record is.
     pub layers: Vec<usize>,
+    /// Probability of leaving out a unit in training, after each layer; 0 unless small data ask for more.
+    #[serde(default)]
+    pub dropout: f64,
     /// What stands for a 0 of the encoded metadata: soft labels, as mutual attention proposes (0.1); 0 leaves them hard.
     pub zero: f64,
 }
 
-/// `Linear, BatchNorm, ReLU` for each layer. Made by [`MetadataNetworkConfig::init`].
+/// `Linear, BatchNorm, ReLU, Dropout` for each layer. Made by [`MetadataNetworkConfig::init`].
 #[derive(Module, Debug)]
 pub struct MetadataNetwork {
     linear: Vec<Linear>,
     norm: Vec<BatchNorm>,
+    dropout: Dropout,
     zero: f64,
 }
 
 impl MetadataNetworkConfig {
-    /// Layers of 256 and 128 units and hard labels.
+    /// Layers of 256 and 128 units, no dropout and hard labels.
     #[must_use]
     pub fn new(inputs: usize) -> Self {
-        Self { inputs, layers: vec![256, 128], zero: 0.0 }
+        Self { inputs, layers: vec![256, 128], dropout: 0.0, zero: 0.0 }
     }
 
     /// Length of the features, `L_M`.
@@ -49,18 +53,22 @@ impl MetadataNetworkConfig {
     /// A network with fresh weights.
     ///
     /// # Errors
-    /// No metadata column, no layer or a layer without units.
+    /// No metadata column, a layer without units, a dropout outside 0..1.
     pub fn init(&self, device: &Device) -> Result<MetadataNetwork, NetworkError> {
         if self.inputs == 0 {
             return Err(NetworkError::NoMetadata);
         }
-        if self.layers.is_empty() || self.layers.contains(&0) {
+        if self.layers.contains(&0) {
             return Err(NetworkError::Layers { layers: self.layers.clone() });
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(NetworkError::Dropout { dropout: self.dropout });
         }
         let inputs = std::iter::once(&self.inputs).chain(&self.layers);
         let linear = inputs.zip(&self.layers).map(|(&inputs, &outputs)| linear(inputs, outputs, device)).collect();
         let norm = self.layers.iter().map(|&units| BatchNormConfig::new(units).init(device)).collect();
-        Ok(MetadataNetwork { linear, norm, zero: self.zero })
+        let dropout = DropoutConfig::new(self.dropout).init();
+        Ok(MetadataNetwork { linear, norm, dropout, zero: self.zero })
     }
 }
 
@@ -74,6 +82,8 @@ impl MetadataNetwork {
             zero => metadata.clone().mask_fill(metadata.equal_elem(0.0), zero),
         };
         let layers = self.linear.iter().zip(&self.norm);
-        layers.fold(inputs, |hidden, (linear, norm)| relu(norm.forward(linear.forward(hidden)))) // [B, L]
+        layers.fold(inputs, |hidden, (linear, norm)| {
+            self.dropout.forward(relu(norm.forward(linear.forward(hidden)))) // [B, L]
+        })
     }
 }
