@@ -6,12 +6,14 @@
 //! in the clinical picture, and the metadata depends on the labels too, so that learning and fusing have something to
 //! find. No number measured on these pictures says anything about skin.
 //!
-//! [`render`] draws one [`Lesion`]; [`sample`] draws the cases without writing them.
+//! [`render`] draws one [`Lesion`]; [`sample`] draws the cases without writing them. [`pad_ufes_20`] draws photos with a
+//! record instead, of which it is known what a classifier can learn from each.
 
 mod body;
 mod canvas;
 mod lesion;
 mod noise;
+pub mod pad_ufes_20;
 mod render;
 mod sample;
 mod scene;

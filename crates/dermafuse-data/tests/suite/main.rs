@@ -13,3 +13,4 @@ mod milk10k;
 mod pad_ufes_20;
 mod real_data;
 mod split;
+mod synthetic_pad;
