@@ -3,9 +3,11 @@
 //! ```text
 //! cargo run --release --example jif -- --dataset pad-ufes-20 --data pad_ufes_20 --structure jif --fusion mmfa
 //! cargo run --release --example jif -- --dataset pad-ufes-20 --data pad_ufes_20 --compare
+//! cargo run --release --example jif -- --backbone resnet18_quarter --image-size 64 --epochs 30 --compare --fusion mmfa
 //! ```
 //!
-//! A run that was stopped continues with `--resume` and ends with the same numbers.
+//! Without data, as in the last line, a synthetic set in the layout of PAD-UFES-20 is drawn, of which it is known what photo and
+//! record tell. A run that was stopped continues with `--resume` and ends with the same numbers.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
     CaseSet, CrossValidation as FoldProtocol, EncoderConfig, FoldConfig, FoldGrouping, Folds, LoadOptions,
     MetadataRoles, NumericScaling, Split, derm7pt,
+    synthetic::{self, pad_ufes_20::Inputs},
 };
 use dermafuse::eval::published::{PublishedScores, joint_fusion};
 use dermafuse::eval::{MeanDeviation, Report};
@@ -36,15 +39,19 @@ struct Arguments {
     /// Data set; its layout is described in docs/datasets.md
     #[arg(long, value_enum, default_value = "pad-ufes-20")]
     dataset: DataSetName,
-    /// Folder of the data set, or the file that describes it
+    /// Folder of the data set, or the file that describes it; without, a synthetic set in the layout of PAD-UFES-20 is drawn
     #[arg(long)]
-    data: PathBuf,
+    data: Option<PathBuf>,
+    /// Photos of the synthetic set
+    #[arg(long, default_value_t = 600)]
+    photos: usize,
     /// What of image and record is looked at: image, metadata, jf, jif
     #[arg(long, default_value = "jif")]
     structure: JointStructure,
-    /// The module that joins them: concat, meta_block, meta_net, mutual_attention, tiled_mutual_attention, mmfa
-    #[arg(long, default_value = "mmfa")]
-    fusion: FusionKind,
+    /// The module that joins them: concat, meta_block, meta_net, mutual_attention, tiled_mutual_attention, mmfa (the default);
+    /// several, separated by commas, with --compare (by default the five of the thesis)
+    #[arg(long, value_delimiter = ',')]
+    fusion: Vec<FusionKind>,
     /// Architecture of the image's backbone; several, separated by commas, with --compare
     #[arg(long, default_value = "resnet50", value_delimiter = ',')]
     backbone: Vec<BackboneKind>,
@@ -57,9 +64,9 @@ struct Arguments {
     /// Folds; 1 takes the published split, or one stratified by class
     #[arg(long)]
     folds: Option<usize>,
-    /// Repetitions of the published split with other seeds; only with one fold
+    /// Repetitions with other seeds: of the folds, or of the training on a published split
     #[arg(long, default_value_t = 1)]
-    repeats: usize,
+    repeats: u64,
     /// Run only this fold, from 1: to share the work among processes
     #[arg(long)]
     fold: Option<usize>,
@@ -132,7 +139,12 @@ fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::
         true => LoadOptions::default(),
         false => LoadOptions::metadata_only(),
     };
-    let mut set = arguments.dataset.load_with(&arguments.data, &options)?;
+    let data = match &arguments.data {
+        Some(data) => data.clone(),
+        None if arguments.dataset == DataSetName::PadUfes20 => draw(arguments)?,
+        None => return Err("give the folder of the data set with --data".into()),
+    };
+    let mut set = arguments.dataset.load_with(&data, &options)?;
     let mut encoding = arguments.dataset.encoding();
     if arguments.dataset == DataSetName::Derm7pt {
         // As in the thesis: the diagnosis is the task, the criteria of the checklist are part of the record.
@@ -151,29 +163,51 @@ fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::
     Ok((set, encoding))
 }
 
+/// Writes a synthetic set and says what can be known of it.
+fn draw(arguments: &Arguments) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let Arguments { photos, seed, out, .. } = arguments;
+    let data = out.join("data");
+    let config = synthetic::pad_ufes_20::Config { photos: *photos, seed: *seed, ..Default::default() };
+    println!("drawing {photos} synthetic photos with a record in {}", data.display());
+    let optimum = |inputs| 100.0 * config.optimum(inputs).balanced_accuracy;
+    println!(
+        "the best possible balanced accuracy: photo {:.1}, record {:.1}, both {:.1} per cent",
+        optimum(Inputs::Image),
+        optimum(Inputs::Record),
+        optimum(Inputs::ImageAndRecord)
+    );
+    synthetic::pad_ufes_20::write(&data, &config)?;
+    Ok(data)
+}
+
 /// The rounds, and what must be said of them.
 fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<String>), Box<dyn std::error::Error>> {
     let count = arguments.folds.unwrap_or(if set.split.is_some() { 1 } else { 5 });
     if arguments.fold_file.is_none() && count == 1 {
         let split = DataSetName::split(set, arguments.seed)?;
         split.save(arguments.out.join("split.json"))?;
-        return Ok((vec![split; arguments.repeats.max(1)], Vec::new()));
+        return Ok((vec![split; arguments.repeats.max(1) as usize], Vec::new()));
     }
     let grouping = match arguments.paper_protocol {
         true => FoldGrouping::Ungrouped,
         false => FoldGrouping::Grouped,
     };
-    let folds = match &arguments.fold_file {
-        Some(file) => Folds::load(file, set, 0, grouping)?,
-        None => Folds::new(set, &FoldConfig { grouping, ..FoldConfig::new(count, arguments.seed) })?,
-    };
-    folds.save(arguments.out.join("folds.csv"), set)?;
     let protocol = match arguments.paper_protocol {
         true => FoldProtocol::TestFoldSelects,
         false => FoldProtocol::NextFoldSelects,
     };
-    let splits = folds.splits(protocol)?;
-    let mut notes = folds.notes();
+    let (mut splits, mut notes) = (Vec::new(), Vec::new());
+    for repeat in 0..arguments.repeats.max(1) {
+        let config = FoldConfig { grouping, ..FoldConfig::new(count, arguments.seed + repeat) };
+        let folds = match &arguments.fold_file {
+            Some(file) => Folds::load(file, set, 0, grouping)?,
+            None => Folds::new(set, &config)?,
+        };
+        let name = if repeat == 0 { "folds.csv".to_owned() } else { format!("folds-{}.csv", repeat + 1) };
+        folds.save(arguments.out.join(name), set)?;
+        splits.extend(folds.splits(protocol)?);
+        notes = folds.notes();
+    }
     notes.extend(splits[0].leaks().iter().map(ToString::to_string));
     Ok((splits, notes))
 }
@@ -208,7 +242,12 @@ impl Study<'_> {
     fn single(&self) -> ProgramResult {
         let Arguments { structure, fusion, backbone, out, resume, .. } = self.arguments;
         let [backbone] = backbone[..] else { return Err("several backbones need --compare".into()) };
-        let (method, recipe) = self.method(*structure, *fusion, backbone);
+        let fusion = match fusion[..] {
+            [] => JointMethod::default().fusion,
+            [fusion] => fusion,
+            _ => return Err("several fusion modules need --compare".into()),
+        };
+        let (method, recipe) = self.method(*structure, fusion, backbone);
         write_whole_file(&out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
         let validation = CrossValidation { recipe: recipe.clone(), folds: self.splits.clone(), keep_features: true };
         let folder = out.join("folds");
@@ -252,15 +291,17 @@ impl Study<'_> {
 
     /// Every structure with every fusion module of the thesis.
     fn compare(&self) -> ProgramResult {
-        let Arguments { backbone, out, resume, .. } = self.arguments;
+        let Arguments { backbone, fusion, out, resume, .. } = self.arguments;
+        let fusions = match fusion.is_empty() {
+            true => FusionKind::COMPARED.iter().map(|name| name.parse()).collect::<Result<Vec<FusionKind>, _>>()?,
+            false => fusion.clone(),
+        };
         let concat = FusionKind::Concat;
         let mut methods = vec![self.method(JointStructure::Metadata, concat, backbone[0])];
         for &backbone in backbone {
             methods.push(self.method(JointStructure::Image, concat, backbone));
             for structure in [JointStructure::Joint, JointStructure::JointIndividual] {
-                for fusion in FusionKind::COMPARED {
-                    methods.push(self.method(structure, fusion.parse()?, backbone));
-                }
+                methods.extend(fusions.iter().map(|&fusion| self.method(structure, fusion, backbone)));
             }
         }
         let grid = JointFusionGrid { methods, folds: self.splits.clone() };
