@@ -135,7 +135,13 @@ impl TrainingArguments {
                 PreprocessName::Imagenet => Preprocess::imagenet(self.image_size),
             };
         }
-        set(&mut training.epochs, &self.epochs);
+        if let Some(epochs) = self.epochs {
+            // The same share of the run is averaged.
+            if let Some(WeightAveraging::LastEpochs { epochs: averaged, .. }) = &mut training.averaging {
+                *averaged = (*averaged * epochs / training.epochs).max(1);
+            }
+            training.epochs = epochs;
+        }
         if let Some(patience) = self.patience {
             training.patience = (patience > 0).then_some(patience);
         }

@@ -2,7 +2,7 @@ use dermafuse_data::{Augmentation, Preprocess};
 use dermafuse_networks::BackboneFreeze;
 use serde::{Deserialize, Serialize};
 
-use crate::{LossConfig, OptimizerKind, TrainError, WeightAveraging};
+use crate::{LossConfig, LossReduction, OptimizerKind, TrainError, WeightAveraging};
 
 /// The recipe of a training run. The defaults are those of the released FusionM4Net code; `threads` alone has no influence
 /// on the result.
@@ -95,6 +95,18 @@ impl TrainingConfig {
             weight_decay: 1e-3,
             augmentation: Some(augmentation),
             loss: LossConfig::joint_individual_fusion(),
+            ..Self::as_released(image_size, seed)
+        }
+    }
+
+    /// The recipe of AMMFM (thesis §5.3.3) and PEMM (§5.4.3) at an image size (224 there), with a seed: as FusionM4Net's, but
+    /// batches of 24, the mean of the tasks' losses for each branch, and the mean of the last 50 epochs' weights.
+    #[must_use]
+    pub fn two_images(image_size: usize, seed: u64) -> Self {
+        Self {
+            batch_size: 24,
+            loss: LossConfig { reduction: LossReduction::TaskMean, ..LossConfig::default() },
+            averaging: Some(WeightAveraging::LastEpochs { epochs: 50, refresh_batch_norm: true }),
             ..Self::as_released(image_size, seed)
         }
     }

@@ -87,6 +87,7 @@ impl MultitaskLoss {
     pub fn forward(&self, output: &NetworkOutput, targets: &Targets) -> Tensor<1> {
         let scale = match self.config.reduction {
             LossReduction::Released => RELEASED_BRANCH_WEIGHT / targets.shares.len() as f64,
+            LossReduction::TaskMean => 1.0 / targets.shares.len() as f64,
             LossReduction::Paper => 1.0,
         };
         let terms = output.branches.iter().flat_map(|branch| {

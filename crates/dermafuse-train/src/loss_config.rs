@@ -25,6 +25,8 @@ pub enum LossReduction {
     /// `0.33 · Σ_branches (1/T) Σ_tasks CE`, as released with FusionM4Net.
     #[default]
     Released,
+    /// `Σ_branches w_b (1/T) Σ_tasks CE`, with the branch weights of the network (AMMFM, thesis §5.3; PEMM, §5.4).
+    TaskMean,
     /// `Σ_branches Σ_tasks CE` (thesis Eq. 6.1–6.4, and joint-individual fusion, §4.2).
     Paper,
 }
