@@ -1,7 +1,7 @@
 //! The second stage at the size of the official validation and training sets.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use dermafuse::ensemble::{ClassifierCluster, ClassifierKind, WeightSearch};
+use dermafuse::ensemble::{ClassifierCluster, ClassifierKind, Smoothing, WeightSearch, WeightSearchMethod};
 use dermafuse::schema::{Branch, BranchLogits, Cohort, FuseSpace, Task, TaskSet};
 use ndarray::{Array2, Array3};
 
@@ -67,6 +67,17 @@ fn weight_search(criterion: &mut Criterion) {
         ("50^3/probabilities", 50, FuseSpace::Probabilities),
     ] {
         let search = WeightSearch { steps, space, ..WeightSearch::default() };
+        group.bench_function(name, |bencher| bencher.iter(|| search.fit(&logits).expect("labelled cases")));
+    }
+    let bootstrap = Smoothing::Bootstrap { resamples: 200, seed: 0 };
+    let folds = Smoothing::Folds { folds: 5, seed: 0 };
+    for (name, method, smoothing, space) in [
+        ("exact/probabilities", WeightSearchMethod::Exact, Smoothing::None, FuseSpace::Probabilities),
+        ("exact/probabilities/200 resamples", WeightSearchMethod::Exact, bootstrap, FuseSpace::Probabilities),
+        ("refined", WeightSearchMethod::Refined, Smoothing::None, FuseSpace::Logits),
+        ("refined/5 folds", WeightSearchMethod::Refined, folds, FuseSpace::Logits),
+    ] {
+        let search = WeightSearch { method, smoothing, space, ..WeightSearch::default() };
         group.bench_function(name, |bencher| bencher.iter(|| search.fit(&logits).expect("labelled cases")));
     }
     group.finish();

@@ -500,6 +500,49 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn smoothing_averages_what_is_found_on_each_sample() {
+        let mut logits = problem(&["clinical", "dermoscopic", "fusion"], &[3, 2], 24, 2, 11, 1);
+        logits.cohort.groups = (0..24).map(|case| format!("patient {}", case / 2)).collect();
+        for smoothing in [Smoothing::Bootstrap { resamples: 7, seed: 5 }, Smoothing::Folds { folds: 4, seed: 5 }] {
+            for method in [WeightSearchMethod::Grid, WeightSearchMethod::Exact, WeightSearchMethod::Refined] {
+                let space = FuseSpace::Probabilities;
+                let search = WeightSearch { method, space, steps: 6, ..WeightSearch::default() };
+                let mut expected = [0.0; 3];
+                let samples = smoothing.samples(&logits.cohort).unwrap();
+                for sample in &samples {
+                    let drawn = sample.counts.iter().enumerate();
+                    let rows: Vec<usize> = drawn.flat_map(|(case, &count)| vec![case; count as usize]).collect();
+                    let found = search.fit(&logits.select(&rows)).unwrap();
+                    let share = samples.len() as f64;
+                    expected.iter_mut().zip(found.weights.values()).for_each(|(sum, w)| *sum += w / share);
+                }
+                let found = WeightSearch { smoothing, ..search }.fit(&logits).unwrap();
+                close(found.weights.values().try_into().unwrap(), expected);
+                assert_eq!(Some(found.score), logits.fuse(&found.weights, space).unwrap().mean_accuracy());
+                assert_eq!((found.ties, found.margin, found.cells), (1, None, vec![]));
+            }
+        }
+    }
+
+    #[test]
+    fn configurations_and_results_without_the_newer_fields_are_read() {
+        let search = r#"{"steps":50,"candidates":"linear","variant":"clean","space":"logits","loop_order":null}"#;
+        assert_eq!(serde_json::from_str::<WeightSearch>(search).unwrap(), WeightSearch::default());
+        let found =
+            r#"{"weights":{"names":["a"],"values":[1.0]},"space":"logits","score":0.5,"evaluated":50,"ties":50}"#;
+        let found: WeightSearchResult = serde_json::from_str(found).unwrap();
+        assert_eq!((found.margin, found.cells), (None, vec![]));
+        let smoothing = Smoothing::Bootstrap { resamples: 200, seed: 1 };
+        let search = WeightSearch { method: WeightSearchMethod::Exact, smoothing, ..WeightSearch::default() };
+        let text = serde_json::to_string(&search).unwrap();
+        assert!(
+            text.starts_with(r#"{"method":"exact","smoothing":{"bootstrap":{"resamples":200,"seed":1}},"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<WeightSearch>(&text).unwrap(), search);
+    }
+
+    #[test]
     fn errors_name_the_culprit() {
         let logits = problem(&["clinical", "dermoscopic"], &[2], 2, 1, 1, 0);
         let message = |search: WeightSearch| search.fit(&logits).unwrap_err().to_string();

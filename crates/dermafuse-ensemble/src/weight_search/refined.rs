@@ -183,3 +183,71 @@ fn starts(combinations: &Combinations, scores: &[f64]) -> Vec<Vec<f64>> {
     }
     starts
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::weight_search::tests::problem;
+    use crate::{WeightSearch, WeightSearchMethod};
+    use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace};
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
+    /// Views that differ a little and logits that favour the label.
+    fn logits(seed: u64, views: usize, missing: u64) -> BranchLogits {
+        let mut logits = problem(&["clinical", "dermoscopic", "fusion"], &[5, 2, 3], 80, views, seed, missing);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        for branch in &mut logits.branches {
+            for (task, of_task) in branch.logits.iter_mut().enumerate() {
+                let first = of_task.clone();
+                for ((_, case, class), logit) in of_task.indexed_iter_mut() {
+                    let bonus = if logits.cohort.labels[case][task] == Some(class) { 0.8 } else { 0.0 };
+                    *logit = first[[0, case, class]] + bonus + (rng.next_u64() >> 40) as f32 / 2.0_f32.powi(23);
+                }
+            }
+        }
+        logits
+    }
+
+    fn score(logits: &BranchLogits, weights: &[f64]) -> f64 {
+        let names = logits.branches.iter().map(|branch| branch.name.clone());
+        let weights = BranchWeights::new(names.zip(weights.iter().copied())).unwrap();
+        logits.fuse(&weights, FuseSpace::Logits).unwrap().mean_accuracy().unwrap()
+    }
+
+    #[test]
+    fn it_is_better_than_the_grid_it_starts_from_and_its_margin_holds() {
+        let (mut better, mut as_good) = (0, 0);
+        for seed in 0..4 {
+            let logits = logits(seed, 3, seed % 2);
+            let search =
+                |method, steps| WeightSearch { method, steps, ..WeightSearch::default() }.fit(&logits).unwrap();
+            let (grid, fine) = (search(WeightSearchMethod::Grid, 8), search(WeightSearchMethod::Grid, 60));
+            let found = search(WeightSearchMethod::Refined, 8);
+            assert!(found.score > grid.score - 1e-12, "{} {}", found.score, grid.score);
+            better += usize::from(found.score > grid.score + 1e-12);
+            as_good += usize::from(found.score > fine.score - 1e-12);
+            let (weights, margin) = (found.weights.values(), found.margin.unwrap());
+            assert!(margin > 0.0);
+            for k in 0..24 {
+                let (sine, cosine) = (std::f64::consts::TAU * f64::from(k) / 24.0).sin_cos();
+                let (a, b) = (cosine / 2.0_f64.sqrt(), sine / 6.0_f64.sqrt());
+                let direction = [a + b, b - a, -2.0 * b];
+                let moved: Vec<f64> = weights.iter().zip(direction).map(|(w, d)| w + 0.9 * margin * d).collect();
+                assert!(score(&logits, &moved) > found.score - 1e-12, "{weights:?} {margin}");
+            }
+        }
+        assert!(better >= 3, "{better} of 4 are better than the coarse grid");
+        assert!(as_good >= 3, "{as_good} of 4 are as good as a fine grid");
+    }
+
+    #[test]
+    fn with_one_view_it_all_but_reaches_the_exact_optimum() {
+        for seed in 0..4 {
+            let logits = logits(seed, 1, seed % 2);
+            let search = |method| WeightSearch { method, steps: 20, ..WeightSearch::default() }.fit(&logits).unwrap();
+            let (exact, found) = (search(WeightSearchMethod::Exact), search(WeightSearchMethod::Refined));
+            assert!(found.score < exact.score + 1e-12);
+            assert!(found.score > exact.score - 0.01, "{} {}", found.score, exact.score);
+        }
+    }
+}
