@@ -8,7 +8,10 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use dermafuse_kernels::{Activation, Windows, batch_norm_activation, conv2d, layer_norm, linear, window_attention};
+use dermafuse_kernels::{
+    Activation, ValueFlow, Windows, batch_norm_activation, conv2d, layer_norm, linear, position_attention,
+    window_attention,
+};
 
 const BATCH: usize = 8;
 
@@ -158,6 +161,27 @@ fn kernels(criterion: &mut Criterion) {
         },
         |inputs| burn_window_attention(inputs[0].clone(), windows),
     );
+    for (channels, side) in [(96, 56), (192, 28), (768, 7)] {
+        let positions = side * side;
+        let part = |channels| random([1, BATCH, channels, positions], &device);
+        // Small queries and keys, so that not every position finds one other alone.
+        let parts = [part(channels / 8) / 4.0, part(channels / 8) / 4.0, part(channels)];
+        let part = |inputs: &[Tensor<4>], index: usize| inputs[index].clone().squeeze_dim::<3>(0);
+        compare(
+            &mut group,
+            &format!("attention between positions {channels}@{side}"),
+            &parts,
+            |inputs| {
+                let [query, key, value] = [0, 1, 2].map(|index| part(inputs, index));
+                position_attention(query, key, value, ValueFlow::Gather).unsqueeze()
+            },
+            |inputs| {
+                let [query, key, value] = [0, 1, 2].map(|index| part(inputs, index));
+                let weights = activation::softmax(query.swap_dims(1, 2).matmul(key), 2); // [B, N, N]
+                value.matmul(weights.swap_dims(1, 2)).unsqueeze()
+            },
+        );
+    }
     group.finish();
 }
 

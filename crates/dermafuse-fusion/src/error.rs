@@ -20,6 +20,16 @@ pub enum FusionError {
         /// Features in a group.
         columns: usize,
     },
+    /// Too few channels for queries and keys.
+    #[error("{module} divides channels by {reduction} for its queries and keys, which leaves none of {channels}")]
+    Channels {
+        /// The module.
+        module: &'static str,
+        /// Channels of the map.
+        channels: usize,
+        /// How many times fewer channels queries and keys have.
+        reduction: usize,
+    },
     /// A width that does not divide into heads.
     #[error("{module} cannot divide a width of {width} into {heads} heads")]
     Heads {

@@ -1,4 +1,4 @@
-//! Modules that join the features of two modalities.
+//! Modules that join the features of two modalities, or let their feature maps refine each other.
 //!
 //! A [`FeatureFusion`] joins two pooled feature vectors; each module of this crate is one file and implements it.
 //! [`FusionKind`] names the ones that join an image with metadata.
@@ -12,8 +12,17 @@
 //! | [`MutualAttention`], [`TiledMutualAttention`] | Cai et al. 2022 | `L_I + L_M` |
 //! | [`Mmfa`] | JIF-MMFA, thesis ch. 4 | `L_I + L_M` |
 //!
+//! A [`MapFusion`] refines the feature maps of a clinical photo and a dermoscopic image between the stages of their backbones;
+//! [`MapFusionKind`] names them.
+//!
+//! | module | paper | refines |
+//! |---|---|---|
+//! | [`AsymmetricAttention`] | AMMFM, thesis §5.3 (AAB) | the dermoscopic map by the clinical one |
+//! | [`BidirectionalAttention`] | the same (BAB) | each by the other |
+//! | [`CrossAttention`], [`SharedCrossAttention`] | PEMM, thesis §5.4 (CA, SCA) | each by the other, or by itself |
+//!
 //! # Shapes
-//! `[B, D]`: a batch of pooled features of length `D`; `L_I` features of the image and `L_M` of the metadata, `h` heads
+//! `[B, C, H, W]`: a batch of maps of `C` channels with `N = H · W` positions. `[B, D]`: a batch of pooled features of length `D`; `L_I` features of the image and `L_M` of the metadata, `h` heads
 //! of `s` features.
 //!
 //! ```
@@ -26,28 +35,42 @@
 //! assert_eq!(Concat.forward(a, b).dims(), [2, 6]);
 //! ```
 
+mod asymmetric_attention;
+mod bidirectional_attention;
 mod concat;
+mod cross_attention;
 mod error;
 mod feature_attention;
 mod feature_fusion;
 mod kind;
 mod linear;
+mod map_attention;
+mod map_fusion;
+mod map_kind;
 mod meta_block;
 mod meta_net;
 mod mmfa;
 mod mutual_attention;
+mod shared_cross_attention;
 mod sum;
 mod tiled_mutual_attention;
 
+pub use asymmetric_attention::{AsymmetricAttention, AsymmetricAttentionConfig};
+pub use bidirectional_attention::{BidirectionalAttention, BidirectionalAttentionConfig};
 pub use concat::Concat;
+pub use cross_attention::{CrossAttention, CrossAttentionConfig, MapSource};
 pub use error::FusionError;
 pub use feature_attention::{AttentionProduct, AttentionScale, FeatureAttention};
 pub use feature_fusion::FeatureFusion;
 pub use kind::{AnyFusion, FusionKind, UnknownFusion};
 pub use linear::linear;
+pub use map_attention::{MapAttention, MapProduct};
+pub use map_fusion::MapFusion;
+pub use map_kind::{AnyMapFusion, MapDependence, MapFusionKind, UnknownMapFusion};
 pub use meta_block::{MetaBlock, MetaBlockConfig};
 pub use meta_net::{MetaNet, MetaNetConfig};
 pub use mmfa::{Mmfa, MmfaConfig};
 pub use mutual_attention::{MutualAttention, MutualAttentionConfig};
+pub use shared_cross_attention::{SharedCrossAttention, SharedCrossAttentionConfig};
 pub use sum::Sum;
 pub use tiled_mutual_attention::{TiledMutualAttention, TiledMutualAttentionConfig};

@@ -12,6 +12,7 @@ use burn::tensor::ops::ConvOptions;
 use crate::activation::Activation;
 use crate::backend::Kernels;
 use crate::portable;
+use crate::positions::ValueFlow;
 use crate::windows::Windows;
 
 /// An output that no gradient flows through.
@@ -123,6 +124,26 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             OpsKind::UnTracked(prep) => {
                 let (qkv, scale, bias) = (qkv.into_primitive(), scale.into_primitive(), bias.into_primitive());
                 prep.finish(B::window_attention(qkv, scale, bias, windows))
+            }
+        }
+    }
+
+    fn position_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        flow: ValueFlow,
+    ) -> FloatTensor<Self> {
+        let nodes = [query.node(), key.node(), value.node()];
+        match PositionAttention.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&query), prep.checkpoint(&key), prep.checkpoint(&value), flow);
+                let (query, key, value) = (query.into_primitive(), key.into_primitive(), value.into_primitive());
+                prep.finish(state, B::position_attention(query, key, value, flow))
+            }
+            OpsKind::UnTracked(prep) => {
+                let (query, key, value) = (query.into_primitive(), key.into_primitive(), value.into_primitive());
+                prep.finish(B::position_attention(query, key, value, flow))
             }
         }
     }
@@ -273,6 +294,27 @@ impl<B: Kernels> Backward<B, 3> for WindowAttention {
         let bias = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(bias);
         let (qkv, scale, bias) = B::window_attention_gradients(qkv, scale, bias, gradient, windows);
         for (node, gradient) in ops.parents.into_iter().zip([qkv, scale, bias]) {
+            if let Some(node) = node {
+                gradients.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct PositionAttention;
+
+impl<B: Kernels> Backward<B, 3> for PositionAttention {
+    type State = (NodeId, NodeId, NodeId, ValueFlow);
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let (query, key, value, flow) = ops.state;
+        let query = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(query);
+        let key = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(key);
+        let value = checkpointer.retrieve_node_output::<B::FloatTensorPrimitive>(value);
+        let (query, key, value) = B::position_attention_gradients(query, key, value, gradient, flow);
+        for (node, gradient) in ops.parents.into_iter().zip([query, key, value]) {
             if let Some(node) = node {
                 gradients.register::<B>(node.id, gradient);
             }

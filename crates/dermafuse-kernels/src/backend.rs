@@ -6,6 +6,7 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::activation::Activation;
 use crate::portable;
+use crate::positions::ValueFlow;
 use crate::windows::Windows;
 
 /// The operations of this crate on a backend's own tensors. Callers use the functions on `Tensor`; the trait is public for
@@ -114,6 +115,28 @@ pub trait Kernels: Backend {
         windows: Windows,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         portable::attention::gradients::<Self>(qkv, scale, bias, gradient, windows)
+    }
+
+    /// Attention between all positions, with the weights `softmax(queryᵀ · key)`, `[B, N, M]`: query `[B, D, N]`, key
+    /// `[B, D, M]`; gathered values `[B, C, M]` → `[B, C, N]`, scattered ones `[B, C, N]` → `[B, C, M]`.
+    fn position_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        flow: ValueFlow,
+    ) -> FloatTensor<Self> {
+        portable::position_attention::forward::<Self>(query, key, value, flow)
+    }
+
+    /// Gradients of [`position_attention`](Self::position_attention) for query, key and value.
+    fn position_attention_gradients(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        flow: ValueFlow,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        portable::position_attention::gradients::<Self>(query, key, value, gradient, flow)
     }
 
     /// Sum of each channel: `[B, C, H, W]` → `[C]`.

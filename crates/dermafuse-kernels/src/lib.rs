@@ -1,4 +1,4 @@
-//! Convolutions, normalization and activations that make Burn's CPU backend fast for image networks.
+//! Convolutions, attention, normalization and activations that make Burn's CPU backend fast for image networks.
 //!
 //! Each function computes what Burn's own operations compute, in value and gradient. On the `flex` backend it runs a kernel
 //! written for it; on every other backend (wgpu, CUDA) it is made of Burn's operations, so code that calls it runs
@@ -29,13 +29,15 @@ mod backend;
 #[cfg(feature = "flex")]
 mod flex;
 mod portable;
+mod positions;
 mod tensor;
 mod windows;
 
 pub use activation::Activation;
 pub use backend::Kernels;
+pub use positions::ValueFlow;
 pub use tensor::{
     BatchNormOutput, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
-    window_attention,
+    position_attention, window_attention,
 };
 pub use windows::Windows;

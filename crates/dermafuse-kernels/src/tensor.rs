@@ -6,6 +6,7 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::activation::Activation;
 use crate::backend::Kernels;
+use crate::positions::ValueFlow;
 use crate::windows::Windows;
 
 /// Two-dimensional convolution.
@@ -88,6 +89,50 @@ pub fn window_attention(qkv: Tensor<4>, scale: Tensor<1>, bias: Tensor<3>, windo
     assert_eq!((scale.dims(), bias.dims()), ([heads], [heads, windows.pixels(), windows.pixels()]), "scale and bias");
     let (scale, bias) = (scale.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(Dispatch::window_attention(qkv.into_dispatch(), scale, bias, windows))
+}
+
+/// Attention between all positions of a map (or of two): the weights `softmax(queryᵀ · key)`, `[B, N, M]`, each row of which
+/// belongs to a query, and the values that they gather or scatter.
+///
+/// The weights are computed some rows at a time and forgotten, in the backward pass too: memory grows with `N + M`, not with
+/// their product.
+///
+/// # Shapes
+///
+/// query `[B, D, N]`, key `[B, D, M]`; [gathered](ValueFlow::Gather) values `[B, C, M]` → `[B, C, N]`,
+/// [scattered](ValueFlow::Scatter) values `[B, C, N]` → `[B, C, M]`.
+///
+/// # Panics
+///
+/// If the shapes disagree, or there is no position.
+///
+/// Paper: Fu et al., 2019, <https://arxiv.org/abs/1809.02983>, section 3.2, whose position attention gathers.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use dermafuse_kernels::{ValueFlow, position_attention};
+///
+/// let device = Device::flex();
+/// let row = |values: [f32; 2]| Tensor::<3>::from_data([[values]], &device); // [1, 1, 2]
+/// // The weights are a half and a half in the first row, a quarter and three quarters in the second.
+/// let (query, key, value) = (row([0.0, 3.0_f32.ln()]), row([0.0, 1.0]), row([4.0, 8.0]));
+/// for (flow, expected) in [(ValueFlow::Gather, [6.0, 7.0]), (ValueFlow::Scatter, [4.0, 8.0])] {
+///     let output = position_attention(query.clone(), key.clone(), value.clone(), flow);
+///     let output: Vec<f32> = output.into_data().iter().collect();
+///     assert!(output.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-5));
+/// }
+/// ```
+pub fn position_attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, flow: ValueFlow) -> Tensor<3> {
+    let ([batch, depth, rows], [_, _, columns], [_, channels, _]) = (query.dims(), key.dims(), value.dims());
+    let values = match flow {
+        ValueFlow::Gather => columns,
+        ValueFlow::Scatter => rows,
+    };
+    assert!(rows > 0 && columns > 0, "there is no position among {rows} and {columns}");
+    assert_eq!(key.dims(), [batch, depth, columns], "keys beside queries {:?}", query.dims());
+    assert_eq!(value.dims(), [batch, channels, values], "values beside {rows} queries and {columns} keys");
+    let (query, key, value) = (query.into_dispatch(), key.into_dispatch(), value.into_dispatch());
+    Tensor::from_dispatch(Dispatch::position_attention(query, key, value, flow))
 }
 
 /// `activation(x · scale + shift)` with a factor and a summand for each channel: what normalization with running

@@ -5,8 +5,8 @@ use burn::tensor::module::{batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Tensor, activation};
 use dermafuse_kernels::{
-    Activation, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
-    window_attention,
+    Activation, ValueFlow, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
+    linear, position_attention, window_attention,
 };
 use proptest::prelude::*;
 
@@ -280,6 +280,19 @@ proptest! {
     }
 
     #[test]
+    fn attention_between_all_positions(
+        (batch, depth, channels) in (1_usize..4, 1_usize..6, 1_usize..20),
+        // Fewer and more rows than are computed together, and than a piece has.
+        (rows, columns) in (1_usize..200, 1_usize..90),
+        scatters in any::<bool>(),
+        numbers in numbers(),
+    ) {
+        let flow = if scatters { ValueFlow::Scatter } else { ValueFlow::Gather };
+        let [positions, results] = if scatters { [rows, columns] } else { [columns, rows] };
+        equal_naive_attention([batch, depth, channels], [rows, columns, positions, results], flow, numbers);
+    }
+
+    #[test]
     fn affine_maps_and_normalization(
         (batch, channels, height, width) in (1_usize..4, 1_usize..6, 1_usize..20, 2_usize..20),
         index in 0..Activation::ALL.len(),
@@ -356,6 +369,60 @@ fn burn_activation(x: Tensor<4>, kind: Activation) -> Tensor<4> {
         Activation::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
         Activation::Gelu => activation::gelu(x),
         Activation::Sigmoid => activation::sigmoid(x),
+    }
+}
+
+/// Every image of the batch, all its weights at once, in `f64`.
+fn equal_naive_attention(
+    [batch, depth, channels]: [usize; 3],
+    [rows, columns, positions, results]: [usize; 4],
+    flow: ValueFlow,
+    numbers: Numbers,
+) {
+    let device = Device::flex().autodiff();
+    let draw =
+        |channels, positions| random([1, batch, channels, positions], numbers, &device).squeeze_dim::<3>(0).detach();
+    // Small, so that the softmax is smooth: its gradient is a difference.
+    let (query, key, value) = (draw(depth, rows) / 4.0, draw(depth, columns) / 4.0, draw(channels, positions));
+    let leaves = [query, key, value].map(|x| x.detach());
+    let weights = draw(channels, results);
+
+    let [found, expected] = [true, false].map(|ours| {
+        let leaves = leaves.clone().map(|x| x.require_grad());
+        let output = match ours {
+            true => {
+                let [query, key, value] = leaves.clone();
+                position_attention(query, key, value, flow)
+            }
+            false => {
+                let [query, key, value] = leaves.clone().map(|x| x.cast(DType::F64));
+                naive_attention(query, key, value, flow).cast(numbers.dtype)
+            }
+        };
+        let gradients = weighed(output.clone(), &weights).backward();
+        (output.inner(), leaves.map(|x| x.grad(&gradients).unwrap()))
+    });
+    assert_near("output", found.0, expected.0, 1e-5);
+    for (what, (found, expected)) in ["query", "key", "value"].into_iter().zip(found.1.into_iter().zip(expected.1)) {
+        assert_near(&format!("gradient of the {what}"), found, expected, 3e-5);
+    }
+}
+
+fn naive_attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, flow: ValueFlow) -> Tensor<3> {
+    let weights = activation::softmax(query.swap_dims(1, 2).matmul(key), 2); // [B, N, M]
+    match flow {
+        ValueFlow::Gather => value.matmul(weights.swap_dims(1, 2)),
+        ValueFlow::Scatter => value.matmul(weights),
+    }
+}
+
+/// The default of other backends cuts a batch of this many positions in two.
+#[test]
+fn attention_over_many_positions_is_cut_without_a_seam() {
+    for (flow, dtype) in
+        [(ValueFlow::Gather, DType::F32), (ValueFlow::Gather, DType::F64), (ValueFlow::Scatter, DType::F64)]
+    {
+        equal_naive_attention([2, 2, 3], [2951, 2951, 2951, 2951], flow, Numbers { dtype, ..PLAIN });
     }
 }
 

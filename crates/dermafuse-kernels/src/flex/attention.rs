@@ -275,7 +275,7 @@ impl<'a> Attention<'a> {
 }
 
 /// As many zeros.
-fn clear(buffer: &mut Vec<f32>, length: usize) {
+pub(super) fn clear(buffer: &mut Vec<f32>, length: usize) {
     buffer.clear();
     buffer.resize(length, 0.0);
 }
@@ -311,7 +311,7 @@ fn divide_gradient_by_lengths(gradients: &mut [f32], units: &[f32], length: usiz
 }
 
 #[inline(always)]
-fn softmax(row: &mut [f32]) {
+pub(super) fn softmax(row: &mut [f32]) {
     let largest = fold(row, f32::NEG_INFINITY, |largest, value| if value > largest { value } else { largest });
     row.iter_mut().for_each(|value| *value = exp(*value - largest));
     let inverse = 1.0 / fold(row, 0.0, |sum, value| sum + value);
@@ -320,7 +320,7 @@ fn softmax(row: &mut [f32]) {
 
 /// `weights ∘ (gradient − Σ weights ∘ gradient)`.
 #[inline(always)]
-fn softmax_gradient(gradient: &mut [f32], weights: &[f32]) {
+pub(super) fn softmax_gradient(gradient: &mut [f32], weights: &[f32]) {
     let sum = dot(gradient, weights);
     gradient.iter_mut().zip(weights).for_each(|(gradient, weight)| *gradient = (*gradient - sum) * weight);
 }

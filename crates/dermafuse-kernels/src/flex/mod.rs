@@ -11,6 +11,7 @@ mod geometry;
 mod layer_norm;
 mod linear;
 mod planes;
+mod position_attention;
 mod products;
 
 use burn::backend::Flex;
@@ -25,6 +26,7 @@ use rayon::prelude::*;
 use crate::activation::Activation;
 use crate::backend::Kernels;
 use crate::portable;
+use crate::positions::ValueFlow;
 use crate::windows::Windows;
 
 impl Kernels for Flex {
@@ -137,6 +139,31 @@ impl Kernels for Flex {
         match is_f32(&[&qkv, &scale, &bias, &gradient]) {
             true => attention::gradients(qkv, scale, bias, gradient, windows),
             false => portable::attention::gradients::<Self>(qkv, scale, bias, gradient, windows),
+        }
+    }
+
+    fn position_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        flow: ValueFlow,
+    ) -> FloatTensor<Self> {
+        match is_f32(&[&query, &key, &value]) {
+            true => position_attention::forward(query, key, value, flow),
+            false => portable::position_attention::forward::<Self>(query, key, value, flow),
+        }
+    }
+
+    fn position_attention_gradients(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        flow: ValueFlow,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        match is_f32(&[&query, &key, &value, &gradient]) {
+            true => position_attention::gradients(query, key, value, gradient, flow),
+            false => portable::position_attention::gradients::<Self>(query, key, value, gradient, flow),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The operations made of Burn's own, for every backend without kernels of its own.
 
 pub(crate) mod attention;
+pub(crate) mod position_attention;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Scalar, TensorMetadata};
