@@ -527,9 +527,11 @@ impl Tiny {
 }
 
 impl Backbone for Tiny {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let map = self.norm.forward(self.conv.forward(images));
-        [map.clone(), map.clone(), map.clone(), map]
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        match stage {
+            0 => self.norm.forward(self.conv.forward(input)),
+            _ => input,
+        }
     }
 
     fn stage_channels(&self) -> [usize; 4] {

@@ -7,15 +7,40 @@ use burn::tensor::Tensor;
 ///
 /// The bounds are what a generic `struct Network<B: Backbone>` needs to derive `Module`.
 pub trait Backbone: Module + ModuleDisplay {
-    /// Feature maps of the four stages, shallow to deep.
+    /// One of the four stages, 0 to 3 (other numbers have no meaning); the first takes images and includes the stem.
+    ///
+    /// Its result is what the next stage goes on from: a network that refines the maps between the stages gives the next one
+    /// a refined map of the same shape. What is shown of it, [`finish_stage`](Self::finish_stage) says.
     ///
     /// # Shapes
     ///
-    /// images `[B, 3, H, W]` → four maps `[B, C_i, H / s_i, W / s_i]`, with `C_i` of
-    /// [`stage_channels`](Self::stage_channels) and `s_i` of [`stage_strides`](Self::stage_strides). ResNets and mobile
-    /// networks round fractions up; architectures with pools of 2×2 round down, and those with unpadded convolutions lose
-    /// up to four more pixels.
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4];
+    /// images `[B, 3, H, W]` → `[B, C_0, H / s_0, W / s_0]`, or the map of the stage before → `[B, C_i, H / s_i, W / s_i]`, with
+    /// `C_i` of [`stage_channels`](Self::stage_channels) and `s_i` of [`stage_strides`](Self::stage_strides). ResNets and
+    /// mobile networks round fractions up; architectures with pools of 2×2 round down, and those with unpadded convolutions
+    /// lose up to four more pixels.
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4>;
+
+    /// What is shown of a stage's map: the map itself, unless the architecture normalizes or activates it outside its stages.
+    ///
+    /// # Shapes
+    ///
+    /// `[B, C_i, H / s_i, W / s_i]` → the same.
+    fn finish_stage(&self, _stage: usize, map: Tensor<4>) -> Tensor<4> {
+        map
+    }
+
+    /// Feature maps of the four stages, shallow to deep, finished.
+    ///
+    /// # Shapes
+    ///
+    /// images `[B, 3, H, W]` → four maps `[B, C_i, H / s_i, W / s_i]`.
+    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+        let mut map = images;
+        [0, 1, 2, 3].map(|stage| {
+            map = self.forward_stage(stage, map.clone()); // [B, C_i, H/s_i, W/s_i]
+            self.finish_stage(stage, map.clone())
+        })
+    }
 
     /// The last feature map, as the architecture's own classifier sees it before pooling.
     ///
@@ -23,8 +48,8 @@ pub trait Backbone: Module + ModuleDisplay {
     ///
     /// images `[B, 3, H, W]` → `[B, C, H', W']`, `C` = [`num_features`](Self::num_features).
     fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        let [_, _, _, deepest] = self.forward_stages(images);
-        deepest
+        let map = [0, 1, 2, 3].into_iter().fold(images, |map, stage| self.forward_stage(stage, map));
+        self.finish_stage(3, map) // [B, C, H', W']
     }
 
     /// Channels of the last feature map.

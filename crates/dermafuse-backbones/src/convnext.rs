@@ -211,12 +211,12 @@ impl Block {
 }
 
 impl Backbone for ConvNeXt {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let mut map = self.stem.forward(images); // [B, 96, H/4, W/4]
-        [0, 1, 2, 3].map(|stage: usize| {
-            map = self.stages[stage].forward(map.clone());
-            map.clone() // [B, C_i, H/s_i, W/s_i]
-        })
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        let map = match stage {
+            0 => self.stem.forward(input), // [B, 96, H/4, W/4]
+            _ => input,
+        };
+        self.stages[stage].forward(map) // [B, C_i, H/s_i, W/s_i]
     }
 
     fn stage_channels(&self) -> [usize; 4] {

@@ -2,8 +2,11 @@
 //!
 //! Paper: Huang et al., 2016, <https://arxiv.org/abs/1608.06993>.
 //! Source: torchvision `models/densenet.py`; code and ImageNet weights BSD-3-Clause.
-//! Differences: keys are those of torchvision's `state_dict` (`norm1`), and those of its published files (`norm.1`) are read. The stages are the four dense blocks, before their transitions
-//! (256, 512, 1024 and 1024 channels in DenseNet-121); the last includes the final normalization and ReLU.
+//! Differences: keys are those of torchvision's `state_dict` (`norm1`), and those of its published files (`norm.1`) are
+//! read. The stages are the four dense blocks, before the transitions that halve their channels: 256, 512, 1024 and 1024
+//! channels in DenseNet-121 (after the transitions 128, 256 and 512), 256, 512, 1792 and 1920 in DenseNet-201 (after them
+//! 128, 256 and 896). A transition belongs to the stage that follows; what is shown of the last stage is normalized and
+//! activated.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};
@@ -206,15 +209,20 @@ impl DenseLayer {
 }
 
 impl Backbone for DenseNet {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let map = self.stem.forward(images); // [B, 64, H/2, W/2]
-        let mut map = self.pool.forward(map); // [B, 64, H/4, W/4]
-        let [shallow, middle, deep, deepest] = [0, 1, 2, 3].map(|stage: usize| {
-            map = self.stages[stage].forward(map.clone());
-            map.clone() // [B, C_i, H/s_i, W/s_i]
-        });
-        let deepest = normalize(&self.norm, Activation::Relu, deepest);
-        [shallow, middle, deep, deepest]
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        let map = match stage {
+            0 => self.pool.forward(self.stem.forward(input)), // [B, 64, H/4, W/4]
+            _ => input,
+        };
+        self.stages[stage].forward(map) // [B, C_i, H/s_i, W/s_i]
+    }
+
+    /// Normalizes and activates the deepest.
+    fn finish_stage(&self, stage: usize, map: Tensor<4>) -> Tensor<4> {
+        match stage {
+            3 => normalize(&self.norm, Activation::Relu, map),
+            _ => map,
+        }
     }
 
     fn stage_channels(&self) -> [usize; 4] {

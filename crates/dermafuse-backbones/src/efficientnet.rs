@@ -139,19 +139,17 @@ impl EfficientNet {
 }
 
 impl Backbone for EfficientNet {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
         let run = |rows: &[Vec<InvertedResidual>], map| {
             rows.iter().flatten().fold(map, |map, block: &InvertedResidual| block.forward(map))
         };
         let [first, second, third] = STAGE_ENDS;
-
-        let map = self.stem.forward(images); // [B, 32, H/2, W/2]
-        let shallow = run(&self.rows[..first], map); // [B, C_1, H/4, W/4]
-        let middle = run(&self.rows[first..second], shallow.clone()); // [B, C_2, H/8, W/8]
-        let deep = run(&self.rows[second..third], middle.clone()); // [B, C_3, H/16, W/16]
-        let map = run(&self.rows[third..], deep.clone()); // [B, C_4 / 4, H/32, W/32]
-        let deepest = self.last.forward(map); // [B, C_4, H/32, W/32]
-        [shallow, middle, deep, deepest]
+        match stage {
+            0 => run(&self.rows[..first], self.stem.forward(input)), // [B, C_1, H/4, W/4]
+            1 => run(&self.rows[first..second], input),              // [B, C_2, H/8, W/8]
+            2 => run(&self.rows[second..third], input),              // [B, C_3, H/16, W/16]
+            _ => self.last.forward(run(&self.rows[third..], input)), // [B, C_4, H/32, W/32]
+        }
     }
 
     fn stage_channels(&self) -> [usize; 4] {

@@ -277,18 +277,19 @@ fn run(layers: &[ConvNormAct], map: Tensor<4>) -> Tensor<4> {
 }
 
 impl Backbone for InceptionV3 {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
         let mix = |blocks: &[Mixed], map| blocks.iter().fold(map, |map, block| block.forward(map));
         let [second, third] = STAGE_ENDS;
-
         // The sizes of an image of 299 pixels.
-        let map = run(&self.stem, self.transformed(images)); // [B, 64, 147, 147]
-        let shallow = run(&self.stage1, self.pool.forward(map)); // [B, 192, 71, 71]
-        let map = self.pool.forward(shallow.clone()); // [B, 192, 35, 35]
-        let middle = mix(&self.blocks[..second], map); // [B, 288, 35, 35]
-        let deep = mix(&self.blocks[second..third], middle.clone()); // [B, 768, 17, 17]
-        let deepest = mix(&self.blocks[third..], deep.clone()); // [B, 2048, 8, 8]
-        [shallow, middle, deep, deepest]
+        match stage {
+            0 => {
+                let map = run(&self.stem, self.transformed(input)); // [B, 64, 147, 147]
+                run(&self.stage1, self.pool.forward(map)) // [B, 192, 71, 71]
+            }
+            1 => mix(&self.blocks[..second], self.pool.forward(input)), // [B, 288, 35, 35]
+            2 => mix(&self.blocks[second..third], input),               // [B, 768, 17, 17]
+            _ => mix(&self.blocks[third..], input),                     // [B, 2048, 8, 8]
+        }
     }
 
     fn stage_channels(&self) -> [usize; 4] {

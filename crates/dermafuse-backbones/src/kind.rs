@@ -435,12 +435,12 @@ impl AnyBackbone {
 }
 
 impl Backbone for AnyBackbone {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        inside!(self, network => network.forward_stages(images))
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        inside!(self, network => network.forward_stage(stage, input))
     }
 
-    fn forward_features(&self, images: Tensor<4>) -> Tensor<4> {
-        inside!(self, network => network.forward_features(images))
+    fn finish_stage(&self, stage: usize, map: Tensor<4>) -> Tensor<4> {
+        inside!(self, network => network.finish_stage(stage, map))
     }
 
     fn num_features(&self) -> usize {

@@ -95,17 +95,15 @@ impl MobileNetV2 {
 }
 
 impl Backbone for MobileNetV2 {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
         let run = |blocks: &[InvertedResidual], map| blocks.iter().fold(map, |map, block| block.forward(map));
         let [first, second, third] = STAGE_ENDS;
-
-        let map = self.stem.forward(images); // [B, 32, H/2, W/2]
-        let shallow = run(&self.blocks[..first], map); // [B, 24, H/4, W/4]
-        let middle = run(&self.blocks[first..second], shallow.clone()); // [B, 32, H/8, W/8]
-        let deep = run(&self.blocks[second..third], middle.clone()); // [B, 96, H/16, W/16]
-        let map = run(&self.blocks[third..], deep.clone()); // [B, 320, H/32, W/32]
-        let deepest = self.last.forward(map); // [B, 1280, H/32, W/32]
-        [shallow, middle, deep, deepest]
+        match stage {
+            0 => run(&self.blocks[..first], self.stem.forward(input)), // [B, 24, H/4, W/4]
+            1 => run(&self.blocks[first..second], input),              // [B, 32, H/8, W/8]
+            2 => run(&self.blocks[second..third], input),              // [B, 96, H/16, W/16]
+            _ => self.last.forward(run(&self.blocks[third..], input)), // [B, 1280, H/32, W/32]
+        }
     }
 
     fn stage_channels(&self) -> [usize; 4] {

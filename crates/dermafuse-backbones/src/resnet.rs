@@ -162,13 +162,12 @@ impl ResidualBlock {
 }
 
 impl Backbone for ResNet {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let map = self.stem.forward(images); // [B, 64, H/2, W/2]
-        let mut map = self.pool.forward(map); // [B, 64, H/4, W/4]
-        [0, 1, 2, 3].map(|stage: usize| {
-            map = self.stages[stage].iter().fold(map.clone(), |map, block| block.forward(map));
-            map.clone() // [B, C_i, H/s_i, W/s_i]
-        })
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        let map = match stage {
+            0 => self.pool.forward(self.stem.forward(input)), // [B, 64, H/4, W/4]
+            _ => input,
+        };
+        self.stages[stage].iter().fold(map, |map, block| block.forward(map)) // [B, C_i, H/s_i, W/s_i]
     }
 
     fn stage_channels(&self) -> [usize; 4] {

@@ -122,15 +122,16 @@ impl Fire {
 }
 
 impl Backbone for SqueezeNet {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let mut map = convolve_with(&self.stem, Activation::Relu, images); // [B, 64, H/2, W/2]
-        [0, 1, 2, 3].map(|stage: usize| {
-            if POOLED[stage] {
-                map = self.pool.forward(map.clone()); // [B, C, H/s_i, W/s_i]
-            }
-            map = self.stages[stage].iter().fold(map.clone(), |map, fire| fire.forward(map));
-            map.clone() // [B, C_i, H/s_i, W/s_i]
-        })
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        let map = match stage {
+            0 => convolve_with(&self.stem, Activation::Relu, input), // [B, 64, H/2, W/2]
+            _ => input,
+        };
+        let map = match POOLED[stage] {
+            true => self.pool.forward(map), // [B, C, H/s_i, W/s_i]
+            false => map,
+        };
+        self.stages[stage].iter().fold(map, |map, fire| fire.forward(map)) // [B, C_i, H/s_i, W/s_i]
     }
 
     fn stage_channels(&self) -> [usize; 4] {

@@ -2,8 +2,8 @@
 //!
 //! Paper: Liu et al., 2021, <https://arxiv.org/abs/2103.14030>; Liu et al., 2021, <https://arxiv.org/abs/2111.09883>.
 //! Source: torchvision `models/swin_transformer.py`; code and ImageNet weights BSD-3-Clause.
-//! Differences: none. The stages are the paper's four, before the merging of patches that follows; the last includes the
-//! final normalization.
+//! Differences: none. The stages are the paper's four, before the merging of patches that follows; what is shown of the
+//! last is normalized.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
@@ -443,13 +443,20 @@ fn position_coordinates(window: usize) -> Vec<f32> {
 }
 
 impl Backbone for Swin {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let mut map = self.stem.forward(images); // [B, H/4, W/4, C]
-        [0, 1, 2, 3].map(|stage: usize| {
-            map = self.stages[stage].forward(map.clone()); // [B, H/s_i, W/s_i, C_i]
-            let output = if stage == 3 { self.norm.forward(3, map.clone()) } else { map.clone() };
-            output.permute([0, 3, 1, 2]) // [B, C_i, H/s_i, W/s_i]
-        })
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        let map = match stage {
+            0 => self.stem.forward(input),    // [B, H/4, W/4, C]
+            _ => input.permute([0, 2, 3, 1]), // [B, H, W, C_(i-1)]
+        };
+        self.stages[stage].forward(map).permute([0, 3, 1, 2]) // [B, C_i, H/s_i, W/s_i]
+    }
+
+    /// Normalizes the deepest.
+    fn finish_stage(&self, stage: usize, map: Tensor<4>) -> Tensor<4> {
+        match stage {
+            3 => self.norm.forward(3, map.permute([0, 2, 3, 1])).permute([0, 3, 1, 2]), // [B, C, H/32, W/32]
+            _ => map,
+        }
     }
 
     fn stage_channels(&self) -> [usize; 4] {

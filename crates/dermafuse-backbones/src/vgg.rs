@@ -111,16 +111,16 @@ impl Classifier {
 }
 
 impl Backbone for Vgg16 {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
         let run = |block: &Vec<Conv2d>, map| {
             let map = block.iter().fold(map, |map, conv| convolve_with(conv, Activation::Relu, map)); // [B, C_i, H, W]
             self.pool.forward(map) // [B, C_i, H/2, W/2]
         };
-        let mut map = run(&self.blocks[0], images); // [B, 64, H/2, W/2]
-        [1, 2, 3, 4].map(|block: usize| {
-            map = run(&self.blocks[block], map.clone());
-            map.clone() // [B, C_i, H/s_i, W/s_i]
-        })
+        let map = match stage {
+            0 => run(&self.blocks[0], input), // [B, 64, H/2, W/2]
+            _ => input,
+        };
+        run(&self.blocks[stage + 1], map) // [B, C_i, H/s_i, W/s_i]
     }
 
     fn stage_channels(&self) -> [usize; 4] {

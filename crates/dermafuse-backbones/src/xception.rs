@@ -174,18 +174,27 @@ impl SeparableConv {
 }
 
 impl Backbone for Xception {
-    fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+    fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
         let run = |blocks: &[SeparableBlock], map| blocks.iter().fold(map, |map, block| block.forward(map));
+        let exit = |map| self.exit.iter().fold(map, |map, layer| layer.forward(map));
         let [first, second, third] = STAGE_ENDS;
+        match stage {
+            0 => {
+                let map = self.stem.iter().fold(input, |map, layer| layer.forward(map)); // [B, 64, H/2, W/2]
+                run(&self.blocks[..first], map) // [B, 128, H/4, W/4]
+            }
+            1 => run(&self.blocks[first..second], input), // [B, 256, H/8, W/8]
+            2 => run(&self.blocks[second..third], input), // [B, 728, H/16, W/16]
+            _ => exit(run(&self.blocks[third..], input)), // [B, 2048, H/32, W/32]
+        }
+    }
 
-        let map = self.stem.iter().fold(images, |map, layer| layer.forward(map)); // [B, 64, H/2, W/2]
-        let shallow = run(&self.blocks[..first], map); // [B, 128, H/4, W/4]
-        let middle = run(&self.blocks[first..second], shallow.clone()); // [B, 256, H/8, W/8]
-        let deep = run(&self.blocks[second..third], middle.clone()); // [B, 728, H/16, W/16]
-        let map = run(&self.blocks[third..], deep.clone()); // [B, 1024, H/32, W/32]
-        let deepest = self.exit.iter().fold(map, |map, layer| layer.forward(map)); // [B, 2048, H/32, W/32]
-        let relu = |map| Activation::Relu.forward(map);
-        [relu(shallow), relu(middle), relu(deep), deepest]
+    /// Activates what no activation follows: a block begins with its own.
+    fn finish_stage(&self, stage: usize, map: Tensor<4>) -> Tensor<4> {
+        match stage {
+            3 => map,
+            _ => Activation::Relu.forward(map),
+        }
     }
 
     fn stage_channels(&self) -> [usize; 4] {
