@@ -1,6 +1,7 @@
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{Case, Cohort, Field, FieldKind, FieldValue, TaskSet};
 
+use crate::name_set::NameSet;
 use crate::{DataError, MetadataEncoder, Split};
 
 /// A data set in memory: what is asked ([`TaskSet`]), what is known ([`Field`]s), and the [`Case`]s, whose images stay
@@ -47,14 +48,26 @@ impl CaseSet {
         if self.is_empty() {
             return Err(DataError::EmptySet { name: self.name.clone() });
         }
-        let mut seen = std::collections::HashSet::new();
+        if let Some(row) = self.repeated_id() {
+            let case = self.cases[row].id.to_string();
+            let (what, expected) = ("identity".into(), "a unique one".into());
+            return Err(DataError::Case { case, what, expected, found: "the same twice".into() });
+        }
+        self.check_values()
+    }
+
+    /// The first case whose identity an earlier one has.
+    pub(crate) fn repeated_id(&self) -> Option<usize> {
+        let mut seen = NameSet::with_capacity_and_hasher(self.len(), Default::default());
+        self.cases.iter().position(|case| !seen.insert(&case.id))
+    }
+
+    /// What [`CaseSet::check`] checks besides identities.
+    pub(crate) fn check_values(&self) -> Result<(), DataError> {
         for case in &self.cases {
             let error = |what: String, expected: String, found: String| {
                 Err(DataError::Case { case: case.id.to_string(), what, expected, found })
             };
-            if !seen.insert(&case.id) {
-                return error("identity".into(), "a unique one".into(), "the same twice".into());
-            }
             if case.labels.len() != self.tasks.len() {
                 let (expected, found) = (self.tasks.len().to_string(), case.labels.len().to_string());
                 return error("number of labels".into(), expected, found);
@@ -70,16 +83,18 @@ impl CaseSet {
                 return error("number of metadata values".into(), expected, found);
             }
             for (field, value) in self.fields.iter().zip(&case.metadata) {
-                let (fits, expected) = match (&field.kind, value) {
-                    (_, FieldValue::Missing) => (true, String::new()),
-                    (FieldKind::Numeric, FieldValue::Number(number)) => (number.is_finite(), "a finite number".into()),
-                    (FieldKind::Numeric, FieldValue::Category(_)) => (false, "a number".into()),
-                    (FieldKind::Categorical { categories }, FieldValue::Category(index)) => {
-                        (*index < categories.len(), format!("a category below {}", categories.len()))
-                    }
-                    (FieldKind::Categorical { .. }, FieldValue::Number(_)) => (false, "a category".into()),
+                let fits = match (&field.kind, value) {
+                    (_, FieldValue::Missing) => true,
+                    (FieldKind::Numeric, FieldValue::Number(number)) => number.is_finite(),
+                    (FieldKind::Categorical { categories }, FieldValue::Category(index)) => *index < categories.len(),
+                    (FieldKind::Numeric, FieldValue::Category(_))
+                    | (FieldKind::Categorical { .. }, FieldValue::Number(_)) => false,
                 };
                 if !fits {
+                    let expected = match &field.kind {
+                        FieldKind::Numeric => "a finite number".into(),
+                        FieldKind::Categorical { categories } => format!("a category below {}", categories.len()),
+                    };
                     return error(format!("field `{}`", field.name), expected, format!("{value:?}"));
                 }
             }
@@ -144,7 +159,8 @@ impl CaseSet {
         Ok(cohort)
     }
 
-    /// The encoded metadata of the cases at `rows`, in that order.
+    /// The encoded metadata of the cases at `rows`, in that order. Of a million cases, take some thousands at a time: the
+    /// whole of 40 columns would be 320 MB.
     ///
     /// # Shapes
     /// `[N, M]`, `N = rows.len()`, `M = encoder.width()`.
@@ -155,9 +171,8 @@ impl CaseSet {
         self.check_rows(rows)?;
         let mut metadata = Array2::zeros((rows.len(), encoder.width()));
         for (&row, mut encoded) in rows.iter().zip(metadata.rows_mut()) {
-            for (slot, value) in encoded.iter_mut().zip(encoder.encode(&self.cases[row])?) {
-                *slot = value;
-            }
+            let slots = encoded.as_slice_mut().expect("the rows of a fresh matrix are contiguous");
+            encoder.encode_into(&self.cases[row], slots)?;
         }
         Ok(metadata)
     }

@@ -52,18 +52,19 @@ mod images;
 mod values;
 mod vocabulary;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use dermafuse_schema::{Case, CaseId, Name, TaskSet};
 use toml::Spanned;
 
 use self::columns::{Join, Rows, Source, Tables};
-use self::description::{CaseTable, Columns, Description};
+use self::description::{Columns, Description};
 use self::images::{ImageFiles, ImageReader, MissingImages};
 use self::values::{FieldReader, LabelReader, settle};
 use crate::declaration::Declaration;
 use crate::load_options::check_unique;
+use crate::name_set::NameSet;
 use crate::table::{Cell, Row};
 use crate::{
     CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, Table, TableReader, group_by_content,
@@ -118,7 +119,7 @@ struct Cases {
     /// Where a case has several rows: its position and its first line.
     first: HashMap<Name, (usize, u64)>,
     /// The names of groups, each once.
-    names: HashSet<Name>,
+    names: NameSet<Name>,
     missing: MissingImages,
     notes: Vec<String>,
 }
@@ -141,9 +142,9 @@ impl Loader<'_> {
         while let Some(row) = rows.next_row().map_err(asked)? {
             self.read_row(row, description, &mut readers, &mut files, &mut read)?;
         }
-        let Cases { mut cases, missing, mut notes, .. } = read;
+        let Cases { mut cases, first, names, missing, mut notes } = read;
+        drop((first, names));
         missing.check(self.declaration, &files)?;
-        self.check_ids(&cases, &readers, entry).map_err(asked)?;
         notes.extend(readers.notes(&joined));
         if self.options.images == ImageSource::Nowhere {
             notes.push("no images were asked for: metadata and labels alone".into());
@@ -159,7 +160,15 @@ impl Loader<'_> {
             split: None,
             notes,
         };
-        set.check()?;
+        if set.is_empty() {
+            return Err(DataError::EmptySet { name: set.name });
+        }
+        if set.repeated_id().is_some() {
+            // Where they stand is looked up only now.
+            let table = Table::read(&path).map_err(asked)?;
+            check_unique(table.column(entry.id.get_ref())?).map_err(asked)?;
+        }
+        set.check_values()?;
         Ok(set)
     }
 
@@ -201,7 +210,11 @@ impl Loader<'_> {
         }
         let rows = Rows { case: row, joined: readers.joins.iter_mut().map(|join| join.row(row)).collect() };
         let Some(labels) = self.labels(&mut readers.labels, &rows)? else { return Ok(()) };
-        let metadata = readers.fields.iter_mut().map(|field| self.value(field, &rows)).collect::<Result<_, _>>()?;
+        // Not collected: that would allot more than is needed, and there may be a million of them.
+        let mut metadata = Vec::with_capacity(readers.fields.len());
+        for field in &mut readers.fields {
+            metadata.push(self.value(field, &rows)?);
+        }
         let mut name = |sources: &[Source]| {
             let text = rows.joined_text(sources, &description.missing)?;
             Some(share(&text, &mut read.names))
@@ -214,7 +227,9 @@ impl Loader<'_> {
             lesion,
             metadata,
             labels,
-            ..Case::new(case_id)
+            id: case_id,
+            clinical: None,
+            dermoscopic: None,
         };
         let mut at = read.cases.len();
         if readers.several_rows() {
@@ -245,16 +260,6 @@ impl Loader<'_> {
         }
         Ok(())
     }
-
-    fn check_ids(&self, cases: &[Case], readers: &Readers<'_, '_>, entry: &CaseTable) -> Result<(), DataError> {
-        let mut seen = HashSet::with_capacity(cases.len());
-        if readers.several_rows() || cases.iter().all(|case| seen.insert(case.id.as_str())) {
-            return Ok(());
-        }
-        // Where they stand is looked up only now.
-        let table = Table::read(self.folder.join(entry.file.get_ref()))?;
-        check_unique(table.column(entry.id.get_ref())?)
-    }
 }
 
 impl Readers<'_, '_> {
@@ -271,7 +276,7 @@ impl Readers<'_, '_> {
 }
 
 /// The name, as one that was given before if there is one.
-fn share(text: &str, among: &mut HashSet<Name>) -> Name {
+fn share(text: &str, among: &mut NameSet<Name>) -> Name {
     if let Some(name) = among.get(text) {
         return name.clone();
     }

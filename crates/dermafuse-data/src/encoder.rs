@@ -118,13 +118,31 @@ impl MetadataEncoder {
     /// reverse.
     pub fn encode(&self, case: &Case) -> Result<Vec<f64>, DataError> {
         let mut encoded = vec![0.0; self.width()];
-        let mut rest = encoded.as_mut_slice();
+        self.encode_into(case, &mut encoded)?;
+        Ok(encoded)
+    }
+
+    /// Writes the encoded metadata of a case over `encoded`, so that one row of a matrix after the other can be filled
+    /// without allotting memory.
+    ///
+    /// # Shapes
+    /// `[M]`, `M = width()`.
+    ///
+    /// # Errors
+    /// Those of [`MetadataEncoder::encode`].
+    ///
+    /// # Panics
+    /// If `encoded` has another length.
+    pub fn encode_into(&self, case: &Case, encoded: &mut [f64]) -> Result<(), DataError> {
+        assert_eq!(encoded.len(), self.width(), "a slot for each encoded column");
+        encoded.fill(0.0);
+        let mut rest = encoded;
         for (column, value) in self.columns.iter().zip(self.values(case)?) {
             let (slots, others) = rest.split_at_mut(column.width(&self.config));
             column.write(&case.id, *value, &self.config, |at, number| slots[at] = number)?;
             rest = others;
         }
-        Ok(encoded)
+        Ok(())
     }
 
     /// Whether any of the columns that are used is recorded for a case.

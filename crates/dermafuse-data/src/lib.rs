@@ -50,6 +50,7 @@ pub mod isic_2019;
 mod load_options;
 pub mod milk10k;
 mod modality;
+mod name_set;
 mod one_hot;
 pub mod pad_ufes_20;
 mod preprocess;

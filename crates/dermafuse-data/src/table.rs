@@ -161,9 +161,16 @@ impl<'a> Row<'a> {
     #[must_use]
     pub fn cell(&self, column: usize) -> Cell<'a> {
         let start = if column == 0 { 0 } else { self.ends[column - 1] as usize };
-        let text = self.text[start..self.ends[column] as usize].trim();
+        let text = trimmed(&self.text[start..self.ends[column] as usize]);
         Cell { header: self.header, line: self.line, column, text }
     }
+}
+
+fn trimmed(text: &str) -> &str {
+    // Nearly every value starts and ends like this, which is quickly seen.
+    let printed = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_graphic());
+    let bytes = text.as_bytes();
+    if printed(bytes.first()) && printed(bytes.last()) { text } else { text.trim() }
 }
 
 /// One value of a table, and where it stands.
@@ -383,6 +390,17 @@ mod tests {
         // Two bytes that are a character together are none apart.
         assert!(message(b"a,b\n1,2\n\xc3,\xa9\n").starts_with("t.csv: line 3: a byte that is not UTF-8"));
         assert!(message(b"a,b\n\"1\n2\",\xe9\n").starts_with("t.csv: line 3: a byte that is not UTF-8"));
+    }
+
+    #[test]
+    fn a_value_may_be_longer_than_what_is_read_at_a_time() {
+        let long = "x".repeat(3_000_000);
+        let table = Table::parse("t.csv", format!("a,b\n1,{long}\n\"{long}\n\",2\n3,4\n").as_bytes()).unwrap();
+        let (a, b) = (table.column("a").unwrap(), table.column("b").unwrap());
+        assert_eq!((b.text(0), a.text(1), b.text(2)), (long.as_str(), long.as_str(), "4"));
+        assert_eq!((table.line(1), table.line(2)), (3, 5));
+        let wide = format!("{}\n{}", (0..500).map(|c| c.to_string()).collect::<Vec<_>>().join(","), ",".repeat(499));
+        assert_eq!(Table::parse("t.csv", wide.as_bytes()).unwrap().headers().len(), 500);
     }
 
     proptest::proptest! {

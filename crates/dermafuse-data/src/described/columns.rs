@@ -1,5 +1,6 @@
 //! Which column of which table, and the rows that speak of a case.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -46,13 +47,16 @@ impl<'a> Rows<'a> {
     }
 
     /// The values of several columns joined by `_`; `None` if one is missing, or there are none.
-    pub(super) fn joined_text(&self, sources: &[Source], missing: &[String]) -> Option<String> {
+    pub(super) fn joined_text(&self, sources: &[Source], missing: &[String]) -> Option<Cow<'a, str>> {
+        if let [source] = sources {
+            return Some(self.recorded(*source, missing)?.text().into());
+        }
         let mut text = String::new();
         for (at, source) in sources.iter().enumerate() {
             text.push_str(if at == 0 { "" } else { "_" });
             text.push_str(self.recorded(*source, missing)?.text());
         }
-        (!sources.is_empty()).then_some(text)
+        (!sources.is_empty()).then_some(text.into())
     }
 }
 

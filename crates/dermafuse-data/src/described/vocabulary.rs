@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use crate::DataError;
 use crate::declaration::Declaration;
+use crate::name_set::first_bytes;
 use crate::table::Cell;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,21 @@ pub(super) struct Vocabulary {
 
 struct Entry {
     value: String,
+    /// Compared first: one number, where most values are short.
+    start: u64,
     meaning: Meaning,
     rows: usize,
+}
+
+impl Entry {
+    fn new(value: &str, meaning: Meaning) -> Self {
+        Self { value: value.into(), start: first_bytes(value.as_bytes()), meaning, rows: 0 }
+    }
+
+    /// Whether it is the entry of a text that starts alike.
+    fn is(&self, text: &str) -> bool {
+        self.value.len() == text.len() && (text.len() <= 8 || self.value == text)
+    }
 }
 
 impl Vocabulary {
@@ -67,7 +81,7 @@ impl Vocabulary {
     pub(super) fn otherwise_missing(&mut self, values: &[String]) {
         for value in values {
             if self.entries.iter().all(|entry| entry.value != *value) {
-                self.entries.push(Entry { value: value.clone(), meaning: Meaning::Missing, rows: 1 });
+                self.entries.push(Entry { rows: 1, ..Entry::new(value, Meaning::Missing) });
             }
         }
     }
@@ -83,14 +97,15 @@ impl Vocabulary {
         if self.entries.iter().any(|entry| entry.value == *text) {
             return Err(declaration.error(value.span(), what, text, "a value that is named once"));
         }
-        self.entries.push(Entry { value: text.clone(), meaning, rows: 0 });
+        self.entries.push(Entry::new(text, meaning));
         Ok(())
     }
 
     /// What a cell means; an empty one is missing.
     pub(super) fn meaning(&mut self, cell: Cell<'_>) -> Result<Meaning, DataError> {
         let text = cell.text();
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.value == text) {
+        let start = first_bytes(text.as_bytes());
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.start == start && entry.is(text)) {
             entry.rows += 1;
             return Ok(entry.meaning);
         }
