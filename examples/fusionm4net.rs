@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{MetadataRoles, Split};
-use dermafuse::ensemble::{ClassifierKind, WeightSearchVariant};
+use dermafuse::ensemble::{ClassifierKind, Smoothing, WeightSearchMethod, WeightSearchVariant};
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse::schema::{FuseSpace, write_whole_file};
@@ -41,6 +41,9 @@ struct Arguments {
     /// Which weight search
     #[arg(long, value_enum, default_value_t = SearchName::Clean)]
     search: SearchName,
+    /// Average branch weights over samples of the validation cases: 200 bootstrap samples, or leaving out each of 5 folds
+    #[arg(long, value_enum, default_value_t = SmoothingName::None)]
+    smoothing: SmoothingName,
     /// Where branches are averaged
     #[arg(long, value_enum, default_value_t = SpaceName::Logits)]
     space: SpaceName,
@@ -77,6 +80,17 @@ enum SearchName {
     Clean,
     Released2021August,
     ReleasedHead,
+    /// The best of all weights; with test-time augmentation only for averages of probabilities
+    Exact,
+    /// The clean grid, and the best weights around its best
+    Refined,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SmoothingName {
+    None,
+    Bootstrap,
+    Folds,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -105,8 +119,18 @@ fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
         MetadataName::PreDiagnosis => MetadataRoles::PreDiagnosis,
     };
     recipe.weights.steps = arguments.grid;
+    recipe.weights.method = match arguments.search {
+        SearchName::Clean | SearchName::Released2021August | SearchName::ReleasedHead => WeightSearchMethod::Grid,
+        SearchName::Exact => WeightSearchMethod::Exact,
+        SearchName::Refined => WeightSearchMethod::Refined,
+    };
+    recipe.weights.smoothing = match arguments.smoothing {
+        SmoothingName::None => Smoothing::None,
+        SmoothingName::Bootstrap => Smoothing::Bootstrap { resamples: 200, seed: arguments.run },
+        SmoothingName::Folds => Smoothing::Folds { folds: 5, seed: arguments.run },
+    };
     recipe.weights.variant = match arguments.search {
-        SearchName::Clean => WeightSearchVariant::Clean,
+        SearchName::Clean | SearchName::Exact | SearchName::Refined => WeightSearchVariant::Clean,
         SearchName::Released2021August => WeightSearchVariant::Released2021August,
         SearchName::ReleasedHead => WeightSearchVariant::ReleasedHead,
     };
@@ -138,6 +162,10 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     set.notes.iter().for_each(|note| println!("  note: {note}"));
 
     let recipe = recipe(arguments, set.tasks.class_counts());
+    let views = recipe.first_stage.augmentation.views().len();
+    if matches!((arguments.search, arguments.space), (SearchName::Exact, SpaceName::Logits)) && views > 1 {
+        return Err("`--search exact` needs `--space probabilities` or `--tta 0`".into());
+    }
     std::fs::create_dir_all(&arguments.out)?;
     write_whole_file(&arguments.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
     split.save(arguments.out.join("split.json"))?;

@@ -1,12 +1,14 @@
 //! Which way of choosing branch weights on 203 validation cases is best for 395 other cases?
 //!
 //! ```text
-//! cargo run --release -p dermafuse-ensemble --example weight_selection -- [REPETITIONS] [FIRST_SEED]
+//! cargo run --release -p dermafuse-ensemble --example weight_selection -- 200
+//! cargo run --release -p dermafuse-ensemble --example weight_selection -- 200 alike
 //! ```
 //!
 //! Simulates cohorts with the tasks, class frequencies and sizes of Derm7pt and three branches about as good as those of
-//! FusionM4Net: a weak clinical one, a strong dermoscopic one, and a fusion branch that saw what both saw. Every repetition
-//! draws new branches and new cases; all ways of choosing see the same. Nothing here is a measurement on images.
+//! FusionM4Net (a weak clinical one, a strong dermoscopic one, and a fusion branch that saw what both saw) or, with
+//! `alike`, three branches that are equally good but for chance. Every repetition draws new branches and new cases; all ways
+//! of choosing see the same. Nothing here is a measurement on images.
 
 use std::error::Error;
 
@@ -56,16 +58,25 @@ struct Quality {
     signal: Vec<[f64; 3]>,
     /// `[branch]` what logits are multiplied with.
     sharpness: [f64; 3],
+    /// `[branch]` noise of its own.
+    noise: [f64; 3],
+    /// How much of the dermoscopic and of the clinical branch's noise the fusion branch has too.
+    seen_noise: [f64; 2],
 }
 
 impl Quality {
-    fn draw(random: &mut Random) -> Self {
+    fn draw(alike: bool, random: &mut Random) -> Self {
+        let (signals, sharpness) = if alike { ([1.1; 3], [1.5; 3]) } else { ([1.15, 0.98, 1.13], [1.6, 1.0, 1.6]) };
         let signal = FREQUENCIES.iter().map(|_| {
             let task = 0.15 * random.normal();
-            [1.15, 0.98, 1.13].map(|mean: f64| (mean + task + 0.15 * random.normal()).max(0.1))
+            signals.map(|mean: f64| (mean + task + 0.15 * random.normal()).max(0.1))
         });
-        let signal = signal.collect();
-        Self { signal, sharpness: [1.6, 1.0, 1.6].map(|mean| mean * (0.25 * random.normal()).exp()) }
+        Self {
+            signal: signal.collect(),
+            sharpness: sharpness.map(|mean| mean * (0.25 * random.normal()).exp()),
+            noise: if alike { [0.6; 3] } else { [0.55, 0.65, 0.32] },
+            seen_noise: if alike { [0.0; 2] } else { [0.5, 0.4] },
+        }
     }
 
     /// A cohort as these branches see it.
@@ -85,8 +96,9 @@ impl Quality {
                 labels[case].push(Some(label));
                 for class in 0..classes {
                     let lesion = 0.85 * random.normal(); // what the lesion looks like in any image
-                    let [dermoscopic, clinical, own] = [0.55, 0.65, 0.32].map(|scale| scale * random.normal());
-                    let noise = [dermoscopic, clinical, own + 0.5 * dermoscopic + 0.4 * clinical];
+                    let [dermoscopic, clinical, own] = self.noise.map(|scale| scale * random.normal());
+                    let seen = self.seen_noise[0] * dermoscopic + self.seen_noise[1] * clinical;
+                    let noise = [dermoscopic, clinical, own + seen];
                     for (branch, of_branch) in of_branches.iter_mut().enumerate() {
                         let shown = if class == label { signal[branch] } else { 0.0 };
                         let frequency = (frequencies[class] / total).ln();
@@ -161,7 +173,8 @@ fn choices(
     use WeightSearchMethod::{Exact, Grid, Refined};
     let search = |method, space| WeightSearch { method, space, ..WeightSearch::default() };
     let fit = |search: WeightSearch| search.fit(valid);
-    let smooth = |smoothing| fit(WeightSearch { smoothing, ..search(Exact, Probabilities) });
+    let smooth = |method, space, smoothing| fit(WeightSearch { smoothing, ..search(method, space) });
+    let (bootstrap, folds) = (Smoothing::Bootstrap { resamples: 200, seed: 0 }, Smoothing::Folds { folds: 5, seed: 0 });
     let exact = fit(search(Exact, Probabilities))?;
     let first = first_optimum(&exact)?;
     Ok(vec![
@@ -170,24 +183,29 @@ fn choices(
         ("best single branch", Probabilities, best_branch(valid)?),
         ("grid 50^3, logits", Logits, fit(search(Grid, Logits))?.weights),
         ("refined, logits", Logits, fit(search(Refined, Logits))?.weights),
+        ("refined, logits, 5 folds", Logits, smooth(Refined, Logits, folds)?.weights),
         ("grid 50^3", Probabilities, fit(search(Grid, Probabilities))?.weights),
         ("exact, first optimum", Probabilities, first),
         ("exact, largest margin", Probabilities, exact.weights),
-        ("exact, bootstrap", Probabilities, smooth(Smoothing::Bootstrap { resamples: 200, seed: 0 })?.weights),
-        ("exact, 5 folds", Probabilities, smooth(Smoothing::Folds { folds: 5, seed: 0 })?.weights),
+        ("exact, bootstrap", Probabilities, smooth(Exact, Probabilities, bootstrap)?.weights),
+        ("exact, 5 folds", Probabilities, smooth(Exact, Probabilities, folds)?.weights),
         ("(exact on the test cases)", Probabilities, search(Exact, Probabilities).fit(test)?.weights),
     ])
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut number = |default: u64| arguments.next().map_or(Ok(default), |text| text.parse());
-    let (repetitions, first_seed) = (number(300)?, number(0)?);
+    let repetitions: u64 = arguments.next().map_or(Ok(200), |text| text.parse())?;
+    let alike = match arguments.next().as_deref() {
+        None => false,
+        Some("alike") => true,
+        Some(other) => return Err(format!("`{other}` is not `alike`").into()),
+    };
     let mut rows: Vec<Row> = Vec::new();
     let mut branches = vec![Vec::new(); 3];
-    for seed in first_seed..first_seed + repetitions {
+    for seed in 0..repetitions {
         let mut random = Random(ChaCha8Rng::seed_from_u64(seed));
-        let quality = Quality::draw(&mut random);
+        let quality = Quality::draw(alike, &mut random);
         let [valid, test] = [VALID, TEST].map(|cases| quality.cohort(cases, &mut random));
         let accuracy = |logits: &BranchLogits, weights: &BranchWeights, space| -> Result<f64, Box<dyn Error>> {
             Ok(100.0 * logits.fuse(weights, space)?.mean_accuracy().ok_or("labelled cases")?)
