@@ -270,6 +270,44 @@ fn jif_cross_validates_resumes_and_compares() {
 }
 
 #[test]
+fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = |name: &str, extra: &[&str]| {
+        let mut command = example(name);
+        command.arg("--data").arg(small_set_folder()).args(["--image-size", "32", "--batch-size", "8"]);
+        command.args(["--learning-rate", "1e-3", "--tta", "0", "--out"]).arg(folder.path().join(name)).args(extra);
+        command.output().unwrap()
+    };
+    let small = ["--epochs", "2", "--small", "resnet18_quarter", "--big", "resnet18_quarter"];
+    let done = program("ammfm", &[&small[..], &["--row", "SFF-AAB resnet18_quarter+resnet18_quarter"]].concat());
+    assert!(done.status.success(), "{}", text(&done));
+    for row in ["majority", "P_clinical", "P_fusion", "P_1", "average of the last 1 epochs"] {
+        assert!(text(&done).contains(row), "{}", text(&done));
+    }
+    let mut evaluate = example("evaluate");
+    evaluate.args(["--dataset", "derm7pt", "--model"]).arg(folder.path().join("ammfm/bundle"));
+    let evaluated =
+        evaluate.arg("--data").arg(small_set_folder()).arg("--out").arg(folder.path().join("again")).output();
+    let evaluated = evaluated.unwrap();
+    assert!(evaluated.status.success(), "{}", text(&evaluated));
+    let metrics = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&fs::read(folder.path().join(name).join("metrics.json")).unwrap()).unwrap()
+    };
+    assert_eq!(find_row(&metrics("ammfm"), "P_1"), find_row(&metrics("again"), "P_1"));
+
+    let all = ["--epochs", "1", "--backbone", "resnet18_quarter", "--ablation", "--repeats", "2"];
+    let done = program("pemm", &all);
+    assert!(done.status.success(), "{}", text(&done));
+    for row in ["Non-PS", "PS+CA", "PS+SCA+BL", "AUC 87.3 ± 0.3, accuracy 76.8 ± 0.7", "Friedman"] {
+        assert!(text(&done).contains(row), "{}", text(&done));
+    }
+    let refused = program("pemm", &all);
+    assert!(text(&refused).contains("already holds a result; resume it"), "{}", text(&refused));
+    let refused = program("pemm", &["--row", "PS+BAB"]);
+    assert!(text(&refused).contains("there is no row `PS+BAB`; the rows are Non-PS, PS,"), "{}", text(&refused));
+}
+
+#[test]
 fn classify_names_the_most_probable_classes() {
     let folder = tempfile::tempdir().unwrap();
     let (_, weights) = saved_backbone(folder.path(), 3);

@@ -1,18 +1,23 @@
-//! FusionNet and joint-individual fusion against PyTorch: the same formula-filled weights, the same logits, loss and gradients.
+//! The networks against PyTorch: the same formula-filled weights, the same logits, loss and gradients.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
+use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions, SwinConfig, parameter_count};
 use dermafuse::data::CaseSet;
+use dermafuse::fusion::MapFusionKind;
 use dermafuse::networks::{
-    BranchOutput, FusionNet, ImageView, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig,
-    MultimodalInput, Network,
+    AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, FusionNet, FusionNetConfig, HeadKind,
+    ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig,
+    MultimodalInput, Network, NetworkConfig, SingleSharedNetwork, SingleSharedNetworkConfig,
 };
 use dermafuse::schema::{Case, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
-use dermafuse_tests::{Tensors, device_lock, filled_by_formula, formula, gradient_norms, uniform, write_safetensors};
+use dermafuse_tests::{
+    Tensors, device_lock, filled_by_formula, filled_with_gains, formula, gradient_norms, uniform, write_safetensors,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -43,17 +48,28 @@ struct BackboneGolden {
     norms: BTreeMap<String, usize>,
     /// Shapes of all other tensors.
     keys: BTreeMap<String, Vec<usize>>,
+    /// What the scales of normalizations are multiplied by.
+    norm_gain: f64,
 }
 
 impl BackboneGolden {
-    /// Shapes of all tensors.
-    fn shapes(self) -> BTreeMap<String, Vec<usize>> {
+    /// All tensors, filled by the formula of `name.key`.
+    fn tensors(&self, name: &str) -> Tensors {
         let vectors = ["weight", "bias", "running_mean", "running_var"];
-        let norms = self
-            .norms
-            .into_iter()
-            .flat_map(|(norm, channels)| vectors.map(|vector| (format!("{norm}.{vector}"), vec![channels])));
-        self.keys.into_iter().chain(norms).collect()
+        let of_norms = self.norms.iter().flat_map(|(norm, &channels)| {
+            vectors.map(|vector| {
+                let gain = if vector == "weight" { self.norm_gain } else { 1.0 };
+                (format!("{norm}.{vector}"), vec![channels], gain as f32)
+            })
+        });
+        let others = self.keys.iter().map(|(key, shape)| (key.clone(), shape.clone(), 1.0));
+        of_norms
+            .chain(others)
+            .map(|(key, shape, gain)| {
+                let values = formula(&format!("{name}.{key}"), &shape).into_iter().map(|value| value * gain).collect();
+                (key, (shape, values))
+            })
+            .collect()
     }
 }
 
@@ -63,26 +79,23 @@ fn read<T: for<'de> Deserialize<'de>>(path: &str) -> T {
     serde_json::from_str(&text).expect("a golden is JSON")
 }
 
-/// A ResNet-18 whose tensors are filled by the formula of `tower.key`.
-fn tower(name: &str, device: &Device) -> AnyBackbone {
-    let golden = read::<BackboneGolden>("backbones/resnet18/golden.json");
-    let tensors: Tensors = golden
-        .shapes()
-        .into_iter()
-        .map(|(key, shape)| {
-            let values = formula(&format!("{name}.{key}"), &shape);
-            (key, (shape, values))
-        })
-        .collect();
+/// A backbone whose tensors are filled by the formula of `tower.key`.
+fn tower(name: &str, kind: BackboneKind, device: &Device) -> AnyBackbone {
+    let golden = read::<BackboneGolden>(&format!("backbones/{kind}/golden.json"));
     let folder = tempfile::tempdir().unwrap();
     let file: PathBuf = folder.path().join("tower.safetensors");
-    write_safetensors(&tensors, &file);
-    let options = LoadOptions { classifier: ClassifierWeights::Drop };
-    BackboneKind::ResNet18.init(None, device).load_weights(&file, options).unwrap()
+    write_safetensors(&golden.tensors(name), &file);
+    let backbone = match kind {
+        // Without the layers that draw random numbers in training.
+        BackboneKind::SwinV2Tiny => SwinConfig { stochastic_depth: 0.0, ..SwinConfig::v2_tiny() }.init(device).into(),
+        kind => kind.init(None, device),
+    };
+    backbone.load_weights(&file, LoadOptions { classifier: ClassifierWeights::Drop }).unwrap()
 }
 
 fn network(golden: &Golden, device: &Device) -> FusionNet<AnyBackbone> {
-    let towers = (tower("clinical", device), tower("dermoscopic", device));
+    let towers: (AnyBackbone, AnyBackbone) =
+        ["clinical", "dermoscopic"].map(|name| tower(name, BackboneKind::ResNet18, device)).into();
     let network = FusionNet::new(towers.0, towers.1, golden.classes.clone(), 0.0, device).unwrap();
     filled_by_formula(network, |name| name.contains("_head."))
 }
@@ -112,6 +125,23 @@ fn assert_branch(branch: BranchOutput, expected: &[f64]) {
     }
 }
 
+/// Cases with labels of tasks with so many classes.
+fn set_of(classes: &[usize], labels: &[Vec<Option<usize>>]) -> CaseSet {
+    let names = |count: usize| (0..count).map(|class| class.to_string()).collect::<Vec<_>>();
+    let tasks = classes.iter().enumerate().map(|(t, &count)| Task::new(t.to_string(), "T", names(count)));
+    let case =
+        |(row, labels): (usize, &Vec<Option<usize>>)| Case { labels: labels.clone(), ..Case::new(row.to_string()) };
+    CaseSet {
+        name: "a few cases".into(),
+        synthetic: false,
+        tasks: TaskSet::new(tasks.collect()).unwrap(),
+        fields: vec![],
+        cases: labels.iter().enumerate().map(case).collect(),
+        split: None,
+        notes: vec![],
+    }
+}
+
 #[test]
 fn logits_of_all_branches_equal_pytorch() {
     let _lock = device_lock();
@@ -133,21 +163,9 @@ fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     let device = Device::flex().autodiff();
     let network = network(&golden, &device);
 
-    let classes = |count: usize| (0..count).map(|class| class.to_string()).collect::<Vec<_>>();
-    let tasks = golden.classes.iter().enumerate().map(|(t, &count)| Task::new(t.to_string(), "T", classes(count)));
     let labels: Vec<Vec<Option<usize>>> =
         golden.training.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
-    let case =
-        |(row, labels): (usize, &Vec<Option<usize>>)| Case { labels: labels.clone(), ..Case::new(row.to_string()) };
-    let set = CaseSet {
-        name: "four cases".into(),
-        synthetic: false,
-        tasks: TaskSet::new(tasks.collect()).unwrap(),
-        fields: vec![],
-        cases: labels.iter().enumerate().map(case).collect(),
-        split: None,
-        notes: vec![],
-    };
+    let set = set_of(&golden.classes, &labels);
     let loss = MultitaskLoss::new(&set, &[0, 1, 2, 3], LossConfig::default()).unwrap();
     let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
     let output = network.forward(input(labels.len(), golden.training.size, &device));
@@ -188,7 +206,8 @@ impl JifGolden {
         let view = ImageView::Clinical;
         let joint = JointFusionConfig::new(BackboneKind::ResNet18, view, self.inputs, fusion, vec![self.classes]);
         let config = JointIndividualFusionConfig::new(joint);
-        let network = JointIndividualFusion::new(tower("clinical", device), &config, device).unwrap();
+        let network =
+            JointIndividualFusion::new(tower("clinical", BackboneKind::ResNet18, device), &config, device).unwrap();
         filled_by_formula(network, |name| !name.starts_with("joint.backbone."))
     }
 
@@ -255,4 +274,185 @@ fn a_training_step_of_joint_individual_fusion_equals_pytorch() {
         let norm = norms[part];
         assert!((norm - expected).abs() < 1e-3 * expected, "{part}: {norm} instead of {expected}");
     }
+}
+
+#[derive(Deserialize)]
+struct TwoImageGoldens<C> {
+    classes: Vec<usize>,
+    labels: Vec<Vec<usize>>,
+    networks: Vec<TwoImageGolden<C>>,
+}
+
+#[derive(Deserialize)]
+struct TwoImageGolden<C> {
+    config: C,
+    /// What the projections of the attention are multiplied by, by name.
+    gains: BTreeMap<String, f32>,
+    cases: Vec<GoldenCase>,
+    training: TwoImageTraining,
+}
+
+#[derive(Deserialize)]
+struct TwoImageTraining {
+    size: [usize; 2],
+    /// The sum of the tasks' losses, weighted by branch.
+    loss: f64,
+    gradient_norms: BTreeMap<String, f64>,
+}
+
+impl<C> TwoImageGolden<C> {
+    /// Fills what is no backbone.
+    fn filled<N: Network>(&self, network: N, backbones: &[&str]) -> N {
+        filled_with_gains(network, |name| {
+            let words: Vec<&str> = name.split('.').collect();
+            let gain = words.iter().rev().nth(1).and_then(|word| self.gains.get(*word)).copied();
+            (!backbones.contains(&words[0])).then_some(gain.unwrap_or(1.0))
+        })
+    }
+}
+
+/// Compares logits in inference, and loss and gradients of a training step.
+fn equals_pytorch<C: Debug, N: Network>(
+    goldens: &TwoImageGoldens<C>,
+    golden: &TwoImageGolden<C>,
+    make: impl Fn(&C, &Device) -> N,
+) {
+    let config = &golden.config;
+    let device = Device::flex();
+    let network = make(config, &device);
+    for case in &golden.cases {
+        let output = network.forward(input(1, case.size, &device));
+        for (branch, expected) in output.branches.into_iter().zip(&case.logits) {
+            assert_branch(branch, expected);
+        }
+    }
+
+    let device = device.autodiff();
+    let network = make(config, &device);
+    let labels: Vec<Vec<Option<usize>>> =
+        goldens.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
+    let set = set_of(&goldens.classes, &labels);
+    let losses = LossConfig { reduction: LossReduction::Paper, ..LossConfig::default() };
+    let loss = MultitaskLoss::new(&set, &(0..labels.len()).collect::<Vec<_>>(), losses).unwrap();
+    let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
+    let output = network.forward(input(labels.len(), golden.training.size, &device));
+    let loss = loss.forward(&output, &loss.targets(&rows, 0..rows.len(), &device));
+    let (value, expected) = (loss.clone().into_scalar::<f64>(), golden.training.loss);
+    assert!((value - expected).abs() < 1e-4 * expected, "{config:?}: {value} instead of {expected}");
+
+    let gradients = loss.backward();
+    let norms = gradient_norms(&network, &gradients, |name| {
+        let words: Vec<&str> = name.split('.').collect();
+        words[..if words[0] == "fusion" { 2 } else { 1 }].join(".")
+    });
+    assert_eq!(norms.keys().collect::<Vec<_>>(), golden.training.gradient_norms.keys().collect::<Vec<_>>());
+    for (part, expected) in &golden.training.gradient_norms {
+        let norm = norms[part];
+        assert!((norm - expected).abs() < 1e-3 * expected, "{config:?}: {part}: {norm} instead of {expected}");
+    }
+}
+
+#[test]
+fn asymmetric_fusion_equals_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<AsymmetricFusionConfig> = read("networks/asymmetric_fusion/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch(&goldens, golden, |config, device| {
+            let clinical = tower("clinical", config.clinical, device);
+            let dermoscopic = tower("dermoscopic", config.dermoscopic, device);
+            let network = AsymmetricFusion::new(clinical, dermoscopic, config, device).unwrap();
+            golden.filled(network, &["clinical", "dermoscopic"])
+        });
+    }
+}
+
+#[test]
+fn single_shared_networks_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<SingleSharedNetworkConfig> = read("networks/single_shared_network/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch(&goldens, golden, |config, device| {
+            let backbone = tower("shared", config.backbone, device);
+            let network = SingleSharedNetwork::new(backbone, config, device).unwrap();
+            golden.filled(network, &["backbone"])
+        });
+    }
+}
+
+/// Parameters of the ImageNet classifiers, which the papers count and ours leave out; of ConvNeXt with its normalization.
+const UNUSED_CLASSIFIER: [(BackboneKind, usize); 5] = [
+    (BackboneKind::ResNet50, 2_049_000),
+    (BackboneKind::SwinV2Tiny, 769_000),
+    (BackboneKind::ConvNeXtTiny, 770_536),
+    (BackboneKind::MobileNetV3Small, 1_615_848),
+    (BackboneKind::DenseNet201, 1_921_000),
+];
+
+/// Millions of parameters, as the papers count them.
+#[test]
+fn every_row_of_the_papers_tables_has_their_parameters() {
+    use BackboneKind::{
+        ConvNeXtTiny as Cxt, DenseNet201 as Dn201, MobileNetV3Small as Mn, ResNet50 as Rn50, SwinV2Tiny as St,
+    };
+    let device = Device::flex();
+    let classes = || vec![5, 3, 3, 3, 2, 3, 2, 3];
+    let block = |name: &str| Some(name.parse::<MapFusionKind>().unwrap());
+    let unused = |kind: &BackboneKind| UNUSED_CLASSIFIER.iter().find(|(unused, _)| unused == kind).unwrap().1;
+    let count = |config: NetworkConfig, backbones: &[BackboneKind]| {
+        parameter_count(&config.init(&device).unwrap()) + backbones.iter().map(unused).sum::<usize>()
+    };
+    let single = |backbone| {
+        let config = ImageClassifierConfig::new(backbone, ImageView::Clinical, classes());
+        count(NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::MLP, ..config }), &[backbone])
+    };
+    let two = |clinical, dermoscopic, fusion| {
+        let config = AsymmetricFusionConfig::new(clinical, dermoscopic, fusion, classes());
+        count(NetworkConfig::AsymmetricFusion(config), &[clinical, dermoscopic])
+    };
+    let shared = |backbone, fusion, shared_head| {
+        let config = SingleSharedNetworkConfig::new(backbone, fusion, classes());
+        count(NetworkConfig::SingleSharedNetwork(SingleSharedNetworkConfig { shared_head, ..config }), &[backbone])
+    };
+    let fusion_net = count(NetworkConfig::FusionNet(FusionNetConfig::new(Rn50, classes())), &[Rn50, Rn50]);
+    assert_eq!(fusion_net, 54_471_448);
+
+    // One image: clinical and dermoscopic rows alike.
+    for (backbone, expected) in
+        [(St, 28_815_338), (Mn, 2_908_320), (Rn50, 26_676_160), (Cxt, 29_052_896), (Dn201, 21_067_520)]
+    {
+        assert_eq!(single(backbone), expected, "{backbone}");
+    }
+    // AMMFM and its ablations.
+    let (aab, bab) = (block("aab"), block("bab"));
+    for (clinical, dermoscopic, fusion, expected) in [
+        (St, St, None, 58_487_660), // SFF-CAT, also PEMM's baseline
+        (Mn, Mn, None, 6_477_016),
+        (Mn, St, None, 32_482_338), // AFF-CAT
+        (Mn, St, aab, 33_056_120),  // AFF-AAB, AMMFM
+        (St, Mn, aab, 32_620_898),
+        (St, St, bab, 60_449_660), // SFF-BAB
+        (St, St, aab, 59_075_444), // SFF-AAB
+        (Mn, St, bab, 33_882_808), // AFF-BAB
+        (Rn50, Rn50, None, 55_520_024),
+        (Mn, Rn50, aab, 36_361_902),
+        (Cxt, Cxt, None, 58_962_776),
+        (Mn, Cxt, aab, 33_293_678),
+    ] {
+        assert_eq!(two(clinical, dermoscopic, fusion), expected, "{clinical} + {dermoscopic}, {fusion:?}");
+    }
+    assert_eq!(AsymmetricFusionConfig::ammfm(classes()), AsymmetricFusionConfig::new(Mn, St, aab, classes()));
+    // PEMM and its ablations; the loss has no parameters.
+    let (ca, sca) = (block("ca"), block("sca"));
+    for (backbone, fusion, shared_head, expected) in [
+        (St, None, false, 30_136_090),
+        (St, ca, false, 32_098_090),
+        (St, sca, false, 31_117_090),
+        (St, sca, true, 30_653_322),
+        (Cxt, sca, false, 31_354_648),
+        (Rn50, sca, false, 36_930_992),
+        (Dn201, sca, false, 33_195_024), // maps before the transitions
+    ] {
+        assert_eq!(shared(backbone, fusion, shared_head), expected, "{backbone}, {fusion:?}, {shared_head}");
+    }
+    assert_eq!(SingleSharedNetworkConfig::pemm(classes()), SingleSharedNetworkConfig::new(St, sca, classes()));
 }

@@ -131,15 +131,21 @@ pub fn numbers_of<M: Module>(module: &M) -> Vec<f32> {
 /// Fills parameters of a module by the formula of the names that they have in PyTorch; `fills` is asked which.
 #[must_use]
 pub fn filled_by_formula<M: Module>(module: M, fills: impl Fn(&str) -> bool) -> M {
-    module.map(&mut Filler { path: Vec::new(), fills })
+    filled_with_gains(module, |name| fills(name).then_some(1.0))
+}
+
+/// The same; `gain` says what the formula's values are multiplied by.
+#[must_use]
+pub fn filled_with_gains<M: Module>(module: M, gain: impl Fn(&str) -> Option<f32>) -> M {
+    module.map(&mut Filler { path: Vec::new(), gain })
 }
 
 struct Filler<F> {
     path: Vec<String>,
-    fills: F,
+    gain: F,
 }
 
-impl<F: Fn(&str) -> bool> ModuleMapper for Filler<F> {
+impl<F: Fn(&str) -> Option<f32>> ModuleMapper for Filler<F> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_owned());
     }
@@ -150,18 +156,17 @@ impl<F: Fn(&str) -> bool> ModuleMapper for Filler<F> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let key = pytorch_name(&self.path);
-        if !(self.fills)(&key) {
-            return param;
-        }
+        let Some(gain) = (self.gain)(&key) else { return param };
+        let values = |shape: &[usize]| formula(&key, shape).into_iter().map(|value| value * gain).collect::<Vec<_>>();
         let shape = param.dims();
         let (device, trains) = (param.device(), param.is_require_grad());
         let filled = param.map(|_| match D {
             2 => {
-                let values = formula(&key, &[shape[1], shape[0]]); // PyTorch keeps outputs first
+                let values = values(&[shape[1], shape[0]]); // PyTorch keeps outputs first
                 let matrix = Tensor::<2>::from_data(TensorData::new(values, [shape[1], shape[0]]), &device);
                 matrix.transpose().reshape(shape)
             }
-            _ => Tensor::from_data(TensorData::new(formula(&key, &shape), shape), &device),
+            _ => Tensor::from_data(TensorData::new(values(&shape), shape), &device),
         });
         filled.set_require_grad(trains)
     }

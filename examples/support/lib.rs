@@ -6,12 +6,14 @@ mod device;
 mod results;
 mod terminal;
 mod training;
+mod two_images;
 
 pub use data_set::DataSetName;
 pub use device::DeviceName;
 pub use results::{Features, Results};
 pub use terminal::{Terminal, print_table};
 pub use training::TrainingArguments;
+pub use two_images::{TwoImageArguments, run_two_images};
 
 /// The error of a program, printed with its causes.
 pub type ProgramResult = Result<(), Box<dyn std::error::Error>>;

@@ -252,6 +252,39 @@ impl Swin {
     pub fn fold_batch_norm(self) -> Self {
         self
     }
+
+    /// What comes before the blocks of a stage (0 to 3): the stem, or the merging of patches. The original implementation counts
+    /// a merging to the stage before it; networks that look at maps where it does take them from here.
+    ///
+    /// # Shapes
+    ///
+    /// images `[B, 3, H, W]` → `[B, C, H / 4, W / 4]` (rounded down), or a map `[B, C, H, W]` → `[B, 2 * C, H / 2, W / 2]`
+    /// (rounded up).
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stage.
+    pub fn forward_entry(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
+        let map = match &self.stages[stage].merging {
+            None => self.stem.forward(input),
+            Some(merging) => merging.forward(input.permute([0, 2, 3, 1])), // [B, H/2, W/2, 2*C]
+        };
+        map.permute([0, 3, 1, 2]) // [B, C_i, H/s_i, W/s_i]
+    }
+
+    /// The blocks of a stage, 0 to 3.
+    ///
+    /// # Shapes
+    ///
+    /// `[B, C, H, W]` → the same.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stage.
+    pub fn forward_blocks(&self, stage: usize, map: Tensor<4>) -> Tensor<4> {
+        let map = map.permute([0, 2, 3, 1]); // [B, H, W, C]
+        self.stages[stage].blocks.iter().fold(map, |map, block| block.forward(map)).permute([0, 3, 1, 2])
+    }
 }
 
 impl Stem {
@@ -260,19 +293,6 @@ impl Stem {
     /// `[B, 3, H, W]` → `[B, H / 4, W / 4, C]` (rounded down).
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         self.norm.forward(3, convolve(&self.conv, images).permute([0, 2, 3, 1]))
-    }
-}
-
-impl Stage {
-    /// # Shapes
-    ///
-    /// `[B, H, W, C]` → `[B, H / 2, W / 2, 2 * C]` (rounded up), the first stage `[B, H, W, C]`.
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let map = match &self.merging {
-            Some(merging) => merging.forward(input),
-            None => input,
-        };
-        self.blocks.iter().fold(map, |map, block| block.forward(map))
     }
 }
 
@@ -444,11 +464,7 @@ fn position_coordinates(window: usize) -> Vec<f32> {
 
 impl Backbone for Swin {
     fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4> {
-        let map = match stage {
-            0 => self.stem.forward(input),    // [B, H/4, W/4, C]
-            _ => input.permute([0, 2, 3, 1]), // [B, H, W, C_(i-1)]
-        };
-        self.stages[stage].forward(map).permute([0, 3, 1, 2]) // [B, C_i, H/s_i, W/s_i]
+        self.forward_blocks(stage, self.forward_entry(stage, input)) // [B, C_i, H/s_i, W/s_i]
     }
 
     /// Normalizes the deepest.

@@ -11,6 +11,7 @@
 //! | [`MetaNet`] | Li et al. 2020 | `L_I` |
 //! | [`MutualAttention`], [`TiledMutualAttention`] | Cai et al. 2022 | `L_I + L_M` |
 //! | [`Mmfa`] | JIF-MMFA, thesis ch. 4 | `L_I + L_M` |
+//! | [`MetadataTokenAttention`] | TFormer | `L_M` |
 //!
 //! A [`MapFusion`] refines the feature maps of a clinical photo and a dermoscopic image between the stages of their backbones;
 //! [`MapFusionKind`] names them.
@@ -19,6 +20,7 @@
 //! |---|---|---|
 //! | [`AsymmetricAttention`] | AMMFM, thesis §5.3 (AAB) | the dermoscopic map by the clinical one |
 //! | [`BidirectionalAttention`] | the same (BAB) | each by the other |
+//! | [`WindowCrossAttention`] | TFormer | each by the other, inside windows |
 //! | [`CrossAttention`], [`SharedCrossAttention`] | PEMM, thesis §5.4 (CA, SCA) | each by the other, or by itself |
 //!
 //! # Shapes
@@ -49,11 +51,15 @@ mod map_fusion;
 mod map_kind;
 mod meta_block;
 mod meta_net;
+mod metadata_token_attention;
 mod mmfa;
 mod mutual_attention;
+mod patch_merging;
 mod shared_cross_attention;
 mod sum;
 mod tiled_mutual_attention;
+mod tokens;
+mod window_cross_attention;
 
 pub use asymmetric_attention::{AsymmetricAttention, AsymmetricAttentionConfig};
 pub use bidirectional_attention::{BidirectionalAttention, BidirectionalAttentionConfig};
@@ -69,8 +75,11 @@ pub use map_fusion::MapFusion;
 pub use map_kind::{AnyMapFusion, MapDependence, MapFusionKind, UnknownMapFusion};
 pub use meta_block::{MetaBlock, MetaBlockConfig};
 pub use meta_net::{MetaNet, MetaNetConfig};
+pub use metadata_token_attention::MetadataTokenAttention;
 pub use mmfa::{Mmfa, MmfaConfig};
 pub use mutual_attention::{MutualAttention, MutualAttentionConfig};
+pub use patch_merging::PatchMerging;
 pub use shared_cross_attention::{SharedCrossAttention, SharedCrossAttentionConfig};
 pub use sum::Sum;
 pub use tiled_mutual_attention::{TiledMutualAttention, TiledMutualAttentionConfig};
+pub use window_cross_attention::{WindowCrossAttention, WindowCrossAttentionConfig};

@@ -46,6 +46,24 @@ pub enum NetworkError {
         /// The value.
         beta: f64,
     },
+    /// Weights of the branches' losses that make no loss.
+    #[error("the weights of the branches' losses must not be negative, and one must be positive; found {weights:?}")]
+    BranchWeights {
+        /// The clinical, the dermoscopic and the fusion branch's weight.
+        weights: [f64; 3],
+    },
+    /// Attention between stages that is after none of them.
+    #[error("{module} is after no stage of the backbones; choose stages, or no attention")]
+    NoStage {
+        /// The module.
+        module: &'static str,
+    },
+    /// Weights for a backbone that the network has not.
+    #[error("no backbone of this network looks at the {view} image")]
+    NoBackbone {
+        /// The image.
+        view: &'static str,
+    },
     /// A fusion module that does not fit.
     #[error(transparent)]
     Fusion(#[from] FusionError),

@@ -15,8 +15,8 @@ use dermafuse_fusion::{FeatureFusion, Sum};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, Modalities, MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network,
-    NetworkError, NetworkOutput,
+    BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, MultitaskHead,
+    MultitaskHeadConfig, Network, NetworkError, NetworkOutput,
 };
 
 /// Configuration of a [`FusionNet`] with built-in backbones.
@@ -104,17 +104,16 @@ impl<B: Backbone> FusionNet<B> {
 }
 
 impl FusionNet<AnyBackbone> {
-    /// Loads published ImageNet weights (torchvision keys, `.safetensors` or `.pth`) into both backbones; their
-    /// classifier is dropped.
+    /// Loads published ImageNet weights (torchvision keys, `.safetensors` or `.pth`) into one backbone; their classifier is
+    /// dropped.
     ///
     /// # Errors
     /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
+    pub fn load_backbone_weights_of(self, view: ImageView, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
         let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(Self {
-            clinical: self.clinical.load_weights(&file, options)?,
-            dermoscopic: self.dermoscopic.load_weights(&file, options)?,
-            ..self
+        Ok(match view {
+            ImageView::Clinical => Self { clinical: self.clinical.load_weights(file, options)?, ..self },
+            ImageView::Dermoscopic => Self { dermoscopic: self.dermoscopic.load_weights(file, options)?, ..self },
         })
     }
 }

@@ -1,7 +1,8 @@
-//! One backbone and a linear classifier over one of the images: what every fusion has to beat.
+//! One backbone and a classifier over one of the images: what every fusion has to beat.
 //!
-//! Paper: the image-only rows of joint-individual fusion (thesis §4.2). Source: the text. Weights: those of the backbone.
-//! Differences: none.
+//! Paper: the image-only rows of joint-individual fusion (thesis §4.2), with a linear head, and the single-modality rows of
+//! FusionM4Net, AMMFM and PEMM, with the multilayer perceptron of their branches. Source: the text. Weights: those of the
+//! backbone. Differences: none.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use dermafuse_backbones::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MultimodalInput, Network, NetworkError,
+    AnyHead, BackboneFreeze, BranchInfo, BranchOutput, HeadKind, ImageView, MultimodalInput, Network, NetworkError,
     NetworkOutput,
 };
 
@@ -27,35 +28,50 @@ pub struct ImageClassifierConfig {
     pub view: ImageView,
     /// Classes of each task.
     pub classes: Vec<usize>,
+    /// The classifier; linear where a file does not say.
+    #[serde(default)]
+    pub head: HeadKind,
 }
 
 /// `C_I(GAP(backbone(image)))`. Made by [`ImageClassifierConfig::init`] or [`ImageClassifier::new`].
 #[derive(Module, Debug)]
 pub struct ImageClassifier<B: Backbone> {
     backbone: B,
-    head: LinearHead,
+    head: AnyHead,
     #[module(skip)]
     view: ImageView,
 }
 
 impl ImageClassifierConfig {
+    /// With a linear classifier.
+    #[must_use]
+    pub fn new(backbone: BackboneKind, view: ImageView, classes: Vec<usize>) -> Self {
+        Self { backbone, view, classes, head: HeadKind::Linear }
+    }
+
     /// A network with fresh weights.
     ///
     /// # Errors
-    /// Class counts that make no head.
+    /// Class counts or a dropout that make no head.
     pub fn init(&self, device: &Device) -> Result<ImageClassifier<AnyBackbone>, NetworkError> {
-        ImageClassifier::new(self.backbone.init(None, device), self.view, &self.classes, device)
+        ImageClassifier::new(self.backbone.init(None, device), self, device)
     }
 }
 
 impl<B: Backbone> ImageClassifier<B> {
-    /// Puts a head with fresh weights on a backbone.
+    /// Puts the head of a configuration on a backbone of your own; the configuration's is ignored.
     ///
     /// # Errors
-    /// Class counts that make no head.
-    pub fn new(backbone: B, view: ImageView, classes: &[usize], device: &Device) -> Result<Self, NetworkError> {
-        let head = LinearHead::init(backbone.num_features(), classes, device)?;
-        Ok(Self { backbone, head, view })
+    /// As [`ImageClassifierConfig::init`].
+    pub fn new(backbone: B, config: &ImageClassifierConfig, device: &Device) -> Result<Self, NetworkError> {
+        let head = config.head.init(backbone.num_features(), &config.classes, device)?;
+        Ok(Self { backbone, head, view: config.view })
+    }
+
+    /// The image that is looked at.
+    #[must_use]
+    pub fn view(&self) -> ImageView {
+        self.view
     }
 
     /// The backbone.

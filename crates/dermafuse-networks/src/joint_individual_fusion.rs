@@ -138,7 +138,7 @@ mod tests {
         ] {
             let joint = JointFusionConfig::new(backbone, ImageView::Clinical, 81, mmfa, vec![6]);
             let whole = parameter_count(&JointIndividualFusionConfig::new(joint).init(&device).unwrap());
-            let image = ImageClassifierConfig { backbone, view: ImageView::Clinical, classes: vec![6] };
+            let image = ImageClassifierConfig::new(backbone, ImageView::Clinical, vec![6]);
             assert_eq!(whole - parameter_count(&image.init(&device).unwrap()), expected, "{backbone}");
         }
     }

@@ -8,9 +8,10 @@ use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, JointFusion,
-    JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
-    MetadataClassifierConfig, MetadataNetworkConfig, MultimodalInput, Network, NetworkError, NetworkOutput,
+    AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier,
+    ImageClassifierConfig, ImageView, JointFusion, JointFusionConfig, JointIndividualFusion,
+    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, MetadataNetworkConfig, Modalities,
+    MultimodalInput, Network, NetworkError, NetworkOutput, SingleSharedNetwork, SingleSharedNetworkConfig,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -28,6 +29,10 @@ pub enum NetworkConfig {
     JointFusion(JointFusionConfig),
     /// The same with a classifier for each modality beside.
     JointIndividualFusion(JointIndividualFusionConfig),
+    /// Two backbones with attention between their stages: AMMFM and its ablations.
+    AsymmetricFusion(AsymmetricFusionConfig),
+    /// One backbone for both images with attention after its stages: PEMM and its ablations.
+    SingleSharedNetwork(SingleSharedNetworkConfig),
 }
 
 /// A network chosen at run time. Made by [`NetworkConfig::init`].
@@ -45,6 +50,10 @@ pub enum AnyNetwork {
     JointFusion(JointFusion<AnyBackbone>),
     /// The same with a classifier for each modality beside.
     JointIndividualFusion(JointIndividualFusion<AnyBackbone>),
+    /// Two backbones with attention between their stages.
+    AsymmetricFusion(AsymmetricFusion<AnyBackbone, AnyBackbone>),
+    /// One backbone for both images with attention after its stages.
+    SingleSharedNetwork(SingleSharedNetwork<AnyBackbone>),
 }
 
 /// Evaluates an expression for whichever network it is.
@@ -56,6 +65,8 @@ macro_rules! each {
             AnyNetwork::MetadataClassifier($network) => $value,
             AnyNetwork::JointFusion($network) => $value,
             AnyNetwork::JointIndividualFusion($network) => $value,
+            AnyNetwork::AsymmetricFusion($network) => $value,
+            AnyNetwork::SingleSharedNetwork($network) => $value,
         }
     };
 }
@@ -69,6 +80,8 @@ macro_rules! each_again {
             AnyNetwork::MetadataClassifier($network) => AnyNetwork::MetadataClassifier($value),
             AnyNetwork::JointFusion($network) => AnyNetwork::JointFusion($value),
             AnyNetwork::JointIndividualFusion($network) => AnyNetwork::JointIndividualFusion($value),
+            AnyNetwork::AsymmetricFusion($network) => AnyNetwork::AsymmetricFusion($value),
+            AnyNetwork::SingleSharedNetwork($network) => AnyNetwork::SingleSharedNetwork($value),
         }
     };
 }
@@ -100,6 +113,8 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => config.init(device).map(AnyNetwork::MetadataClassifier),
             Self::JointFusion(config) => config.init(device).map(AnyNetwork::JointFusion),
             Self::JointIndividualFusion(config) => config.init(device).map(AnyNetwork::JointIndividualFusion),
+            Self::AsymmetricFusion(config) => config.init(device).map(AnyNetwork::AsymmetricFusion),
+            Self::SingleSharedNetwork(config) => config.init(device).map(AnyNetwork::SingleSharedNetwork),
         }
     }
 
@@ -112,6 +127,8 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => &config.classes,
             Self::JointFusion(config) => &config.classes,
             Self::JointIndividualFusion(config) => &config.joint.classes,
+            Self::AsymmetricFusion(config) => &config.classes,
+            Self::SingleSharedNetwork(config) => &config.classes,
         }
     }
 
@@ -120,6 +137,8 @@ impl NetworkConfig {
     pub fn backbones(&self) -> Vec<BackboneKind> {
         match self {
             Self::FusionNet(config) => vec![config.backbone; 2],
+            Self::AsymmetricFusion(config) => vec![config.clinical, config.dermoscopic],
+            Self::SingleSharedNetwork(config) => vec![config.backbone],
             Self::ImageClassifier(config) => vec![config.backbone],
             Self::MetadataClassifier(_) => Vec::new(),
             Self::JointFusion(config) => vec![config.backbone],
@@ -131,7 +150,10 @@ impl NetworkConfig {
     #[must_use]
     pub fn metadata_inputs(&self) -> usize {
         match self {
-            Self::FusionNet(_) | Self::ImageClassifier(_) => 0,
+            Self::FusionNet(_)
+            | Self::AsymmetricFusion(_)
+            | Self::SingleSharedNetwork(_)
+            | Self::ImageClassifier(_) => 0,
             Self::MetadataClassifier(config) => config.metadata.inputs,
             Self::JointFusion(config) => config.metadata.inputs,
             Self::JointIndividualFusion(config) => config.joint.metadata.inputs,
@@ -141,7 +163,10 @@ impl NetworkConfig {
     /// The network over the record, of networks that have one.
     pub fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
         match self {
-            Self::FusionNet(_) | Self::ImageClassifier(_) => None,
+            Self::FusionNet(_)
+            | Self::AsymmetricFusion(_)
+            | Self::SingleSharedNetwork(_)
+            | Self::ImageClassifier(_) => None,
             Self::MetadataClassifier(config) => Some(&mut config.metadata),
             Self::JointFusion(config) => Some(&mut config.metadata),
             Self::JointIndividualFusion(config) => Some(&mut config.joint.metadata),
@@ -159,21 +184,44 @@ impl NetworkConfig {
 }
 
 impl AnyNetwork {
-    /// Loads published ImageNet weights into the network's backbones, if it has any.
+    /// Loads published ImageNet weights into all of the network's backbones, if it has any.
     ///
     /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
+    /// As [`dermafuse_backbones::load_weights`]; backbones of different architectures take different files, by
+    /// [`load_backbone_weights_of`](Self::load_backbone_weights_of).
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
+        let has_two = matches!(self, Self::FusionNet(_) | Self::AsymmetricFusion(_));
+        let Modalities { clinical, dermoscopic, .. } = self.modalities();
+        let views = [(clinical, ImageView::Clinical), (dermoscopic, ImageView::Dermoscopic)];
+        let seen = views.into_iter().filter(|(is_seen, _)| *is_seen).take(if has_two { 2 } else { 1 });
+        seen.into_iter().try_fold(self, |network, (_, view)| network.load_backbone_weights_of(view, &file))
+    }
+
+    /// Loads published ImageNet weights into the backbone that looks at one of the images (and maybe at the other too).
+    ///
+    /// # Errors
+    /// No such backbone, and as [`dermafuse_backbones::load_weights`].
+    pub fn load_backbone_weights_of(self, view: ImageView, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
+        let Modalities { clinical, dermoscopic, .. } = self.modalities();
+        let is_seen = match view {
+            ImageView::Clinical => clinical,
+            ImageView::Dermoscopic => dermoscopic,
+        };
+        if !is_seen {
+            return Err(NetworkError::NoBackbone { view: view.name() });
+        }
         Ok(match self {
-            Self::FusionNet(network) => Self::FusionNet(network.load_backbone_weights(file)?),
+            Self::FusionNet(network) => Self::FusionNet(network.load_backbone_weights_of(view, file)?),
             Self::ImageClassifier(network) => Self::ImageClassifier(network.load_backbone_weights(file)?),
             Self::MetadataClassifier(network) => Self::MetadataClassifier(network),
             Self::JointFusion(network) => Self::JointFusion(network.load_backbone_weights(file)?),
             Self::JointIndividualFusion(network) => Self::JointIndividualFusion(network.load_backbone_weights(file)?),
+            Self::AsymmetricFusion(network) => Self::AsymmetricFusion(network.load_backbone_weights_of(view, file)?),
+            Self::SingleSharedNetwork(network) => Self::SingleSharedNetwork(network.load_backbone_weights(file)?),
         })
     }
 
-    /// The backbones, clinical first.
+    /// The backbones, clinical first; one that looks at both images once.
     #[must_use]
     pub fn backbones(&self) -> Vec<&AnyBackbone> {
         match self {
@@ -182,6 +230,8 @@ impl AnyNetwork {
             Self::MetadataClassifier(_) => Vec::new(),
             Self::JointFusion(network) => vec![network.backbone()],
             Self::JointIndividualFusion(network) => vec![network.joint().backbone()],
+            Self::AsymmetricFusion(network) => vec![network.clinical(), network.dermoscopic()],
+            Self::SingleSharedNetwork(network) => vec![network.backbone()],
         }
     }
 }
@@ -210,5 +260,22 @@ impl Network for AnyNetwork {
 
     fn forward(&self, input: MultimodalInput) -> NetworkOutput {
         each!(self, network => network.forward(input))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ImageClassifierConfig;
+    use dermafuse_backbones::BackboneKind;
+
+    #[test]
+    fn weights_go_to_a_backbone_that_looks_at_the_image() {
+        let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, vec![2]);
+        let network = NetworkConfig::ImageClassifier(config).init(&Device::flex()).unwrap();
+        let load = |view| network.clone().load_backbone_weights_of(view, "nowhere.safetensors").unwrap_err();
+        assert!(matches!(load(ImageView::Clinical), NetworkError::Backbone(_)));
+        let error = load(ImageView::Dermoscopic).to_string();
+        assert_eq!(error, "no backbone of this network looks at the dermoscopic image");
     }
 }

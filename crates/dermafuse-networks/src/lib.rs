@@ -25,9 +25,12 @@
 //! # Ok::<(), dermafuse_networks::NetworkError>(())
 //! ```
 
+mod asymmetric_fusion;
+mod branch_weights;
 mod error;
 mod fusion_net;
 mod head;
+mod head_kind;
 mod image_classifier;
 mod joint_fusion;
 mod joint_individual_fusion;
@@ -36,11 +39,15 @@ mod linear_head;
 mod metadata_classifier;
 mod metadata_network;
 mod network;
+mod single_shared_network;
 mod tensor_names;
 
+pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
+pub use branch_weights::BranchWeights;
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
 pub use head::{MultitaskHead, MultitaskHeadConfig};
+pub use head_kind::{AnyHead, HeadKind};
 pub use image_classifier::{ImageClassifier, ImageClassifierConfig};
 pub use joint_fusion::{JointFeatures, JointFusion, JointFusionConfig, MetadataInput};
 pub use joint_individual_fusion::{JointIndividualFusion, JointIndividualFusionConfig};
@@ -52,3 +59,4 @@ pub use network::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network, NetworkOutput,
     UnknownView,
 };
+pub use single_shared_network::{ModalityBatches, SingleSharedNetwork, SingleSharedNetworkConfig};

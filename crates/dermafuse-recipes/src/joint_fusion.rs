@@ -76,7 +76,9 @@ impl JointMethod {
         let Self { structure, fusion, backbone, view } = *self;
         let joint = |classes| JointFusionConfig::new(backbone, view, 0, fusion, classes);
         match structure {
-            JointStructure::Image => NetworkConfig::ImageClassifier(ImageClassifierConfig { backbone, view, classes }),
+            JointStructure::Image => {
+                NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, classes))
+            }
             JointStructure::Metadata => NetworkConfig::MetadataClassifier(MetadataClassifierConfig {
                 metadata: MetadataNetworkConfig::new(0),
                 classes,

@@ -3,7 +3,8 @@
 //! A recipe is a struct of settings that can be saved, and a `run` that follows the paper's protocol step by step with the
 //! pieces of the other crates. [`FusionM4Net`] is the two-stage protocol of Tang et al.; [`OneStage`] is that of every method
 //! which ends with its network, [`CrossValidation`] repeats it on folds, [`JointMethod`] names the methods of joint and
-//! joint-individual fusion and [`JointFusionGrid`] compares them.
+//! joint-individual fusion and [`JointFusionGrid`] compares them. [`ammfm_methods`] and [`pemm_methods`] are the rows of the ablations
+//! of AMMFM and PEMM.
 
 mod baseline;
 mod cross_validation;
@@ -15,6 +16,7 @@ mod network_recipe;
 mod one_stage;
 mod progress;
 mod selection;
+mod two_images;
 
 pub use baseline::majority;
 pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
@@ -26,3 +28,4 @@ pub use network_recipe::{NetworkRecipe, Workplace};
 pub use one_stage::{Answer, OneStage, OneStageOutcome, TrainedStage};
 pub use progress::Progress;
 pub use selection::Selection;
+pub use two_images::{TwoImageMethod, ammfm_methods, pemm_loss_weights, pemm_methods};

@@ -1,0 +1,61 @@
+//! How much the branches of a network with two images count in its loss.
+
+use serde::{Deserialize, Serialize};
+
+use crate::NetworkError;
+
+/// Weights of the three branches' losses. What they are multiplied with besides, and whether a branch's loss is the sum or the
+/// mean of its tasks', the loss configuration of the training says.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BranchWeights {
+    /// Of the clinical branch; not negative.
+    pub clinical: f64,
+    /// Of the dermoscopic branch; not negative.
+    pub dermoscopic: f64,
+    /// Of the branch that sees both images; not negative.
+    pub fusion: f64,
+}
+
+impl BranchWeights {
+    /// `L_C + L_D + L_F`, as FusionM4Net and AMMFM have it.
+    pub const SUM: Self = Self { clinical: 1.0, dermoscopic: 1.0, fusion: 1.0 };
+    /// `(L_C + L_D + L_F) / 3`, the baseline "EQ" of PEMM.
+    pub const MEAN: Self = Self { clinical: 1.0 / 3.0, dermoscopic: 1.0 / 3.0, fusion: 1.0 / 3.0 };
+
+    /// PEMM's biased loss `W L_C + (0.5 − W) L_D + 0.5 L_F`, which trusts the clinical photo less: `W` is 0.1 in the paper, and
+    /// between 0 and 0.5 in its sweep.
+    #[must_use]
+    pub fn biased(clinical: f64) -> Self {
+        Self { clinical, dermoscopic: 0.5 - clinical, fusion: 0.5 }
+    }
+
+    pub(crate) fn check(self) -> Result<(), NetworkError> {
+        let weights = [self.clinical, self.dermoscopic, self.fusion];
+        match weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && weights.iter().any(|&w| w > 0.0) {
+            true => Ok(()),
+            false => Err(NetworkError::BranchWeights { weights }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_shares_of_a_loss() {
+        let BranchWeights { clinical, dermoscopic, fusion } = BranchWeights::biased(0.1);
+        assert_eq!([clinical, dermoscopic, fusion], [0.1, 0.4, 0.5]);
+        for weights in [BranchWeights::SUM, BranchWeights::MEAN, BranchWeights::biased(0.0), BranchWeights::biased(0.5)]
+        {
+            assert!(weights.check().is_ok(), "{weights:?}");
+        }
+        let error = BranchWeights::biased(0.6).check().unwrap_err().to_string();
+        assert!(
+            error.starts_with("the weights of the branches' losses must not be negative, and one must be positive")
+        );
+        assert!(BranchWeights { clinical: 0.0, dermoscopic: 0.0, fusion: 0.0 }.check().is_err());
+        assert!(BranchWeights { fusion: f64::NAN, ..BranchWeights::SUM }.check().is_err());
+    }
+}

@@ -1,0 +1,206 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use dermafuse::backbones::parameter_count;
+use dermafuse::data::{CaseSet, Split};
+use dermafuse::eval::published::PublishedAblation;
+use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
+use dermafuse::recipes::{CrossValidation, OneStage, Progress, TwoImageMethod, Workplace, majority};
+use dermafuse::schema::ndarray::Array2;
+use dermafuse::schema::{Predictions, write_whole_file};
+
+use crate::{DataSetName, ProgramResult, Results, Terminal, TrainingArguments, print_table};
+
+/// What the programs for two images are told.
+#[derive(Args, Clone, Debug)]
+pub struct TwoImageArguments {
+    /// Data set of pairs of images: derm7pt, milk10k or described
+    #[arg(long, value_enum, default_value = "derm7pt")]
+    dataset: DataSetName,
+    /// Folder of the data set, or the file that describes it
+    #[arg(long)]
+    data: PathBuf,
+    /// The row of the table to train, by its name; --ablation trains all of them
+    #[arg(long)]
+    row: Option<String>,
+    /// Train every row of the table and compare them
+    #[arg(long)]
+    ablation: bool,
+    /// Runs of every row, with other seeds
+    #[arg(long, default_value_t = 1)]
+    repeats: usize,
+    #[command(flatten)]
+    training: TrainingArguments,
+    /// Seed of split, fresh weights and training
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Continue the runs in the folder
+    #[arg(long)]
+    resume: bool,
+}
+
+/// The means over the runs of a row, in per cent.
+struct Row<'a> {
+    method: &'a TwoImageMethod,
+    accuracy: Vec<f64>,
+    balanced: Vec<f64>,
+    auc: Vec<f64>,
+}
+
+/// Trains one row of a table of methods, or all of them, and writes results to a folder.
+///
+/// # Errors
+/// Whatever stops the run.
+pub fn run_two_images(
+    title: &str,
+    arguments: &TwoImageArguments,
+    methods: impl Fn(&[usize]) -> Vec<TwoImageMethod>,
+    published: &PublishedAblation,
+    out: &Path,
+) -> ProgramResult {
+    let set = arguments.dataset.load(&arguments.data)?;
+    let split = DataSetName::split(&set, arguments.seed)?;
+    println!("{}: {} cases, {} to train", set.name, set.len(), split.train.len());
+    std::fs::create_dir_all(out)?;
+    split.save(out.join("split.json"))?;
+    let methods = methods(&set.tasks.class_counts());
+    let study = Study { title, arguments, set: &set, split, published, out };
+    match (arguments.ablation, &arguments.row) {
+        (true, _) => study.ablation(&methods),
+        (false, row) => {
+            let last = methods.last().ok_or("an empty table")?;
+            let name = row.as_ref().unwrap_or(&last.name);
+            let known = || methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
+            let method = methods.iter().find(|method| &method.name == name);
+            study.single(method.ok_or_else(|| format!("there is no row `{name}`; the rows are {}", known()))?)
+        }
+    }
+}
+
+struct Study<'a> {
+    title: &'a str,
+    arguments: &'a TwoImageArguments,
+    set: &'a CaseSet,
+    split: Split,
+    published: &'a PublishedAblation,
+    out: &'a Path,
+}
+
+impl Study<'_> {
+    fn recipe(&self, method: &TwoImageMethod) -> OneStage {
+        let TwoImageArguments { training, seed, .. } = self.arguments;
+        let mut recipe = method.recipe(training.image_size, *seed);
+        training.apply(&mut recipe.network);
+        recipe
+    }
+
+    /// One row, with a model bundle.
+    fn single(&self, method: &TwoImageMethod) -> ProgramResult {
+        let TwoImageArguments { training, resume, .. } = self.arguments;
+        let device = training.device.device()?;
+        let cache = training.cache();
+        let (recipe, checkpoints) = (self.recipe(method), self.out.join("checkpoints"));
+        write_whole_file(&self.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
+        let place = Workplace::on(&device).in_folder(&checkpoints, *resume).with_cache(&cache);
+        let mut terminal = Terminal::default();
+        let outcome = recipe.run(self.set, &self.split, place, &mut terminal)?;
+        let mut rows = vec![("majority".to_owned(), majority(self.set, &self.split.train, &self.split.test)?)];
+        rows.extend(outcome.rows);
+        let results = Results {
+            title: &format!("{}: {}", self.title, method.name),
+            set: self.set,
+            cases: &self.split.test,
+            rows: &rows,
+            config: serde_json::to_value(&recipe)?,
+            leaky_inputs: Vec::new(),
+            curves: vec![("training", &outcome.stage.trained.history)],
+            notes: self.set.notes.clone(),
+            features: None,
+        };
+        let evaluations = results.write(self.out)?;
+        outcome.bundle.save(self.out.join("bundle"))?;
+        println!("\n{}, test accuracy in per cent, {} cases\n", method.name, self.split.test.len());
+        print_table(&evaluations);
+        println!("\nwritten to {}: report.html, metrics.json, predictions.csv, bundle", self.out.display());
+        Ok(())
+    }
+
+    /// Every row on the same split with the same seeds; rows that are done are read.
+    fn ablation(&self, methods: &[TwoImageMethod]) -> ProgramResult {
+        let TwoImageArguments { training, resume, repeats, .. } = self.arguments;
+        let device = training.device.device()?;
+        let cache = training.cache();
+        let mut terminal = Terminal::default();
+        let mut rows = Vec::new();
+        for (number, method) in methods.iter().enumerate() {
+            terminal.step(&format!("row {} of {}: {}", number + 1, methods.len(), method.name));
+            let folder = self.out.join("rows").join(method.name.replace(' ', "-"));
+            let place = Workplace::on(&device).in_folder(&folder, *resume).with_cache(&cache);
+            let folds = vec![self.split.clone(); (*repeats).max(1)];
+            let runs = CrossValidation { recipe: self.recipe(method), folds, keep_features: false };
+            let runs = runs.run(self.set, place, &mut terminal)?;
+            let mut row = Row { method, accuracy: Vec::new(), balanced: Vec::new(), auc: Vec::new() };
+            for run in &runs.folds {
+                let overall = Evaluation::of(&run.predictions()?)?.overall;
+                let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
+                row.accuracy.push(percent(overall.accuracy));
+                row.balanced.push(percent(overall.balanced_accuracy));
+                row.auc.push(percent(overall.auc));
+            }
+            rows.push(row);
+        }
+        self.print(&rows)?;
+        self.write_report(&rows)
+    }
+
+    fn print(&self, rows: &[Row<'_>]) -> ProgramResult {
+        let majority: Predictions = majority(self.set, &self.split.train, &self.split.test)?;
+        let majority = 100.0 * majority.mean_accuracy().unwrap_or(f64::NAN);
+        println!(
+            "\nin per cent, {} test cases; the majority has an accuracy of {majority:.1}\n",
+            self.split.test.len()
+        );
+        let columns = ["parameters", "AUC", "accuracy", "balanced accuracy", "published (Derm7pt)"];
+        println!(
+            "{:<24}{:>12}{:>14}{:>14}{:>20}   {}",
+            "row", columns[0], columns[1], columns[2], columns[3], columns[4]
+        );
+        for Row { method, accuracy, balanced, auc } in rows {
+            let parameters = parameter_count(&method.network.init(&self.arguments.training.device.device()?)?);
+            let cell = |values: &[f64]| MeanDeviation::of(values).map_or_else(String::new, |value| value.to_string());
+            let printed = self.published.row(&method.name).map_or_else(String::new, ToString::to_string);
+            let (auc, accuracy, balanced) = (cell(auc), cell(accuracy), cell(balanced));
+            println!("{:<24}{parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}   {printed}", method.name);
+        }
+        println!(
+            "\nparameters without the ImageNet classifiers, which the papers count; published: {}",
+            self.published.source
+        );
+        Ok(())
+    }
+
+    fn write_report(&self, rows: &[Row<'_>]) -> ProgramResult {
+        let mut report = Report::new(self.title).synthetic(self.set.synthetic).note(format!(
+            "Data set {}, {} test cases.",
+            self.set.name,
+            self.split.test.len()
+        ));
+        let runs = rows[0].accuracy.len();
+        if runs > 1 {
+            let names: Vec<String> = rows.iter().map(|row| row.method.name.clone()).collect();
+            let blocks: Vec<String> = (1..=runs).map(|run| format!("run {run}")).collect();
+            type Pick = for<'a> fn(&'a Row<'_>) -> &'a [f64];
+            let measures: [(&str, Pick); 2] =
+                [("Balanced accuracy, per cent", |row| &row.balanced), ("Mean AUC, per cent", |row| &row.auc)];
+            for (title, values) in measures {
+                let scores = Array2::from_shape_fn((runs, rows.len()), |(run, row)| values(&rows[row])[run]);
+                let comparison = Comparison::of(&names, &blocks, &scores)?;
+                println!("\n{title}\n\n{comparison}");
+                report = report.comparison(title, &comparison, None);
+            }
+        }
+        report.write(self.out.join("report.html"))?;
+        println!("\nwritten to {}: report.html, rows", self.out.display());
+        Ok(())
+    }
+}
