@@ -7,6 +7,7 @@
 
 mod checklist;
 mod columns;
+mod edra;
 mod published;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use dermafuse_schema::{Case, Field, FieldValue, Task, TaskSet};
 
 pub use self::checklist::{encoding, load_with_raw_checklist, with_checklist_inputs};
 use self::columns::{FIELDS, FieldColumn, TASKS, TaskColumn};
+pub use self::edra::{PUBLISHED_DIAGNOSES, load_edra};
 pub use self::published::{PUBLISHED, PublishedTask, check_published};
 use crate::image_folder::{Found, ImageFolder};
 use crate::table::Column;

@@ -31,7 +31,7 @@
 //! [[fields]]
 //! column = { table = "patients", column = "age" }
 //! kind = "numeric"
-//! role = "pre_diagnosis"              # or post_diagnosis, image_derived: when the value is known
+//! role = "pre_diagnosis"              # when the value is known; or post_diagnosis, image_derived, provenance
 //!
 //! [[fields]]
 //! column = { table = "patients", column = "sex" }

@@ -338,8 +338,8 @@ pub enum DataError {
         /// The image.
         path: PathBuf,
     },
-    /// A file that is neither JPEG nor PNG, whatever its name says.
-    #[error("{}: neither JPEG nor PNG (it starts with the bytes {start:02x?}); convert it", path.display())]
+    /// A file that is neither JPEG, PNG nor BMP, whatever its name says.
+    #[error("{}: neither JPEG, PNG nor BMP (it starts with the bytes {start:02x?}); convert it", path.display())]
     ImageFormat {
         /// The image.
         path: PathBuf,

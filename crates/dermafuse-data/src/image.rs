@@ -9,6 +9,7 @@ use std::path::Path;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::codecs::bmp::BmpDecoder;
 use image::codecs::png::PngDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, Limits};
@@ -93,7 +94,7 @@ pub enum Strictness {
     Lenient,
 }
 
-/// Reads a JPEG or PNG file, whatever its name says, as upright RGB: EXIF orientation is applied, an alpha channel is
+/// Reads a JPEG, PNG or BMP file, whatever its name says, as upright RGB: EXIF orientation is applied, an alpha channel is
 /// dropped (not blended), 16 bits are reduced to 8, palettes and greys are expanded.
 ///
 /// # Errors
@@ -127,6 +128,8 @@ pub fn decode_bytes(path: impl AsRef<Path>, bytes: &[u8], strictness: Strictness
             decode_jpeg(path, bytes, strictness)
         } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
             decode_png(path, bytes)
+        } else if bytes.starts_with(b"BM") {
+            decode_bmp(path, bytes)
         } else {
             Err(DataError::ImageFormat { path: path.into(), start: bytes[..bytes.len().min(8)].to_vec() })
         }
@@ -165,6 +168,15 @@ fn decode_png(path: &Path, bytes: &[u8]) -> Result<RgbPixels, DataError> {
     let orientation = decoder.orientation().ok();
     let image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, error))?;
     upright(path, width as usize, height as usize, image.into_rgb8().into_raw(), orientation)
+}
+
+fn decode_bmp(path: &Path, bytes: &[u8]) -> Result<RgbPixels, DataError> {
+    let decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(|error| damaged(path, error))?;
+    let (width, height) = decoder.dimensions();
+    check_size(path, width as usize, height as usize)?;
+    check_memory(path, decoder.total_bytes())?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, error))?;
+    upright(path, width as usize, height as usize, image.into_rgb8().into_raw(), None)
 }
 
 fn upright(

@@ -8,7 +8,7 @@ use crate::DataError;
 /// Folders below an image folder that are looked into; ends links that lead back up.
 const MAX_DEPTH: usize = 3;
 
-const IMAGE_EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+pub(crate) const IMAGE_EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "bmp"];
 
 /// The files below a folder, by relative path and by that path in lower case.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 //! The way of the data: [`derm7pt::load`] or [`milk10k::load`] gives a [`CaseSet`]; a [`Split`] names its training,
 //! validation and test rows, and [`Folds`] those of each round of a cross-validation; a [`MetadataEncoder`], fitted on
 //! the training rows, turns metadata into numbers; a [`BatchLoader`] reads, resizes, augments and normalizes the images
-//! on threads of its own. An own data set is [`described`] in a TOML file, or fills a [`CaseSet`] in code; a [`Table`]
-//! helps with the CSV.
+//! on threads of its own. An own data set is [`described`] in a TOML file, lies in [`class_folders`], or fills a
+//! [`CaseSet`] in code; a [`Table`] helps with the CSV. A [`ClassMap`] makes one set of several.
 //!
 //! Three things are guarded: no group (patient, lesion) stands on both sides of a split; metadata that is only known
 //! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
@@ -34,8 +34,11 @@ mod augment;
 mod batch_loader;
 mod bilinear;
 mod case_set;
+pub mod class_folders;
+mod class_map;
 mod declaration;
 pub mod derm7pt;
+pub mod dermofit;
 pub mod described;
 mod duplicates;
 mod encoder;
@@ -53,6 +56,7 @@ mod modality;
 mod name_set;
 mod one_hot;
 pub mod pad_ufes_20;
+pub mod ph2;
 mod preprocess;
 mod sampler;
 mod shuffle;
@@ -66,6 +70,7 @@ pub use self::image::{
 pub use augment::{Augmentation, DermoscopicMode};
 pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
 pub use case_set::CaseSet;
+pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};

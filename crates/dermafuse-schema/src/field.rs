@@ -23,6 +23,8 @@ pub enum FieldRole {
     PostDiagnosis,
     /// Computed from the image, so not patient metadata.
     ImageDerived,
+    /// Which data set or clinic a case comes from: for tables by source, never an input.
+    Provenance,
 }
 
 /// A metadata column.

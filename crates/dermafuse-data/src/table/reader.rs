@@ -76,6 +76,34 @@ impl<R: Read> TableReader<R> {
         Ok(Self { header, records })
     }
 
+    /// Reads a table that stands below something else: the header is the first row that has a column `title`. Columns
+    /// without a name are called by their number.
+    ///
+    /// # Errors
+    /// Those of [`TableReader::new`]; no such row.
+    pub(crate) fn below(file: &Path, source: R, delimiter: u8, title: &str) -> Result<Self, DataError> {
+        let mut header = Header { file: file.to_path_buf(), names: Vec::new() };
+        let mut records = Records::new(source, delimiter);
+        let mut first: Option<Vec<String>> = None;
+        while records.next(&header)? {
+            let row = records.row(&header)?;
+            let cells = (0..row.ends.len()).map(|column| row.cell(column).text().to_owned());
+            let names: Vec<String> = cells.collect();
+            if names.iter().any(|name| name == title) {
+                let named = |(column, name): (usize, String)| {
+                    if name.is_empty() { format!("column {}", column + 1) } else { name }
+                };
+                header.names = names.into_iter().enumerate().map(named).collect();
+                return Ok(Self { header, records });
+            }
+            first.get_or_insert(names);
+        }
+        match first {
+            None => Err(DataError::EmptyFile { file: header.file }),
+            Some(known) => Err(DataError::MissingColumn { file: header.file, column: title.into(), known }),
+        }
+    }
+
     /// The column names in order.
     #[must_use]
     pub fn headers(&self) -> &[String] {

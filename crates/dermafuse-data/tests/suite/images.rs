@@ -139,6 +139,26 @@ fn a_png_cut_anywhere_is_refused() {
     }
 }
 
+fn bmp(width: u32, height: u32, rgb: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    image::codecs::bmp::BmpEncoder::new(&mut bytes).encode(rgb, width, height, ExtendedColorType::Rgb8).unwrap();
+    bytes
+}
+
+#[test]
+fn a_bmp_is_read_upright_and_refused_when_cut() {
+    let rgb: Vec<u8> = (0..5 * 7 * 3).map(|byte| byte as u8 * 2).collect();
+    let bytes = bmp(5, 7, &rgb);
+    let pixels = strict(&bytes).unwrap();
+    assert_eq!((pixels.width(), pixels.height(), pixels.data()), (5, 7, rgb.as_slice()));
+    for cut in 2..bytes.len() {
+        assert!(strict(&bytes[..cut]).unwrap_err().contains("damaged or truncated image"), "{cut}");
+    }
+    let mut forged = bytes;
+    forged[18..22].copy_from_slice(&60_000_u32.to_le_bytes());
+    assert!(strict(&forged).unwrap_err().contains("the header says 60000 x 7 pixels"));
+}
+
 #[test]
 fn a_forged_header_is_refused_before_memory_is_taken() {
     let mut bytes = plain_jpeg(100);
@@ -174,7 +194,7 @@ fn what_is_no_image_is_named() {
     assert!(error(&empty).ends_with("empty.jpg: the image file is empty (0 bytes); copy it again"));
     let page = folder.path().join("page.jpg");
     write(&page, b"<!doctype html>");
-    assert!(error(&page).contains("page.jpg: neither JPEG nor PNG (it starts with the bytes [3c, 21"));
+    assert!(error(&page).contains("page.jpg: neither JPEG, PNG nor BMP (it starts with the bytes [3c, 21"));
     let text = error(&folder.path().join("gone.jpg"));
     assert!(text.contains("gone.jpg: No such file"), "{text}");
     for junk in [&b"\xff\xd8\xff"[..], b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\0\0"] {

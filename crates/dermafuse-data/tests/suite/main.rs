@@ -1,5 +1,6 @@
 //! What the crate promises, from the outside.
 
+mod class_map;
 mod derm7pt;
 mod described;
 mod encoder;
@@ -11,6 +12,7 @@ mod isic_2019;
 mod loader;
 mod milk10k;
 mod pad_ufes_20;
+mod photos;
 mod real_data;
 mod split;
 mod synthetic_pad;
