@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
-    CaseSet, CrossValidation as FoldProtocol, EncoderConfig, FoldConfig, FoldGrouping, Folds, LoadOptions,
-    MetadataRoles, NumericScaling, Split, derm7pt,
+    CaseSet, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, LoadOptions, MetadataRoles, NumericScaling,
+    Split, derm7pt,
     synthetic::{self, pad_ufes_20::Inputs},
 };
 use dermafuse::eval::published::{PublishedScores, joint_fusion};

@@ -2,9 +2,7 @@
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::{
-    CaseSet, CrossValidation as FoldProtocol, EncoderConfig, FoldConfig, Folds, NumericScaling, Split,
-};
+use dermafuse::data::{CaseSet, EncoderConfig, FoldConfig, FoldProtocol, Folds, NumericScaling, Split};
 use dermafuse::networks::ImageView;
 use dermafuse::recipes::{CrossValidation, JointFusionGrid, JointMethod, JointStructure, OneStage, Workplace};
 use dermafuse::schema::{Field, FieldRole, FieldValue};

@@ -71,7 +71,7 @@ impl FoldConfig {
 /// Which part of the folds trains, selects and tests in each round of a cross-validation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CrossValidation {
+pub enum FoldProtocol {
     /// Round `i` tests on fold `i`, selects on the fold after it (the first after the last) and trains on the others, so
     /// that no number is reported on cases that chose anything. Needs three folds or more. Rows that were held out are
     /// in no round.
@@ -97,7 +97,7 @@ pub enum CrossValidation {
 /// ```
 ///
 /// ```
-/// use dermafuse_data::{CaseSet, CrossValidation, FoldConfig, FoldGrouping, Folds};
+/// use dermafuse_data::{CaseSet, FoldProtocol, FoldConfig, FoldGrouping, Folds};
 /// use dermafuse_schema::{Case, Task, TaskSet};
 ///
 /// // Twelve photos, two of each patient.
@@ -112,7 +112,7 @@ pub enum CrossValidation {
 ///
 /// let folds = Folds::new(&set, &FoldConfig::new(3, 42))?;
 /// assert_eq!(folds.rows(0).len(), 4);
-/// let splits = folds.splits(CrossValidation::NextFoldSelects)?;
+/// let splits = folds.splits(FoldProtocol::NextFoldSelects)?;
 /// assert_eq!((splits[0].test.as_slice(), splits[0].valid.as_slice()), (folds.rows(0), folds.rows(1)));
 /// splits[0].check(&set)?; // no patient on both sides
 ///
@@ -222,13 +222,13 @@ impl Folds {
     ///
     /// # Errors
     /// Too few folds for the protocol; no rows held out where they are to test.
-    pub fn splits(&self, protocol: CrossValidation) -> Result<Vec<Split>, DataError> {
+    pub fn splits(&self, protocol: FoldProtocol) -> Result<Vec<Split>, DataError> {
         let k = self.folds.len();
-        if protocol == CrossValidation::NextFoldSelects && k < 3 {
+        if protocol == FoldProtocol::NextFoldSelects && k < 3 {
             let expected = "three or more, where one tests, the next selects and the others train";
             return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
         }
-        if protocol == CrossValidation::HeldOutTests && self.held_out.is_empty() {
+        if protocol == FoldProtocol::HeldOutTests && self.held_out.is_empty() {
             let expected = "above 0; make the folds with `hold_out`";
             return Err(DataError::Setting { what: "rows that are held out", found: "0".into(), expected });
         }
@@ -241,12 +241,12 @@ impl Folds {
         let round = |fold: usize| {
             let this = self.folds[fold].clone();
             let split = match protocol {
-                CrossValidation::NextFoldSelects => {
+                FoldProtocol::NextFoldSelects => {
                     let next = (fold + 1) % k;
                     Split::new(others(&[fold, next]), self.folds[next].clone(), this, self.cases)
                 }
-                CrossValidation::TestFoldSelects => Split::selecting_on_test(others(&[fold]), this, self.cases),
-                CrossValidation::HeldOutTests => Split::new(others(&[fold]), this, self.held_out.clone(), self.cases),
+                FoldProtocol::TestFoldSelects => Split::selecting_on_test(others(&[fold]), this, self.cases),
+                FoldProtocol::HeldOutTests => Split::new(others(&[fold]), this, self.held_out.clone(), self.cases),
             }?;
             Ok(if self.crossing > 0 { split.with_groups_crossing() } else { split })
         };

@@ -75,7 +75,7 @@ pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};
 pub use error::DataError;
-pub use folds::{CrossValidation, FoldConfig, FoldGrouping, Folds};
+pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
 pub use image_cache::ImageCache;
 pub use load_options::{ImageSource, LoadOptions};
 pub use modality::Modality;

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use dermafuse_data::{CaseSet, CrossValidation, FoldConfig, FoldGrouping, Folds, Leak, Split};
+use dermafuse_data::{CaseSet, FoldConfig, FoldGrouping, FoldProtocol, Folds, Leak, Split};
 use proptest::prelude::*;
 
 use crate::fixture::case_set;
@@ -34,7 +34,7 @@ fn reload(
 fn each_round_tests_on_one_fold_and_selects_on_the_next() {
     let set = pairs();
     let folds = Folds::new(&set, &FoldConfig::new(4, 3)).unwrap();
-    let splits = folds.splits(CrossValidation::default()).unwrap();
+    let splits = folds.splits(FoldProtocol::default()).unwrap();
     assert_eq!(splits.len(), 4);
     for (round, split) in splits.iter().enumerate() {
         split.check(&set).unwrap();
@@ -44,7 +44,7 @@ fn each_round_tests_on_one_fold_and_selects_on_the_next() {
         assert_eq!(set.class_counts(0, &split.test).unwrap(), [4, 2]);
     }
     assert_eq!(Split::folds(&set, 0, 4, 3).unwrap(), (0..4).map(|fold| folds.rows(fold).to_vec()).collect::<Vec<_>>());
-    let text = Folds::new(&set, &FoldConfig::new(2, 0)).unwrap().splits(CrossValidation::default()).unwrap_err();
+    let text = Folds::new(&set, &FoldConfig::new(2, 0)).unwrap().splits(FoldProtocol::default()).unwrap_err();
     assert_eq!(
         text.to_string(),
         "number of folds: 2 is not three or more, where one tests, the next selects and the others train"
@@ -55,7 +55,7 @@ fn each_round_tests_on_one_fold_and_selects_on_the_next() {
 fn the_protocol_that_selects_on_the_test_fold_says_so() {
     let set = pairs();
     let folds = Folds::new(&set, &FoldConfig::new(3, 1)).unwrap();
-    for (round, split) in folds.splits(CrossValidation::TestFoldSelects).unwrap().into_iter().enumerate() {
+    for (round, split) in folds.splits(FoldProtocol::TestFoldSelects).unwrap().into_iter().enumerate() {
         assert_eq!((&split.valid, split.test.as_slice(), split.train.len()), (&split.test, folds.rows(round), 16));
         assert_eq!(split.leaks(), [Leak::TestSelects]);
         assert!(split.leaks()[0].to_string().contains("optimistic"));
@@ -85,21 +85,21 @@ fn a_held_out_part_tests_every_round() {
     let folds = Folds::new(&set, &FoldConfig::pad_holdout(8)).unwrap();
     assert_eq!((folds.len(), folds.held_out().len()), (5, 20));
     assert_eq!(set.class_counts(0, folds.held_out()).unwrap(), [16, 4]);
-    let held = folds.splits(CrossValidation::HeldOutTests).unwrap();
+    let held = folds.splits(FoldProtocol::HeldOutTests).unwrap();
     for (round, split) in held.iter().enumerate() {
         split.check(&set).unwrap();
         assert_eq!((split.test.as_slice(), split.valid.as_slice()), (folds.held_out(), folds.rows(round)));
         assert_eq!(split.train.len(), 80);
     }
     // Development that must not touch the held-out part does not.
-    for split in folds.splits(CrossValidation::NextFoldSelects).unwrap() {
+    for split in folds.splits(FoldProtocol::NextFoldSelects).unwrap() {
         assert!([&split.train, &split.valid, &split.test].iter().all(|part| part.len() % 20 == 0));
         assert!(split.train.iter().chain(&split.valid).chain(&split.test).all(|row| !folds.held_out().contains(row)));
     }
     assert_eq!(reload(&set, &folds, FoldGrouping::Grouped, |_| ()).unwrap(), folds);
 
     let all = Folds::new(&set, &FoldConfig::new(5, 8)).unwrap();
-    let text = all.splits(CrossValidation::HeldOutTests).unwrap_err().to_string();
+    let text = all.splits(FoldProtocol::HeldOutTests).unwrap_err().to_string();
     assert_eq!(text, "rows that are held out: 0 is not above 0; make the folds with `hold_out`");
     let config = FoldConfig { hold_out: Some(1.0), ..FoldConfig::new(5, 8) };
     let text = Folds::new(&set, &config).unwrap_err().to_string();
@@ -113,11 +113,11 @@ fn groups_that_cross_are_counted_and_named_as_a_leak() {
     assert!(folds.crossing_groups() > 0);
     let note = folds.notes().remove(0);
     assert!(note.starts_with(&format!("folds are not grouped: {} of 12 groups", folds.crossing_groups())), "{note}");
-    for split in folds.splits(CrossValidation::NextFoldSelects).unwrap() {
+    for split in folds.splits(FoldProtocol::NextFoldSelects).unwrap() {
         assert_eq!(split.leaks(), [Leak::GroupsCross]);
         split.check(&set).unwrap();
     }
-    let both = folds.splits(CrossValidation::TestFoldSelects).unwrap();
+    let both = folds.splits(FoldProtocol::TestFoldSelects).unwrap();
     assert_eq!(both[0].leaks(), [Leak::TestSelects, Leak::GroupsCross]);
     assert_eq!(reload(&set, &folds, FoldGrouping::Ungrouped, |_| ()).unwrap(), folds);
     let text = reload(&set, &folds, FoldGrouping::Grouped, |_| ()).unwrap_err();
@@ -240,7 +240,7 @@ proptest! {
         }
         prop_assert_eq!(folds.crossing_groups(), 0);
         for protocol in [
-            CrossValidation::NextFoldSelects, CrossValidation::TestFoldSelects, CrossValidation::HeldOutTests,
+            FoldProtocol::NextFoldSelects, FoldProtocol::TestFoldSelects, FoldProtocol::HeldOutTests,
         ] {
             for split in folds.splits(protocol).into_iter().flatten() {
                 split.check(&set).unwrap();

@@ -2,9 +2,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use dermafuse_data::synthetic::pad_ufes_20::{COLUMNS, Config, Inputs, Optimum, Photo, Shares, sample, write};
-use dermafuse_data::{
-    CrossValidation, FoldConfig, Folds, LoadOptions, MetadataEncoder, Strictness, decode, pad_ufes_20,
-};
+use dermafuse_data::{FoldConfig, FoldProtocol, Folds, LoadOptions, MetadataEncoder, Strictness, decode, pad_ufes_20};
 use proptest::prelude::*;
 
 fn small() -> Config {
@@ -171,7 +169,7 @@ fn the_whole_record_knows_no_more() {
     std::fs::write(root.path().join("SYNTHETIC"), "").unwrap();
     let set = pad_ufes_20::load_with(root.path(), &LoadOptions::metadata_only()).unwrap();
     let folds = Folds::new(&set, &FoldConfig::new(3, 0)).unwrap();
-    let split = &folds.splits(CrossValidation::NextFoldSelects).unwrap()[0];
+    let split = &folds.splits(FoldProtocol::NextFoldSelects).unwrap()[0];
     split.check(&set).unwrap();
     let patients = |rows: &[usize]| rows.iter().map(|&row| set.cases[row].patient.clone()).collect::<HashSet<_>>();
     assert!(patients(&split.train).is_disjoint(&patients(&split.test)));
