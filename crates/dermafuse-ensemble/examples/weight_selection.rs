@@ -165,10 +165,11 @@ fn best_branch(valid: &BranchLogits) -> Result<BranchWeights, Box<dyn Error>> {
     Ok(BranchWeights::new([(best.0, 1.0)])?)
 }
 
-fn choices(
-    valid: &BranchLogits,
-    test: &BranchLogits,
-) -> Result<Vec<(&'static str, FuseSpace, BranchWeights)>, Box<dyn Error>> {
+/// A name, the space to average in, and weights.
+type Choice = (&'static str, FuseSpace, BranchWeights);
+
+/// What each way of choosing makes of the validation cases; the last one cheats.
+fn choices(valid: &BranchLogits, test: &BranchLogits) -> Result<Vec<Choice>, Box<dyn Error>> {
     use FuseSpace::{Logits, Probabilities};
     use WeightSearchMethod::{Exact, Grid, Refined};
     let search = |method, space| WeightSearch { method, space, ..WeightSearch::default() };

@@ -24,6 +24,9 @@ use self::refined::Refined;
 use self::resampling::Sample;
 use crate::error::{EnsembleError, Result};
 
+/// Hits that are counted at once on a grid: combinations by tasks by samples. More samples are scored in turns.
+const MOST_COUNTS: usize = 1 << 26;
+
 /// Where the unnormalised candidate weights of each branch come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,10 +69,9 @@ pub enum WeightSearchMethod {
     /// cells, the one with the largest inscribed circle is taken, and its centre returned.
     ///
     /// On a line two classes tie, and the first is predicted, as everywhere. Weights on a line are returned only if they score
-    /// higher than all cells (with a margin of 0). That takes ties of several cases that meet, or a corner of the triangle
-    /// where a case has no weight on the branches that it has, which are then weighed equally. Cells narrower than some 1e-9
-    /// count as lines. Where ties might matter that rounding decides, the grid is searched too, so that the score is never
-    /// below that of the grid.
+    /// higher than all cells, which takes ties of several cases at the same place; their margin is 0. Cells narrower than
+    /// some 1e-9 count as lines. Where ties might matter that rounding decides, the grid is searched too, so that the score is
+    /// never below that of the grid. A case that lacks a branch is compared by the others, as everywhere.
     ///
     /// Scores are compared as fractions: cells that get different cases right tie when their mean accuracy is the same,
     /// though its sum may be rounded differently.
@@ -282,8 +284,13 @@ impl WeightSearch {
         choose: impl Fn(&Sample, &Combinations, &[f64]) -> T,
     ) -> Result<Vec<T>> {
         let combinations = Combinations::of(self, logits)?;
-        let scores = grid::scores(logits, &combinations, self.space, samples)?;
-        Ok(samples.iter().zip(&scores).map(|(sample, scores)| choose(sample, &combinations, scores)).collect())
+        let at_once = (MOST_COUNTS / combinations.len().max(1) / logits.tasks.len()).max(1);
+        let mut chosen = Vec::with_capacity(samples.len());
+        for samples in samples.chunks(at_once) {
+            let scores = grid::scores(logits, &combinations, self.space, samples)?;
+            chosen.extend(samples.iter().zip(&scores).map(|(sample, scores)| choose(sample, &combinations, scores)));
+        }
+        Ok(chosen)
     }
 }
 

@@ -63,8 +63,8 @@ impl Exact {
             ControlFlow::Continue(worth)
         });
 
-        // Weights with ties may be worth more: corners where a case has no weight on its branches, and lines or points where
-        // the ties of several cases meet. Nothing else can be.
+        // Ties at the same place may be worth more: look wherever polygons overlap that are larger by rounding errors, and at the
+        // corners and the centre, where ties are likely and the branches of a case may have no weight.
         let mut tied: Option<Vec<f64>> = None;
         let mut consider = |weights: Vec<f64>| {
             let worth = self.targets.worth(&weights, &worths);
@@ -83,8 +83,8 @@ impl Exact {
             Overlap::new(&self.possible, &worths).search(Region::whole(width), floor, false, |piece, worth| {
                 let mut reached = consider(weights_at(width, piece.centre()));
                 piece.corners.iter().for_each(|&corner| reached = consider(weights_at(width, corner)));
-                beyond |= reached < worth;
                 looked_at += 1;
+                beyond |= reached < worth || looked_at == MOST_TIES;
                 if looked_at == MOST_TIES { ControlFlow::Break(()) } else { ControlFlow::Continue(reached) }
             });
         if beyond {

@@ -15,8 +15,6 @@ use crate::error::{EnsembleError, Result};
 
 /// Boxes of this many weights or fewer are not split further.
 const LEAF: usize = 16;
-/// Counts that are held at once: those of more samples are counted in turns.
-const MOST_HITS: usize = 1 << 26;
 
 /// Mean accuracy over the tasks for every combination and sample: what `fuse(..)` and `mean_accuracy()` give for each.
 ///
@@ -42,47 +40,42 @@ pub(super) fn scores(
             None => patterns.push((available, vec![case])),
         }
     }
-    let at_once = (MOST_HITS / combinations.len() / logits.tasks.len()).max(1);
-    let mut scores = Vec::with_capacity(samples.len());
-    for (samples, totals) in samples.chunks(at_once).zip(totals.chunks(at_once)) {
-        let mut hits = vec![vec![vec![0_u32; combinations.len()]; samples.len()]; logits.tasks.len()];
-        for (available, cases) in &patterns {
-            let tree = Tree::new(combinations, available);
-            hits.par_iter_mut().enumerate().for_each(|(task, hits)| {
-                let mut changes = vec![vec![0_i32; combinations.len() + 1]; samples.len()];
-                let mut stretches = Vec::new();
-                for &case in cases {
-                    let Some(label) = logits.cohort.labels[case][task] else { continue };
-                    stretches.clear();
-                    Target::new(logits, available, case, task, label, space).predicted_right(&tree, &mut stretches);
-                    for (changes, sample) in changes.iter_mut().zip(samples) {
-                        let count = sample.counts[case] as i32;
-                        for &(from, to) in stretches.iter().filter(|_| count > 0) {
-                            changes[from as usize] += count;
-                            changes[to as usize] -= count;
-                        }
+    let mut hits = vec![vec![vec![0_u32; combinations.len()]; samples.len()]; logits.tasks.len()];
+    for (available, cases) in &patterns {
+        let tree = Tree::new(combinations, available);
+        hits.par_iter_mut().enumerate().for_each(|(task, hits)| {
+            let mut changes = vec![vec![0_i32; combinations.len() + 1]; samples.len()];
+            let mut stretches = Vec::new();
+            for &case in cases {
+                let Some(label) = logits.cohort.labels[case][task] else { continue };
+                stretches.clear();
+                Target::new(logits, available, case, task, label, space).predicted_right(&tree, &mut stretches);
+                for (changes, sample) in changes.iter_mut().zip(samples) {
+                    let count = sample.counts[case] as i32;
+                    for &(from, to) in stretches.iter().filter(|_| count > 0) {
+                        changes[from as usize] += count;
+                        changes[to as usize] -= count;
                     }
                 }
-                for (hits, changes) in hits.iter_mut().zip(&changes) {
-                    let mut correct = 0_i32;
-                    for (&visited, change) in tree.order.iter().zip(changes) {
-                        correct += change;
-                        hits[visited as usize] += correct as u32;
-                    }
+            }
+            for (hits, changes) in hits.iter_mut().zip(&changes) {
+                let mut correct = 0_i32;
+                for (&visited, change) in tree.order.iter().zip(changes) {
+                    correct += change;
+                    hits[visited as usize] += correct as u32;
                 }
-            });
-        }
-        for (sample, totals) in totals.iter().enumerate() {
-            let labelled: Vec<usize> = (0..totals.len()).filter(|&task| totals[task] > 0).collect();
-            let mean = |index: usize| {
-                let accuracies =
-                    labelled.iter().map(|&task| f64::from(hits[task][sample][index]) / f64::from(totals[task]));
-                accuracies.sum::<f64>() / labelled.len() as f64
-            };
-            scores.push((0..combinations.len()).into_par_iter().map(mean).collect());
-        }
+            }
+        });
     }
-    Ok(scores)
+    let of_sample = |(sample, totals): (usize, &Vec<u32>)| {
+        let labelled: Vec<usize> = (0..totals.len()).filter(|&task| totals[task] > 0).collect();
+        let mean = |index: usize| {
+            let accuracy = |&task: &usize| f64::from(hits[task][sample][index]) / f64::from(totals[task]);
+            labelled.iter().map(accuracy).sum::<f64>() / labelled.len() as f64
+        };
+        (0..combinations.len()).into_par_iter().map(mean).collect()
+    };
+    Ok(totals.iter().enumerate().map(of_sample).collect())
 }
 
 /// The weights that cases of one availability pattern are predicted with, normalised and sorted into nested boxes.

@@ -75,8 +75,9 @@ impl Targets {
     /// Where each target is predicted right, for scores that are linear in the weights.
     ///
     /// Comparisons are made with the weights as they are and not renormalised for the branches that the case has: that
-    /// changes them by a positive factor only. With none of the weights on those branches, at a corner of the
-    /// triangle at most, [`BranchLogits::fuse`] weighs them equally, which is not linear: such a corner belongs to no polygon.
+    /// changes them by a positive factor only. Where none of the weights is on those branches, [`BranchLogits::fuse`] weighs
+    /// them equally, which is not linear. That is the case at a corner of the triangle, which then belongs to no polygon, or
+    /// along a side for a case with one branch, whose prediction does not depend on the weights.
     pub(super) fn polygons(&self, shift: Shift) -> Vec<Polygon> {
         let of = |target: &Target| {
             let rivals = (0..target.classes).filter(|class| *class != target.label);
