@@ -1,10 +1,9 @@
 //! FusionNet and joint-individual fusion against PyTorch: the same formula-filled weights, the same logits, loss and gradients.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
+use burn::tensor::Device;
+use dermafuse::backbones::{AnyBackbone, BackboneKind};
 use dermafuse::data::CaseSet;
 use dermafuse::networks::{
     BranchOutput, FusionNet, ImageView, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig,
@@ -12,7 +11,7 @@ use dermafuse::networks::{
 };
 use dermafuse::schema::{Case, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
-use dermafuse_tests::{Tensors, device_lock, filled_by_formula, formula, gradient_norms, uniform, write_safetensors};
+use dermafuse_tests::{backbone_by_formula, device_lock, filled_by_formula, golden, gradient_norms, tensor_by_formula};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -37,66 +36,19 @@ struct GoldenTraining {
     gradient_norms: BTreeMap<String, f64>,
 }
 
-#[derive(Deserialize)]
-struct BackboneGolden {
-    /// Channels of each normalization: four tensors.
-    norms: BTreeMap<String, usize>,
-    /// Shapes of all other tensors.
-    keys: BTreeMap<String, Vec<usize>>,
-}
-
-impl BackboneGolden {
-    /// Shapes of all tensors.
-    fn shapes(self) -> BTreeMap<String, Vec<usize>> {
-        let vectors = ["weight", "bias", "running_mean", "running_var"];
-        let norms = self
-            .norms
-            .into_iter()
-            .flat_map(|(norm, channels)| vectors.map(|vector| (format!("{norm}.{vector}"), vec![channels])));
-        self.keys.into_iter().chain(norms).collect()
-    }
-}
-
-fn read<T: for<'de> Deserialize<'de>>(path: &str) -> T {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(path);
-    let text = std::fs::read_to_string(&from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    serde_json::from_str(&text).expect("a golden is JSON")
-}
-
-/// A ResNet-18 whose tensors are filled by the formula of `tower.key`.
-fn tower(name: &str, device: &Device) -> AnyBackbone {
-    let golden = read::<BackboneGolden>("backbones/resnet18/golden.json");
-    let tensors: Tensors = golden
-        .shapes()
-        .into_iter()
-        .map(|(key, shape)| {
-            let values = formula(&format!("{name}.{key}"), &shape);
-            (key, (shape, values))
-        })
-        .collect();
-    let folder = tempfile::tempdir().unwrap();
-    let file: PathBuf = folder.path().join("tower.safetensors");
-    write_safetensors(&tensors, &file);
-    let options = LoadOptions { classifier: ClassifierWeights::Drop };
-    BackboneKind::ResNet18.init(None, device).load_weights(&file, options).unwrap()
-}
-
 fn network(golden: &Golden, device: &Device) -> FusionNet<AnyBackbone> {
-    let towers = (tower("clinical", device), tower("dermoscopic", device));
+    let towers = (
+        backbone_by_formula(BackboneKind::ResNet18, "clinical", device),
+        backbone_by_formula(BackboneKind::ResNet18, "dermoscopic", device),
+    );
     let network = FusionNet::new(towers.0, towers.1, golden.classes.clone(), 0.0, device).unwrap();
     filled_by_formula(network, |name| name.contains("_head."))
 }
 
-fn images(name: &str, batch: usize, [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
-    let pixels: Vec<f32> =
-        (0..batch * 3 * height * width).map(|index| (4.0 * uniform(name, index) - 2.0) as f32).collect();
-    Tensor::from_data(TensorData::new(pixels, [batch, 3, height, width]), device)
-}
-
 fn input(batch: usize, size: [usize; 2], device: &Device) -> MultimodalInput {
     MultimodalInput {
-        clinical: Some(images("clinical", batch, size, device)),
-        dermoscopic: Some(images("dermoscopic", batch, size, device)),
+        clinical: Some(tensor_by_formula("clinical", [batch, 3, size[0], size[1]], device)),
+        dermoscopic: Some(tensor_by_formula("dermoscopic", [batch, 3, size[0], size[1]], device)),
         metadata: None,
     }
 }
@@ -115,7 +67,7 @@ fn assert_branch(branch: BranchOutput, expected: &[f64]) {
 #[test]
 fn logits_of_all_branches_equal_pytorch() {
     let _lock = device_lock();
-    let golden: Golden = read("networks/fusion_net/golden.json");
+    let golden: Golden = golden("networks/fusion_net/golden.json");
     let device = Device::flex();
     let network = network(&golden, &device);
     for case in &golden.cases {
@@ -129,7 +81,7 @@ fn logits_of_all_branches_equal_pytorch() {
 #[test]
 fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     let _lock = device_lock();
-    let golden: Golden = read("networks/fusion_net/golden.json");
+    let golden: Golden = golden("networks/fusion_net/golden.json");
     let device = Device::flex().autodiff();
     let network = network(&golden, &device);
 
@@ -188,17 +140,20 @@ impl JifGolden {
         let view = ImageView::Clinical;
         let joint = JointFusionConfig::new(BackboneKind::ResNet18, view, self.inputs, fusion, vec![self.classes]);
         let config = JointIndividualFusionConfig::new(joint);
-        let network = JointIndividualFusion::new(tower("clinical", device), &config, device).unwrap();
+        let network = JointIndividualFusion::new(
+            backbone_by_formula(BackboneKind::ResNet18, "clinical", device),
+            &config,
+            device,
+        )
+        .unwrap();
         filled_by_formula(network, |name| !name.starts_with("joint.backbone."))
     }
 
     fn input(&self, batch: usize, size: [usize; 2], device: &Device) -> MultimodalInput {
-        let record: Vec<f32> =
-            (0..batch * self.inputs).map(|index| (4.0 * uniform("metadata", index) - 2.0) as f32).collect();
         MultimodalInput {
-            clinical: Some(images("clinical", batch, size, device)),
+            clinical: Some(tensor_by_formula("clinical", [batch, 3, size[0], size[1]], device)),
             dermoscopic: None,
-            metadata: Some(Tensor::from_data(TensorData::new(record, [batch, self.inputs]), device)),
+            metadata: Some(tensor_by_formula("metadata", [batch, self.inputs], device)),
         }
     }
 }
@@ -206,7 +161,7 @@ impl JifGolden {
 #[test]
 fn joint_individual_fusion_equals_pytorch() {
     let _lock = device_lock();
-    let golden: JifGolden = read("networks/joint_individual_fusion/golden.json");
+    let golden: JifGolden = golden("networks/joint_individual_fusion/golden.json");
     let device = Device::flex();
     let output = golden.network(&device).forward(golden.input(1, golden.size, &device));
     for (branch, expected) in output.branches.into_iter().zip(&golden.logits) {
@@ -217,7 +172,7 @@ fn joint_individual_fusion_equals_pytorch() {
 #[test]
 fn a_training_step_of_joint_individual_fusion_equals_pytorch() {
     let _lock = device_lock();
-    let golden: JifGolden = read("networks/joint_individual_fusion/golden.json");
+    let golden: JifGolden = golden("networks/joint_individual_fusion/golden.json");
     let training = &golden.training;
     let device = Device::flex().autodiff();
     let network = golden.network(&device);

@@ -1,7 +1,8 @@
 //! Modules that join the features of two modalities.
 //!
 //! A [`FeatureFusion`] joins two pooled feature vectors; each module of this crate is one file and implements it.
-//! [`FusionKind`] names the ones that join an image with metadata.
+//! [`FusionKind`] names the ones that join an image with metadata. [`reverse_gradient`] joins nothing: it makes features of
+//! different modalities alike, by letting them learn against a discriminator.
 //!
 //! | module | paper | joined length |
 //! |---|---|---|
@@ -30,6 +31,7 @@ mod concat;
 mod error;
 mod feature_attention;
 mod feature_fusion;
+mod gradient_reversal;
 mod kind;
 mod linear;
 mod meta_block;
@@ -43,6 +45,7 @@ pub use concat::Concat;
 pub use error::FusionError;
 pub use feature_attention::{AttentionProduct, AttentionScale, FeatureAttention};
 pub use feature_fusion::FeatureFusion;
+pub use gradient_reversal::{ReversalSchedule, reverse_gradient};
 pub use kind::{AnyFusion, FusionKind, UnknownFusion};
 pub use linear::linear;
 pub use meta_block::{MetaBlock, MetaBlockConfig};

@@ -6,7 +6,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use dermafuse_data::{CaseSet, MetadataEncoder, Preprocess};
 use dermafuse_ensemble::TwoStage;
-use dermafuse_networks::{AnyNetwork, NetworkConfig};
+use dermafuse_networks::{AnyNetwork, Network, NetworkConfig};
 use dermafuse_schema::{BranchLogits, Predictions, TaskSet, write_whole_file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -61,7 +61,7 @@ struct Manifest {
 
 impl Bundle {
     /// Writes the bundle into a folder, which is made if needed. `bundle.json` is written last, so a folder that has one
-    /// is complete.
+    /// is complete. Parts of the network that only training needs are left out.
     ///
     /// # Errors
     /// A folder or file that cannot be written.
@@ -72,13 +72,17 @@ impl Bundle {
         let network = self
             .network
             .valid()
+            .into_inference()
             .into_record()
             .into_bytes()
             .map_err(|error| InferError::Weights { path: network_path.clone(), reason: error.to_string() })?;
         let two_stage = to_json(&self.two_stage);
         let manifest = Manifest {
             format: FORMAT,
-            description: self.description.clone(),
+            description: BundleDescription {
+                network: self.description.network.clone().inference(),
+                ..self.description.clone()
+            },
             network_sha256: sha256_hex(&network),
             two_stage_sha256: sha256_hex(&two_stage),
         };

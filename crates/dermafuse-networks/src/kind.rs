@@ -8,9 +8,9 @@ use dermafuse_backbones::{AnyBackbone, ParameterGroup};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, JointFusion,
-    JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
-    MetadataClassifierConfig, MultimodalInput, Network, NetworkError, NetworkOutput,
+    Amfam, AmfamConfig, BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig,
+    JointFusion, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
+    MetadataClassifierConfig, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -28,6 +28,8 @@ pub enum NetworkConfig {
     JointFusion(JointFusionConfig),
     /// The same with a classifier for each modality beside.
     JointIndividualFusion(JointIndividualFusionConfig),
+    /// Both images, with an adversary and decoders in training.
+    Amfam(AmfamConfig),
 }
 
 /// A network chosen at run time. Made by [`NetworkConfig::init`].
@@ -45,6 +47,8 @@ pub enum AnyNetwork {
     JointFusion(JointFusion<AnyBackbone>),
     /// The same with a classifier for each modality beside.
     JointIndividualFusion(JointIndividualFusion<AnyBackbone>),
+    /// Both images, with an adversary and decoders in training.
+    Amfam(Amfam<AnyBackbone>),
 }
 
 /// Evaluates an expression for whichever network it is.
@@ -56,6 +60,7 @@ macro_rules! each {
             AnyNetwork::MetadataClassifier($network) => $value,
             AnyNetwork::JointFusion($network) => $value,
             AnyNetwork::JointIndividualFusion($network) => $value,
+            AnyNetwork::Amfam($network) => $value,
         }
     };
 }
@@ -69,6 +74,7 @@ macro_rules! each_again {
             AnyNetwork::MetadataClassifier($network) => AnyNetwork::MetadataClassifier($value),
             AnyNetwork::JointFusion($network) => AnyNetwork::JointFusion($value),
             AnyNetwork::JointIndividualFusion($network) => AnyNetwork::JointIndividualFusion($value),
+            AnyNetwork::Amfam($network) => AnyNetwork::Amfam($value),
         }
     };
 }
@@ -100,6 +106,7 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => config.init(device).map(AnyNetwork::MetadataClassifier),
             Self::JointFusion(config) => config.init(device).map(AnyNetwork::JointFusion),
             Self::JointIndividualFusion(config) => config.init(device).map(AnyNetwork::JointIndividualFusion),
+            Self::Amfam(config) => config.init(device).map(AnyNetwork::Amfam),
         }
     }
 
@@ -112,6 +119,7 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => &config.classes,
             Self::JointFusion(config) => &config.classes,
             Self::JointIndividualFusion(config) => &config.joint.classes,
+            Self::Amfam(config) => &config.classes,
         }
     }
 
@@ -119,12 +127,21 @@ impl NetworkConfig {
     #[must_use]
     pub fn with_metadata_inputs(mut self, inputs: usize) -> Self {
         match &mut self {
-            Self::FusionNet(_) | Self::ImageClassifier(_) => (),
+            Self::FusionNet(_) | Self::ImageClassifier(_) | Self::Amfam(_) => (),
             Self::MetadataClassifier(config) => config.metadata.inputs = inputs,
             Self::JointFusion(config) => config.metadata.inputs = inputs,
             Self::JointIndividualFusion(config) => config.joint.metadata.inputs = inputs,
         }
         self
+    }
+
+    /// The same network without what only training needs, as [`Network::into_inference`] leaves it.
+    #[must_use]
+    pub fn inference(self) -> Self {
+        match self {
+            Self::Amfam(config) => Self::Amfam(config.inference()),
+            other => other,
+        }
     }
 }
 
@@ -140,6 +157,7 @@ impl AnyNetwork {
             Self::MetadataClassifier(network) => Self::MetadataClassifier(network),
             Self::JointFusion(network) => Self::JointFusion(network.load_backbone_weights(file)?),
             Self::JointIndividualFusion(network) => Self::JointIndividualFusion(network.load_backbone_weights(file)?),
+            Self::Amfam(network) => Self::Amfam(network.load_backbone_weights(file)?),
         })
     }
 
@@ -152,6 +170,7 @@ impl AnyNetwork {
             Self::MetadataClassifier(_) => Vec::new(),
             Self::JointFusion(network) => vec![network.backbone()],
             Self::JointIndividualFusion(network) => vec![network.joint().backbone()],
+            Self::Amfam(network) => network.backbones(),
         }
     }
 }
@@ -178,7 +197,19 @@ impl Network for AnyNetwork {
         each_again!(self, network => network.freeze_backbones(freeze))
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        each!(self, network => network.forward(input))
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        each!(self, network => network.forward_probed(input, probe))
+    }
+
+    fn auxiliary(&self) -> Vec<&'static str> {
+        each!(self, network => network.auxiliary())
+    }
+
+    fn at_progress(self, progress: f64) -> Self {
+        each_again!(self, network => network.at_progress(progress))
+    }
+
+    fn into_inference(self) -> Self {
+        each_again!(self, network => network.into_inference())
     }
 }

@@ -25,6 +25,8 @@
 //! # Ok::<(), dermafuse_networks::NetworkError>(())
 //! ```
 
+mod amfam;
+mod attention_map;
 mod error;
 mod fusion_net;
 mod head;
@@ -35,8 +37,15 @@ mod kind;
 mod linear_head;
 mod metadata_classifier;
 mod metadata_network;
+mod modality_discriminator;
 mod network;
+mod probe;
+mod reconstruction;
+mod reconstruction_loss;
+mod resize;
 
+pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
+pub use attention_map::{AttentionMap, Squeeze};
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
 pub use head::{MultitaskHead, MultitaskHeadConfig};
@@ -47,6 +56,10 @@ pub use kind::{AnyNetwork, NetworkConfig};
 pub use linear_head::LinearHead;
 pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
 pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
+pub use modality_discriminator::{ModalityDiscriminator, ModalityDiscriminatorConfig};
 pub use network::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network, NetworkOutput,
+    Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network, NetworkOutput,
 };
+pub use probe::Probe;
+pub use reconstruction::{Fit, Reconstruction};
+pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};

@@ -54,9 +54,7 @@ impl MetadataNetworkConfig {
         if self.inputs == 0 {
             return Err(NetworkError::NoMetadata);
         }
-        if self.layers.is_empty() || self.layers.contains(&0) {
-            return Err(NetworkError::Layers { layers: self.layers.clone() });
-        }
+        NetworkError::require_units(&self.layers)?;
         let inputs = std::iter::once(&self.inputs).chain(&self.layers);
         let linear = inputs.zip(&self.layers).map(|(&inputs, &outputs)| linear(inputs, outputs, device)).collect();
         let norm = self.layers.iter().map(|&units| BatchNormConfig::new(units).init(device)).collect();

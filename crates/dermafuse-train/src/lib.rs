@@ -18,7 +18,7 @@ mod optimizer;
 mod trainer;
 
 pub use checkpoints::{Checkpoint, Checkpoints, RunState};
-pub use config::TrainingConfig;
+pub use config::{RateSchedule, TrainingConfig};
 pub use error::TrainError;
 pub use loss::{MultitaskLoss, Targets};
 pub use loss_config::{ClassWeights, LossConfig, LossReduction};
