@@ -140,13 +140,8 @@ impl Bundle {
         rows: &[usize],
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        let BundleDescription { tasks, encoder, preprocess, augmentation, .. } = &self.description;
-        if &set.tasks != tasks {
-            let names = |tasks: &TaskSet| {
-                tasks.iter().map(|task| format!("{} ({})", task.name, task.classes.join(", "))).collect()
-            };
-            return Err(InferError::Tasks { expected: names(tasks), found: names(&set.tasks) });
-        }
+        self.check_tasks(set)?;
+        let BundleDescription { encoder, preprocess, augmentation, .. } = &self.description;
         Predictor::new(&self.network, preprocess.clone(), *augmentation).logits(set, rows, encoder, progress)
     }
 
@@ -161,6 +156,16 @@ impl Bundle {
         progress: impl FnMut(usize),
     ) -> Result<Vec<(String, Predictions)>, InferError> {
         Ok(self.two_stage.apply(&self.logits(set, rows, progress)?)?)
+    }
+
+    pub(crate) fn check_tasks(&self, set: &CaseSet) -> Result<(), InferError> {
+        let names =
+            |tasks: &TaskSet| tasks.iter().map(|task| format!("{} ({})", task.name, task.classes.join(", "))).collect();
+        let tasks = &self.description.tasks;
+        match &set.tasks == tasks {
+            true => Ok(()),
+            false => Err(InferError::Tasks { expected: names(tasks), found: names(&set.tasks) }),
+        }
     }
 }
 
