@@ -6,11 +6,13 @@
 //! in the clinical picture, and the metadata depends on the labels too, so that learning and fusing have something to
 //! find. No number measured on these pictures says anything about skin.
 //!
-//! [`render`] draws one [`Lesion`]; [`sample`] draws the cases without writing them.
+//! [`render`] draws one [`Lesion`]; [`sample`] draws the cases without writing them. [`lesion_mask`] and [`structure_mask`] say
+//! where in its picture a lesion and its structures are.
 
 mod body;
 mod canvas;
 mod lesion;
+mod masks;
 mod noise;
 mod render;
 mod sample;
@@ -31,6 +33,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use self::lesion::{Diagnosis, Lesion, Pattern, Regression, SyntheticCase, Vessels};
+pub use self::masks::{Structure, lesion_mask, structure_mask};
 pub use self::render::render;
 pub use self::sample::sample;
 
