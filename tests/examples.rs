@@ -336,6 +336,59 @@ fn classify_names_the_most_probable_classes() {
 }
 
 #[test]
+fn explain_writes_a_page_about_one_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("quickstart");
+    let output = quickstart(&out);
+    assert!(output.status.success(), "{}", text(&output));
+    let data = out.join("data");
+    let set = dermafuse::data::derm7pt::load(&data).unwrap();
+    let case = &set.cases[0];
+    let (clinical, dermoscopic) = (case.clinical.as_ref().unwrap(), case.dermoscopic.as_ref().unwrap());
+
+    let page = folder.path().join("case.html");
+    let explain = || {
+        let mut command = example("explain");
+        command.arg("--model").arg(out.join("bundle")).arg("--clinical").arg(clinical).arg("--out").arg(&page);
+        command
+    };
+    let both = || {
+        let mut command = explain();
+        command.arg("--dermoscopic").arg(dermoscopic).args(["--metadata", "sex=female", "--metadata", "location=back"]);
+        command
+    };
+    let output = both().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains(" DIAG  ") && text(&output).contains("seven-point score"), "{}", text(&output));
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("data:image/png;base64,").count(), 4, "two images and a heat map of each");
+    assert_eq!(html.matches("Grad-CAM of stage ").count(), 2);
+    for words in
+        ["not a medical device", "it knows nothing of skin", "Seven-point checklist", " of 10", "sex", "location"]
+    {
+        assert!(html.contains(words), "{words} is missing");
+    }
+    // A chart for each of eight tasks, with a bar for each of four inputs.
+    assert_eq!(html.matches("clinical image</text>").count(), 8);
+    assert_eq!(html.matches("location</text>").count(), 8);
+
+    let output = both().args(["--method", "occlusion", "--task", "streaks"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(fs::read_to_string(&page).unwrap().contains("occlusion, largest fall"));
+    // One image is enough.
+    let output = explain().args(["--method", "grad-cam-plus-plus", "--stage", "1"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("data:image/png;base64,").count(), 2);
+    assert!(html.contains("Grad-CAM++ of stage 1") && html.contains("predicted from clinical<"), "{}", text(&output));
+
+    let refused = explain().args(["--metadata", "sex=unknown"]).output().unwrap();
+    assert!(text(&refused).contains("field `sex` is one of female, male, not `unknown`"), "{}", text(&refused));
+    let refused = explain().args(["--task", "colour"]).output().unwrap();
+    assert!(text(&refused).contains("the model has no task `colour`; it has diagnosis, "), "{}", text(&refused));
+}
+
+#[test]
 fn programs_explain_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("nowhere");

@@ -6,13 +6,14 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
-use dermafuse::backbones::BackboneKind;
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
 use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{CaseSet, Split, derm7pt};
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::FusionM4Net;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+use serde::Deserialize;
 
 /// Cases of the small set.
 pub const CASES: usize = 60;
@@ -126,6 +127,56 @@ pub fn numbers_of<M: Module>(module: &M) -> Vec<f32> {
     let mut collector = Collector(Vec::new());
     module.visit(&mut collector);
     collector.0
+}
+
+/// A golden below `tests/golden`, read from its JSON.
+pub fn golden<T: for<'de> Deserialize<'de>>(path: &str) -> T {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(path);
+    let text = std::fs::read_to_string(&from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    serde_json::from_str(&text).expect("a golden is JSON")
+}
+
+#[derive(Deserialize)]
+struct BackboneGolden {
+    /// Channels of each normalization: four tensors.
+    norms: BTreeMap<String, usize>,
+    /// Shapes of all other tensors.
+    keys: BTreeMap<String, Vec<usize>>,
+}
+
+impl BackboneGolden {
+    /// Shapes of all tensors.
+    fn shapes(self) -> BTreeMap<String, Vec<usize>> {
+        let vectors = ["weight", "bias", "running_mean", "running_var"];
+        let norms = self
+            .norms
+            .into_iter()
+            .flat_map(|(norm, channels)| vectors.map(|vector| (format!("{norm}.{vector}"), vec![channels])));
+        self.keys.into_iter().chain(norms).collect()
+    }
+}
+
+/// A backbone without classifier whose tensors are filled by the formula of `name.key`; it must have a golden.
+pub fn backbone_by_formula(kind: BackboneKind, name: &str, device: &Device) -> AnyBackbone {
+    let shapes = golden::<BackboneGolden>(&format!("backbones/{kind}/golden.json")).shapes();
+    let tensors: Tensors = shapes
+        .into_iter()
+        .map(|(key, shape)| {
+            let values = formula(&format!("{name}.{key}"), &shape);
+            (key, (shape, values))
+        })
+        .collect();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("backbone.safetensors");
+    write_safetensors(&tensors, &file);
+    let options = LoadOptions { classifier: ClassifierWeights::Drop };
+    kind.init(None, device).load_weights(&file, options).expect("the golden lists all tensors")
+}
+
+/// The numbers of a tensor of that name, between -2 and 2, row-major.
+pub fn tensor_by_formula<const D: usize>(name: &str, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = (0..shape.iter().product()).map(|index| (4.0 * uniform(name, index) - 2.0) as f32).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 /// Fills parameters of a module by the formula of the names that they have in PyTorch; `fills` is asked which.

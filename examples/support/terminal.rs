@@ -68,6 +68,11 @@ impl Observer for Terminal {
         self.passing(&format!("epoch {epoch}/{epochs}  batch {batch}/{batches}  loss {loss:.4}"));
     }
 
+    fn auxiliary(&mut self, epoch: usize, losses: &[(&'static str, f64)]) {
+        let losses: Vec<String> = losses.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
+        self.lasting(&format!("epoch {epoch:>3}  {}", losses.join("  ")));
+    }
+
     fn epoch(&mut self, report: &EpochReport, epochs: usize, best: bool) {
         let EpochReport { epoch, train_loss, valid_loss, valid_score, .. } = report;
         let elapsed = self.step_started.elapsed().as_secs();

@@ -1,7 +1,8 @@
-//! Random flips, shifts, scalings, rotations and changes of light, drawn for each case from
+//! Random cut-outs, flips, shifts, scalings, rotations and changes of light, drawn for each case from
 //! (seed, epoch, row) alone and applied in a single resampling.
 //!
-//! Order, probabilities and ranges are those of the code released with FusionM4Net, which uses Albumentations.
+//! Order, probabilities and ranges are those of the code released with FusionM4Net, which uses Albumentations;
+//! [`Augmentation::amfam`] has those of AMFAM.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,8 @@ pub enum DermoscopicMode {
 /// The ranges and probabilities of the training augmentation; [`Default`] is as released.
 ///
 /// A case is augmented at all with probability `p`; if so, each step happens with its own probability, in the order of
-/// the fields. Coordinates outside the image are reflected without repeating the border pixel.
+/// the fields, but for the cut-out, which comes first. Coordinates outside the image are reflected without repeating the
+/// border pixel, unless `black_outside` says otherwise.
 ///
 /// ```
 /// use dermafuse_data::Augmentation;
@@ -66,6 +68,11 @@ pub struct Augmentation {
     pub contrast_limit: f64,
     /// What the dermoscopic image receives.
     pub dermoscopic: DermoscopicMode,
+    /// Every image that is augmented is padded with black by this share of its side, and as much is cut out again at a
+    /// random place; 0 leaves it. It comes before all other steps.
+    pub padded_crop: f64,
+    /// Whether what lies outside the image is black instead of its reflection.
+    pub black_outside: bool,
 }
 
 impl Default for Augmentation {
@@ -83,11 +90,34 @@ impl Default for Augmentation {
             brightness_limit: 0.2,
             contrast_limit: 0.2,
             dermoscopic: DermoscopicMode::AsMask,
+            padded_crop: 0.0,
+            black_outside: false,
         }
     }
 }
 
 impl Augmentation {
+    /// The augmentation of AMFAM (Wang et al. 2022): 20 of 299 pixels of padding and a random cut-out, rotation by up to 45°,
+    /// upside down every second time; both images on their own. What lies outside is black.
+    #[must_use]
+    pub fn amfam() -> Self {
+        Self {
+            p: 1.0,
+            vertical_flip: 0.5,
+            horizontal_flip: 0.0,
+            shift_scale_rotate: 1.0,
+            shift_limit: 0.0,
+            scale_limit: 0.0,
+            rotate_degrees: 45.0,
+            quarter_turns: 0.0,
+            brightness_contrast: 0.0,
+            dermoscopic: DermoscopicMode::Independent,
+            padded_crop: 20.0 / 299.0,
+            black_outside: true,
+            ..Self::default()
+        }
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors
@@ -110,7 +140,12 @@ impl Augmentation {
                 return fail(what, limit, "within 0..1");
             }
         }
-        for (what, limit) in [("shift limit", self.shift_limit), ("brightness limit", self.brightness_limit)] {
+        let shares = [
+            ("shift limit", self.shift_limit),
+            ("brightness limit", self.brightness_limit),
+            ("padding of the cut-out", self.padded_crop),
+        ];
+        for (what, limit) in shares {
             if !(0.0..=1.0).contains(&limit) {
                 return fail(what, limit, "within 0..=1");
             }
@@ -144,12 +179,16 @@ impl Augmentation {
             contrast: 1.0 + number(-self.contrast_limit, self.contrast_limit) as f32,
             brightness: number(-self.brightness_limit, self.brightness_limit) as f32,
         };
+        let place = [number(0.0, 1.0), number(0.0, 1.0)];
+        let cut = Cut { padding: self.padded_crop, place };
         Draw {
             vertical_flip,
             horizontal_flip,
             warp: warped.then_some(warp),
             quarter_turns: if turned { turns % 4 } else { 0 },
             light: lit.then_some(light),
+            cut: (any && self.padded_crop > 0.0).then_some(cut),
+            black_outside: self.black_outside,
         }
     }
 }
@@ -179,6 +218,21 @@ pub(crate) struct Light {
     pub(crate) brightness: f32,
 }
 
+/// A cut-out of the padded image: the padding as a share of the side, and where in it the cut-out lies, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cut {
+    pub(crate) padding: f64,
+    pub(crate) place: [f64; 2],
+}
+
+impl Cut {
+    /// Where the upper left pixel of the cut-out lies in an image of that side, in whole pixels.
+    fn corner(self, size: usize) -> [f64; 2] {
+        let padding = (self.padding * size as f64).round();
+        self.place.map(|place| (place * (2.0 * padding + 1.0)).floor().min(2.0 * padding) - padding)
+    }
+}
+
 /// What happens to one image.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Draw {
@@ -188,6 +242,8 @@ pub(crate) struct Draw {
     /// Counter-clockwise, after the warp.
     pub(crate) quarter_turns: u8,
     pub(crate) light: Option<Light>,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) black_outside: bool,
 }
 
 /// How pixels between pixels are read.
@@ -207,9 +263,28 @@ impl Draw {
         planes: &mut [f32],
     ) {
         let tables = preprocess.tables(&self.photometric());
-        let map = self.output_to_source(pixels.width());
+        let size = pixels.width();
+        let moved = self.output_to_source(size);
+        let corner = self.cut.map_or([0.0; 2], |cut| cut.corner(size));
+        let cut = Affine([1.0, 0.0, corner[0], 0.0, 1.0, corner[1]]);
+        let map = if self.cut.is_some() { moved.then(&cut) } else { moved };
         let interpolation = if self.warp.is_some() { interpolation } else { Interpolation::Nearest };
         sample(pixels, &map, interpolation, preprocess.sources(), &tables, planes);
+        // The padding is black; what is moved in from outside the cut-out is too, if it is to be.
+        let visible: Vec<&Affine> = [(self.cut.is_some(), &map), (self.black_outside, &moved)]
+            .into_iter()
+            .filter_map(|(matters, map)| matters.then_some(map))
+            .collect();
+        if visible.is_empty() {
+            return;
+        }
+        let black = preprocess.tables(&std::array::from_fn(|byte| byte as u8)).map(|table| table[0]);
+        for at in 0..size * size {
+            let point = ((at % size) as f64, (at / size) as f64);
+            if visible.iter().any(|map| !map.leads_inside(point, size)) {
+                (0..3).for_each(|plane| planes[plane * size * size + at] = black[plane]);
+            }
+        }
     }
 
     fn photometric(&self) -> [u8; 256] {
@@ -235,6 +310,15 @@ impl Draw {
             map = map.then(&Affine([1.0, 0.0, 0.0, 0.0, -1.0, last]));
         }
         map
+    }
+}
+
+impl Affine {
+    /// Whether a point comes to lie on a pixel of an image of that side.
+    fn leads_inside(&self, (x, y): (f64, f64), size: usize) -> bool {
+        let [a, b, c, d, e, f] = self.0;
+        let within = |place: f64| (-0.5..size as f64 - 0.5).contains(&place);
+        within(a * x + b * y + c) && within(d * x + e * y + f)
     }
 }
 

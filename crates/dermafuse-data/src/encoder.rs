@@ -185,6 +185,17 @@ impl MetadataEncoder {
         self.columns.iter().map(|column| column.field.name.as_str()).collect()
     }
 
+    /// How many values a case must have, used or not.
+    #[must_use]
+    pub fn case_values(&self) -> usize {
+        self.fields
+    }
+
+    /// The fields that are used, in order, each with its place among a case's values.
+    pub fn used_fields(&self) -> impl Iterator<Item = (usize, &Field)> {
+        self.columns.iter().map(|column| (column.index, &column.field))
+    }
+
     /// The fields among them that are only known after a diagnosis. Not empty means: the inputs leak, and a report
     /// must say so.
     #[must_use]

@@ -1,6 +1,7 @@
 //! From an image file to upright RGB pixels of the asked size.
 
 mod buffer;
+mod png;
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +19,8 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
+
+pub use self::png::encode_png;
 
 use crate::DataError;
 use crate::bilinear::resize_bilinear;

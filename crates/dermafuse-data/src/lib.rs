@@ -65,7 +65,8 @@ pub mod synthetic;
 mod table;
 
 pub use self::image::{
-    MAX_BYTES, MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness, decode, decode_bytes, resize, resize_and_crop,
+    MAX_BYTES, MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness, decode, decode_bytes, encode_png, resize,
+    resize_and_crop,
 };
 pub use augment::{Augmentation, DermoscopicMode};
 pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};

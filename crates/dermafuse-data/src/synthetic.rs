@@ -6,12 +6,14 @@
 //! in the clinical picture, and the metadata depends on the labels too, so that learning and fusing have something to
 //! find. No number measured on these pictures says anything about skin.
 //!
-//! [`render`] draws one [`Lesion`]; [`sample`] draws the cases without writing them. [`pad_ufes_20`] draws photos with a
-//! record instead, of which it is known what a classifier can learn from each.
+//! [`render`] draws one [`Lesion`], [`lesion_mask`] and [`structure_mask`] say where in its picture it and its structures are;
+//! [`sample`] draws the cases without writing them. [`pad_ufes_20`] draws photos with a record instead, of which it is known
+//! what a classifier can learn from each.
 
 mod body;
 mod canvas;
 mod lesion;
+mod masks;
 mod noise;
 pub mod pad_ufes_20;
 mod render;
@@ -33,6 +35,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use self::lesion::{Diagnosis, Lesion, Pattern, Regression, SyntheticCase, Vessels};
+pub use self::masks::{Structure, lesion_mask, structure_mask};
 pub use self::render::render;
 pub use self::sample::sample;
 

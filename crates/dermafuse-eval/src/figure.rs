@@ -5,9 +5,11 @@
 //! background, as [`Report`](crate::Report) does.
 
 mod axes;
+mod contribution_chart;
 mod critical_difference;
 mod heat_map;
 mod line_chart;
+mod overlay;
 mod reliability;
 mod roc;
 mod scatter;
@@ -15,9 +17,11 @@ mod score_chart;
 mod svg;
 mod ternary;
 
+pub use contribution_chart::contribution_chart;
 pub use critical_difference::critical_difference_diagram;
 pub use heat_map::confusion_heat_map;
 pub use line_chart::{Series, line_chart};
+pub use overlay::heat_overlay;
 pub use reliability::reliability_plot;
 pub use roc::roc_plot;
 pub use scatter::{ScatterPoint, scatter_plot};

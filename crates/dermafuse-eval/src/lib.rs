@@ -17,6 +17,7 @@ mod export;
 pub mod figure;
 mod mean_deviation;
 mod metrics;
+mod pointing;
 pub mod published;
 mod random;
 mod report;
@@ -32,7 +33,10 @@ pub use error::EvalError;
 pub use export::{metrics_json, predictions_csv, write_metrics, write_predictions};
 pub use mean_deviation::MeanDeviation;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
-pub use report::{Report, SampleCase, SampleImage, SampleTask};
+pub use pointing::Pointing;
+pub use report::{
+    CasePage, ChecklistScore, HeatPicture, Report, SUSPICIOUS_SCORE, SampleCase, SampleImage, SampleTask,
+};
 pub use roc::{RocCurve, auc};
 pub use subgroups::{Grouping, SMALL_GROUP, SubgroupRow, SubgroupTable};
 pub use tsne::{Embedding, TSne};

@@ -209,6 +209,17 @@ impl Evaluation {
     }
 }
 
+impl Evaluation {
+    /// The flat mean of the AUC of the classes that are chosen; `None` if none of them has one. AMFAM averages the nineteen of the
+    /// seven-point checklist, those that stand for "absent" included, and the five diagnoses on their own; `overall.auc` is over
+    /// those that are [counted](ClassEvaluation::counted).
+    #[must_use]
+    pub fn mean_auc(&self, chosen: impl Fn(&TaskEvaluation, &ClassEvaluation) -> bool) -> Option<f64> {
+        let classes = self.tasks.iter().flat_map(|task| task.classes.iter().map(move |class| (task, class)));
+        mean(classes.filter(|(task, class)| chosen(task, class)).map(|(_, class)| class.auc))
+    }
+}
+
 impl TaskEvaluation {
     fn of(
         predictions: &Predictions,
@@ -463,24 +474,59 @@ mod tests {
         assert_eq!(Evaluation::of(&small().select(&[])).unwrap().cases, 0);
     }
 
-    #[test]
-    fn the_transposed_reading_swaps_as_the_printed_tables_do() {
-        // AMMFM, test MEL: 60 of 101 found, 84 called, 395 cases: printed SEN 71.4, PRE 59.4, SPE 86.8.
-        let counts = [(1, 1, 60), (1, 0, 41), (0, 1, 24), (0, 0, 270)];
+    /// A class of a test set of 395 cases: how many there are, how many were called it, and how many of these rightly.
+    fn class_of_395(found: usize, truly: usize, called: usize, transposed: bool) -> ClassEvaluation {
+        let counts =
+            [(1, 1, found), (1, 0, truly - found), (0, 1, called - found), (0, 0, 395 - truly - called + found)];
         let pairs: Vec<(usize, usize)> =
             counts.iter().flat_map(|&(truth, said, n)| std::iter::repeat_n((truth, said), n)).collect();
         let labels: Vec<Option<usize>> = pairs.iter().map(|pair| Some(pair.0)).collect();
         let p = Array2::from_shape_fn((pairs.len(), 2), |(case, class)| f64::from(u8::from(pairs[case].1 == class)));
-        let predictions = of_one_task(Task::new("d", "D", ["rest", "MEL"]), p, &labels);
-        let options = EvaluationOptions { transposed: true, ..EvaluationOptions::default() };
-        let melanoma = &Evaluation::with(&predictions, &options).unwrap().tasks[0].classes[1];
-        let printed = |value: Option<f64>| (value.unwrap() * 1000.0).round() / 10.0;
-        assert_eq!(printed(melanoma.sensitivity), 71.4);
-        assert_eq!(printed(melanoma.precision), 59.4);
-        assert_eq!(printed(melanoma.specificity), 86.8);
-        let correct = &Evaluation::of(&predictions).unwrap().tasks[0].classes[1];
-        assert_eq!((correct.sensitivity, correct.precision), (melanoma.precision, melanoma.sensitivity));
-        assert_eq!(correct.f1, melanoma.f1);
+        let predictions = of_one_task(Task::new("d", "D", ["rest", "one"]), p, &labels);
+        let options = EvaluationOptions { transposed, ..EvaluationOptions::default() };
+        Evaluation::with(&predictions, &options).unwrap().tasks.remove(0).classes.remove(1)
+    }
+
+    #[test]
+    fn the_transposed_reading_swaps_as_the_printed_tables_do() {
+        // Melanoma of AMMFM, PEMM and AMFAM: their SEN is the precision, their PRE the recall, their SPE the NPV.
+        for (found, called, (true_negatives, not_called)) in
+            [(60, 84, (270, 311)), (66, 90, (270, 305)), (77, 117, (254, 278))]
+        {
+            let printed = class_of_395(found, 101, called, true);
+            let share = |part: usize, whole: usize| Some(part as f64 / whole as f64);
+            assert_eq!(printed.sensitivity, share(found, called));
+            assert_eq!(printed.precision, share(found, 101));
+            assert_eq!(printed.specificity, share(true_negatives, not_called));
+            let correct = class_of_395(found, 101, called, false);
+            assert_eq!((correct.sensitivity, correct.precision), (printed.precision, printed.sensitivity));
+            assert_eq!((correct.specificity, correct.f1), (printed.negative_predictive_value, printed.f1));
+        }
+        // As printed for AMMFM, in per cent.
+        let percent = |value: Option<f64>| (value.unwrap() * 1000.0).round() / 10.0;
+        let melanoma = class_of_395(60, 101, 84, true);
+        let numbers = [melanoma.sensitivity, melanoma.precision, melanoma.specificity].map(percent);
+        assert_eq!(numbers, [71.4, 59.4, 86.8]);
+        // The blue-whitish veil of AMFAM.
+        let veil = class_of_395(50, 75, 68, true);
+        assert_eq!((veil.precision, veil.sensitivity), (Some(50.0 / 75.0), Some(50.0 / 68.0)));
+    }
+
+    #[test]
+    fn earlier_tables_have_the_correct_definitions() {
+        // Melanoma of the published baseline: 63 of 101 found, 96 called.
+        let melanoma = class_of_395(63, 101, 96, false);
+        assert_eq!((melanoma.sensitivity, melanoma.precision), (Some(63.0 / 101.0), Some(63.0 / 96.0)));
+        assert_eq!(melanoma.specificity, Some(261.0 / 294.0));
+    }
+
+    #[test]
+    fn means_of_the_area_are_over_chosen_classes() {
+        let evaluation = Evaluation::of(&small()).unwrap();
+        let with_reference = evaluation.mean_auc(|_, _| true);
+        assert_eq!(with_reference, Some(0.9375));
+        assert_eq!(evaluation.mean_auc(|task, class| task.name == "streaks" && class.name == "REG"), Some(1.0));
+        assert_eq!(evaluation.mean_auc(|_, class| class.name == "IR"), None);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+mod case_page;
 mod comparison;
 mod page;
 mod sample;
@@ -12,6 +13,7 @@ use crate::metrics::check;
 use crate::published::{PublishedScores, PublishedTable};
 use crate::{Comparison, EvalError, Evaluation, RocCurve, SubgroupTable};
 
+pub use case_page::{CasePage, ChecklistScore, HeatPicture, SUSPICIOUS_SCORE};
 pub use sample::{SampleCase, SampleImage, SampleTask};
 
 /// One HTML page with everything that is known of a run: no scripts, nothing loaded from elsewhere, the same bytes

@@ -1,7 +1,8 @@
 //! Modules that join the features of two modalities, or let their feature maps refine each other.
 //!
 //! A [`FeatureFusion`] joins two pooled feature vectors; each module of this crate is one file and implements it.
-//! [`FusionKind`] names the ones that join an image with metadata.
+//! [`FusionKind`] names the ones that join an image with metadata. [`reverse_gradient`] joins nothing: it makes features of
+//! different modalities alike, by letting them learn against a discriminator.
 //!
 //! | module | paper | joined length |
 //! |---|---|---|
@@ -44,6 +45,7 @@ mod cross_attention;
 mod error;
 mod feature_attention;
 mod feature_fusion;
+mod gradient_reversal;
 mod kind;
 mod linear;
 mod map_attention;
@@ -68,6 +70,7 @@ pub use cross_attention::{CrossAttention, CrossAttentionConfig, MapSource};
 pub use error::FusionError;
 pub use feature_attention::{AttentionProduct, AttentionScale, FeatureAttention};
 pub use feature_fusion::FeatureFusion;
+pub use gradient_reversal::{ReversalSchedule, reverse_gradient};
 pub use kind::{AnyFusion, FusionKind, UnknownFusion};
 pub use linear::linear;
 pub use map_attention::{MapAttention, MapProduct};

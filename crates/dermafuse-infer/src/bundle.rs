@@ -6,7 +6,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use dermafuse_data::{CaseSet, MetadataEncoder, Preprocess};
 use dermafuse_ensemble::TwoStage;
-use dermafuse_networks::{AnyNetwork, NetworkConfig};
+use dermafuse_networks::{AnyNetwork, Network, NetworkConfig};
 use dermafuse_schema::{BranchLogits, Predictions, TaskSet, write_whole_file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -61,7 +61,7 @@ struct Manifest {
 
 impl Bundle {
     /// Writes the bundle into a folder, which is made if needed. `bundle.json` is written last, so a folder that has one
-    /// is complete.
+    /// is complete. Parts of the network that only training needs are left out.
     ///
     /// # Errors
     /// A folder or file that cannot be written.
@@ -72,13 +72,17 @@ impl Bundle {
         let network = self
             .network
             .valid()
+            .into_inference()
             .into_record()
             .into_bytes()
             .map_err(|error| InferError::Weights { path: network_path.clone(), reason: error.to_string() })?;
         let two_stage = to_json(&self.two_stage);
         let manifest = Manifest {
             format: FORMAT,
-            description: self.description.clone(),
+            description: BundleDescription {
+                network: self.description.network.clone().inference(),
+                ..self.description.clone()
+            },
             network_sha256: sha256_hex(&network),
             two_stage_sha256: sha256_hex(&two_stage),
         };
@@ -136,13 +140,8 @@ impl Bundle {
         rows: &[usize],
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        let BundleDescription { tasks, encoder, preprocess, augmentation, .. } = &self.description;
-        if &set.tasks != tasks {
-            let names = |tasks: &TaskSet| {
-                tasks.iter().map(|task| format!("{} ({})", task.name, task.classes.join(", "))).collect()
-            };
-            return Err(InferError::Tasks { expected: names(tasks), found: names(&set.tasks) });
-        }
+        self.check_tasks(set)?;
+        let BundleDescription { encoder, preprocess, augmentation, .. } = &self.description;
         Predictor::new(&self.network, preprocess.clone(), *augmentation).logits(set, rows, encoder, progress)
     }
 
@@ -157,6 +156,16 @@ impl Bundle {
         progress: impl FnMut(usize),
     ) -> Result<Vec<(String, Predictions)>, InferError> {
         Ok(self.two_stage.apply(&self.logits(set, rows, progress)?)?)
+    }
+
+    pub(crate) fn check_tasks(&self, set: &CaseSet) -> Result<(), InferError> {
+        let names =
+            |tasks: &TaskSet| tasks.iter().map(|task| format!("{} ({})", task.name, task.classes.join(", "))).collect();
+        let tasks = &self.description.tasks;
+        match &set.tasks == tasks {
+            true => Ok(()),
+            false => Err(InferError::Tasks { expected: names(tasks), found: names(&set.tasks) }),
+        }
     }
 }
 

@@ -85,6 +85,73 @@ pub enum InferError {
         /// What was asked for.
         found: String,
     },
+    /// A field that the model does not use.
+    #[error("the model uses no field `{field}`; it uses {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") })]
+    UnknownField {
+        /// The field.
+        field: String,
+        /// The fields that it uses.
+        known: Vec<String>,
+    },
+    /// A text that is no value of a field.
+    #[error("field `{field}` is {expected}, not `{found}`")]
+    FieldValue {
+        /// The field.
+        field: String,
+        /// The text.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// A feature map that the network does not have.
+    #[error("the network has no feature map of stage {stage} of the {view} image; stages are 0 to 3")]
+    NoFeatureMap {
+        /// The image.
+        view: &'static str,
+        /// The stage, from 0.
+        stage: usize,
+    },
+    /// A feature map or gradient that is not finite.
+    #[error(
+        "the feature map of stage {stage} of the {view} image, or its gradient, is not finite; are the weights damaged?"
+    )]
+    NonFiniteMap {
+        /// The image.
+        view: &'static str,
+        /// The stage, from 0.
+        stage: usize,
+    },
+    /// A task or class that there is not.
+    #[error("{what} {found} is out of range, there are {count}")]
+    OutOfRange {
+        /// Task or class.
+        what: &'static str,
+        /// What was asked for, from 0.
+        found: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Settings that hide no part of an image.
+    #[error("{what} of an occlusion must be {expected}, found {found}")]
+    Occlusion {
+        /// The setting.
+        what: &'static str,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: usize,
+    },
+    /// More inputs than whose every combination can be asked about.
+    #[error(
+        "the case has {found} inputs, and contributions ask about all combinations of at most {most}; leave fields that \
+         matter less unrecorded"
+    )]
+    TooManyInputs {
+        /// Inputs of the case.
+        found: usize,
+        /// The most that are possible.
+        most: usize,
+    },
     /// A data set whose tasks are not the model's.
     #[error("the data set's tasks {found:?} are not the model's {expected:?}; use a model trained for this data set")]
     Tasks {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, ImageView, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput,
+    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// Which map of the last stage the heads of the single images see.
@@ -204,11 +204,17 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
     /// up and the other down.
     #[must_use]
     pub fn forward_features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Tensor<2>; 3] {
+        self.features(clinical, dermoscopic, &mut Probe::off())
+    }
+
+    fn features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>, probe: &mut Probe) -> [Tensor<2>; 3] {
         let mut refined = (clinical, dermoscopic);
         let mut unrefined = refined.clone();
         for (stage, fusion) in self.fusion.iter().enumerate() {
             let clinical = self.clinical.forward_stage(stage, refined.0); // [B, C_c, H, W]
             let dermoscopic = self.dermoscopic.forward_stage(stage, refined.1); // [B, C_d, H, W]
+            let clinical = probe.observe(ImageView::Clinical, stage, clinical);
+            let dermoscopic = probe.observe(ImageView::Dermoscopic, stage, dermoscopic);
             unrefined = (clinical.clone(), dermoscopic.clone());
             refined = match fusion {
                 Some(fusion) => fusion.forward(clinical, dermoscopic),
@@ -263,8 +269,8 @@ impl<C: Backbone, D: Backbone> Network for AsymmetricFusion<C, D> {
         Self { clinical: freeze.apply(self.clinical), dermoscopic: freeze.apply(self.dermoscopic), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let [clinical, dermoscopic, fused] = self.forward_features(input.clinical(), input.dermoscopic());
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        let [clinical, dermoscopic, fused] = self.features(input.clinical(), input.dermoscopic(), probe);
         let BranchWeights { clinical: of_clinical, dermoscopic: of_dermoscopic, fusion } = self.structure.loss_weights;
         let branch = |name, logits, loss_weight| BranchOutput { name, logits, loss_weight };
         let branches = vec![
@@ -272,7 +278,7 @@ impl<C: Backbone, D: Backbone> Network for AsymmetricFusion<C, D> {
             branch("dermoscopic", self.dermoscopic_head.forward(dermoscopic), of_dermoscopic), // [B, K_t]
             branch("fusion", self.fusion_head.forward(fused.clone()), fusion),     // [B, K_t]
         ];
-        NetworkOutput { branches, embedding: fused }
+        NetworkOutput::new(branches, fused)
     }
 }
 

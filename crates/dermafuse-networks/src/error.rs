@@ -34,11 +34,34 @@ pub enum NetworkError {
          metadata"
     )]
     NoMetadata,
-    /// A metadata network with a layer without units.
-    #[error("the metadata network needs layers with units, found {layers:?}")]
+    /// A network with a layer without units.
+    #[error("a network needs layers with units, found {layers:?}")]
     Layers {
         /// Units of each layer.
         layers: Vec<usize>,
+    },
+    /// No image to look at, or one twice.
+    #[error("a network looks at each image once and at least at one of them, found {views:?}")]
+    Views {
+        /// The images.
+        views: Vec<&'static str>,
+    },
+    /// An adversary that has nothing to tell apart.
+    #[error("a discriminator of modalities needs both images, found {views:?}; leave it out or add the other image")]
+    Adversary {
+        /// The images.
+        views: Vec<&'static str>,
+    },
+    /// Backbones that do not fit the images.
+    #[error(
+        "{views} images need one backbone for all or one for each, with features of the same length; found the lengths \
+         {features:?}"
+    )]
+    Towers {
+        /// Number of images.
+        views: usize,
+        /// Length of each backbone's features.
+        features: Vec<usize>,
     },
     /// A weight of the image's loss outside 0..=1.
     #[error("beta, the weight of the image's loss, must be in 0..=1, found {beta}")]
@@ -76,6 +99,13 @@ impl NetworkError {
     pub(crate) fn require_classes(classes: &[usize]) -> Result<(), Self> {
         match classes.is_empty() || classes.iter().any(|&classes| classes < 2) {
             true => Err(Self::Classes { classes: classes.to_vec() }),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn require_units(layers: &[usize]) -> Result<(), Self> {
+        match layers.is_empty() || layers.contains(&0) {
+            true => Err(Self::Layers { layers: layers.to_vec() }),
             false => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput,
+    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// Configuration of a [`FusionNet`] with built-in backbones.
@@ -92,9 +92,13 @@ impl<B: Backbone> FusionNet<B> {
     /// # Shapes
     /// `[B, 3, H, W]` twice → `[B, D]` twice.
     pub fn forward_features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> (Tensor<2>, Tensor<2>) {
-        let clinical = global_average_pool(self.clinical.forward_features(clinical)); // [B, D]
-        let dermoscopic = global_average_pool(self.dermoscopic.forward_features(dermoscopic)); // [B, D]
-        (clinical, dermoscopic)
+        self.features(clinical, dermoscopic, &mut Probe::off())
+    }
+
+    fn features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>, probe: &mut Probe) -> (Tensor<2>, Tensor<2>) {
+        let clinical = probe.features(&self.clinical, ImageView::Clinical, clinical); // [B, D, h, w]
+        let dermoscopic = probe.features(&self.dermoscopic, ImageView::Dermoscopic, dermoscopic); // [B, D, h, w]
+        (global_average_pool(clinical), global_average_pool(dermoscopic)) // [B, D] each
     }
 
     /// The clinical and the dermoscopic backbone.
@@ -135,15 +139,15 @@ impl<B: Backbone> Network for FusionNet<B> {
         Self { clinical: freeze.apply(self.clinical), dermoscopic: freeze.apply(self.dermoscopic), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let (clinical, dermoscopic) = self.forward_features(input.clinical(), input.dermoscopic()); // [B, D] each
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        let (clinical, dermoscopic) = self.features(input.clinical(), input.dermoscopic(), probe); // [B, D] each
         let fused = Sum.forward(clinical.clone(), dermoscopic.clone()); // [B, D]
         let branches = vec![
             BranchOutput::new("clinical", self.clinical_head.forward(clinical)),
             BranchOutput::new("dermoscopic", self.dermoscopic_head.forward(dermoscopic)),
             BranchOutput::new("fusion", self.fusion_head.forward(fused.clone())),
         ];
-        NetworkOutput { branches, embedding: fused }
+        NetworkOutput::new(branches, fused)
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AnyHead, BackboneFreeze, BranchInfo, BranchOutput, HeadKind, ImageView, MultimodalInput, Network, NetworkError,
-    NetworkOutput,
+    NetworkOutput, Probe,
 };
 
 /// Configuration of an [`ImageClassifier`] with a built-in backbone.
@@ -104,10 +104,10 @@ impl<B: Backbone> Network for ImageClassifier<B> {
         Self { backbone: freeze.apply(self.backbone), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
         let image = self.view.of(input); // [B, 3, H, W]
-        let features = global_average_pool(self.backbone.forward_features(image)); // [B, L_I]
+        let features = global_average_pool(probe.features(&self.backbone, self.view, image)); // [B, L_I]
         let branch = BranchOutput::new(self.view.name(), self.head.forward(features.clone())); // [B, K_t]
-        NetworkOutput { branches: vec![branch], embedding: features }
+        NetworkOutput::new(vec![branch], features)
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MetadataNetwork, MetadataNetworkConfig,
-    Modalities, MultimodalInput, Network, NetworkError, NetworkOutput,
+    Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// What a fusion module is given of the patient's record.
@@ -125,8 +125,13 @@ impl<B: Backbone> JointFusion<B> {
     /// If the input lacks the image or the record.
     #[must_use]
     pub fn forward_features(&self, input: MultimodalInput) -> JointFeatures {
+        self.features(input, &mut Probe::off())
+    }
+
+    pub(crate) fn features(&self, input: MultimodalInput, probe: &mut Probe) -> JointFeatures {
         let metadata = input.metadata(); // [B, M]
-        let image = global_average_pool(self.backbone.forward_features(self.view.of(input))); // [B, L_I]
+        let map = probe.features(&self.backbone, self.view, self.view.of(input)); // [B, L_I, h, w]
+        let image = global_average_pool(map); // [B, L_I]
         let metadata = match &self.metadata {
             Some(network) => network.forward(metadata), // [B, L_M]
             None => metadata,
@@ -176,9 +181,9 @@ impl<B: Backbone> Network for JointFusion<B> {
         Self { backbone: freeze.apply(self.backbone), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let fused = self.forward_features(input).fused; // [B, L_IM]
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        let fused = self.features(input, probe).fused; // [B, L_IM]
         let branch = BranchOutput::new("fusion", self.classify(fused.clone())); // [B, K_t]
-        NetworkOutput { branches: vec![branch], embedding: fused }
+        NetworkOutput::new(vec![branch], fused)
     }
 }

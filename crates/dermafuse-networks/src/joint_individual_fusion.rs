@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, JointFusion, JointFusionConfig, LinearHead, Modalities, MultimodalInput,
-    Network, NetworkError, NetworkOutput,
+    Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// Configuration of a [`JointIndividualFusion`].
@@ -103,8 +103,8 @@ impl<B: Backbone> Network for JointIndividualFusion<B> {
         Self { joint: self.joint.freeze_backbones(freeze), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let features = self.joint.forward_features(input);
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        let features = self.joint.features(input, probe);
         let image = self.image_head.forward(features.image); // [B, K_t]
         let metadata = self.metadata_head.forward(features.metadata); // [B, K_t]
         let fused = self.joint.classify(features.fused.clone()); // [B, K_t]
@@ -113,7 +113,7 @@ impl<B: Backbone> Network for JointIndividualFusion<B> {
             BranchOutput { name: "metadata", logits: metadata, loss_weight: 1.0 - self.beta },
             BranchOutput { name: "fusion", logits: fused, loss_weight: 1.0 },
         ];
-        NetworkOutput { branches, embedding: features.fused }
+        NetworkOutput::new(branches, features.fused)
     }
 }
 

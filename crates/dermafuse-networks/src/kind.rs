@@ -8,10 +8,11 @@ use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier,
-    ImageClassifierConfig, ImageView, JointFusion, JointFusionConfig, JointIndividualFusion,
-    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, MetadataNetworkConfig, Modalities,
-    MultimodalInput, Network, NetworkError, NetworkOutput, SingleSharedNetwork, SingleSharedNetworkConfig,
+    Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, FusionNet,
+    FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView, JointFusion, JointFusionConfig,
+    JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig,
+    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
+    SingleSharedNetwork, SingleSharedNetworkConfig,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -33,6 +34,8 @@ pub enum NetworkConfig {
     AsymmetricFusion(AsymmetricFusionConfig),
     /// One backbone for both images with attention after its stages: PEMM and its ablations.
     SingleSharedNetwork(SingleSharedNetworkConfig),
+    /// Both images, with an adversary and decoders in training.
+    Amfam(AmfamConfig),
 }
 
 /// A network chosen at run time. Made by [`NetworkConfig::init`].
@@ -54,6 +57,8 @@ pub enum AnyNetwork {
     AsymmetricFusion(AsymmetricFusion<AnyBackbone, AnyBackbone>),
     /// One backbone for both images with attention after its stages.
     SingleSharedNetwork(SingleSharedNetwork<AnyBackbone>),
+    /// Both images, with an adversary and decoders in training.
+    Amfam(Amfam<AnyBackbone>),
 }
 
 /// Evaluates an expression for whichever network it is.
@@ -67,6 +72,7 @@ macro_rules! each {
             AnyNetwork::JointIndividualFusion($network) => $value,
             AnyNetwork::AsymmetricFusion($network) => $value,
             AnyNetwork::SingleSharedNetwork($network) => $value,
+            AnyNetwork::Amfam($network) => $value,
         }
     };
 }
@@ -82,6 +88,7 @@ macro_rules! each_again {
             AnyNetwork::JointIndividualFusion($network) => AnyNetwork::JointIndividualFusion($value),
             AnyNetwork::AsymmetricFusion($network) => AnyNetwork::AsymmetricFusion($value),
             AnyNetwork::SingleSharedNetwork($network) => AnyNetwork::SingleSharedNetwork($value),
+            AnyNetwork::Amfam($network) => AnyNetwork::Amfam($value),
         }
     };
 }
@@ -115,6 +122,7 @@ impl NetworkConfig {
             Self::JointIndividualFusion(config) => config.init(device).map(AnyNetwork::JointIndividualFusion),
             Self::AsymmetricFusion(config) => config.init(device).map(AnyNetwork::AsymmetricFusion),
             Self::SingleSharedNetwork(config) => config.init(device).map(AnyNetwork::SingleSharedNetwork),
+            Self::Amfam(config) => config.init(device).map(AnyNetwork::Amfam),
         }
     }
 
@@ -127,6 +135,7 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => &config.classes,
             Self::JointFusion(config) => &config.classes,
             Self::JointIndividualFusion(config) => &config.joint.classes,
+            Self::Amfam(config) => &config.classes,
             Self::AsymmetricFusion(config) => &config.classes,
             Self::SingleSharedNetwork(config) => &config.classes,
         }
@@ -137,6 +146,7 @@ impl NetworkConfig {
     pub fn backbones(&self) -> Vec<BackboneKind> {
         match self {
             Self::FusionNet(config) => vec![config.backbone; 2],
+            Self::Amfam(config) => vec![config.backbone; if config.shared_backbone { 1 } else { config.views.len() }],
             Self::AsymmetricFusion(config) => vec![config.clinical, config.dermoscopic],
             Self::SingleSharedNetwork(config) => vec![config.backbone],
             Self::ImageClassifier(config) => vec![config.backbone],
@@ -151,6 +161,7 @@ impl NetworkConfig {
     pub fn metadata_inputs(&self) -> usize {
         match self {
             Self::FusionNet(_)
+            | Self::Amfam(_)
             | Self::AsymmetricFusion(_)
             | Self::SingleSharedNetwork(_)
             | Self::ImageClassifier(_) => 0,
@@ -164,6 +175,7 @@ impl NetworkConfig {
     pub fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
         match self {
             Self::FusionNet(_)
+            | Self::Amfam(_)
             | Self::AsymmetricFusion(_)
             | Self::SingleSharedNetwork(_)
             | Self::ImageClassifier(_) => None,
@@ -180,6 +192,15 @@ impl NetworkConfig {
             metadata.inputs = inputs;
         }
         self
+    }
+
+    /// The same network without what only training needs, as [`Network::into_inference`] leaves it.
+    #[must_use]
+    pub fn inference(self) -> Self {
+        match self {
+            Self::Amfam(config) => Self::Amfam(config.inference()),
+            other => other,
+        }
     }
 }
 
@@ -218,6 +239,7 @@ impl AnyNetwork {
             Self::JointIndividualFusion(network) => Self::JointIndividualFusion(network.load_backbone_weights(file)?),
             Self::AsymmetricFusion(network) => Self::AsymmetricFusion(network.load_backbone_weights_of(view, file)?),
             Self::SingleSharedNetwork(network) => Self::SingleSharedNetwork(network.load_backbone_weights(file)?),
+            Self::Amfam(network) => Self::Amfam(network.load_backbone_weights(file)?),
         })
     }
 
@@ -232,6 +254,7 @@ impl AnyNetwork {
             Self::JointIndividualFusion(network) => vec![network.joint().backbone()],
             Self::AsymmetricFusion(network) => vec![network.clinical(), network.dermoscopic()],
             Self::SingleSharedNetwork(network) => vec![network.backbone()],
+            Self::Amfam(network) => network.backbones(),
         }
     }
 }
@@ -258,8 +281,20 @@ impl Network for AnyNetwork {
         each_again!(self, network => network.freeze_backbones(freeze))
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        each!(self, network => network.forward(input))
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        each!(self, network => network.forward_probed(input, probe))
+    }
+
+    fn auxiliary(&self) -> Vec<&'static str> {
+        each!(self, network => network.auxiliary())
+    }
+
+    fn at_progress(self, progress: f64) -> Self {
+        each_again!(self, network => network.at_progress(progress))
+    }
+
+    fn into_inference(self) -> Self {
+        each_again!(self, network => network.into_inference())
     }
 }
 

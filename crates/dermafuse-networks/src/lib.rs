@@ -25,7 +25,9 @@
 //! # Ok::<(), dermafuse_networks::NetworkError>(())
 //! ```
 
+mod amfam;
 mod asymmetric_fusion;
+mod attention_map;
 mod branch_weights;
 mod error;
 mod fusion_net;
@@ -38,11 +40,18 @@ mod kind;
 mod linear_head;
 mod metadata_classifier;
 mod metadata_network;
+mod modality_discriminator;
 mod network;
+mod probe;
+mod reconstruction;
+mod reconstruction_loss;
+mod resize;
 mod single_shared_network;
 mod tensor_names;
 
+pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
+pub use attention_map::{AttentionMap, Squeeze};
 pub use branch_weights::BranchWeights;
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
@@ -55,8 +64,12 @@ pub use kind::{AnyNetwork, NetworkConfig};
 pub use linear_head::LinearHead;
 pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
 pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
+pub use modality_discriminator::{ModalityDiscriminator, ModalityDiscriminatorConfig};
 pub use network::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network, NetworkOutput,
-    UnknownView,
+    Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network,
+    NetworkOutput, UnknownView,
 };
+pub use probe::Probe;
+pub use reconstruction::{Fit, Reconstruction};
+pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};
 pub use single_shared_network::{ModalityBatches, SingleSharedNetwork, SingleSharedNetworkConfig};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, LinearHead, MetadataNetwork, MetadataNetworkConfig, Modalities,
-    MultimodalInput, Network, NetworkError, NetworkOutput,
+    MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// Configuration of a [`MetadataClassifier`].
@@ -53,9 +53,9 @@ impl Network for MetadataClassifier {
         self
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+    fn forward_probed(&self, input: MultimodalInput, _probe: &mut Probe) -> NetworkOutput {
         let features = self.metadata.forward(input.metadata()); // [B, L_M]
         let branch = BranchOutput::new("metadata", self.head.forward(features.clone())); // [B, K_t]
-        NetworkOutput { branches: vec![branch], embedding: features }
+        NetworkOutput::new(vec![branch], features)
     }
 }

@@ -7,6 +7,8 @@ use burn::tensor::Tensor;
 use dermafuse_backbones::{Backbone, ParameterGroup, freeze_batch_norm};
 use serde::{Deserialize, Serialize};
 
+use crate::Probe;
+
 /// One batch. What the network does not look at may be left out. A case that lacks an image has zeros in its place; its
 /// branches that need the image are ignored afterwards (see [`BranchInfo`]). In inference no case influences another.
 #[derive(Clone, Debug)]
@@ -165,6 +167,15 @@ impl BranchOutput {
     }
 }
 
+/// A loss that a network computes by itself, beside that of its logits.
+#[derive(Clone, Debug)]
+pub struct Auxiliary {
+    /// Name, as in [`Network::auxiliary`]: the loss is weighed by it.
+    pub name: &'static str,
+    /// `[1]` mean over the batch.
+    pub loss: Tensor<1>,
+}
+
 /// What a network gives for a batch.
 #[derive(Clone, Debug)]
 pub struct NetworkOutput {
@@ -172,6 +183,16 @@ pub struct NetworkOutput {
     pub branches: Vec<BranchOutput>,
     /// `[B, D]` the features that the last branch's classifier sees: for pictures of what the network has learnt.
     pub embedding: Tensor<2>,
+    /// Losses beside those of the branches, in the order of [`Network::auxiliary`]; none outside of training.
+    pub auxiliary: Vec<Auxiliary>,
+}
+
+impl NetworkOutput {
+    /// An output without losses of its own.
+    #[must_use]
+    pub fn new(branches: Vec<BranchOutput>, embedding: Tensor<2>) -> Self {
+        Self { branches, embedding, auxiliary: Vec::new() }
+    }
 }
 
 /// A network that the trainer can train and the predictor can ask.
@@ -197,7 +218,35 @@ pub trait Network: Module + ModuleDisplay {
     ///
     /// # Panics
     /// If the input lacks something of the [`modalities`](Self::modalities).
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput;
+    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+        self.forward_probed(input, &mut Probe::off())
+    }
+
+    /// The same with a probe that is shown every feature map on the way: see [`Probe::features`] and [`Probe::observe`].
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput;
+
+    /// The names of the losses that `forward` adds in training.
+    fn auxiliary(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
+
+    /// The network when the share `progress` of its training, 0 to 1, is done: for what changes by a schedule.
+    #[must_use]
+    fn at_progress(self, _progress: f64) -> Self {
+        self
+    }
+
+    /// The network without what only training needs. Its predictions are the same.
+    #[must_use]
+    fn into_inference(self) -> Self {
+        self
+    }
 }
 
 /// Which parts of the backbones do not train.

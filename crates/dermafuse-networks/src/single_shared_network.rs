@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::asymmetric_fusion::init_map_fusion;
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput,
+    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, ImageView, Modalities, MultimodalInput, MultitaskHead,
+    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// How the images of the two modalities go through the one backbone: it matters to batch normalization alone.
@@ -152,14 +152,24 @@ impl<B: Backbone> SingleSharedNetwork<B> {
     /// If the images differ in size where something joins them.
     #[must_use]
     pub fn forward_features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Tensor<2>; 2] {
+        self.features(clinical, dermoscopic, &mut Probe::off())
+    }
+
+    fn features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>, probe: &mut Probe) -> [Tensor<2>; 2] {
         let mut batches = self.batches([clinical, dermoscopic]);
         for (stage, fusion) in self.fusion.iter().enumerate() {
             let forward = |batch| self.backbone.forward_stage(stage, batch); // [2·B, C, H, W] or twice [B, C, H, W]
             batches = batches.into_iter().map(forward).collect();
-            if let Some(fusion) = fusion {
-                let [clinical, dermoscopic] = modalities(batches); // [B, C, H, W]
-                batches = self.batches(fusion.forward(clinical, dermoscopic).into());
+            if fusion.is_none() && probe.is_off() {
+                continue;
             }
+            let [clinical, dermoscopic] = modalities(batches); // [B, C, H, W]
+            let clinical = probe.observe(ImageView::Clinical, stage, clinical);
+            let dermoscopic = probe.observe(ImageView::Dermoscopic, stage, dermoscopic);
+            batches = self.batches(match fusion {
+                Some(fusion) => fusion.forward(clinical, dermoscopic).into(),
+                None => [clinical, dermoscopic],
+            });
         }
         modalities(batches).map(|map| global_average_pool(self.backbone.finish_stage(3, map))) // [B, D]
     }
@@ -213,8 +223,8 @@ impl<B: Backbone> Network for SingleSharedNetwork<B> {
         Self { backbone: freeze.apply(self.backbone), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let [clinical, dermoscopic] = self.forward_features(input.clinical(), input.dermoscopic()); // [B, D]
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        let [clinical, dermoscopic] = self.features(input.clinical(), input.dermoscopic(), probe); // [B, D]
         let fused = Tensor::cat(vec![clinical.clone(), dermoscopic.clone()], 1); // [B, 2·D]
         let dermoscopic_head = self.dermoscopic_head.as_ref().unwrap_or(&self.clinical_head);
         let BranchWeights { clinical: of_clinical, dermoscopic: of_dermoscopic, fusion } = self.structure.loss_weights;
@@ -224,7 +234,7 @@ impl<B: Backbone> Network for SingleSharedNetwork<B> {
             branch("dermoscopic", dermoscopic_head.forward(dermoscopic), of_dermoscopic), // [B, K_t]
             branch("fusion", self.fusion_head.forward(fused.clone()), fusion),     // [B, K_t]
         ];
-        NetworkOutput { branches, embedding: fused }
+        NetworkOutput::new(branches, fused)
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! A recipe is a struct of settings that can be saved, and a `run` that follows the paper's protocol step by step with the
 //! pieces of the other crates. [`FusionM4Net`] is the two-stage protocol of Tang et al.; [`OneStage`] is that of every method
-//! which ends with its network, [`CrossValidation`] repeats it on folds, [`JointMethod`] names the methods of joint and
-//! joint-individual fusion and [`JointFusionGrid`] compares them. [`ammfm_methods`] and [`pemm_methods`] are the rows of the ablations
-//! of AMMFM and PEMM.
+//! which ends with its network ([`OneStage::amfam`] is AMFAM's), [`CrossValidation`] repeats it on folds, [`JointMethod`] names the
+//! methods of joint and joint-individual fusion and [`JointFusionGrid`] compares them. [`ammfm_methods`] and [`pemm_methods`] are the
+//! rows of the ablations of AMMFM and PEMM.
 
+mod amfam;
 mod baseline;
 mod cross_validation;
 mod error;

@@ -21,8 +21,11 @@ pub struct TrainingConfig {
     pub micro_batch_size: Option<usize>,
     /// How gradients become steps.
     pub optimizer: OptimizerKind,
-    /// Learning rate of the first epoch; 3e-5 as released. Epoch `e` of `E` (from 0) has `rate/2 · (1 + cos(π e / E))`.
+    /// Learning rate of the first epoch; 3e-5 as released.
     pub learning_rate: f64,
+    /// How the learning rate goes on.
+    #[serde(default)]
+    pub schedule: RateSchedule,
     /// Factor on the learning rate of the backbones; 1 as released.
     pub backbone_rate: f64,
     /// Factor on the learning rate from each parameter group of a backbone to the one before it, so that the stem learns
@@ -50,6 +53,17 @@ pub struct TrainingConfig {
     pub threads: usize,
 }
 
+/// How the learning rate goes on from epoch to epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateSchedule {
+    /// Epoch `e` of `E` (from 0) has `rate/2 · (1 + cos(π e / E))`, as released with FusionM4Net.
+    #[default]
+    Cosine,
+    /// It stays.
+    Constant,
+}
+
 fn default_threads() -> usize {
     2
 }
@@ -65,6 +79,7 @@ impl TrainingConfig {
             micro_batch_size: None,
             optimizer: OptimizerKind::Adam,
             learning_rate: 3e-5,
+            schedule: RateSchedule::Cosine,
             backbone_rate: 1.0,
             layer_decay: 1.0,
             weight_decay: 0.0,
@@ -111,7 +126,29 @@ impl TrainingConfig {
         }
     }
 
-    /// The learning rate of an epoch, counted from 0: cosine from `learning_rate` towards 0.
+    /// The recipe of AMFAM (Wang et al. 2022) at an image size (299 there), with a seed: Adam with a rate of 1e-5 and an L2
+    /// penalty of 1e-4, at most 150 epochs, batches of 8; images padded with black and cut out again at random, rotated by up to
+    /// 45° and turned upside down, each on its own. Not published, and chosen here: ImageNet's mean and deviation, black
+    /// outside a rotated image, the end after 30 epochs without progress.
+    ///
+    /// The weights of its losses are those of the whole method: see [`LossConfig::with_auxiliary_of`] for a part of it.
+    #[must_use]
+    pub fn amfam(image_size: usize, seed: u64) -> Self {
+        Self {
+            epochs: 150,
+            patience: Some(30),
+            batch_size: 8,
+            learning_rate: 1e-5,
+            schedule: RateSchedule::Constant,
+            weight_decay: 1e-4,
+            preprocess: Preprocess::imagenet(image_size),
+            augmentation: Some(Augmentation::amfam()),
+            loss: LossConfig::amfam(),
+            ..Self::as_released(image_size, seed)
+        }
+    }
+
+    /// The learning rate of an epoch, counted from 0.
     ///
     /// ```
     /// let config = dermafuse_train::TrainingConfig::as_released(224, 0);
@@ -121,7 +158,10 @@ impl TrainingConfig {
     #[must_use]
     pub fn rate(&self, epoch: usize) -> f64 {
         let progress = epoch as f64 / self.epochs as f64;
-        self.learning_rate / 2.0 * (1.0 + (std::f64::consts::PI * progress).cos())
+        match self.schedule {
+            RateSchedule::Cosine => self.learning_rate / 2.0 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            RateSchedule::Constant => self.learning_rate,
+        }
     }
 
     /// Cases in one pass through the network.

@@ -28,6 +28,17 @@ pub enum TrainError {
         /// What it is.
         found: String,
     },
+    /// A weight for a loss that the network does not add.
+    #[error(
+        "the network adds no loss `{name}`, which the recipe weighs; it adds {}", 
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+    )]
+    UnknownAuxiliary {
+        /// The name.
+        name: String,
+        /// The losses that the network adds.
+        known: Vec<String>,
+    },
     /// The loss is NaN or infinite. Nothing was stepped: the last checkpoint holds the last good weights.
     #[error(
         "the loss is {loss} in epoch {epoch}, batch {batch} (cases {}); nothing was stepped. \

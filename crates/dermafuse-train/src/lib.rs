@@ -20,7 +20,7 @@ mod trainer;
 
 pub use averaging::WeightAveraging;
 pub use checkpoints::{Checkpoint, Checkpoints, RunState};
-pub use config::TrainingConfig;
+pub use config::{RateSchedule, TrainingConfig};
 pub use error::TrainError;
 pub use loss::{MultitaskLoss, Targets};
 pub use loss_config::{ClassWeights, LossConfig, LossReduction};

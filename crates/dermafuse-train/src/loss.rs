@@ -22,6 +22,8 @@ pub struct MultitaskLoss {
 #[derive(Clone, Debug)]
 pub struct Targets {
     shares: Vec<Tensor<2>>,
+    /// Share of the batch that the part is.
+    part: f64,
 }
 
 impl MultitaskLoss {
@@ -75,9 +77,11 @@ impl MultitaskLoss {
             }
             Tensor::from_data(TensorData::new(shares, [part.len(), classes]), device) // [B, K_t]
         });
-        Targets { shares: shares.collect() }
+        Targets { shares: shares.collect(), part: part.len() as f64 / labels.len() as f64 }
     }
 
+    /// The losses of all branches and tasks, and the network's own by their weights.
+    ///
     /// # Shapes
     /// `[B, K_t]` logits for each branch and task → `[1]`.
     ///
@@ -95,7 +99,10 @@ impl MultitaskLoss {
             let tasks = branch.logits.iter().zip(&targets.shares);
             tasks.map(|(logits, shares)| self.cross_entropy(logits.clone(), shares.clone()) * branch.loss_weight)
         });
-        terms.reduce(|sum, term| sum + term).expect("a network has branches") * scale
+        let classification = terms.reduce(|sum, term| sum + term).expect("a network has branches") * scale;
+        output.auxiliary.iter().fold(classification, |sum, auxiliary| {
+            sum + auxiliary.loss.clone() * (self.config.auxiliary_weight(auxiliary.name) * targets.part)
+        })
     }
 
     /// # Shapes
@@ -113,12 +120,14 @@ impl MultitaskLoss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dermafuse_networks::BranchOutput;
+    use std::collections::BTreeMap;
+
+    use dermafuse_networks::{Auxiliary, BranchOutput};
 
     fn output(logits: [[f32; 2]; 2], loss_weight: f64) -> NetworkOutput {
         let logits = Tensor::<2>::from_data(logits, &Device::flex());
         let branch = BranchOutput { loss_weight, ..BranchOutput::new("clinical", vec![logits.clone()]) };
-        NetworkOutput { branches: vec![branch], embedding: logits }
+        NetworkOutput::new(vec![branch], logits)
     }
 
     fn loss(config: LossConfig, weights: [f64; 2], labels: [Option<usize>; 2]) -> f64 {
@@ -142,6 +151,7 @@ mod tests {
         class_weights: ClassWeights::Uniform,
         focal_gamma: 0.0,
         label_smoothing: 0.0,
+        auxiliary: BTreeMap::new(),
     };
 
     #[test]
@@ -175,6 +185,20 @@ mod tests {
         let spread = (first + 3.0 * first + easy + 3.0 * second) / 4.0;
         let expected = 0.9 * hard + 0.05 * spread;
         assert!((loss(smooth, [1.0, 3.0], [Some(0), Some(1)]) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn losses_of_the_networks_own_count_by_name_and_part() {
+        let config = LossConfig { auxiliary: [("pull".to_owned(), 0.5)].into(), ..SUMS };
+        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 2]] };
+        let labels: [&[Option<usize>]; 4] = [&[Some(0)], &[Some(1)], &[Some(0)], &[Some(1)]];
+        let targets = loss.targets(&labels, 0..2, &Device::flex());
+        let own = |name, value: f32| Auxiliary { name, loss: Tensor::from_data([value], &Device::flex()) };
+        let mut output = output([[0.0, 1.0], [2.0, 0.0]], 1.0);
+        let plain = loss.forward(&output, &targets).into_scalar::<f64>();
+        output.auxiliary = vec![own("pull", 3.0), own("push", 1.0)];
+        // Two of four cases: half of 0.5 · 3 + 1 · 1.
+        assert!((loss.forward(&output, &targets).into_scalar::<f64>() - plain - 1.25).abs() < 1e-6);
     }
 
     #[test]

@@ -1,9 +1,11 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
-/// What a training run minimises: the cross-entropy of every branch and task, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What a training run minimises: the cross-entropy of every branch and task, added up, and the network's own losses.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LossConfig {
     /// How branch and task losses add up.
@@ -15,6 +17,10 @@ pub struct LossConfig {
     /// Share `ε` of the target that is spread over all classes, in 0..1 (Szegedy et al., CVPR 2016; weighted classes as in
     /// PyTorch's `cross_entropy`).
     pub label_smoothing: f64,
+    /// Weights of the losses that a network adds by itself, by name (see
+    /// [`Auxiliary`](dermafuse_networks::Auxiliary)); one that is not named counts fully. The reduction does not touch them.
+    #[serde(default)]
+    pub auxiliary: BTreeMap<String, f64>,
 }
 
 /// How branch and task losses add up. A network may weigh its branches
@@ -52,6 +58,27 @@ impl LossConfig {
         Self { reduction: LossReduction::Paper, class_weights: ClassWeights::Balanced, ..Self::default() }
     }
 
+    /// The loss of AMFAM: sums, the adversary weighed by λ = 0.8 and both reconstructions by γ = 0.4.
+    #[must_use]
+    pub fn amfam() -> Self {
+        let weights = [("modality", 0.8), ("reconstruction_clinical", 0.4), ("reconstruction_dermoscopic", 0.4)];
+        let auxiliary = weights.map(|(name, weight)| (name.to_owned(), weight)).into();
+        Self { reduction: LossReduction::Paper, auxiliary, ..Self::default() }
+    }
+
+    /// The same with the weights of these losses alone: for a network that leaves some of them out.
+    #[must_use]
+    pub fn with_auxiliary_of(mut self, names: &[&str]) -> Self {
+        self.auxiliary.retain(|name, _| names.contains(&name.as_str()));
+        self
+    }
+
+    /// The weight of a loss that a network adds by itself.
+    #[must_use]
+    pub fn auxiliary_weight(&self, name: &str) -> f64 {
+        self.auxiliary.get(name).copied().unwrap_or(1.0)
+    }
+
     pub(crate) fn check(&self) -> Result<(), TrainError> {
         let error =
             |setting, expected, found: f64| Err(TrainError::Setting { setting, expected, found: found.to_string() });
@@ -60,6 +87,9 @@ impl LossConfig {
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return error("label_smoothing", "at least 0 and below 1", self.label_smoothing);
+        }
+        if let Some(&weight) = self.auxiliary.values().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+            return error("a weight of an auxiliary loss", "at least 0", weight);
         }
         Ok(())
     }

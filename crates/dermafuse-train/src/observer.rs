@@ -58,6 +58,11 @@ pub trait Observer {
         let _ = report;
     }
 
+    /// The mean losses, not weighed, that the network added by itself in an epoch, by name; not called where it adds none.
+    fn auxiliary(&mut self, epoch: usize, losses: &[(&'static str, f64)]) {
+        let _ = (epoch, losses);
+    }
+
     /// An epoch is done; `best` says whether it is the best so far.
     fn epoch(&mut self, report: &EpochReport, epochs: usize, best: bool) {
         let _ = (report, epochs, best);

@@ -6,7 +6,7 @@ use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
 use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, ImageCache, LoaderConfig, MetadataEncoder, shuffled};
 use dermafuse_infer::{Predictor, TestTimeAugmentation, sha256_hex, tensors_of};
-use dermafuse_networks::{Modalities, Network};
+use dermafuse_networks::{Auxiliary, Modalities, Network};
 use dermafuse_schema::BranchLogits;
 
 use crate::averaging::{Average, refresh_batch_norm};
@@ -89,7 +89,7 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<Trained<N>, TrainError> {
         self.check(&network, cases)?;
-        let loss = MultitaskLoss::new(cases.set, cases.train, self.config.loss)?;
+        let loss = MultitaskLoss::new(cases.set, cases.train, self.config.loss.clone())?;
         let checkpoints = match folder {
             Some(folder) => Some(Checkpoints::open(folder, self.fingerprint(cases))?),
             None => None,
@@ -239,6 +239,11 @@ impl Trainer {
         if cases.valid.is_empty() {
             return setting("the validation part", "one or more cases", 0);
         }
+        let known = network.auxiliary();
+        if let Some(unknown) = self.config.loss.auxiliary.keys().find(|name| !known.contains(&name.as_str())) {
+            let known = known.into_iter().map(str::to_owned).collect();
+            return Err(TrainError::UnknownAuxiliary { name: unknown.clone(), known });
+        }
         if !network.devices().iter().all(Device::is_autodiff) {
             let (expected, found) = ("on an autodiff device (`device.autodiff()`)", "on a plain device".to_owned());
             return Err(TrainError::Setting { setting: "the network", expected, found });
@@ -276,9 +281,12 @@ impl Trainer {
         let (order, mut passes) = self.passes(epoch, modalities, cases)?;
         let batches = order.len().div_ceil(config.batch_size);
         let (mut total, mut pass) = (0.0, 0);
+        let mut own = OwnLosses::default();
         for (index, rows) in order.chunks(config.batch_size).enumerate() {
             let labels: Vec<&[Option<usize>]> =
                 rows.iter().map(|&row| cases.set.cases[row].labels.as_slice()).collect();
+            let progress = (epoch * batches + index) as f64 / (config.epochs * batches) as f64;
+            run.network = run.network.clone().at_progress(progress);
             let mut accumulator = GradientsAccumulator::new();
             let (mut batch_loss, mut done) = (0.0, 0);
             while done < rows.len() {
@@ -290,12 +298,14 @@ impl Trainer {
                 let targets = loss.targets(&labels, part.clone(), &device);
                 let metadata = cases.set.encoded_metadata(&images.rows, cases.encoder)?;
                 let input = tensors_of(images, metadata, modalities, &device);
-                let part_loss = loss.forward(&run.network.forward(input), &targets);
+                let output = run.network.forward(input);
+                let part_loss = loss.forward(&output, &targets);
                 let value = part_loss.clone().into_scalar::<f64>();
                 if !value.is_finite() {
                     let cases = rows[part].iter().map(|&row| cases.set.cases[row].id.to_string()).collect();
                     return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
                 }
+                own.add(&output.auxiliary, part.len());
                 let gradients = GradientsParams::from_grads(part_loss.backward(), &run.network);
                 accumulator.accumulate(&run.network, gradients);
                 batch_loss += value;
@@ -317,6 +327,7 @@ impl Trainer {
                 loss: batch_loss,
             });
         }
+        own.report(epoch, observer);
         Ok(total / order.len() as f64)
     }
 
@@ -399,6 +410,32 @@ struct Run<N> {
 
 fn device_of<N: Network>(network: &N) -> Device {
     network.devices().first().expect("a network has parameters").clone()
+}
+
+/// Sums of the losses that a network adds by itself.
+#[derive(Default)]
+struct OwnLosses {
+    sums: Vec<(&'static str, f64)>,
+    cases: usize,
+}
+
+impl OwnLosses {
+    fn add(&mut self, losses: &[Auxiliary], cases: usize) {
+        if self.sums.is_empty() {
+            self.sums = losses.iter().map(|auxiliary| (auxiliary.name, 0.0)).collect();
+        }
+        for ((_, sum), auxiliary) in self.sums.iter_mut().zip(losses) {
+            *sum += auxiliary.loss.clone().into_scalar::<f64>() * cases as f64;
+        }
+        self.cases += cases;
+    }
+
+    fn report(self, epoch: usize, observer: &mut dyn Observer) {
+        if !self.sums.is_empty() {
+            let means: Vec<_> = self.sums.iter().map(|(name, sum)| (*name, sum / self.cases as f64)).collect();
+            observer.auxiliary(epoch + 1, &means);
+        }
+    }
 }
 
 fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {

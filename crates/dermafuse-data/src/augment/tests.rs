@@ -95,6 +95,52 @@ fn draws_have_the_released_frequencies_and_ranges() {
 }
 
 #[test]
+fn a_cut_out_of_the_padded_image_is_moved_by_whole_pixels_onto_black() {
+    let draw = |place| Draw { cut: Some(Cut { padding: 3.0 / 32.0, place }), ..Draw::default() };
+    let plain = rendered(&Draw::default(), Interpolation::Bilinear);
+    // Places 0 and almost 1: the corner lies 3 pixels outside, and 3 inside.
+    for (place, [right, down]) in [([0.0, 0.0], [-3, -3]), ([0.999, 0.5], [3, 0])] {
+        let cut = rendered(&draw(place), Interpolation::Bilinear);
+        for (at, pixel) in cut.chunks(3).enumerate() {
+            let (x, y) = ((at % SIZE) as i32 + right, (at / SIZE) as i32 + down);
+            let inside = (0..SIZE as i32).contains(&x) && (0..SIZE as i32).contains(&y);
+            let expected = if inside { &plain[3 * (y as usize * SIZE + x as usize)..][..3] } else { &[0; 3] };
+            assert_eq!(pixel, expected, "{place:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_rotated_image_of_amfam_has_black_corners() {
+    let warp = Some(Warp { degrees: 45.0, scale: 1.0, shift_x: 0.0, shift_y: 0.0 });
+    let turned = rendered(&Draw { warp, black_outside: true, ..Draw::default() }, Interpolation::Bilinear);
+    let reflected = rendered(&Draw { warp, ..Draw::default() }, Interpolation::Bilinear);
+    let pixel = |picture: &[u8], x: usize, y: usize| picture[3 * (y * SIZE + x)..][..3].to_vec();
+    assert_eq!(pixel(&turned, 0, 0), [0; 3]);
+    assert_eq!(pixel(&turned, 31, 31), [0; 3]);
+    assert_ne!(pixel(&reflected, 0, 0), [0; 3]);
+    assert_eq!(pixel(&turned, 16, 16), pixel(&reflected, 16, 16));
+}
+
+#[test]
+fn draws_of_amfam_are_as_published() {
+    let augmentation = Augmentation::amfam();
+    augmentation.check().unwrap();
+    let draws: Vec<Draw> = (0..4000).map(|row| augmentation.draw(3, 1, row, Stream::Case)).collect();
+    let upside_down = draws.iter().filter(|draw| draw.vertical_flip).count() as f64 / 4000.0;
+    assert!((upside_down - 0.5).abs() < 0.04, "{upside_down}");
+    let mut corners: Vec<i32> = draws.iter().map(|draw| draw.cut.unwrap().corner(299)[0] as i32).collect();
+    corners.sort_unstable();
+    corners.dedup();
+    assert_eq!(corners, (-20..=20).collect::<Vec<_>>());
+    for draw in &draws {
+        let warp = draw.warp.unwrap();
+        assert!(warp.degrees.abs() <= 45.0 && (warp.scale, warp.shift_x, warp.shift_y) == (1.0, 0.0, 0.0));
+        assert!(!draw.horizontal_flip && draw.quarter_turns == 0 && draw.light.is_none());
+    }
+}
+
+#[test]
 fn a_draw_depends_on_seed_epoch_row_and_image_alone() {
     let augmentation = Augmentation { p: 1.0, ..Augmentation::default() };
     let draw = |seed, epoch, row, image| format!("{:?}", augmentation.draw(seed, epoch, row, image));

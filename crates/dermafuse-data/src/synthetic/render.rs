@@ -33,10 +33,7 @@ const INK: [f32; 3] = [0.035, 0.025, 0.02];
 pub fn render(lesion: &Lesion, modality: Modality, size: (u32, u32)) -> RgbImage {
     assert!(size.0 > 0 && size.1 > 0, "a picture has at least one pixel");
     let view = place(lesion, modality, size);
-    let clarity = match modality {
-        Modality::Clinical => lesion.clarity * lesion.clinical_clarity,
-        Modality::Dermoscopic => lesion.clarity,
-    };
+    let clarity = clarity_in(lesion, modality);
     let shape = Shape::of(lesion);
     let mut layers = Layers::of(lesion, &shape, &view, clarity);
     structures::draw(lesion, &shape, &view, clarity, &mut layers);
@@ -49,7 +46,15 @@ pub fn render(lesion: &Lesion, modality: Modality, size: (u32, u32)) -> RgbImage
     develop(&channels, lesion.seed, modality, size)
 }
 
-fn place(lesion: &Lesion, modality: Modality, (width, height): (u32, u32)) -> View {
+/// The contrast of the structures in a picture.
+pub(super) fn clarity_in(lesion: &Lesion, modality: Modality) -> f32 {
+    match modality {
+        Modality::Clinical => lesion.clarity * lesion.clinical_clarity,
+        Modality::Dermoscopic => lesion.clarity,
+    }
+}
+
+pub(super) fn place(lesion: &Lesion, modality: Modality, (width, height): (u32, u32)) -> View {
     let mut stream = Stream::new(lesion.seed, "place");
     let [clinical, dermoscopic] = [stream.range(0.15, 0.25), stream.range(0.37, 0.45)];
     let mut shift = |most: f32| stream.range(-most, most);

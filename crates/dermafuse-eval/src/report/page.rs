@@ -59,17 +59,7 @@ fn header(report: &Report) -> Markup {
                     "Images and labels are generated; the numbers say that the programs run, nothing about skin lesions."
                 }
             }
-            @if !report.leaky.is_empty() {
-                p.banner.leak role="note" {
-                    strong { "Inputs that follow from the diagnosis: " }
-                    @for (index, column) in report.leaky.iter().enumerate() {
-                        @if index > 0 { ", " }
-                        code { (column) }
-                    }
-                    ". They are recorded after or because of it and are not known when a lesion is first seen, "
-                    "so these numbers are too good for use in practice."
-                }
-            }
+            (sections::leaky_banner(&report.leaky))
             @for note in &report.notes { p.note { (note) } }
         }
     }

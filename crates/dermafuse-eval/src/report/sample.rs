@@ -109,7 +109,7 @@ pub(super) fn render(samples: &[SampleCase]) -> Option<Markup> {
     })
 }
 
-fn sample_of(sample: &SampleCase) -> Markup {
+pub(super) fn sample_of(sample: &SampleCase) -> Markup {
     html! {
         article.case {
             div.case-head {

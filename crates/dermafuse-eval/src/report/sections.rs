@@ -182,6 +182,23 @@ fn basis(basis: &BTreeMap<String, usize>, cases: usize) -> Markup {
     }
 }
 
+/// Names inputs that leak the diagnosis.
+pub(super) fn leaky_banner(leaky: &[String]) -> Markup {
+    html! {
+        @if !leaky.is_empty() {
+            p.banner.leak role="note" {
+                strong { "Inputs that follow from the diagnosis: " }
+                @for (index, column) in leaky.iter().enumerate() {
+                    @if index > 0 { ", " }
+                    code { (column) }
+                }
+                ". They are recorded after or because of it and are not known when a lesion is first seen, "
+                "so these numbers are too good for use in practice."
+            }
+        }
+    }
+}
+
 /// Drawings beside each other.
 pub(super) fn figures(figures: &[String]) -> Option<Markup> {
     (!figures.is_empty()).then(|| html! { div.figures { @for figure in figures { (inline(figure)) } } })

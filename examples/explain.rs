@@ -1,0 +1,200 @@
+//! Explains what a saved model says of one case, on one page:
+//!
+//! ```text
+//! cargo run --release --example explain -- --model runs/quickstart/bundle --clinical a.jpg --dermoscopic b.jpg \
+//!     --metadata sex=female --out case.html
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use dermafuse::data::{RgbPixels, Strictness, decode, encode_png};
+use dermafuse::eval::figure::heat_overlay;
+use dermafuse::eval::{CasePage, ChecklistScore, HeatPicture, SampleCase, SampleImage};
+use dermafuse::infer::{Bundle, CamMethod, Contributions, Explainer, HeatMap, ImageBaseline, Occlusion};
+use dermafuse::networks::{AnyNetwork, ImageView, MultimodalInput, Network};
+use dermafuse::schema::ndarray::ArrayView3;
+use dermafuse::schema::{Case, Field};
+use dermafuse_examples::{DeviceName, ProgramResult, run};
+
+/// A map that is coarser than this points at nothing; the deepest stage with a finer one is explained.
+const LEAST_SIDE: usize = 4;
+/// How much of the photo the greatest heat hides.
+const OPACITY: f64 = 0.6;
+
+/// Writes a page with the images, what the model looked at in them, its predictions, and what they come from.
+#[derive(Parser)]
+struct Arguments {
+    /// Folder of the bundle
+    #[arg(long)]
+    model: PathBuf,
+    /// The clinical photo (JPEG or PNG)
+    #[arg(long, required_unless_present = "dermoscopic")]
+    clinical: Option<PathBuf>,
+    /// The dermoscopic image
+    #[arg(long)]
+    dermoscopic: Option<PathBuf>,
+    /// What is known of the patient, as FIELD=VALUE; may be given several times
+    #[arg(long, value_parser = pair)]
+    metadata: Vec<(String, String)>,
+    /// Name of the task whose most probable class the heat maps explain; the first if not given
+    #[arg(long)]
+    task: Option<String>,
+    /// How heat is found
+    #[arg(long, value_enum, default_value_t = Method::GradCam)]
+    method: Method,
+    /// Stage of the backbone whose feature map is explained, 1 to 4; the deepest that is not too coarse if not given
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4))]
+    stage: Option<u8>,
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
+    device: DeviceName,
+    /// The page
+    #[arg(long, default_value = "case.html")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    GradCam,
+    GradCamPlusPlus,
+    Occlusion,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give FIELD=VALUE, such as sex=female")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn main() -> ExitCode {
+    run(|| explain(&Arguments::parse()))
+}
+
+fn explain(arguments: &Arguments) -> ProgramResult {
+    let bundle = Bundle::load(&arguments.model, &arguments.device.device()?)?;
+    let (clinical, dermoscopic) = (arguments.clinical.as_deref(), arguments.dermoscopic.as_deref());
+    let name = clinical.or(dermoscopic).and_then(Path::file_stem).map_or("case".into(), |name| name.to_string_lossy());
+    let set = bundle.single_case(name.as_ref(), clinical, dermoscopic, &arguments.metadata)?;
+    let tasks = &bundle.description.tasks;
+    let task = match &arguments.task {
+        None => 0,
+        Some(name) => tasks.index_of(name).ok_or_else(|| {
+            let known: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+            format!("the model has no task `{name}`; it has {}", known.join(", "))
+        })?,
+    };
+    let (_, predictions) = bundle.predict(&set, &[0], |_| ())?.pop().ok_or("the model gives no answer")?;
+    let case = SampleCase::of(&predictions, 0)?.with_metadata(recorded(&set.fields, &set.cases[0]));
+    let class = predictions.predicted(0, task);
+    let explained = format!("{}: {}", tasks[task].label, tasks[task].classes[class]);
+
+    let mut page = CasePage::new(case.clone())
+        .note(format!("Model trained on {}{}.", bundle.description.data_set, synthetic(&bundle)))
+        .leaky_inputs(&bundle.description.encoder.uses_post_diagnosis());
+    let explainer = Explainer::new(&bundle.network);
+    let input = bundle.input(&set, &[0])?;
+    let logit = bundle.explained_logit(&set.cases[0], task)?.with_class(class);
+    for (view, path) in [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)] {
+        let (Some(path), true) = (path, looks_at(&bundle.network, view)) else { continue };
+        let (heat, how) = match arguments.method {
+            Method::Occlusion => {
+                let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
+                let heat = explainer.occlusion(&input, view, &logit, &occlusion)?;
+                let how = format!("occlusion, largest fall {:.0} per cent points", 100.0 * heat.highest);
+                (heat, how)
+            }
+            Method::GradCam => cam(&explainer, &input, view, &logit, arguments.stage, CamMethod::GradCam, "Grad-CAM")?,
+            Method::GradCamPlusPlus => {
+                cam(&explainer, &input, view, &logit, arguments.stage, CamMethod::GradCamPlusPlus, "Grad-CAM++")?
+            }
+        };
+        let cold =
+            if heat.values.iter().all(|&value| value == 0.0) { " (nothing in the image spoke for it)" } else { "" };
+        page = page.picture(picture(view, path, &heat, &format!("{explained} – {how}{cold}"))?);
+    }
+
+    let contributions = bundle.contributions(&set, 0, ImageBaseline::default())?;
+    page = with_contributions(page, &case, &contributions);
+    page.write(&arguments.out)?;
+
+    for task in &case.tasks {
+        let (class, probability) = &task.probabilities[task.predicted];
+        println!("{:>5}  {class} {:.0} %", task.label, 100.0 * probability);
+    }
+    if let Some(score) = ChecklistScore::of(&case) {
+        println!("seven-point score of the predicted classes: {}", score.points());
+    }
+    let shares = &contributions.tasks[task];
+    println!("{explained}, {:.0} % from {:.0} %:", 100.0 * shares.probability, 100.0 * shares.baseline);
+    for ((input, share), without) in contributions.inputs.iter().zip(&shares.shapley).zip(&shares.without) {
+        let without = without.map_or("no answer".to_owned(), |probability| format!("{:.0} %", 100.0 * probability));
+        println!("  {:+5.1}  {input} (without it: {without})", 100.0 * share);
+    }
+    println!("written to {}", arguments.out.display());
+    Ok(())
+}
+
+fn synthetic(bundle: &Bundle) -> &'static str {
+    if bundle.description.synthetic { " (synthetic images: it knows nothing of skin)" } else { "" }
+}
+
+/// Names and values of what is recorded.
+fn recorded(fields: &[Field], case: &Case) -> Vec<(String, String)> {
+    let values = fields.iter().zip(&case.metadata);
+    values.filter_map(|(field, value)| Some((field.name.clone(), field.text(value)?))).collect()
+}
+
+fn looks_at(network: &AnyNetwork, view: ImageView) -> bool {
+    let modalities = network.modalities();
+    match view {
+        ImageView::Clinical => modalities.clinical,
+        ImageView::Dermoscopic => modalities.dermoscopic,
+    }
+}
+
+fn cam(
+    explainer: &Explainer<AnyNetwork>,
+    input: &MultimodalInput,
+    view: ImageView,
+    logit: &dermafuse::infer::ExplainedLogit,
+    stage: Option<u8>,
+    method: CamMethod,
+    name: &str,
+) -> Result<(HeatMap, String), Box<dyn std::error::Error>> {
+    let stage = match stage {
+        Some(stage) => usize::from(stage) - 1,
+        None => explainer.deepest_stage(input, view, LEAST_SIDE).unwrap_or(0),
+    };
+    let heat = explainer.class_activation(input, view, stage, logit, method)?.remove(0);
+    Ok((heat, format!("{name} of stage {}", stage + 1)))
+}
+
+fn picture(
+    view: ImageView,
+    path: &Path,
+    heat: &HeatMap,
+    caption: &str,
+) -> Result<HeatPicture, Box<dyn std::error::Error>> {
+    let pixels = decode(path, Strictness::Strict)?;
+    let shape = (pixels.height(), pixels.width(), 3);
+    let overlay = heat_overlay(ArrayView3::from_shape(shape, pixels.data())?, heat.values.view(), OPACITY)?;
+    let overlay = RgbPixels::new(pixels.width(), pixels.height(), overlay.into_iter().collect())?;
+    let png = |pixels: &RgbPixels| SampleImage { mime: "image/png".into(), bytes: encode_png(pixels) };
+    Ok(HeatPicture { name: view.name().into(), caption: caption.into(), photo: png(&pixels), overlay: png(&overlay) })
+}
+
+fn with_contributions(page: CasePage, case: &SampleCase, contributions: &Contributions) -> CasePage {
+    let titled = contributions.tasks.iter().zip(&case.tasks).fold(page, |page, (shares, task)| {
+        let class = &task.probabilities[shares.class].0;
+        let percent = |probability: f64| format!("{:.0} %", 100.0 * probability);
+        let title =
+            format!("{}: {class} {}, from {}", task.label, percent(shares.probability), percent(shares.baseline));
+        let names = contributions.inputs.iter().map(ToString::to_string);
+        page.contributions(&title, &names.zip(shares.shapley.iter().copied()).collect::<Vec<_>>())
+    });
+    titled.contributions_note(
+        "Exact Shapley values in per cent points: they add up from the probability of baselines alone to that of all inputs. \
+         The baseline of an image is its mean colour, that of a recorded value “not recorded”.",
+    )
+}
