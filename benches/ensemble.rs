@@ -72,7 +72,9 @@ fn weight_search(criterion: &mut Criterion) {
     let bootstrap = Smoothing::Bootstrap { resamples: 200, seed: 0 };
     let folds = Smoothing::Folds { folds: 5, seed: 0 };
     for (name, method, smoothing, space) in [
+        ("50^3/200 resamples", WeightSearchMethod::Grid, bootstrap, FuseSpace::Logits),
         ("exact/probabilities", WeightSearchMethod::Exact, Smoothing::None, FuseSpace::Probabilities),
+        ("exact/probabilities/5 folds", WeightSearchMethod::Exact, folds, FuseSpace::Probabilities),
         ("exact/probabilities/200 resamples", WeightSearchMethod::Exact, bootstrap, FuseSpace::Probabilities),
         ("refined", WeightSearchMethod::Refined, Smoothing::None, FuseSpace::Logits),
         ("refined/5 folds", WeightSearchMethod::Refined, folds, FuseSpace::Logits),
