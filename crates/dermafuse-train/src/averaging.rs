@@ -235,7 +235,7 @@ mod tests {
 
     fn network(seed: u64) -> dermafuse_networks::AnyNetwork {
         let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
-        let config = NetworkConfig::ImageClassifier(ImageClassifierConfig { backbone, view, classes: vec![3] });
+        let config = NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, vec![3]));
         config.init_seeded(seed, &Device::flex().autodiff()).unwrap()
     }
 
