@@ -13,8 +13,8 @@
 //! | [`data`] | Derm7pt, MILK10k, a synthetic set; splits, metadata encoding, image pipeline, batch loader |
 //! | [`backbones`] | ResNet to Xception: published architectures, strict weight loading |
 //! | [`fusion`] | modules that join features |
-//! | [`networks`] | whole architectures: FusionNet |
-//! | [`infer`] | tensors to and from the host, test-time augmentation, model bundles |
+//! | [`networks`] | whole architectures: FusionNet, joint and joint-individual fusion, AMFAM |
+//! | [`infer`] | tensors to and from the host, test-time augmentation, model bundles, explanations |
 //! | [`train`] | losses, the learning loop, resumable checkpoints |
 //! | [`ensemble`] | branch-weight search, SVM cluster, the two stages after the network |
 //! | [`eval`] | metrics, figures, the HTML report |
