@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier,
     ImageClassifierConfig, ImageView, JointFusion, JointFusionConfig, JointIndividualFusion,
-    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, SingleSharedNetwork, SingleSharedNetworkConfig,
+    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, Modalities, MultimodalInput, Network,
+    NetworkError, NetworkOutput, SingleSharedNetwork, SingleSharedNetworkConfig,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -154,10 +155,7 @@ impl AnyNetwork {
     /// As [`dermafuse_backbones::load_weights`]; backbones of different architectures take different files, by
     /// [`load_backbone_weights_of`](Self::load_backbone_weights_of).
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let has_two = matches!(
-            self,
-            Self::FusionNet(_) | Self::AsymmetricFusion(_)
-        );
+        let has_two = matches!(self, Self::FusionNet(_) | Self::AsymmetricFusion(_));
         let Modalities { clinical, dermoscopic, .. } = self.modalities();
         let views = [(clinical, ImageView::Clinical), (dermoscopic, ImageView::Dermoscopic)];
         let seen = views.into_iter().filter(|(is_seen, _)| *is_seen).take(if has_two { 2 } else { 1 });
