@@ -8,10 +8,10 @@ use dermafuse_backbones::{AnyBackbone, ParameterGroup};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, FusionNet, FusionNetConfig, ImageClassifier,
+    AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier,
     ImageClassifierConfig, ImageView, JointFusion, JointFusionConfig, JointIndividualFusion,
-    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, Modalities, MultimodalInput, Network,
-    NetworkError, NetworkOutput, SingleSharedNetwork, SingleSharedNetworkConfig,
+    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, Modalities, ModalitySubsetNet,
+    ModalitySubsetNetConfig, MultimodalInput, Network, NetworkError, NetworkOutput, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -33,6 +33,13 @@ pub enum NetworkConfig {
     AsymmetricFusion(AsymmetricFusionConfig),
     /// One backbone for both images with attention after its stages: PEMM and its ablations.
     SingleSharedNetwork(SingleSharedNetworkConfig),
+    /// Two backbones and the record in one perceptron.
+    EmbeddingNet(EmbeddingNetConfig),
+    /// Two backbones and a classifier for each subset of the modalities.
+    ModalitySubsetNet(ModalitySubsetNetConfig),
+    /// TFormer.
+    #[serde(rename = "tformer")]
+    TFormer(TFormerConfig),
 }
 
 /// A network chosen at run time. Made by [`NetworkConfig::init`].
@@ -54,6 +61,12 @@ pub enum AnyNetwork {
     AsymmetricFusion(AsymmetricFusion<AnyBackbone, AnyBackbone>),
     /// One backbone for both images with attention after its stages.
     SingleSharedNetwork(SingleSharedNetwork<AnyBackbone>),
+    /// Two backbones and the record in one perceptron.
+    EmbeddingNet(EmbeddingNet<AnyBackbone>),
+    /// Two backbones and a classifier for each subset of the modalities.
+    ModalitySubsetNet(ModalitySubsetNet<AnyBackbone>),
+    /// TFormer.
+    TFormer(TFormer),
 }
 
 /// Evaluates an expression for whichever network it is.
@@ -67,6 +80,9 @@ macro_rules! each {
             AnyNetwork::JointIndividualFusion($network) => $value,
             AnyNetwork::AsymmetricFusion($network) => $value,
             AnyNetwork::SingleSharedNetwork($network) => $value,
+            AnyNetwork::EmbeddingNet($network) => $value,
+            AnyNetwork::ModalitySubsetNet($network) => $value,
+            AnyNetwork::TFormer($network) => $value,
         }
     };
 }
@@ -82,6 +98,9 @@ macro_rules! each_again {
             AnyNetwork::JointIndividualFusion($network) => AnyNetwork::JointIndividualFusion($value),
             AnyNetwork::AsymmetricFusion($network) => AnyNetwork::AsymmetricFusion($value),
             AnyNetwork::SingleSharedNetwork($network) => AnyNetwork::SingleSharedNetwork($value),
+            AnyNetwork::EmbeddingNet($network) => AnyNetwork::EmbeddingNet($value),
+            AnyNetwork::ModalitySubsetNet($network) => AnyNetwork::ModalitySubsetNet($value),
+            AnyNetwork::TFormer($network) => AnyNetwork::TFormer($value),
         }
     };
 }
@@ -115,6 +134,9 @@ impl NetworkConfig {
             Self::JointIndividualFusion(config) => config.init(device).map(AnyNetwork::JointIndividualFusion),
             Self::AsymmetricFusion(config) => config.init(device).map(AnyNetwork::AsymmetricFusion),
             Self::SingleSharedNetwork(config) => config.init(device).map(AnyNetwork::SingleSharedNetwork),
+            Self::EmbeddingNet(config) => config.init(device).map(AnyNetwork::EmbeddingNet),
+            Self::ModalitySubsetNet(config) => config.init(device).map(AnyNetwork::ModalitySubsetNet),
+            Self::TFormer(config) => config.init(device).map(AnyNetwork::TFormer),
         }
     }
 
@@ -129,6 +151,9 @@ impl NetworkConfig {
             Self::JointIndividualFusion(config) => &config.joint.classes,
             Self::AsymmetricFusion(config) => &config.classes,
             Self::SingleSharedNetwork(config) => &config.classes,
+            Self::EmbeddingNet(config) => &config.classes,
+            Self::ModalitySubsetNet(config) => &config.classes,
+            Self::TFormer(config) => &config.classes,
         }
     }
 
@@ -143,6 +168,9 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => config.metadata.inputs = inputs,
             Self::JointFusion(config) => config.metadata.inputs = inputs,
             Self::JointIndividualFusion(config) => config.joint.metadata.inputs = inputs,
+            Self::EmbeddingNet(config) => config.metadata = config.metadata.map(|_| inputs),
+            Self::ModalitySubsetNet(config) => config.metadata = inputs,
+            Self::TFormer(config) => config.metadata = config.metadata.map(|_| inputs),
         }
         self
     }
@@ -155,7 +183,10 @@ impl AnyNetwork {
     /// As [`dermafuse_backbones::load_weights`]; backbones of different architectures take different files, by
     /// [`load_backbone_weights_of`](Self::load_backbone_weights_of).
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let has_two = matches!(self, Self::FusionNet(_) | Self::AsymmetricFusion(_));
+        let has_two = matches!(
+            self,
+            Self::FusionNet(_) | Self::AsymmetricFusion(_) | Self::EmbeddingNet(_) | Self::ModalitySubsetNet(_)
+        );
         let Modalities { clinical, dermoscopic, .. } = self.modalities();
         let views = [(clinical, ImageView::Clinical), (dermoscopic, ImageView::Dermoscopic)];
         let seen = views.into_iter().filter(|(is_seen, _)| *is_seen).take(if has_two { 2 } else { 1 });
@@ -183,6 +214,9 @@ impl AnyNetwork {
             Self::JointIndividualFusion(network) => Self::JointIndividualFusion(network.load_backbone_weights(file)?),
             Self::AsymmetricFusion(network) => Self::AsymmetricFusion(network.load_backbone_weights_of(view, file)?),
             Self::SingleSharedNetwork(network) => Self::SingleSharedNetwork(network.load_backbone_weights(file)?),
+            Self::EmbeddingNet(network) => Self::EmbeddingNet(network.load_backbone_weights_of(view, file)?),
+            Self::ModalitySubsetNet(network) => Self::ModalitySubsetNet(network.load_backbone_weights_of(view, file)?),
+            Self::TFormer(network) => Self::TFormer(network.load_backbone_weights(file)?),
         })
     }
 
@@ -197,6 +231,9 @@ impl AnyNetwork {
             Self::JointIndividualFusion(network) => vec![network.joint().backbone()],
             Self::AsymmetricFusion(network) => vec![network.clinical(), network.dermoscopic()],
             Self::SingleSharedNetwork(network) => vec![network.backbone()],
+            Self::EmbeddingNet(network) => network.backbones().to_vec(),
+            Self::ModalitySubsetNet(network) => network.backbones().to_vec(),
+            Self::TFormer(network) => vec![network.backbone()],
         }
     }
 }

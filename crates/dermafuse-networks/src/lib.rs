@@ -27,6 +27,7 @@
 
 mod asymmetric_fusion;
 mod branch_weights;
+mod embedding_net;
 mod error;
 mod fusion_net;
 mod head;
@@ -38,11 +39,14 @@ mod kind;
 mod linear_head;
 mod metadata_classifier;
 mod metadata_network;
+mod modality_subset_net;
 mod network;
 mod single_shared_network;
+mod tformer;
 
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
 pub use branch_weights::BranchWeights;
+pub use embedding_net::{EmbeddingNet, EmbeddingNetConfig};
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
 pub use head::{MultitaskHead, MultitaskHeadConfig};
@@ -54,7 +58,9 @@ pub use kind::{AnyNetwork, NetworkConfig};
 pub use linear_head::LinearHead;
 pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
 pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
+pub use modality_subset_net::{ModalitySubset, ModalitySubsetNet, ModalitySubsetNetConfig};
 pub use network::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network, NetworkOutput,
 };
 pub use single_shared_network::{ModalityBatches, SingleSharedNetwork, SingleSharedNetworkConfig};
+pub use tformer::{TFormer, TFormerConfig};

@@ -59,13 +59,13 @@ pub struct TFormer {
     dermoscopic_merging: Vec<PatchMerging>,
     clinical: Linear,
     dermoscopic: Linear,
-    metadata: Option<Record>,
+    metadata: Option<MetadataStream>,
     head: LinearHead,
 }
 
 /// The record's features, and the attention by which they look at the images'.
 #[derive(Module, Debug)]
-struct Record {
+struct MetadataStream {
     network: MetadataNetwork,
     dropout: Dropout,
     fusion: MetadataTokenAttention,
@@ -111,7 +111,7 @@ impl TFormer {
             let layers = METADATA_LAYERS.to_vec();
             let network = MetadataNetworkConfig { layers, ..MetadataNetworkConfig::new(inputs) }.init(device)?;
             let fusion = MetadataTokenAttention::init(2 * FEATURES, FEATURES, METADATA_HEADS, device)?;
-            Ok::<_, NetworkError>(Record { network, dropout: DropoutConfig::new(config.dropout).init(), fusion })
+            Ok::<_, NetworkError>(MetadataStream { network, dropout: DropoutConfig::new(config.dropout).init(), fusion })
         });
         Ok(Self {
             fusion: fusion.into_iter().collect::<Result<_, _>>()?,
