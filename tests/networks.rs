@@ -9,9 +9,10 @@ use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOpt
 use dermafuse::data::CaseSet;
 use dermafuse::fusion::MapFusionKind;
 use dermafuse::networks::{
-    AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, FusionNet, FusionNetConfig, HeadKind,
-    ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig,
-    MultimodalInput, Network, NetworkConfig, SingleSharedNetwork, SingleSharedNetworkConfig,
+    AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, EmbeddingNet, EmbeddingNetConfig, FusionNet,
+    FusionNetConfig, HeadKind, ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusion,
+    JointIndividualFusionConfig, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkConfig,
+    SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig,
 };
 use dermafuse::schema::{Case, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
@@ -87,6 +88,7 @@ fn tower(name: &str, kind: BackboneKind, device: &Device) -> AnyBackbone {
     write_safetensors(&golden.tensors(name), &file);
     let backbone = match kind {
         // Without the layers that draw random numbers in training.
+        BackboneKind::SwinTiny => SwinConfig { stochastic_depth: 0.0, ..SwinConfig::tiny() }.init(device).into(),
         BackboneKind::SwinV2Tiny => SwinConfig { stochastic_depth: 0.0, ..SwinConfig::v2_tiny() }.init(device).into(),
         kind => kind.init(None, device),
     };
@@ -104,6 +106,12 @@ fn images(name: &str, batch: usize, [height, width]: [usize; 2], device: &Device
     let pixels: Vec<f32> =
         (0..batch * 3 * height * width).map(|index| (4.0 * uniform(name, index) - 2.0) as f32).collect();
     Tensor::from_data(TensorData::new(pixels, [batch, 3, height, width]), device)
+}
+
+/// Encoded metadata of so many columns.
+fn record(batch: usize, columns: usize, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = (0..batch * columns).map(|index| (4.0 * uniform("metadata", index) - 2.0) as f32).collect();
+    Tensor::from_data(TensorData::new(values, [batch, columns]), device)
 }
 
 fn input(batch: usize, size: [usize; 2], device: &Device) -> MultimodalInput {
@@ -212,12 +220,10 @@ impl JifGolden {
     }
 
     fn input(&self, batch: usize, size: [usize; 2], device: &Device) -> MultimodalInput {
-        let record: Vec<f32> =
-            (0..batch * self.inputs).map(|index| (4.0 * uniform("metadata", index) - 2.0) as f32).collect();
         MultimodalInput {
             clinical: Some(images("clinical", batch, size, device)),
             dermoscopic: None,
-            metadata: Some(Tensor::from_data(TensorData::new(record, [batch, self.inputs]), device)),
+            metadata: Some(record(batch, self.inputs, device)),
         }
     }
 }
@@ -288,6 +294,8 @@ struct TwoImageGolden<C> {
     config: C,
     /// What the projections of the attention are multiplied by, by name.
     gains: BTreeMap<String, f32>,
+    /// Columns of metadata.
+    metadata: usize,
     cases: Vec<GoldenCase>,
     training: TwoImageTraining,
 }
@@ -301,6 +309,11 @@ struct TwoImageTraining {
 }
 
 impl<C> TwoImageGolden<C> {
+    fn input(&self, batch: usize, size: [usize; 2], device: &Device) -> MultimodalInput {
+        let metadata = (self.metadata > 0).then(|| record(batch, self.metadata, device));
+        MultimodalInput { metadata, ..input(batch, size, device) }
+    }
+
     /// Fills what is no backbone.
     fn filled<N: Network>(&self, network: N, backbones: &[&str]) -> N {
         filled_with_gains(network, |name| {
@@ -321,7 +334,8 @@ fn equals_pytorch<C: Debug, N: Network>(
     let device = Device::flex();
     let network = make(config, &device);
     for case in &golden.cases {
-        let output = network.forward(input(1, case.size, &device));
+        let output = network.forward(golden.input(1, case.size, &device));
+        assert_eq!(output.branches.len(), case.logits.len());
         for (branch, expected) in output.branches.into_iter().zip(&case.logits) {
             assert_branch(branch, expected);
         }
@@ -335,7 +349,7 @@ fn equals_pytorch<C: Debug, N: Network>(
     let losses = LossConfig { reduction: LossReduction::Paper, ..LossConfig::default() };
     let loss = MultitaskLoss::new(&set, &(0..labels.len()).collect::<Vec<_>>(), losses).unwrap();
     let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
-    let output = network.forward(input(labels.len(), golden.training.size, &device));
+    let output = network.forward(golden.input(labels.len(), golden.training.size, &device));
     let loss = loss.forward(&output, &loss.targets(&rows, 0..rows.len(), &device));
     let (value, expected) = (loss.clone().into_scalar::<f64>(), golden.training.loss);
     assert!((value - expected).abs() < 1e-4 * expected, "{config:?}: {value} instead of {expected}");
@@ -343,7 +357,7 @@ fn equals_pytorch<C: Debug, N: Network>(
     let gradients = loss.backward();
     let norms = gradient_norms(&network, &gradients, |name| {
         let words: Vec<&str> = name.split('.').collect();
-        words[..if words[0] == "fusion" { 2 } else { 1 }].join(".")
+        words[..if ["fusion", "heads"].contains(&words[0]) { 2 } else { 1 }].join(".")
     });
     assert_eq!(norms.keys().collect::<Vec<_>>(), golden.training.gradient_norms.keys().collect::<Vec<_>>());
     for (part, expected) in &golden.training.gradient_norms {
@@ -377,6 +391,60 @@ fn single_shared_networks_equal_pytorch() {
             golden.filled(network, &["backbone"])
         });
     }
+}
+
+#[test]
+fn embedding_nets_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<EmbeddingNetConfig> = read("networks/embedding_net/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch(&goldens, golden, |config, device| {
+            let [clinical, dermoscopic] = ["clinical", "dermoscopic"].map(|name| tower(name, config.backbone, device));
+            let network = EmbeddingNet::new(clinical, dermoscopic, config, device).unwrap();
+            golden.filled(network, &["clinical", "dermoscopic"])
+        });
+    }
+}
+
+#[test]
+fn networks_over_subsets_of_modalities_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<ModalitySubsetNetConfig> = read("networks/modality_subset_net/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch(&goldens, golden, |config, device| {
+            let [clinical, dermoscopic] = ["clinical", "dermoscopic"].map(|name| tower(name, config.backbone, device));
+            let network = ModalitySubsetNet::new(clinical, dermoscopic, config, device).unwrap();
+            golden.filled(network, &["clinical", "dermoscopic"])
+        });
+    }
+}
+
+#[test]
+fn tformers_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<TFormerConfig> = read("networks/tformer/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch(&goldens, golden, |config, device| {
+            let AnyBackbone::Swin(swin) = tower("shared", BackboneKind::SwinTiny, device) else { panic!("a Swin") };
+            golden.filled(TFormer::new(swin, config, device).unwrap(), &["backbone"])
+        });
+    }
+}
+
+#[test]
+fn comparators_have_their_published_parameters() {
+    let device = Device::flex();
+    let classes = vec![5, 3, 3, 3, 2, 3, 2, 3];
+    // The code's backbone has a classifier of 128 classes that nothing uses.
+    let unused = 768 * 128 + 128;
+    for (metadata, expected) in [(Some(20), 78_238_362), (None, 77_757_210)] {
+        let config = TFormerConfig::new(metadata, classes.clone());
+        assert_eq!(parameter_count(&config.init(&device).unwrap()) + unused, expected, "{metadata:?}");
+    }
+    // Two ResNet-50, and the perceptron: 512·D + 70,552 with D the features of both and the record.
+    let config = EmbeddingNetConfig::new(BackboneKind::ResNet50, Some(20), classes);
+    let perceptron = 512 * (2 * 2048 + 20) + 70_552;
+    assert_eq!(parameter_count(&config.init(&device).unwrap()), 2 * 23_508_032 + perceptron);
 }
 
 /// Parameters of the ImageNet classifiers, which the papers count and ours leave out; of ConvNeXt with its normalization.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput,
+    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// Configuration of an [`EmbeddingNet`] with built-in backbones.
@@ -113,15 +113,16 @@ impl<B: Backbone> Network for EmbeddingNet<B> {
         Self { clinical: freeze.apply(self.clinical), dermoscopic: freeze.apply(self.dermoscopic), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let clinical = global_average_pool(self.clinical.forward_features(input.clinical())); // [B, D]
-        let dermoscopic = global_average_pool(self.dermoscopic.forward_features(input.dermoscopic())); // [B, D]
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        let clinical = global_average_pool(probe.features(&self.clinical, ImageView::Clinical, input.clinical())); // [B, D]
+        let dermoscopic =
+            global_average_pool(probe.features(&self.dermoscopic, ImageView::Dermoscopic, input.dermoscopic())); // [B, D]
         let mut features = vec![clinical, dermoscopic];
         if self.sees_metadata {
             features.push(input.metadata()); // [B, M]
         }
         let fused = Tensor::cat(features, 1); // [B, 2·D + M]
         let branch = BranchOutput::new("fusion", self.head.forward(fused.clone())); // [B, K_t]
-        NetworkOutput { branches: vec![branch], embedding: fused }
+        NetworkOutput::new(vec![branch], fused)
     }
 }

@@ -87,6 +87,20 @@ pub enum NetworkError {
         /// The image.
         view: &'static str,
     },
+    /// No subset of the modalities, or one twice.
+    #[error("a network needs at least one subset of the modalities, none of them twice; found {subsets:?}")]
+    Subsets {
+        /// The subsets' names.
+        subsets: Vec<&'static str>,
+    },
+    /// A backbone whose maps do not fit the network.
+    #[error("the network needs a backbone with {expected:?} channels in its stages, found {found:?}")]
+    Channels {
+        /// Channels that fit.
+        expected: [usize; 4],
+        /// The backbone's.
+        found: [usize; 4],
+    },
     /// A fusion module that does not fit.
     #[error(transparent)]
     Fusion(#[from] FusionError),

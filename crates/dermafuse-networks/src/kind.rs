@@ -8,11 +8,12 @@ use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, FusionNet,
-    FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView, JointFusion, JointFusionConfig,
-    JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig,
-    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
-    SingleSharedNetwork, SingleSharedNetworkConfig,
+    Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, EmbeddingNet,
+    EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView, JointFusion,
+    JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
+    MetadataClassifierConfig, MetadataNetworkConfig, Modalities, ModalitySubsetNet, ModalitySubsetNetConfig,
+    MultimodalInput, Network, NetworkError, NetworkOutput, Probe, SingleSharedNetwork, SingleSharedNetworkConfig,
+    TFormer, TFormerConfig,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -36,6 +37,13 @@ pub enum NetworkConfig {
     SingleSharedNetwork(SingleSharedNetworkConfig),
     /// Both images, with an adversary and decoders in training.
     Amfam(AmfamConfig),
+    /// Two backbones and the record in one perceptron.
+    EmbeddingNet(EmbeddingNetConfig),
+    /// Two backbones and a classifier for each subset of the modalities.
+    ModalitySubsetNet(ModalitySubsetNetConfig),
+    /// TFormer.
+    #[serde(rename = "tformer")]
+    TFormer(TFormerConfig),
 }
 
 /// A network chosen at run time. Made by [`NetworkConfig::init`].
@@ -59,6 +67,12 @@ pub enum AnyNetwork {
     SingleSharedNetwork(SingleSharedNetwork<AnyBackbone>),
     /// Both images, with an adversary and decoders in training.
     Amfam(Amfam<AnyBackbone>),
+    /// Two backbones and the record in one perceptron.
+    EmbeddingNet(EmbeddingNet<AnyBackbone>),
+    /// Two backbones and a classifier for each subset of the modalities.
+    ModalitySubsetNet(ModalitySubsetNet<AnyBackbone>),
+    /// TFormer.
+    TFormer(TFormer),
 }
 
 /// Evaluates an expression for whichever network it is.
@@ -73,6 +87,9 @@ macro_rules! each {
             AnyNetwork::AsymmetricFusion($network) => $value,
             AnyNetwork::SingleSharedNetwork($network) => $value,
             AnyNetwork::Amfam($network) => $value,
+            AnyNetwork::EmbeddingNet($network) => $value,
+            AnyNetwork::ModalitySubsetNet($network) => $value,
+            AnyNetwork::TFormer($network) => $value,
         }
     };
 }
@@ -89,6 +106,9 @@ macro_rules! each_again {
             AnyNetwork::AsymmetricFusion($network) => AnyNetwork::AsymmetricFusion($value),
             AnyNetwork::SingleSharedNetwork($network) => AnyNetwork::SingleSharedNetwork($value),
             AnyNetwork::Amfam($network) => AnyNetwork::Amfam($value),
+            AnyNetwork::EmbeddingNet($network) => AnyNetwork::EmbeddingNet($value),
+            AnyNetwork::ModalitySubsetNet($network) => AnyNetwork::ModalitySubsetNet($value),
+            AnyNetwork::TFormer($network) => AnyNetwork::TFormer($value),
         }
     };
 }
@@ -123,6 +143,9 @@ impl NetworkConfig {
             Self::AsymmetricFusion(config) => config.init(device).map(AnyNetwork::AsymmetricFusion),
             Self::SingleSharedNetwork(config) => config.init(device).map(AnyNetwork::SingleSharedNetwork),
             Self::Amfam(config) => config.init(device).map(AnyNetwork::Amfam),
+            Self::EmbeddingNet(config) => config.init(device).map(AnyNetwork::EmbeddingNet),
+            Self::ModalitySubsetNet(config) => config.init(device).map(AnyNetwork::ModalitySubsetNet),
+            Self::TFormer(config) => config.init(device).map(AnyNetwork::TFormer),
         }
     }
 
@@ -138,6 +161,9 @@ impl NetworkConfig {
             Self::Amfam(config) => &config.classes,
             Self::AsymmetricFusion(config) => &config.classes,
             Self::SingleSharedNetwork(config) => &config.classes,
+            Self::EmbeddingNet(config) => &config.classes,
+            Self::ModalitySubsetNet(config) => &config.classes,
+            Self::TFormer(config) => &config.classes,
         }
     }
 
@@ -147,6 +173,9 @@ impl NetworkConfig {
         match self {
             Self::FusionNet(config) => vec![config.backbone; 2],
             Self::Amfam(config) => vec![config.backbone; if config.shared_backbone { 1 } else { config.views.len() }],
+            Self::EmbeddingNet(config) => vec![config.backbone; 2],
+            Self::ModalitySubsetNet(config) => vec![config.backbone; 2],
+            Self::TFormer(_) => vec![BackboneKind::SwinTiny],
             Self::AsymmetricFusion(config) => vec![config.clinical, config.dermoscopic],
             Self::SingleSharedNetwork(config) => vec![config.backbone],
             Self::ImageClassifier(config) => vec![config.backbone],
@@ -165,19 +194,25 @@ impl NetworkConfig {
             | Self::AsymmetricFusion(_)
             | Self::SingleSharedNetwork(_)
             | Self::ImageClassifier(_) => 0,
+            Self::EmbeddingNet(config) => config.metadata.unwrap_or(0),
+            Self::ModalitySubsetNet(config) => config.metadata,
+            Self::TFormer(config) => config.metadata.unwrap_or(0),
             Self::MetadataClassifier(config) => config.metadata.inputs,
             Self::JointFusion(config) => config.metadata.inputs,
             Self::JointIndividualFusion(config) => config.joint.metadata.inputs,
         }
     }
 
-    /// The network over the record, of networks that have one.
+    /// The network of layers over the record, of networks that have one.
     pub fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
         match self {
             Self::FusionNet(_)
             | Self::Amfam(_)
             | Self::AsymmetricFusion(_)
             | Self::SingleSharedNetwork(_)
+            | Self::EmbeddingNet(_)
+            | Self::ModalitySubsetNet(_)
+            | Self::TFormer(_)
             | Self::ImageClassifier(_) => None,
             Self::MetadataClassifier(config) => Some(&mut config.metadata),
             Self::JointFusion(config) => Some(&mut config.metadata),
@@ -188,8 +223,15 @@ impl NetworkConfig {
     /// The same network for encoded metadata of another length; networks that look at images alone stay as they are.
     #[must_use]
     pub fn with_metadata_inputs(mut self, inputs: usize) -> Self {
-        if let Some(metadata) = self.metadata_mut() {
-            metadata.inputs = inputs;
+        match &mut self {
+            Self::EmbeddingNet(config) => config.metadata = config.metadata.map(|_| inputs),
+            Self::ModalitySubsetNet(config) => config.metadata = inputs,
+            Self::TFormer(config) => config.metadata = config.metadata.map(|_| inputs),
+            other => {
+                if let Some(metadata) = other.metadata_mut() {
+                    metadata.inputs = inputs;
+                }
+            }
         }
         self
     }
@@ -211,7 +253,10 @@ impl AnyNetwork {
     /// As [`dermafuse_backbones::load_weights`]; backbones of different architectures take different files, by
     /// [`load_backbone_weights_of`](Self::load_backbone_weights_of).
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let has_two = matches!(self, Self::FusionNet(_) | Self::AsymmetricFusion(_));
+        let has_two = matches!(
+            self,
+            Self::FusionNet(_) | Self::AsymmetricFusion(_) | Self::EmbeddingNet(_) | Self::ModalitySubsetNet(_)
+        );
         let Modalities { clinical, dermoscopic, .. } = self.modalities();
         let views = [(clinical, ImageView::Clinical), (dermoscopic, ImageView::Dermoscopic)];
         let seen = views.into_iter().filter(|(is_seen, _)| *is_seen).take(if has_two { 2 } else { 1 });
@@ -240,6 +285,9 @@ impl AnyNetwork {
             Self::AsymmetricFusion(network) => Self::AsymmetricFusion(network.load_backbone_weights_of(view, file)?),
             Self::SingleSharedNetwork(network) => Self::SingleSharedNetwork(network.load_backbone_weights(file)?),
             Self::Amfam(network) => Self::Amfam(network.load_backbone_weights(file)?),
+            Self::EmbeddingNet(network) => Self::EmbeddingNet(network.load_backbone_weights_of(view, file)?),
+            Self::ModalitySubsetNet(network) => Self::ModalitySubsetNet(network.load_backbone_weights_of(view, file)?),
+            Self::TFormer(network) => Self::TFormer(network.load_backbone_weights(file)?),
         })
     }
 
@@ -255,6 +303,9 @@ impl AnyNetwork {
             Self::AsymmetricFusion(network) => vec![network.clinical(), network.dermoscopic()],
             Self::SingleSharedNetwork(network) => vec![network.backbone()],
             Self::Amfam(network) => network.backbones(),
+            Self::EmbeddingNet(network) => network.backbones().to_vec(),
+            Self::ModalitySubsetNet(network) => network.backbones().to_vec(),
+            Self::TFormer(network) => vec![network.backbone()],
         }
     }
 }

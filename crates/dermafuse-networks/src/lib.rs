@@ -29,6 +29,7 @@ mod amfam;
 mod asymmetric_fusion;
 mod attention_map;
 mod branch_weights;
+mod embedding_net;
 mod error;
 mod fusion_net;
 mod head;
@@ -41,6 +42,7 @@ mod linear_head;
 mod metadata_classifier;
 mod metadata_network;
 mod modality_discriminator;
+mod modality_subset_net;
 mod network;
 mod probe;
 mod reconstruction;
@@ -48,11 +50,13 @@ mod reconstruction_loss;
 mod resize;
 mod single_shared_network;
 mod tensor_names;
+mod tformer;
 
 pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
 pub use attention_map::{AttentionMap, Squeeze};
 pub use branch_weights::BranchWeights;
+pub use embedding_net::{EmbeddingNet, EmbeddingNetConfig};
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
 pub use head::{MultitaskHead, MultitaskHeadConfig};
@@ -65,6 +69,7 @@ pub use linear_head::LinearHead;
 pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
 pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
 pub use modality_discriminator::{ModalityDiscriminator, ModalityDiscriminatorConfig};
+pub use modality_subset_net::{ModalitySubset, ModalitySubsetNet, ModalitySubsetNetConfig};
 pub use network::{
     Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network,
     NetworkOutput, UnknownView,
@@ -73,3 +78,4 @@ pub use probe::Probe;
 pub use reconstruction::{Fit, Reconstruction};
 pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};
 pub use single_shared_network::{ModalityBatches, SingleSharedNetwork, SingleSharedNetworkConfig};
+pub use tformer::{TFormer, TFormerConfig};

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, Modalities, MultimodalInput, Network,
-    NetworkError, NetworkOutput,
+    NetworkError, NetworkOutput, Probe,
 };
 
 /// What a branch sees.
@@ -181,11 +181,13 @@ impl<B: Backbone> Network for ModalitySubsetNet<B> {
         Self { clinical: freeze.apply(self.clinical), dermoscopic: freeze.apply(self.dermoscopic), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
         let Modalities { clinical, dermoscopic, metadata } = self.modalities();
-        let clinical = clinical.then(|| global_average_pool(self.clinical.forward_features(input.clinical()))); // [B, D]
-        let dermoscopic =
-            dermoscopic.then(|| global_average_pool(self.dermoscopic.forward_features(input.dermoscopic()))); // [B, D]
+        let clinical = clinical
+            .then(|| global_average_pool(probe.features(&self.clinical, ImageView::Clinical, input.clinical()))); // [B, D]
+        let dermoscopic = dermoscopic.then(|| {
+            global_average_pool(probe.features(&self.dermoscopic, ImageView::Dermoscopic, input.dermoscopic()))
+        }); // [B, D]
         let metadata = metadata.then(|| input.metadata()); // [B, M]
         let features = self.subsets.iter().map(|subset| {
             let seen = subset.modalities();
@@ -199,7 +201,7 @@ impl<B: Backbone> Network for ModalitySubsetNet<B> {
         });
         let branches = branches.collect();
         let embedding = features.into_iter().next_back().expect("there is a subset");
-        NetworkOutput { branches, embedding }
+        NetworkOutput::new(branches, embedding)
     }
 }
 
@@ -236,7 +238,10 @@ mod tests {
 
         let twice = ModalitySubsetNetConfig { subsets: vec![ModalitySubset::All; 2], ..config.clone() };
         let error = twice.init(&device).unwrap_err().to_string();
-        assert_eq!(error, "a network needs at least one subset of the modalities, none of them twice; found [\"all\", \"all\"]");
+        assert_eq!(
+            error,
+            "a network needs at least one subset of the modalities, none of them twice; found [\"all\", \"all\"]"
+        );
         let without = ModalitySubsetNetConfig { metadata: 0, ..config };
         assert!(matches!(without.init(&device), Err(NetworkError::NoMetadata)));
     }

@@ -22,8 +22,8 @@ use dermafuse_fusion::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, LinearHead, MetadataNetwork, MetadataNetworkConfig, Modalities,
-    MultimodalInput, Network, NetworkError, NetworkOutput,
+    BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MetadataNetwork, MetadataNetworkConfig,
+    Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// Channels, heads and layers of the four fusion blocks.
@@ -59,13 +59,13 @@ pub struct TFormer {
     dermoscopic_merging: Vec<PatchMerging>,
     clinical: Linear,
     dermoscopic: Linear,
-    metadata: Option<Record>,
+    metadata: Option<MetadataStream>,
     head: LinearHead,
 }
 
 /// The record's features, and the attention by which they look at the images'.
 #[derive(Module, Debug)]
-struct Record {
+struct MetadataStream {
     network: MetadataNetwork,
     dropout: Dropout,
     fusion: MetadataTokenAttention,
@@ -111,7 +111,11 @@ impl TFormer {
             let layers = METADATA_LAYERS.to_vec();
             let network = MetadataNetworkConfig { layers, ..MetadataNetworkConfig::new(inputs) }.init(device)?;
             let fusion = MetadataTokenAttention::init(2 * FEATURES, FEATURES, METADATA_HEADS, device)?;
-            Ok::<_, NetworkError>(Record { network, dropout: DropoutConfig::new(config.dropout).init(), fusion })
+            Ok::<_, NetworkError>(MetadataStream {
+                network,
+                dropout: DropoutConfig::new(config.dropout).init(),
+                fusion,
+            })
         });
         Ok(Self {
             fusion: fusion.into_iter().collect::<Result<_, _>>()?,
@@ -147,6 +151,11 @@ impl TFormer {
     /// If the images differ in size.
     #[must_use]
     pub fn forward_features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Tensor<2>; 2] {
+        self.features(clinical, dermoscopic, &mut Probe::off())
+    }
+
+    /// The probe is shown the fused maps of the last stage, which are what is pooled.
+    fn features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>, probe: &mut Probe) -> [Tensor<2>; 2] {
         let swin = self.swin();
         let batch = clinical.dims()[0];
         let apart = |maps: &Tensor<4>| [0, batch].map(|first| maps.clone().narrow(0, first, batch)); // [B, C, H, W]
@@ -175,6 +184,8 @@ impl TFormer {
         let [clinical, dermoscopic] = apart(&both);
         let (dermoscopic_fused, clinical_fused) =
             self.fusion[3].forward(dermoscopic + dermoscopic_fused, clinical + clinical_fused);
+        let clinical_fused = probe.observe(ImageView::Clinical, 3, clinical_fused);
+        let dermoscopic_fused = probe.observe(ImageView::Dermoscopic, 3, dermoscopic_fused);
         [
             relu(self.clinical.forward(global_average_pool(clinical_fused))), // [B, 128]
             relu(self.dermoscopic.forward(global_average_pool(dermoscopic_fused))), // [B, 128]
@@ -205,8 +216,8 @@ impl Network for TFormer {
         Self { backbone: freeze.apply(self.backbone), ..self }
     }
 
-    fn forward(&self, input: MultimodalInput) -> NetworkOutput {
-        let [clinical, dermoscopic] = self.forward_features(input.clinical(), input.dermoscopic()); // [B, 128]
+    fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        let [clinical, dermoscopic] = self.features(input.clinical(), input.dermoscopic(), probe); // [B, 128]
         let images = Tensor::cat(vec![clinical, dermoscopic.clone()], 1); // [B, 256]
         let features = match &self.metadata {
             Some(record) => {
@@ -216,6 +227,6 @@ impl Network for TFormer {
             None => images,
         };
         let branch = BranchOutput::new("fusion", self.head.forward(features.clone())); // [B, K_t]
-        NetworkOutput { branches: vec![branch], embedding: features }
+        NetworkOutput::new(vec![branch], features)
     }
 }

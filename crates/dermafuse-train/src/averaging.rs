@@ -228,12 +228,18 @@ impl ModuleMapper for Write {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
     use burn::tensor::{Device, Distribution};
     use dermafuse_backbones::BackboneKind;
     use dermafuse_networks::{BackboneFreeze, ImageClassifierConfig, ImageView, NetworkConfig};
 
+    /// Fresh weights are drawn from a generator that the process shares.
+    static GENERATOR: Mutex<()> = Mutex::new(());
+
     fn network(seed: u64) -> dermafuse_networks::AnyNetwork {
+        let _lock = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
         let config = NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, vec![3]));
         config.init_seeded(seed, &Device::flex().autodiff()).unwrap()
@@ -283,6 +289,7 @@ mod tests {
     fn refreshed_statistics_are_the_mean_over_batches_and_frozen_ones_stay() {
         let device = Device::flex().autodiff();
         let images = |seed| {
+            let _lock = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
             device.seed(seed);
             Tensor::<4>::random([4, 3, 32, 32], Distribution::Default, &device)
         };
