@@ -142,8 +142,8 @@ mod tests {
             let inside = mask.iter().zip(&near).filter(|(structure, lesion)| **structure && **lesion).count();
             let all = mask.iter().filter(|&&structure| structure).count();
             assert!(all > 10, "{structure:?}: {all}");
-            // Streaks reach across the border, the rest lies within.
-            assert!(4 * inside > all, "{structure:?}: {inside} of {all}");
+            // Streaks reach across the border.
+            assert!(2 * inside > all, "{structure:?}: {inside} of {all}");
         }
     }
 }
