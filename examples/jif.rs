@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
-    CaseSet, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, LoadOptions, MetadataRoles, NumericScaling,
-    Split, derm7pt,
+    CaseSet, DataError, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, LoadOptions, MetadataEncoder,
+    MetadataRoles, NumericScaling, Split, derm7pt,
     synthetic::{self, pad_ufes_20::Inputs},
 };
 use dermafuse::eval::published::{PublishedScores, joint_fusion};
@@ -276,7 +276,7 @@ impl Study<'_> {
             cases: &cases,
             rows: &rows,
             config: serde_json::to_value(&recipe)?,
-            leaky_inputs: self.leaky_inputs(),
+            leaky_inputs: self.leaky_inputs()?,
             curves: curves.iter().map(|(name, fold)| (name.as_str(), fold.history.as_slice())).collect(),
             notes: self.notes.clone(),
             features: first.features.as_ref().map(|values| Features { title: "fold 1", of: &first.test, values }),
@@ -315,7 +315,7 @@ impl Study<'_> {
         let comparison = table.comparison()?;
         println!("\n{comparison}");
         write_whole_file(&out.join("comparison.json"), &serde_json::to_vec_pretty(&comparison)?)?;
-        let leaky = self.leaky_inputs();
+        let leaky = self.leaky_inputs()?;
         let mut report = Report::new("Image and record: joint and joint-individual fusion")
             .synthetic(self.set.synthetic)
             .note(format!("Data set {}, {} cases.", self.set.name, self.set.len()))
@@ -330,14 +330,11 @@ impl Study<'_> {
         Ok(())
     }
 
-    fn leaky_inputs(&self) -> Vec<String> {
-        use dermafuse::data::MetadataEncoder;
+    /// The inputs that are only known after a diagnosis.
+    fn leaky_inputs(&self) -> Result<Vec<String>, DataError> {
         let cases = self.splits[0].train.iter().map(|&row| &self.set.cases[row]);
-        let encoder = MetadataEncoder::fit(&self.set.fields, cases, self.encoding);
-        encoder.map_or_else(
-            |_| Vec::new(),
-            |encoder| encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
-        )
+        let encoder = MetadataEncoder::fit(&self.set.fields, cases, self.encoding)?;
+        Ok(encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect())
     }
 }
 
