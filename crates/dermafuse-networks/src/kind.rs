@@ -1,6 +1,7 @@
 //! The closed list of built-in networks: described as data, chosen at run time.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
@@ -116,12 +117,14 @@ macro_rules! each_again {
 impl NetworkConfig {
     /// A network whose fresh weights depend on `seed` alone.
     ///
-    /// The generator belongs to the device, and on some backends to the whole process: do not draw from it on another
-    /// thread meanwhile.
+    /// The generator belongs to the device, and on some backends to the whole process. Networks made on several threads at
+    /// once wait for each other; nothing else (dropout in a training that runs, `Tensor::random`) may draw meanwhile.
     ///
     /// # Errors
     /// A configuration that makes no network.
     pub fn init_seeded(&self, seed: u64, device: &Device) -> Result<AnyNetwork, NetworkError> {
+        static GENERATOR: Mutex<()> = Mutex::new(());
+        let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
         device.seed(seed);
         let network = self.init(device)?;
         network.visit(&mut Draw); // parameters are drawn at their first use: use them now, in order

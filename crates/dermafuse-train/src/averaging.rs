@@ -228,21 +228,15 @@ impl ModuleMapper for Write {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, PoisonError};
-
     use super::*;
     use burn::tensor::{Device, Distribution};
     use dermafuse_backbones::BackboneKind;
     use dermafuse_networks::{BackboneFreeze, ImageClassifierConfig, ImageView, NetworkConfig};
 
-    /// Fresh weights are drawn from a generator that the process shares.
-    static GENERATOR: Mutex<()> = Mutex::new(());
-
-    fn network(seed: u64) -> dermafuse_networks::AnyNetwork {
-        let _lock = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    fn network() -> dermafuse_networks::AnyNetwork {
         let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
         let config = NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, vec![3]));
-        config.init_seeded(seed, &Device::flex().autodiff()).unwrap()
+        config.init_seeded(0, &Device::flex().autodiff()).unwrap()
     }
 
     /// All numbers of a network, running statistics too.
@@ -271,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_average_of_epochs_is_their_arithmetic_mean() {
-        let first = network(0);
+        let first = network();
         let epochs = [first.clone(), changed(&first, 0.5), changed(&first, -0.25)];
         let mut average = Average::of(&epochs[0]);
         for (before, epoch) in epochs.iter().enumerate().skip(1) {
@@ -288,22 +282,19 @@ mod tests {
     #[test]
     fn refreshed_statistics_are_the_mean_over_batches_and_frozen_ones_stay() {
         let device = Device::flex().autodiff();
-        let images = |seed| {
-            let _lock = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-            device.seed(seed);
-            Tensor::<4>::random([4, 3, 32, 32], Distribution::Default, &device)
-        };
+        let start = network();
+        let images = || Tensor::<4>::random([4, 3, 32, 32], Distribution::Default, &device);
         let input = |images| MultimodalInput { clinical: Some(images), dermoscopic: None, metadata: None };
-        let batches = [images(1), images(2)];
+        let batches = [images(), images()];
         let inputs = || batches.iter().map(|images| Ok::<_, TrainError>(input(images.clone())));
 
-        let refreshed = refresh_batch_norm(network(0), inputs(), || ()).unwrap();
+        let refreshed = refresh_batch_norm(start.clone(), inputs(), || ()).unwrap();
         // One batch at a time, from the same start: the mean of two refreshed networks.
-        let alone = |at: usize| refresh_batch_norm(network(0), inputs().skip(at).take(1), || ()).unwrap();
+        let alone = |at: usize| refresh_batch_norm(start.clone(), inputs().skip(at).take(1), || ()).unwrap();
         let (first, second) = (numbers(&alone(0)), numbers(&alone(1)));
         let mut moved = 0;
         for ((found, first), (second, before)) in
-            numbers(&refreshed).into_iter().zip(first).zip(second.into_iter().zip(numbers(&network(0))))
+            numbers(&refreshed).into_iter().zip(first).zip(second.into_iter().zip(numbers(&start)))
         {
             assert!((found - (first + second) / 2.0).abs() < 1e-4 * found.abs().max(0.1), "{found}: {first}, {second}");
             moved += usize::from(found != before);
@@ -311,8 +302,8 @@ mod tests {
         assert!(moved > 100, "statistics were computed anew");
 
         let freeze = BackboneFreeze { groups: 0, batch_norm: true };
-        let frozen = refresh_batch_norm(network(0).freeze_backbones(freeze), inputs(), || ()).unwrap();
-        assert_eq!(numbers(&frozen), numbers(&network(0)));
+        let frozen = refresh_batch_norm(start.clone().freeze_backbones(freeze), inputs(), || ()).unwrap();
+        assert_eq!(numbers(&frozen), numbers(&start));
     }
 
     #[test]
