@@ -101,7 +101,7 @@ impl ModuleMapper for Approach {
 }
 
 /// Computes the running statistics of all batch normalisation that is not frozen anew: the mean over the batches of their
-/// own statistics. The network must be on an autodiff device.
+/// own statistics. The network must be on an autodiff device. Its clones share its statistics, so theirs change too.
 pub(crate) fn refresh_batch_norm<N: Network, E>(
     mut network: N,
     batches: impl Iterator<Item = Result<MultimodalInput, E>>,
@@ -229,6 +229,7 @@ impl ModuleMapper for Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::module::Module;
     use burn::tensor::{Device, Distribution};
     use dermafuse_backbones::BackboneKind;
     use dermafuse_networks::{BackboneFreeze, ImageClassifierConfig, ImageView, NetworkConfig};
@@ -283,14 +284,15 @@ mod tests {
     fn refreshed_statistics_are_the_mean_over_batches_and_frozen_ones_stay() {
         let device = Device::flex().autodiff();
         let start = network();
+        let copy = || start.valid().train(); // clones share their running statistics
         let images = || Tensor::<4>::random([4, 3, 32, 32], Distribution::Default, &device);
         let input = |images| MultimodalInput { clinical: Some(images), dermoscopic: None, metadata: None };
         let batches = [images(), images()];
         let inputs = || batches.iter().map(|images| Ok::<_, TrainError>(input(images.clone())));
 
-        let refreshed = refresh_batch_norm(start.clone(), inputs(), || ()).unwrap();
+        let refreshed = refresh_batch_norm(copy(), inputs(), || ()).unwrap();
         // One batch at a time, from the same start: the mean of two refreshed networks.
-        let alone = |at: usize| refresh_batch_norm(start.clone(), inputs().skip(at).take(1), || ()).unwrap();
+        let alone = |at: usize| refresh_batch_norm(copy(), inputs().skip(at).take(1), || ()).unwrap();
         let (first, second) = (numbers(&alone(0)), numbers(&alone(1)));
         let mut moved = 0;
         for ((found, first), (second, before)) in
@@ -302,7 +304,7 @@ mod tests {
         assert!(moved > 100, "statistics were computed anew");
 
         let freeze = BackboneFreeze { groups: 0, batch_norm: true };
-        let frozen = refresh_batch_norm(start.clone().freeze_backbones(freeze), inputs(), || ()).unwrap();
+        let frozen = refresh_batch_norm(copy().freeze_backbones(freeze), inputs(), || ()).unwrap();
         assert_eq!(numbers(&frozen), numbers(&start));
     }
 
