@@ -101,7 +101,7 @@ fn weights_of_another_network_are_refused_by_the_recipe() {
     let mut recipe = small_recipe(&set);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weights.safetensors");
-    recipe.first_stage.backbone_weights = Some(file.clone());
+    recipe.first_stage.backbone_weights = Some(file.clone().into());
     let run = |recipe: &dermafuse::recipes::FusionM4Net| {
         let _lock = device_lock();
         text_of(&recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err())

@@ -1,11 +1,10 @@
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use dermafuse::data::{ImageCache, Preprocess};
 use dermafuse::infer::TestTimeAugmentation;
 use dermafuse::networks::BackboneFreeze;
-use dermafuse::recipes::{NetworkRecipe, Selection};
+use dermafuse::recipes::{BackboneWeights, NetworkRecipe, Selection};
 use dermafuse::train::{ClassWeights, WeightAveraging};
 
 use crate::DeviceName;
@@ -13,9 +12,10 @@ use crate::DeviceName;
 /// How a network is trained: what a program is told replaces the recipe's own setting.
 #[derive(Args, Clone, Debug)]
 pub struct TrainingArguments {
-    /// ImageNet weights of the backbone in torchvision's names (.safetensors, .pth); random weights without
-    #[arg(long)]
-    weights: Option<PathBuf>,
+    /// ImageNet weights of the backbones in torchvision's names (.safetensors, .pth): one FILE for all, or a file for each
+    /// architecture, as in mobilenet_v3_small=FILE,swin_v2_t=FILE; random weights without
+    #[arg(long, value_name = "FILE")]
+    weights: Option<BackboneWeights>,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
     pub device: DeviceName,

@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dermafuse::backbones::parameter_count;
 use dermafuse::data::{CaseSet, Split};
 use dermafuse::eval::published::PublishedAblation;
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
@@ -160,20 +159,21 @@ impl Study<'_> {
             "\nin per cent, {} test cases; the majority has an accuracy of {majority:.1}\n",
             self.split.test.len()
         );
+        let device = self.arguments.training.device.device()?;
         let columns = ["parameters", "AUC", "accuracy", "balanced accuracy", "published (Derm7pt)"];
         println!(
             "{:<24}{:>12}{:>14}{:>14}{:>20}   {}",
             "row", columns[0], columns[1], columns[2], columns[3], columns[4]
         );
         for Row { method, accuracy, balanced, auc } in rows {
-            let parameters = parameter_count(&method.network.init(&self.arguments.training.device.device()?)?);
+            let parameters = method.network.parameter_count_with_classifiers(&device)?;
             let cell = |values: &[f64]| MeanDeviation::of(values).map_or_else(String::new, |value| value.to_string());
             let printed = self.published.row(&method.name).map_or_else(String::new, ToString::to_string);
             let (auc, accuracy, balanced) = (cell(auc), cell(accuracy), cell(balanced));
             println!("{:<24}{parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}   {printed}", method.name);
         }
         println!(
-            "\nparameters without the ImageNet classifiers, which the papers count; published: {}",
+            "\nparameters with the unused ImageNet classifiers, as the papers count them; published: {}",
             self.published.source
         );
         Ok(())

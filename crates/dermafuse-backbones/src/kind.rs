@@ -35,7 +35,7 @@ macro_rules! built_in {
         )+}
     )+) => {
         /// A built-in architecture; as text (and in files) by its torchvision or timm name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum BackboneKind {$($(
             $(#[$kind_doc])*

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup};
+use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -188,6 +188,18 @@ impl NetworkConfig {
         }
     }
 
+    /// Parameters of the network, each backbone's ImageNet classifier counted too, as the papers count them although nothing uses
+    /// it.
+    ///
+    /// # Errors
+    /// A configuration that makes no network.
+    pub fn parameter_count_with_classifiers(&self, device: &Device) -> Result<usize, NetworkError> {
+        let network = self.init(device)?;
+        let own: usize = network.backbones().into_iter().map(parameter_count).sum();
+        let published: usize = self.backbones().into_iter().map(BackboneKind::num_params).sum();
+        Ok(parameter_count(&network) - own + published)
+    }
+
     /// Length `M` of the encoded metadata; 0 for networks that look at images alone.
     #[must_use]
     pub fn metadata_inputs(&self) -> usize {
@@ -256,10 +268,7 @@ impl AnyNetwork {
     /// As [`dermafuse_backbones::load_weights`]; backbones of different architectures take different files, by
     /// [`load_backbone_weights_of`](Self::load_backbone_weights_of).
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let has_two = matches!(
-            self,
-            Self::FusionNet(_) | Self::AsymmetricFusion(_) | Self::EmbeddingNet(_) | Self::ModalitySubsetNet(_)
-        );
+        let has_two = self.backbones().len() == 2;
         let Modalities { clinical, dermoscopic, .. } = self.modalities();
         let views = [(clinical, ImageView::Clinical), (dermoscopic, ImageView::Dermoscopic)];
         let seen = views.into_iter().filter(|(is_seen, _)| *is_seen).take(if has_two { 2 } else { 1 });

@@ -7,6 +7,7 @@
 //! rows of the ablations of AMMFM and PEMM.
 
 mod amfam;
+mod backbone_weights;
 mod baseline;
 mod cross_validation;
 mod error;
@@ -19,6 +20,7 @@ mod progress;
 mod selection;
 mod two_images;
 
+pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
 pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
 pub use error::RecipeError;

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -9,7 +9,7 @@ use dermafuse_schema::BranchLogits;
 use dermafuse_train::{Trained, Trainer, TrainingCases, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Progress, RecipeError, Selection};
+use crate::{BackboneWeights, Progress, RecipeError, Selection};
 
 /// How one network is made, trained and asked: the part that all protocols share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct NetworkRecipe {
     /// The network.
     pub network: NetworkConfig,
     /// Published weights that its backbones start from; random if `None`.
-    pub backbone_weights: Option<PathBuf>,
+    pub backbone_weights: Option<BackboneWeights>,
     /// How it is trained.
     pub training: TrainingConfig,
     /// How the best epoch is chosen.
@@ -74,7 +74,7 @@ impl NetworkRecipe {
     ) -> Result<Trained<AnyNetwork>, RecipeError> {
         let mut network = self.network.init_seeded(seed, &place.device.clone().autodiff())?;
         if let Some(weights) = &self.backbone_weights {
-            network = network.load_backbone_weights(weights)?;
+            network = weights.load_into(network, &self.network)?;
         }
         let mut trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
         trainer.cache = place.cache.cloned();

@@ -1,0 +1,165 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use dermafuse_backbones::BackboneKind;
+use dermafuse_networks::{AnyNetwork, ImageView, NetworkConfig, NetworkError};
+use serde::{Deserialize, Serialize};
+
+/// The files of published weights that backbones start from.
+///
+/// As text, one file for all, or a file for each architecture:
+///
+/// ```
+/// use dermafuse_backbones::BackboneKind;
+/// use dermafuse_recipes::BackboneWeights;
+///
+/// assert_eq!("resnet50.pth".parse::<BackboneWeights>()?, BackboneWeights::OfAll("resnet50.pth".into()));
+/// let two: BackboneWeights = "mobilenet_v3_small=small.pth,swin_v2_t=big.pth".parse()?;
+/// assert_eq!(two.file(BackboneKind::SwinV2Tiny).unwrap().to_str(), Some("big.pth"));
+/// # Ok::<(), dermafuse_recipes::UnknownBackboneWeights>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BackboneWeights {
+    /// One file for all backbones.
+    OfAll(PathBuf),
+    /// The file of each architecture; other architectures start from random weights.
+    ByArchitecture(BTreeMap<BackboneKind, PathBuf>),
+}
+
+impl BackboneWeights {
+    /// The file for an architecture; `None` if it starts from random weights.
+    #[must_use]
+    pub fn file(&self, backbone: BackboneKind) -> Option<&Path> {
+        match self {
+            Self::OfAll(file) => Some(file),
+            Self::ByArchitecture(files) => files.get(&backbone).map(PathBuf::as_path),
+        }
+    }
+
+    /// The network, made from `config`, with the weights in its backbones.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or has other weights than the architecture.
+    pub fn load_into(&self, network: AnyNetwork, config: &NetworkConfig) -> Result<AnyNetwork, NetworkError> {
+        let files: Vec<Option<&Path>> = config.backbones().into_iter().map(|kind| self.file(kind)).collect();
+        match files[..] {
+            [Some(clinical), Some(dermoscopic)] if clinical == dermoscopic => network.load_backbone_weights(clinical),
+            [clinical, dermoscopic] => {
+                let views = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+                let mut files = views.into_iter().filter_map(|(view, file)| Some((view, file?)));
+                files.try_fold(network, |network, (view, file)| network.load_backbone_weights_of(view, file))
+            }
+            [Some(file)] => network.load_backbone_weights(file),
+            _ => Ok(network),
+        }
+    }
+}
+
+impl From<PathBuf> for BackboneWeights {
+    fn from(file: PathBuf) -> Self {
+        Self::OfAll(file)
+    }
+}
+
+impl fmt::Display for BackboneWeights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OfAll(file) => write!(formatter, "{}", file.display()),
+            Self::ByArchitecture(files) => {
+                let files: Vec<String> =
+                    files.iter().map(|(backbone, file)| format!("{backbone}={}", file.display())).collect();
+                formatter.write_str(&files.join(","))
+            }
+        }
+    }
+}
+
+/// Text that names weights for no known architecture, or two files for one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}`: {reason}; weights are one FILE for all backbones, or ARCHITECTURE=FILE,ARCHITECTURE=FILE")]
+pub struct UnknownBackboneWeights {
+    /// The part of the text.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl FromStr for BackboneWeights {
+    type Err = UnknownBackboneWeights;
+
+    fn from_str(text: &str) -> Result<Self, UnknownBackboneWeights> {
+        if !text.contains('=') {
+            return Ok(Self::OfAll(text.into()));
+        }
+        let mut files = BTreeMap::new();
+        for part in text.split(',') {
+            let error = |reason: String| UnknownBackboneWeights { text: part.to_owned(), reason };
+            let (name, file) = part.split_once('=').ok_or_else(|| error("no architecture before the file".into()))?;
+            let backbone: BackboneKind = name.parse().map_err(|unknown| error(format!("{unknown}")))?;
+            if files.insert(backbone, PathBuf::from(file)).is_some() {
+                return Err(error("a second file for this architecture".into()));
+            }
+        }
+        Ok(Self::ByArchitecture(files))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::Module;
+    use burn::tensor::{Device, Tensor};
+    use dermafuse_networks::AsymmetricFusionConfig;
+
+    #[test]
+    fn text_and_json_are_read_back() {
+        for text in ["a/b.pth", "resnet18=x.pth,swin_t=y.safetensors"] {
+            let weights: BackboneWeights = text.parse().unwrap();
+            assert_eq!(weights.to_string(), text);
+            let json = serde_json::to_string(&weights).unwrap();
+            assert_eq!(serde_json::from_str::<BackboneWeights>(&json).unwrap(), weights, "{json}");
+        }
+        let message = |text: &str| text.parse::<BackboneWeights>().unwrap_err().to_string();
+        assert!(message("resnet19=x.pth").starts_with("`resnet19=x.pth`: "), "{}", message("resnet19=x.pth"));
+        assert!(message("resnet18=x.pth,y.pth").starts_with("`y.pth`: no architecture before the file; weights are"));
+        assert!(message("swin_t=x,swin_t=y").starts_with("`swin_t=y`: a second file for this architecture"));
+    }
+
+    /// The mean of the first layer's weights of both backbones.
+    fn means(network: &AnyNetwork) -> Vec<f32> {
+        struct First(Option<f32>);
+        impl burn::module::ModuleVisitor for First {
+            fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+                self.0.get_or_insert_with(|| param.val().mean().into_scalar());
+            }
+        }
+        let first = |backbone: &&dermafuse_backbones::AnyBackbone| {
+            let mut first = First(None);
+            backbone.visit(&mut first);
+            first.0.unwrap()
+        };
+        network.backbones().iter().map(first).collect()
+    }
+
+    #[test]
+    fn each_architecture_takes_its_own_file() {
+        let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
+        let (small, big) = (BackboneKind::ResNet18Quarter, BackboneKind::SqueezeNet);
+        let file = |kind: BackboneKind| folder.path().join(kind.name());
+        let config = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::new(small, big, None, vec![2]));
+        let saved = config.init_seeded(1, &device).unwrap();
+        for (kind, backbone) in [small, big].into_iter().zip(saved.backbones()) {
+            backbone.clone().save_weights(file(kind)).unwrap();
+        }
+        let fresh = config.init_seeded(2, &device).unwrap();
+        let load = |weights: BackboneWeights| weights.load_into(fresh.clone(), &config);
+        let both = BackboneWeights::ByArchitecture([small, big].map(|kind| (kind, file(kind))).into());
+        assert_eq!(means(&load(both).unwrap()), means(&saved));
+        let one = BackboneWeights::ByArchitecture([(big, file(big))].into());
+        assert_eq!(means(&load(one).unwrap()), [means(&fresh)[0], means(&saved)[1]]);
+        assert!(load(file(big).into()).is_err(), "one file does not fit two architectures");
+    }
+}
