@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example forward -- --model resnet50 --weights resnet50.safetensors --input in.safetensors --output out.safetensors
 //! cargo run --release --example forward -- --fusion mmfa --features 1280,128 --save-weights mmfa.safetensors --input in.safetensors --output out.safetensors
+//! cargo run --release --example forward -- --fusion aab --features 16,96 --weights aab.safetensors --input in.safetensors --output out.safetensors
 //! cargo run --release --example forward -- --network network.json --weights w.safetensors --input in.safetensors --output out.safetensors
 //! ```
 //!
@@ -11,7 +12,8 @@
 //! | | input | output |
 //! |---|---|---|
 //! | backbone | `images` `[B, 3, H, W]`, normalized | `stage1` … `stage4` (feature maps `[B, C, H', W']`), `features` (`[B, D]`, the pooled last map), with a classifier `logits` (`[B, K]`) |
-//! | fusion module | `image` `[B, L_I]`, `metadata` `[B, L_M]` | `fused` `[B, L]` |
+//! | fusion of features | `image` `[B, L_I]`, `metadata` `[B, L_M]` | `fused` `[B, L]` |
+//! | fusion of maps | `clinical` `[B, C_c, H, W]`, `dermoscopic` `[B, C_d, H, W]` | the same, refined |
 //! | network | what it looks at of `clinical`, `dermoscopic` `[B, 3, H, W]` and `metadata` `[B, M]` | `BRANCH.TASK` (logits `[B, K]` of a branch and a task, counted from 0), `embedding` (`[B, D]`) |
 //!
 //! A network is described as in the field `network` of a bundle's `bundle.json`. Weights have the names that PyTorch would give
@@ -20,6 +22,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -28,7 +31,7 @@ use dermafuse::backbones::{
     Backbone, BackboneKind, ClassifierWeights, LoadOptions, Pretrained, global_average_pool, load_tensors,
     save_tensors, tensor_names,
 };
-use dermafuse::fusion::{FeatureFusion, FusionKind};
+use dermafuse::fusion::{FeatureFusion, FusionKind, MapFusion, MapFusionKind, UnknownFusion, UnknownMapFusion};
 use dermafuse::networks::{Modalities, MultimodalInput, Network, NetworkConfig};
 use dermafuse_examples::{DeviceName, ProgramResult, run};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -42,12 +45,13 @@ struct Arguments {
     model: Option<BackboneKind>,
     /// A fusion module with its default settings; `--example models` lists them
     #[arg(long, group = "what", requires = "features")]
-    fusion: Option<FusionKind>,
+    fusion: Option<FusionName>,
     /// A file that describes a network
     #[arg(long, group = "what")]
     network: Option<PathBuf>,
-    /// Lengths of the image's and the record's features that a fusion module joins
-    #[arg(long, value_delimiter = ',', value_name = "IMAGE,RECORD")]
+    /// What a fusion module joins: lengths of the image's and the record's features, or channels of the clinical and the
+    /// dermoscopic map
+    #[arg(long, value_delimiter = ',', value_name = "FIRST,SECOND")]
     features: Option<Vec<usize>>,
     /// Weights (.safetensors, .pth); fresh ones without
     #[arg(long)]
@@ -73,6 +77,23 @@ struct Arguments {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
     device: DeviceName,
+}
+
+/// A fusion module of either kind.
+#[derive(Clone, Copy, Debug)]
+enum FusionName {
+    OfFeatures(FusionKind),
+    OfMaps(MapFusionKind),
+}
+
+impl FromStr for FusionName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        name.parse().map(Self::OfFeatures).or_else(|of_features: UnknownFusion| {
+            name.parse().map(Self::OfMaps).map_err(|of_maps: UnknownMapFusion| format!("{of_features}; {of_maps}"))
+        })
+    }
 }
 
 fn main() -> ExitCode {
@@ -124,13 +145,27 @@ fn of_backbone(arguments: &Arguments, model: BackboneKind, input: &Input) -> Res
     Ok(results)
 }
 
-fn of_fusion(arguments: &Arguments, fusion: FusionKind, features: &[usize], input: &Input) -> Result<Results, Failure> {
-    let &[image, record] = features else { return Err("--features takes two lengths".into()) };
-    let module = fusion.init(image, record, &input.device)?;
+fn of_fusion(arguments: &Arguments, fusion: FusionName, features: &[usize], input: &Input) -> Result<Results, Failure> {
+    let &[first, second] = features else { return Err("--features takes two numbers".into()) };
+    Ok(match fusion {
+        FusionName::OfFeatures(fusion) => {
+            let module = with_weights(arguments, fusion.init(first, second, &input.device)?)?;
+            let fused = module.forward(input.vectors("image", first)?, input.vectors("metadata", second)?);
+            Results::from([("fused".into(), result(fused))])
+        }
+        FusionName::OfMaps(fusion) => {
+            let module = with_weights(arguments, fusion.init(first, second, &input.device)?)?;
+            let (clinical, dermoscopic) = input.pair_of_maps(first, second)?;
+            let (clinical, dermoscopic) = module.forward(clinical, dermoscopic);
+            Results::from([("clinical".into(), result(clinical)), ("dermoscopic".into(), result(dermoscopic))])
+        }
+    })
+}
+
+/// As [`exchanged`], by the module's own names.
+fn with_weights<M: Module>(arguments: &Arguments, module: M) -> Result<M, Failure> {
     let names = tensor_names(&module);
-    let module = exchanged(arguments, module, names)?;
-    let fused = module.forward(input.vectors("image", image)?, input.vectors("metadata", record)?);
-    Ok(Results::from([("fused".into(), result(fused))]))
+    exchanged(arguments, module, names)
 }
 
 fn of_network(arguments: &Arguments, file: &Path, input: &Input) -> Result<Results, Failure> {
@@ -200,14 +235,34 @@ impl Input {
     /// # Shapes
     /// `[B, 3, H, W]`.
     fn images(&self, name: &str, min_size: usize) -> Result<Tensor<4>, String> {
+        self.maps(name, 3, min_size)
+    }
+
+    /// # Shapes
+    /// `[B, channels, H, W]`.
+    fn maps(&self, name: &str, channels: usize, min_size: usize) -> Result<Tensor<4>, String> {
         let (shape, values) = self.tensor(name)?;
-        let &[batch, 3, height, width] = &shape[..] else {
-            return Err(self.failure(format!("`{name}` has shape {shape:?} instead of [B, 3, H, W]")));
-        };
-        if batch == 0 || height < min_size || width < min_size {
-            return Err(self.failure(format!("`{name}` {shape:?} is empty or smaller than {min_size} pixels")));
+        match shape[..] {
+            [batch, found, height, width] if found == channels => {
+                if batch == 0 || height < min_size || width < min_size {
+                    return Err(self.failure(format!("`{name}` {shape:?} is empty or smaller than {min_size} pixels")));
+                }
+                Ok(Tensor::from_data(TensorData::new(values, [batch, channels, height, width]), &self.device))
+            }
+            _ => Err(self.failure(format!("`{name}` has shape {shape:?} instead of [B, {channels}, H, W]"))),
         }
-        Ok(Tensor::from_data(TensorData::new(values, [batch, 3, height, width]), &self.device))
+    }
+
+    /// # Shapes
+    /// clinical `[B, C_c, H, W]`, dermoscopic `[B, C_d, H, W]`.
+    fn pair_of_maps(&self, clinical: usize, dermoscopic: usize) -> Result<(Tensor<4>, Tensor<4>), String> {
+        let (clinical, dermoscopic) = (self.maps("clinical", clinical, 1)?, self.maps("dermoscopic", dermoscopic, 1)?);
+        let ([b, _, h, w], [other_b, _, other_h, other_w]) = (clinical.dims(), dermoscopic.dims());
+        if (b, h, w) != (other_b, other_h, other_w) {
+            let shapes = format!("{:?} and {:?}", clinical.dims(), dermoscopic.dims());
+            return Err(self.failure(format!("`clinical` and `dermoscopic` differ in batch or size: {shapes}")));
+        }
+        Ok((clinical, dermoscopic))
     }
 
     /// # Shapes

@@ -1,4 +1,4 @@
-//! Lists the built-in backbones, and what fusing with a record adds to them:
+//! Lists the built-in backbones, what fusing with a record adds to them, and the networks of the papers with their sizes:
 //!
 //! ```text
 //! cargo run --release --example models
@@ -10,13 +10,17 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use clap::Parser;
 use dermafuse::backbones::{BackboneKind, parameter_count};
+use dermafuse::eval::published;
 use dermafuse::fusion::FusionKind;
-use dermafuse::networks::NetworkError;
-use dermafuse::recipes::{JointMethod, JointStructure};
+use dermafuse::networks::{
+    AmfamConfig, EmbeddingNetConfig, FusionNetConfig, ModalitySubsetNetConfig, NetworkConfig, NetworkError,
+    TFormerConfig,
+};
+use dermafuse::recipes::{JointMethod, JointStructure, TwoImageMethod, ammfm_methods, pemm_methods};
 use dermafuse_examples::{ProgramResult, run};
 use serde_json::json;
 
-/// Lists the built-in backbones with their sizes and what their published weights are.
+/// Lists the built-in backbones with their sizes and what their published weights are, and the networks of the papers.
 #[derive(Parser)]
 struct Arguments {
     /// Print JSON instead of a table
@@ -30,8 +34,9 @@ fn main() -> ExitCode {
 
 fn models(arguments: &Arguments) -> ProgramResult {
     if arguments.json {
-        let models: Vec<_> = BackboneKind::ALL.into_iter().map(description).collect();
-        println!("{}", serde_json::to_string_pretty(&models)?);
+        let backbones: Vec<_> = BackboneKind::ALL.into_iter().map(description).collect();
+        let networks = listed_networks().iter().map(Listed::description).collect::<Result<Vec<_>, _>>()?;
+        println!("{}", serde_json::to_string_pretty(&json!({ "backbones": backbones, "networks": networks }))?);
         return Ok(());
     }
     let header = ["parameters", "no classifier", "GMACs", "trained at", "stage channels", "keys"];
@@ -53,7 +58,8 @@ fn models(arguments: &Arguments) -> ProgramResult {
             kind.published_weights().map_or("none published", |weights| weights.licence),
         );
     }
-    print_fusions()
+    print_fusions()?;
+    print_networks()
 }
 
 /// The five backbones of the comparison of fusion modules (thesis ch. 4), in the order of its tables.
@@ -89,6 +95,93 @@ fn print_fusions() -> ProgramResult {
             print!("{:>17}", added(backbone, name.parse()?)?);
         }
         println!();
+    }
+    Ok(())
+}
+
+/// A network of a paper, on the eight tasks of Derm7pt.
+struct Listed {
+    paper: &'static str,
+    name: String,
+    network: NetworkConfig,
+    /// Millions of parameters as printed there.
+    published: Option<f64>,
+}
+
+/// Classes of Derm7pt's tasks.
+const DERM7PT: [usize; 8] = [5, 3, 3, 3, 2, 3, 2, 3];
+/// Encoded metadata columns of Derm7pt.
+const DERM7PT_RECORD: usize = 20;
+
+fn listed_networks() -> Vec<Listed> {
+    use BackboneKind::{ConvNeXtTiny, DenseNet201, MobileNetV3Small, ResNet50, SwinV2Tiny};
+    let classes = || DERM7PT.to_vec();
+    let other = |paper, name: &str, network, published| Listed { paper, name: name.into(), network, published };
+    let fusion_net = FusionNetConfig::new(ResNet50, classes());
+    let mut listed = vec![other("FusionM4Net", "FusionNet RN50", NetworkConfig::FusionNet(fusion_net), Some(54.45))];
+    for big in [SwinV2Tiny, ResNet50, ConvNeXtTiny] {
+        for TwoImageMethod { name, network } in ammfm_methods(MobileNetV3Small, big, &DERM7PT) {
+            let row = published::AMMFM.row(&name);
+            if listed.iter().all(|listed| listed.name != name)
+                && let Some(row) = row
+            {
+                listed.push(Listed { paper: "AMMFM", name, network, published: row.parameters });
+            }
+        }
+    }
+    for TwoImageMethod { name, network } in pemm_methods(SwinV2Tiny, &DERM7PT) {
+        let published = published::PEMM.row(&name).and_then(|row| row.parameters);
+        listed.push(Listed { paper: "PEMM", name: format!("{name} ST"), network, published });
+    }
+    for (backbone, short) in [(ResNet50, "RN50"), (ConvNeXtTiny, "CXT"), (DenseNet201, "DN201")] {
+        let TwoImageMethod { name, network } = pemm_methods(backbone, &DERM7PT).pop().expect("PEMM is the last row");
+        listed.push(Listed { paper: "PEMM", name: format!("{name} {short}"), network, published: None });
+    }
+    for shared_backbone in [true, false] {
+        let network = AmfamConfig { shared_backbone, ..AmfamConfig::new(ResNet50, classes()) };
+        let name = if shared_backbone { "one backbone RN50" } else { "two backbones RN50" };
+        listed.push(other("AMFAM", name, NetworkConfig::Amfam(network).inference(), None));
+    }
+    let embedding = EmbeddingNetConfig::new(ResNet50, Some(DERM7PT_RECORD), classes());
+    listed.push(other("Yap et al.", "EmbeddingNet RN50", NetworkConfig::EmbeddingNet(embedding), None));
+    let subsets = ModalitySubsetNetConfig::kawahara(DERM7PT_RECORD, classes());
+    listed.push(other("Kawahara et al.", "Inception-V3 pair", NetworkConfig::ModalitySubsetNet(subsets), None));
+    // Its code leaves a classifier of 128 classes in the backbone.
+    listed.push(other("TFormer", "images", NetworkConfig::TFormer(TFormerConfig::new(None, classes())), Some(77.76)));
+    let with_record = TFormerConfig::new(Some(DERM7PT_RECORD), classes());
+    listed.push(other("TFormer", "images and record", NetworkConfig::TFormer(with_record), None));
+    listed
+}
+
+impl Listed {
+    /// Parameters, and with the backbones' ImageNet classifiers.
+    fn sizes(&self) -> Result<[usize; 2], NetworkError> {
+        let device = Device::flex();
+        let own = parameter_count(&self.network.init(&device)?);
+        Ok([own, self.network.parameter_count_with_classifiers(&device)?])
+    }
+
+    fn description(&self) -> Result<serde_json::Value, NetworkError> {
+        let [own, with_classifiers] = self.sizes()?;
+        Ok(json!({
+            "paper": self.paper,
+            "name": self.name,
+            "parameters": own,
+            "parameters_with_classifiers": with_classifiers,
+            "published_millions": self.published,
+        }))
+    }
+}
+
+fn print_networks() -> ProgramResult {
+    println!(
+        "\nnetworks of the papers for Derm7pt's eight tasks; papers count the ImageNet classifiers too, which nothing uses\n"
+    );
+    println!("{:<18}{:<26}{:>12}{:>18}{:>14}", "paper", "network", "parameters", "with classifiers", "published, M");
+    for listed in listed_networks() {
+        let [own, with_classifiers] = listed.sizes()?;
+        let published = listed.published.map_or_else(String::new, |millions| format!("{millions:.2}"));
+        println!("{:<18}{:<26}{own:>12}{with_classifiers:>18}{published:>14}", listed.paper, listed.name);
     }
     Ok(())
 }

@@ -126,12 +126,26 @@ fn a_full_disk_is_an_error_that_names_the_file_and_keeps_what_was_written() {
 fn the_list_of_models_is_complete_in_both_forms() {
     let table = example("models").output().unwrap();
     let json = example("models").arg("--json").output().unwrap();
-    let models: Vec<serde_json::Value> = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!(models.len(), BackboneKind::ALL.len());
-    for (model, kind) in models.iter().zip(BackboneKind::ALL) {
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let (table, backbones) = (text(&table), json["backbones"].as_array().unwrap());
+    assert_eq!(backbones.len(), BackboneKind::ALL.len());
+    for (model, kind) in backbones.iter().zip(BackboneKind::ALL) {
         assert_eq!(model["name"], kind.name());
         assert_eq!(model["parameters"], kind.num_params());
-        assert!(text(&table).contains(&format!("\n{} ", kind.name())), "{}", text(&table));
+        assert!(table.contains(&format!("\n{} ", kind.name())), "{table}");
+    }
+    // Every published size is met; the published table's one slip is SFF-AAB.
+    for network in json["networks"].as_array().unwrap() {
+        let (name, parameters) =
+            (network["name"].as_str().unwrap(), network["parameters_with_classifiers"].as_f64().unwrap());
+        assert!(table.contains(name), "{table}");
+        if let Some(published) = network["published_millions"].as_f64().filter(|_| network["paper"] != "TFormer") {
+            let off = (parameters / 1e6 - published).abs();
+            assert!(
+                off < if name.starts_with("SFF-AAB") { 0.015 } else { 0.0051 } || name == "FusionNet RN50",
+                "{network}"
+            );
+        }
     }
 }
 
@@ -194,25 +208,32 @@ fn forward_runs_fusion_modules_and_networks_with_exchanged_weights() {
         ("metadata".to_string(), (vec![2, 9], values("metadata", 18))),
     ]);
     write_safetensors(&input, &path("in.safetensors"));
+    let maps = [("clinical", 16), ("dermoscopic", 24)]
+        .map(|(name, channels)| (name.to_string(), (vec![2, channels, 6, 5], values(name, 2 * channels * 30))));
+    write_safetensors(&Tensors::from(maps), &path("maps.safetensors"));
     let network = r#"{"network": "joint_individual_fusion", "beta": 0.5, "joint": {"backbone": "resnet18_quarter", "view": "clinical",
         "metadata": {"inputs": 9, "layers": [16], "zero": 0.0}, "metadata_input": "features", "fusion": {"fusion": "concat"}, "classes": [3, 2]}}"#;
     fs::write(path("network.json"), network).unwrap();
 
     let fusion = ["--fusion", "meta_block", "--features", "64,9"].map(str::to_owned).to_vec();
     let network = vec!["--network".to_owned(), path("network.json").to_str().unwrap().to_owned()];
+    let of_maps = ["--fusion", "aab", "--features", "16,24"].map(str::to_owned).to_vec();
     let cases = [
-        (fusion, vec!["fused"], "scale.weight"),
+        ("in", fusion, vec!["fused"], "scale.weight"),
+        ("maps", of_maps, vec!["clinical", "dermoscopic"], "clinical.query.weight"),
         (
+            "in",
             network,
             vec!["clinical.0", "clinical.1", "embedding", "fusion.0", "fusion.1", "metadata.0", "metadata.1"],
             "joint.backbone.layer1.0.conv1.weight",
         ),
     ];
-    for (what, outputs, weight) in cases {
+    for (input, what, outputs, weight) in cases {
+        let input = path(&format!("{input}.safetensors"));
         // The weights that one run saves give another run the same results; fresh ones do not.
         let run = |weights: &[&str], output: &str| {
             let mut command = example("forward");
-            command.args(&what).args(weights).arg("--input").arg(path("in.safetensors"));
+            command.args(&what).args(weights).arg("--input").arg(&input);
             let done = command.arg("--output").arg(path(output)).current_dir(folder.path()).output().unwrap();
             assert!(done.status.success(), "{}", text(&done));
             fs::read(path(output)).unwrap()
