@@ -1,4 +1,4 @@
-//! Forward passes and training steps of FusionNet on the CPU backend, random weights.
+//! Forward passes and training steps of FusionNet, and AMMFM's answer for one case, on the CPU backend, random weights.
 
 use std::hint::black_box;
 
@@ -7,11 +7,14 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::networks::{FusionNetConfig, MultimodalInput, Network, NetworkConfig};
+use dermafuse::networks::{AsymmetricFusionConfig, FusionNetConfig, MultimodalInput, Network, NetworkConfig};
 
 /// Backbone, batch, image side.
 const CASES: [(BackboneKind, usize, usize); 3] =
     [(BackboneKind::ResNet18Quarter, 32, 64), (BackboneKind::MobileNetV2, 8, 224), (BackboneKind::ResNet50, 8, 224)];
+
+/// Classes of Derm7pt's tasks.
+const CLASSES: [usize; 8] = [5, 3, 3, 3, 2, 3, 2, 3];
 
 fn input(batch: usize, side: usize, device: &Device) -> MultimodalInput {
     let images = || Tensor::random([batch, 3, side, side], Distribution::Default, device);
@@ -22,7 +25,7 @@ fn networks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fusion_net");
     group.sample_size(10);
     for (backbone, batch, side) in CASES {
-        let config = NetworkConfig::FusionNet(FusionNetConfig::new(backbone, vec![5, 3, 3, 3, 2, 3, 2, 3]));
+        let config = NetworkConfig::FusionNet(FusionNetConfig::new(backbone, CLASSES.to_vec()));
         let device = Device::flex().autodiff();
         let mut network = config.init_seeded(0, &device).expect("a valid configuration");
         let id = format!("{backbone}/b{batch}/{side}/flex");
@@ -46,5 +49,16 @@ fn networks(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, networks);
+/// One pair of images at 224 pixels through AMMFM as it is published: MobileNetV3-Small, SwinV2-T, attention at all stages.
+fn one_case(criterion: &mut Criterion) {
+    let device = Device::flex();
+    let config = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(CLASSES.to_vec()));
+    let network = config.init_seeded(0, &device).expect("a valid configuration").into_inference();
+    let pair = input(1, 224, &device);
+    criterion.bench_function("ammfm/one_case", |bencher| {
+        bencher.iter(|| black_box(network.forward(pair.clone()).branches[2].logits[0].clone().into_data()));
+    });
+}
+
+criterion_group!(benches, networks, one_case);
 criterion_main!(benches);

@@ -319,11 +319,16 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     let all = ["--epochs", "1", "--backbone", "resnet18_quarter", "--ablation", "--repeats", "2"];
     let done = program("pemm", &all);
     assert!(done.status.success(), "{}", text(&done));
-    for row in ["Non-PS", "PS+CA", "PS+SCA+BL", "AUC 87.3 ± 0.3, accuracy 76.8 ± 0.7", "Friedman"] {
+    let cases = "Accuracy of each test case, over its tasks and the runs";
+    for row in ["Non-PS", "PS+CA", "PS+SCA+BL", "AUC 87.3 ± 0.3, accuracy 76.8 ± 0.7", "Friedman", cases] {
         assert!(text(&done).contains(row), "{}", text(&done));
     }
     let refused = program("pemm", &all);
     assert!(text(&refused).contains("already holds a result; resume it"), "{}", text(&refused));
+    let two = program("pemm", &[&all[..], &["--resume", "--row", "PS", "--row", "PS+CA"]].concat());
+    assert!(text(&two).contains("row 2 of 2: PS+CA") && !text(&two).contains("Non-PS"), "{}", text(&two));
+    let refused = program("pemm", &["--row", "PS", "--row", "PS+CA"]);
+    assert!(text(&refused).contains("several rows are trained with --ablation"), "{}", text(&refused));
     let refused = program("pemm", &["--row", "PS+BAB"]);
     assert!(text(&refused).contains("there is no row `PS+BAB`; the rows are Non-PS, PS,"), "{}", text(&refused));
 }

@@ -19,10 +19,10 @@ pub struct TwoImageArguments {
     /// Folder of the data set, or the file that describes it
     #[arg(long)]
     data: PathBuf,
-    /// The row of the table to train, by its name; --ablation trains all of them
+    /// The row of the table to train, by its name (by default the method itself); several with --ablation
     #[arg(long)]
-    row: Option<String>,
-    /// Train every row of the table and compare them
+    row: Vec<String>,
+    /// Train every row of the table, or those that are named, and compare them
     #[arg(long)]
     ablation: bool,
     /// Runs of every row, with other seeds
@@ -38,12 +38,15 @@ pub struct TwoImageArguments {
     resume: bool,
 }
 
-/// The means over the runs of a row, in per cent.
+/// The scores of a row, in per cent.
 struct Row<'a> {
     method: &'a TwoImageMethod,
+    /// Of each run.
     accuracy: Vec<f64>,
     balanced: Vec<f64>,
     auc: Vec<f64>,
+    /// Of each test case, accuracy over its tasks and all runs.
+    of_cases: Vec<f64>,
 }
 
 /// Trains one row of a table of methods, or all of them, and writes results to a folder.
@@ -64,15 +67,18 @@ pub fn run_two_images(
     split.save(out.join("split.json"))?;
     let methods = methods(&set.tasks.class_counts());
     let study = Study { title, arguments, set: &set, split, published, out };
-    match (arguments.ablation, &arguments.row) {
-        (true, _) => study.ablation(&methods),
-        (false, row) => {
-            let last = methods.last().ok_or("an empty table")?;
-            let name = row.as_ref().unwrap_or(&last.name);
-            let known = || methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
-            let method = methods.iter().find(|method| &method.name == name);
-            study.single(method.ok_or_else(|| format!("there is no row `{name}`; the rows are {}", known()))?)
-        }
+    let known = || methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
+    let named = arguments.row.iter().map(|name| {
+        let method = methods.iter().find(|method| &method.name == name);
+        method.ok_or_else(|| format!("there is no row `{name}`; the rows are {}", known()))
+    });
+    let named = named.collect::<Result<Vec<_>, _>>()?;
+    match (arguments.ablation, &named[..]) {
+        (true, []) => study.ablation(&methods.iter().collect::<Vec<_>>()),
+        (true, rows) => study.ablation(rows),
+        (false, []) => study.single(methods.last().ok_or("an empty table")?),
+        (false, [method]) => study.single(method),
+        (false, _) => Err("several rows are trained with --ablation".into()),
     }
 }
 
@@ -124,8 +130,8 @@ impl Study<'_> {
         Ok(())
     }
 
-    /// Every row on the same split with the same seeds; rows that are done are read.
-    fn ablation(&self, methods: &[TwoImageMethod]) -> ProgramResult {
+    /// Rows on the same split with the same seeds; those that are done are read.
+    fn ablation(&self, methods: &[&TwoImageMethod]) -> ProgramResult {
         let TwoImageArguments { training, resume, repeats, .. } = self.arguments;
         let device = training.device.device()?;
         let cache = training.cache();
@@ -138,9 +144,14 @@ impl Study<'_> {
             let folds = vec![self.split.clone(); (*repeats).max(1)];
             let runs = CrossValidation { recipe: self.recipe(method), folds, keep_features: false };
             let runs = runs.run(self.set, place, &mut terminal)?;
-            let mut row = Row { method, accuracy: Vec::new(), balanced: Vec::new(), auc: Vec::new() };
+            let of_cases = vec![0.0; self.split.test.len()];
+            let mut row = Row { method, accuracy: Vec::new(), balanced: Vec::new(), auc: Vec::new(), of_cases };
             for run in &runs.folds {
-                let overall = Evaluation::of(&run.predictions()?)?.overall;
+                let predictions = run.predictions()?;
+                for (case, sum) in row.of_cases.iter_mut().enumerate() {
+                    *sum += 100.0 * accuracy_of_case(&predictions, case) / runs.folds.len() as f64;
+                }
+                let overall = Evaluation::of(&predictions)?.overall;
                 let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
                 row.accuracy.push(percent(overall.accuracy));
                 row.balanced.push(percent(overall.balanced_accuracy));
@@ -165,7 +176,7 @@ impl Study<'_> {
             "{:<24}{:>12}{:>14}{:>14}{:>20}   {}",
             "row", columns[0], columns[1], columns[2], columns[3], columns[4]
         );
-        for Row { method, accuracy, balanced, auc } in rows {
+        for Row { method, accuracy, balanced, auc, .. } in rows {
             let parameters = method.network.parameter_count_with_classifiers(&device)?;
             let cell = |values: &[f64]| MeanDeviation::of(values).map_or_else(String::new, |value| value.to_string());
             let printed = self.published.row(&method.name).map_or_else(String::new, ToString::to_string);
@@ -185,16 +196,20 @@ impl Study<'_> {
             self.set.name,
             self.split.test.len()
         ));
-        let runs = rows[0].accuracy.len();
-        if runs > 1 {
-            let names: Vec<String> = rows.iter().map(|row| row.method.name.clone()).collect();
-            let blocks: Vec<String> = (1..=runs).map(|run| format!("run {run}")).collect();
-            type Pick = for<'a> fn(&'a Row<'_>) -> &'a [f64];
-            let measures: [(&str, Pick); 2] =
-                [("Balanced accuracy, per cent", |row| &row.balanced), ("Mean AUC, per cent", |row| &row.auc)];
-            for (title, values) in measures {
-                let scores = Array2::from_shape_fn((runs, rows.len()), |(run, row)| values(&rows[row])[run]);
-                let comparison = Comparison::of(&names, &blocks, &scores)?;
+        let names: Vec<String> = rows.iter().map(|row| row.method.name.clone()).collect();
+        let runs: Vec<String> = (1..=rows[0].accuracy.len()).map(|run| format!("run {run}")).collect();
+        let cases: Vec<String> = self.split.test.iter().map(|&case| self.set.cases[case].id.to_string()).collect();
+        type Pick = for<'a> fn(&'a Row<'_>) -> &'a [f64];
+        let measures: [(&str, &[String], Pick); 3] = [
+            ("Balanced accuracy of each run, per cent", &runs, |row| &row.balanced),
+            ("Mean AUC of each run, per cent", &runs, |row| &row.auc),
+            ("Accuracy of each test case, over its tasks and the runs, per cent", &cases, |row| &row.of_cases),
+        ];
+        if rows.len() > 1 {
+            for (title, blocks, values) in measures.into_iter().filter(|(_, blocks, _)| blocks.len() > 1) {
+                let scores =
+                    Array2::from_shape_fn((blocks.len(), rows.len()), |(block, row)| values(&rows[row])[block]);
+                let comparison = Comparison::of(&names, blocks, &scores)?;
                 println!("\n{title}\n\n{comparison}");
                 report = report.comparison(title, &comparison, None);
             }
@@ -203,4 +218,11 @@ impl Study<'_> {
         println!("\nwritten to {}: report.html, rows", self.out.display());
         Ok(())
     }
+}
+
+/// The share of a case's known labels that were predicted.
+fn accuracy_of_case(predictions: &Predictions, case: usize) -> f64 {
+    let known = (0..predictions.tasks.len()).filter_map(|task| Some((task, predictions.labels[case][task]?)));
+    let hits: Vec<bool> = known.map(|(task, label)| predictions.predicted(case, task) == label).collect();
+    hits.iter().filter(|hit| **hit).count() as f64 / hits.len().max(1) as f64
 }

@@ -68,12 +68,13 @@ NETWORKS = [
     (config(SMALL, LARGE, AAB), 1.0, [(96, 128)], (64, 64)),
 ]
 
-networks = []
-for config, gain, sizes, training_size in NETWORKS:
-    model = AsymmetricFusion(config)
-    model.clinical.fill("clinical")
-    model.dermoscopic.fill("dermoscopic")
-    fill_rest(model, ("clinical.", "dermoscopic."), gains(gain))
-    weights = list(config["loss_weights"].values())
-    networks.append({"config": config, "gains": gains(gain), **golden_of(model, weights, sizes, training_size)})
-write(HERE, networks)
+if __name__ == "__main__":
+    networks = []
+    for config, gain, sizes, training_size in NETWORKS:
+        model = AsymmetricFusion(config)
+        model.clinical.fill("clinical")
+        model.dermoscopic.fill("dermoscopic")
+        fill_rest(model, ("clinical.", "dermoscopic."), gains(gain))
+        weights = list(config["loss_weights"].values())
+        networks.append({"config": config, "gains": gains(gain), **golden_of(model, weights, sizes, training_size)})
+    write(HERE, networks)
