@@ -308,6 +308,37 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
 }
 
 #[test]
+fn amfam_trains_the_method_or_its_table_and_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let amfam = |out: &str, extra: &[&str]| {
+        let mut command = example("amfam");
+        command.arg("--data").arg(small_set_folder()).args(["--backbone", "resnet18_quarter", "--image-size", "33"]);
+        command.args(["--batch-size", "8", "--epochs", "1", "--learning-rate", "1e-3", "--out"]);
+        command.arg(folder.path().join(out)).args(extra).output().unwrap()
+    };
+    let done = amfam("one", &["--reversal", "ganin", "--adversary-weight", "0.3"]);
+    assert!(done.status.success(), "{}", text(&done));
+    for words in ["majority", "P_1", "modality ", "reconstruction_dermoscopic "] {
+        assert!(text(&done).contains(words), "{}", text(&done));
+    }
+    let config = fs::read_to_string(folder.path().join("one/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["network"]["training"]["loss"]["auxiliary"]["modality"], 0.3);
+    assert_eq!(config["network"]["network"]["discriminator"]["reversal"]["schedule"], "ganin");
+
+    let done = amfam("all", &["--ablation"]);
+    assert!(done.status.success(), "{}", text(&done));
+    for row in ["Clin ", "+Recon+Att (no E)", "accuracy 74.4", "+AD", "accuracy 76.0"] {
+        assert!(text(&done).contains(row), "{}", text(&done));
+    }
+    let refused = amfam("all", &["--ablation"]);
+    assert!(text(&refused).contains("already holds a result; resume it"), "{}", text(&refused));
+    let again = amfam("all", &["--ablation", "--resume"]);
+    let table = |output: &Output| text(output).split("test cases").last().unwrap().to_owned();
+    assert_eq!(table(&done), table(&again));
+}
+
+#[test]
 fn classify_names_the_most_probable_classes() {
     let folder = tempfile::tempdir().unwrap();
     let (_, weights) = saved_backbone(folder.path(), 3);
