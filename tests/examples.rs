@@ -295,6 +295,18 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     };
     assert_eq!(find_row(&metrics("ammfm"), "P_1"), find_row(&metrics("again"), "P_1"));
 
+    // Where the asymmetric attention looks: one map, over the image that makes it and the one that it refines.
+    let case = &dermafuse::data::derm7pt::load(small_set_folder()).unwrap().cases[0];
+    let page = folder.path().join("case.html");
+    let mut explain = example("explain");
+    explain.arg("--model").arg(folder.path().join("ammfm/bundle")).arg("--out").arg(&page);
+    explain.arg("--clinical").arg(case.clinical.as_ref().unwrap()).arg("--dermoscopic");
+    let explained = explain.arg(case.dermoscopic.as_ref().unwrap()).args(["--method", "attention"]).output().unwrap();
+    assert!(explained.status.success(), "{}", text(&explained));
+    let html = fs::read_to_string(&page).unwrap();
+    let caption = "attention of the dermoscopic map after stage 2, weights of the clinical image: at most ";
+    assert_eq!(html.matches(caption).count(), 2);
+
     let all = ["--epochs", "1", "--backbone", "resnet18_quarter", "--ablation", "--repeats", "2"];
     let done = program("pemm", &all);
     assert!(done.status.success(), "{}", text(&done));
@@ -413,6 +425,8 @@ fn explain_writes_a_page_about_one_case() {
     assert_eq!(html.matches("data:image/png;base64,").count(), 2);
     assert!(html.contains("Grad-CAM++ of stage 1") && html.contains("predicted from clinical<"), "{}", text(&output));
 
+    let refused = both().args(["--method", "attention", "--stage", "2"]).output().unwrap();
+    assert!(text(&refused).contains("no attention between positions after stage 1; AMMFM"), "{}", text(&refused));
     let refused = explain().args(["--metadata", "sex=unknown"]).output().unwrap();
     assert!(text(&refused).contains("field `sex` is one of female, male, not `unknown`"), "{}", text(&refused));
     let refused = explain().args(["--task", "colour"]).output().unwrap();
