@@ -12,7 +12,10 @@ use clap::{Parser, ValueEnum};
 use dermafuse::data::{RgbPixels, Strictness, decode, encode_png};
 use dermafuse::eval::figure::heat_overlay;
 use dermafuse::eval::{CasePage, ChecklistScore, HeatPicture, SampleCase, SampleImage};
-use dermafuse::infer::{Bundle, CamMethod, Contributions, Explainer, HeatMap, ImageBaseline, Occlusion};
+use dermafuse::infer::{
+    AttendedFeatures, AttentionHeat, Bundle, CamMethod, Contributions, Explainer, HeatMap, ImageBaseline, InferError,
+    Occlusion,
+};
 use dermafuse::networks::{AnyNetwork, ImageView, MultimodalInput, Network};
 use dermafuse::schema::ndarray::ArrayView3;
 use dermafuse::schema::{Case, Field};
@@ -22,6 +25,12 @@ use dermafuse_examples::{DeviceName, ProgramResult, run};
 const LEAST_SIDE: usize = 4;
 /// How much of the photo the greatest heat hides.
 const OPACITY: f64 = 0.6;
+
+/// Features with a bar of their own.
+const MOST_FEATURES: usize = 12;
+/// How contributions were found.
+const SHAPLEY_NOTE: &str = "Exact Shapley values in per cent points: they add up from the probability of baselines alone to \
+     that of all inputs. The baseline of an image is its mean colour, that of a recorded value “not recorded”.";
 
 /// Writes a page with the images, what the model looked at in them, its predictions, and what they come from.
 #[derive(Parser)]
@@ -57,9 +66,14 @@ struct Arguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Method {
+    /// Class activation map
     GradCam,
+    /// The same with higher derivatives
     GradCamPlusPlus,
+    /// What the prediction loses when a square is hidden
     Occlusion,
+    /// Where the network's own attention looks, whatever the class (AMMFM, PEMM: in the images; MMFA: at features)
+    Attention,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -95,9 +109,30 @@ fn explain(arguments: &Arguments) -> ProgramResult {
     let explainer = Explainer::new(&bundle.network);
     let input = bundle.input(&set, &[0])?;
     let logit = bundle.explained_logit(&set.cases[0], task)?.with_class(class);
-    for (view, path) in [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)] {
+    let images = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+    let mut attended = None;
+    if let Method::Attention = arguments.method {
+        match attention(&explainer, &input, arguments.stage)? {
+            Attention::Positions(stage, attentions) => {
+                for (view, path) in images {
+                    let Some(path) = path else { continue };
+                    for attention in attentions.iter().filter(|found| [found.refined, found.source].contains(&view)) {
+                        page = page.picture(picture(
+                            view,
+                            path,
+                            &attention.heat[0],
+                            &attention_caption(stage, attention),
+                        )?);
+                    }
+                }
+            }
+            Attention::Features(features) => attended = Some(features),
+        }
+    }
+    for (view, path) in images {
         let (Some(path), true) = (path, looks_at(&bundle.network, view)) else { continue };
         let (heat, how) = match arguments.method {
+            Method::Attention => continue,
             Method::Occlusion => {
                 let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
                 let heat = explainer.occlusion(&input, view, &logit, &occlusion)?;
@@ -116,6 +151,9 @@ fn explain(arguments: &Arguments) -> ProgramResult {
 
     let contributions = bundle.contributions(&set, 0, ImageBaseline::default())?;
     page = with_contributions(page, &case, &contributions);
+    if let Some(features) = &attended {
+        page = with_attended_features(page, features);
+    }
     page.write(&arguments.out)?;
 
     for task in &case.tasks {
@@ -170,6 +208,56 @@ fn cam(
     Ok((heat, format!("{name} of stage {}", stage + 1)))
 }
 
+/// What a network's attention looks at.
+enum Attention {
+    /// At positions of the images' maps after a stage, from 0.
+    Positions(usize, Vec<AttentionHeat>),
+    /// At features.
+    Features(AttendedFeatures),
+}
+
+fn attention(
+    explainer: &Explainer<AnyNetwork>,
+    input: &MultimodalInput,
+    stage: Option<u8>,
+) -> Result<Attention, InferError> {
+    let deepest = || explainer.deepest_attention(input, LEAST_SIDE).or_else(|| explainer.deepest_attention(input, 1));
+    match stage.map(|stage| usize::from(stage) - 1).or_else(deepest) {
+        Some(stage) => Ok(Attention::Positions(stage, explainer.position_attention(input, stage)?)),
+        None => Ok(Attention::Features(explainer.feature_attention(input)?.remove(0))),
+    }
+}
+
+fn attention_caption(stage: usize, attention: &AttentionHeat) -> String {
+    format!(
+        "attention of the {} map after stage {}, weights of the {} image: at most {:.1} times chance",
+        attention.refined.name(),
+        stage + 1,
+        attention.source.name(),
+        attention.contrast(0)
+    )
+}
+
+/// A bar for each of the features that are looked at most.
+fn with_attended_features(page: CasePage, features: &AttendedFeatures) -> CasePage {
+    let (heads, length) = features.weights.dim();
+    let mut shares: Vec<(usize, f64)> = features.weights.iter().copied().enumerate().collect();
+    shares.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let bars = shares.iter().take(MOST_FEATURES).map(|&(index, share)| {
+        let of = if index < features.of_record { "record" } else { "image" };
+        (format!("{of} feature {} of head {}", index % length + 1, index / length + 1), share)
+    });
+    let title = format!(
+        "Attention: the most of {} features in {heads} heads, where chance gives {:.1}",
+        heads * length,
+        100.0 / length as f64
+    );
+    page.contributions(&title, &bars.collect::<Vec<_>>()).contributions_note(format!(
+        "{SHAPLEY_NOTE} Attention is no contribution: it says how large a share of a head's attention goes to a feature, \
+         whatever comes of it. The features are learnt and have no names."
+    ))
+}
+
 fn picture(
     view: ImageView,
     path: &Path,
@@ -193,8 +281,5 @@ fn with_contributions(page: CasePage, case: &SampleCase, contributions: &Contrib
         let names = contributions.inputs.iter().map(ToString::to_string);
         page.contributions(&title, &names.zip(shares.shapley.iter().copied()).collect::<Vec<_>>())
     });
-    titled.contributions_note(
-        "Exact Shapley values in per cent points: they add up from the probability of baselines alone to that of all inputs. \
-         The baseline of an image is its mean colour, that of a recorded value “not recorded”.",
-    )
+    titled.contributions_note(SHAPLEY_NOTE)
 }

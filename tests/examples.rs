@@ -316,6 +316,18 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     };
     assert_eq!(find_row(&metrics("ammfm"), "P_1"), find_row(&metrics("again"), "P_1"));
 
+    // Where the asymmetric attention looks: one map, over the image that makes it and the one that it refines.
+    let case = &dermafuse::data::derm7pt::load(small_set_folder()).unwrap().cases[0];
+    let page = folder.path().join("case.html");
+    let mut explain = example("explain");
+    explain.arg("--model").arg(folder.path().join("ammfm/bundle")).arg("--out").arg(&page);
+    explain.arg("--clinical").arg(case.clinical.as_ref().unwrap()).arg("--dermoscopic");
+    let explained = explain.arg(case.dermoscopic.as_ref().unwrap()).args(["--method", "attention"]).output().unwrap();
+    assert!(explained.status.success(), "{}", text(&explained));
+    let html = fs::read_to_string(&page).unwrap();
+    let caption = "attention of the dermoscopic map after stage 2, weights of the clinical image: at most ";
+    assert_eq!(html.matches(caption).count(), 2);
+
     let all = ["--epochs", "1", "--backbone", "resnet18_quarter", "--ablation", "--repeats", "2"];
     let done = program("pemm", &all);
     assert!(done.status.success(), "{}", text(&done));
@@ -331,6 +343,37 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     assert!(text(&refused).contains("several rows are trained with --ablation"), "{}", text(&refused));
     let refused = program("pemm", &["--row", "PS+BAB"]);
     assert!(text(&refused).contains("there is no row `PS+BAB`; the rows are Non-PS, PS,"), "{}", text(&refused));
+}
+
+#[test]
+fn amfam_trains_the_method_or_its_table_and_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let amfam = |out: &str, extra: &[&str]| {
+        let mut command = example("amfam");
+        command.arg("--data").arg(small_set_folder()).args(["--backbone", "resnet18_quarter", "--image-size", "33"]);
+        command.args(["--batch-size", "8", "--epochs", "1", "--learning-rate", "1e-3", "--out"]);
+        command.arg(folder.path().join(out)).args(extra).output().unwrap()
+    };
+    let done = amfam("one", &["--reversal", "ganin", "--adversary-weight", "0.3"]);
+    assert!(done.status.success(), "{}", text(&done));
+    for words in ["majority", "P_1", "modality ", "reconstruction_dermoscopic "] {
+        assert!(text(&done).contains(words), "{}", text(&done));
+    }
+    let config = fs::read_to_string(folder.path().join("one/config.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["network"]["training"]["loss"]["auxiliary"]["modality"], 0.3);
+    assert_eq!(config["network"]["network"]["discriminator"]["reversal"]["schedule"], "ganin");
+
+    let done = amfam("all", &["--ablation"]);
+    assert!(done.status.success(), "{}", text(&done));
+    for row in ["Clin ", "+Recon+Att (no E)", "accuracy 74.4", "+AD", "accuracy 76.0"] {
+        assert!(text(&done).contains(row), "{}", text(&done));
+    }
+    let refused = amfam("all", &["--ablation"]);
+    assert!(text(&refused).contains("already holds a result; resume it"), "{}", text(&refused));
+    let again = amfam("all", &["--ablation", "--resume"]);
+    let table = |output: &Output| text(output).split("test cases").last().unwrap().to_owned();
+    assert_eq!(table(&done), table(&again));
 }
 
 #[test]
@@ -408,6 +451,8 @@ fn explain_writes_a_page_about_one_case() {
     assert_eq!(html.matches("data:image/png;base64,").count(), 2);
     assert!(html.contains("Grad-CAM++ of stage 1") && html.contains("predicted from clinical<"), "{}", text(&output));
 
+    let refused = both().args(["--method", "attention", "--stage", "2"]).output().unwrap();
+    assert!(text(&refused).contains("no attention between positions after stage 1; AMMFM"), "{}", text(&refused));
     let refused = explain().args(["--metadata", "sex=unknown"]).output().unwrap();
     assert!(text(&refused).contains("field `sex` is one of female, male, not `unknown`"), "{}", text(&refused));
     let refused = explain().args(["--task", "colour"]).output().unwrap();

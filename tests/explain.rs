@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{CaseSet, MetadataEncoder, MetadataRoles};
@@ -14,8 +14,9 @@ use dermafuse::infer::{
     TestTimeAugmentation,
 };
 use dermafuse::networks::{
-    Amfam, AmfamConfig, AmfamRow, FusionNetConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig,
-    MetadataClassifierConfig, MetadataNetworkConfig, MultimodalInput, Network, NetworkConfig,
+    Amfam, AmfamConfig, AmfamRow, AnyNetwork, AsymmetricFusionConfig, FusionNetConfig, ImageView, JointFusionConfig,
+    JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, MultimodalInput, Network,
+    NetworkConfig, Probe, SingleSharedNetworkConfig,
 };
 use dermafuse::recipes::Workplace;
 use dermafuse::schema::{BranchWeights, FieldValue, FuseSpace, Predictions};
@@ -156,6 +157,149 @@ fn every_structure_is_explained_at_every_stage() {
         let after = training.valid().forward(input(1, 7, &device)).embedding.into_data();
         assert_eq!(before, after);
     }
+}
+
+/// The numbers of parameters by their path.
+fn parameters(network: &AnyNetwork) -> BTreeMap<String, Vec<f64>> {
+    #[derive(Default)]
+    struct Numbers {
+        path: Vec<String>,
+        found: BTreeMap<String, Vec<f64>>,
+    }
+    impl ModuleVisitor for Numbers {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.found.insert(self.path.join("."), param.val().into_data().iter::<f64>().collect());
+        }
+    }
+    let mut numbers = Numbers::default();
+    network.visit(&mut numbers);
+    numbers.found
+}
+
+/// `mean_i softmax_j(q_i k_j)` of one case by the formula, from the map `[C, N]` and the 1×1 convolutions of that path.
+fn looked_at(numbers: &BTreeMap<String, Vec<f64>>, path: &str, map: &[f64], channels: usize) -> Vec<f64> {
+    let positions = map.len() / channels;
+    let projected = |name: &str| -> Vec<Vec<f64>> {
+        let of = |what: &str| {
+            let mut found =
+                numbers.iter().filter(|(key, _)| key.contains(path) && key.ends_with(&format!("{name}.{what}")));
+            let (_, values) = found.next().unwrap_or_else(|| panic!("{path} {name} among {:?}", numbers.keys()));
+            assert!(found.next().is_none(), "one {path} {name}");
+            values
+        };
+        let rows = of("weight").chunks(channels).zip(of("bias"));
+        rows.map(|(row, bias)| {
+            (0..positions)
+                .map(|at| bias + (0..channels).map(|c| row[c] * map[c * positions + at]).sum::<f64>())
+                .collect()
+        })
+        .collect()
+    };
+    let (query, key) = (projected("query"), projected("key"));
+    let mut mean = vec![0.0; positions];
+    for asks in 0..positions {
+        let score = |at: usize| query.iter().zip(&key).map(|(q, k)| q[asks] * k[at]).sum::<f64>();
+        let scores: Vec<f64> = (0..positions).map(|at| score(at).exp()).collect();
+        let sum: f64 = scores.iter().sum();
+        scores.iter().zip(&mut mean).for_each(|(score, mean)| *mean += score / sum / positions as f64);
+    }
+    mean
+}
+
+#[test]
+fn attention_is_that_of_the_formulas() {
+    let _lock = device_lock();
+    let device = Device::flex();
+    let (clinical, dermoscopic) = (ImageView::Clinical, ImageView::Dermoscopic);
+    let stage = 2;
+    let asymmetric = |name: &str| {
+        let fusion = Some(name.parse().unwrap());
+        NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::new(BACKBONE, BACKBONE, fusion, vec![3, 2]))
+    };
+    let shared = |name: &str| {
+        let fusion = Some(name.parse().unwrap());
+        NetworkConfig::SingleSharedNetwork(SingleSharedNetworkConfig::new(BACKBONE, fusion, vec![3, 2]))
+    };
+    // For each refined map: whose map makes the weights, and where the projections are.
+    let of_both = [(clinical, dermoscopic, "dermoscopic.resemblance"), (dermoscopic, clinical, "clinical.resemblance")];
+    let cases = [
+        (asymmetric("aab"), vec![(dermoscopic, clinical, ".clinical.")]),
+        (asymmetric("bab"), of_both.to_vec()),
+        (shared("ca"), of_both.to_vec()),
+        (shared("sca"), vec![(clinical, dermoscopic, "resemblance"), (dermoscopic, clinical, "resemblance")]),
+    ];
+    for (config, expected) in cases {
+        let network = config.init_seeded(3, &device).unwrap();
+        let explainer = Explainer::new(&network);
+        assert_eq!(explainer.deepest_attention(&input(1, 0, &device), 3), Some(stage));
+        let both = explainer.position_attention(&input(2, 0, &device), stage).unwrap();
+        let alone = explainer.position_attention(&input(1, 0, &device), stage).unwrap();
+        assert_eq!(alone.len(), expected.len(), "{config:?}");
+        let numbers: BTreeMap<String, Vec<f64>> = parameters(&network)
+            .into_iter()
+            .filter(|(path, _)| path.contains("fusion.2.") || path.contains("fusion.[2]."))
+            .collect();
+        for ((refined, source, path), (attention, beside)) in expected.into_iter().zip(alone.iter().zip(&both)) {
+            assert_eq!((attention.refined, attention.source, attention.size), (refined, source, [3, 4]));
+            let mut probe = Probe::at(source, stage);
+            let _ = network.valid().forward_probed(input(1, 0, &device), &mut probe);
+            let map: Vec<f64> = probe.into_map().unwrap().into_data().iter().collect();
+            let weights = looked_at(&numbers, path, &map, 64);
+            assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+            let heat = &attention.heat[0];
+            let (low, high) = weights.iter().fold((1.0_f64, 0.0_f64), |(low, high), &w| (low.min(w), high.max(w)));
+            let close = |found: f64, expected: f64| (found - expected).abs() < 1e-4 * high;
+            assert!(close(heat.highest, high) && close(heat.lowest, low), "{config:?}: {low} {high}, {heat:?}");
+            assert!((attention.contrast(0) - 12.0 * heat.highest).abs() < 1e-9);
+            // Where the hottest position is, the image is hottest.
+            assert_eq!(heat.values.dim(), (48, 64));
+            let hottest = (0..12).find(|&at| weights[at] == high).unwrap();
+            let middle = heat.values[[hottest / 4 * 16 + 8, hottest % 4 * 16 + 8]];
+            assert!(middle > 0.8, "{middle}");
+            // The other case of a batch has no influence.
+            assert_eq!(beside.heat.len(), 2);
+            assert!(close(beside.heat[0].highest, high));
+        }
+    }
+
+    let plain = NetworkConfig::FusionNet(FusionNetConfig::new(BACKBONE, vec![3])).init_seeded(1, &device).unwrap();
+    let explainer = Explainer::new(&plain);
+    assert_eq!(explainer.deepest_attention(&input(1, 0, &device), 1), None);
+    let error = explainer.position_attention(&input(1, 0, &device), 1).unwrap_err();
+    let expected = "the network has no attention between positions after stage 1; AMMFM and PEMM have some, after their \
+                    stages 0 to 3";
+    assert_eq!(text_of(&error), expected);
+}
+
+#[test]
+fn attention_of_features_is_shared_by_each_heads_own() {
+    let _lock = device_lock();
+    let device = Device::flex();
+    let dermoscopic = ImageView::Dermoscopic;
+    let joint = |fusion| JointFusionConfig::new(BACKBONE, dermoscopic, 7, fusion, vec![3]);
+    let mmfa = "mmfa".parse().unwrap();
+    for config in [
+        NetworkConfig::JointFusion(joint(mmfa)),
+        NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint(mmfa))),
+    ] {
+        let network = config.init_seeded(2, &device).unwrap();
+        let found = Explainer::new(&network).feature_attention(&input(2, 7, &device)).unwrap();
+        assert_eq!(found.len(), 2);
+        for features in &found {
+            assert_eq!((features.weights.dim(), features.of_record), ((8, 24), 96));
+            assert!(features.weights.rows().into_iter().all(|head| (head.sum() - 1.0).abs() < 1e-5));
+        }
+        assert_ne!(found[0], found[1]);
+    }
+    let concat = NetworkConfig::JointFusion(joint(FusionKind::Concat)).init_seeded(2, &device).unwrap();
+    let error = Explainer::new(&concat).feature_attention(&input(1, 7, &device)).unwrap_err();
+    assert!(text_of(&error).starts_with("the network has no attention between features; joint and"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use dermafuse::backbones::parameter_count;
 use dermafuse::data::{CaseSet, Split};
 use dermafuse::eval::published::PublishedAblation;
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
@@ -36,6 +37,9 @@ pub struct TwoImageArguments {
     /// Continue the runs in the folder
     #[arg(long)]
     resume: bool,
+    /// Weights of losses that networks add by themselves, by name, in place of the recipe's; networks without them ignore them.
+    #[arg(skip)]
+    pub loss_weights: Vec<(&'static str, f64)>,
 }
 
 /// The scores of a row, in per cent.
@@ -93,9 +97,14 @@ struct Study<'a> {
 
 impl Study<'_> {
     fn recipe(&self, method: &TwoImageMethod) -> OneStage {
-        let TwoImageArguments { training, seed, .. } = self.arguments;
+        let TwoImageArguments { training, seed, loss_weights, .. } = self.arguments;
         let mut recipe = method.recipe(training.image_size, *seed);
         training.apply(&mut recipe.network);
+        for (name, weight) in loss_weights {
+            if let Some(own) = recipe.network.training.loss.auxiliary.get_mut(*name) {
+                *own = *weight;
+            }
+        }
         recipe
     }
 
@@ -177,14 +186,15 @@ impl Study<'_> {
             "row", columns[0], columns[1], columns[2], columns[3], columns[4]
         );
         for Row { method, accuracy, balanced, auc, .. } in rows {
-            let parameters = method.network.parameter_count_with_classifiers(&device)?;
+            let parameters = parameter_count(&method.network.clone().inference().init(&device)?);
             let cell = |values: &[f64]| MeanDeviation::of(values).map_or_else(String::new, |value| value.to_string());
             let printed = self.published.row(&method.name).map_or_else(String::new, ToString::to_string);
             let (auc, accuracy, balanced) = (cell(auc), cell(accuracy), cell(balanced));
             println!("{:<24}{parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}   {printed}", method.name);
         }
         println!(
-            "\nparameters with the unused ImageNet classifiers, as the papers count them; published: {}",
+            "\nparameters of what predicts, without the ImageNet classifiers, which some papers count (`--example models` \
+             lists both); published: {}",
             self.published.source
         );
         Ok(())

@@ -7,7 +7,7 @@ pub use joint_fusion::{
     FusionStructure, JOINT_FUSION_ISIC_2019, JOINT_FUSION_PAD, JOINT_FUSION_SPC, PublishedScore, PublishedScores,
     joint_fusion, printed_fusion,
 };
-pub use two_images::{AMMFM, AblationRow, PEMM, PEMM_LOSS_WEIGHTS, PublishedAblation};
+pub use two_images::{AMFAM_ABLATION, AMMFM, AblationRow, PEMM, PEMM_LOSS_WEIGHTS, PublishedAblation};
 
 /// A published table of accuracies.
 #[derive(Clone, Copy, Debug, PartialEq)]

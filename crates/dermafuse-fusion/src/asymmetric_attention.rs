@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::map_attention::{Refinement, Resemblance};
-use crate::{FusionError, MapAttention, MapFusion};
+use crate::{FusionError, MapAttention, MapFusion, PositionWeights};
 
 /// Configuration of an [`AsymmetricAttention`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,5 +48,9 @@ impl MapFusion for AsymmetricAttention {
     fn forward(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let map = self.clinical.forward(clinical.clone()); // [B, C_c / 8, N] twice
         (clinical, self.dermoscopic.forward(dermoscopic, map)) // [B, C_c, H, W], [B, C_d, H, W]
+    }
+
+    fn attention(&self, clinical: Tensor<4>, _dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
+        [None, Some(PositionWeights { weights: self.clinical.weights(clinical), of_other: true })] // [B, N, N]
     }
 }

@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::cross_attention::{ModalityAttention, attend};
-use crate::{FusionError, MapAttention, MapFusion, MapSource};
+use crate::cross_attention::{ModalityAttention, attend, weights};
+use crate::{FusionError, MapAttention, MapFusion, MapSource, PositionWeights};
 
 /// Configuration of a [`BidirectionalAttention`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,5 +44,9 @@ impl BidirectionalAttentionConfig {
 impl MapFusion for BidirectionalAttention {
     fn forward(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         attend([&self.clinical, &self.dermoscopic], MapSource::Cross, clinical, dermoscopic)
+    }
+
+    fn attention(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
+        weights([&self.clinical, &self.dermoscopic], MapSource::Cross, clinical, dermoscopic)
     }
 }

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::map_attention::{Refinement, Resemblance};
-use crate::{FusionError, MapAttention, MapFusion};
+use crate::{FusionError, MapAttention, MapFusion, PositionWeights};
 
 /// Whose queries and keys make the map that mixes a modality's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,10 @@ impl MapFusion for CrossAttention {
     fn forward(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         attend([&self.clinical, &self.dermoscopic], self.source, clinical, dermoscopic)
     }
+
+    fn attention(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
+        weights([&self.clinical, &self.dermoscopic], self.source, clinical, dermoscopic)
+    }
 }
 
 /// Refines both maps by the projections for each of them.
@@ -97,4 +101,19 @@ pub(crate) fn attend(
     let clinical = of_clinical.refinement.forward(clinical, for_clinical); // [B, C_c, H, W]
     let dermoscopic = of_dermoscopic.refinement.forward(dermoscopic, for_dermoscopic); // [B, C_d, H, W]
     (clinical, dermoscopic)
+}
+
+/// The weights by which [`attend`] refines each map, clinical first.
+pub(crate) fn weights(
+    [of_clinical, of_dermoscopic]: [&ModalityAttention; 2],
+    source: MapSource,
+    clinical: Tensor<4>,
+    dermoscopic: Tensor<4>,
+) -> [Option<PositionWeights>; 2] {
+    let clinical = of_clinical.resemblance.weights(clinical); // [B, N, N]
+    let dermoscopic = of_dermoscopic.resemblance.weights(dermoscopic); // [B, N, N]
+    match source {
+        MapSource::Cross => [dermoscopic, clinical].map(|weights| Some(PositionWeights { weights, of_other: true })),
+        MapSource::Own => [clinical, dermoscopic].map(|weights| Some(PositionWeights { weights, of_other: false })),
+    }
 }

@@ -66,25 +66,48 @@ impl FeatureAttention {
     pub fn forward(&self, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
         let [batch, width] = query.dims();
         let size = width / self.heads; // s
+        let (_, outside) = self.scales(size);
+        let value = value.reshape([batch, self.heads, 1, size]); // [B, h, 1, s]
+        let weighed = self.weights(query, key) * value; // [B, h, s, s], or [B, h, 1, s]
+        let heads = match self.product {
+            AttentionProduct::Elementwise => weighed,
+            // One weighted sum a row. As a product and a sum it is quicker than a thousand tiny matrix products.
+            _ => weighed.sum_dim(3), // [B, h, s, 1]
+        };
+        (heads * outside).reshape([batch, width]) // [B, D]
+    }
+
+    /// The weights by which the values of each head are multiplied. A row of an outer product is for a feature of the query, a
+    /// column for one of the key (the other way round with [`AttentionProduct::OuterKeyRows`]); the one row of
+    /// [`AttentionProduct::Elementwise`] is for the features one by one. Rows sum to 1.
+    ///
+    /// # Shapes
+    /// `[B, D]` queries and keys → `[B, h, s, s]`, or `[B, h, 1, s]` entry by entry.
+    ///
+    /// # Panics
+    /// If `D` does not divide into the heads.
+    #[must_use]
+    pub fn weights(&self, query: Tensor<2>, key: Tensor<2>) -> Tensor<4> {
+        let [batch, width] = query.dims();
+        let size = width / self.heads; // s
+        let (inside, _) = self.scales(size);
+        let heads = |vector: Tensor<2>| vector.reshape([batch, self.heads, size]); // [B, h, s]
+        let (query, key) = (heads(query) * inside, heads(key));
+        let scores = match self.product {
+            AttentionProduct::Elementwise => (query * key).unsqueeze_dim(2), // [B, h, 1, s]
+            AttentionProduct::Outer => query.unsqueeze_dim::<4>(3) * key.unsqueeze_dim::<4>(2), // [B, h, s, s]
+            AttentionProduct::OuterKeyRows => key.unsqueeze_dim::<4>(3) * query.unsqueeze_dim::<4>(2), // [B, h, s, s]
+        };
+        softmax(scores, 3)
+    }
+
+    /// What is multiplied inside and outside of the softmax.
+    fn scales(&self, size: usize) -> (f64, f64) {
         let factor = 1.0 / (size as f64).sqrt();
-        let (inside, outside) = match self.scale {
+        match self.scale {
             AttentionScale::Inside => (factor, 1.0),
             AttentionScale::Outside => (1.0, factor),
-        };
-        let heads = |vector: Tensor<2>| vector.reshape([batch, self.heads, size]); // [B, h, s]
-        let (query, key, value) = (heads(query) * inside, heads(key), heads(value));
-        if self.product == AttentionProduct::Elementwise {
-            return (softmax(query * key, 2) * value * outside).reshape([batch, width]);
         }
-        let (rows, columns) = match self.product {
-            AttentionProduct::OuterKeyRows => (key, query),
-            _ => (query, key),
-        };
-        let scores = rows.unsqueeze_dim::<4>(3) * columns.unsqueeze_dim::<4>(2); // [B, h, s, s]
-        let weights = softmax(scores, 3); // [B, h, s, s]
-        // One weighted sum a row. As a product and a sum it is quicker than a thousand tiny matrix products.
-        let heads = (weights * value.unsqueeze_dim::<4>(2)).sum_dim(3); // [B, h, s, 1]
-        (heads * outside).reshape([batch, width]) // [B, D]
     }
 
     pub(crate) fn check(&self, module: &'static str, width: usize) -> Result<(), FusionError> {
@@ -107,6 +130,11 @@ impl QueryKeyValue {
     pub(crate) fn init(inputs: usize, width: usize, device: &Device) -> Self {
         let norm = BatchNormConfig::new(3 * width).init(device);
         Self { linear: linear(inputs, 3 * width, device), norm, width }
+    }
+
+    /// The length of each part.
+    pub(crate) fn width(&self) -> usize {
+        self.width
     }
 
     /// # Shapes

@@ -8,8 +8,8 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Concat, FeatureFusion, FusionError, MetaBlock, MetaBlockConfig, MetaNet, MetaNetConfig, Mmfa, MmfaConfig,
-    MutualAttention, MutualAttentionConfig, TiledMutualAttention, TiledMutualAttentionConfig,
+    Concat, FeatureFusion, FeatureWeights, FusionError, MetaBlock, MetaBlockConfig, MetaNet, MetaNetConfig, Mmfa,
+    MmfaConfig, MutualAttention, MutualAttentionConfig, TiledMutualAttention, TiledMutualAttentionConfig,
 };
 
 /// A module that fuses an image with metadata, as data.
@@ -105,6 +105,10 @@ impl AnyFusion {
 impl FeatureFusion for AnyFusion {
     fn forward(&self, image: Tensor<2>, metadata: Tensor<2>) -> Tensor<2> {
         self.module().forward(image, metadata)
+    }
+
+    fn attention(&self, image: Tensor<2>, metadata: Tensor<2>) -> Option<FeatureWeights> {
+        self.module().attention(image, metadata)
     }
 
     fn output_features(&self, image: usize, metadata: usize) -> Option<usize> {

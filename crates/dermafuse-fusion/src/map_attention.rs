@@ -7,6 +7,7 @@
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::activation::softmax;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use dermafuse_kernels::{ValueFlow, conv2d, position_attention};
@@ -114,6 +115,15 @@ impl Resemblance {
     pub(crate) fn forward(&self, map: Tensor<4>) -> QueriesAndKeys {
         [project(&self.query, map.clone()), project(&self.key, map)]
     }
+
+    /// `softmax(q k)` in whole, a row for each query.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` → `[B, N, N]`.
+    pub(crate) fn weights(&self, map: Tensor<4>) -> Tensor<3> {
+        let [query, key] = self.forward(map); // [B, C / 8, N]
+        softmax(query.swap_dims(1, 2).matmul(key), 2) // [B, N, N]
+    }
 }
 
 impl Refinement {
@@ -141,6 +151,62 @@ impl Refinement {
         match &self.factor {
             Some(factor) => map + found * factor.val().reshape([1, 1, 1, 1]),
             None => map + found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Distribution, Tolerance};
+
+    /// The values of a 1×1 convolution at a position, by hand.
+    fn at(conv: &Conv2d, map: &[Vec<f64>], position: usize) -> Vec<f64> {
+        let numbers = |tensor: burn::tensor::TensorData| tensor.iter::<f64>().collect::<Vec<_>>();
+        let (weight, bias) =
+            (numbers(conv.weight.val().into_data()), numbers(conv.bias.as_ref().unwrap().val().into_data()));
+        let rows = weight.chunks(map.len()).zip(bias);
+        rows.map(|(row, bias)| {
+            bias + row.iter().zip(map).map(|(weight, channel)| weight * channel[position]).sum::<f64>()
+        })
+        .collect()
+    }
+
+    #[test]
+    fn weights_are_the_formula_and_what_the_forward_pass_uses() {
+        let device = Device::flex();
+        let (channels, positions) = (16, 6);
+        for product in [MapProduct::Transposed, MapProduct::Literal] {
+            let attention = MapAttention { product, ..MapAttention::default() };
+            let resemblance = attention.init_resemblance("test", channels, &device).unwrap();
+            let refinement = attention.init_refinement("test", channels, &device).unwrap();
+            let random = || Tensor::<4>::random([1, channels, 2, 3], Distribution::Normal(0.0, 2.0), &device);
+            let (own, other) = (random(), random());
+            let weights = resemblance.weights(other.clone()); // [1, N, N]
+
+            let values: Vec<f64> = other.clone().into_data().iter().collect();
+            let map: Vec<Vec<f64>> = values.chunks(positions).map(<[f64]>::to_vec).collect();
+            let found: Vec<f64> = weights.clone().into_data().iter().collect();
+            for query in 0..positions {
+                let of_query = at(&resemblance.query, &map, query);
+                let score =
+                    |key| -> f64 { of_query.iter().zip(at(&resemblance.key, &map, key)).map(|(q, k)| q * k).sum() };
+                let scores: Vec<f64> = (0..positions).map(|key| score(key).exp()).collect();
+                for key in 0..positions {
+                    let expected = scores[key] / scores.iter().sum::<f64>();
+                    let found = found[query * positions + key];
+                    assert!((found - expected).abs() < 1e-5, "{query}, {key}: {found} instead of {expected}");
+                }
+            }
+
+            let value = project(&refinement.value, own.clone()); // [1, C, N]
+            let mixed = match product {
+                MapProduct::Transposed => value.matmul(weights.swap_dims(1, 2)),
+                MapProduct::Literal => value.matmul(weights),
+            };
+            let expected = own.clone() + mixed.reshape([1, channels, 2, 3]);
+            let refined = refinement.forward(own, resemblance.forward(other));
+            refined.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-4, 1e-5));
         }
     }
 }

@@ -2,6 +2,15 @@
 
 use burn::tensor::Tensor;
 
+/// The attention weights by which a map is refined, as [`MapFusion::attention`] gives them.
+#[derive(Clone, Debug)]
+pub struct PositionWeights {
+    /// `[B, N, N]`: a row for each query's position, a column for each key's; rows sum to 1.
+    pub weights: Tensor<3>,
+    /// Whether queries and keys are of the other image than the refined map.
+    pub of_other: bool,
+}
+
 /// Refines the feature maps that two backbones, or one, make of a clinical photo and a dermoscopic image.
 pub trait MapFusion {
     /// # Shapes
@@ -10,4 +19,17 @@ pub trait MapFusion {
     /// # Panics
     /// If the maps differ in height or width, or have other channels than the module was made for.
     fn forward(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> (Tensor<4>, Tensor<4>);
+
+    /// The attention weights by which [`forward`](Self::forward) refines each map, clinical first; `None` for a map that stays as
+    /// it is, and from modules without attention between all positions. For explanations: the forward pass never holds these
+    /// `B · N²` numbers at once.
+    ///
+    /// # Shapes
+    /// clinical `[B, C_c, H, W]`, dermoscopic `[B, C_d, H, W]` → `[B, N, N]` each.
+    ///
+    /// # Panics
+    /// If the maps have other channels than the module was made for.
+    fn attention(&self, _clinical: Tensor<4>, _dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
+        [None, None]
+    }
 }

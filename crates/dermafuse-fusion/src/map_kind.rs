@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AsymmetricAttention, AsymmetricAttentionConfig, BidirectionalAttention, BidirectionalAttentionConfig,
-    CrossAttention, CrossAttentionConfig, FusionError, MapFusion, MapSource, SharedCrossAttention,
+    CrossAttention, CrossAttentionConfig, FusionError, MapFusion, MapSource, PositionWeights, SharedCrossAttention,
     SharedCrossAttentionConfig,
 };
 
@@ -112,6 +112,15 @@ impl MapFusion for AnyMapFusion {
             Self::BidirectionalAttention(module) => module.forward(clinical, dermoscopic),
             Self::CrossAttention(module) => module.forward(clinical, dermoscopic),
             Self::SharedCrossAttention(module) => module.forward(clinical, dermoscopic),
+        }
+    }
+
+    fn attention(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
+        match self {
+            Self::AsymmetricAttention(module) => module.attention(clinical, dermoscopic),
+            Self::BidirectionalAttention(module) => module.attention(clinical, dermoscopic),
+            Self::CrossAttention(module) => module.attention(clinical, dermoscopic),
+            Self::SharedCrossAttention(module) => module.attention(clinical, dermoscopic),
         }
     }
 }

@@ -111,6 +111,20 @@ pub enum InferError {
         /// The stage, from 0.
         stage: usize,
     },
+    /// Attention that the network does not have.
+    #[error("the network has no {what}; {remedy}")]
+    NoAttention {
+        /// What was asked for.
+        what: String,
+        /// What has some.
+        remedy: &'static str,
+    },
+    /// Attention weights that are not finite.
+    #[error("the weights of {what} are not finite; are the network's weights damaged?")]
+    NonFiniteAttention {
+        /// The attention.
+        what: String,
+    },
     /// A feature map or gradient that is not finite.
     #[error(
         "the feature map of stage {stage} of the {view} image, or its gradient, is not finite; are the weights damaged?"

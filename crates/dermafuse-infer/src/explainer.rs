@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView3};
 
 use crate::{HeatMap, InferError};
 
-/// Asks a network why: where in an image is what speaks for a class?
+/// Asks a network why: where in an image is what speaks for a class, and where does attention look?
 ///
 /// It holds a copy of the network that stands still (normalization by the running statistics, no dropout) and lets gradients
 /// through. A case's map does not depend on the other cases of its batch.
@@ -165,6 +165,11 @@ impl<N: Network> Explainer<N> {
             });
         }
         Ok(sum.expect("branch weights name a branch"))
+    }
+
+    /// The network's output, with what the probe keeps.
+    pub(crate) fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
+        self.network.forward_probed(input, probe)
     }
 
     /// The network's output, with nothing kept.

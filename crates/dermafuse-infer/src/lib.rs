@@ -2,11 +2,12 @@
 //!
 //! [`tensors_of`] (for a single image [`published_input`]) is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
 //! host data. [`Bundle`] is a trained model on disk: everything that is needed to predict, in one folder. [`Explainer`] and
-//! [`Bundle::contributions`] say what a prediction comes from: where in an image, and from which input.
+//! [`Bundle::contributions`] say what a prediction comes from: where in an image, where attention looks, and from which input.
 //!
 //! # Shapes
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
+mod attention;
 mod batch;
 mod bundle;
 mod contributions;
@@ -20,6 +21,7 @@ mod shapley;
 mod single_case;
 mod test_time_augmentation;
 
+pub use attention::{AttendedFeatures, AttentionHeat};
 pub use batch::tensors_of;
 pub use bundle::{Bundle, BundleDescription, sha256_hex};
 pub use contributions::{Contributions, Input, MAX_INPUTS, TaskContributions};

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{
     AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
 };
-use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
+use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusionKind};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -217,7 +217,7 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
             let dermoscopic = probe.observe(ImageView::Dermoscopic, stage, dermoscopic);
             unrefined = (clinical.clone(), dermoscopic.clone());
             refined = match fusion {
-                Some(fusion) => fusion.forward(clinical, dermoscopic),
+                Some(fusion) => probe.refine(stage, fusion, clinical, dermoscopic),
                 None => (clinical, dermoscopic),
             };
         }

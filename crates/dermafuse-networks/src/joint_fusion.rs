@@ -136,7 +136,7 @@ impl<B: Backbone> JointFusion<B> {
             Some(network) => network.forward(metadata), // [B, L_M]
             None => metadata,
         };
-        let fused = self.fusion.forward(image.clone(), metadata.clone()); // [B, L_IM]
+        let fused = probe.join(&self.fusion, image.clone(), metadata.clone()); // [B, L_IM]
         JointFeatures { image, metadata, fused }
     }
 

@@ -74,7 +74,7 @@ pub use network::{
     Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network,
     NetworkOutput, UnknownView,
 };
-pub use probe::Probe;
+pub use probe::{PositionAttention, Probe};
 pub use reconstruction::{Fit, Reconstruction};
 pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};
 pub use single_shared_network::{ModalityBatches, SingleSharedNetwork, SingleSharedNetworkConfig};

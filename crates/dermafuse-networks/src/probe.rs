@@ -1,15 +1,33 @@
-//! Looking at a feature map inside a network, and at its gradient.
+//! Looking inside a network: at a feature map and its gradient, and at the weights of attention.
 
 use burn::tensor::Tensor;
 use dermafuse_backbones::Backbone;
+use dermafuse_fusion::{FeatureFusion, FeatureWeights, MapFusion};
 
 use crate::ImageView;
 
-/// Keeps one feature map of a forward pass, and makes it the place where the gradient of what follows ends.
+/// The attention by which the map of one image was refined after a stage.
+#[derive(Clone, Debug)]
+pub struct PositionAttention {
+    /// The image whose map was refined: its values were mixed.
+    pub refined: ImageView,
+    /// The image whose map made the weights, by its queries and keys.
+    pub source: ImageView,
+    /// `[B, N, N]`: a row for each position that asks, a column for each that is looked at; rows sum to 1.
+    pub weights: Tensor<3>,
+    /// Height and width of the maps, in pixels: `N` is their product.
+    pub size: [usize; 2],
+}
+
+/// Keeps one thing of a forward pass: a feature map, which it makes the place where the gradient of what follows ends, or the
+/// weights of attention modules.
 ///
 /// A network shows its probe every feature map on the way ([`observe`](Self::observe)) and goes on with what it gets back,
 /// which has the same values. What is shown at stages 0 to 2 is what the next stage goes on from; at stage 3 it is the map that
 /// is pooled. Networks that refine maps between the stages show what goes into that, at every stage.
+///
+/// Modules that join images or features are run by [`refine`](Self::refine) and [`join`](Self::join), which ask them for their
+/// weights if these are wanted. Nothing of this costs anything in a plain forward pass.
 ///
 /// ```
 /// use burn::module::Module;
@@ -32,8 +50,23 @@ use crate::ImageView;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Probe {
-    wanted: Option<(ImageView, usize)>,
+    wanted: Wanted,
     map: Option<Tensor<4>>,
+    positions: Vec<PositionAttention>,
+    features: Option<FeatureWeights>,
+}
+
+/// What a probe keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wanted {
+    #[default]
+    Nothing,
+    /// The map of a stage.
+    Map(ImageView, usize),
+    /// The attention between the maps after a stage.
+    PositionAttention(usize),
+    /// The attention between pooled features.
+    FeatureAttention,
 }
 
 impl Probe {
@@ -46,13 +79,25 @@ impl Probe {
     /// Whether it keeps nothing.
     #[must_use]
     pub fn is_off(&self) -> bool {
-        self.wanted.is_none()
+        self.wanted == Wanted::Nothing
     }
 
     /// A probe for the map of a stage, 0 to 3, of an image.
     #[must_use]
     pub fn at(view: ImageView, stage: usize) -> Self {
-        Self { wanted: Some((view, stage)), map: None }
+        Self { wanted: Wanted::Map(view, stage), ..Self::default() }
+    }
+
+    /// A probe for the attention by which both images' maps are refined after a stage, 0 to 3.
+    #[must_use]
+    pub fn position_attention(stage: usize) -> Self {
+        Self { wanted: Wanted::PositionAttention(stage), ..Self::default() }
+    }
+
+    /// A probe for the attention between the pooled features of an image and the record.
+    #[must_use]
+    pub fn feature_attention() -> Self {
+        Self { wanted: Wanted::FeatureAttention, ..Self::default() }
     }
 
     /// The map that was kept; `None` if the network has none there.
@@ -64,6 +109,61 @@ impl Probe {
         self.map
     }
 
+    /// The attention after the stage, of the clinical map first; empty if the network has none there.
+    #[must_use]
+    pub fn into_position_attention(self) -> Vec<PositionAttention> {
+        self.positions
+    }
+
+    /// The attention between features; `None` if the network has none.
+    #[must_use]
+    pub fn into_feature_attention(self) -> Option<FeatureWeights> {
+        self.features
+    }
+
+    /// Lets a module refine the maps that two images have after a stage.
+    ///
+    /// # Shapes
+    /// `[B, C_c, h, w]` and `[B, C_d, h, w]` → the same.
+    ///
+    /// # Panics
+    /// As the module.
+    pub fn refine<F: MapFusion>(
+        &mut self,
+        stage: usize,
+        fusion: &F,
+        clinical: Tensor<4>,
+        dermoscopic: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
+        if self.wanted == Wanted::PositionAttention(stage) {
+            let [_, _, height, width] = clinical.dims();
+            let views = [ImageView::Clinical, ImageView::Dermoscopic];
+            let found = fusion.attention(clinical.clone(), dermoscopic.clone());
+            let found = views.into_iter().zip(views.into_iter().rev()).zip(found);
+            let found = found.filter_map(|((refined, other), weights)| {
+                let weights = weights?;
+                let source = if weights.of_other { other } else { refined };
+                Some(PositionAttention { refined, source, weights: weights.weights, size: [height, width] })
+            });
+            self.positions = found.collect();
+        }
+        fusion.forward(clinical, dermoscopic)
+    }
+
+    /// Lets a module join the pooled features of an image with those of the record.
+    ///
+    /// # Shapes
+    /// `[B, L_I]` and `[B, L_M]` → `[B, L_IM]`.
+    ///
+    /// # Panics
+    /// As the module.
+    pub fn join<F: FeatureFusion>(&mut self, fusion: &F, image: Tensor<2>, metadata: Tensor<2>) -> Tensor<2> {
+        if self.wanted == Wanted::FeatureAttention {
+            self.features = fusion.attention(image.clone(), metadata.clone());
+        }
+        fusion.forward(image, metadata)
+    }
+
     /// Is shown the map of a stage and gives back the one to go on with. On an autodiff device that is a leaf which requires
     /// a gradient, if it is the wanted one. A network that shows a stage twice has the last one kept.
     ///
@@ -71,7 +171,7 @@ impl Probe {
     /// `[B, C, h, w]` → the same.
     #[must_use]
     pub fn observe(&mut self, view: ImageView, stage: usize, map: Tensor<4>) -> Tensor<4> {
-        if self.wanted != Some((view, stage)) {
+        if self.wanted != Wanted::Map(view, stage) {
             return map;
         }
         let map = match map.is_autodiff() {
@@ -87,7 +187,7 @@ impl Probe {
     /// # Shapes
     /// `[B, 3, H, W]` → `[B, C, h, w]`.
     pub fn features<B: Backbone>(&mut self, backbone: &B, view: ImageView, images: Tensor<4>) -> Tensor<4> {
-        if self.wanted.is_none_or(|(wanted, _)| wanted != view) {
+        if !matches!(self.wanted, Wanted::Map(wanted, _) if wanted == view) {
             return backbone.forward_features(images); // [B, C, h, w]
         }
         let map = (0..3).fold(images, |map, stage| self.observe(view, stage, backbone.forward_stage(stage, map)));

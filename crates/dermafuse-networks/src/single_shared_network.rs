@@ -12,7 +12,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{
     AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
 };
-use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
+use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusionKind};
 use serde::{Deserialize, Serialize};
 
 use crate::asymmetric_fusion::init_map_fusion;
@@ -167,7 +167,7 @@ impl<B: Backbone> SingleSharedNetwork<B> {
             let clinical = probe.observe(ImageView::Clinical, stage, clinical);
             let dermoscopic = probe.observe(ImageView::Dermoscopic, stage, dermoscopic);
             batches = self.batches(match fusion {
-                Some(fusion) => fusion.forward(clinical, dermoscopic).into(),
+                Some(fusion) => probe.refine(stage, fusion, clinical, dermoscopic).into(),
                 None => [clinical, dermoscopic],
             });
         }

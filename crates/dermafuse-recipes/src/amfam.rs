@@ -9,23 +9,43 @@ use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{AmfamConfig, AmfamRow, NetworkConfig};
 use dermafuse_train::TrainingConfig;
 
-use crate::{Answer, NetworkRecipe, OneStage, Selection};
+use crate::{Answer, NetworkRecipe, OneStage, Selection, TwoImageMethod};
+
+/// The rows of AMFAM's ablation for a backbone, in the order of the table; the method itself is the last.
+///
+/// ```
+/// use dermafuse_backbones::BackboneKind;
+/// use dermafuse_eval::published::AMFAM_ABLATION;
+/// use dermafuse_recipes::amfam_methods;
+///
+/// let rows = amfam_methods(BackboneKind::ResNet50, &[5, 3]);
+/// assert!(rows.iter().all(|row| AMFAM_ABLATION.row(&row.name).is_some()));
+/// assert_eq!(rows.last().unwrap().name, "AMFAM");
+/// ```
+#[must_use]
+pub fn amfam_methods(backbone: BackboneKind, classes: &[usize]) -> Vec<TwoImageMethod> {
+    let method = |row: AmfamRow| TwoImageMethod {
+        name: row.name().to_owned(),
+        network: NetworkConfig::Amfam(AmfamConfig::row(row, backbone, classes.to_vec())),
+    };
+    AmfamRow::ALL.map(method).into()
+}
 
 impl OneStage {
-    /// The published recipe of a row of AMFAM's ablation at an image size (299 there): no test-time augmentation, no metadata.
+    /// The published recipe of AMFAM, or of a row of its ablation, at an image size (299 there): no test-time augmentation, no
+    /// metadata. Losses that the network does not have are left out.
     ///
     /// ```
     /// use dermafuse_backbones::BackboneKind;
-    /// use dermafuse_networks::AmfamRow;
+    /// use dermafuse_networks::{AmfamConfig, AmfamRow};
     /// use dermafuse_recipes::OneStage;
     ///
-    /// let classes = vec![5, 3, 3, 3, 2, 3, 2, 3];
-    /// let recipe = OneStage::amfam(AmfamRow::Adversarial, BackboneKind::ResNet50, classes, 299, 0);
+    /// let network = AmfamConfig::row(AmfamRow::Adversarial, BackboneKind::ResNet50, vec![5, 3, 3, 3, 2, 3, 2, 3]);
+    /// let recipe = OneStage::amfam(network, 299, 0);
     /// assert_eq!(recipe.network.training.loss.auxiliary.keys().collect::<Vec<_>>(), ["modality"]);
     /// ```
     #[must_use]
-    pub fn amfam(row: AmfamRow, backbone: BackboneKind, classes: Vec<usize>, image_size: usize, seed: u64) -> Self {
-        let network = AmfamConfig::row(row, backbone, classes);
+    pub fn amfam(network: AmfamConfig, image_size: usize, seed: u64) -> Self {
         let mut training = TrainingConfig::amfam(image_size, seed);
         training.loss = training.loss.with_auxiliary_of(&network.auxiliary());
         Self {

@@ -3,8 +3,8 @@
 //! A recipe is a struct of settings that can be saved, and a `run` that follows the paper's protocol step by step with the
 //! pieces of the other crates. [`FusionM4Net`] is the two-stage protocol of Tang et al.; [`OneStage`] is that of every method
 //! which ends with its network ([`OneStage::amfam`] is AMFAM's), [`CrossValidation`] repeats it on folds, [`JointMethod`] names the
-//! methods of joint and joint-individual fusion and [`JointFusionGrid`] compares them. [`ammfm_methods`] and [`pemm_methods`] are the
-//! rows of the ablations of AMMFM and PEMM.
+//! methods of joint and joint-individual fusion and [`JointFusionGrid`] compares them. [`ammfm_methods`], [`pemm_methods`] and
+//! [`amfam_methods`] are the rows of the ablations of AMMFM, PEMM and AMFAM.
 
 mod amfam;
 mod backbone_weights;
@@ -20,6 +20,7 @@ mod progress;
 mod selection;
 mod two_images;
 
+pub use amfam::amfam_methods;
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
 pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};

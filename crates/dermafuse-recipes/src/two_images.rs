@@ -110,10 +110,13 @@ pub fn pemm_loss_weights(backbone: BackboneKind, classes: &[usize]) -> Vec<TwoIm
 }
 
 impl TwoImageMethod {
-    /// The published recipe at an image size (224 there): Adam, batches of 24, cosine over 250 epochs, the mean of the last 50
-    /// epochs' weights, six views, branch weights searched on the validation cases.
+    /// The published recipe at an image size. Of AMMFM and PEMM (224 pixels): Adam, batches of 24, cosine over 250 epochs, the mean
+    /// of the last 50 epochs' weights, six views, branch weights searched on the validation cases. Of AMFAM: [`OneStage::amfam`].
     #[must_use]
     pub fn recipe(&self, image_size: usize, seed: u64) -> OneStage {
+        if let NetworkConfig::Amfam(network) = &self.network {
+            return OneStage::amfam(network.clone(), image_size, seed);
+        }
         OneStage {
             network: NetworkRecipe {
                 network: self.network.clone(),

@@ -83,6 +83,23 @@ pub const PEMM_LOSS_WEIGHTS: PublishedAblation = PublishedAblation {
     ],
 };
 
+/// AMFAM: what reconstruction, attention (with and without `E`, the exponential) and the adversary (AD) add to concatenation, on
+/// ResNet-50. [`AMFAM`](super::AMFAM) has the accuracy of each task for the rows for which it is printed.
+pub const AMFAM_ABLATION: PublishedAblation = PublishedAblation {
+    source: "Wang et al., AMFAM, Medical Image Analysis 2022, Table 2",
+    metric: "mean accuracy, per cent",
+    rows: &[
+        accuracy("Clin", 67.4),
+        accuracy("Derm", 72.4),
+        accuracy("Concat", 74.3),
+        accuracy("+Recon", 74.8),
+        accuracy("+Recon+Att (no E)", 74.4),
+        accuracy("+Recon+Att", 75.3),
+        accuracy("+AD", 75.1),
+        accuracy("AMFAM", 76.0),
+    ],
+};
+
 impl PublishedAblation {
     /// The row of that name.
     ///
@@ -126,18 +143,27 @@ const fn plain(name: &'static str, auc: f64, accuracy: f64) -> AblationRow {
     AblationRow { name, auc: Some(auc), accuracy, deviations: None, parameters: None }
 }
 
+const fn accuracy(name: &'static str, accuracy: f64) -> AblationRow {
+    AblationRow { name, auc: None, accuracy, deviations: None, parameters: None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::published::AMFAM;
 
     #[test]
     fn names_are_unique_and_numbers_are_per_cent() {
-        for table in [AMMFM, PEMM, PEMM_LOSS_WEIGHTS] {
+        for table in [AMMFM, PEMM, PEMM_LOSS_WEIGHTS, AMFAM_ABLATION] {
             for (index, row) in table.rows.iter().enumerate() {
                 assert!(table.rows[..index].iter().all(|other| other.name != row.name), "{}", row.name);
                 assert!(row.accuracy > 50.0 && row.accuracy < 100.0);
             }
         }
         assert_eq!(PEMM.row("PS+SCA").unwrap().to_string(), "AUC 87.2 ± 0.1, accuracy 76.6 ± 0.3");
+        assert_eq!(AMFAM_ABLATION.row("+Recon").unwrap().to_string(), "accuracy 74.8");
+        for row in AMFAM.rows {
+            assert_eq!(AMFAM_ABLATION.row(row.name).unwrap().accuracy, row.average);
+        }
     }
 }
