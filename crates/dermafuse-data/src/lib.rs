@@ -68,7 +68,7 @@ pub use self::image::{
     MAX_BYTES, MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness, decode, decode_bytes, encode_png, resize,
     resize_and_crop,
 };
-pub use augment::{Augmentation, DermoscopicMode};
+pub use augment::{Augmentation, DermoscopicMode, Outside};
 pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
 pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
@@ -80,7 +80,7 @@ pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
 pub use image_cache::ImageCache;
 pub use load_options::{ImageSource, LoadOptions};
 pub use modality::Modality;
-pub use preprocess::{ChannelOrder, Normalization, Preprocess};
+pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};
 pub use synthetic::SYNTHETIC_MARKER;
