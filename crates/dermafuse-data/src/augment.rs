@@ -84,8 +84,8 @@ pub struct Augmentation {
     pub brightness_limit: f64,
     /// The contrast factor is uniform in `contrast_centre` ± this.
     pub contrast_limit: f64,
-    /// The middle of the range of the contrast factor; 1 darkens as often as it brightens. The factor is on all bytes, so
-    /// 0.5 ± 0.3 is Keras' `brightness_range=(0.2, 0.8)`.
+    /// The middle of the range of the contrast factor; 1 darkens as often as it brightens. The factor is on all bytes,
+    /// so 0.5 ± 0.3 is Keras' `brightness_range=(0.2, 0.8)`.
     pub contrast_centre: f64,
     /// What the dermoscopic image receives.
     pub dermoscopic: DermoscopicMode,
@@ -143,9 +143,9 @@ impl Augmentation {
         }
     }
 
-    /// The augmentation of Nedelcu et al., with the meaning that Keras gives to these settings: rotation by 1° to 30° in
-    /// either direction, mirroring left and right, each axis scaled by 0.8 to 1.2, a shift to the side by up to a tenth, all
-    /// bytes times 0.2 to 0.8, the border pixel outside.
+    /// The augmentation of Nedelcu et al., with the meaning that Keras gives to these settings: rotation by 1° to 30°
+    /// in either direction, mirroring left and right, each axis scaled by 0.8 to 1.2, a shift to the side by up to a
+    /// tenth, all bytes times 0.2 to 0.8, the border pixel outside.
     #[must_use]
     pub fn nedelcu() -> Self {
         Self {
@@ -173,8 +173,8 @@ impl Augmentation {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below its middle; a smallest
-    /// angle above the largest.
+    /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below its middle; a
+    /// smallest angle above the largest.
     pub fn check(&self) -> Result<(), DataError> {
         let fail = |what, found: f64, expected| Err(DataError::Setting { what, found: found.to_string(), expected });
         let probabilities = [
@@ -216,8 +216,8 @@ impl Augmentation {
         }
     }
 
-    /// The draw for one case of one epoch, the `time`-th time (from 0) that it is seen in it. All numbers are drawn whether
-    /// used or not, so that changing one probability does not change the others' draws.
+    /// The draw for one case of one epoch, the `time`-th time (from 0) that it is seen in it. All numbers are drawn
+    /// whether used or not, so that changing one probability does not change the others' draws.
     pub(crate) fn draw(&self, seed: u64, epoch: u64, row: usize, time: usize, image: Stream) -> Draw {
         let mut rng = stream(seed, epoch, row as u64, (time as u64) << 32 | image as u64);
         let mut number = |low: f64, high: f64| uniform(&mut rng, low, high);
@@ -271,7 +271,8 @@ pub(crate) enum Stream {
     Dermoscopic = 2,
 }
 
-/// A scaling of each axis and a rotation by `degrees` (counter-clockwise) about the centre, then a shift in shares of the side.
+/// A scaling of each axis and a rotation by `degrees` (counter-clockwise) about the centre, then a shift in shares of
+/// the side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Warp {
     pub(crate) degrees: f64,

@@ -79,9 +79,9 @@ pub struct ImageBatch {
 
 /// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
 ///
-/// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at most, however slow the caller is. Dropping the loader stops
-/// its threads. The numbers depend on the files and the configuration alone, not on threads or timing. After an error
-/// the loader ends.
+/// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at
+/// most, however slow the caller is. Dropping the loader stops its threads. The numbers depend on the files and the
+/// configuration alone, not on threads or timing. After an error the loader ends.
 ///
 /// ```
 /// use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, Preprocess};

@@ -34,8 +34,8 @@ pub enum Sampling {
     /// Every case once, shuffled.
     #[default]
     EachOnce,
-    /// Every batch has so many cases of every class, so that rare classes come again and again. A class goes through its
-    /// cases in random order before it starts anew. Cases without a label are left out.
+    /// Every batch has so many cases of every class, so that rare classes come again and again. A class goes through
+    /// its cases in random order before it starts anew. Cases without a label are left out.
     ClassBalanced {
         /// Cases of each class in a batch; the batch has this times the number of classes.
         per_class: usize,
@@ -43,8 +43,8 @@ pub enum Sampling {
         #[serde(default)]
         length: EpochLength,
     },
-    /// As many draws as there are cases, with replacement; a case of a class with `n` cases weighs `n^-power`. Cases without
-    /// a label are left out.
+    /// As many draws as there are cases, with replacement; a case of a class with `n` cases weighs `n^-power`. Cases
+    /// without a label are left out.
     Weighted {
         /// 0 weighs all cases alike, 0.5 rarer classes more, 1 draws every class equally often.
         power: f64,
@@ -94,8 +94,8 @@ impl Sampling {
     /// The rows of one epoch, in order; it depends on `seed` and `epoch` only.
     ///
     /// # Errors
-    /// What [`Sampling::check`] refuses; a row that there is not; a class without a case among `rows`, where batches are
-    /// balanced; no labelled case.
+    /// What [`Sampling::check`] refuses; a row that there is not; a class without a case among `rows`, where batches
+    /// are balanced; no labelled case.
     pub fn order(self, set: &CaseSet, rows: &[usize], seed: u64, epoch: u64) -> Result<Vec<usize>, DataError> {
         self.check()?;
         match self {

@@ -1,8 +1,8 @@
 //! One linear layer for each task at every location of the feature map, then the mean over the locations.
 //!
 //! Paper: Nedelcu et al., "Dense" on a 10×10 map, then global average pooling. Source: the text. Weights: none.
-//! Differences: none. Both steps are linear, so the logits equal those of a linear layer on the pooled features; what is gained
-//! is a map of each class.
+//! Differences: none. Both steps are linear, so the logits equal those of a linear layer on the pooled features; what
+//! is gained is a map of each class.
 
 use burn::module::Module;
 use burn::nn::Linear;

@@ -16,12 +16,12 @@ pub struct TrainingConfig {
     /// Which cases an epoch shows.
     #[serde(default)]
     pub sampling: Sampling,
-    /// Cases in a step of the optimizer; 32 as released. The last step of an epoch may have fewer. Class-balanced sampling
-    /// decides it by itself.
+    /// Cases in a step of the optimizer; 32 as released. The last step of an epoch may have fewer. Class-balanced
+    /// sampling decides it by itself.
     pub batch_size: usize,
-    /// Cases in one pass through the network, a divisor of the cases in a step: the gradients of a step add up over several passes,
-    /// for machines whose memory does not hold a batch. The gradients are those of the whole batch, but for batch
-    /// normalisation, whose statistics are those of each pass. `None` passes the whole batch at once.
+    /// Cases in one pass through the network, a divisor of the cases in a step: the gradients of a step add up over
+    /// several passes, for machines whose memory does not hold a batch. The gradients are those of the whole batch, but
+    /// for batch normalisation, whose statistics are those of each pass. `None` passes the whole batch at once.
     pub micro_batch_size: Option<usize>,
     /// How gradients become steps.
     pub optimizer: OptimizerKind,
@@ -165,10 +165,11 @@ impl TrainingConfig {
         }
     }
 
-    /// The recipe of Nedelcu et al. at an image size (300 there), with a seed and so many blocks to unfreeze: Adam, one case
-    /// of every class in a batch, three epochs for the heads alone and for every block, 1e-4 for the heads and 1e-5 for the
-    /// backbone, the weights of the last epoch. Not published, and chosen here: torchvision's input (the weights are its), as
-    /// many batches in an epoch as show as many cases as there are, blocks that go on training when more are unfrozen.
+    /// The recipe of Nedelcu et al. at an image size (300 there), with a seed and so many blocks to unfreeze: Adam, one
+    /// case of every class in a batch, three epochs for the heads alone and for every block, 1e-4 for the heads and
+    /// 1e-5 for the backbone, the weights of the last epoch. Not published, and chosen here: torchvision's input (the
+    /// weights are its), as many batches in an epoch as show as many cases as there are, blocks that go on training
+    /// when more are unfrozen.
     #[must_use]
     pub fn nedelcu(image_size: usize, blocks: usize, seed: u64) -> Self {
         let unfreezing = Unfreezing { blocks, epochs_per_step: 3, cumulative: true };

@@ -151,11 +151,12 @@ impl Trainer {
         Ok(Trained { network, history, best_epoch, average: None })
     }
 
-    /// The network with the blocks frozen that do not train in an epoch, counted from 0. `initial` has its structure, with
-    /// nothing frozen but what always is.
+    /// The network with the blocks frozen that do not train in an epoch, counted from 0. `initial` has its structure,
+    /// with nothing frozen but what always is.
     fn with_blocks_frozen<N: Network>(&self, network: N, initial: &N, epoch: usize) -> Result<N, TrainError> {
         let Some(unfreezing) = self.config.unfreezing else { return Ok(network) };
-        // Thawing would also ask for gradients of running statistics: the weights go into a network that was never frozen.
+        // Thawing would also ask for gradients of running statistics: the weights go into a network that was never
+        // frozen.
         let thawed = initial.clone().try_load_record(network.into_record()).map_err(unrestorable)?;
         Ok(unfreezing.apply(thawed, epoch))
     }

@@ -6,9 +6,9 @@ use crate::TrainError;
 
 /// Training that begins with the heads alone and takes in the backbones block by block, the last block first.
 ///
-/// Paper: Nedelcu et al., "frozen block approach". Blocks are the backbones' parameter groups (`stage4`, `stage3`, …, `stem`),
-/// which are coarser than the paper's modules for EfficientNet and MobileNet. What is frozen stands still altogether: its batch
-/// normalisation uses the running statistics and does not move them.
+/// Paper: Nedelcu et al., "frozen block approach". Blocks are the backbones' parameter groups (`stage4`, `stage3`, …,
+/// `stem`), which are coarser than the paper's modules for EfficientNet and MobileNet. What is frozen stands still
+/// altogether: its batch normalisation uses the running statistics and does not move them.
 ///
 /// ```
 /// use dermafuse_train::Unfreezing;
@@ -25,7 +25,8 @@ pub struct Unfreezing {
     pub blocks: usize,
     /// Epochs of each step; 3 in the paper. Epochs beyond the last step go on with it.
     pub epochs_per_step: usize,
-    /// Whether blocks that were unfrozen go on training; otherwise each block trains in its own step alone, with the heads.
+    /// Whether blocks that were unfrozen go on training; otherwise each block trains in its own step alone, with the
+    /// heads.
     #[serde(default = "cumulative")]
     pub cumulative: bool,
 }
@@ -82,7 +83,8 @@ impl Unfreezing {
     }
 }
 
-/// How far each parameter group is from the end of its backbone, 0 for the last; backbones follow each other, each stem first.
+/// How far each parameter group is from the end of its backbone, 0 for the last; backbones follow each other, each stem
+/// first.
 pub(crate) fn depths(groups: &[ParameterGroup]) -> Vec<usize> {
     let mut depths = vec![0; groups.len()];
     let mut depth = 0;
