@@ -73,6 +73,7 @@ pub use augment::{Augmentation, DermoscopicMode, Outside};
 pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
 pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
+pub use declaration::Declaration;
 pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};

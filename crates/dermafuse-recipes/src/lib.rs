@@ -5,10 +5,13 @@
 //! which ends with its network ([`OneStage::amfam`] is AMFAM's), [`CrossValidation`] repeats it on folds, [`JointMethod`] names the
 //! methods of joint and joint-individual fusion and [`JointFusionGrid`] compares them. [`ammfm_methods`] and [`pemm_methods`] are the
 //! rows of the ablations of AMMFM and PEMM.
+//!
+//! A [`Curriculum`] trains one backbone on several data sets in turn.
 
 mod amfam;
 mod baseline;
 mod cross_validation;
+mod curriculum;
 mod error;
 mod fusionm4net;
 mod joint_fusion;
@@ -21,6 +24,10 @@ mod two_images;
 
 pub use baseline::majority;
 pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
+pub use curriculum::{
+    AugmentationKind, Curriculum, DataLayout, InputKind, Kept, NetworkSettings, Plan, PlannedStage, StageResult,
+    StageSettings, StartWeights,
+};
 pub use error::RecipeError;
 pub use fusionm4net::{FusionM4Net, Outcome};
 pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};
