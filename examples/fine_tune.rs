@@ -16,13 +16,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::synthetic::{self, SyntheticConfig, clinics};
 use dermafuse::data::{CaseSet, ImageCache};
 use dermafuse::eval::significance::{McNemar, holm};
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
-use dermafuse::recipes::{Curriculum, Plan, Progress, StageResult, StageSettings, Workplace, majority};
+use dermafuse::recipes::{
+    AugmentationKind, Curriculum, Plan, Progress, StageResult, StageSettings, Workplace, majority,
+};
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, write_whole_file};
 use dermafuse_examples::{DeviceName, ProgramResult, Results, Terminal, print_table, run};
@@ -36,7 +38,7 @@ name = "stand-in weights"
 [data]
 pictures = "derm7pt"
 [training]
-epochs = 12
+epochs = 20
 learning_rate = 1e-3
 backbone_rate = 1.0
 sampling = { kind = "each_once" }
@@ -79,6 +81,9 @@ struct Arguments {
     /// Another learning rate of the head than the curricula say; the backbone's keeps its ratio. For stand-ins 1e-3
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Another augmentation than the curricula say
+    #[arg(long, value_enum)]
+    augmentation: Option<AugmentationName>,
     /// Runs of every curriculum, with other seeds (and other stand-ins)
     #[arg(long, default_value_t = 1)]
     repeats: u64,
@@ -97,6 +102,26 @@ struct Arguments {
     /// Continue the runs in the folder
     #[arg(long)]
     resume: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum AugmentationName {
+    /// As published by Nedelcu et al., which darkens every photo
+    Nedelcu,
+    /// As in the code released with FusionM4Net
+    Released,
+    /// None
+    Off,
+}
+
+impl AugmentationName {
+    fn kind(self) -> AugmentationKind {
+        match self {
+            Self::Nedelcu => AugmentationKind::Nedelcu,
+            Self::Released => AugmentationKind::Released,
+            Self::Off => AugmentationKind::Off,
+        }
+    }
 }
 
 fn named_folder(text: &str) -> Result<(String, PathBuf), String> {
@@ -163,6 +188,7 @@ fn curricula(arguments: &Arguments) -> Result<Vec<Curriculum>, Box<dyn std::erro
     let settings = StageSettings {
         epochs_per_step: arguments.epochs_per_step,
         learning_rate: arguments.learning_rate.or(is_stand_in.then_some(1e-3)),
+        augmentation: arguments.augmentation.map(AugmentationName::kind),
         threads: Some(arguments.threads),
         ..StageSettings::default()
     };
@@ -220,7 +246,7 @@ fn stand_in_weights(
     let folder = arguments.out.join("stand-in-weights");
     let data = folder.join("data");
     let config = SyntheticConfig {
-        cases: arguments.photos,
+        cases: 3 * arguments.photos,
         image_size: (128, 96),
         seed: arguments.seed.wrapping_add(1000),
         ..SyntheticConfig::default()

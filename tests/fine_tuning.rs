@@ -41,12 +41,12 @@ fn fit(
     config: TrainingConfig,
     score: impl Fn(&BranchLogits) -> f64,
     folder: Option<&Path>,
-) -> Result<Trained<AnyNetwork>, TrainError> {
+) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
     let (set, split) = diagnoses();
     let encoder = MetadataEncoder::none(&set.fields);
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let network = network(&set).init_seeded(1, &Device::flex().autodiff()).unwrap();
-    Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent)
+    Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
 }
 
 /// The numbers of the stem and of the four stages, running statistics included.
@@ -120,7 +120,7 @@ fn a_schedule_that_is_stopped_in_any_step_resumes_to_the_same_network() {
             if validated.get() == stop { f64::NAN } else { mean_branch_accuracy(logits) }
         };
         let stopped = fit(config.clone(), stopping, Some(folder.path()));
-        assert!(matches!(stopped, Err(TrainError::Score { epoch, .. }) if epoch == stop));
+        assert!(matches!(stopped.map_err(|error| *error), Err(TrainError::Score { epoch, .. }) if epoch == stop));
         let resumed = fit(config.clone(), mean_branch_accuracy, Some(folder.path())).unwrap();
         assert_eq!(numbers_of(&whole.network), numbers_of(&resumed.network), "stopped in epoch {stop}");
         assert_eq!(whole.history, resumed.history);
@@ -188,8 +188,8 @@ fn plan(seed: u64) -> Plan {
     Curriculum::parse("two.toml", TEXT).unwrap().plan(&sets, None, seed).unwrap()
 }
 
-fn follow(plan: &Plan, folder: &Path, resume: bool) -> Result<Vec<StageResult>, RecipeError> {
-    plan.run(Workplace { resume, ..Workplace::on(&Device::flex()) }.in_folder(folder, resume), &mut Silent)
+fn follow(plan: &Plan, folder: &Path, resume: bool) -> Result<Vec<StageResult>, Box<RecipeError>> {
+    plan.run(Workplace::on(&Device::flex()).in_folder(folder, resume), &mut Silent).map_err(Box::new)
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_backbone_carries_over_and_a_head_does_not() {
 
     // What is done is read, not repeated, and nothing else is accepted in its place.
     assert_eq!(follow(&plan, folder.path(), true).unwrap(), results);
-    let text = |result: Result<Vec<StageResult>, RecipeError>| text_of(&result.unwrap_err());
+    let text = |result: Result<Vec<StageResult>, Box<RecipeError>>| text_of(&*result.unwrap_err());
     assert!(text(follow(&plan, folder.path(), false)).contains("already holds a result"));
     let mut other = plan.clone();
     other.stages[1].recipe.network.training.learning_rate = 2e-3;
@@ -226,7 +226,8 @@ fn a_backbone_carries_over_and_a_head_does_not() {
     std::fs::write(&weights, bytes).unwrap();
     let refused = text(follow(&plan, folder.path(), true));
     assert!(refused.contains("backbone.safetensors is not what the stage wrote"), "{refused}");
-    assert!(text(plan.run(Workplace::on(&Device::flex()), &mut Silent)).contains("give it a folder"));
+    let homeless = plan.run(Workplace::on(&Device::flex()), &mut Silent).map_err(Box::new);
+    assert!(text(homeless).contains("give it a folder"));
 }
 
 /// Ends the run, as a kill would, after some epochs of both stages together.
@@ -257,7 +258,8 @@ fn a_curriculum_that_is_stopped_anywhere_ends_with_the_same_result() {
         let folder = tempfile::tempdir().unwrap();
         let device = Device::flex();
         let place = Workplace::on(&device).in_folder(folder.path(), false);
-        let killed = catch_unwind(AssertUnwindSafe(|| plan.run(place, &mut Killer { epochs_left: epochs })));
+        let mut killer = Killer { epochs_left: epochs };
+        let killed = catch_unwind(AssertUnwindSafe(|| plan.run(place, &mut killer).map_err(Box::new)));
         assert!(killed.is_err());
         assert_eq!(follow(&plan, folder.path(), true).unwrap(), whole, "stopped after {epochs} epochs");
     }
