@@ -377,6 +377,47 @@ fn amfam_trains_the_method_or_its_table_and_resumes() {
 }
 
 #[test]
+fn fine_tune_follows_curricula_on_stand_ins_and_resumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let fine_tune = |out: &str, curricula: &str, extra: &[&str]| {
+        let mut command = example("fine_tune");
+        command.args(["--photos", "100", "--image-size", "32", "--epochs-per-step", "1", "--curriculum", curricula]);
+        command.arg("--out").arg(folder.path().join(out)).args(extra);
+        command
+    };
+    let compared = fine_tune("all", "dermai,merged,edra-dermai", &["--repeats", "2"]).output().unwrap();
+    assert!(compared.status.success(), "{}", text(&compared));
+    for part in ["stage 2 of 2, dermai", "macro F1", "weighted F1", "Friedman", "McNemar's test", "dermai – merged"] {
+        assert!(text(&compared).contains(part), "{part}: {}", text(&compared));
+    }
+    let report = fs::read_to_string(folder.path().join("all/merged/seed-1/report.html")).unwrap();
+    assert!(report.contains("times each") && report.contains("Synthetic data") && report.contains("source_set"));
+
+    // Stopped in the second stage.
+    let weights = folder.path().join("all/stand-in-weights/stage-1-dermoscopic/backbone.safetensors");
+    let with = ["--weights", weights.to_str().unwrap()];
+    let mut child = fine_tune("killed", "edra-dermai", &with).spawn().unwrap();
+    let (started, begun) = (Instant::now(), folder.path().join("killed/edra-dermai/seed-0/stage-2-dermai/stage.json"));
+    while !begun.is_file() {
+        assert!(started.elapsed() < Duration::from_secs(300), "the second stage was not begun");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let resumed = fine_tune("killed", "edra-dermai", &with).arg("--resume").output().unwrap();
+    assert!(resumed.status.success(), "{}", text(&resumed));
+    for file in ["metrics.json", "predictions.csv"] {
+        let read = |out: &str| fs::read(folder.path().join(out).join("edra-dermai/seed-0").join(file)).unwrap();
+        assert_eq!(read("all"), read("killed"), "{file}");
+    }
+
+    let refused = fine_tune("none", "nothing", &[]).output().unwrap();
+    assert!(text(&refused).contains("there is no curriculum `nothing`"), "{}", text(&refused));
+    let refused = fine_tune("none", "dermai", &["--data", "dermai=nowhere"]).output().unwrap();
+    assert!(text(&refused).contains("nowhere"), "{}", text(&refused));
+}
+
+#[test]
 fn classify_names_the_most_probable_classes() {
     let folder = tempfile::tempdir().unwrap();
     let (_, weights) = saved_backbone(folder.path(), 3);

@@ -1,13 +1,13 @@
 use std::fs;
 use std::path::Path;
 
-use dermafuse::data::CaseSet;
+use dermafuse::data::{CaseSet, SOURCE_FIELD};
 use dermafuse::eval::{
     Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, TSne, figure::Series, published,
     write_metrics, write_predictions,
 };
 use dermafuse::schema::ndarray::Array2;
-use dermafuse::schema::{BranchLogits, FieldKind, FieldRole, FieldValue, Predictions};
+use dermafuse::schema::{BranchLogits, Field, FieldKind, FieldRole, FieldValue, Predictions};
 use dermafuse::train::EpochReport;
 
 /// Cases shown with their images.
@@ -103,9 +103,11 @@ impl Results<'_> {
         Ok(report)
     }
 
-    /// A table for each metadata column that is known before the diagnosis.
+    /// A table for each metadata column that is known before the diagnosis, and for the source of cases of a merged
+    /// set.
     fn subgroups(&self, predictions: &Predictions) -> Result<Vec<SubgroupTable>, EvalError> {
-        let fields = self.set.fields.iter().enumerate().filter(|(_, field)| field.role == FieldRole::PreDiagnosis);
+        let is_shown = |field: &Field| field.role == FieldRole::PreDiagnosis || field.name == SOURCE_FIELD;
+        let fields = self.set.fields.iter().enumerate().filter(|(_, field)| is_shown(field));
         let groupings = fields.map(|(index, field)| Grouping {
             name: field.name.clone(),
             values: self

@@ -25,11 +25,23 @@ pub enum DermoscopicMode {
     Independent,
 }
 
+/// What is seen where an image that was moved has no pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outside {
+    /// The image, reflected at its border without repeating the border pixel.
+    #[default]
+    Reflection,
+    /// Black.
+    Black,
+    /// The pixel of the border that is nearest: Keras' `fill_mode="nearest"`.
+    Border,
+}
+
 /// The ranges and probabilities of the training augmentation; [`Default`] is as released.
 ///
 /// A case is augmented at all with probability `p`; if so, each step happens with its own probability, in the order of
-/// the fields, but for the cut-out, which comes first. Coordinates outside the image are reflected without repeating the
-/// border pixel, unless `black_outside` says otherwise.
+/// the fields, but for the cut-out, which comes first.
 ///
 /// ```
 /// use dermafuse_data::Augmentation;
@@ -54,25 +66,34 @@ pub struct Augmentation {
     pub shift_scale_rotate: f64,
     /// The shift along each axis is uniform in ± this share of the side.
     pub shift_limit: f64,
+    /// Whether images are shifted up and down too; otherwise left and right only.
+    pub shift_down: bool,
     /// The scale is uniform in 1 ± this.
     pub scale_limit: f64,
+    /// Whether each axis has a scale of its own.
+    pub scale_axes: bool,
     /// The angle is uniform in ± this, in degrees.
     pub rotate_degrees: f64,
+    /// The smallest angle, in either direction, in degrees: the range leaves out what is below.
+    pub rotate_at_least: f64,
     /// Probability of 0, 1, 2 or 3 quarter turns.
     pub quarter_turns: f64,
     /// Probability of changing brightness and contrast.
     pub brightness_contrast: f64,
     /// The added brightness is uniform in ± this share of 255.
     pub brightness_limit: f64,
-    /// The contrast factor is uniform in 1 ± this.
+    /// The contrast factor is uniform in `contrast_centre` ± this.
     pub contrast_limit: f64,
+    /// The middle of the range of the contrast factor; 1 darkens as often as it brightens. The factor is on all bytes,
+    /// so 0.5 ± 0.3 is Keras' `brightness_range=(0.2, 0.8)`.
+    pub contrast_centre: f64,
     /// What the dermoscopic image receives.
     pub dermoscopic: DermoscopicMode,
     /// Every image that is augmented is padded with black by this share of its side, and as much is cut out again at a
     /// random place; 0 leaves it. It comes before all other steps.
     pub padded_crop: f64,
-    /// Whether what lies outside the image is black instead of its reflection.
-    pub black_outside: bool,
+    /// What is seen where a moved image has no pixels.
+    pub outside: Outside,
 }
 
 impl Default for Augmentation {
@@ -83,15 +104,19 @@ impl Default for Augmentation {
             horizontal_flip: 0.5,
             shift_scale_rotate: 0.5,
             shift_limit: 0.0625,
+            shift_down: true,
             scale_limit: 0.5,
+            scale_axes: false,
             rotate_degrees: 45.0,
+            rotate_at_least: 0.0,
             quarter_turns: 0.5,
             brightness_contrast: 0.5,
             brightness_limit: 0.2,
             contrast_limit: 0.2,
+            contrast_centre: 1.0,
             dermoscopic: DermoscopicMode::AsMask,
             padded_crop: 0.0,
-            black_outside: false,
+            outside: Outside::Reflection,
         }
     }
 }
@@ -113,7 +138,34 @@ impl Augmentation {
             brightness_contrast: 0.0,
             dermoscopic: DermoscopicMode::Independent,
             padded_crop: 20.0 / 299.0,
-            black_outside: true,
+            outside: Outside::Black,
+            ..Self::default()
+        }
+    }
+
+    /// The augmentation of Nedelcu et al., with the meaning that Keras gives to these settings: rotation by 1° to 30°
+    /// in either direction, mirroring left and right, each axis scaled by 0.8 to 1.2, a shift to the side by up to a
+    /// tenth, all bytes times 0.2 to 0.8, the border pixel outside.
+    #[must_use]
+    pub fn nedelcu() -> Self {
+        Self {
+            p: 1.0,
+            vertical_flip: 0.0,
+            horizontal_flip: 0.5,
+            shift_scale_rotate: 1.0,
+            shift_limit: 0.1,
+            shift_down: false,
+            scale_limit: 0.2,
+            scale_axes: true,
+            rotate_degrees: 30.0,
+            rotate_at_least: 1.0,
+            quarter_turns: 0.0,
+            brightness_contrast: 1.0,
+            brightness_limit: 0.0,
+            contrast_limit: 0.3,
+            contrast_centre: 0.5,
+            dermoscopic: DermoscopicMode::Paired,
+            outside: Outside::Border,
             ..Self::default()
         }
     }
@@ -121,7 +173,8 @@ impl Augmentation {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below 1.
+    /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below its middle; a
+    /// smallest angle above the largest.
     pub fn check(&self) -> Result<(), DataError> {
         let fail = |what, found: f64, expected| Err(DataError::Setting { what, found: found.to_string(), expected });
         let probabilities = [
@@ -135,10 +188,14 @@ impl Augmentation {
         if let Some(p) = probabilities.into_iter().find(|p| !(0.0..=1.0).contains(p)) {
             return fail("augmentation probability", p, "within 0..=1");
         }
-        for (what, limit) in [("scale limit", self.scale_limit), ("contrast limit", self.contrast_limit)] {
-            if !(0.0..1.0).contains(&limit) {
-                return fail(what, limit, "within 0..1");
-            }
+        if !(0.0..1.0).contains(&self.scale_limit) {
+            return fail("scale limit", self.scale_limit, "within 0..1");
+        }
+        if !(self.contrast_centre.is_finite() && self.contrast_centre > 0.0) {
+            return fail("contrast centre", self.contrast_centre, "positive");
+        }
+        if !(0.0..self.contrast_centre).contains(&self.contrast_limit) {
+            return fail("contrast limit", self.contrast_limit, "from 0 and below the contrast centre (1 unless set)");
         }
         let shares = [
             ("shift limit", self.shift_limit),
@@ -150,25 +207,30 @@ impl Augmentation {
                 return fail(what, limit, "within 0..=1");
             }
         }
-        match (0.0..=360.0).contains(&self.rotate_degrees) {
+        if !(0.0..=360.0).contains(&self.rotate_degrees) {
+            return fail("rotation limit in degrees", self.rotate_degrees, "within 0..=360");
+        }
+        match (0.0..=self.rotate_degrees).contains(&self.rotate_at_least) {
             true => Ok(()),
-            false => fail("rotation limit in degrees", self.rotate_degrees, "within 0..=360"),
+            false => fail("smallest rotation in degrees", self.rotate_at_least, "from 0 to the rotation limit"),
         }
     }
 
-    /// The draw for one case of one epoch. All numbers are drawn whether used or not, so that changing one
-    /// probability does not change the others' draws.
-    pub(crate) fn draw(&self, seed: u64, epoch: u64, row: usize, image: Stream) -> Draw {
-        let mut rng = stream(seed, epoch, row as u64, image as u64);
+    /// The draw for one case of one epoch, the `time`-th time (from 0) that it is seen in it. All numbers are drawn
+    /// whether used or not, so that changing one probability does not change the others' draws.
+    pub(crate) fn draw(&self, seed: u64, epoch: u64, row: usize, time: usize, image: Stream) -> Draw {
+        let mut rng = stream(seed, epoch, row as u64, (time as u64) << 32 | image as u64);
         let mut number = |low: f64, high: f64| uniform(&mut rng, low, high);
         let any = number(0.0, 1.0) < self.p;
         let happens = |p: f64, number: &mut dyn FnMut(f64, f64) -> f64| number(0.0, 1.0) < p && any;
         let vertical_flip = happens(self.vertical_flip, &mut number);
         let horizontal_flip = happens(self.horizontal_flip, &mut number);
         let warped = happens(self.shift_scale_rotate, &mut number);
-        let warp = Warp {
-            degrees: number(-self.rotate_degrees, self.rotate_degrees),
-            scale: 1.0 + number(-self.scale_limit, self.scale_limit),
+        let angle = number(-self.rotate_degrees, self.rotate_degrees);
+        let beyond = if self.rotate_degrees > 0.0 { 1.0 - angle.abs() / self.rotate_degrees } else { 0.0 };
+        let mut warp = Warp {
+            degrees: angle + (self.rotate_at_least * beyond).copysign(angle),
+            scale: [1.0 + number(-self.scale_limit, self.scale_limit); 2],
             shift_x: number(-self.shift_limit, self.shift_limit),
             shift_y: number(-self.shift_limit, self.shift_limit),
         };
@@ -176,11 +238,18 @@ impl Augmentation {
         let turns = number(0.0, 4.0) as u8;
         let lit = happens(self.brightness_contrast, &mut number);
         let light = Light {
-            contrast: 1.0 + number(-self.contrast_limit, self.contrast_limit) as f32,
+            contrast: self.contrast_centre as f32 + number(-self.contrast_limit, self.contrast_limit) as f32,
             brightness: number(-self.brightness_limit, self.brightness_limit) as f32,
         };
         let place = [number(0.0, 1.0), number(0.0, 1.0)];
         let cut = Cut { padding: self.padded_crop, place };
+        let scale_down = 1.0 + number(-self.scale_limit, self.scale_limit);
+        if self.scale_axes {
+            warp.scale[1] = scale_down;
+        }
+        if !self.shift_down {
+            warp.shift_y = 0.0;
+        }
         Draw {
             vertical_flip,
             horizontal_flip,
@@ -188,7 +257,7 @@ impl Augmentation {
             quarter_turns: if turned { turns % 4 } else { 0 },
             light: lit.then_some(light),
             cut: (any && self.padded_crop > 0.0).then_some(cut),
-            black_outside: self.black_outside,
+            outside: self.outside,
         }
     }
 }
@@ -202,11 +271,13 @@ pub(crate) enum Stream {
     Dermoscopic = 2,
 }
 
-/// A rotation by `degrees` (counter-clockwise) and scaling about the centre, then a shift in shares of the side.
+/// A scaling of each axis and a rotation by `degrees` (counter-clockwise) about the centre, then a shift in shares of
+/// the side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Warp {
     pub(crate) degrees: f64,
-    pub(crate) scale: f64,
+    /// Across and down.
+    pub(crate) scale: [f64; 2],
     pub(crate) shift_x: f64,
     pub(crate) shift_y: f64,
 }
@@ -243,7 +314,7 @@ pub(crate) struct Draw {
     pub(crate) quarter_turns: u8,
     pub(crate) light: Option<Light>,
     pub(crate) cut: Option<Cut>,
-    pub(crate) black_outside: bool,
+    pub(crate) outside: Outside,
 }
 
 /// How pixels between pixels are read.
@@ -269,9 +340,9 @@ impl Draw {
         let cut = Affine([1.0, 0.0, corner[0], 0.0, 1.0, corner[1]]);
         let map = if self.cut.is_some() { moved.then(&cut) } else { moved };
         let interpolation = if self.warp.is_some() { interpolation } else { Interpolation::Nearest };
-        sample(pixels, &map, interpolation, preprocess.sources(), &tables, planes);
+        sample(pixels, &map, interpolation, self.outside, preprocess.sources(), &tables, planes);
         // The padding is black; what is moved in from outside the cut-out is too, if it is to be.
-        let visible: Vec<&Affine> = [(self.cut.is_some(), &map), (self.black_outside, &moved)]
+        let visible: Vec<&Affine> = [(self.cut.is_some(), &map), (self.outside == Outside::Black, &moved)]
             .into_iter()
             .filter_map(|(matters, map)| matters.then_some(map))
             .collect();
@@ -323,13 +394,14 @@ impl Affine {
 }
 
 impl Warp {
-    /// The inverse of `x ↦ scale · R(degrees) (x − c) + c + shift · size`, `c` the centre of the pixel grid.
+    /// The inverse of `x ↦ R(degrees) scale (x − c) + c + shift · size`, `c` the centre of the pixel grid.
     fn inverse(&self, size: usize) -> Affine {
         let centre = (size - 1) as f64 / 2.0;
         let (sin, cos) = self.degrees.to_radians().sin_cos();
-        let (sin, cos) = (sin / self.scale, cos / self.scale);
+        let [across, down] = self.scale;
+        let (a, b, d, e) = (cos / across, -sin / across, sin / down, cos / down);
         let (x, y) = (centre + self.shift_x * size as f64, centre + self.shift_y * size as f64);
-        Affine([cos, -sin, centre - cos * x + sin * y, sin, cos, centre - sin * x - cos * y])
+        Affine([a, b, centre - a * x - b * y, d, e, centre - d * x - e * y])
     }
 }
 

@@ -79,9 +79,9 @@ pub struct ImageBatch {
 
 /// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
 ///
-/// The memory is bounded: `queue_batches + 2` batches at most, however slow the caller is. Dropping the loader stops
-/// its threads. The numbers depend on the files and the configuration alone, not on threads or timing. After an error
-/// the loader ends.
+/// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at
+/// most, however slow the caller is. Dropping the loader stops its threads. The numbers depend on the files and the
+/// configuration alone, not on threads or timing. After an error the loader ends.
 ///
 /// ```
 /// use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, Preprocess};
@@ -118,6 +118,8 @@ pub struct BatchLoader {
 #[derive(Debug)]
 struct Job {
     row: usize,
+    /// How many times the row came before.
+    time: usize,
     clinical: Option<PathBuf>,
     dermoscopic: Option<PathBuf>,
 }
@@ -138,11 +140,14 @@ impl BatchLoader {
         if config.batch_size == 0 {
             return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });
         }
+        let mut times = vec![0; set.len()];
         let jobs: Vec<Job> = rows
             .iter()
             .map(|&row| {
                 let case = &set.cases[row];
-                Job { row, clinical: case.clinical.clone(), dermoscopic: case.dermoscopic.clone() }
+                let time = times[row];
+                times[row] += 1;
+                Job { row, time, clinical: case.clinical.clone(), dermoscopic: case.dermoscopic.clone() }
             })
             .collect();
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
@@ -260,12 +265,12 @@ fn load_case(
     let (draw, derm_draw, derm_interpolation) = match &config.augmentation {
         None => (Draw::default(), Draw::default(), Interpolation::Nearest),
         Some((augmentation, seed, epoch)) => {
-            let draw = augmentation.draw(*seed, *epoch, job.row, Stream::Case);
+            let draw = augmentation.draw(*seed, *epoch, job.row, job.time, Stream::Case);
             match mode(augmentation) {
                 DermoscopicMode::AsMask => (draw, Draw { light: None, ..draw }, Interpolation::Nearest),
                 DermoscopicMode::Paired => (draw, draw, Interpolation::Bilinear),
                 DermoscopicMode::Independent => {
-                    let own = augmentation.draw(*seed, *epoch, job.row, Stream::Dermoscopic);
+                    let own = augmentation.draw(*seed, *epoch, job.row, job.time, Stream::Dermoscopic);
                     (draw, own, Interpolation::Bilinear)
                 }
             }

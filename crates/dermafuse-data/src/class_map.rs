@@ -110,6 +110,17 @@ impl ClassMap {
         Self::parse("dermai-edra-dermofit.toml", text).expect("the file is tested")
     }
 
+    /// The diagnoses of EDRA (name `edra`) as they are written, in the five groups that papers train on; the file is
+    /// `class-maps/edra-groups.toml` of this crate.
+    ///
+    /// # Panics
+    /// Never: the file is tested.
+    #[must_use]
+    pub fn edra_groups() -> Self {
+        let text = include_str!("../class-maps/edra-groups.toml");
+        Self::parse("edra-groups.toml", text).expect("the file is tested")
+    }
+
     fn checked(self) -> Result<Self, DataError> {
         let mut names: Vec<&str> = Vec::new();
         for class in &self.file.classes {

@@ -7,15 +7,34 @@ use serde::de::DeserializeOwned;
 
 use crate::DataError;
 
-/// A TOML file and its text, in which spans are looked up.
+/// A TOML file that says how data is to be read or learnt from, and its text, in which spans are looked up: errors
+/// about what it says have line and column.
+///
+/// ```
+/// use dermafuse_data::Declaration;
+/// use toml::Spanned;
+///
+/// #[derive(serde::Deserialize)]
+/// struct File {
+///     set: Spanned<String>,
+/// }
+/// let (declaration, file): (_, File) = Declaration::parse("a.toml".as_ref(), "# one\nset = \"moon\"".into())?;
+/// let error = declaration.error(file.set.span(), "set", file.set.get_ref(), "a set of photos");
+/// assert_eq!(error.to_string(), "a.toml: line 2, column 7: set `moon`: expected a set of photos");
+/// # Ok::<(), dermafuse_data::DataError>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Declaration {
+pub struct Declaration {
     pub(crate) file: PathBuf,
     text: String,
 }
 
 impl Declaration {
-    pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<(Self, T), DataError> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not UTF-8, is no TOML, or says something else than `T` holds.
+    pub fn read<T: DeserializeOwned>(file: &Path) -> Result<(Self, T), DataError> {
         let bytes = std::fs::read(file).map_err(|source| DataError::Io { path: file.into(), source })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
@@ -25,7 +44,10 @@ impl Declaration {
     }
 
     /// Takes the text of a file; `file` is the name for its errors.
-    pub(crate) fn parse<T: DeserializeOwned>(file: &Path, text: String) -> Result<(Self, T), DataError> {
+    ///
+    /// # Errors
+    /// A text that is no TOML, or says something else than `T` holds.
+    pub fn parse<T: DeserializeOwned>(file: &Path, text: String) -> Result<(Self, T), DataError> {
         let declaration = Self { file: file.to_path_buf(), text };
         match toml::from_str(&declaration.text) {
             Ok(value) => Ok((declaration, value)),
@@ -38,7 +60,8 @@ impl Declaration {
     }
 
     /// The folder that paths in the file start from.
-    pub(crate) fn folder(&self) -> &Path {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         match self.file.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -53,7 +76,8 @@ impl Declaration {
     }
 
     /// The error that what stands at `span` is not what it should be.
-    pub(crate) fn error(
+    #[must_use]
+    pub fn error(
         &self,
         span: Range<usize>,
         what: &'static str,
@@ -66,7 +90,8 @@ impl Declaration {
     }
 
     /// An error in another file, with the place that asked for what is there.
-    pub(crate) fn asked(&self, span: Range<usize>, source: DataError) -> DataError {
+    #[must_use]
+    pub fn asked(&self, span: Range<usize>, source: DataError) -> DataError {
         let (line, _) = self.place(span);
         DataError::AskedFor { file: self.file.clone(), line, source: Box::new(source) }
     }

@@ -84,6 +84,8 @@ pub enum Resampling {
     PillowBicubic,
     /// Bilinear between the four nearest pixels, no antialiasing: OpenCV's `INTER_LINEAR`; equal to it within 1 of 255.
     OpenCv,
+    /// The nearest pixel: Pillow's `NEAREST`, which Keras loads images with; equal to it.
+    Nearest,
 }
 
 /// Whether damaged images are refused.
@@ -293,6 +295,9 @@ fn resize_to(pixels: &RgbPixels, [width, height]: [usize; 2], resampling: Resamp
         Resampling::OpenCv => {
             return Ok(RgbPixels { width, height, data: resize_bilinear(pixels, [width, height]) });
         }
+        Resampling::Nearest => {
+            return Ok(RgbPixels { width, height, data: resize_nearest(pixels, [width, height]) });
+        }
         Resampling::Pillow => FilterType::Bilinear,
         Resampling::PillowBicubic => FilterType::CatmullRom,
     };
@@ -306,4 +311,13 @@ fn resize_to(pixels: &RgbPixels, [width, height]: [usize; 2], resampling: Resamp
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
     Resizer::new().resize_typed(&source, &mut resized, &options).map_err(|error| invalid(error.to_string()))?;
     Ok(RgbPixels { width, height, data })
+}
+
+/// `[H, W, 3]` bytes: each output pixel is the source pixel that its centre lies on.
+fn resize_nearest(pixels: &RgbPixels, [width, height]: [usize; 2]) -> Vec<u8> {
+    let source = |at: usize, from: usize, to: usize| (2 * at + 1) * from / (2 * to);
+    let columns: Vec<usize> = (0..width).map(|column| source(column, pixels.width, width)).collect();
+    let (bytes, _) = pixels.data.as_chunks::<3>();
+    let rows = (0..height).map(|row| &bytes[source(row, pixels.height, height) * pixels.width..]);
+    rows.flat_map(|row| columns.iter().flat_map(|&column| row[column])).collect()
 }

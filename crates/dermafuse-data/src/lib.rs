@@ -59,6 +59,7 @@ pub mod pad_ufes_20;
 pub mod ph2;
 mod preprocess;
 mod sampler;
+mod sampling;
 mod shuffle;
 mod split;
 pub mod synthetic;
@@ -68,10 +69,11 @@ pub use self::image::{
     MAX_BYTES, MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness, decode, decode_bytes, encode_png, resize,
     resize_and_crop,
 };
-pub use augment::{Augmentation, DermoscopicMode};
+pub use augment::{Augmentation, DermoscopicMode, Outside};
 pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
 pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
+pub use declaration::Declaration;
 pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};
@@ -80,7 +82,8 @@ pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
 pub use image_cache::ImageCache;
 pub use load_options::{ImageSource, LoadOptions};
 pub use modality::Modality;
-pub use preprocess::{ChannelOrder, Normalization, Preprocess};
+pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
+pub use sampling::{EpochLength, Sampling};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};
 pub use synthetic::SYNTHETIC_MARKER;

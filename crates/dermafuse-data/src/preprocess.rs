@@ -28,6 +28,19 @@ pub enum Normalization {
     },
 }
 
+/// The ways in which Keras' applications take images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KerasInput {
+    /// RGB from -1 to 1 (mode `tf`): Keras' MobileNetV2, InceptionV3, Xception.
+    Symmetric,
+    /// BGR from 0 to 255 less ImageNet's mean (mode `caffe`): Keras' ResNet50 and VGG16.
+    Caffe,
+    /// RGB, ImageNet's mean and deviation (mode `torch`): Keras' DenseNets, what its EfficientNets do inside, and all
+    /// weights of torchvision.
+    Torch,
+}
+
 /// What is done to every image before a network sees it. It belongs to the weights and is stored with them.
 ///
 /// ```
@@ -66,6 +79,34 @@ impl Preprocess {
     pub fn imagenet(size: usize) -> Self {
         let normalization = Normalization::MeanStd { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
         Self { size, channels: ChannelOrder::Rgb, normalization, resampling: Resampling::Pillow }
+    }
+
+    /// As Keras' applications expect it (`preprocess_input`), with the nearest pixel, which Keras loads images with.
+    ///
+    /// ```
+    /// use dermafuse_data::{KerasInput, Preprocess, RgbPixels};
+    ///
+    /// let pixels = RgbPixels::new(1, 1, vec![255, 0, 51])?;
+    /// let symmetric = Preprocess::keras(KerasInput::Symmetric, 1).apply(&pixels)?;
+    /// assert!((symmetric[0] - 1.0).abs() < 1e-6 && (symmetric[2] + 0.6).abs() < 1e-6);
+    /// let caffe = Preprocess::keras(KerasInput::Caffe, 1).apply(&pixels)?; // blue first, less the mean
+    /// assert!((caffe[0] - (51.0 - 103.939)).abs() < 1e-4 && (caffe[2] - (255.0 - 123.68)).abs() < 1e-4);
+    /// # Ok::<(), dermafuse_data::DataError>(())
+    /// ```
+    #[must_use]
+    pub fn keras(input: KerasInput, size: usize) -> Self {
+        let (channels, normalization) = match input {
+            KerasInput::Symmetric => (ChannelOrder::Rgb, Normalization::MeanStd { mean: [0.5; 3], std: [0.5; 3] }),
+            KerasInput::Caffe => {
+                let mean = [103.939 / 255.0, 116.779 / 255.0, 123.68 / 255.0];
+                (ChannelOrder::Bgr, Normalization::MeanStd { mean, std: [1.0 / 255.0; 3] })
+            }
+            KerasInput::Torch => {
+                let Self { channels, normalization, .. } = Self::imagenet(size);
+                (channels, normalization)
+            }
+        };
+        Self { size, channels, normalization, resampling: Resampling::Nearest }
     }
 
     /// Checks the settings.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::RgbPixels;
-use crate::augment::Interpolation;
+use crate::augment::{Interpolation, Outside};
 
 /// `(x, y) ↦ (a x + b y + c, d x + e y + f)`, stored `[a, b, c, d, e, f]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,11 +28,13 @@ const WEIGHT: u32 = 6;
 const LANE: u32 = 21;
 
 /// Reads `pixels` (square, side `S`) at `map` of each output pixel, and writes `[3, S, S]`: plane `p` holds channel
-/// `sources[p]` looked up in `tables[p]`.
+/// `sources[p]` looked up in `tables[p]`. Coordinates outside are reflected or moved to the border.
+#[allow(clippy::too_many_arguments, reason = "one caller, one inner loop")]
 pub(crate) fn sample(
     pixels: &RgbPixels,
     map: &Affine,
     interpolation: Interpolation,
+    outside: Outside,
     sources: [usize; 3],
     tables: &[[f32; 256]; 3],
     planes: &mut [f32],
@@ -52,7 +54,7 @@ pub(crate) fn sample(
     match interpolation {
         Interpolation::Nearest => {
             for row in 0..side {
-                let pixels = points(row).map(|(x, y)| nearest(bytes, side, x, y));
+                let pixels = points(row).map(|(x, y)| nearest(bytes, side, outside, x, y));
                 write_row(planes, side * side, places(row), pixels, sources, tables);
             }
         }
@@ -60,7 +62,7 @@ pub(crate) fn sample(
             packed.clear();
             packed.extend(bytes.iter().map(pack));
             for row in 0..side {
-                let pixels = points(row).map(|(x, y)| bilinear(packed, side, x, y));
+                let pixels = points(row).map(|(x, y)| bilinear(packed, side, outside, x, y));
                 write_row(planes, side * side, places(row), pixels, sources, tables);
             }
         }),
@@ -93,21 +95,22 @@ fn write_row(
 }
 
 #[inline]
-fn nearest(bytes: &[[u8; 3]], side: usize, x: i64, y: i64) -> [u8; 3] {
+fn nearest(bytes: &[[u8; 3]], side: usize, outside: Outside, x: i64, y: i64) -> [u8; 3] {
     let half = 1_i64 << (FRACTION - 1);
-    bytes[reflect((y + half) >> FRACTION, side) * side + reflect((x + half) >> FRACTION, side)]
+    bytes[inside((y + half) >> FRACTION, side, outside) * side + inside((x + half) >> FRACTION, side, outside)]
 }
 
 #[inline]
-fn bilinear(packed: &[u64], side: usize, x: i64, y: i64) -> [u8; 3] {
+fn bilinear(packed: &[u64], side: usize, outside: Outside, x: i64, y: i64) -> [u8; 3] {
     let (left, top) = (x >> FRACTION, y >> FRACTION);
     let corners = if (0..side as i64 - 1).contains(&left) && (0..side as i64 - 1).contains(&top) {
         let upper = top as usize * side + left as usize;
         let lower = upper + side;
         [packed[upper], packed[upper + 1], packed[lower], packed[lower + 1]]
     } else {
-        let (x0, x1) = (reflect(left, side), reflect(left + 1, side));
-        let (y0, y1) = (reflect(top, side) * side, reflect(top + 1, side) * side);
+        let inside = |at: i64| inside(at, side, outside);
+        let (x0, x1) = (inside(left), inside(left + 1));
+        let (y0, y1) = (inside(top) * side, inside(top + 1) * side);
         [packed[y0 + x0], packed[y0 + x1], packed[y1 + x0], packed[y1 + x1]]
     };
     let one = 1_u64 << WEIGHT;
@@ -127,6 +130,15 @@ fn bilinear(packed: &[u64], side: usize, x: i64, y: i64) -> [u8; 3] {
 #[inline]
 fn pack(pixel: &[u8; 3]) -> u64 {
     u64::from(pixel[0]) | u64::from(pixel[1]) << LANE | u64::from(pixel[2]) << (2 * LANE)
+}
+
+/// The pixel that is read for a coordinate.
+#[inline]
+fn inside(at: i64, side: usize, outside: Outside) -> usize {
+    match outside {
+        Outside::Reflection | Outside::Black => reflect(at, side),
+        Outside::Border => at.clamp(0, side as i64 - 1) as usize,
+    }
 }
 
 /// Reflects a coordinate at the first and last pixel without repeating them: `… 2 1 0 1 2 … n−1 n−2 …`.

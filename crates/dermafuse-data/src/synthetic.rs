@@ -8,10 +8,11 @@
 //!
 //! [`render`] draws one [`Lesion`], [`lesion_mask`] and [`structure_mask`] say where in its picture it and its structures are;
 //! [`sample`] draws the cases without writing them. [`pad_ufes_20`] draws photos with a record instead, of which it is known
-//! what a classifier can learn from each.
+//! what a classifier can learn from each; [`clinics`] draws photos in class folders, by different cameras.
 
 mod body;
 mod canvas;
+pub mod clinics;
 mod lesion;
 mod masks;
 mod noise;

@@ -1,8 +1,10 @@
 //! Numbers printed in the literature, to stand beside ours where data set and split are the same.
 
+mod fine_tuning;
 mod joint_fusion;
 mod two_images;
 
+pub use fine_tuning::{NEDELCU, NEDELCU_CLASSES, PublishedStrategy};
 pub use joint_fusion::{
     FusionStructure, JOINT_FUSION_ISIC_2019, JOINT_FUSION_PAD, JOINT_FUSION_SPC, PublishedScore, PublishedScores,
     joint_fusion, printed_fusion,

@@ -2,9 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use dermafuse_backbones::global_average_pool;
 use serde::{Deserialize, Serialize};
 
-use crate::{LinearHead, MultitaskHead, MultitaskHeadConfig, NetworkError};
+use crate::{LinearHead, LocationHead, MultitaskHead, MultitaskHeadConfig, NetworkError};
 
 /// A head as data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub enum HeadKind {
         /// Dropout after each shared layer; 0.3 as released.
         dropout: f64,
     },
+    /// One linear layer for each task at every location of the feature map, then the mean.
+    PerLocation,
 }
 
 /// A head chosen at run time. Made by [`HeadKind::init`].
@@ -28,6 +31,8 @@ pub enum AnyHead {
     Linear(LinearHead),
     /// A multilayer perceptron that the tasks share, then one linear layer for each.
     Mlp(MultitaskHead),
+    /// One linear layer for each task at every location of the feature map, then the mean.
+    PerLocation(LocationHead),
 }
 
 impl HeadKind {
@@ -45,11 +50,24 @@ impl HeadKind {
                 let config = MultitaskHeadConfig { features, classes: classes.to_vec(), dropout };
                 config.init(device).map(AnyHead::Mlp)
             }
+            Self::PerLocation => LocationHead::init(features, classes, device).map(AnyHead::PerLocation),
         }
     }
 }
 
 impl AnyHead {
+    /// The logits of a feature map, whichever comes first: pooling or the classifier.
+    ///
+    /// # Shapes
+    /// `[B, D, H, W]` → one `[B, K_t]` for each task.
+    #[must_use]
+    pub fn forward_map(&self, map: Tensor<4>) -> Vec<Tensor<2>> {
+        match self {
+            Self::PerLocation(head) => head.forward(map),
+            Self::Linear(_) | Self::Mlp(_) => self.forward(global_average_pool(map)),
+        }
+    }
+
     /// # Shapes
     /// `[B, D]` → one `[B, K_t]` for each task.
     #[must_use]
@@ -57,6 +75,7 @@ impl AnyHead {
         match self {
             Self::Linear(head) => head.forward(features),
             Self::Mlp(head) => head.forward(features),
+            Self::PerLocation(head) => head.forward_pooled(features),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! One backbone and a classifier over one of the images: what every fusion has to beat.
 //!
-//! Paper: the image-only rows of joint-individual fusion (thesis §4.2), with a linear head, and the single-modality rows of
-//! FusionM4Net, AMMFM and PEMM, with the multilayer perceptron of their branches. Source: the text. Weights: those of the
-//! backbone. Differences: none.
+//! Paper: the image-only rows of joint-individual fusion (thesis §4.2), with a linear head, and the single-modality
+//! rows of FusionM4Net, AMMFM and PEMM, with the multilayer perceptron of their branches; Nedelcu et al., with the
+//! classifier at every location of the feature map. Source: the text. Weights: those of the backbone. Differences:
+//! none.
 
 use std::path::Path;
 
@@ -33,7 +34,8 @@ pub struct ImageClassifierConfig {
     pub head: HeadKind,
 }
 
-/// `C_I(GAP(backbone(image)))`. Made by [`ImageClassifierConfig::init`] or [`ImageClassifier::new`].
+/// `C_I(GAP(backbone(image)))`, or `GAP(C_I(backbone(image)))` with the classifier at every location. Made by
+/// [`ImageClassifierConfig::init`] or [`ImageClassifier::new`].
 #[derive(Module, Debug)]
 pub struct ImageClassifier<B: Backbone> {
     backbone: B,
@@ -106,8 +108,9 @@ impl<B: Backbone> Network for ImageClassifier<B> {
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
         let image = self.view.of(input); // [B, 3, H, W]
-        let features = global_average_pool(probe.features(&self.backbone, self.view, image)); // [B, L_I]
-        let branch = BranchOutput::new(self.view.name(), self.head.forward(features.clone())); // [B, K_t]
+        let map = probe.features(&self.backbone, self.view, image); // [B, L_I, H', W']
+        let branch = BranchOutput::new(self.view.name(), self.head.forward_map(map.clone())); // [B, K_t]
+        let features = global_average_pool(map); // [B, L_I]
         NetworkOutput::new(vec![branch], features)
     }
 }

@@ -39,6 +39,7 @@ mod joint_fusion;
 mod joint_individual_fusion;
 mod kind;
 mod linear_head;
+mod location_head;
 mod metadata_classifier;
 mod metadata_network;
 mod modality_discriminator;
@@ -66,6 +67,7 @@ pub use joint_fusion::{JointFeatures, JointFusion, JointFusionConfig, MetadataIn
 pub use joint_individual_fusion::{JointIndividualFusion, JointIndividualFusionConfig};
 pub use kind::{AnyNetwork, NetworkConfig};
 pub use linear_head::LinearHead;
+pub use location_head::LocationHead;
 pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
 pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
 pub use modality_discriminator::{ModalityDiscriminator, ModalityDiscriminatorConfig};

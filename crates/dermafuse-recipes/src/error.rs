@@ -51,6 +51,23 @@ pub enum RecipeError {
         /// The folder.
         path: PathBuf,
     },
+    /// A stage of a curriculum that cannot be trained or was not.
+    #[error("stage `{stage}`: {source}")]
+    Stage {
+        /// The stage.
+        stage: String,
+        /// What went wrong.
+        source: Box<RecipeError>,
+    },
+    /// A curriculum without a folder.
+    #[error("a curriculum hands weights from stage to stage as files; give it a folder")]
+    NoFolder,
+    /// Weights that a stage left and that are not what they were.
+    #[error("{path} is not what the stage wrote; remove the folders of this stage and the later ones")]
+    ForeignWeights {
+        /// The file.
+        path: PathBuf,
+    },
     /// A result that cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -63,7 +80,7 @@ pub enum RecipeError {
         source: std::io::Error,
     },
     /// A result that is damaged.
-    #[error("{path} is not a result of a fold; remove it to repeat the fold")]
+    #[error("{path} is not a result; remove it to repeat its fold or stage")]
     Json {
         /// The file.
         path: PathBuf,

@@ -5,11 +5,14 @@
 //! which ends with its network ([`OneStage::amfam`] is AMFAM's), [`CrossValidation`] repeats it on folds, [`JointMethod`] names the
 //! methods of joint and joint-individual fusion and [`JointFusionGrid`] compares them. [`ammfm_methods`], [`pemm_methods`] and
 //! [`amfam_methods`] are the rows of the ablations of AMMFM, PEMM and AMFAM.
+//!
+//! A [`Curriculum`] trains one backbone on several data sets in turn.
 
 mod amfam;
 mod backbone_weights;
 mod baseline;
 mod cross_validation;
+mod curriculum;
 mod error;
 mod fusionm4net;
 mod joint_fusion;
@@ -24,6 +27,10 @@ pub use amfam::amfam_methods;
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
 pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
+pub use curriculum::{
+    AugmentationKind, Curriculum, DataLayout, InputKind, Kept, NetworkSettings, Plan, PlannedStage, StageResult,
+    StageSettings, StartWeights,
+};
 pub use error::RecipeError;
 pub use fusionm4net::{FusionM4Net, Outcome};
 pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};

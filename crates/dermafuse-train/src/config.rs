@@ -1,8 +1,8 @@
-use dermafuse_data::{Augmentation, Preprocess};
+use dermafuse_data::{Augmentation, EpochLength, KerasInput, Preprocess, Sampling};
 use dermafuse_networks::BackboneFreeze;
 use serde::{Deserialize, Serialize};
 
-use crate::{LossConfig, LossReduction, OptimizerKind, TrainError, WeightAveraging};
+use crate::{LossConfig, LossReduction, OptimizerKind, TrainError, Unfreezing, WeightAveraging};
 
 /// The recipe of a training run. The defaults are those of the released FusionM4Net code; `threads` alone has no influence
 /// on the result.
@@ -13,11 +13,15 @@ pub struct TrainingConfig {
     pub epochs: usize,
     /// Ends the run when the validation score has not risen for this many epochs; `None` never does.
     pub patience: Option<usize>,
-    /// Cases in a step of the optimizer; 32 as released. The last step of an epoch may have fewer.
+    /// Which cases an epoch shows.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Cases in a step of the optimizer; 32 as released. The last step of an epoch may have fewer. Class-balanced
+    /// sampling decides it by itself.
     pub batch_size: usize,
-    /// Cases in one pass through the network, a divisor of `batch_size`: the gradients of a step add up over several passes,
-    /// for machines whose memory does not hold a batch. The gradients are those of the whole batch, but for batch
-    /// normalisation, whose statistics are those of each pass. `None` passes the whole batch at once.
+    /// Cases in one pass through the network, a divisor of the cases in a step: the gradients of a step add up over
+    /// several passes, for machines whose memory does not hold a batch. The gradients are those of the whole batch, but
+    /// for batch normalisation, whose statistics are those of each pass. `None` passes the whole batch at once.
     pub micro_batch_size: Option<usize>,
     /// How gradients become steps.
     pub optimizer: OptimizerKind,
@@ -45,6 +49,12 @@ pub struct TrainingConfig {
     pub loss: LossConfig,
     /// Which parts of the backbones do not train.
     pub freeze: BackboneFreeze,
+    /// How the blocks of the backbones come to train one after the other; `None` trains them from the first epoch.
+    #[serde(default)]
+    pub unfreezing: Option<Unfreezing>,
+    /// Factor on the learning rate of the heads (of all that is no backbone) after the first step of unfreezing.
+    #[serde(default = "one")]
+    pub later_head_rate: f64,
     /// The average of weights that is given back instead of the best epoch's; `None` as released.
     #[serde(default)]
     pub averaging: Option<WeightAveraging>,
@@ -68,6 +78,10 @@ fn default_threads() -> usize {
     2
 }
 
+fn one() -> f64 {
+    1.0
+}
+
 impl TrainingConfig {
     /// The recipe of the released FusionM4Net code at an image size (224 there), with a seed.
     #[must_use]
@@ -75,6 +89,7 @@ impl TrainingConfig {
         Self {
             epochs: 250,
             patience: None,
+            sampling: Sampling::EachOnce,
             batch_size: 32,
             micro_batch_size: None,
             optimizer: OptimizerKind::Adam,
@@ -89,6 +104,8 @@ impl TrainingConfig {
             augmentation: Some(Augmentation::default()),
             loss: LossConfig::default(),
             freeze: BackboneFreeze::default(),
+            unfreezing: None,
+            later_head_rate: 1.0,
             averaging: None,
             threads: default_threads(),
         }
@@ -148,6 +165,29 @@ impl TrainingConfig {
         }
     }
 
+    /// The recipe of Nedelcu et al. at an image size (300 there), with a seed and so many blocks to unfreeze: Adam, one
+    /// case of every class in a batch, three epochs for the heads alone and for every block, 1e-4 for the heads and
+    /// 1e-5 for the backbone, the weights of the last epoch. Not published, and chosen here: torchvision's input (the
+    /// weights are its), as many batches in an epoch as show as many cases as there are, blocks that go on training
+    /// when more are unfrozen.
+    #[must_use]
+    pub fn nedelcu(image_size: usize, blocks: usize, seed: u64) -> Self {
+        let unfreezing = Unfreezing { blocks, epochs_per_step: 3, cumulative: true };
+        Self {
+            epochs: unfreezing.epochs(),
+            sampling: Sampling::ClassBalanced { per_class: 1, length: EpochLength::AllCases },
+            learning_rate: 1e-4,
+            schedule: RateSchedule::Constant,
+            backbone_rate: 0.1,
+            preprocess: Preprocess::keras(KerasInput::Torch, image_size),
+            augmentation: Some(Augmentation::nedelcu()),
+            loss: LossConfig { reduction: LossReduction::Paper, ..LossConfig::default() },
+            unfreezing: Some(unfreezing),
+            averaging: Some(WeightAveraging::LastEpochs { epochs: 1, refresh_batch_norm: false }),
+            ..Self::as_released(image_size, seed)
+        }
+    }
+
     /// The learning rate of an epoch, counted from 0.
     ///
     /// ```
@@ -164,9 +204,11 @@ impl TrainingConfig {
         }
     }
 
-    /// Cases in one pass through the network.
-    pub(crate) fn pass_size(&self) -> usize {
-        self.micro_batch_size.unwrap_or(self.batch_size)
+    /// The learning rate of the heads in an epoch, counted from 0.
+    #[must_use]
+    pub fn head_rate(&self, epoch: usize) -> f64 {
+        let is_later = self.unfreezing.is_some_and(|unfreezing| unfreezing.step(epoch) > 0);
+        self.rate(epoch) * if is_later { self.later_head_rate } else { 1.0 }
     }
 
     /// # Errors
@@ -179,17 +221,18 @@ impl TrainingConfig {
         if self.patience == Some(0) {
             return error("patience", "at least 1 epoch", "0".into());
         }
-        if self.batch_size < 2 {
-            return error("batch_size", "at least 2 (batch normalisation)", self.batch_size.to_string());
-        }
-        let micro = self.pass_size();
-        if micro < 2 || !self.batch_size.is_multiple_of(micro) {
-            return error("micro_batch_size", "at least 2 and a divisor of batch_size", micro.to_string());
+        self.sampling.check()?;
+        if self.unfreezing.is_some() && self.patience.is_some() {
+            return error("patience", "none where blocks are unfrozen", "some".into());
         }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return error("learning_rate", "positive", self.learning_rate.to_string());
         }
-        for (setting, factor) in [("backbone_rate", self.backbone_rate), ("layer_decay", self.layer_decay)] {
+        for (setting, factor) in [
+            ("backbone_rate", self.backbone_rate),
+            ("layer_decay", self.layer_decay),
+            ("later_head_rate", self.later_head_rate),
+        ] {
             if !(factor.is_finite() && factor > 0.0) {
                 return error(setting, "positive", factor.to_string());
             }

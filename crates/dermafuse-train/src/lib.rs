@@ -17,6 +17,7 @@ mod loss_config;
 mod observer;
 mod optimizer;
 mod trainer;
+mod unfreezing;
 
 pub use averaging::WeightAveraging;
 pub use checkpoints::{Checkpoint, Checkpoints, RunState};
@@ -27,3 +28,4 @@ pub use loss_config::{ClassWeights, LossConfig, LossReduction};
 pub use observer::{AverageReport, BatchReport, EpochReport, Observer, Silent};
 pub use optimizer::OptimizerKind;
 pub use trainer::{Trained, Trainer, TrainingCases, mean_branch_accuracy};
+pub use unfreezing::Unfreezing;

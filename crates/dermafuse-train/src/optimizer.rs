@@ -6,6 +6,7 @@ use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 use dermafuse_networks::Network;
 use serde::{Deserialize, Serialize};
 
+use crate::unfreezing::depths;
 use crate::{TrainError, TrainingConfig};
 
 /// How gradients become steps. Moments, momentum and epsilon as in PyTorch.
@@ -47,20 +48,15 @@ pub(crate) fn learning_rates<N: Network>(
     network: &N,
     epoch: usize,
 ) -> Result<ModuleLearningRate, TrainError> {
-    let rate = config.rate(epoch);
-    if config.backbone_rate == 1.0 && config.layer_decay == 1.0 {
+    let (rate, head_rate) = (config.rate(epoch), config.head_rate(epoch));
+    if config.backbone_rate == 1.0 && config.layer_decay == 1.0 && head_rate == rate {
         return Ok(rate.into());
     }
-    let mut scheduler = ModuleLrSchedulerConfig::new(LrSchedulerConfig::Constant(rate));
-    let mut depth = 0_i32;
+    let mut scheduler = ModuleLrSchedulerConfig::new(LrSchedulerConfig::Constant(head_rate));
     let groups = network.backbone_groups();
-    for (index, group) in groups.iter().enumerate().rev() {
-        scheduler = scheduler.with_group(
-            group.group.clone(),
-            LrSchedulerConfig::Constant(rate * config.backbone_rate * config.layer_decay.powi(depth)),
-        );
-        // A stem ends its backbone; the next group is the last one of the backbone before.
-        depth = if index > 0 && group.name == groups[0].name { 0 } else { depth + 1 };
+    for (group, depth) in groups.iter().zip(depths(&groups)) {
+        let factor = config.backbone_rate * config.layer_decay.powi(depth as i32);
+        scheduler = scheduler.with_group(group.group.clone(), LrSchedulerConfig::Constant(rate * factor));
     }
     let refused = |reason: String| TrainError::Setting {
         setting: "learning_rate",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
-use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, ImageCache, LoaderConfig, MetadataEncoder, shuffled};
+use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, ImageCache, LoaderConfig, MetadataEncoder};
 use dermafuse_infer::{Predictor, TestTimeAugmentation, sha256_hex, tensors_of};
 use dermafuse_networks::{Auxiliary, Modalities, Network};
 use dermafuse_schema::BranchLogits;
@@ -115,6 +115,7 @@ impl Trainer {
 
         while !self.is_over(&run.state) {
             let epoch = run.state.history.len();
+            run.network = self.with_blocks_frozen(run.network, &initial, epoch)?;
             let train_loss = self.train_epoch(epoch, &mut run, cases, &loss, observer)?;
             self.average_epoch(epoch, &mut run);
             let validated = self.validated(&run);
@@ -148,6 +149,16 @@ impl Trainer {
         }
         let network = run.best.expect("a run of at least one epoch has a best epoch");
         Ok(Trained { network, history, best_epoch, average: None })
+    }
+
+    /// The network with the blocks frozen that do not train in an epoch, counted from 0. `initial` has its structure,
+    /// with nothing frozen but what always is.
+    fn with_blocks_frozen<N: Network>(&self, network: N, initial: &N, epoch: usize) -> Result<N, TrainError> {
+        let Some(unfreezing) = self.config.unfreezing else { return Ok(network) };
+        // Thawing would also ask for gradients of running statistics: the weights go into a network that was never
+        // frozen.
+        let thawed = initial.clone().try_load_record(network.into_record()).map_err(unrestorable)?;
+        Ok(unfreezing.apply(thawed, epoch))
     }
 
     /// Takes the weights at the end of an epoch, counted from 0, into the average of the last epochs.
@@ -186,9 +197,7 @@ impl Trainer {
         average: N,
         cases: TrainingCases<'_>,
     ) -> Result<N, TrainError> {
-        let record_error =
-            |error: RecordError| TrainError::Record { path: "in memory".into(), reason: error.to_string() };
-        let network = initial.clone().try_load_record(average.into_record()).map_err(record_error)?;
+        let network = initial.clone().try_load_record(average.into_record()).map_err(unrestorable)?;
         let (device, modalities) = (device_of(&network), network.modalities());
         let (seed, epoch) = (self.config.seed, self.config.epochs);
         let (_, passes) = self.passes(epoch, modalities, cases)?;
@@ -208,17 +217,29 @@ impl Trainer {
         cases: TrainingCases<'_>,
     ) -> Result<(Vec<usize>, BatchLoader), TrainError> {
         let config = &self.config;
-        let mut order = shuffled(cases.train, config.seed, epoch as u64);
-        if order.len() % config.pass_size() == 1 {
+        let mut order = config.sampling.order(cases.set, cases.train, config.seed, epoch as u64)?;
+        let pass_size = self.pass_size(cases.set);
+        if order.len() % pass_size == 1 {
             order.pop(); // batch normalisation has no statistics for a single case
         }
-        let mut loader = LoaderConfig::new(config.pass_size(), config.preprocess.clone());
+        let mut loader = LoaderConfig::new(pass_size, config.preprocess.clone());
         (loader.clinical, loader.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
         loader.threads = config.threads;
         loader.cache.clone_from(&self.cache);
         let passes = BatchLoader::new(cases.set, order.clone(), loader)?;
         Ok((order, passes))
+    }
+
+    /// Cases in a step of the optimizer.
+    fn batch_size(&self, set: &CaseSet) -> usize {
+        let classes = set.tasks.iter().next().map_or(0, |task| task.classes.len());
+        self.config.sampling.batch_size(classes).unwrap_or(self.config.batch_size)
+    }
+
+    /// Cases in one pass through the network.
+    fn pass_size(&self, set: &CaseSet) -> usize {
+        self.config.micro_batch_size.unwrap_or(self.batch_size(set))
     }
 
     /// Whether the epochs or the patience are used up.
@@ -228,8 +249,25 @@ impl Trainer {
         epochs >= self.config.epochs || (epochs > 0 && tired)
     }
 
-    fn check<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
+    /// Checks that the recipe makes a training of the network on the cases. [`Trainer::fit`] does it first.
+    ///
+    /// # Errors
+    /// The first setting that does not.
+    pub fn check<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
         self.config.check()?;
+        if let Some(unfreezing) = self.config.unfreezing {
+            unfreezing.check(self.config.epochs, &network.backbone_groups())?;
+        }
+        let (batch, pass) = (self.batch_size(cases.set), self.pass_size(cases.set));
+        let size =
+            |setting, expected, found: usize| Err(TrainError::Setting { setting, expected, found: found.to_string() });
+        if batch < 2 {
+            return size("batch_size", "at least 2 (batch normalisation)", batch);
+        }
+        if pass < 2 || !batch.is_multiple_of(pass) {
+            return size("micro_batch_size", "at least 2 and a divisor of batch_size", pass);
+        }
+        self.config.sampling.order(cases.set, cases.train, self.config.seed, 0)?;
         let setting = |setting, expected, found: usize| {
             Err(TrainError::Setting { setting, expected, found: format!("{found} cases") })
         };
@@ -279,10 +317,11 @@ impl Trainer {
         let modalities = run.network.modalities();
         let rates = learning_rates(config, &run.network, epoch)?;
         let (order, mut passes) = self.passes(epoch, modalities, cases)?;
-        let batches = order.len().div_ceil(config.batch_size);
+        let batch_size = self.batch_size(cases.set);
+        let batches = order.len().div_ceil(batch_size);
         let (mut total, mut pass) = (0.0, 0);
         let mut own = OwnLosses::default();
-        for (index, rows) in order.chunks(config.batch_size).enumerate() {
+        for (index, rows) in order.chunks(batch_size).enumerate() {
             let labels: Vec<&[Option<usize>]> =
                 rows.iter().map(|&row| cases.set.cases[row].labels.as_slice()).collect();
             let progress = (epoch * batches + index) as f64 / (config.epochs * batches) as f64;
@@ -343,7 +382,7 @@ impl Trainer {
         if !valid_score.is_finite() {
             return Err(TrainError::Score { epoch: epoch + 1, score: valid_score });
         }
-        let learning_rate = self.config.rate(epoch);
+        let learning_rate = self.config.head_rate(epoch);
         Ok(EpochReport { epoch: epoch + 1, learning_rate, train_loss, valid_loss, valid_score })
     }
 
@@ -355,7 +394,7 @@ impl Trainer {
         score: impl Fn(&BranchLogits) -> f64,
     ) -> Result<(f64, f64), TrainError> {
         let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
-        predictor.batch_size = self.config.pass_size();
+        predictor.batch_size = self.pass_size(cases.set);
         predictor.threads = self.config.threads;
         predictor.cache.clone_from(&self.cache);
         let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
@@ -438,10 +477,13 @@ impl OwnLosses {
     }
 }
 
+fn unrestorable(error: RecordError) -> TrainError {
+    TrainError::Record { path: "in memory".into(), reason: error.to_string() }
+}
+
 fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {
-    let record_error = |error: RecordError| TrainError::Record { path: "in memory".into(), reason: error.to_string() };
-    let bytes_of = |network: &N| network.clone().into_record().into_bytes().map_err(record_error);
-    let optimizer = run.optimizer.to_record().into_bytes().map_err(record_error)?;
+    let bytes_of = |network: &N| network.clone().into_record().into_bytes().map_err(unrestorable);
+    let optimizer = run.optimizer.to_record().into_bytes().map_err(unrestorable)?;
     let average = run.average.as_ref().map(|average| bytes_of(&average.network)).transpose()?;
     Ok(Checkpoint {
         state: run.state.clone(),

@@ -41,6 +41,7 @@ def main() -> None:
         save(f"wide.pillow.{size}.png", np.asarray(Image.fromarray(wide).resize((size, size), Image.Resampling.BILINEAR)))
         bicubic = Image.fromarray(wide).resize((size, size), Image.Resampling.BICUBIC)
         save(f"wide.pillow_bicubic.{size}.png", np.asarray(bicubic))
+        save(f"wide.nearest.{size}.png", np.asarray(Image.fromarray(wide).resize((size, size), Image.Resampling.NEAREST)))
         save(f"wide.opencv.{size}.png", cv2.resize(wide, (size, size), interpolation=cv2.INTER_LINEAR))
 
     # torchvision's Resize(31), which gives 45 x 31 pixels, and CenterCrop(24): `round` of 10.5 and 3.5.

@@ -40,7 +40,7 @@ fn difference(ours: &[u8], name: &str) -> (f64, u8, f64) {
     )
 }
 
-const WARP: Warp = Warp { degrees: 27.0, scale: 0.8, shift_x: 0.05, shift_y: -0.04 };
+const WARP: Warp = Warp { degrees: 27.0, scale: [0.8; 2], shift_x: 0.05, shift_y: -0.04 };
 
 #[test]
 fn flips_and_quarter_turns_are_exact() {
@@ -79,7 +79,7 @@ fn light_is_albumentations_byte_by_byte() {
 #[test]
 fn draws_have_the_released_frequencies_and_ranges() {
     let augmentation = Augmentation::default();
-    let draws: Vec<Draw> = (0..20_000).map(|row| augmentation.draw(3, 1, row, Stream::Case)).collect();
+    let draws: Vec<Draw> = (0..20_000).map(|row| augmentation.draw(3, 1, row, 0, Stream::Case)).collect();
     let share = |what: &dyn Fn(&Draw) -> bool| draws.iter().filter(|draw| what(draw)).count() as f64 / 20_000.0;
     // 0.25 = 0.5 (outer) · 0.5; three of four turns move something; standard error 0.003.
     assert!((share(&|draw| draw.vertical_flip) - 0.25).abs() < 0.012);
@@ -89,7 +89,7 @@ fn draws_have_the_released_frequencies_and_ranges() {
     assert!((share(&|draw| draw.light.is_some()) - 0.25).abs() < 0.012);
     assert!((share(&|draw| *draw == Draw::default()) - (0.5 + 0.5 * 0.0625 * (1.0 + 0.25))).abs() < 0.02);
     for warp in draws.iter().filter_map(|draw| draw.warp) {
-        assert!((0.5..1.5).contains(&warp.scale) && warp.degrees.abs() <= 45.0);
+        assert!((0.5..1.5).contains(&warp.scale[0]) && warp.degrees.abs() <= 45.0);
         assert!(warp.shift_x.abs() <= 0.0625 && warp.shift_y.abs() <= 0.0625);
     }
 }
@@ -112,8 +112,8 @@ fn a_cut_out_of_the_padded_image_is_moved_by_whole_pixels_onto_black() {
 
 #[test]
 fn a_rotated_image_of_amfam_has_black_corners() {
-    let warp = Some(Warp { degrees: 45.0, scale: 1.0, shift_x: 0.0, shift_y: 0.0 });
-    let turned = rendered(&Draw { warp, black_outside: true, ..Draw::default() }, Interpolation::Bilinear);
+    let warp = Some(Warp { degrees: 45.0, scale: [1.0; 2], shift_x: 0.0, shift_y: 0.0 });
+    let turned = rendered(&Draw { warp, outside: Outside::Black, ..Draw::default() }, Interpolation::Bilinear);
     let reflected = rendered(&Draw { warp, ..Draw::default() }, Interpolation::Bilinear);
     let pixel = |picture: &[u8], x: usize, y: usize| picture[3 * (y * SIZE + x)..][..3].to_vec();
     assert_eq!(pixel(&turned, 0, 0), [0; 3]);
@@ -126,7 +126,7 @@ fn a_rotated_image_of_amfam_has_black_corners() {
 fn draws_of_amfam_are_as_published() {
     let augmentation = Augmentation::amfam();
     augmentation.check().unwrap();
-    let draws: Vec<Draw> = (0..4000).map(|row| augmentation.draw(3, 1, row, Stream::Case)).collect();
+    let draws: Vec<Draw> = (0..4000).map(|row| augmentation.draw(3, 1, row, 0, Stream::Case)).collect();
     let upside_down = draws.iter().filter(|draw| draw.vertical_flip).count() as f64 / 4000.0;
     assert!((upside_down - 0.5).abs() < 0.04, "{upside_down}");
     let mut corners: Vec<i32> = draws.iter().map(|draw| draw.cut.unwrap().corner(299)[0] as i32).collect();
@@ -135,7 +135,7 @@ fn draws_of_amfam_are_as_published() {
     assert_eq!(corners, (-20..=20).collect::<Vec<_>>());
     for draw in &draws {
         let warp = draw.warp.unwrap();
-        assert!(warp.degrees.abs() <= 45.0 && (warp.scale, warp.shift_x, warp.shift_y) == (1.0, 0.0, 0.0));
+        assert!(warp.degrees.abs() <= 45.0 && (warp.scale, warp.shift_x, warp.shift_y) == ([1.0; 2], 0.0, 0.0));
         assert!(!draw.horizontal_flip && draw.quarter_turns == 0 && draw.light.is_none());
     }
 }
@@ -143,13 +143,68 @@ fn draws_of_amfam_are_as_published() {
 #[test]
 fn a_draw_depends_on_seed_epoch_row_and_image_alone() {
     let augmentation = Augmentation { p: 1.0, ..Augmentation::default() };
-    let draw = |seed, epoch, row, image| format!("{:?}", augmentation.draw(seed, epoch, row, image));
+    let draw = |seed, epoch, row, image| format!("{:?}", augmentation.draw(seed, epoch, row, 0, image));
     let one = draw(1, 2, 3, Stream::Case);
     assert_eq!(one, draw(1, 2, 3, Stream::Case));
     for other in [draw(2, 2, 3, Stream::Case), draw(1, 3, 3, Stream::Case), draw(1, 2, 4, Stream::Case)] {
         assert_ne!(one, other);
     }
     assert_ne!(one, draw(1, 2, 3, Stream::Dermoscopic));
+    let again = format!("{:?}", augmentation.draw(1, 2, 3, 1, Stream::Case));
+    assert_ne!(one, again, "a case that is seen twice in an epoch is varied anew");
+}
+
+#[test]
+fn draws_of_nedelcu_are_as_published() {
+    let augmentation = Augmentation::nedelcu();
+    augmentation.check().unwrap();
+    let draws: Vec<Draw> = (0..4000).map(|row| augmentation.draw(3, 1, row, 0, Stream::Case)).collect();
+    let range = |value: &dyn Fn(&Draw) -> f64| {
+        let values = || draws.iter().map(value);
+        (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max))
+    };
+    let within = |(low, high): (f64, f64), [from, to]: [f64; 2]| {
+        let slack = 0.01 * (to - from);
+        low >= from && low < from + slack && high <= to && high > to - slack
+    };
+    assert!(within(range(&|draw| draw.warp.unwrap().degrees.abs()), [1.0, 30.0]));
+    assert!(within(range(&|draw| draw.warp.unwrap().degrees), [-30.0, 30.0]));
+    assert!(within(range(&|draw| draw.warp.unwrap().scale[0]), [0.8, 1.2]));
+    assert!(within(range(&|draw| draw.warp.unwrap().scale[1]), [0.8, 1.2]));
+    assert!(within(range(&|draw| draw.warp.unwrap().shift_x), [-0.1, 0.1]));
+    assert!(within(range(&|draw| f64::from(draw.light.unwrap().contrast)), [0.2, 0.8]));
+    for draw in &draws {
+        assert!(draw.warp.unwrap().shift_y == 0.0 && draw.light.unwrap().brightness == 0.0);
+        assert!(!draw.vertical_flip && draw.quarter_turns == 0 && draw.cut.is_none());
+    }
+    let mirrored = draws.iter().filter(|draw| draw.horizontal_flip).count() as f64 / 4000.0;
+    assert!((mirrored - 0.5).abs() < 0.04, "{mirrored}");
+}
+
+#[test]
+fn a_shifted_image_shows_its_border_outside() {
+    let warp = Some(Warp { degrees: 0.0, scale: [1.0; 2], shift_x: 4.0 / SIZE as f64, shift_y: 0.0 });
+    let plain = rendered(&Draw::default(), Interpolation::Nearest);
+    let shifted = rendered(&Draw { warp, outside: Outside::Border, ..Draw::default() }, Interpolation::Nearest);
+    let pixel = |picture: &[u8], x: usize, y: usize| picture[3 * (y * SIZE + x)..][..3].to_vec();
+    for y in 0..SIZE {
+        for x in 0..SIZE {
+            assert_eq!(pixel(&shifted, x, y), pixel(&plain, x.saturating_sub(4), y));
+        }
+    }
+}
+
+#[test]
+fn an_axis_scaled_on_its_own_leaves_the_other() {
+    let warp = Some(Warp { degrees: 0.0, scale: [1.0, 2.0], shift_x: 0.0, shift_y: 0.0 });
+    let plain = rendered(&Draw::default(), Interpolation::Nearest);
+    let taller = rendered(&Draw { warp, ..Draw::default() }, Interpolation::Nearest);
+    let pixel = |picture: &[u8], x: usize, y: usize| picture[3 * (y * SIZE + x)..][..3].to_vec();
+    for x in 0..SIZE {
+        // Rows 16 ± 15.5 come from rows 16 ± 7.75, rounded.
+        assert_eq!(pixel(&taller, x, 31), pixel(&plain, x, 23));
+        assert_eq!(pixel(&taller, x, 0), pixel(&plain, x, 8));
+    }
 }
 
 #[test]

@@ -37,6 +37,15 @@ fn resizing_is_pillow_and_opencv_within_one() {
 }
 
 #[test]
+fn the_nearest_pixel_is_pillows() {
+    let wide = read("wide.png");
+    for size in [24, 72] {
+        let ours = resize(&wide, size, Resampling::Nearest).unwrap();
+        assert_eq!(difference(&ours, &read(&format!("wide.nearest.{size}.png"))), (0.0, 0), "{size}");
+    }
+}
+
+#[test]
 fn cropping_is_torchvisions_within_one() {
     let wide = read("wide.png");
     let (mean, largest) =

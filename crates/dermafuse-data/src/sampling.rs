@@ -1,0 +1,288 @@
+//! Which training cases an epoch shows, and in which order.
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::shuffle::{stream, uniform};
+use crate::{CaseSet, DataError, shuffled};
+
+/// The purposes "balanced" and "weighted" of random streams.
+const BALANCED: u64 = 0x62_616c_616e;
+const WEIGHTED: u64 = 0x77_6569_6768;
+
+/// How an epoch is drawn from the training cases. Where classes matter, they are those of the first task.
+///
+/// ```
+/// use dermafuse_data::{CaseSet, EpochLength, Sampling};
+/// use dermafuse_schema::{Case, Task, TaskSet};
+///
+/// // Eight cases of one class, two of the other.
+/// let case = |n: usize| Case { labels: vec![Some(usize::from(n >= 8))], ..Case::new(n.to_string()) };
+/// let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?;
+/// let cases = (0..10).map(case).collect();
+/// let set = CaseSet { name: "a".into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] };
+/// let rows: Vec<usize> = (0..10).collect();
+/// let balanced = Sampling::ClassBalanced { per_class: 1, length: EpochLength::AllCases };
+/// assert_eq!(balanced.order(&set, &rows, 7, 0)?.len(), 10);
+/// assert_eq!(balanced.shown(&set, &rows, 7, 3)?, [15, 15]); // in three epochs
+/// assert_eq!(Sampling::EachOnce.shown(&set, &rows, 7, 3)?, [24, 6]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Sampling {
+    /// Every case once, shuffled.
+    #[default]
+    EachOnce,
+    /// Every batch has so many cases of every class, so that rare classes come again and again. A class goes through
+    /// its cases in random order before it starts anew. Cases without a label are left out.
+    ClassBalanced {
+        /// Cases of each class in a batch; the batch has this times the number of classes.
+        per_class: usize,
+        /// How many batches make an epoch.
+        #[serde(default)]
+        length: EpochLength,
+    },
+    /// As many draws as there are cases, with replacement; a case of a class with `n` cases weighs `n^-power`. Cases
+    /// without a label are left out.
+    Weighted {
+        /// 0 weighs all cases alike, 0.5 rarer classes more, 1 draws every class equally often.
+        power: f64,
+    },
+}
+
+/// How many batches an epoch of class-balanced batches has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EpochLength {
+    /// As many as show as many cases as there are.
+    #[default]
+    AllCases,
+    /// As many as show the cases of the largest class once.
+    LargestClass,
+}
+
+impl Sampling {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// No case of a class in a batch; a power that is negative or not finite.
+    pub fn check(self) -> Result<(), DataError> {
+        match self {
+            Self::ClassBalanced { per_class: 0, .. } => Err(DataError::Setting {
+                what: "cases of each class in a batch",
+                found: "0".into(),
+                expected: "1 or more",
+            }),
+            Self::Weighted { power } if !(power.is_finite() && power >= 0.0) => {
+                let found = power.to_string();
+                Err(DataError::Setting { what: "power of the sampling weights", found, expected: "0 or more" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The size of a batch, where the sampling decides it: so many cases of each of `classes` classes.
+    #[must_use]
+    pub fn batch_size(self, classes: usize) -> Option<usize> {
+        match self {
+            Self::ClassBalanced { per_class, .. } => Some(per_class * classes),
+            Self::EachOnce | Self::Weighted { .. } => None,
+        }
+    }
+
+    /// The rows of one epoch, in order; it depends on `seed` and `epoch` only.
+    ///
+    /// # Errors
+    /// What [`Sampling::check`] refuses; a row that there is not; a class without a case among `rows`, where batches
+    /// are balanced; no labelled case.
+    pub fn order(self, set: &CaseSet, rows: &[usize], seed: u64, epoch: u64) -> Result<Vec<usize>, DataError> {
+        self.check()?;
+        match self {
+            Self::EachOnce => Ok(shuffled(rows, seed, epoch)),
+            Self::ClassBalanced { per_class, length } => {
+                let classes = by_class(set, rows)?;
+                if let Some(class) = classes.iter().position(Vec::is_empty) {
+                    let task = &set.tasks[0];
+                    let (name, class) = (task.name.clone(), task.classes[class].clone());
+                    return Err(DataError::ClassAbsent { task: name, class, part: "training", cases: rows.len() });
+                }
+                let batches = match length {
+                    EpochLength::AllCases => {
+                        classes.iter().map(Vec::len).sum::<usize>().div_ceil(per_class * classes.len())
+                    }
+                    EpochLength::LargestClass => classes.iter().map(Vec::len).max().unwrap_or(0).div_ceil(per_class),
+                };
+                Ok(balanced(&classes, per_class, batches, seed, epoch))
+            }
+            Self::Weighted { power } => weighted(&by_class(set, rows)?, power, set, seed, epoch),
+        }
+    }
+
+    /// How often cases of each class are shown in the first `epochs` epochs.
+    ///
+    /// # Errors
+    /// Those of [`Sampling::order`].
+    pub fn shown(self, set: &CaseSet, rows: &[usize], seed: u64, epochs: usize) -> Result<Vec<usize>, DataError> {
+        let mut shown = vec![0; set.tasks[0].classes.len()];
+        for epoch in 0..epochs {
+            for (sum, count) in shown.iter_mut().zip(set.class_counts(0, &self.order(set, rows, seed, epoch as u64)?)?)
+            {
+                *sum += count;
+            }
+        }
+        Ok(shown)
+    }
+}
+
+/// The rows of each class of the first task.
+fn by_class(set: &CaseSet, rows: &[usize]) -> Result<Vec<Vec<usize>>, DataError> {
+    set.class_counts(0, rows)?; // rows and labels exist
+    let mut classes = vec![Vec::new(); set.tasks[0].classes.len()];
+    for &row in rows {
+        if let Some(label) = set.cases[row].labels[0] {
+            classes[label].push(row);
+        }
+    }
+    Ok(classes)
+}
+
+fn balanced(classes: &[Vec<usize>], per_class: usize, batches: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut columns: Vec<_> = classes
+        .iter()
+        .enumerate()
+        .map(|(class, rows)| {
+            let mut rng = stream(seed, epoch, class as u64, BALANCED);
+            let rounds = (batches * per_class).div_ceil(rows.len());
+            let column: Vec<usize> = (0..rounds).flat_map(|_| permuted(rows, &mut rng)).collect();
+            column.into_iter()
+        })
+        .collect();
+    let mut rng = stream(seed, epoch, classes.len() as u64, BALANCED);
+    let mut order = Vec::with_capacity(batches * per_class * classes.len());
+    for _ in 0..batches {
+        let batch: Vec<usize> = columns.iter_mut().flat_map(|column| column.by_ref().take(per_class)).collect();
+        order.extend(permuted(&batch, &mut rng)); // parts of a batch are mixed too
+    }
+    order
+}
+
+fn weighted(classes: &[Vec<usize>], power: f64, set: &CaseSet, seed: u64, epoch: u64) -> Result<Vec<usize>, DataError> {
+    let draws: usize = classes.iter().map(Vec::len).sum();
+    if draws == 0 {
+        return Err(DataError::EmptySet { name: set.name.clone() });
+    }
+    // A class first, by the sum of its weights, then one of its cases.
+    let weight = |rows: &Vec<usize>| if rows.is_empty() { 0.0 } else { (rows.len() as f64).powf(1.0 - power) };
+    let total: f64 = classes.iter().map(weight).sum();
+    let mut rng = stream(seed, epoch, draws as u64, WEIGHTED);
+    let mut draw = || {
+        let mut left = uniform(&mut rng, 0.0, total);
+        let class = classes.iter().position(|rows| {
+            left -= weight(rows);
+            left < 0.0
+        });
+        // Rounding may leave nothing: then it is the last class that has cases.
+        let rows = class.or_else(|| classes.iter().rposition(|rows| !rows.is_empty())).map(|class| &classes[class]);
+        let rows = rows.expect("there is a labelled case");
+        rows[pick(&mut rng, rows.len())]
+    };
+    Ok((0..draws).map(|_| draw()).collect())
+}
+
+/// One of `0..count`.
+fn pick(rng: &mut ChaCha8Rng, count: usize) -> usize {
+    (uniform(rng, 0.0, count as f64) as usize).min(count - 1)
+}
+
+fn permuted(rows: &[usize], rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut order = rows.to_vec();
+    for last in (1..order.len()).rev() {
+        order.swap(last, pick(rng, last + 1));
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dermafuse_schema::{Case, Task, TaskSet};
+
+    /// Classes of 40, 9 and 3 cases, and two cases without a label.
+    fn set() -> CaseSet {
+        let label = |row: usize| match row {
+            0..40 => Some(0),
+            40..49 => Some(1),
+            49..52 => Some(2),
+            _ => None,
+        };
+        let case = |row: usize| Case { labels: vec![label(row)], ..Case::new(row.to_string()) };
+        let tasks = TaskSet::new(vec![Task::new("t", "T", ["a", "b", "c"])]).unwrap();
+        let cases = (0..54).map(case).collect();
+        CaseSet { name: "s".into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] }
+    }
+
+    const ROWS: std::ops::Range<usize> = 0..54;
+
+    #[test]
+    fn balanced_batches_have_every_class_and_use_all_cases_evenly() {
+        let (set, rows) = (set(), ROWS.collect::<Vec<_>>());
+        let sampling = Sampling::ClassBalanced { per_class: 2, length: EpochLength::AllCases };
+        assert_eq!(sampling.batch_size(3), Some(6));
+        let order = sampling.order(&set, &rows, 1, 0).unwrap();
+        assert_eq!(order.len(), 6 * 52_usize.div_ceil(6));
+        for batch in order.chunks(6) {
+            assert_eq!(set.class_counts(0, batch).unwrap(), [2, 2, 2]);
+        }
+        // 18 draws from each class: of nine cases twice each, of three six times each, of forty some once.
+        let times = |row: usize| order.iter().filter(|&&other| other == row).count();
+        assert!((40..49).all(|row| times(row) == 2) && (49..52).all(|row| times(row) == 6));
+        assert!((0..40).all(|row| times(row) <= 1) && times(52) + times(53) == 0);
+        assert_eq!(order, sampling.order(&set, &rows, 1, 0).unwrap());
+        assert_ne!(order, sampling.order(&set, &rows, 1, 1).unwrap());
+        assert_ne!(order, sampling.order(&set, &rows, 2, 0).unwrap());
+
+        let long = Sampling::ClassBalanced { per_class: 2, length: EpochLength::LargestClass };
+        assert_eq!(long.shown(&set, &rows, 1, 1).unwrap(), [40, 40, 40]);
+    }
+
+    #[test]
+    fn weights_move_the_shares_of_the_classes() {
+        let (set, rows) = (set(), ROWS.collect::<Vec<_>>());
+        let shares = |power| {
+            let shown = Sampling::Weighted { power }.shown(&set, &rows, 3, 200).unwrap();
+            shown.iter().map(|&count| count as f64 / (52.0 * 200.0)).collect::<Vec<_>>()
+        };
+        for (power, expected) in [(0.0, [40.0, 9.0, 3.0]), (1.0, [1.0, 1.0, 1.0]), (0.5, [6.3246, 3.0, 1.7321])] {
+            let total: f64 = expected.iter().sum();
+            for (share, expected) in shares(power).iter().zip(expected) {
+                assert!((share - expected / total).abs() < 0.02, "{power}: {share} for {}", expected / total);
+            }
+        }
+    }
+
+    #[test]
+    fn settings_and_sets_that_cannot_be_sampled_are_refused() {
+        let set = set();
+        let balanced = |per_class| Sampling::ClassBalanced { per_class, length: EpochLength::AllCases };
+        let error = |sampling: Sampling, rows: &[usize]| sampling.order(&set, rows, 0, 0).unwrap_err().to_string();
+        assert_eq!(error(balanced(0), &[0]), "cases of each class in a batch: 0 is not 1 or more");
+        assert_eq!(
+            error(Sampling::Weighted { power: -1.0 }, &[0]),
+            "power of the sampling weights: -1 is not 0 or more"
+        );
+        assert!(error(balanced(1), &[0, 1, 40]).contains("`c`"));
+        assert!(error(Sampling::Weighted { power: 1.0 }, &[52]).contains("no cases"));
+        assert!(error(balanced(1), &[99]).contains("99"));
+    }
+
+    #[test]
+    fn it_is_written_and_read() {
+        let sampling = Sampling::ClassBalanced { per_class: 1, length: EpochLength::LargestClass };
+        let text = serde_json::to_string(&sampling).unwrap();
+        assert_eq!(text, r#"{"kind":"class_balanced","per_class":1,"length":"largest_class"}"#);
+        assert_eq!(serde_json::from_str::<Sampling>(&text).unwrap(), sampling);
+        let short = toml::from_str::<Sampling>("kind = \"class_balanced\"\nper_class = 3").unwrap();
+        assert_eq!(short, Sampling::ClassBalanced { per_class: 3, length: EpochLength::AllCases });
+    }
+}

@@ -1,0 +1,93 @@
+//! The printed means of Nedelcu et al. follow from their printed tables of classes, computed by our metrics.
+
+use dermafuse_eval::published::{NEDELCU, NEDELCU_CLASSES};
+use dermafuse_eval::{Evaluation, EvaluationOptions};
+use dermafuse_schema::ndarray::Array2;
+use dermafuse_schema::{Predictions, Task, TaskSet};
+
+const K: usize = NEDELCU_CLASSES.len();
+
+/// Counts `[truth][predicted]` that have the printed sensitivities and precisions. Which class was taken for which
+/// other is not printed, and no mean depends on it.
+fn confusion(classes: &[[f64; 3]; K]) -> [[usize; K]; K] {
+    let mut counts = [[0; K]; K];
+    let (mut missed, mut wrong) = ([0_usize; K], [0_usize; K]);
+    let mut unknown = Vec::new();
+    for (class, [sensitivity, precision, _]) in classes.iter().enumerate() {
+        let support = NEDELCU_CLASSES[class].1;
+        let hits = (sensitivity / 100.0 * support as f64).round();
+        counts[class][class] = hits as usize;
+        missed[class] = support - hits as usize;
+        match *precision > 0.0 {
+            true => wrong[class] = (hits / (precision / 100.0) - hits).round() as usize,
+            false => unknown.push(class), // never right; how often it was said is not printed
+        }
+    }
+    let rest = missed.iter().sum::<usize>().checked_sub(wrong.iter().sum()).expect("as many misses as wrong answers");
+    match unknown[..] {
+        [] => assert_eq!(rest, 0),
+        [first, ..] => wrong[first] += rest,
+    }
+    // The class with most misses left to the class with most wrong answers left, never to itself.
+    for _ in 0..missed.iter().sum() {
+        let pressing = |class: &usize| missed[*class] + wrong[*class];
+        let truth = (0..K).filter(|&class| missed[class] > 0).max_by_key(pressing).unwrap();
+        let said = (0..K).filter(|&class| class != truth && wrong[class] > 0).max_by_key(pressing).unwrap();
+        missed[truth] -= 1;
+        wrong[said] -= 1;
+        counts[truth][said] += 1;
+    }
+    counts
+}
+
+fn predictions(counts: &[[usize; K]; K]) -> Predictions {
+    let pairs: Vec<(usize, usize)> = (0..K)
+        .flat_map(|truth| (0..K).flat_map(move |said| std::iter::repeat_n((truth, said), counts[truth][said])))
+        .collect();
+    let classes = NEDELCU_CLASSES.map(|(name, _)| name);
+    Predictions {
+        tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", classes)]).unwrap(),
+        ids: (0..pairs.len()).map(|case| case.to_string().into()).collect(),
+        labels: pairs.iter().map(|(truth, _)| vec![Some(*truth)]).collect(),
+        probabilities: vec![Array2::from_shape_fn((pairs.len(), K), |(case, class)| {
+            f64::from(u8::from(pairs[case].1 == class))
+        })],
+        basis: vec!["clinical".into(); pairs.len()],
+    }
+}
+
+#[test]
+fn the_published_means_are_recomputed_from_the_published_classes() {
+    let options = EvaluationOptions { zero_undefined: true, ..EvaluationOptions::default() };
+    let mut checked = 0;
+    for strategy in &NEDELCU {
+        let Some(classes) = &strategy.classes else { continue };
+        let evaluation = Evaluation::with(&predictions(&confusion(classes)), &options).unwrap();
+        let task = &evaluation.tasks[0];
+        assert_eq!(task.n, 686);
+        let near = |ours: Option<f64>, printed: f64, what: &str| {
+            let ours = 100.0 * ours.unwrap();
+            assert!((ours - printed).abs() <= 0.0101, "{}, {what}: {ours:.3} and {printed}", strategy.name);
+        };
+        near(task.accuracy, strategy.accuracy, "accuracy");
+        near(task.macro_f1, strategy.macro_f1, "macro F1");
+        near(task.weighted_f1, strategy.weighted_f1, "weighted F1");
+        for (ours, printed) in task.classes.iter().zip(classes) {
+            near(ours.sensitivity, printed[0], &ours.name);
+            near(ours.precision, printed[1], &ours.name);
+            near(ours.f1, printed[2], &ours.name);
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 4);
+}
+
+#[test]
+fn the_published_accuracies_are_shares_of_686_cases() {
+    assert_eq!(NEDELCU_CLASSES.iter().map(|(_, support)| support).sum::<usize>(), 686);
+    // MobileNetV2 and ResNet50 of Table III, then Table IV.
+    for accuracy in [14.43, 43.00].into_iter().chain(NEDELCU.map(|strategy| strategy.accuracy)) {
+        let hits = accuracy * 6.86;
+        assert!((hits - hits.round()).abs() < 0.07, "{accuracy} % are {hits} cases");
+    }
+}

@@ -1,0 +1,266 @@
+//! Fine-tuning by a schedule: what stands still, what is shown how often, what carries over from stage to stage.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use burn::tensor::Device;
+use dermafuse::backbones::{Backbone, BackboneKind};
+use dermafuse::data::{CaseSet, EpochLength, MetadataEncoder, Sampling, Split};
+use dermafuse::infer::Bundle;
+use dermafuse::networks::{AnyNetwork, HeadKind, ImageClassifierConfig, ImageView, NetworkConfig};
+use dermafuse::recipes::{Curriculum, Plan, Progress, RecipeError, StageResult, Workplace};
+use dermafuse::schema::{BranchLogits, Task, TaskSet};
+use dermafuse::train::{
+    EpochReport, Observer, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig, Unfreezing,
+    mean_branch_accuracy,
+};
+use dermafuse_tests::{device_lock, numbers_of, small_set, text_of};
+
+/// The small set with the diagnosis alone, and its split.
+fn diagnoses() -> (CaseSet, Split) {
+    let (mut set, split) = small_set();
+    set.tasks = TaskSet::new(vec![set.tasks[0].clone()]).unwrap();
+    set.cases.iter_mut().for_each(|case| case.labels.truncate(1));
+    (set, split)
+}
+
+fn network(set: &CaseSet) -> NetworkConfig {
+    let config =
+        ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, set.tasks.class_counts());
+    NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::PerLocation, ..config })
+}
+
+fn recipe(blocks: usize, cumulative: bool) -> TrainingConfig {
+    let unfreezing = Unfreezing { blocks, epochs_per_step: 1, cumulative };
+    let recipe = TrainingConfig::nedelcu(32, blocks, 3);
+    TrainingConfig { epochs: blocks + 1, unfreezing: Some(unfreezing), learning_rate: 1e-3, ..recipe }
+}
+
+fn fit(
+    config: TrainingConfig,
+    score: impl Fn(&BranchLogits) -> f64,
+    folder: Option<&Path>,
+) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
+    let (set, split) = diagnoses();
+    let encoder = MetadataEncoder::none(&set.fields);
+    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let network = network(&set).init_seeded(1, &Device::flex().autodiff()).unwrap();
+    Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
+}
+
+/// The numbers of the stem and of the four stages, running statistics included.
+fn blocks_of(network: &AnyNetwork) -> [Vec<f32>; 5] {
+    let backbone = network.backbones()[0].clone();
+    let ids = backbone.parameter_groups();
+    assert_eq!(ids.len(), 5);
+    let mut visited: [Vec<f32>; 5] = Default::default();
+    struct Collector<'a> {
+        groups: &'a [dermafuse::backbones::ParameterGroup],
+        numbers: &'a mut [Vec<f32>; 5],
+    }
+    impl burn::module::ModuleVisitor for Collector<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<burn::tensor::Tensor<D>>) {
+            let group = self.groups.iter().position(|group| group.group.matches(&param.id, None)).expect("in a group");
+            self.numbers[group].extend(param.val().into_data().iter::<f32>());
+        }
+    }
+    burn::module::Module::visit(&backbone, &mut Collector { groups: &ids, numbers: &mut visited });
+    visited
+}
+
+fn changed(from: &AnyNetwork, to: &AnyNetwork) -> [bool; 5] {
+    let (from, to) = (blocks_of(from), blocks_of(to));
+    std::array::from_fn(|block| from[block] != to[block])
+}
+
+#[test]
+fn blocks_come_to_train_one_after_the_other_and_what_is_frozen_stands_still() {
+    let _lock = device_lock();
+    let (set, _) = diagnoses();
+    let fresh = || network(&set).init_seeded(1, &Device::flex()).unwrap();
+    let train = |blocks, cumulative| fit(recipe(blocks, cumulative), mean_branch_accuracy, None).unwrap();
+
+    let heads = train(0, true);
+    assert_eq!(changed(&fresh(), &heads.network), [false; 5], "running statistics stand still too");
+    assert_ne!(numbers_of(&fresh()), numbers_of(&heads.network), "the head has learnt");
+    assert_eq!(heads.history.len(), 1);
+
+    let one = train(1, true);
+    assert_eq!(changed(&fresh(), &one.network), [false, false, false, false, true]);
+    let two = train(2, true);
+    assert_eq!(changed(&fresh(), &two.network), [false, false, false, true, true]);
+    assert_eq!(changed(&one.network, &two.network), [false, false, false, true, true]);
+    assert_eq!(two.history[..2], one.history[..], "the first steps are the same");
+
+    // One block at a time: the last one stands still while the one before it trains.
+    let alone = train(2, false);
+    assert_eq!(changed(&one.network, &alone.network), [false, false, false, true, false]);
+}
+
+#[test]
+fn head_and_body_have_rates_of_their_own() {
+    let mut config = TrainingConfig::nedelcu(300, 4, 0);
+    assert_eq!((config.rate(0), config.head_rate(0), config.backbone_rate), (1e-4, 1e-4, 0.1));
+    config.later_head_rate = 0.1;
+    let rates: Vec<f64> = [2, 3, 14].iter().map(|&epoch| config.head_rate(epoch)).collect();
+    assert!((rates[0] - 1e-4).abs() < 1e-12 && (rates[1] - 1e-5).abs() < 1e-12 && (rates[2] - 1e-5).abs() < 1e-12);
+}
+
+#[test]
+fn a_schedule_that_is_stopped_in_any_step_resumes_to_the_same_network() {
+    let _lock = device_lock();
+    let config = recipe(2, false);
+    let whole = fit(config.clone(), mean_branch_accuracy, None).unwrap();
+    for stop in 1..=3 {
+        let folder = tempfile::tempdir().unwrap();
+        let validated = Cell::new(0);
+        let stopping = |logits: &BranchLogits| {
+            validated.set(validated.get() + 1);
+            if validated.get() == stop { f64::NAN } else { mean_branch_accuracy(logits) }
+        };
+        let stopped = fit(config.clone(), stopping, Some(folder.path()));
+        assert!(matches!(stopped.map_err(|error| *error), Err(TrainError::Score { epoch, .. }) if epoch == stop));
+        let resumed = fit(config.clone(), mean_branch_accuracy, Some(folder.path())).unwrap();
+        assert_eq!(numbers_of(&whole.network), numbers_of(&resumed.network), "stopped in epoch {stop}");
+        assert_eq!(whole.history, resumed.history);
+    }
+}
+
+#[test]
+fn schedules_and_samplings_that_do_not_fit_are_refused() {
+    let _lock = device_lock();
+    let error = |change: fn(&mut TrainingConfig)| {
+        let mut config = recipe(2, true);
+        change(&mut config);
+        fit(config, mean_branch_accuracy, None).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(|config| config.epochs = 2),
+        "epochs must be enough for every step of unfreezing, found 2, where the steps of unfreezing take 3"
+    );
+    assert_eq!(
+        error(|config| {
+            config.epochs = 9;
+            config.unfreezing = Some(Unfreezing { blocks: 6, epochs_per_step: 1, cumulative: true });
+        }),
+        "unfreezing.blocks must be at most the parameter groups of a backbone, found 6 blocks, where the backbones have 5"
+    );
+    assert_eq!(
+        error(|config| config.micro_batch_size = Some(4)), // five classes
+        "micro_batch_size must be at least 2 and a divisor of batch_size, found 4"
+    );
+    assert!(
+        error(|config| config.sampling = Sampling::ClassBalanced { per_class: 0, length: EpochLength::AllCases })
+            .contains("cases of each class in a batch")
+    );
+}
+
+/// Two stages: the five diagnoses, then the same photos as three classes.
+fn plan(seed: u64) -> Plan {
+    const TEXT: &str = r#"
+        name = "two"
+        [network]
+        backbone = "resnet18_quarter"
+        image_size = 32
+        [data]
+        five = "class_folders"
+        three = "class_folders"
+        [training]
+        unfreezing = { blocks = 2, epochs_per_step = 1 }
+        learning_rate = 1e-3
+        [[stages]]
+        name = "five"
+        data = "five"
+        weights = "random"
+        training.unfreezing = { blocks = 1, epochs_per_step = 1 }
+        [[stages]]
+        name = "three"
+        data = "three"
+        weights = "five"
+    "#;
+    let (five, _) = diagnoses();
+    let mut three = five.clone();
+    let classes = &five.tasks[0].classes[..3];
+    three.tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", classes)]).unwrap();
+    three.cases.iter_mut().for_each(|case| case.labels[0] = case.labels[0].map(|label| label.min(2)));
+    let sets = [("five".to_owned(), five), ("three".to_owned(), three)];
+    Curriculum::parse("two.toml", TEXT).unwrap().plan(&sets, None, seed).unwrap()
+}
+
+fn follow(plan: &Plan, folder: &Path, resume: bool) -> Result<Vec<StageResult>, Box<RecipeError>> {
+    plan.run(Workplace::on(&Device::flex()).in_folder(folder, resume), &mut Silent).map_err(Box::new)
+}
+
+#[test]
+fn a_backbone_carries_over_and_a_head_does_not() {
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(4);
+    let results = follow(&plan, folder.path(), false).unwrap();
+    assert_eq!(results.iter().map(|result| result.history.len()).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(results[1].test.tasks[0].classes.len(), 3);
+    // Balanced batches: every class is shown equally often, however few cases it has.
+    for result in &results {
+        assert!(result.shown.windows(2).all(|pair| pair[0] == pair[1]) && result.shown[0] > 0, "{:?}", result.shown);
+        assert!(result.cases.windows(2).any(|pair| pair[0] != pair[1]));
+    }
+    let bundle = |stage| Bundle::load(plan.bundle(folder.path(), stage), &Device::flex()).unwrap();
+    // Two blocks were unfrozen: what is below them is the first stage's backbone still.
+    assert_eq!(changed(&bundle(0).network, &bundle(1).network), [false, false, false, true, true]);
+    let stage = &plan.stages[1];
+    let predictions = bundle(1).predict(&stage.set, &stage.split.test, |_| ()).unwrap();
+    assert_eq!(predictions.last().unwrap().1, results[1].predictions().unwrap(), "the bundle answers as the result");
+
+    // What is done is read, not repeated, and nothing else is accepted in its place.
+    assert_eq!(follow(&plan, folder.path(), true).unwrap(), results);
+    let text = |result: Result<Vec<StageResult>, Box<RecipeError>>| text_of(&*result.unwrap_err());
+    assert!(text(follow(&plan, folder.path(), false)).contains("already holds a result"));
+    let mut other = plan.clone();
+    other.stages[1].recipe.network.training.learning_rate = 2e-3;
+    let refused = text(follow(&other, folder.path(), true));
+    assert!(refused.contains("stage `three`") && refused.contains("another recipe or other data"), "{refused}");
+    let weights = plan.backbone(folder.path(), 0);
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let refused = text(follow(&plan, folder.path(), true));
+    assert!(refused.contains("backbone.safetensors is not what the stage wrote"), "{refused}");
+    let homeless = plan.run(Workplace::on(&Device::flex()), &mut Silent).map_err(Box::new);
+    assert!(text(homeless).contains("give it a folder"));
+}
+
+/// Ends the run, as a kill would, after some epochs of both stages together.
+struct Killer {
+    epochs_left: usize,
+}
+
+impl Observer for Killer {
+    fn epoch(&mut self, _report: &EpochReport, _epochs: usize, _best: bool) {
+        self.epochs_left -= 1;
+        assert!(self.epochs_left > 0, "killed");
+    }
+}
+
+impl Progress for Killer {
+    fn step(&mut self, _title: &str) {}
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
+}
+
+#[test]
+fn a_curriculum_that_is_stopped_anywhere_ends_with_the_same_result() {
+    let _lock = device_lock();
+    let plan = plan(4);
+    let folder = tempfile::tempdir().unwrap();
+    let whole = follow(&plan, folder.path(), false).unwrap();
+    for epochs in 1..=5 {
+        let folder = tempfile::tempdir().unwrap();
+        let device = Device::flex();
+        let place = Workplace::on(&device).in_folder(folder.path(), false);
+        let mut killer = Killer { epochs_left: epochs };
+        let killed = catch_unwind(AssertUnwindSafe(|| plan.run(place, &mut killer).map_err(Box::new)));
+        assert!(killed.is_err());
+        assert_eq!(follow(&plan, folder.path(), true).unwrap(), whole, "stopped after {epochs} epochs");
+    }
+}
