@@ -124,7 +124,7 @@ fn folds_that_are_done_are_read_and_others_refused() {
 
     std::fs::write(folder.path().join("fold-1/fold.json"), "{").unwrap();
     let error = validation.run(&set, place(true), &mut Silent).unwrap_err().to_string();
-    assert!(error.ends_with("fold.json is not a result of a fold; remove it to repeat the fold"), "{error}");
+    assert!(error.ends_with("fold.json is not a result; remove it to repeat its fold or stage"), "{error}");
     validation.recipe.network.training.learning_rate *= 2.0;
     let error = validation.run_fold(1, &set, place(true), &mut Silent).unwrap_err().to_string();
     assert!(error.ends_with("fold-2 holds the result of another recipe or other data; give another folder"), "{error}");
