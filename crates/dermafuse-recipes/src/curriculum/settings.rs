@@ -101,7 +101,9 @@ pub struct StageSettings {
     pub learning_rate: Option<f64>,
     /// Factor on it for the backbone.
     pub backbone_rate: Option<f64>,
-    /// Factor on it for the head after the first step of unfreezing.
+    /// Factor on the backbone's rate from each block to the one before it.
+    pub layer_decay: Option<f64>,
+    /// Factor on the head's rate after the first step of unfreezing.
     pub later_head_rate: Option<f64>,
     /// How gradients become steps.
     pub optimizer: Option<OptimizerKind>,
@@ -139,6 +141,7 @@ impl StageSettings {
             epochs_per_step: self.epochs_per_step.or(other.epochs_per_step),
             learning_rate: self.learning_rate.or(other.learning_rate),
             backbone_rate: self.backbone_rate.or(other.backbone_rate),
+            layer_decay: self.layer_decay.or(other.layer_decay),
             later_head_rate: self.later_head_rate.or(other.later_head_rate),
             optimizer: self.optimizer.or(other.optimizer),
             weight_decay: self.weight_decay.or(other.weight_decay),
@@ -179,6 +182,7 @@ impl StageSettings {
             preprocess: network.input.at(network.image_size),
             learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
             backbone_rate: self.backbone_rate.unwrap_or(defaults.backbone_rate),
+            layer_decay: self.layer_decay.unwrap_or(defaults.layer_decay),
             later_head_rate: self.later_head_rate.unwrap_or(defaults.later_head_rate),
             optimizer: self.optimizer.unwrap_or(defaults.optimizer),
             weight_decay: self.weight_decay.unwrap_or(defaults.weight_decay),
