@@ -17,8 +17,10 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests/golden/networks"), str(ROOT / "tests/golden/networks/asymmetric_fusion")]
+sys.path.insert(0, str(ROOT / "tests/golden/networks"))
 import two_images
+
+sys.path.insert(0, str(ROOT / "tests/golden/networks/asymmetric_fusion"))
 from generate import AAB, LARGE, SMALL, AsymmetricFusion, config
 
 ESTIMATES = ROOT / "target/criterion/ammfm_one_case/new/estimates.json"
