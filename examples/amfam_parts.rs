@@ -61,6 +61,9 @@ enum Part {
         /// Stage of the backbone whose feature map is explained, 1 to 4
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=4))]
         stage: u8,
+        /// Also train reconstruction without attention
+        #[arg(long)]
+        plain: bool,
     },
 }
 
@@ -92,8 +95,12 @@ struct StudyArguments {
 fn main() -> ExitCode {
     run(|| match Arguments::parse().part {
         Part::Adversary { study, weight } => adversary(&Study::new(study)?, weight),
-        Part::Reconstruction { study, weight, stage } => {
-            reconstruction(&Study::new(study)?, weight, usize::from(stage) - 1)
+        Part::Reconstruction { study, weight, stage, plain } => {
+            let rows: &[AmfamRow] = match plain {
+                true => &[AmfamRow::Concat, AmfamRow::Reconstruction, AmfamRow::Attention],
+                false => &[AmfamRow::Concat, AmfamRow::Attention],
+            };
+            reconstruction(&Study::new(study)?, rows, weight, usize::from(stage) - 1)
         }
     })
 }
@@ -235,9 +242,9 @@ fn cell(values: &[f64]) -> String {
 fn adversary(study: &Study, weight: f64) -> ProgramResult {
     let arms = [
         ("not reversed", ReversalSchedule::Constant { strength: -1.0 }),
-        ("watching, no gradient", ReversalSchedule::Constant { strength: 0.0 }),
+        ("watching", ReversalSchedule::Constant { strength: 0.0 }),
         ("reversed", ReversalSchedule::Constant { strength: 1.0 }),
-        ("reversed by Ganin's schedule", ReversalSchedule::GANIN),
+        ("Ganin", ReversalSchedule::GANIN),
     ];
     println!(
         "in per cent, {} test cases, mean and deviation of {} trainings\n",
@@ -275,15 +282,14 @@ fn adversary(study: &Study, weight: f64) -> ProgramResult {
     Ok(())
 }
 
-fn reconstruction(study: &Study, weight: f64, stage: usize) -> ProgramResult {
-    let arms = [AmfamRow::Concat, AmfamRow::Reconstruction, AmfamRow::Attention];
+fn reconstruction(study: &Study, rows: &[AmfamRow], weight: f64, stage: usize) -> ProgramResult {
     let views = [(ImageView::Clinical, Modality::Clinical), (ImageView::Dermoscopic, Modality::Dermoscopic)];
     // For each network and image the share of each case, a mean over the trainings.
     let mut shares: Vec<[Vec<f64>; 2]> = Vec::new();
     println!("share of the heat in the lesion, in per cent, {} test cases\n", study.split.test.len());
     println!("| network | seed | clinical | dermoscopic | accuracy of the tasks |");
     println!("|---|---|---|---|---|");
-    for row in arms {
+    for &row in rows {
         let mut sums = [Array1::zeros(study.split.test.len()), Array1::zeros(study.split.test.len())];
         for seed in 0..study.arguments.seeds {
             let Trained { network, .. } = study.train(study.config(row), weight, seed)?;
@@ -301,12 +307,12 @@ fn reconstruction(study: &Study, weight: f64, stage: usize) -> ProgramResult {
     println!();
     for (index, (view, modality)) in views.into_iter().enumerate() {
         println!("{}: lesions are {:.1} % of the pixels", view.name(), study.area(modality));
-        for (row, found) in arms.iter().zip(&shares).skip(1) {
+        for (row, found) in rows.iter().zip(&shares).skip(1) {
             let test = WilcoxonSignedRank::of(&shares[0][index], &found[index])?;
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             println!(
                 "  {} {:.1}, {} {:.1}; Wilcoxon over {} cases p = {:.2e}",
-                arms[0].name(),
+                rows[0].name(),
                 mean(&shares[0][index]),
                 row.name(),
                 mean(&found[index]),
