@@ -418,6 +418,32 @@ fn fine_tune_follows_curricula_on_stand_ins_and_resumes() {
 }
 
 #[test]
+fn a_reversed_gradient_keeps_the_adversary_from_telling_the_modalities_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let parts = |arguments: &[&str]| {
+        let output = example("amfam_parts").args(arguments).arg("--out").arg(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let printed = parts(&["adversary", "--frozen-batch-norm", "--epochs", "30", "--weight", "0.3", "--seeds", "1"]);
+    // The adversary's accuracy, that of a classifier learnt anew, and that of the tasks.
+    let row = |name: &str| -> Vec<f64> {
+        let line = printed.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
+        line.split('|').filter_map(|cell| cell.split_whitespace().next()?.parse().ok()).collect()
+    };
+    let (plain, reversed) = (row("not reversed"), row("reversed"));
+    assert!(plain[0] > 90.0 && reversed[0] < 80.0, "{printed}");
+    assert!(reversed[2] > plain[2] - 4.0, "the tasks hold: {printed}");
+    let figure = fs::read_to_string(folder.path().join("adversary.svg")).unwrap();
+    assert!(figure.contains("Ganin") && figure.contains("chance"));
+
+    let printed = parts(&["reconstruction", "--cases", "60", "--epochs", "1", "--seeds", "1"]);
+    for words in ["| Concat | 0 |", "| +Recon+Att | 0 |", "clinical: lesions are ", "Wilcoxon over "] {
+        assert!(printed.contains(words), "{words} is missing in {printed}");
+    }
+}
+
+#[test]
 fn classify_names_the_most_probable_classes() {
     let folder = tempfile::tempdir().unwrap();
     let (_, weights) = saved_backbone(folder.path(), 3);

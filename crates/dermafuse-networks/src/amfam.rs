@@ -262,6 +262,11 @@ impl<B: Backbone> Amfam<B> {
         self.backbones.iter().collect()
     }
 
+    /// The adversary, of a network that has one: to ask how well it tells the modalities apart.
+    pub fn discriminator(&self) -> Option<&ModalityDiscriminator> {
+        self.discriminator.as_ref()
+    }
+
     fn backbone(&self, view: usize) -> &B {
         &self.backbones[view.min(self.backbones.len() - 1)]
     }
