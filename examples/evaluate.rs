@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 use dermafuse::data::Split;
 use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
-use dermafuse_examples::{DataSetName, DeviceName, ProgramResult, Results, Terminal, print_table, run};
+use dermafuse_examples::{DataSetName, DeviceName, ProgramResult, Results, Terminal, print_table, published_rows, run};
 
 /// Predicts with a saved bundle and writes metrics.json, predictions.csv and report.html.
 #[derive(Parser)]
@@ -74,6 +74,7 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         cases: &rows,
         rows: &predictions,
         config: serde_json::to_value(&bundle.description)?,
+        published: published_rows(&set, &bundle.description.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
         notes: vec![format!("Model trained on {}.", bundle.description.data_set)],

@@ -300,6 +300,7 @@ impl Run {
             cases: &stage.split.test,
             rows: &[("majority".to_owned(), majority), (self.plan.name.clone(), self.predictions.clone())],
             config: serde_json::Value::Object(recipes),
+            published: None,
             leaky_inputs: Vec::new(),
             curves: self.results.iter().map(|result| (result.name.as_str(), result.history.as_slice())).collect(),
             notes,

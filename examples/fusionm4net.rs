@@ -16,7 +16,9 @@ use dermafuse::ensemble::{ClassifierKind, Smoothing, WeightSearchMethod, WeightS
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse::schema::{FuseSpace, write_whole_file};
-use dermafuse_examples::{DataSetName, ProgramResult, Results, Terminal, TrainingArguments, print_table, run};
+use dermafuse_examples::{
+    DataSetName, ProgramResult, Results, Terminal, TrainingArguments, print_table, published_rows, run,
+};
 
 /// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.
 #[derive(Parser)]
@@ -183,6 +185,7 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         cases: test,
         rows: &rows,
         config: serde_json::to_value(&recipe)?,
+        published: published_rows(&set, &recipe.first_stage.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
         notes: set.notes.clone(),

@@ -276,6 +276,7 @@ impl Study<'_> {
             cases: &cases,
             rows: &rows,
             config: serde_json::to_value(&recipe)?,
+            published: None,
             leaky_inputs: self.leaky_inputs()?,
             curves: curves.iter().map(|(name, fold)| (name.as_str(), fold.history.as_slice())).collect(),
             notes: self.notes.clone(),

@@ -69,6 +69,7 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
         cases: &split.test,
         rows: &rows,
         config: serde_json::to_value(&recipe)?,
+        published: None,
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
         notes: vec![

@@ -10,7 +10,7 @@ mod two_images;
 
 pub use data_set::DataSetName;
 pub use device::DeviceName;
-pub use results::{Features, Results};
+pub use results::{Features, Results, published_rows};
 pub use terminal::{Terminal, print_table};
 pub use training::TrainingArguments;
 pub use two_images::{TwoImageArguments, run_two_images};

@@ -2,10 +2,12 @@ use std::fs;
 use std::path::Path;
 
 use dermafuse::data::{CaseSet, SOURCE_FIELD};
+use dermafuse::eval::published::{FUSIONM4NET, PublishedTable};
 use dermafuse::eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, TSne, figure::Series, published,
-    write_metrics, write_predictions,
+    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, TSne, figure::Series, write_metrics,
+    write_predictions,
 };
+use dermafuse::networks::NetworkConfig;
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{BranchLogits, Field, FieldKind, FieldRole, FieldValue, Predictions};
 use dermafuse::train::EpochReport;
@@ -30,6 +32,8 @@ pub struct Results<'a> {
     pub rows: &'a [(String, Predictions)],
     /// The resolved recipe.
     pub config: serde_json::Value,
+    /// Published rows, which stand under the rows of the same name; see [`published_rows`].
+    pub published: Option<&'static PublishedTable>,
     /// Metadata inputs that leak the diagnosis.
     pub leaky_inputs: Vec<String>,
     /// Training curves by name.
@@ -49,6 +53,13 @@ pub struct Features<'a> {
     pub of: &'a BranchLogits,
     /// `[N, D]` their features.
     pub values: &'a Array2<f32>,
+}
+
+/// What was published of a network on a data set: FusionM4Net's rows on Derm7pt. Other methods have rows of the same names
+/// (`P_1`), which these numbers are not of.
+#[must_use]
+pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<&'static PublishedTable> {
+    (set.name == "derm7pt" && matches!(network, NetworkConfig::FusionNet(_))).then_some(&FUSIONM4NET)
 }
 
 impl Results<'_> {
@@ -71,13 +82,12 @@ impl Results<'_> {
 
     fn report(&self, evaluations: &[(String, Evaluation)]) -> Result<Report, EvalError> {
         let leaky: Vec<&str> = self.leaky_inputs.iter().map(String::as_str).collect();
-        let published = (self.set.name == "derm7pt").then_some(&published::FUSIONM4NET);
         let mut report = Report::new(self.title)
             .synthetic(self.set.synthetic)
             .note(format!("Data set {}, {} test cases.", self.set.name, self.cases.len()))
             .leaky_inputs(&leaky)
             .config(&self.config)
-            .rows(evaluations, published);
+            .rows(evaluations, self.published);
         for note in &self.notes {
             report = report.note(note);
         }
@@ -170,4 +180,30 @@ fn small_image(path: &Path) -> Option<(&'static str, Vec<u8>)> {
     let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     let mime = if png { "image/png" } else { "image/jpeg" };
     small.then(|| fs::read(path).ok().map(|bytes| (mime, bytes))).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dermafuse::backbones::BackboneKind;
+    use dermafuse::networks::{AsymmetricFusionConfig, FusionNetConfig};
+    use dermafuse::schema::TaskSet;
+
+    #[test]
+    fn numbers_of_another_method_or_data_set_are_not_shown() {
+        let set = |name: &str| CaseSet {
+            name: name.into(),
+            synthetic: false,
+            tasks: TaskSet::new(vec![dermafuse::schema::Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
+            fields: vec![],
+            cases: vec![],
+            split: None,
+            notes: vec![],
+        };
+        let fusion_net = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet50, vec![2]));
+        let ammfm = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![2]));
+        assert_eq!(published_rows(&set("derm7pt"), &fusion_net), Some(&FUSIONM4NET));
+        assert_eq!(published_rows(&set("derm7pt"), &ammfm), None);
+        assert_eq!(published_rows(&set("milk10k"), &fusion_net), None);
+    }
 }

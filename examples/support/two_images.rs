@@ -126,6 +126,7 @@ impl Study<'_> {
             cases: &self.split.test,
             rows: &rows,
             config: serde_json::to_value(&recipe)?,
+            published: None,
             leaky_inputs: Vec::new(),
             curves: vec![("training", &outcome.stage.trained.history)],
             notes: self.set.notes.clone(),
@@ -187,7 +188,10 @@ impl Study<'_> {
         );
         for Row { method, accuracy, balanced, auc, .. } in rows {
             let parameters = parameter_count(&method.network.clone().inference().init(&device)?);
-            let cell = |values: &[f64]| MeanDeviation::of(values).map_or_else(String::new, |value| value.to_string());
+            let cell = |values: &[f64]| match values {
+                [one] => format!("{one:.1}"),
+                several => MeanDeviation::of(several).map_or_else(String::new, |value| value.to_string()),
+            };
             let printed = self.published.row(&method.name).map_or_else(String::new, ToString::to_string);
             let (auc, accuracy, balanced) = (cell(auc), cell(accuracy), cell(balanced));
             println!("{:<24}{parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}   {printed}", method.name);
