@@ -425,7 +425,7 @@ fn a_reversed_gradient_keeps_the_adversary_from_telling_the_modalities_apart() {
         assert!(output.status.success(), "{}", text(&output));
         text(&output)
     };
-    let printed = parts(&["adversary", "--frozen-batch-norm", "--epochs", "30", "--weight", "0.3", "--seeds", "1"]);
+    let printed = parts(&["adversary", "--frozen-batch-norm", "--epochs", "18", "--weight", "0.3", "--seeds", "1"]);
     // The adversary's accuracy, that of a classifier learnt anew, and that of the tasks.
     let row = |name: &str| -> Vec<f64> {
         let line = printed.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
