@@ -134,17 +134,19 @@ fn the_list_of_models_is_complete_in_both_forms() {
         assert_eq!(model["parameters"], kind.num_params());
         assert!(table.contains(&format!("\n{} ", kind.name())), "{table}");
     }
-    // Every published size is met; the published table's one slip is SFF-AAB.
+    // Every published size is met, but for two that the papers print a little off.
     for network in json["networks"].as_array().unwrap() {
         let (name, parameters) =
             (network["name"].as_str().unwrap(), network["parameters_with_classifiers"].as_f64().unwrap());
         assert!(table.contains(name), "{table}");
         if let Some(published) = network["published_millions"].as_f64().filter(|_| network["paper"] != "TFormer") {
             let off = (parameters / 1e6 - published).abs();
-            assert!(
-                off < if name.starts_with("SFF-AAB") { 0.015 } else { 0.0051 } || name == "FusionNet RN50",
-                "{network}"
-            );
+            let slip = match name {
+                "FusionNet RN50" => 0.025,
+                _ if name.starts_with("SFF-AAB") => 0.015,
+                _ => 0.0051,
+            };
+            assert!(off < slip, "{network}");
         }
     }
 }
