@@ -253,11 +253,9 @@ impl Study<'_> {
         let folder = out.join("folds");
         let place = self.place.in_folder(&folder, *resume);
         let mut terminal = Terminal::default();
-        if let Some(fold) = self.arguments.fold {
-            let known = (1..=self.splits.len()).contains(&fold);
-            known.then_some(()).ok_or_else(|| format!("there are folds 1 to {}, not {fold}", self.splits.len()))?;
-            validation.run_fold(fold - 1, self.set, place, &mut terminal)?;
-            println!("fold {fold} is done; when all are, run again with --resume and without --fold");
+        if let Some(fold) = self.chosen_fold()? {
+            validation.run_fold(fold, self.set, place, &mut terminal)?;
+            say_fold_is_done(fold);
             return Ok(());
         }
         let folds = validation.run(self.set, place, &mut terminal)?;
@@ -307,7 +305,14 @@ impl Study<'_> {
         }
         let grid = JointFusionGrid { methods, folds: self.splits.clone() };
         let folder = out.join("methods");
-        let table = grid.run(self.set, self.place.in_folder(&folder, *resume), &mut Terminal::default())?;
+        let place = self.place.in_folder(&folder, *resume);
+        let mut terminal = Terminal::default();
+        if let Some(fold) = self.chosen_fold()? {
+            grid.run_fold(fold, self.set, place, &mut terminal)?;
+            say_fold_is_done(fold);
+            return Ok(());
+        }
+        let table = grid.run(self.set, place, &mut terminal)?;
         write_whole_file(&out.join("table.json"), &serde_json::to_vec_pretty(&table)?)?;
 
         let published = published(&self.set.name);
@@ -331,12 +336,26 @@ impl Study<'_> {
         Ok(())
     }
 
+    /// The only fold to run, counted from 0, if one is asked for.
+    fn chosen_fold(&self) -> Result<Option<usize>, String> {
+        match (self.arguments.fold, self.splits.len()) {
+            (Some(fold), count) if fold == 0 || fold > count => {
+                Err(format!("there are folds 1 to {count}, not {fold}"))
+            }
+            (fold, _) => Ok(fold.map(|fold| fold - 1)),
+        }
+    }
+
     /// The inputs that are only known after a diagnosis.
     fn leaky_inputs(&self) -> Result<Vec<String>, DataError> {
         let cases = self.splits[0].train.iter().map(|&row| &self.set.cases[row]);
         let encoder = MetadataEncoder::fit(&self.set.fields, cases, self.encoding)?;
         Ok(encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect())
     }
+}
+
+fn say_fold_is_done(fold: usize) {
+    println!("fold {} is done; when all are, run again with --resume and without --fold", fold + 1);
 }
 
 /// The out-of-fold predictions of each branch, and the method's own last.

@@ -149,4 +149,19 @@ fn a_grid_compares_every_row_on_every_fold() {
     let mean = table.balanced_accuracy("Image").unwrap();
     assert_eq!(comparison.methods[0].scores, mean);
     assert!(mean.mean > 0.0 && mean.mean <= 100.0);
+
+    // Shared among processes, a fold of every method each, it is the same table.
+    let grid = JointFusionGrid { methods: methods[..2].to_vec(), ..grid };
+    let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
+    let place = Workplace::on(&device).in_folder(folder.path(), true);
+    for fold in [1, 0] {
+        grid.run_fold(fold, &set, place, &mut Silent).unwrap();
+    }
+    let results = |fold: usize| {
+        let of_methods = ["metadata", "image-resnet18_quarter"];
+        of_methods.map(|method| folder.path().join(format!("{method}/fold-{fold}/fold.json")).is_file())
+    };
+    assert_eq!([1, 2, 3].map(results), [[true; 2], [true; 2], [false; 2]]);
+    let shared = grid.run(&set, place, &mut Silent).unwrap();
+    assert_eq!(shared.rows, table.rows[..2]);
 }

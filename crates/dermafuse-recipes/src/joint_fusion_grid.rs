@@ -56,6 +56,40 @@ impl JointFusionGrid {
         progress: &mut dyn Progress,
     ) -> Result<JointFusionTable, RecipeError> {
         let mut rows = Vec::new();
+        self.each_method(place, progress, |method, validation, place, progress| {
+            rows.extend(rows_of(method, &validation.run(set, place, progress)?)?);
+            Ok(())
+        })?;
+        Ok(JointFusionTable { rows })
+    }
+
+    /// Runs every method on one fold, counted from 0, to share the work among processes: each runs its folds in the same
+    /// folder, and a last [`JointFusionGrid::run`] finds all of them.
+    ///
+    /// # Errors
+    /// As [`CrossValidation::run_fold`].
+    ///
+    /// # Panics
+    /// If there is no such fold.
+    pub fn run_fold(
+        &self,
+        fold: usize,
+        set: &CaseSet,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        self.each_method(place, progress, |_, validation, place, progress| {
+            validation.run_fold(fold, set, place, progress).map(drop)
+        })
+    }
+
+    /// Announces each method and hands it on with its cross-validation and the folder of its own.
+    fn each_method(
+        &self,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+        mut follow: impl FnMut(&JointMethod, &CrossValidation, Workplace<'_>, &mut dyn Progress) -> Result<(), RecipeError>,
+    ) -> Result<(), RecipeError> {
         for (number, (method, recipe)) in self.methods.iter().enumerate() {
             let (count, backbone) = (self.methods.len(), method.backbone.name());
             progress.step(&format!("method {} of {count}: {method} on {backbone}", number + 1));
@@ -63,9 +97,9 @@ impl JointFusionGrid {
             let place = Workplace { folder: folder.as_deref(), ..place };
             let folds = self.folds.clone();
             let validation = CrossValidation { recipe: recipe.clone(), folds, keep_features: false };
-            rows.extend(rows_of(method, &validation.run(set, place, progress)?)?);
+            follow(method, &validation, place, progress)?;
         }
-        Ok(JointFusionTable { rows })
+        Ok(())
     }
 }
 
