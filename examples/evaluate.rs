@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use dermafuse::data::Split;
+use dermafuse::data::{DataSetKind, Split};
 use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
-use dermafuse_examples::{DataSetName, DeviceName, ProgramResult, Results, Terminal, print_table, published_rows, run};
+use dermafuse_examples::{
+    DeviceName, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run,
+};
 
 /// Predicts with a saved bundle and writes metrics.json, predictions.csv and report.html.
 #[derive(Parser)]
@@ -20,8 +22,8 @@ struct Arguments {
     #[arg(long)]
     model: PathBuf,
     /// Data set
-    #[arg(long, value_enum)]
-    dataset: DataSetName,
+    #[arg(long, value_parser = data_set_kind())]
+    dataset: DataSetKind,
     /// Folder of the data set
     #[arg(long)]
     data: PathBuf,

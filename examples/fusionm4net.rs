@@ -11,21 +11,22 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::{MetadataRoles, Split};
+use dermafuse::data::{DataSetKind, MetadataRoles, Split};
 use dermafuse::ensemble::{ClassifierKind, Smoothing, WeightSearchMethod, WeightSearchVariant};
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse::schema::{FuseSpace, write_whole_file};
 use dermafuse_examples::{
-    DataSetName, ProgramResult, Results, Terminal, TrainingArguments, print_table, published_rows, run,
+    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split,
+    published_rows, run,
 };
 
 /// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.
 #[derive(Parser)]
 struct Arguments {
     /// Data set; its layout is described in docs/datasets.md
-    #[arg(long, value_enum)]
-    dataset: DataSetName,
+    #[arg(long, value_parser = data_set_kind())]
+    dataset: DataSetKind,
     /// Folder of the data set
     #[arg(long)]
     data: PathBuf,
@@ -151,7 +152,7 @@ fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
 fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     let device = arguments.training.device.device()?;
     let set = arguments.dataset.load(&arguments.data)?;
-    let split = DataSetName::split(&set, arguments.split_seed)?;
+    let split = published_or_stratified_split(&set, arguments.split_seed)?;
     let Split { train, valid, test, .. } = &split;
     println!(
         "{}: {} cases, {} / {} / {} to train, validate, test",

@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
-    CaseSet, DataError, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, LoadOptions, MetadataEncoder,
-    MetadataRoles, NumericScaling, Split, derm7pt,
+    CaseSet, DataError, DataSetKind, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, LoadOptions,
+    MetadataEncoder, MetadataRoles, NumericScaling, Split, derm7pt,
     synthetic::{self, pad_ufes_20::Inputs},
 };
 use dermafuse::eval::published::{PublishedScores, joint_fusion};
@@ -29,7 +29,8 @@ use dermafuse::recipes::{
 };
 use dermafuse::schema::{Predictions, write_whole_file};
 use dermafuse_examples::{
-    DataSetName, Features, ProgramResult, Results, Terminal, TrainingArguments, print_table, run,
+    Features, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
+    published_or_stratified_split, run,
 };
 
 /// Trains and tests methods that join one image with the patient's record, on every fold of a cross-validation, and writes
@@ -37,8 +38,8 @@ use dermafuse_examples::{
 #[derive(Parser)]
 struct Arguments {
     /// Data set; its layout is described in docs/datasets.md
-    #[arg(long, value_enum, default_value = "pad-ufes-20")]
-    dataset: DataSetName,
+    #[arg(long, value_parser = data_set_kind(), default_value = "pad-ufes-20")]
+    dataset: DataSetKind,
     /// Folder of the data set, or the file that describes it; without, a synthetic set in the layout of PAD-UFES-20 is drawn
     #[arg(long)]
     data: Option<PathBuf>,
@@ -141,12 +142,12 @@ fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::
     };
     let data = match &arguments.data {
         Some(data) => data.clone(),
-        None if arguments.dataset == DataSetName::PadUfes20 => draw(arguments)?,
+        None if arguments.dataset == DataSetKind::PadUfes20 => draw(arguments)?,
         None => return Err("give the folder of the data set with --data".into()),
     };
     let mut set = arguments.dataset.load_with(&data, &options)?;
     let mut encoding = arguments.dataset.encoding();
-    if arguments.dataset == DataSetName::Derm7pt {
+    if arguments.dataset == DataSetKind::Derm7pt {
         // As in the thesis: the diagnosis is the task, the criteria of the checklist are part of the record.
         set = derm7pt::with_checklist_inputs(set, false)?;
     }
@@ -184,7 +185,7 @@ fn draw(arguments: &Arguments) -> Result<PathBuf, Box<dyn std::error::Error>> {
 fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<String>), Box<dyn std::error::Error>> {
     let count = arguments.folds.unwrap_or(if set.split.is_some() { 1 } else { 5 });
     if arguments.fold_file.is_none() && count == 1 {
-        let split = DataSetName::split(set, arguments.seed)?;
+        let split = published_or_stratified_split(set, arguments.seed)?;
         split.save(arguments.out.join("split.json"))?;
         return Ok((vec![split; arguments.repeats.max(1) as usize], Vec::new()));
     }
@@ -212,6 +213,14 @@ fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<Strin
     Ok((splits, notes))
 }
 
+/// The image that is looked at unless it is said: dermoscopic where there is one.
+fn default_view(set: &CaseSet) -> ImageView {
+    match set.cases.iter().any(|case| case.dermoscopic.is_some()) {
+        true => ImageView::Dermoscopic,
+        false => ImageView::Clinical,
+    }
+}
+
 /// A data set with its rounds.
 struct Study<'a> {
     arguments: &'a Arguments,
@@ -225,7 +234,7 @@ struct Study<'a> {
 impl Study<'_> {
     fn method(&self, structure: JointStructure, fusion: FusionKind, backbone: BackboneKind) -> (JointMethod, OneStage) {
         let Arguments { training, seed, view, record_layers, record_dropout, .. } = self.arguments;
-        let method = JointMethod { structure, fusion, backbone, view: view.unwrap_or(DataSetName::view(self.set)) };
+        let method = JointMethod { structure, fusion, backbone, view: view.unwrap_or(default_view(self.set)) };
         let classes = self.set.tasks.class_counts();
         let mut recipe = method.recipe(classes, self.encoding, training.image_size, *seed);
         training.apply(&mut recipe.network);

@@ -164,8 +164,8 @@ fn plan(seed: u64) -> Plan {
         backbone = "resnet18_quarter"
         image_size = 32
         [data]
-        five = "class_folders"
-        three = "class_folders"
+        five = "class-folders"
+        three = "class-folders"
         [training]
         unfreezing = { blocks = 2, epochs_per_step = 1 }
         learning_rate = 1e-3

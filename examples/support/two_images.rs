@@ -2,21 +2,23 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::parameter_count;
-use dermafuse::data::{CaseSet, Split};
+use dermafuse::data::{CaseSet, DataSetKind, Split};
 use dermafuse::eval::published::PublishedAblation;
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
 use dermafuse::recipes::{CrossValidation, OneStage, Progress, TwoImageMethod, Workplace, majority};
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, write_whole_file};
 
-use crate::{DataSetName, ProgramResult, Results, Terminal, TrainingArguments, print_table};
+use crate::{
+    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split,
+};
 
 /// What the programs for two images are told.
 #[derive(Args, Clone, Debug)]
 pub struct TwoImageArguments {
     /// Data set of pairs of images: derm7pt, milk10k or described
-    #[arg(long, value_enum, default_value = "derm7pt")]
-    dataset: DataSetName,
+    #[arg(long, value_parser = data_set_kind(), default_value = "derm7pt")]
+    dataset: DataSetKind,
     /// Folder of the data set, or the file that describes it
     #[arg(long)]
     data: PathBuf,
@@ -65,7 +67,7 @@ pub fn run_two_images(
     out: &Path,
 ) -> ProgramResult {
     let set = arguments.dataset.load(&arguments.data)?;
-    let split = DataSetName::split(&set, arguments.seed)?;
+    let split = published_or_stratified_split(&set, arguments.seed)?;
     println!("{}: {} cases, {} to train", set.name, set.len(), split.train.len());
     std::fs::create_dir_all(out)?;
     split.save(out.join("split.json"))?;

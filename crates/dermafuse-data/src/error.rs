@@ -3,6 +3,8 @@ use std::path::PathBuf;
 use dermafuse_schema::{SchemaError, WriteError};
 use thiserror::Error;
 
+use crate::DataSetKind;
+
 /// What can be wrong with a data set, a split, an image or the request for them.
 ///
 /// Lines are counted from 1 and include the header, as an editor shows them.
@@ -18,6 +20,12 @@ pub enum DataError {
         dataset: &'static str,
         /// Where the data set comes from, under which licence, and how its files must lie.
         how: &'static str,
+    },
+    /// No built-in data set has this name.
+    #[error("unknown data set `{name}`: use one of {}", DataSetKind::ALL.map(DataSetKind::name).join(", "))]
+    UnknownKind {
+        /// The name asked for.
+        name: String,
     },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]

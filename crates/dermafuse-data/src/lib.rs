@@ -50,6 +50,7 @@ mod image;
 mod image_cache;
 mod image_folder;
 pub mod isic_2019;
+mod kind;
 mod load_options;
 pub mod milk10k;
 mod modality;
@@ -80,6 +81,7 @@ pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericSc
 pub use error::DataError;
 pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
 pub use image_cache::ImageCache;
+pub use kind::DataSetKind;
 pub use load_options::{ImageSource, LoadOptions};
 pub use modality::Modality;
 pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};

@@ -6,7 +6,6 @@
 //! oversampled comes again only after all others of its class.
 
 mod file;
-mod layout;
 mod plan;
 mod settings;
 mod stage;
@@ -18,7 +17,6 @@ use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{CaseSet, ClassMap, DataError, Declaration, Split};
 use toml::Spanned;
 
-pub use layout::DataLayout;
 pub use plan::{Plan, PlannedStage, StartWeights};
 pub use settings::{AugmentationKind, InputKind, Kept, NetworkSettings, StageSettings};
 pub use stage::StageResult;
@@ -50,7 +48,7 @@ const SHIPPED: [(&str, &str); 7] = [
 /// let text = r#"
 ///     name = "two"
 ///     [data]
-///     a = "class_folders"
+///     a = "class-folders"
 ///     [[stages]]
 ///     name = "first"
 ///     data = "b"

@@ -28,8 +28,8 @@ pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
 pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
 pub use curriculum::{
-    AugmentationKind, Curriculum, DataLayout, InputKind, Kept, NetworkSettings, Plan, PlannedStage, StageResult,
-    StageSettings, StartWeights,
+    AugmentationKind, Curriculum, InputKind, Kept, NetworkSettings, Plan, PlannedStage, StageResult, StageSettings,
+    StartWeights,
 };
 pub use error::RecipeError;
 pub use fusionm4net::{FusionM4Net, Outcome};

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
+use dermafuse_data::DataSetKind;
 use dermafuse_networks::ImageView;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{DataLayout, NetworkSettings, StageSettings};
+use super::{NetworkSettings, StageSettings};
 
 /// What a curriculum's file says.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,7 +18,7 @@ pub(super) struct CurriculumFile {
     #[serde(default)]
     pub(super) network: NetworkSettings,
     /// How each set lies in its folder.
-    pub(super) data: BTreeMap<Spanned<String>, Spanned<DataLayout>>,
+    pub(super) data: BTreeMap<Spanned<String>, Spanned<DataSetKind>>,
     /// Sets that are made of others.
     #[serde(default)]
     pub(super) merged: BTreeMap<Spanned<String>, MergedSet>,

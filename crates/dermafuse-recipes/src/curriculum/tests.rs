@@ -7,8 +7,8 @@ fn parse(text: &str) -> Result<Curriculum, String> {
 
 const TWO: &str = r#"name = "two"
 [data]
-a = "class_folders"
-b = "class_folders"
+a = "class-folders"
+b = "class-folders"
 [training]
 epochs = 1
 [[stages]]
@@ -57,7 +57,7 @@ fn a_plan_has_one_recipe_a_stage_and_the_target_the_same_split_and_seed_whatever
     assert_eq!(plan.stages[1].start, StartWeights::Stage(0));
     assert_eq!(plan.stages[0].recipe.network.training.seed, 6);
     let alone = TWO
-        .replace("a = \"class_folders\"\n", "")
+        .replace("a = \"class-folders\"\n", "")
         .replace("[[stages]]\nname = \"first\"\ndata = \"a\"\nweights = \"random\"\n", "");
     let alone = parse(&alone.replace("weights = \"first\"", "weights = \"random\"")).unwrap();
     let alone = alone.plan(&sets(), None, 5).unwrap();
@@ -87,7 +87,7 @@ fn what_does_not_fit_is_refused_with_its_place() {
         error("data = \"b\"", "data = \"a\"")
             .starts_with("c.toml: line 4, column 1: data set `b`: expected to be used")
     );
-    assert!(error("a = \"class_folders\"", "a = \"folders\"").starts_with("c.toml: line 3, column 5: unknown variant"));
+    assert!(error("a = \"class-folders\"", "a = \"folders\"").starts_with("c.toml: line 3, column 5: unknown variant"));
     assert!(error("epochs = 1", "epoch = 1").contains("line 6, column 1: unknown field `epoch`"));
     assert!(parse("name = \"none\"\nstages = []\n[data]\n").unwrap_err().contains("at least one [[stages]]"));
 
@@ -119,8 +119,8 @@ fn what_does_not_fit_is_refused_with_its_place() {
 
 const MERGED: &str = r#"name = "merged"
 [data]
-a = "class_folders"
-b = "class_folders"
+a = "class-folders"
+b = "class-folders"
 [merged.both]
 class_map = "map.toml"
 target = "b"
@@ -163,7 +163,7 @@ fn in_a_merged_set_only_the_targets_cases_validate_and_test() {
         &MERGED
             .replace("data = \"both\"", "data = \"b\"")
             .replace("[merged.both]\nclass_map = \"map.toml\"\ntarget = \"b\"\n", "")
-            .replace("a = \"class_folders\"\n", ""),
+            .replace("a = \"class-folders\"\n", ""),
     );
     let alone = target.unwrap().plan(&sets(), None, 0).unwrap();
     let ids = |stage: &PlannedStage| -> Vec<String> {
