@@ -15,7 +15,7 @@ use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::eval::published::AMFAM_ABLATION;
 use dermafuse::fusion::ReversalSchedule;
-use dermafuse::networks::NetworkConfig;
+use dermafuse::networks::{ModalityBatches, NetworkConfig};
 use dermafuse::recipes::{TwoImageMethod, amfam_methods};
 use dermafuse_examples::{TwoImageArguments, run, run_two_images};
 
@@ -29,6 +29,9 @@ struct Arguments {
     /// A backbone for each image instead of one for both
     #[arg(long)]
     separate_backbones: bool,
+    /// In training, let batch normalisation see the two images one after the other instead of in one batch
+    #[arg(long)]
+    separate_batches: bool,
     /// How the reversal of the adversary's gradient changes in the course of the training
     #[arg(long, value_enum, default_value_t = ReversalName::Constant)]
     reversal: ReversalName,
@@ -63,6 +66,7 @@ impl Arguments {
         for method in &mut methods {
             let NetworkConfig::Amfam(network) = &mut method.network else { continue };
             network.shared_backbone = !self.separate_backbones;
+            network.batches = if self.separate_batches { ModalityBatches::Separate } else { ModalityBatches::Joined };
             if let Some(discriminator) = &mut network.discriminator {
                 discriminator.reversal = match self.reversal {
                     ReversalName::Constant => ReversalSchedule::Constant { strength: self.reversal_strength },

@@ -27,7 +27,7 @@ use dermafuse::eval::{MeanDeviation, Pointing};
 use dermafuse::fusion::ReversalSchedule;
 use dermafuse::infer::{CamMethod, ExplainedLogit, Explainer, Predictor, TestTimeAugmentation, tensors_of};
 use dermafuse::networks::{
-    AmfamConfig, AmfamRow, AnyNetwork, ImageView, ModalityDiscriminator, Network, NetworkConfig,
+    AmfamConfig, AmfamRow, AnyNetwork, ImageView, ModalityBatches, ModalityDiscriminator, Network, NetworkConfig,
 };
 use dermafuse::schema::ndarray::{Array1, Array2, Axis, concatenate};
 use dermafuse::schema::write_whole_file;
@@ -87,6 +87,9 @@ struct StudyArguments {
     /// Keep the backbone's batch normalisation as it is drawn: the adversary then sees in training what is there afterwards
     #[arg(long)]
     frozen_batch_norm: bool,
+    /// In training, let batch normalisation see the two images one after the other instead of in one batch
+    #[arg(long)]
+    separate_batches: bool,
     /// Folder for the data set and the figure
     #[arg(long, default_value = "runs/amfam_parts")]
     out: PathBuf,
@@ -138,7 +141,11 @@ impl Study {
     }
 
     fn config(&self, row: AmfamRow) -> AmfamConfig {
-        AmfamConfig::row(row, BackboneKind::ResNet18Quarter, self.set.tasks.class_counts())
+        let batches = match self.arguments.separate_batches {
+            true => ModalityBatches::Separate,
+            false => ModalityBatches::Joined,
+        };
+        AmfamConfig { batches, ..AmfamConfig::row(row, BackboneKind::ResNet18Quarter, self.set.tasks.class_counts()) }
     }
 
     /// The network after its last epoch; `weight` is that of every loss that it adds.

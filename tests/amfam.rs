@@ -10,9 +10,9 @@ use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::ReversalSchedule;
 use dermafuse::infer::{Bundle, BundleDescription, TestTimeAugmentation};
 use dermafuse::networks::{
-    Amfam, AmfamConfig, AmfamRow, AttentionMap, ColorReduction, Fit, ImageView, ModalityDiscriminatorConfig,
-    MultimodalInput, Network, NetworkConfig, PixelFactor, Reconstruction, ReconstructionConfig, Squeeze,
-    reconstruction_loss,
+    Amfam, AmfamConfig, AmfamRow, AttentionMap, ColorReduction, Fit, ImageView, ModalityBatches,
+    ModalityDiscriminatorConfig, MultimodalInput, Network, NetworkConfig, PixelFactor, Reconstruction,
+    ReconstructionConfig, Squeeze, reconstruction_loss,
 };
 use dermafuse::schema::{BranchWeights, Case, FuseSpace, Task, TaskSet};
 use dermafuse::train::{
@@ -81,6 +81,7 @@ struct LossGolden {
 #[derive(Deserialize)]
 struct NetworkGolden {
     shared: bool,
+    batches: ModalityBatches,
     factor: PixelFactor,
     detached: bool,
     colors: ColorReduction,
@@ -225,6 +226,7 @@ fn whole(golden: &NetworkGolden, file: &Golden, device: &Device) -> Amfam<AnyBac
     let reversal = ReversalSchedule::Constant { strength: golden.strength };
     let config = AmfamConfig {
         shared_backbone: golden.shared,
+        batches: golden.batches,
         hidden: file.hidden,
         discriminator: Some(ModalityDiscriminatorConfig { reversal, ..Default::default() }),
         reconstruction: Some(ReconstructionConfig {
@@ -268,7 +270,7 @@ fn the_whole_network_equals_pytorch() {
     let _lock = device_lock();
     let file: Golden = golden(GOLDEN);
     for golden in &file.networks {
-        let what = format!("shared: {}", golden.shared);
+        let what = format!("shared: {}, {:?}", golden.shared, golden.batches);
         let device = Device::flex();
         let output = whole(golden, &file, &device).forward(input(1, file.size, &device));
         assert!(output.auxiliary.is_empty(), "nothing but logits in inference");
@@ -293,7 +295,6 @@ fn the_whole_network_equals_pytorch() {
         let gradients = total.backward();
         let part = |name: &str| name.split('.').take(2).collect::<Vec<_>>().join(".");
         assert_norms(&what, &gradient_norms(&network, &gradients, part), &golden.gradient_norms, 1e-3);
-        // A shared backbone sees two batches in each pass, one after the other.
         let squares = running_means(&network.valid()).iter().map(|value| value * value).sum::<f64>();
         assert_number("running means", squares.sqrt(), golden.running_mean_norm, 1e-4);
     }

@@ -3,8 +3,8 @@
 //! Paper: Wang et al., *Adversarial multimodal fusion with attention mechanism for skin lesion classification using clinical
 //! and dermoscopic images* (Medical Image Analysis 2022). Source: the text and equations; no code is public. Weights: those of
 //! the backbone. Differences: what is not published is an option with the more likely reading as default: one backbone for
-//! both modalities (the equations; the figure shows two), one hidden layer for all tasks, and those of
-//! [`ModalityDiscriminator`], [`AttentionMap`], [`Reconstruction`] and [`reconstruction_loss`].
+//! both modalities (the equations; the figure shows two), which sees them in one batch, one hidden layer for all tasks, and those
+//! of [`ModalityBatches`], [`ModalityDiscriminator`], [`AttentionMap`], [`Reconstruction`] and [`reconstruction_loss`].
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::reconstruction_loss::reconstruction_loss;
 use crate::{
     AttentionMap, Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ColorReduction, Fit, ImageView, Modalities,
-    ModalityDiscriminator, ModalityDiscriminatorConfig, MultimodalInput, Network, NetworkError, NetworkOutput,
-    PixelFactor, Probe, Reconstruction, Squeeze,
+    ModalityBatches, ModalityDiscriminator, ModalityDiscriminatorConfig, MultimodalInput, Network, NetworkError,
+    NetworkOutput, PixelFactor, Probe, Reconstruction, Squeeze,
 };
 
 /// Name of the discriminator's loss, `L_D`.
@@ -38,6 +38,8 @@ pub struct AmfamConfig {
     pub views: Vec<ImageView>,
     /// Whether both images go through the same weights.
     pub shared_backbone: bool,
+    /// How both images go through the same weights.
+    pub batches: ModalityBatches,
     /// Classes of each task.
     pub classes: Vec<usize>,
     /// Units of the hidden layer; 512.
@@ -145,6 +147,8 @@ pub struct Amfam<B: Backbone> {
     #[module(skip)]
     views: Vec<ImageView>,
     #[module(skip)]
+    batches: ModalityBatches,
+    #[module(skip)]
     reconstruction: ReconstructionConfig,
 }
 
@@ -168,6 +172,7 @@ impl AmfamConfig {
             backbone,
             views,
             shared_backbone: true,
+            batches: ModalityBatches::default(),
             classes,
             hidden: 512,
             shared_hidden: true,
@@ -253,6 +258,7 @@ impl<B: Backbone> Amfam<B> {
             decoders: (0..decoders).map(decoder).collect(),
             backbones,
             views,
+            batches: config.batches,
             reconstruction,
         })
     }
@@ -265,10 +271,6 @@ impl<B: Backbone> Amfam<B> {
     /// The adversary, of a network that has one: to ask how well it tells the modalities apart.
     pub fn discriminator(&self) -> Option<&ModalityDiscriminator> {
         self.discriminator.as_ref()
-    }
-
-    fn backbone(&self, view: usize) -> &B {
-        &self.backbones[view.min(self.backbones.len() - 1)]
     }
 
     /// The logits of joined features, one `[B, K_t]` for each task.
@@ -359,10 +361,14 @@ impl<B: Backbone> Network for Amfam<B> {
     }
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
-        let views = self.views.iter().enumerate();
-        let maps: Vec<Tensor<4>> = views
-            .map(|(index, &view)| probe.features(self.backbone(index), view, view.of(input.clone()))) // [B, C, h, w]
-            .collect();
+        let images: Vec<_> = self.views.iter().map(|&view| (view, view.of(input.clone()))).collect();
+        let maps = match &self.backbones[..] {
+            [shared] => probe.shared_features(shared, self.batches, images),
+            backbones => {
+                let own = images.into_iter().zip(backbones);
+                own.map(|((view, image), backbone)| probe.features(backbone, view, image)).collect()
+            }
+        }; // [B, C, h, w] each
         let pooled: Vec<Tensor<2>> = maps.iter().cloned().map(global_average_pool).collect(); // [B, C]
         let joined = Tensor::cat(pooled.clone(), 1); // [B, views * C]
         let branch = BranchOutput::new(self.branches()[0].name, self.classify(&joined)); // [B, K_t]
@@ -377,6 +383,7 @@ impl<B: Backbone> Network for Amfam<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Distribution;
     use dermafuse_backbones::parameter_count;
 
     const CHECKLIST: [usize; 8] = [5, 3, 3, 3, 2, 3, 2, 3];
@@ -417,6 +424,28 @@ mod tests {
             assert_eq!(names, expected, "{row:?}");
             assert_eq!(output.branches[0].logits[1].dims(), [2, 2]);
             assert!(network.clone().freeze().forward(input.clone()).auxiliary.is_empty(), "{row:?}, frozen");
+        }
+    }
+
+    #[test]
+    fn a_probe_sees_each_image_of_a_joined_batch() {
+        let device = Device::flex().autodiff();
+        let config = AmfamConfig::row(AmfamRow::Concat, BackboneKind::ResNet18Quarter, vec![3]);
+        let network = config.init(&device).unwrap();
+        let image = |mean| Some(Tensor::<4>::random([2, 3, 32, 48], Distribution::Normal(mean, 1.0), &device));
+        let input = MultimodalInput { clinical: image(0.0), dermoscopic: image(1.0), metadata: None };
+        let logits = |output: NetworkOutput| output.branches[0].logits[0].clone();
+        let plain = logits(network.forward(input.clone()));
+        for (view, stage, size) in
+            [(ImageView::Clinical, 1, [2, 32, 4, 6]), (ImageView::Dermoscopic, 3, [2, 128, 1, 2])]
+        {
+            let mut probe = Probe::at(view, stage);
+            let probed = logits(network.forward_probed(input.clone(), &mut probe));
+            let difference = (probed.clone() - plain.clone()).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-5, "{difference}");
+            let map = probe.into_map().unwrap();
+            assert_eq!(map.dims(), size);
+            assert!(map.grad(&probed.sum().backward()).is_some());
         }
     }
 

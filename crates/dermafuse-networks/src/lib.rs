@@ -42,6 +42,7 @@ mod linear_head;
 mod location_head;
 mod metadata_classifier;
 mod metadata_network;
+mod modality_batches;
 mod modality_discriminator;
 mod modality_subset_net;
 mod network;
@@ -70,6 +71,7 @@ pub use linear_head::LinearHead;
 pub use location_head::LocationHead;
 pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};
 pub use metadata_network::{MetadataNetwork, MetadataNetworkConfig};
+pub use modality_batches::ModalityBatches;
 pub use modality_discriminator::{ModalityDiscriminator, ModalityDiscriminatorConfig};
 pub use modality_subset_net::{ModalitySubset, ModalitySubsetNet, ModalitySubsetNetConfig};
 pub use network::{
@@ -79,5 +81,5 @@ pub use network::{
 pub use probe::{PositionAttention, Probe};
 pub use reconstruction::{Fit, Reconstruction};
 pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};
-pub use single_shared_network::{ModalityBatches, SingleSharedNetwork, SingleSharedNetworkConfig};
+pub use single_shared_network::{SingleSharedNetwork, SingleSharedNetworkConfig};
 pub use tformer::{TFormer, TFormerConfig};

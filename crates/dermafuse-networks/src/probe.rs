@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use dermafuse_backbones::Backbone;
 use dermafuse_fusion::{FeatureFusion, FeatureWeights, MapFusion};
 
-use crate::ImageView;
+use crate::{ImageView, ModalityBatches};
 
 /// The attention by which the map of one image was refined after a stage.
 #[derive(Clone, Debug)]
@@ -193,5 +193,37 @@ impl Probe {
         let map = (0..3).fold(images, |map, stage| self.observe(view, stage, backbone.forward_stage(stage, map)));
         let map = backbone.finish_stage(3, backbone.forward_stage(3, map));
         self.observe(view, 3, map) // [B, C, h, w]
+    }
+
+    /// The last feature map of each of several images, of which one backbone sees all, with every stage shown.
+    ///
+    /// # Shapes
+    /// `[B, 3, H, W]` each → `[B, C, h, w]` each.
+    ///
+    /// # Panics
+    /// If images that go through the backbone together differ in size.
+    pub fn shared_features<B: Backbone>(
+        &mut self,
+        backbone: &B,
+        batches: ModalityBatches,
+        images: Vec<(ImageView, Tensor<4>)>,
+    ) -> Vec<Tensor<4>> {
+        if batches == ModalityBatches::Separate {
+            return images.into_iter().map(|(view, image)| self.features(backbone, view, image)).collect();
+        }
+        let (views, mut maps): (Vec<ImageView>, Vec<Tensor<4>>) = images.into_iter().unzip();
+        if !matches!(self.wanted, Wanted::Map(..)) {
+            let joined = batches.batches(maps).into_iter().map(|batch| backbone.forward_features(batch));
+            return batches.modalities(joined.collect(), views.len()); // [B, C, h, w]
+        }
+        for stage in 0..4 {
+            let joined = batches.batches(maps).into_iter().map(|batch| match stage {
+                3 => backbone.finish_stage(3, backbone.forward_stage(3, batch)),
+                stage => backbone.forward_stage(stage, batch),
+            });
+            let shown = views.iter().zip(batches.modalities(joined.collect(), views.len()));
+            maps = shown.map(|(&view, map)| self.observe(view, stage, map)).collect(); // [B, C, h, w]
+        }
+        maps
     }
 }

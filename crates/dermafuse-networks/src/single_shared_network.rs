@@ -17,20 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::asymmetric_fusion::init_map_fusion;
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, ImageView, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, ImageView, Modalities, ModalityBatches, MultimodalInput,
+    MultitaskHead, MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
 };
-
-/// How the images of the two modalities go through the one backbone: it matters to batch normalization alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModalityBatches {
-    /// As one batch of twice the size, with one statistic.
-    #[default]
-    Joined,
-    /// One after the other, each with a statistic of its own.
-    Separate,
-}
 
 /// Configuration of a [`SingleSharedNetwork`] with a built-in backbone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,40 +145,27 @@ impl<B: Backbone> SingleSharedNetwork<B> {
     }
 
     fn features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>, probe: &mut Probe) -> [Tensor<2>; 2] {
-        let mut batches = self.batches([clinical, dermoscopic]);
+        let join = |maps: [Tensor<4>; 2]| self.structure.batches.batches(maps.into());
+        let part = |batches| -> [Tensor<4>; 2] {
+            self.structure.batches.modalities(batches, 2).try_into().expect("two modalities went in")
+        };
+        let mut batches = join([clinical, dermoscopic]);
         for (stage, fusion) in self.fusion.iter().enumerate() {
             let forward = |batch| self.backbone.forward_stage(stage, batch); // [2·B, C, H, W] or twice [B, C, H, W]
             batches = batches.into_iter().map(forward).collect();
             if fusion.is_none() && probe.is_off() {
                 continue;
             }
-            let [clinical, dermoscopic] = modalities(batches); // [B, C, H, W]
+            let [clinical, dermoscopic] = part(batches); // [B, C, H, W]
             let clinical = probe.observe(ImageView::Clinical, stage, clinical);
             let dermoscopic = probe.observe(ImageView::Dermoscopic, stage, dermoscopic);
-            batches = self.batches(match fusion {
+            batches = join(match fusion {
                 Some(fusion) => probe.refine(stage, fusion, clinical, dermoscopic).into(),
                 None => [clinical, dermoscopic],
             });
         }
-        modalities(batches).map(|map| global_average_pool(self.backbone.finish_stage(3, map))) // [B, D]
+        part(batches).map(|map| global_average_pool(self.backbone.finish_stage(3, map))) // [B, D]
     }
-
-    /// What goes through the backbone at once.
-    fn batches(&self, maps: [Tensor<4>; 2]) -> Vec<Tensor<4>> {
-        match self.structure.batches {
-            ModalityBatches::Joined => vec![Tensor::cat(maps.to_vec(), 0)], // [2·B, C, H, W]
-            ModalityBatches::Separate => maps.to_vec(),
-        }
-    }
-}
-
-/// The clinical and the dermoscopic maps `[B, C, H, W]` of one joined batch or of two.
-fn modalities(batches: Vec<Tensor<4>>) -> [Tensor<4>; 2] {
-    <[Tensor<4>; 2]>::try_from(batches).unwrap_or_else(|batches| {
-        let joined = &batches[0];
-        let batch = joined.dims()[0] / 2;
-        [0, batch].map(|first| joined.clone().narrow(0, first, batch))
-    })
 }
 
 impl SingleSharedNetwork<AnyBackbone> {

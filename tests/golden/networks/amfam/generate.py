@@ -99,8 +99,9 @@ def reconstruction_loss(picture, image, attention, factor, colors):
 
 
 class Amfam(nn.Module):
-    def __init__(self, shared, factor, detached, colors, strength):
+    def __init__(self, shared, joined, factor, detached, colors, strength):
         super().__init__()
+        self.joined = joined
         self.backbones = nn.ModuleList([torchvision.models.resnet18(weights=None) for _ in range(1 if shared else 2)])
         for backbone in self.backbones:
             backbone.fc = nn.Identity()
@@ -117,6 +118,8 @@ class Amfam(nn.Module):
             x = backbone.maxpool(backbone.relu(backbone.bn1(backbone.conv1(x))))
             return backbone.layer4(backbone.layer3(backbone.layer2(backbone.layer1(x))))
 
+        if self.joined:  # one batch for batch normalization
+            return features(self.backbones[0], torch.cat(images)).chunk(len(images))
         return [features(self.backbones[min(i, len(self.backbones) - 1)], image) for i, image in enumerate(images)]
 
     def logits(self, maps):
@@ -232,8 +235,8 @@ def loss(factor, colors, detached):
     }
 
 
-def whole(shared, factor, detached, colors, strength):
-    model = Amfam(shared, factor, detached, colors, strength)
+def whole(shared, joined, factor, detached, colors, strength):
+    model = Amfam(shared, joined, factor, detached, colors, strength)
 
     def rename(key):  # the backbones are filled as weights files of their own
         return key.replace("backbones.0.", "clinical.").replace("backbones.1.", "dermoscopic.")
@@ -255,6 +258,7 @@ def whole(shared, factor, detached, colors, strength):
     running = [b for name, b in model.backbones.named_buffers() if name.endswith("running_mean")]
     return {
         "shared": shared,
+        "batches": "joined" if joined else "separate",
         "factor": factor,
         "detached": detached,
         "colors": colors,
@@ -285,8 +289,9 @@ golden = {
     "training_size": TRAINING_SIZE,
     "labels": LABELS,
     "networks": [
-        whole(True, "exponential", False, "sum", 1.0),
-        whole(False, "attention", True, "mean", 0.5),
+        whole(True, False, "exponential", False, "sum", 1.0),
+        whole(False, False, "attention", True, "mean", 0.5),
+        whole(True, True, "exponential", False, "sum", 1.0),
     ],
 }
 text = json.dumps(golden, separators=(",", ":"))
