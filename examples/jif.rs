@@ -47,7 +47,7 @@ struct Arguments {
     #[arg(long, default_value_t = 600)]
     photos: usize,
     /// What of image and record is looked at: image, metadata, jf, jif
-    #[arg(long, default_value = "jif")]
+    #[arg(long, default_value = "jif", conflicts_with = "compare")]
     structure: JointStructure,
     /// The module that joins them: concat, meta_block, meta_net, mutual_attention, tiled_mutual_attention, mmfa (the default);
     /// several, separated by commas, with --compare (by default the five of the thesis)
@@ -71,8 +71,8 @@ struct Arguments {
     /// Run only this fold, from 1: to share the work among processes
     #[arg(long)]
     fold: Option<usize>,
-    /// A table `id,fold` made elsewhere, instead of folds of our own
-    #[arg(long)]
+    /// A table `id,fold` made elsewhere, instead of folds of our own; cases whose fold is `test` are then tested in every round
+    #[arg(long, conflicts_with = "folds")]
     fold_file: Option<PathBuf>,
     /// As published: the fold that selects the epoch is the fold that is reported, and patients may cross folds. Optimistic.
     #[arg(long)]
@@ -185,6 +185,9 @@ fn draw(arguments: &Arguments) -> Result<PathBuf, Box<dyn std::error::Error>> {
 fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<String>), Box<dyn std::error::Error>> {
     let count = arguments.folds.unwrap_or(if set.split.is_some() { 1 } else { 5 });
     if arguments.fold_file.is_none() && count == 1 {
+        if arguments.paper_protocol {
+            return Err("--paper-protocol is about folds; give --folds 2 or more with it".into());
+        }
         let split = published_or_stratified_split(set, arguments.seed)?;
         split.save(arguments.out.join("split.json"))?;
         return Ok((vec![split; arguments.repeats.max(1) as usize], Vec::new()));
@@ -206,8 +209,13 @@ fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<Strin
         };
         let name = if repeat == 0 { "folds.csv".to_owned() } else { format!("folds-{}.csv", repeat + 1) };
         folds.save(arguments.out.join(name), set)?;
-        splits.extend(folds.splits(protocol)?);
         notes = folds.notes();
+        let held_out = folds.held_out().len();
+        let protocol = if held_out == 0 { protocol } else { FoldProtocol::HeldOutTests };
+        if held_out > 0 {
+            notes.push(format!("The {held_out} cases that the table of folds marks `test` are tested in every round."));
+        }
+        splits.extend(folds.splits(protocol)?);
     }
     notes.extend(splits[0].leaks().iter().map(ToString::to_string));
     Ok((splits, notes))
@@ -327,21 +335,29 @@ impl Study<'_> {
         let published = published(&self.set.name);
         println!("\nbalanced accuracy in per cent, {} folds\n", self.splits.len());
         print_comparison(&table, backbone, published);
-        let comparison = table.comparison()?;
-        println!("\n{comparison}");
-        write_whole_file(&out.join("comparison.json"), &serde_json::to_vec_pretty(&comparison)?)?;
         let leaky = self.leaky_inputs()?;
         let mut report = Report::new("Image and record: joint and joint-individual fusion")
             .synthetic(self.set.synthetic)
             .note(format!("Data set {}, {} cases.", self.set.name, self.set.len()))
             .leaky_inputs(&leaky.iter().map(String::as_str).collect::<Vec<_>>())
-            .config(&serde_json::to_value(&grid.methods[1].1)?)
-            .comparison("Balanced accuracy, per cent", &comparison, published);
+            .config(&serde_json::to_value(&grid.methods[1].1)?);
+        if self.splits.len() * backbone.len() > 1 {
+            let comparison = table.comparison()?;
+            println!("\n{comparison}");
+            write_whole_file(&out.join("comparison.json"), &serde_json::to_vec_pretty(&comparison)?)?;
+            report = report.comparison("Balanced accuracy, per cent", &comparison, published);
+        } else {
+            let rows = table.rows.iter().map(|row| format!("{} {:.1}", row.name, row.balanced_accuracy[0]));
+            let rows = rows.collect::<Vec<_>>().join(", ");
+            report = report
+                .note(format!("Balanced accuracy, per cent: {rows}."))
+                .note("One training of each method: no difference can be tested. More --repeats or --folds can.");
+        }
         for note in &self.notes {
             report = report.note(note);
         }
         report.write(out.join("report.html"))?;
-        println!("written to {}: report.html, table.json, comparison.json", out.display());
+        println!("written to {}: report.html, table.json", out.display());
         Ok(())
     }
 

@@ -118,6 +118,8 @@ struct Cases {
     cases: Vec<Case>,
     /// Where a case has several rows: its position and its first line.
     first: HashMap<Name, (usize, u64)>,
+    /// Where a case has several rows: the first line of one whose diagnosis leaves it out.
+    left_out: HashMap<Name, u64>,
     /// The names of groups, each once.
     names: NameSet<Name>,
     missing: MissingImages,
@@ -142,8 +144,8 @@ impl Loader<'_> {
         while let Some(row) = rows.next_row().map_err(asked)? {
             self.read_row(row, description, &mut readers, &mut files, &mut read)?;
         }
-        let Cases { mut cases, first, names, missing, mut notes } = read;
-        drop((first, names));
+        let Cases { mut cases, first, left_out, names, missing, mut notes } = read;
+        drop((first, left_out, names));
         missing.check(self.declaration, &files)?;
         notes.extend(readers.notes(&joined));
         if self.options.images == ImageSource::Nowhere {
@@ -209,7 +211,21 @@ impl Loader<'_> {
             return Err(asked(id.error("an identifier")));
         }
         let rows = Rows { case: row, joined: readers.joins.iter_mut().map(|join| join.row(row)).collect() };
-        let Some(labels) = self.labels(&mut readers.labels, &rows)? else { return Ok(()) };
+        let disagrees = |line: &u64| {
+            asked(id.error(format!("a row whose labels agree with line {line}, another row of the same case")))
+        };
+        let Some(labels) = self.labels(&mut readers.labels, &rows)? else {
+            if readers.several_rows() {
+                if let Some((_, line)) = read.first.get(id.text()) {
+                    return Err(disagrees(line));
+                }
+                read.left_out.entry(Name::from(id.text())).or_insert(row.line());
+            }
+            return Ok(());
+        };
+        if let Some(line) = read.left_out.get(id.text()) {
+            return Err(disagrees(line));
+        }
         // Not collected: that would allot more than is needed, and there may be a million of them.
         let mut metadata = Vec::with_capacity(readers.fields.len());
         for field in &mut readers.fields {

@@ -242,7 +242,12 @@ impl EncodedField {
         match (&self.field.kind, config.numeric, config.categories) {
             (FieldKind::Numeric, NumericScaling::Raw, _) => self.deviation = 1.0,
             (FieldKind::Numeric, NumericScaling::Standardized, _) if !seen.numbers.is_empty() => {
-                let count = seen.numbers.len() as f64;
+                let (first, count) = (seen.numbers[0], seen.numbers.len() as f64);
+                if seen.numbers.iter().all(|&number| number == first) {
+                    // Computed, the deviation of a constant is rounding, by which other values would be divided.
+                    (self.mean, self.deviation) = (first, 0.0);
+                    return;
+                }
                 self.mean = seen.numbers.iter().sum::<f64>() / count;
                 let squares: f64 = seen.numbers.iter().map(|number| (number - self.mean).powi(2)).sum();
                 self.deviation = (squares / count).sqrt();

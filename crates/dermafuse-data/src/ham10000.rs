@@ -200,6 +200,9 @@ fn read_lesions(file: &PathBuf, known: &HashSet<&str>) -> Result<HashMap<String,
         if !known.contains(image.text(row)) {
             return Err(image.value_error(row, "an image of the ground truth"));
         }
+        if lesion.text(row).is_empty() {
+            return Err(lesion.value_error(row, "an identifier"));
+        }
         lesions.insert(image.text(row).to_owned(), lesion.text(row).to_owned());
     }
     Ok(lesions)

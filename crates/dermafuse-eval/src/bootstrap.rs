@@ -1,11 +1,15 @@
+use std::collections::HashMap;
+
+use dermafuse_schema::CaseId;
 use serde::{Deserialize, Serialize};
 
 use crate::random::SplitMix64;
 
 /// Percentile bootstrap over cases, for 95 % confidence intervals.
 ///
-/// Cases are drawn with replacement and all tasks of a case go together. The intervals speak of the sampling of test
-/// cases only, not of the spread between training runs.
+/// Cases are drawn with replacement and all tasks of a case go together, and so do all rows of the same identity, where a case
+/// was predicted in several repetitions. The intervals speak of the sampling of test cases only, not of the spread between
+/// training runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bootstrap {
     /// How many times the cases are drawn; 0 gives no intervals.
@@ -37,16 +41,16 @@ pub(crate) struct Outcomes {
 }
 
 impl Bootstrap {
-    /// Intervals of the mean accuracy and the mean balanced accuracy over the tasks.
-    pub(crate) fn intervals(&self, tasks: &[&Outcomes]) -> (Option<Interval>, Option<Interval>) {
-        let cases = tasks.first().map_or(0, |task| task.pairs.len());
-        if cases == 0 {
+    /// Intervals of the mean accuracy and the mean balanced accuracy over the tasks; `cases` are the rows of each case.
+    pub(crate) fn intervals(&self, tasks: &[&Outcomes], cases: &[Vec<usize>]) -> (Option<Interval>, Option<Interval>) {
+        if cases.is_empty() {
             return (None, None);
         }
         let mut random = SplitMix64(self.seed);
         let (mut accuracies, mut balanced) = (Vec::new(), Vec::new());
         for _ in 0..self.resamples {
-            let drawn: Vec<usize> = (0..cases).map(|_| random.below(cases)).collect();
+            let drawn = (0..cases.len()).map(|_| &cases[random.below(cases.len())]);
+            let drawn: Vec<usize> = drawn.flatten().copied().collect();
             let scores: Vec<(f64, f64)> = tasks.iter().filter_map(|task| task.scores(&drawn)).collect();
             if !scores.is_empty() {
                 accuracies.push(scores.iter().map(|(accuracy, _)| accuracy).sum::<f64>() / scores.len() as f64);
@@ -55,6 +59,20 @@ impl Bootstrap {
         }
         (interval(accuracies), interval(balanced))
     }
+}
+
+/// The rows of each case, by its identity, in the order of the first ones.
+pub(crate) fn rows_of_cases(ids: &[CaseId]) -> Vec<Vec<usize>> {
+    let mut rows: Vec<Vec<usize>> = Vec::new();
+    let mut place = HashMap::with_capacity(ids.len());
+    for (row, id) in ids.iter().enumerate() {
+        let at = *place.entry(id).or_insert(rows.len());
+        match rows.get_mut(at) {
+            Some(rows) => rows.push(row),
+            None => rows.push(vec![row]),
+        }
+    }
+    rows
 }
 
 impl Outcomes {
@@ -99,20 +117,33 @@ mod tests {
     fn the_interval_is_near_the_binomial_one_and_repeats() {
         let pairs = (0..400).map(|case| Some((0, usize::from(case % 4 == 0)))).collect();
         let outcomes = Outcomes { classes: 2, pairs };
-        let (accuracy, balanced) = Bootstrap::default().intervals(&[&outcomes]);
+        let cases: Vec<Vec<usize>> = (0..400).map(|case| vec![case]).collect();
+        let (accuracy, balanced) = Bootstrap::default().intervals(&[&outcomes], &cases);
         let accuracy = accuracy.unwrap();
         let half = 1.96 * (0.75_f64 * 0.25 / 400.0).sqrt();
         assert!((accuracy.lower - (0.75 - half)).abs() < 0.01 && (accuracy.upper - (0.75 + half)).abs() < 0.01);
         assert_eq!(balanced, Some(accuracy));
-        assert_eq!(Bootstrap::default().intervals(&[&outcomes]).0, Some(accuracy));
+        assert_eq!(Bootstrap::default().intervals(&[&outcomes], &cases).0, Some(accuracy));
+    }
+
+    #[test]
+    fn repetitions_do_not_make_more_cases() {
+        let ids =
+            |times: usize| -> Vec<CaseId> { (0..400 * times).map(|row| (row % 400).to_string().into()).collect() };
+        let interval = |times: usize| {
+            let pairs = (0..400 * times).map(|row| Some((0, usize::from(row % 4 == 0)))).collect();
+            Bootstrap::default().intervals(&[&Outcomes { classes: 2, pairs }], &rows_of_cases(&ids(times)))
+        };
+        assert_eq!(rows_of_cases(&ids(2))[3], [3, 403]);
+        assert_eq!(interval(5), interval(1));
     }
 
     #[test]
     fn nothing_to_draw_gives_no_interval() {
         let none = Outcomes { classes: 2, pairs: vec![None; 3] };
-        assert_eq!(Bootstrap::default().intervals(&[&none]), (None, None));
+        assert_eq!(Bootstrap::default().intervals(&[&none], &[vec![0], vec![1], vec![2]]), (None, None));
         let one = Outcomes { classes: 2, pairs: vec![Some((0, 0))] };
-        assert_eq!(Bootstrap { resamples: 0, seed: 0 }.intervals(&[&one]), (None, None));
+        assert_eq!(Bootstrap { resamples: 0, seed: 0 }.intervals(&[&one], &[vec![0]]), (None, None));
         assert_eq!(interval(vec![1.0, 0.0]), Some(Interval { lower: 0.025, upper: 0.975 }));
     }
 }

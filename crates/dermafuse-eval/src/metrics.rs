@@ -5,6 +5,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::Outcomes;
+use crate::bootstrap::rows_of_cases;
 use crate::confusion::ratio;
 use crate::{Bootstrap, ConfusionMatrix, EvalError, Interval, auc};
 
@@ -191,7 +192,7 @@ impl Evaluation {
             *basis.entry(of_case.clone()).or_insert(0) += 1;
         }
         let (accuracy_interval, balanced_accuracy_interval) =
-            options.bootstrap.intervals(&outcomes.iter().collect::<Vec<_>>());
+            options.bootstrap.intervals(&outcomes.iter().collect::<Vec<_>>(), &rows_of_cases(&predictions.ids));
         let counted = || tasks.iter().flat_map(|task| &task.classes).filter(|class| class.counted);
         let counted_aucs = counted().filter(|class| class.auc.is_some()).count();
         let overall = Overall {

@@ -1,6 +1,7 @@
 use dermafuse_schema::Predictions;
 use serde::{Deserialize, Serialize};
 
+use crate::bootstrap::rows_of_cases;
 use crate::metrics::{check, outcomes};
 use crate::{Bootstrap, EvalError, Evaluation, EvaluationOptions, Interval};
 
@@ -34,7 +35,7 @@ pub struct SubgroupTable {
 pub struct SubgroupRow {
     /// Name of the group; `None` for cases without a recorded value, and for all cases together.
     pub group: Option<String>,
-    /// Cases in the group.
+    /// Cases in the group; one that was predicted several times is one.
     pub n: usize,
     /// Whether there are fewer than [`SMALL_GROUP`] cases.
     pub small: bool,
@@ -95,11 +96,12 @@ impl SubgroupRow {
     fn of(group: Option<String>, predictions: &Predictions, bootstrap: &Bootstrap) -> Result<Self, EvalError> {
         let options = EvaluationOptions { bootstrap: *bootstrap, ..EvaluationOptions::default() };
         let evaluation = Evaluation::with(predictions, &options)?;
-        let (accuracy_interval, balanced_accuracy_interval) = bootstrap.intervals(&[&outcomes(predictions, 0)]);
+        let cases = rows_of_cases(&predictions.ids);
+        let (accuracy_interval, balanced_accuracy_interval) = bootstrap.intervals(&[&outcomes(predictions, 0)], &cases);
         Ok(Self {
             group,
-            n: predictions.len(),
-            small: predictions.len() < SMALL_GROUP,
+            n: cases.len(),
+            small: cases.len() < SMALL_GROUP,
             accuracy: evaluation.tasks[0].accuracy,
             accuracy_interval,
             balanced_accuracy: evaluation.tasks[0].balanced_accuracy,

@@ -16,7 +16,7 @@ use crate::{FeatureFusion, FusionError, linear};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetaNetConfig {
-    /// Hidden units; `None` for those of the re-implementation: 40 for the 1,280 features of MobileNetV2, else 64.
+    /// Hidden units; `None` for those of the re-implementation: 40 for 1,280 image features, as MobileNetV2 has, else 64.
     pub hidden: Option<usize>,
     /// Features in a group, which share a gate; 64, a map of 8 × 8.
     pub columns: usize,

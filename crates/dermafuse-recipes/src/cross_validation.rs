@@ -147,7 +147,8 @@ impl CrossValidation {
         };
         let split = &self.folds[fold];
         let parts = (part(&split.train), part(&split.valid), part(&split.test));
-        let facts = (&self.recipe, fold, self.keep_features, &set.tasks, parts);
+        // The roles of the fields say which of the metadata are inputs.
+        let facts = (&self.recipe, fold, self.keep_features, &set.tasks, &set.fields, parts);
         sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
     }
 }

@@ -38,7 +38,7 @@ pub struct Checkpoint {
 /// The checkpoints of one run: a folder with a sub-folder for each kept epoch.
 ///
 /// A checkpoint is written beside its final place, with a manifest of checksums, synchronised and then renamed, so what
-/// has its final name is complete. The last two and the best are kept. While the value lives, the folder is locked.
+/// has its final name is complete. The last two and the best of each are kept. While the value lives, the folder is locked.
 #[derive(Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
@@ -163,13 +163,21 @@ impl Checkpoints {
         }
         fs::rename(&scratch, &place).map_err(io(&place))?;
         synchronise(&self.folder)?;
-        for old in self.epochs()? {
-            if old + KEPT <= epoch && old != checkpoint.state.best_epoch {
-                let path = self.path_of(old);
-                fs::remove_dir_all(&path).map_err(io(&path))?;
-            }
+        let epochs = self.epochs()?;
+        let (old, recent): (Vec<usize>, Vec<usize>) = epochs.into_iter().partition(|&old| old + KEPT <= epoch);
+        // Whichever of the recent ones is continued from, its best epoch is still there.
+        let best: Vec<usize> = recent.iter().filter_map(|&recent| self.best_epoch_of(recent)).collect();
+        for old in old.into_iter().filter(|old| !best.contains(old)) {
+            let path = self.path_of(old);
+            fs::remove_dir_all(&path).map_err(io(&path))?;
         }
         Ok(())
+    }
+
+    /// The best epoch that a checkpoint knows of; `None` if its manifest cannot be read.
+    fn best_epoch_of(&self, epoch: usize) -> Option<usize> {
+        let manifest: Manifest = serde_json::from_slice(&fs::read(self.path_of(epoch).join(MANIFEST)).ok()?).ok()?;
+        Some(manifest.state.best_epoch)
     }
 
     fn write_parts(&self, folder: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
@@ -237,6 +245,24 @@ mod tests {
         kept.sort_unstable();
         assert_eq!(kept, [2, 4, 5]);
         assert_eq!(checkpoints.latest(|_| ()).unwrap(), Some(checkpoint(5, 2)));
+    }
+
+    #[test]
+    fn the_best_of_the_one_before_is_kept_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = open(folder.path());
+        for (epoch, best) in [(1, 1), (2, 2), (3, 2), (4, 2), (5, 5)] {
+            checkpoints.write(&checkpoint(epoch, best)).unwrap();
+        }
+        fs::remove_file(checkpoints.path_of(5).join(NETWORK)).unwrap();
+        let before = checkpoints.latest(|_| ()).unwrap().unwrap();
+        assert_eq!((before.state.history.len(), before.state.best_epoch), (4, 2));
+        assert_eq!(checkpoints.read(2).unwrap(), checkpoint(2, 2));
+        checkpoints.write(&checkpoint(5, 5)).unwrap();
+        checkpoints.write(&checkpoint(6, 5)).unwrap();
+        let mut kept = checkpoints.epochs().unwrap();
+        kept.sort_unstable();
+        assert_eq!(kept, [5, 6]);
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub struct Trainer {
     pub config: TrainingConfig,
     /// Decoded images in memory, kept from epoch to epoch and shared with other trainers and predictors.
     pub cache: Option<Arc<ImageCache>>,
+    /// What else makes the run what it is, in any form: the network's configuration, its first weights, the score. A run of
+    /// other facts is not continued; left empty, only what this trainer sees is compared.
+    pub facts: String,
 }
 
 /// The validation score of the released code: the mean over branches of the mean over tasks of the accuracy, without
@@ -67,7 +70,7 @@ impl Trainer {
     /// A trainer for a recipe that decodes every image each time.
     #[must_use]
     pub fn new(config: TrainingConfig) -> Self {
-        Self { config, cache: None }
+        Self { config, cache: None, facts: String::new() }
     }
 
     /// Trains a network and gives back the one of the epoch with the highest validation `score` (strictly: the first of
@@ -289,13 +292,13 @@ impl Trainer {
         Ok(())
     }
 
-    /// Stands for everything that a run's result depends on, except the network's initial weights.
+    /// Stands for everything that a run's result depends on; of the network and the score it knows the facts alone.
     fn fingerprint(&self, cases: TrainingCases<'_>) -> String {
         let part = |rows: &[usize]| -> Vec<_> {
             let cases = rows.iter().filter_map(|&row| cases.set.cases.get(row));
             cases.map(|case| (&case.id, &case.labels, &case.metadata)).collect()
         };
-        let facts = (&self.config, &cases.set.tasks, part(cases.train), part(cases.valid), cases.encoder);
+        let facts = (&self.config, &self.facts, &cases.set.tasks, part(cases.train), part(cases.valid), cases.encoder);
         sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
     }
 
