@@ -118,6 +118,7 @@ fn main() -> ExitCode {
 }
 
 fn jif(arguments: &Arguments) -> ProgramResult {
+    arguments.check()?;
     let device = arguments.training.device.device()?;
     let (set, encoding) = load(arguments)?;
     println!("{}: {} cases, metadata columns: {}", set.name, set.len(), set.fields.len());
@@ -162,6 +163,23 @@ fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::
     }
     encoding.missing_indicators |= arguments.missing_indicators;
     Ok((set, encoding))
+}
+
+impl Arguments {
+    /// That no option is given which would be ignored.
+    fn check(&self) -> Result<(), String> {
+        let of_record = self.record_layers.is_some() || self.record_dropout > 0.0;
+        if !self.compare && self.structure == JointStructure::Image && of_record {
+            return Err("--structure image looks at no record; leave out --record-layers and --record-dropout".into());
+        }
+        let no_layer = self.record_layers.as_ref().is_some_and(|layers| layers.iter().all(|&units| units == 0));
+        match no_layer && self.record_dropout > 0.0 {
+            true => {
+                Err("--record-dropout follows layers, and --record-layers 0 leaves no layer over the record".into())
+            }
+            false => Ok(()),
+        }
+    }
 }
 
 /// Writes a synthetic set and says what can be known of it.

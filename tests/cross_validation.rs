@@ -2,11 +2,15 @@
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::{CaseSet, EncoderConfig, FoldConfig, FoldProtocol, Folds, NumericScaling, Split};
-use dermafuse::networks::ImageView;
-use dermafuse::recipes::{CrossValidation, JointFusionGrid, JointMethod, JointStructure, OneStage, Workplace};
+use dermafuse::data::{
+    CaseSet, EncoderConfig, FoldConfig, FoldProtocol, Folds, MetadataEncoder, NumericScaling, Split,
+};
+use dermafuse::networks::{ImageView, NetworkConfig};
+use dermafuse::recipes::{
+    CrossValidation, JointFusionGrid, JointMethod, JointStructure, NetworkRecipe, OneStage, Selection, Workplace,
+};
 use dermafuse::schema::{Field, FieldRole, FieldValue};
-use dermafuse::train::Silent;
+use dermafuse::train::{Silent, TrainingCases};
 use dermafuse_tests::{device_lock, numbers_of, small_set};
 
 /// The small set with the diagnosis as its only task, a number in the record, and three photos of each of twenty patients.
@@ -125,9 +129,40 @@ fn folds_that_are_done_are_read_and_others_refused() {
     std::fs::write(folder.path().join("fold-1/fold.json"), "{").unwrap();
     let error = validation.run(&set, place(true), &mut Silent).unwrap_err().to_string();
     assert!(error.ends_with("fold.json is not a result; remove it to repeat its fold or stage"), "{error}");
+    // What was an input is found to leak: the folds that used it are not read as if they had not.
+    let mut mended = set.clone();
+    mended.fields.last_mut().unwrap().role = FieldRole::PostDiagnosis;
+    let error = validation.run_fold(1, &mended, place(true), &mut Silent).unwrap_err().to_string();
+    assert!(error.ends_with("fold-2 holds the result of another recipe or other data; give another folder"), "{error}");
     validation.recipe.network.training.learning_rate *= 2.0;
     let error = validation.run_fold(1, &set, place(true), &mut Silent).unwrap_err().to_string();
     assert!(error.ends_with("fold-2 holds the result of another recipe or other data; give another folder"), "{error}");
+}
+
+#[test]
+fn a_training_of_something_else_is_not_continued() {
+    let _lock = device_lock();
+    let set = patients();
+    let split = splits(&set).remove(0);
+    let encoder = MetadataEncoder::none(&set.fields);
+    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
+    let place = Workplace::on(&device).in_folder(folder.path(), true);
+    let recipe = recipe(&set, JointStructure::Image).network;
+    let first = recipe.train(1, cases, place, &mut Silent).unwrap();
+    let again = recipe.train(1, cases, place, &mut Silent).unwrap();
+    assert_eq!(again.history, first.history);
+
+    // The weights have the same shapes, but they are not what is asked for.
+    let mut other_image = recipe.clone();
+    let NetworkConfig::ImageClassifier(network) = &mut other_image.network else { panic!("{:?}", recipe.network) };
+    network.view = ImageView::Clinical;
+    let other_score = NetworkRecipe { selection: Selection::Accuracy, ..recipe.clone() };
+    assert_ne!(other_score, recipe);
+    for other in [other_image, other_score] {
+        let error = other.train(1, cases, place, &mut Silent).unwrap_err().to_string();
+        assert!(error.contains("was started with another configuration or other data"), "{error}");
+    }
 }
 
 #[test]

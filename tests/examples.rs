@@ -293,6 +293,51 @@ fn jif_cross_validates_resumes_and_compares() {
 }
 
 #[test]
+fn jif_takes_one_split_and_held_out_cases_and_refuses_what_it_would_ignore() {
+    let folder = tempfile::tempdir().unwrap();
+    let jif = |out: &str, extra: &[&str]| {
+        let mut command = example("jif");
+        command.args(["--dataset", "derm7pt", "--data"]).arg(small_set_folder());
+        command.args(["--backbone", "resnet18_quarter", "--image-size", "32", "--batch-size", "12", "--epochs", "1"]);
+        command.args(["--tta", "0", "--out"]).arg(folder.path().join(out)).args(extra);
+        command.output().unwrap()
+    };
+    let one = jif("one", &["--compare", "--fusion", "concat"]);
+    assert!(one.status.success() && text(&one).contains("JIF-CAT(All)"), "{}", text(&one));
+    let report = fs::read_to_string(folder.path().join("one/report.html")).unwrap();
+    assert!(report.contains("JF-CAT ") && report.contains("no difference can be tested"), "the table and why no test");
+
+    let folds = jif("folds", &["--structure", "metadata", "--folds", "3"]);
+    assert!(folds.status.success(), "{}", text(&folds));
+    let table = fs::read_to_string(folder.path().join("folds/folds.csv")).unwrap();
+    let held_out = table.lines().filter(|line| line.ends_with(",2")).count();
+    let table: Vec<String> = table
+        .lines()
+        .map(|line| match line.strip_suffix(",2") {
+            Some(start) => format!("{start},test"),
+            None => line.to_owned(),
+        })
+        .collect();
+    let file = folder.path().join("folds.csv");
+    fs::write(&file, table.join("\n")).unwrap();
+    let tested = jif("test", &["--structure", "metadata", "--fold-file", file.to_str().unwrap()]);
+    assert!(tested.status.success(), "{}", text(&tested));
+    let note = format!("The {held_out} cases that the table of folds marks `test` are tested in every round.");
+    assert!(text(&tested).contains(&note), "{}", text(&tested));
+    assert!(text(&tested).contains(&format!("{} test cases of 2 folds", 2 * held_out)), "{}", text(&tested));
+
+    for (extra, expected) in [
+        (&["--compare", "--structure", "jf"][..], "cannot be used with"),
+        (&["--paper-protocol", "--folds", "1"], "--paper-protocol is about folds"),
+        (&["--structure", "image", "--record-layers", "8"], "no record"),
+        (&["--structure", "metadata", "--record-layers", "0", "--record-dropout", "0.5"], "no layer"),
+    ] {
+        let refused = jif("refused", extra);
+        assert!(!refused.status.success() && text(&refused).contains(expected), "{}", text(&refused));
+    }
+}
+
+#[test]
 fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     let folder = tempfile::tempdir().unwrap();
     let program = |name: &str, extra: &[&str]| {

@@ -4,7 +4,8 @@
 //! [`WilcoxonSignedRank`] with [`holm`] or [`Nemenyi`] which; [`Comparison`](crate::Comparison) does all of it. Over
 //! the cases of one test set: [`McNemar`] compares hits, [`DeLong`] areas under ROC curves.
 //!
-//! All p-values are two-sided and those of SciPy and statsmodels, also far out in the tail (`tests/golden/eval`).
+//! All p-values are two-sided and those of SciPy and statsmodels, also far out in the tail (`tests/golden/eval`); Wilcoxon's are
+//! those of SciPy up to version 1.8 where scores tie.
 //!
 //! # Sources
 //! Demšar, "Statistical comparisons of classifiers over multiple data sets", JMLR 7, 2006, for the tests over runs.

@@ -370,6 +370,39 @@ fn faults_of_the_tables_have_file_line_and_column() {
 }
 
 #[test]
+fn a_case_is_left_out_by_all_of_its_rows_or_none() {
+    const SET: &str = r#"name = "pairs"
+[cases]
+file = "rows.csv"
+id = "id"
+[images]
+folders = ["images"]
+clinical = { column = "photo", where = { kind = "close-up" } }
+dermoscopic = { column = "photo", where = { kind = "dermoscopic" } }
+[[tasks]]
+name = "diagnosis"
+column = "dx"
+classes = ["MEL", "NEV"]
+drop = ["other"]
+"#;
+    let load = |rows: &str| {
+        let fixture = Fixture(tempfile::tempdir().unwrap());
+        fixture.write("set.toml", SET).write("rows.csv", &format!("id,kind,photo,dx\n{rows}"));
+        described::load_with(fixture.path("set.toml"), &LoadOptions::metadata_only()).map_err(|error| error.to_string())
+    };
+    let set = load("1,close-up,a,other\n2,close-up,c,MEL\n1,dermoscopic,b,other\n").unwrap();
+    assert_eq!(set.cases.iter().map(|case| case.id.as_str()).collect::<Vec<_>>(), ["2"]);
+    for rows in [
+        "1,close-up,a,other\n2,close-up,c,MEL\n1,dermoscopic,b,MEL\n",
+        "1,close-up,a,MEL\n2,close-up,c,MEL\n1,dermoscopic,b,other\n",
+    ] {
+        let error = load(rows).unwrap_err();
+        let expected = "line 4, column `id`: found `1`, expected a row whose labels agree with line 2, another row of the same case";
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn faults_of_joined_tables_have_their_place() {
     let fixture = Fixture::milk();
     let table = |from, to| fixture.error("Metadata.csv", from, to);

@@ -48,6 +48,10 @@ fn a_column_that_training_does_not_vary_says_nothing() {
     let case = |age| with_metadata(vec![FieldValue::Number(age)]);
     let encoder = MetadataEncoder::fit(&fields, &[case(50.0), case(50.0)], MetadataRoles::default()).unwrap();
     assert_eq!(encoder.encode(&case(90.0)).unwrap(), [0.0]);
+    // A mean of numbers that are no binary fractions is rounded, and is not their value.
+    let constant = vec![case(5.3); 100];
+    let encoder = MetadataEncoder::fit(&fields, &constant, MetadataRoles::default()).unwrap();
+    assert_eq!([5.3, 10.0].map(|age| encoder.encode(&case(age)).unwrap()), [[0.0], [0.0]]);
     let unseen = MetadataEncoder::fit(&fields, &[with_metadata(vec![FieldValue::Missing])], MetadataRoles::default());
     assert_eq!(unseen.unwrap().encode(&case(90.0)).unwrap(), [0.0]);
 }

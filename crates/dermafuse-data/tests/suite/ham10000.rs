@@ -87,6 +87,10 @@ fn the_challenges_ground_truth_alone_has_labels_and_no_metadata() {
     let groups: Vec<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
     assert_eq!(groups, ["HAM_1", "HAM_1", "ISIC_3", "ISIC_4"]);
     assert_eq!(set.notes.len(), 1);
+    let nameless = groupings.replace("ISIC_2,HAM_1", "ISIC_2,");
+    write(&fixture.path("ISIC2018_Task3_Training_LesionGroupings.csv"), nameless.as_bytes());
+    let text = fixture.error();
+    assert!(text.ends_with("line 2, column `lesion_id`: found ``, expected an identifier"), "{text}");
     let groupings = groupings.replace("ISIC_2", "ISIC_7");
     write(&fixture.path("ISIC2018_Task3_Training_LesionGroupings.csv"), groupings.as_bytes());
     let text = fixture.error();
