@@ -359,10 +359,12 @@ impl Study<'_> {
             .note(format!("Data set {}, {} cases.", self.set.name, self.set.len()))
             .leaky_inputs(&leaky.iter().map(String::as_str).collect::<Vec<_>>())
             .config(&serde_json::to_value(&grid.methods[1].1)?);
+        let mut written = "report.html, table.json".to_owned();
         if self.splits.len() * backbone.len() > 1 {
             let comparison = table.comparison()?;
             println!("\n{comparison}");
             write_whole_file(&out.join("comparison.json"), &serde_json::to_vec_pretty(&comparison)?)?;
+            written += ", comparison.json";
             report = report.comparison("Balanced accuracy, per cent", &comparison, published);
         } else {
             let rows = table.rows.iter().map(|row| format!("{} {:.1}", row.name, row.balanced_accuracy[0]));
@@ -375,7 +377,7 @@ impl Study<'_> {
             report = report.note(note);
         }
         report.write(out.join("report.html"))?;
-        println!("written to {}: report.html, table.json", out.display());
+        println!("written to {}: {written}", out.display());
         Ok(())
     }
 
