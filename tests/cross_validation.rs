@@ -1,5 +1,7 @@
 //! One-stage protocols on folds: no patient crosses, nothing is learnt from test cases, what is done is not repeated.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
@@ -7,7 +9,8 @@ use dermafuse::data::{
 };
 use dermafuse::networks::{ImageView, NetworkConfig};
 use dermafuse::recipes::{
-    CrossValidation, JointFusionGrid, JointMethod, JointStructure, NetworkRecipe, OneStage, Selection, Workplace,
+    BackboneWeights, CrossValidation, JointFusionGrid, JointMethod, JointStructure, NetworkRecipe, OneStage, Selection,
+    Workplace,
 };
 use dermafuse::schema::{Field, FieldRole, FieldValue};
 use dermafuse::train::{Silent, TrainingCases};
@@ -163,6 +166,26 @@ fn a_training_of_something_else_is_not_continued() {
         let error = other.train(1, cases, place, &mut Silent).unwrap_err().to_string();
         assert!(error.contains("was started with another configuration or other data"), "{error}");
     }
+
+    // The same weights in another place are the same, other weights in the same place are not.
+    let folder = tempfile::tempdir().unwrap();
+    let (run, file, moved) = (folder.path().join("run"), folder.path().join("a"), folder.path().join("b"));
+    let (file, moved) = (file.with_extension("safetensors"), moved.with_extension("safetensors"));
+    let place = Workplace::on(&device).in_folder(&run, true);
+    let save = |file: &Path| BackboneKind::ResNet18Quarter.init(None, &device).save_weights(file).unwrap();
+    let train = |file: &Path| {
+        let weights = Some(BackboneWeights::OfAll(file.to_owned()));
+        NetworkRecipe { backbone_weights: weights, ..recipe.clone() }
+            .train(1, cases, place, &mut Silent)
+            .map_err(Box::new)
+    };
+    save(&file);
+    let first = train(&file).unwrap();
+    std::fs::copy(&file, &moved).unwrap();
+    assert_eq!(train(&moved).unwrap().history, first.history);
+    std::fs::remove_file(&moved).unwrap();
+    save(&moved);
+    assert!(train(&moved).unwrap_err().to_string().contains("was started with another configuration"));
 }
 
 #[test]

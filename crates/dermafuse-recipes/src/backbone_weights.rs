@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::{fmt, fs};
 
 use dermafuse_backbones::BackboneKind;
+use dermafuse_infer::sha256_hex;
 use dermafuse_networks::{AnyNetwork, ImageView, NetworkConfig, NetworkError};
 use serde::{Deserialize, Serialize};
+
+use crate::RecipeError;
 
 /// The files of published weights that backbones start from.
 ///
@@ -56,6 +59,17 @@ impl BackboneWeights {
             _ => Ok(network),
         }
     }
+
+    /// SHA-256 of the file of each backbone of a network: it tells the weights wherever they lie.
+    pub(crate) fn digests(&self, config: &NetworkConfig) -> Result<Vec<Option<String>>, RecipeError> {
+        config.backbones().into_iter().map(|kind| self.file(kind).map(digest_of).transpose()).collect()
+    }
+}
+
+/// SHA-256 of a file.
+pub(crate) fn digest_of(file: &Path) -> Result<String, RecipeError> {
+    let bytes = fs::read(file).map_err(|source| RecipeError::Io { path: file.into(), source })?;
+    Ok(sha256_hex(&bytes))
 }
 
 impl From<PathBuf> for BackboneWeights {

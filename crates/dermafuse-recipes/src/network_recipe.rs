@@ -78,16 +78,19 @@ impl NetworkRecipe {
         }
         let mut trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
         trainer.cache = place.cache.cloned();
-        trainer.facts = self.facts();
+        if place.folder.is_some() {
+            trainer.facts = self.facts()?;
+        }
         let score = |logits: &BranchLogits| self.selection.score(logits);
         Ok(trainer.fit(network, cases, score, place.folder, place.resume, progress)?)
     }
 
-    /// What a training depends on beside its configuration and cases, as JSON: the network, the weights it starts from (by
-    /// their files' names) and how the best epoch is chosen.
-    fn facts(&self) -> String {
-        let facts = (&self.network, &self.backbone_weights, &self.selection);
-        serde_json::to_string(&facts).expect("configurations have string keys only")
+    /// What a training depends on beside its configuration and cases, as JSON: the network, the weights that it starts from
+    /// and how the best epoch is chosen.
+    fn facts(&self) -> Result<String, RecipeError> {
+        let weights = self.backbone_weights.as_ref().map(|weights| weights.digests(&self.network)).transpose()?;
+        let facts = (&self.network, weights, &self.selection);
+        Ok(serde_json::to_string(&facts).expect("configurations have string keys only"))
     }
 
     /// The logits of the cases at `rows`.

@@ -7,6 +7,7 @@ use dermafuse_train::EpochReport;
 use serde::{Deserialize, Serialize};
 
 use super::PlannedStage;
+use crate::backbone_weights::digest_of;
 use crate::{NetworkRecipe, OneStage, Progress, RecipeError, Workplace};
 
 pub(super) const BACKBONE: &str = "backbone.safetensors";
@@ -64,7 +65,7 @@ pub(super) fn run_stage(
     place: Workplace<'_>,
     progress: &mut dyn Progress,
 ) -> Result<StageResult, RecipeError> {
-    let digest = start.map(|(file, expected)| digest_of(file, expected)).transpose()?;
+    let digest = start.map(|(file, expected)| expected_digest_of(file, expected)).transpose()?;
     let fingerprint = fingerprint(stage, digest.as_deref());
     let (file, checkpoints) = (folder.join(RESULT), folder.join(CHECKPOINTS));
     match read(&file)? {
@@ -97,7 +98,7 @@ pub(super) fn run_stage(
         cases: stage.set.class_counts(0, &stage.split.train)?,
         shown: training.sampling.shown(&stage.set, &stage.split.train, training.seed, epochs)?,
         history: outcome.stage.trained.history,
-        backbone: digest_of(&written, None)?,
+        backbone: digest_of(&written)?,
     };
     let stored = Stored { fingerprint, result: Some(result.clone()) };
     write(&file, &stored)?;
@@ -117,9 +118,8 @@ fn fingerprint(stage: &PlannedStage, start: Option<&str>) -> String {
     sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
 }
 
-fn digest_of(file: &Path, expected: Option<&str>) -> Result<String, RecipeError> {
-    let bytes = fs::read(file).map_err(|source| RecipeError::Io { path: file.into(), source })?;
-    let digest = sha256_hex(&bytes);
+fn expected_digest_of(file: &Path, expected: Option<&str>) -> Result<String, RecipeError> {
+    let digest = digest_of(file)?;
     match expected.is_some_and(|expected| expected != digest) {
         true => Err(RecipeError::ForeignWeights { path: file.into() }),
         false => Ok(digest),
