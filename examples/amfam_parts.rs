@@ -136,7 +136,7 @@ impl Study {
         synthetic::write(&data, &drawn)?;
         let set = derm7pt::load(&data)?;
         let split = set.split.clone().ok_or(DataError::EmptySet { name: set.name.clone() })?;
-        let encoder = MetadataEncoder::none(&set.fields);
+        let encoder = MetadataEncoder::none();
         Ok(Self { arguments, drawn, set, split, encoder })
     }
 

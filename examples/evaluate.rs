@@ -1,24 +1,24 @@
-//! Evaluates a saved model bundle on data of the same schema:
+//! Evaluates a saved model on data of the same schema:
 //!
 //! ```text
-//! cargo run --release --example evaluate -- --model runs/quickstart/bundle --dataset derm7pt --data runs/quickstart/data
+//! cargo run --release --example evaluate -- --model runs/quickstart/model.safetensors --dataset derm7pt --data runs/quickstart/data
 //! ```
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use dermafuse::data::{DataSetKind, Split};
+use dermafuse::data::{DataSetKind, MissingFields, Split};
 use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
 use dermafuse_examples::{
     DeviceName, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run,
 };
 
-/// Predicts with a saved bundle and writes metrics.json, predictions.csv and report.html.
+/// Predicts with a saved model and writes metrics.json, predictions.csv and report.html.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of the bundle
+    /// The model: a file, or the folder of the run that made it
     #[arg(long)]
     model: PathBuf,
     /// Data set
@@ -33,6 +33,9 @@ struct Arguments {
     /// A split that was saved by a run; needed for the test part of a data set that publishes none
     #[arg(long)]
     split: Option<PathBuf>,
+    /// Take fields that the set does not have for not recorded, instead of refusing the set
+    #[arg(long)]
+    allow_missing_fields: bool,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
     device: DeviceName,
@@ -53,7 +56,11 @@ fn main() -> ExitCode {
 }
 
 fn evaluate(arguments: &Arguments) -> ProgramResult {
-    let bundle = Bundle::load(&arguments.model, &arguments.device.device()?)?;
+    let mut bundle = Bundle::load(&arguments.model, &arguments.device.device()?)?;
+    if arguments.allow_missing_fields {
+        let description = &mut bundle.description;
+        description.encoder = description.encoder.clone().with_missing_fields(MissingFields::Allow);
+    }
     let set = arguments.dataset.load(&arguments.data)?;
     let split = match &arguments.split {
         Some(path) => Some(Split::load(path, set.len())?),
@@ -68,18 +75,21 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
 
     let mut terminal = Terminal::default();
     terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
-    let predictions = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
+    let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
+    println!("{}", answers.seen);
+    answers.notes.iter().for_each(|note| println!("  note: {note}"));
     let leaky = bundle.description.encoder.uses_post_diagnosis();
     let results = Results {
         title: "Evaluation of a saved model",
         set: &set,
-        cases: &rows,
-        rows: &predictions,
+        cases: &answers.rows,
+        rows: &answers.stages,
         config: serde_json::to_value(&bundle.description)?,
         published: published_rows(&set, &bundle.description.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
-        notes: vec![format!("Model trained on {}.", bundle.description.data_set)],
+        notes: [format!("Model trained on {}.", bundle.description.data_set)].into_iter().chain(answers.notes).collect(),
+        seen: Some(answers.seen),
         features: None,
     };
     std::fs::create_dir_all(&arguments.out)?;

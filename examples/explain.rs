@@ -1,7 +1,7 @@
 //! Explains what a saved model says of one case, on one page:
 //!
 //! ```text
-//! cargo run --release --example explain -- --model runs/quickstart/bundle --clinical a.jpg --dermoscopic b.jpg \
+//! cargo run --release --example explain -- --model runs/quickstart/model.safetensors --clinical a.jpg --dermoscopic b.jpg \
 //!     --metadata sex=female --out case.html
 //! ```
 
@@ -35,7 +35,7 @@ const SHAPLEY_NOTE: &str = "Exact Shapley values in per cent points: they add up
 /// Writes a page with the images, what the model looked at in them, its predictions, and what they come from.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of the bundle
+    /// The model: a file, or the folder of the run that made it
     #[arg(long)]
     model: PathBuf,
     /// The clinical photo (JPEG or PNG)
@@ -98,8 +98,9 @@ fn explain(arguments: &Arguments) -> ProgramResult {
             format!("the model has no task `{name}`; it has {}", known.join(", "))
         })?,
     };
-    let (_, predictions) = bundle.predict(&set, &[0], |_| ())?.pop().ok_or("the model gives no answer")?;
-    let case = SampleCase::of(&predictions, 0)?.with_metadata(recorded(&set.fields, &set.cases[0]));
+    let answers = bundle.predict(&set, &[0], |_| ())?;
+    let predictions = answers.last();
+    let case = SampleCase::of(predictions, 0)?.with_metadata(recorded(&set.fields, &set.cases[0]));
     let class = predictions.predicted(0, task);
     let explained = format!("{}: {}", tasks[task].label, tasks[task].classes[class]);
 

@@ -13,6 +13,7 @@ use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{DataSetKind, MetadataRoles, Split};
 use dermafuse::ensemble::{ClassifierKind, Smoothing, WeightSearchMethod, WeightSearchVariant};
+use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse::schema::{FuseSpace, write_whole_file};
@@ -190,14 +191,15 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
         notes: set.notes.clone(),
+        seen: Some(outcome.bundle.description.known_cases.among(&set, test)),
         features: None,
     };
     let evaluations = results.write(&arguments.out)?;
-    outcome.bundle.save(arguments.out.join("bundle"))?;
+    outcome.bundle.save(arguments.out.join(MODEL_FILE))?;
     println!("\ntest accuracy in per cent, {} cases\n", test.len());
     print_table(&evaluations);
     println!(
-        "\nwritten to {}: report.html, metrics.json, predictions.csv, bundle, config.json, split.json",
+        "\nwritten to {}: report.html, metrics.json, predictions.csv, {MODEL_FILE}, config.json, split.json",
         arguments.out.display()
     );
     Ok(())

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Writes a set of synthetic lesions in the layout of Derm7pt, trains FusionM4Net on it at small size, prints the table from
-//! P_clinical to P_3, and writes the report and the model bundle.
+//! P_clinical to P_3, and writes the report and the model.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ use clap::Parser;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{DataError, derm7pt};
+use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse_examples::{ProgramResult, Results, Terminal, print_table, run};
@@ -35,7 +36,7 @@ struct Arguments {
     /// Number of the run: another one gives another data set and other weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for the data set, the report and the bundle
+    /// Folder for the data set, the report and the model
     #[arg(long, default_value = "runs/quickstart")]
     out: PathBuf,
 }
@@ -76,10 +77,11 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
             "A small network trained for minutes: this shows that the programs work, not how good the method is."
                 .into(),
         ],
+        seen: Some(outcome.bundle.description.known_cases.among(&set, &split.test)),
         features: None,
     };
     let evaluations = results.write(&arguments.out)?;
-    outcome.bundle.save(arguments.out.join("bundle"))?;
+    outcome.bundle.save(arguments.out.join(MODEL_FILE))?;
 
     println!(
         "\ntest accuracy in per cent, {} synthetic cases (published numbers are of real ones)\n",
@@ -88,7 +90,7 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
     print_table(&evaluations);
     let out = arguments.out.display();
     println!("\nbranch weights: {}", weights_text(&outcome.weights.weights));
-    println!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/bundle");
+    println!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/{MODEL_FILE}");
     println!("took {} s", started.elapsed().as_secs());
     Ok(())
 }

@@ -97,7 +97,7 @@ fn nothing_is_learnt_from_test_cases() {
     let at = first.stage.encoder.column_names().iter().position(|name| name == "age").unwrap();
     let mut case = set.cases[0].clone();
     *case.metadata.last_mut().unwrap() = FieldValue::Number(mean);
-    assert!(first.stage.encoder.encode(&case).unwrap()[at].abs() < 1e-9);
+    assert!(first.stage.encoder.matched(&set.fields).unwrap().encode(&case).unwrap()[at].abs() < 1e-9);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_training_of_something_else_is_not_continued() {
     let _lock = device_lock();
     let set = patients();
     let split = splits(&set).remove(0);
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
     let place = Workplace::on(&device).in_folder(folder.path(), true);

@@ -4,7 +4,7 @@ use std::fs;
 
 use burn::tensor::Device;
 use dermafuse::data::{MetadataEncoder, Split, derm7pt};
-use dermafuse::infer::Bundle;
+use dermafuse::infer::{Bundle, MODEL_FILE, ModelFile};
 use dermafuse::networks::NetworkConfig;
 use dermafuse::recipes::Workplace;
 use dermafuse::train::{ClassWeights, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy};
@@ -17,7 +17,7 @@ fn a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch() {
     let recipe = small_recipe(&set);
     let mut config = recipe.first_stage.training.clone();
     config.learning_rate = 1e30; // the first step is finite, the second batch's loss is not
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let network = recipe.first_stage.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -36,7 +36,7 @@ fn settings_that_make_no_training_are_refused() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let recipe = small_recipe(&set);
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let fit = |change: fn(&mut dermafuse::train::TrainingConfig), train: &[usize], device: Device| {
         let mut config = recipe.first_stage.training.clone();
         change(&mut config);
@@ -67,28 +67,30 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let load = || Bundle::load(folder.path(), &Device::flex());
     let text = text_of(&load().unwrap_err());
-    assert!(text.contains("bundle.json; is it a model bundle?") && text.contains("No such file"), "{text}");
+    assert!(text.contains("model.safetensors"), "{text}");
 
-    outcome.bundle.save(folder.path()).unwrap();
-    let network = folder.path().join("network.bpk");
-    let bytes = fs::read(&network).unwrap();
-    for damaged in [&bytes[..bytes.len() / 2], &[&[bytes[0] ^ 1], &bytes[1..]].concat(), b""] {
-        fs::write(&network, damaged).unwrap();
+    let file = folder.path().join(MODEL_FILE);
+    outcome.bundle.save(&file).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let mut changed = bytes.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for (damaged, expected) in
+        [(&bytes[..bytes.len() / 2], "not a whole safetensors file"), (&changed, "its SHA-256 is"), (b"", "not a whole")]
+    {
+        fs::write(&file, damaged).unwrap();
         let text = load().unwrap_err().to_string();
-        assert!(text.contains("network.bpk is damaged: its SHA-256 is"), "{text}");
+        assert!(text.contains("model.safetensors: ") && text.contains(expected), "{text}");
     }
-    fs::write(&network, &bytes).unwrap();
-
-    let description = folder.path().join("bundle.json");
-    let json = fs::read_to_string(&description).unwrap();
-    fs::write(&description, json.replace("resnet18_quarter", "resnet18")).unwrap();
-    let text = load().unwrap_err().to_string();
-    assert!(text.contains("do not fit the bundle's network") && text.contains("shape mismatch"), "{text}");
-    fs::write(&description, json.replace("\"format\": 1", "\"format\": 7")).unwrap();
-    assert!(load().unwrap_err().to_string().contains("has format 7, this version reads format 1"));
-    fs::write(&description, "{").unwrap();
-    assert!(text_of(&load().unwrap_err()).contains("line 1 column"));
-    fs::write(&description, &json).unwrap();
+    let whole = ModelFile::from_bytes(&bytes).unwrap();
+    let write = |description: String| {
+        let changed = ModelFile { description, ..whole.clone() };
+        fs::write(&file, changed.to_bytes().unwrap()).unwrap();
+        text_of(&load().unwrap_err())
+    };
+    let text = write(whole.description.replace("resnet18_quarter", "resnet18"));
+    assert!(text.contains("model.safetensors") && text.contains("clinical.conv1.weight"), "{text}");
+    assert!(write("{".into()).contains("line 1 column"));
+    fs::write(&file, &bytes).unwrap();
 
     set.tasks = dermafuse::schema::TaskSet::new(vec![set.tasks[0].clone()]).unwrap();
     let text = load().unwrap().predict(&set, &split.test, |_| ()).unwrap_err().to_string();

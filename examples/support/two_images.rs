@@ -5,6 +5,7 @@ use dermafuse::backbones::parameter_count;
 use dermafuse::data::{CaseSet, DataSetKind, Split};
 use dermafuse::eval::published::PublishedAblation;
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
+use dermafuse::infer::MODEL_FILE;
 use dermafuse::recipes::{CrossValidation, OneStage, Progress, TwoImageMethod, Workplace, majority};
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, write_whole_file};
@@ -132,13 +133,14 @@ impl Study<'_> {
             leaky_inputs: Vec::new(),
             curves: vec![("training", &outcome.stage.trained.history)],
             notes: self.set.notes.clone(),
+            seen: Some(outcome.bundle.description.known_cases.among(self.set, &self.split.test)),
             features: None,
         };
         let evaluations = results.write(self.out)?;
-        outcome.bundle.save(self.out.join("bundle"))?;
+        outcome.bundle.save(self.out.join(MODEL_FILE))?;
         println!("\n{}, test accuracy in per cent, {} cases\n", method.name, self.split.test.len());
         print_table(&evaluations);
-        println!("\nwritten to {}: report.html, metrics.json, predictions.csv, bundle", self.out.display());
+        println!("\nwritten to {}: report.html, metrics.json, predictions.csv, {MODEL_FILE}", self.out.display());
         Ok(())
     }
 

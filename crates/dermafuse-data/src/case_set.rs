@@ -143,10 +143,11 @@ impl CaseSet {
     /// `N = rows.len()`, `M = encoder.width()`.
     ///
     /// # Errors
-    /// A row that there is not; a case that does not fit the encoder or the tasks.
+    /// A row that there is not; fields or a case that do not fit the encoder, or labels that do not fit the tasks.
     pub fn cohort(&self, rows: &[usize], encoder: &MetadataEncoder) -> Result<Cohort, DataError> {
         let metadata = self.encoded_metadata(rows, encoder)?;
-        let has_metadata = rows.iter().map(|&row| encoder.has_metadata(&self.cases[row])).collect::<Result<_, _>>()?;
+        let matched = encoder.matched(&self.fields)?;
+        let has_metadata = rows.iter().map(|&row| matched.has_metadata(&self.cases[row])).collect::<Result<_, _>>()?;
         let cases = || rows.iter().map(|&row| &self.cases[row]);
         let cohort = Cohort {
             ids: cases().map(|case| case.id.clone()).collect(),
@@ -166,13 +167,14 @@ impl CaseSet {
     /// `[N, M]`, `N = rows.len()`, `M = encoder.width()`.
     ///
     /// # Errors
-    /// A row that there is not; a case that does not fit the encoder.
+    /// A row that there is not; fields or a case that do not fit the encoder.
     pub fn encoded_metadata(&self, rows: &[usize], encoder: &MetadataEncoder) -> Result<Array2<f64>, DataError> {
         self.check_rows(rows)?;
+        let matched = encoder.matched(&self.fields)?;
         let mut metadata = Array2::zeros((rows.len(), encoder.width()));
         for (&row, mut encoded) in rows.iter().zip(metadata.rows_mut()) {
             let slots = encoded.as_slice_mut().expect("the rows of a fresh matrix are contiguous");
-            encoder.encode_into(&self.cases[row], slots)?;
+            matched.encode_into(&self.cases[row], slots)?;
         }
         Ok(metadata)
     }

@@ -311,7 +311,7 @@ pub enum DataError {
     /// A category that none of the cases had that the encoder was fitted on.
     #[error(
         "case `{case}`: field `{field}`: no training case had `{category}`; known: {}; train on cases that have it, \
-         declare the categories, or let unseen ones be zeros",
+         declare the categories, or let unseen ones count as missing",
         known.join(", ")
     )]
     UnseenCategory {
@@ -323,6 +323,46 @@ pub enum DataError {
         category: String,
         /// The categories that the training cases had.
         known: Vec<String>,
+    },
+    /// A field that the model uses and that the set does not have.
+    #[error(
+        "the set has no field `{field}`, which the model uses; it has {}; rename the field, or set \
+         `missing_fields = \"allow\"` to let it count as not recorded",
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+    )]
+    FieldAbsent {
+        /// The field.
+        field: String,
+        /// The fields of the set.
+        known: Vec<String>,
+    },
+    /// A field of one kind in the set and of another in the model.
+    #[error("field `{field}` holds {found} in this set, the model learnt it as {expected}; rename it, or declare it as those")]
+    FieldOfOtherKind {
+        /// The field.
+        field: String,
+        /// What the model knows.
+        expected: &'static str,
+        /// What the set has.
+        found: &'static str,
+    },
+    /// Two fields of one name.
+    #[error("field `{field}` appears twice; fields are told apart by their names")]
+    RepeatedField {
+        /// The field.
+        field: String,
+    },
+    /// A field that no encoder can have.
+    #[error("field `{field}`: {what} is {found}, it must be {expected}")]
+    EncodedField {
+        /// The field.
+        field: String,
+        /// What of it.
+        what: String,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: String,
     },
     /// A setting outside its range.
     #[error("{what}: {found} is not {expected}")]

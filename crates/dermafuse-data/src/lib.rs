@@ -52,6 +52,7 @@ mod image_folder;
 pub mod isic_2019;
 mod kind;
 mod load_options;
+mod matched_encoder;
 pub mod milk10k;
 mod modality;
 mod name_set;
@@ -77,12 +78,15 @@ pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use declaration::Declaration;
 pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
-pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};
+pub use encoder_config::{
+    CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory,
+};
 pub use error::DataError;
 pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
 pub use image_cache::ImageCache;
 pub use kind::DataSetKind;
 pub use load_options::{ImageSource, LoadOptions};
+pub use matched_encoder::MatchedEncoder;
 pub use modality::Modality;
 pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use sampling::{EpochLength, Sampling};

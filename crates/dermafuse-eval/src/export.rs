@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use dermafuse_schema::{Predictions, write_whole_file};
+use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use serde::Serialize;
 
 use crate::metrics::check;
@@ -10,9 +10,20 @@ use crate::{EvalError, Evaluation};
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
 const METRICS_FORMAT: u32 = 1;
 
+/// What must be known of numbers beside the numbers: `seen` and `notes` of `metrics.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MetricsContext {
+    /// How many of the cases made the model; `None` where there is no model, as for the folds of a comparison.
+    pub seen: Option<SeenCases>,
+    /// What was left out, assumed or unknown.
+    pub notes: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct MetricsFile<'a> {
     format: u32,
+    #[serde(flatten)]
+    context: &'a MetricsContext,
     rows: Vec<MetricsRow<'a>>,
 }
 
@@ -22,14 +33,14 @@ struct MetricsRow<'a> {
     evaluation: &'a Evaluation,
 }
 
-/// The evaluations of named rows as JSON: `{"format": 1, "rows": [{"name", "evaluation"}]}`, keys in a fixed order,
-/// undefined values `null`. The same input gives the same bytes.
+/// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, keys in a
+/// fixed order, undefined values `null`. The same input gives the same bytes.
 ///
 /// # Errors
 /// Never for an evaluation made by this crate; a number in it that was set to NaN by hand becomes `null`.
-pub fn metrics_json(rows: &[(String, Evaluation)]) -> Result<String, EvalError> {
+pub fn metrics_json(rows: &[(String, Evaluation)], context: &MetricsContext) -> Result<String, EvalError> {
     let rows = rows.iter().map(|(name, evaluation)| MetricsRow { name, evaluation }).collect();
-    let mut text = serde_json::to_string_pretty(&MetricsFile { format: METRICS_FORMAT, rows })?;
+    let mut text = serde_json::to_string_pretty(&MetricsFile { format: METRICS_FORMAT, context, rows })?;
     text.push('\n');
     Ok(text)
 }
@@ -38,8 +49,12 @@ pub fn metrics_json(rows: &[(String, Evaluation)]) -> Result<String, EvalError> 
 ///
 /// # Errors
 /// A file that cannot be written.
-pub fn write_metrics(path: impl AsRef<Path>, rows: &[(String, Evaluation)]) -> Result<(), EvalError> {
-    Ok(write_whole_file(path.as_ref(), metrics_json(rows)?.as_bytes())?)
+pub fn write_metrics(
+    path: impl AsRef<Path>,
+    rows: &[(String, Evaluation)],
+    context: &MetricsContext,
+) -> Result<(), EvalError> {
+    Ok(write_whole_file(path.as_ref(), metrics_json(rows, context)?.as_bytes())?)
 }
 
 /// The predictions of named rows as CSV, one line for each row, case, task and class:

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use dermafuse_eval::figure::{Series, TernaryPoint};
 use dermafuse_eval::published::FUSIONM4NET;
 use dermafuse_eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, metrics_json, predictions_csv,
+    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, metrics_json, predictions_csv,
     write_metrics, write_predictions,
 };
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Predictions, Task, TaskSet, softmax};
+use dermafuse_schema::{Predictions, SeenCases, Task, TaskSet, softmax};
 
 const CASES: usize = 120;
 
@@ -242,9 +242,9 @@ fn an_empty_report_is_a_page() {
 fn metrics_and_predictions_are_written_the_same_every_time() {
     let folder = folder("export");
     let (rows, last) = (rows(), predictions(1.35));
-    write_metrics(folder.join("metrics.json"), &rows).unwrap();
+    write_metrics(folder.join("metrics.json"), &rows, &MetricsContext::default()).unwrap();
     let text = std::fs::read_to_string(folder.join("metrics.json")).unwrap();
-    assert_eq!(text, metrics_json(&self::rows()).unwrap());
+    assert_eq!(text, metrics_json(&self::rows(), &MetricsContext::default()).unwrap());
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["rows"][5]["name"], "P_3");
     let read: Evaluation = serde_json::from_value(value["rows"][5]["evaluation"].clone()).unwrap();
@@ -263,6 +263,18 @@ fn metrics_and_predictions_are_written_the_same_every_time() {
 }
 
 #[test]
+fn cases_that_the_model_knows_are_a_warning() {
+    let seen = |trained| SeenCases { cases: 40, trained, selected: 0, same_data_set: true, known: true };
+    let page = |trained| Report::new("r").seen(seen(trained)).to_html();
+    assert!(page(0).contains("<p class=\"note\">0 of 40 cases trained or selected this model.</p>"));
+    assert!(page(27).contains("27 of 40 cases trained or selected this model") && page(27).contains("banner leak"));
+    let context = MetricsContext { seen: Some(seen(27)), notes: vec!["one file could not be read".into()] };
+    let value: serde_json::Value = serde_json::from_str(&metrics_json(&rows(), &context).unwrap()).unwrap();
+    assert_eq!((value["seen"]["trained"].as_u64(), value["seen"]["cases"].as_u64()), (Some(27), Some(40)));
+    assert_eq!(value["notes"][0], "one file could not be read");
+}
+
+#[test]
 fn csv_fields_are_quoted() {
     let mut predictions = predictions(1.0).select(&[0]);
     predictions.ids = vec!["a \"b\", c".into()];
@@ -274,5 +286,5 @@ fn a_path_that_cannot_be_written_is_named() {
     let path = folder("unwritable").join("missing").join("report.html");
     let error = Report::new("r").write(&path).unwrap_err();
     assert!(error.to_string().contains("report.html"), "{error}");
-    assert!(write_metrics(&path, &[]).is_err());
+    assert!(write_metrics(&path, &[], &MetricsContext::default()).is_err());
 }

@@ -10,7 +10,7 @@ use dermafuse_ensemble::{
     ClassifierCluster, ClassifierKind, MixSearch, MixSearchResult, SecondStage, TwoStage, WeightSearch,
     WeightSearchResult,
 };
-use dermafuse_infer::{Bundle, BundleDescription, TestTimeAugmentation};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::{BranchLogits, Predictions};
 use dermafuse_train::{EpochReport, Trained, TrainingCases, TrainingConfig};
@@ -144,6 +144,7 @@ impl FusionM4Net {
             network: self.first_stage.network.clone(),
             preprocess: self.first_stage.training.preprocess.clone(),
             augmentation: self.first_stage.augmentation,
+            known_cases: KnownCases::of(set, split),
         };
         let bundle = Bundle { description, network: full.network, two_stage };
         Ok(Outcome { bundle, full_history: full.history, half_history, weights, mix, valid, test, rows })

@@ -5,7 +5,7 @@
 
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
 use dermafuse_ensemble::{TwoStage, WeightSearch};
-use dermafuse_infer::{Bundle, BundleDescription};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases};
 use dermafuse_networks::{AnyNetwork, Network, NetworkConfig};
 use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
 use dermafuse_train::{Trained, TrainingCases};
@@ -103,6 +103,7 @@ impl OneStage {
             network: stage.config.clone(),
             preprocess: self.network.training.preprocess.clone(),
             augmentation: self.network.augmentation,
+            known_cases: KnownCases::of(set, split),
         };
         let bundle = Bundle { description, network: stage.trained.network.clone(), two_stage };
         Ok(OneStageOutcome { bundle, stage, test, rows })

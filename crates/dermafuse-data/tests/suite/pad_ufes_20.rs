@@ -100,7 +100,7 @@ fn the_published_encoding_has_81_columns_without_the_biopsy() {
     let encoder = MetadataEncoder::fit(&set.fields, &set.cases[..1], pad_ufes_20::encoding()).unwrap();
     assert_eq!(encoder.width(), 81);
     assert!(encoder.uses_post_diagnosis().is_empty());
-    let encoded = encoder.encode(&set.cases[1]).unwrap();
+    let encoded = encoder.matched(&set.fields).unwrap().encode(&set.cases[1]).unwrap();
     let nonzero: Vec<(usize, f64)> = encoded.iter().copied().enumerate().filter(|(_, value)| *value != 0.0).collect();
     let expected = [
         (0, 1.0),    // smoke=False
@@ -125,7 +125,7 @@ fn the_published_encoding_has_81_columns_without_the_biopsy() {
         (79, 1.0),   // elevation=True
     ];
     assert_eq!(nonzero, expected);
-    let first = encoder.encode(&set.cases[0]).unwrap();
+    let first = encoder.matched(&set.fields).unwrap().encode(&set.cases[0]).unwrap();
     assert_eq!(first.iter().filter(|value| **value != 0.0).count(), 8, "age, region and six symptoms");
 
     let leaking: Vec<_> = set.fields.iter().filter(|field| field.role == FieldRole::PostDiagnosis).collect();

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseSet, DataError, MetadataEncoder, Split};
+use dermafuse_infer::{KnownCases, MODEL_FILE};
 use dermafuse_networks::ImageView;
 use dermafuse_train::{Trainer, TrainingCases};
 
@@ -57,7 +58,7 @@ impl Plan {
     }
 
     /// Trains the stages one after the other, in sub-folders `stage-1-NAME`, `stage-2-NAME` … of the workplace's
-    /// folder. A stage that is done leaves its model bundle, its backbone under the publisher's names
+    /// folder. A stage that is done leaves its model (`model.safetensors`), its backbone under the publisher's names
     /// (`backbone.safetensors`) and its result (`stage.json`), and is not repeated: stopped anywhere, the curriculum
     /// goes on with the same stage and epoch and ends with the same numbers.
     ///
@@ -79,18 +80,32 @@ impl Plan {
             };
             let start = start.as_ref().map(|(file, digest)| (file.as_path(), *digest));
             let here = folder_of(folder, index, &stage.name);
-            results.push(run_stage(stage, &here, start, place, progress).map_err(|error| stage.error(error))?);
+            let earlier = self.cases_before(index);
+            let result = run_stage(stage, &here, start, &earlier, place, progress);
+            results.push(result.map_err(|error| stage.error(error))?);
         }
         Ok(results)
     }
 
-    /// The folder of a stage's model bundle, below the folder of the run.
+    /// The cases that made the backbone that a stage starts from.
+    fn cases_before(&self, stage: usize) -> KnownCases {
+        let mut known = KnownCases::default();
+        let mut start = &self.stages[stage].start;
+        while let StartWeights::Stage(earlier) = start {
+            let stage = &self.stages[*earlier];
+            known.add(&stage.known_cases());
+            start = &stage.start;
+        }
+        known
+    }
+
+    /// The file of a stage's model, below the folder of the run.
     ///
     /// # Panics
     /// If there is no such stage.
     #[must_use]
     pub fn bundle(&self, folder: &Path, stage: usize) -> PathBuf {
-        folder_of(folder, stage, &self.stages[stage].name).join(super::stage::BUNDLE)
+        folder_of(folder, stage, &self.stages[stage].name).join(MODEL_FILE)
     }
 
     /// The file of the backbone that a stage gives, below the folder of the run.
@@ -104,6 +119,12 @@ impl Plan {
 }
 
 impl PlannedStage {
+    /// The cases of this stage.
+    #[must_use]
+    pub fn known_cases(&self) -> KnownCases {
+        KnownCases::of(&self.set, &self.split)
+    }
+
     fn error(&self, error: RecipeError) -> RecipeError {
         RecipeError::Stage { stage: self.name.clone(), source: Box::new(error) }
     }
@@ -115,7 +136,7 @@ impl PlannedStage {
         if let StartWeights::Published(file) = &self.start {
             made = made.load_backbone_weights(file)?;
         }
-        let encoder = MetadataEncoder::none(&self.set.fields);
+        let encoder = MetadataEncoder::none();
         let (train, valid) = (&*self.split.train, &*self.split.valid);
         let cases = TrainingCases { set: &self.set, train, valid, encoder: &encoder };
         Ok(Trainer::new(network.training.clone()).check(&made, cases)?)

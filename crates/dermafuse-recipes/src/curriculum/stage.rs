@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dermafuse_infer::sha256_hex;
+use dermafuse_infer::{KnownCases, MODEL_FILE, sha256_hex};
 use dermafuse_schema::{BranchLogits, FuseSpace, Predictions, write_whole_file};
 use dermafuse_train::EpochReport;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,6 @@ use crate::backbone_weights::digest_of;
 use crate::{NetworkRecipe, OneStage, Progress, RecipeError, Workplace};
 
 pub(super) const BACKBONE: &str = "backbone.safetensors";
-pub(super) const BUNDLE: &str = "bundle";
 const RESULT: &str = "stage.json";
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -57,11 +56,12 @@ pub(super) fn folder_of(folder: &Path, index: usize, name: &str) -> PathBuf {
 }
 
 /// Trains a stage in its folder, or reads its result. `start` is the file that its backbone starts from, with the
-/// digest that it must have.
+/// digest that it must have, `earlier` the cases that made that backbone.
 pub(super) fn run_stage(
     stage: &PlannedStage,
     folder: &Path,
     start: Option<(&Path, Option<&str>)>,
+    earlier: &KnownCases,
     place: Workplace<'_>,
     progress: &mut dyn Progress,
 ) -> Result<StageResult, RecipeError> {
@@ -82,8 +82,9 @@ pub(super) fn run_stage(
         network: NetworkRecipe { backbone_weights, ..stage.recipe.network.clone() },
         ..stage.recipe.clone()
     };
-    let outcome = recipe.run(&stage.set, &stage.split, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
-    outcome.bundle.save(folder.join(BUNDLE))?;
+    let mut outcome = recipe.run(&stage.set, &stage.split, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
+    outcome.bundle.description.known_cases.add(earlier);
+    outcome.bundle.save(folder.join(MODEL_FILE))?;
     let written = folder.join(BACKBONE);
     let network = &outcome.stage.trained.network;
     let backbone = network.backbones().into_iter().next().expect("a curriculum's network has a backbone");
