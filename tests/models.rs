@@ -215,7 +215,7 @@ fn models_of_the_older_format_are_read_and_checked() {
         ("observed category is 99", |json| json["encoder"]["columns"][0]["observed"] = json!([0, 99])),
         ("1000000000000", |json| json["encoder"]["fields"] = json!(1_000_000_000_000_u64)),
         ("`fields`", |json| json["encoder"]["fields"] = json!(1)),
-        ("1e12", |json| json["preprocess"]["size"] = json!(1e12)),
+        ("1000000000000", |json| json["preprocess"]["size"] = json!(1e12)),
         ("size", |json| json["preprocess"]["size"] = json!(100_000)),
         ("`format`: \"1\"", |json| json["format"] = json!("1")),
         ("`format`: 7", |json| json["format"] = json!(7)),
