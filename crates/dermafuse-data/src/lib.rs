@@ -6,7 +6,7 @@
 //! on threads of its own. An own data set is [`described`] in a TOML file, lies in [`class_folders`], or fills a
 //! [`CaseSet`] in code; a [`Table`] helps with the CSV. A [`ClassMap`] makes one set of several.
 //!
-//! Three things are guarded: no group (patient, lesion) stands on both sides of a split; metadata that is only known
+//! Three things are guarded: no group (patient, lesion, identical image) stands on both sides of a split; metadata that is only known
 //! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
 //!
 //! # Shapes
@@ -40,12 +40,13 @@ mod declaration;
 pub mod derm7pt;
 pub mod dermofit;
 pub mod described;
-mod duplicates;
 mod encoder;
 mod encoder_config;
 mod error;
 mod folds;
+mod groups;
 pub mod ham10000;
+mod identical_images;
 mod image;
 mod image_cache;
 mod image_folder;
@@ -75,11 +76,11 @@ pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
 pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use declaration::Declaration;
-pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};
 pub use error::DataError;
 pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
+pub use groups::{LabelConflict, LabelPair, SharedImages};
 pub use image_cache::ImageCache;
 pub use kind::DataSetKind;
 pub use load_options::{ImageSource, LoadOptions};

@@ -6,6 +6,7 @@ mod described;
 mod encoder;
 mod fixture;
 mod folds;
+mod groups;
 mod ham10000;
 mod images;
 mod isic_2019;
