@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use dermafuse::data::{DataSetKind, Split};
+use dermafuse::data::{DataSetKind, LoadedSplit, Split, TableChanges};
 use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
 use dermafuse_examples::{
@@ -33,6 +33,9 @@ struct Arguments {
     /// A split that was saved by a run; needed for the test part of a data set that publishes none
     #[arg(long)]
     split: Option<PathBuf>,
+    /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken
+    #[arg(long)]
+    changed_table: bool,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
     device: DeviceName,
@@ -55,8 +58,15 @@ fn main() -> ExitCode {
 fn evaluate(arguments: &Arguments) -> ProgramResult {
     let bundle = Bundle::load(&arguments.model, &arguments.device.device()?)?;
     let set = arguments.dataset.load(&arguments.data)?;
+    let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     let split = match &arguments.split {
-        Some(path) => Some(Split::load(path, set.len())?),
+        Some(path) => {
+            let changes = if arguments.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
+            let LoadedSplit { split, notes: found } = Split::load_with(path, &set, changes)?;
+            found.iter().for_each(|note| println!("note: {note}"));
+            notes.extend(found);
+            Some(split)
+        }
         None => set.split.clone(),
     };
     let rows = match (arguments.part, split) {
@@ -79,7 +89,7 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         published: published_rows(&set, &bundle.description.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
-        notes: vec![format!("Model trained on {}.", bundle.description.data_set)],
+        notes,
         features: None,
     };
     std::fs::create_dir_all(&arguments.out)?;

@@ -105,13 +105,15 @@ impl CaseSet {
     /// ```
     pub fn join_groups(&mut self, images: SharedImages) {
         let mut rows = Components::new(self.cases.len());
-        rows.join_by(&self.cases, |case| Some(&case.group));
-        rows.join_by(&self.cases, |case| case.patient.as_ref());
-        rows.join_by(&self.cases, |case| case.lesion.as_ref());
+        rows.join_equal(self.cases.iter().map(|case| &case.group));
+        rows.join_named(self.cases.iter().map(|case| case.patient.as_ref()));
+        rows.join_named(self.cases.iter().map(|case| case.lesion.as_ref()));
         if images == SharedImages::Join {
             let (shared, unread) = identical_images(&self.cases);
             for SharedImage { files } in &shared {
-                files.iter().for_each(|(row, _)| rows.join(files[0].0, *row));
+                for (row, _) in files {
+                    rows.join(files[0].0, *row);
+                }
             }
             let conflicts = conflicts_of(self, &shared);
             self.notes.extend(first_few(shared.iter().flat_map(pair_notes).collect(), "pairs of identical images"));
@@ -138,10 +140,10 @@ impl CaseSet {
 }
 
 /// Rows in groups: a forest in which each row points to an earlier one, or to itself.
-struct Components(Vec<usize>);
+pub(crate) struct Components(Vec<usize>);
 
 impl Components {
-    fn new(rows: usize) -> Self {
+    pub(crate) fn new(rows: usize) -> Self {
         Self((0..rows).collect())
     }
 
@@ -153,19 +155,26 @@ impl Components {
         row
     }
 
-    fn join(&mut self, one: usize, other: usize) {
+    /// Whether they were apart.
+    pub(crate) fn join(&mut self, one: usize, other: usize) -> bool {
         let (one, other) = (self.root(one), self.root(other));
         self.0[one.max(other)] = one.min(other);
+        one != other
     }
 
-    /// Joins the rows that have the same name.
-    fn join_by(&mut self, cases: &[Case], name: impl Fn(&Case) -> Option<&Name>) {
+    /// Joins the rows that have the same name, of which some have none.
+    fn join_named<'n>(&mut self, names: impl Iterator<Item = Option<&'n Name>>) {
         let mut first: HashMap<&str, usize> = HashMap::new();
-        for (row, case) in cases.iter().enumerate() {
-            if let Some(name) = name(case).filter(|name| !name.is_empty()) {
+        for (row, name) in names.enumerate() {
+            if let Some(name) = name.filter(|name| !name.is_empty()) {
                 self.join(*first.entry(name).or_insert(row), row);
             }
         }
+    }
+
+    /// Joins the rows that have the same name.
+    pub(crate) fn join_equal<'n>(&mut self, names: impl Iterator<Item = &'n Name>) {
+        self.join_named(names.map(Some));
     }
 
     /// The name of each row's group.
@@ -183,7 +192,8 @@ impl Components {
         let mut taken: NameSet<Name> = NameSet::default();
         // Of one kind, those whose name is free come first: so it does not matter which others look for another.
         for of_a_kind in order.chunk_by(|&one, &other| smallest[one].0 == smallest[other].0) {
-            let met: Vec<usize> = of_a_kind.iter().copied().filter(|&root| !taken.insert(names[root].clone())).collect();
+            let met: Vec<usize> =
+                of_a_kind.iter().copied().filter(|&root| !taken.insert(names[root].clone())).collect();
             for root in met {
                 while !taken.insert(names[root].clone()) {
                     names[root] = Name::from(format!("{}:{}", smallest[root].0.word(), names[root]));

@@ -28,7 +28,9 @@ pub(crate) fn identical_images(cases: &[Case]) -> (Vec<SharedImage>, Vec<(PathBu
         for path in [&case.clinical, &case.dermoscopic].into_iter().flatten() {
             match std::fs::metadata(path) {
                 // An empty file is no image, and a pipe would be waited for.
-                Ok(file) if file.is_file() && file.len() > 0 => by_size.entry(file.len()).or_default().push((row, path)),
+                Ok(file) if file.is_file() && file.len() > 0 => {
+                    by_size.entry(file.len()).or_default().push((row, path))
+                }
                 Ok(_) => unread.push((path.clone(), io::Error::other("empty, or not a file"))),
                 Err(error) => unread.push((path.clone(), error)),
             }

@@ -46,7 +46,8 @@ fn reference(rows: &[Row]) -> BTreeSet<BTreeSet<usize>> {
     let walk = |start: usize| {
         let mut reached = BTreeSet::from([start]);
         loop {
-            let step = |row: &usize| (0..rows.len()).filter(|&other| share(&rows[*row], &rows[other])).collect::<Vec<_>>();
+            let step =
+                |row: &usize| (0..rows.len()).filter(|&other| share(&rows[*row], &rows[other])).collect::<Vec<_>>();
             let next: BTreeSet<usize> = reached.iter().flat_map(step).chain([start]).collect();
             if next.len() == reached.len() {
                 return reached;
@@ -199,7 +200,12 @@ fn one_image_under_two_labels_is_named() {
         pairs,
         [("one:mel/a.jpg".into(), "one:nev/c.jpg".into()), ("one:mel/b.jpg".into(), "two:mole/x.jpg".into())]
     );
-    assert!(merged.notes.iter().any(|note| note.contains("(b.jpg, x.jpg) under two labels: diagnosis `melanoma` and `nevus`")));
+    assert!(
+        merged
+            .notes
+            .iter()
+            .any(|note| note.contains("(b.jpg, x.jpg) under two labels: diagnosis `melanoma` and `nevus`"))
+    );
 }
 
 #[test]
@@ -217,5 +223,8 @@ fn notes_are_few_and_files_that_cannot_be_read_are_named() {
     assert_eq!(set.notes[20], "and 27 more pairs of identical images");
     assert_eq!(set.notes[41], "and 4 more images under two labels");
     let note = &set.notes[42];
-    assert!(note.starts_with("not compared with other images: ") && note.contains("empty.jpg and 1 more (empty"), "{note}");
+    assert!(
+        note.starts_with("not compared with other images: ") && note.contains("empty.jpg and 1 more (empty"),
+        "{note}"
+    );
 }
