@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use dermafuse::data::{DataSetKind, MissingFields, Split};
+use dermafuse::data::{DataSetKind, LoadedSplit, MissingFields, Split, TableChanges};
 use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
 use dermafuse_examples::{
@@ -36,6 +36,9 @@ struct Arguments {
     /// Take fields that the set does not have for not recorded, instead of refusing the set
     #[arg(long)]
     allow_missing_fields: bool,
+    /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken
+    #[arg(long)]
+    changed_table: bool,
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Flex)]
     device: DeviceName,
@@ -62,8 +65,15 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         description.encoder = description.encoder.clone().with_missing_fields(MissingFields::Allow);
     }
     let set = arguments.dataset.load(&arguments.data)?;
+    let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     let split = match &arguments.split {
-        Some(path) => Some(Split::load(path, set.len())?),
+        Some(path) => {
+            let changes = if arguments.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
+            let LoadedSplit { split, notes: found } = Split::load_with(path, &set, changes)?;
+            found.iter().for_each(|note| println!("note: {note}"));
+            notes.extend(found);
+            Some(split)
+        }
         None => set.split.clone(),
     };
     let rows = match (arguments.part, split) {
@@ -77,7 +87,8 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
     terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
     let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
     println!("{}", answers.seen);
-    answers.notes.iter().for_each(|note| println!("  note: {note}"));
+    answers.notes.iter().for_each(|note| println!("note: {note}"));
+    notes.extend(answers.notes);
     let leaky = bundle.description.encoder.uses_post_diagnosis();
     let results = Results {
         title: "Evaluation of a saved model",
@@ -88,7 +99,7 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         published: published_rows(&set, &bundle.description.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
-        notes: [format!("Model trained on {}.", bundle.description.data_set)].into_iter().chain(answers.notes).collect(),
+        notes,
         seen: Some(answers.seen),
         features: None,
     };

@@ -172,7 +172,7 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     }
     std::fs::create_dir_all(&arguments.out)?;
     write_whole_file(&arguments.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
-    split.save(arguments.out.join("split.json"))?;
+    split.save(arguments.out.join("split.json"), &set)?;
     let checkpoints = arguments.out.join("checkpoints");
     let cache = arguments.training.cache();
     let place = Workplace::on(&device).in_folder(&checkpoints, arguments.resume).with_cache(&cache);

@@ -207,7 +207,7 @@ fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<Strin
             return Err("--paper-protocol is about folds; give --folds 2 or more with it".into());
         }
         let split = published_or_stratified_split(set, arguments.seed)?;
-        split.save(arguments.out.join("split.json"))?;
+        split.save(arguments.out.join("split.json"), set)?;
         return Ok((vec![split; arguments.repeats.max(1) as usize], Vec::new()));
     }
     let grouping = match arguments.paper_protocol {

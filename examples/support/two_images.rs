@@ -71,7 +71,7 @@ pub fn run_two_images(
     let split = published_or_stratified_split(&set, arguments.seed)?;
     println!("{}: {} cases, {} to train", set.name, set.len(), split.train.len());
     std::fs::create_dir_all(out)?;
-    split.save(out.join("split.json"))?;
+    split.save(out.join("split.json"), &set)?;
     let methods = methods(&set.tasks.class_counts());
     let study = Study { title, arguments, set: &set, split, published, out };
     let known = || methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -40,7 +40,7 @@ impl CaseSet {
     }
 
     /// Checks that there are cases, their ids are unique, and their labels and metadata fit the tasks and fields, and
-    /// that the published split fits the cases.
+    /// that the published split fits the cases and parts no [group](CaseSet::join_groups), unless it says that it does.
     ///
     /// # Errors
     /// The first thing that does not.
@@ -48,12 +48,16 @@ impl CaseSet {
         if self.is_empty() {
             return Err(DataError::EmptySet { name: self.name.clone() });
         }
-        if let Some(row) = self.repeated_id() {
-            let case = self.cases[row].id.to_string();
-            let (what, expected) = ("identity".into(), "a unique one".into());
-            return Err(DataError::Case { case, what, expected, found: "the same twice".into() });
-        }
+        self.require_unique_ids()?;
         self.check_values()
+    }
+
+    /// Refuses two cases of one identity.
+    pub(crate) fn require_unique_ids(&self) -> Result<(), DataError> {
+        let Some(row) = self.repeated_id() else { return Ok(()) };
+        let case = self.cases[row].id.to_string();
+        let (what, expected) = ("identity".into(), "a unique one".into());
+        Err(DataError::Case { case, what, expected, found: "the same twice".into() })
     }
 
     /// The first case whose identity an earlier one has.

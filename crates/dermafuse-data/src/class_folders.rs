@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use dermafuse_schema::{Case, Task, TaskSet};
 
 use crate::image_folder::IMAGE_EXTENSIONS;
-use crate::{CaseSet, DataError, Modality, SYNTHETIC_MARKER, Split, group_by_content};
+use crate::{CaseSet, DataError, Modality, SYNTHETIC_MARKER, SharedImages, Split};
 
 /// Folders below the root that are looked into; ends links that lead back up.
 const MAX_DEPTH: usize = 6;
@@ -172,10 +172,7 @@ impl Scan {
         }
         let [train, valid, test] = parts;
         let split = if filled == 3 { Some(Split::new(train, valid, test, cases.len())?) } else { None };
-        if options.group_duplicates {
-            notes.extend(group_by_content(&mut cases)?);
-        }
-        let set = CaseSet {
+        let mut set = CaseSet {
             name,
             synthetic: root.join(SYNTHETIC_MARKER).is_file(),
             tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", classes.iter().copied())])?,
@@ -184,6 +181,7 @@ impl Scan {
             split,
             notes,
         };
+        set.join_groups(SharedImages::from(options.group_duplicates));
         set.check()?;
         Ok(set)
     }

@@ -20,7 +20,7 @@ pub use self::edra::{PUBLISHED_DIAGNOSES, load_edra};
 pub use self::published::{PUBLISHED, PublishedTask, check_published};
 use crate::image_folder::{Found, ImageFolder};
 use crate::table::Column;
-use crate::{CaseSet, DataError, Split, Table};
+use crate::{CaseSet, DataError, SharedImages, Split, Table};
 
 /// Rows of the published `meta.csv`.
 pub const PUBLISHED_CASES: usize = 1011;
@@ -37,7 +37,9 @@ const HOW: &str = "get it at http://derm.cs.sfu.ca (under the terms stated there
 /// management are [post-diagnosis](dermafuse_schema::FieldRole::PostDiagnosis); the published split.
 ///
 /// A file name that differs from the table's in upper and lower case only is accepted and noted. The seven-point score
-/// is recomputed and compared. A set of 1,011 rows must have the [published counts](check_published).
+/// is recomputed and compared. A set of 1,011 rows must have the [published counts](check_published). Patients and lesions
+/// are not known; cases that share an identical image are a group, and if the published split parts one, it
+/// [says so](Split::leaks).
 ///
 /// # Errors
 /// A file or image that is missing; a table that is not as published, with line and column; index files that overlap,
@@ -76,7 +78,7 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
         });
     }
     let split = load_split(&root.join("meta"), cases.len())?;
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: if synthetic { "derm7pt-synthetic" } else { "derm7pt" }.into(),
         synthetic,
         tasks: TaskSet::new(TASKS.iter().map(TaskColumn::task).collect())?,
@@ -85,6 +87,13 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
         split: Some(split),
         notes,
     };
+    set.join_groups(SharedImages::Join);
+    let crosses = |split: &Split| matches!(split.check(&set), Err(DataError::GroupCrosses { .. }));
+    if set.split.as_ref().is_some_and(crosses) {
+        // It is the published split, so it is kept; but it says so wherever it is reported.
+        set.split = set.split.map(Split::with_groups_crossing);
+        set.notes.push("the published split has identical images in two of its parts".into());
+    }
     set.check()?;
     if set.len() == PUBLISHED_CASES && !synthetic {
         check_published(&set)?;

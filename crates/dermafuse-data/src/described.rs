@@ -7,7 +7,7 @@
 //! [cases]
 //! file = "lesions.csv"                # the table of cases; paths start from the folder of the description
 //! id = "image"                        # the column that names the cases
-//! patient = "patient_id"              # groups are patients, else lesions, else cases;
+//! patient = "patient_id"              # rows of one patient or one lesion are a group;
 //! lesion = ["patient_id", "lesion"]   # columns in a list are joined by `_`
 //!
 //! [[tables]]                          # a further table, a row for each value of its key
@@ -67,7 +67,7 @@ use crate::load_options::check_unique;
 use crate::name_set::NameSet;
 use crate::table::{Cell, Row};
 use crate::{
-    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, Table, TableReader, group_by_content,
+    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, SharedImages, Table, TableReader,
 };
 
 /// Loads the data set that a TOML file describes, with the default [`LoadOptions`].
@@ -150,10 +150,8 @@ impl Loader<'_> {
         notes.extend(readers.notes(&joined));
         if self.options.images == ImageSource::Nowhere {
             notes.push("no images were asked for: metadata and labels alone".into());
-        } else if self.options.group_duplicates {
-            notes.extend(group_by_content(&mut cases)?);
         }
-        let set = CaseSet {
+        let mut set = CaseSet {
             name: description.name.clone(),
             synthetic: self.folder.join(SYNTHETIC_MARKER).is_file(),
             tasks,
@@ -170,6 +168,7 @@ impl Loader<'_> {
             let table = Table::read(&path).map_err(asked)?;
             check_unique(table.column(entry.id.get_ref())?).map_err(asked)?;
         }
+        set.join_groups(SharedImages::from(self.options.group_duplicates));
         set.check_values()?;
         Ok(set)
     }
@@ -238,7 +237,7 @@ impl Loader<'_> {
         let (patient, lesion, group) = (name(&readers.patient), name(&readers.lesion), name(&readers.group));
         let case_id = CaseId::from(id.text());
         let case = Case {
-            group: group.or_else(|| patient.clone()).or_else(|| lesion.clone()).unwrap_or_else(|| case_id.name()),
+            group: group.unwrap_or_else(|| case_id.name()),
             patient,
             lesion,
             metadata,

@@ -226,9 +226,34 @@ pub enum DataError {
         /// Where it stands again.
         second: &'static str,
     },
-    /// A group (a patient, a lesion) that stands on both sides of a split.
+    /// A split file that names a case twice.
+    #[error("{}: case `{case}` is in the {first} part of the split and again in the {second} part; parts must be disjoint", path.display())]
+    SplitCase {
+        /// The file.
+        path: PathBuf,
+        /// The case.
+        case: String,
+        /// Where it stands first.
+        first: &'static str,
+        /// Where it stands again.
+        second: &'static str,
+    },
+    /// A file that is no split, or one of an earlier version.
     #[error(
-        "group `{group}` is in the {first} part of the split and in the {second} part; a patient or lesion must stay on one side"
+        "{}: {found}; make the split anew and save it: the same set, fractions and seed give the same cases",
+        path.display()
+    )]
+    SplitFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
+    /// A group (what shares a patient, a lesion or an image) that stands on both sides of a split.
+    #[error(
+        "group `{group}` is in the {first} part of the split and in the {second} part (cases `{}` and `{}`); what shares a \
+         patient, a lesion or an identical image must stay on one side",
+        cases[0], cases[1]
     )]
     GroupCrosses {
         /// The group.
@@ -237,18 +262,42 @@ pub enum DataError {
         first: &'static str,
         /// Another.
         second: &'static str,
+        /// A case of each.
+        cases: [String; 2],
     },
-    /// Cases that a table of folds does not name.
-    #[error("{}: no row for case `{first}` ({absent} of {cases} cases have none); every case needs a fold", file.display())]
+    /// Cases that a split or a table of folds names and the set does not have.
+    #[error(
+        "{}: {absent} of {named} cases are not in `{set}`: {first}; give the set that it was made for, or allow changes of the \
+         table to leave them out",
+        file.display()
+    )]
     CasesAbsent {
-        /// The table.
+        /// The file.
         file: PathBuf,
-        /// The first case that it does not name.
-        first: String,
-        /// How many it does not name.
+        /// The set.
+        set: String,
+        /// How many it does not have.
         absent: usize,
-        /// The number of cases.
-        cases: usize,
+        /// How many the file names.
+        named: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// Cases that have another label than when a split or folds were made.
+    #[error(
+        "{}: {changed} labels are others in `{set}`: {first}; if the identities are still those of the same cases, make it anew \
+         or allow changes of the table",
+        file.display()
+    )]
+    LabelsChanged {
+        /// The file.
+        file: PathBuf,
+        /// The set.
+        set: String,
+        /// How many labels are.
+        changed: usize,
+        /// The first of them.
+        first: String,
     },
     /// A number that a fold should have and none has.
     #[error("{}: no row of fold {fold}, but there are {folds} folds; they count from 0, without gaps", file.display())]

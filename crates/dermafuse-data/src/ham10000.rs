@@ -11,7 +11,7 @@ use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 use crate::load_options::{Place, check_unique};
 use crate::one_hot::OneHot;
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, Table};
+use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, SharedImages, Table};
 
 /// The seven diagnoses, in alphabetical order; the columns of the challenge's ground truth have another.
 pub const CLASSES: [&str; 7] = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"];
@@ -98,7 +98,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         }
     }
     notes.extend(options.add_images(&mut cases, Modality::Dermoscopic, table.column(image)?, place)?);
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "ham10000".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -107,6 +107,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
         check_published(&set, place, metadata.is_some())?;
@@ -150,7 +151,6 @@ fn read_metadata(table: &Table) -> Result<Vec<Case>, DataError> {
         }
         let lesion = Name::from(lesion.text(row));
         cases.push(Case {
-            group: lesion.clone(),
             lesion: Some(lesion),
             metadata: vec![
                 age.number(row)?.map_or(FieldValue::Missing, FieldValue::Number),
@@ -181,7 +181,6 @@ fn read_truth(table: &Table, place: Place<'_>) -> Result<Vec<Case>, DataError> {
         let id = image.text(row);
         let lesion: Option<Name> = lesions.get(id).map(Into::into);
         Case {
-            group: lesion.clone().unwrap_or_else(|| id.into()),
             lesion,
             metadata: vec![FieldValue::Missing; 4],
             labels: vec![labels.get(id).copied().flatten()],

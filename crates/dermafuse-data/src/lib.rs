@@ -6,7 +6,7 @@
 //! on threads of its own. An own data set is [`described`] in a TOML file, lies in [`class_folders`], or fills a
 //! [`CaseSet`] in code; a [`Table`] helps with the CSV. A [`ClassMap`] makes one set of several.
 //!
-//! Three things are guarded: no group (patient, lesion) stands on both sides of a split; metadata that is only known
+//! Three things are guarded: no group (patient, lesion, identical image) stands on both sides of a split; metadata that is only known
 //! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
 //!
 //! # Shapes
@@ -40,12 +40,14 @@ mod declaration;
 pub mod derm7pt;
 pub mod dermofit;
 pub mod described;
-mod duplicates;
 mod encoder;
 mod encoder_config;
 mod error;
+mod fingerprint;
 mod folds;
+mod groups;
 pub mod ham10000;
+mod identical_images;
 mod image;
 mod image_cache;
 mod image_folder;
@@ -56,6 +58,7 @@ mod matched_encoder;
 pub mod milk10k;
 mod modality;
 mod name_set;
+mod near_duplicates;
 mod one_hot;
 pub mod pad_ufes_20;
 pub mod ph2;
@@ -64,6 +67,7 @@ mod sampler;
 mod sampling;
 mod shuffle;
 mod split;
+mod split_file;
 pub mod synthetic;
 mod table;
 
@@ -76,22 +80,24 @@ pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault
 pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use declaration::Declaration;
-pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{
     CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory,
 };
 pub use error::DataError;
 pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
+pub use groups::{LabelConflict, LabelPair, SharedImages};
 pub use image_cache::ImageCache;
 pub use kind::DataSetKind;
 pub use load_options::{ImageSource, LoadOptions};
 pub use matched_encoder::MatchedEncoder;
 pub use modality::Modality;
+pub use near_duplicates::{MAX_HASH_DISTANCE, NearDuplicate, near_duplicate_note, near_duplicates};
 pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use sampling::{EpochLength, Sampling};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};
+pub use split_file::{LoadedSplit, TableChanges};
 pub use synthetic::SYNTHETIC_MARKER;
 pub use table::{Cell, Column, Row, Table, TableReader};
 

@@ -7,7 +7,7 @@ use dermafuse_schema::Case;
 
 use crate::image_folder::ImageFolder;
 use crate::table::Column;
-use crate::{DataError, Modality, Table, group_by_content};
+use crate::{DataError, Modality, Table};
 
 /// Where the images of a data set are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl LoadOptions {
         Self { images: ImageSource::Nowhere, ..Self::default() }
     }
 
-    /// Gives each case, one a row of the table, the image that its column names, with or without extension; joins the
-    /// groups of those that share one, and returns a note for each.
+    /// Gives each case, one a row of the table, the image that its column names, with or without extension; or
+    /// returns a note that none were asked for.
     pub(crate) fn add_images(
         &self,
         cases: &mut [Case],
@@ -71,7 +71,7 @@ impl LoadOptions {
                 Modality::Dermoscopic => case.dermoscopic = Some(path),
             }
         }
-        if self.group_duplicates { group_by_content(cases) } else { Ok(Vec::new()) }
+        Ok(Vec::new())
     }
 }
 

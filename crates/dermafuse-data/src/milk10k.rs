@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, CaseId, Field, FieldRole, FieldValue, Task, TaskSet};
 
-use crate::duplicates::group_by_content;
 use crate::image_folder::ImageFolder;
 use crate::load_options::Place;
 use crate::one_hot::OneHot;
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, Table};
+use crate::{CaseSet, DataError, EncoderConfig, SharedImages, Table};
 
 /// The 11 diagnoses in the order of the ground-truth columns.
 pub const CLASSES: [&str; 11] =
@@ -109,10 +108,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
     if unlabelled > 0 && !labels.is_empty() {
         notes.push(format!("{unlabelled} lesions have no row in GroundTruth.csv"));
     }
-    if options.group_duplicates {
-        notes.extend(group_by_content(&mut cases)?);
-    }
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "milk10k".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -121,6 +117,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     Ok(set)
 }

@@ -8,11 +8,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
+use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
 
 use crate::load_options::{Place, check_unique};
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SYNTHETIC_MARKER, Table};
+use crate::{
+    CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SYNTHETIC_MARKER, SharedImages, Table,
+};
 
 /// The six diagnoses: actinic keratosis, basal cell carcinoma, melanoma, nevus, squamous cell carcinoma (Bowen's disease
 /// with it), seborrheic keratosis.
@@ -104,11 +106,9 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
                 return Err(column.value_error(row, "an identifier"));
             }
         }
-        let patient_name = Name::from(patient.text(row));
         cases.push(Case {
             lesion: Some(format!("{}_{}", patient.text(row), lesion.text(row)).into()),
-            group: patient_name.clone(),
-            patient: Some(patient_name),
+            patient: Some(patient.text(row).into()),
             metadata: columns
                 .iter()
                 .map(|(column, categories)| value(*column, row, *categories))
@@ -123,7 +123,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         notes.push(format!("{unlabelled} rows of metadata.csv have no diagnosis"));
     }
     notes.extend(options.add_images(&mut cases, Modality::Clinical, image, place)?);
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: if synthetic { "pad-ufes-20-synthetic" } else { "pad-ufes-20" }.into(),
         synthetic,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -132,6 +132,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES && !synthetic {
         let rows: Vec<usize> = (0..set.len()).collect();

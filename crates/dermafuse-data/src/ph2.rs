@@ -11,7 +11,7 @@ use dermafuse_schema::{Case, Task, TaskSet};
 
 use crate::image_folder::ImageFolder;
 use crate::load_options::Place;
-use crate::{CaseSet, DataError, ImageSource, LoadOptions, TableReader, group_by_content};
+use crate::{CaseSet, DataError, ImageSource, LoadOptions, SharedImages, TableReader};
 
 /// The three diagnoses, in the order of the published codes 0, 1, 2.
 pub const CLASSES: [&str; 3] = ["common nevus", "atypical nevus", "melanoma"];
@@ -108,10 +108,8 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     let mut notes = Vec::new();
     if images.is_none() {
         notes.push("no images were asked for: labels alone".into());
-    } else if options.group_duplicates {
-        notes.extend(group_by_content(&mut cases)?);
     }
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "ph2".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -120,6 +118,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
         let all: Vec<usize> = (0..set.len()).collect();

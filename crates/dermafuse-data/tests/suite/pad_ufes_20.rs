@@ -173,7 +173,14 @@ fn patients_who_share_an_image_are_one_group() {
     let groups: Vec<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
     assert_eq!(groups, ["PAT_7", "PAT_8", "PAT_8", "PAT_8"]);
     assert_eq!(set.cases[3].patient.as_deref(), Some("PAT_9"));
-    assert_eq!(set.notes, ["PAT_8_30_2.png and PAT_9_32_4.png are the same image; their cases form one group"]);
+    assert_eq!(
+        set.notes,
+        [
+            "PAT_8_30_2.png and PAT_9_32_4.png are the same image; their cases form one group",
+            "cases `PAT_8_30_2.png` and `PAT_9_32_4.png` have one image (PAT_8_30_2.png, PAT_9_32_4.png) under two labels: \
+             diagnosis `BCC` and `MEL`; correct or drop one, unless the image shows both"
+        ]
+    );
 }
 
 #[test]
