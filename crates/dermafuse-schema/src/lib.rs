@@ -27,6 +27,7 @@ mod logits;
 mod name;
 mod predictions;
 mod regular_file;
+mod spreadsheet;
 mod task;
 mod whole_file;
 
@@ -41,5 +42,6 @@ pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
 pub use name::Name;
 pub use predictions::Predictions;
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};
+pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};
