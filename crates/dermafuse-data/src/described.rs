@@ -65,6 +65,8 @@ use self::values::{FieldReader, LabelReader, settle};
 use crate::declaration::Declaration;
 use crate::load_options::check_unique;
 use crate::name_set::NameSet;
+use crate::oddity::Contradictions;
+use crate::spelling::on_disk;
 use crate::table::{Cell, Row};
 use crate::{
     CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, SharedImages, Table, TableReader,
@@ -123,6 +125,8 @@ struct Cases {
     /// The names of groups, each once.
     names: NameSet<Name>,
     missing: MissingImages,
+    /// Columns of the same fact that say different things.
+    contradictions: Contradictions<Source>,
     notes: Vec<String>,
 }
 
@@ -132,22 +136,24 @@ impl Loader<'_> {
         let tasks = TaskSet::new(tasks)?;
         let joined = self.joined_tables(description)?;
         let entry = &description.cases;
-        let path = self.folder.join(entry.file.get_ref());
+        let path = on_disk(&self.folder.join(entry.file.get_ref()));
         let asked = |source| self.declaration.asked(entry.file.span(), source);
-        let mut rows = TableReader::open(&path).map_err(asked)?;
+        let mut rows = TableReader::open_composed(&path).map_err(asked)?;
         let headers = rows.headers().to_vec();
         let tables = Tables { cases: (&path, &headers), joined: &joined };
         let mut readers = self.readers(&tables, description)?;
         let mut files = self.image_files(description, !readers.images.is_empty())?;
 
-        let mut read = Cases::default();
+        let mut read = Cases { contradictions: tables.sexes(), ..Cases::default() };
         while let Some(row) = rows.next_row().map_err(asked)? {
             self.read_row(row, description, &mut readers, &mut files, &mut read)?;
         }
-        let Cases { mut cases, first, left_out, names, missing, mut notes } = read;
+        let Cases { mut cases, first, left_out, names, missing, contradictions, mut notes } = read;
         drop((first, left_out, names));
         missing.check(self.declaration, &files)?;
         notes.extend(readers.notes(&joined));
+        notes.extend(contradictions.notes());
+        notes.extend(files.notes());
         if self.options.images == ImageSource::Nowhere {
             notes.push("no images were asked for: metadata and labels alone".into());
         }
@@ -165,7 +171,7 @@ impl Loader<'_> {
         }
         if set.repeated_id().is_some() {
             // Where they stand is looked up only now.
-            let table = Table::read(&path).map_err(asked)?;
+            let table = Table::read_composed(&path).map_err(asked)?;
             check_unique(table.column(entry.id.get_ref())?).map_err(asked)?;
         }
         set.join_groups(SharedImages::from(self.options.group_duplicates));
@@ -225,6 +231,7 @@ impl Loader<'_> {
         if let Some(line) = read.left_out.get(id.text()) {
             return Err(disagrees(line));
         }
+        read.contradictions.see(row.line(), |source| rows.cell(source).map_or("", |cell| cell.text()));
         // Not collected: that would allot more than is needed, and there may be a million of them.
         let mut metadata = Vec::with_capacity(readers.fields.len());
         for field in &mut readers.fields {

@@ -45,6 +45,51 @@ pub enum DataError {
         #[source]
         source: serde_json::Error,
     },
+    /// Folders beside those of the parts of a split.
+    #[error(
+        "{}: {} are parts of a split, but beside them lie other folders: {}; move these elsewhere, or name the folder of \
+         the parts",
+        root.display(), parts.join(", "), others.join(", ")
+    )]
+    FoldersBesideParts {
+        /// Where they lie.
+        root: PathBuf,
+        /// The folders that are called like a part.
+        parts: Vec<String>,
+        /// The others.
+        others: Vec<String>,
+    },
+    /// The parts of a split in a folder that would be a class.
+    #[error("{}: holds `{part}` with folders of its own; name the folder of train, val and test itself", folder.display())]
+    PartsBelow {
+        /// The folder.
+        folder: PathBuf,
+        /// The part that was found first.
+        part: String,
+    },
+    /// Class folders with files, none of which is an image.
+    #[error(
+        "{}: no file is an image that is read ({formats}) in {}; convert the files, or move the folder elsewhere",
+        root.display(), folders.join(", ")
+    )]
+    NoImages {
+        /// Where they lie.
+        root: PathBuf,
+        /// The folders, and how many files of which kind they hold.
+        folders: Vec<String>,
+        /// What is read.
+        formats: &'static str,
+    },
+    /// Two class folders of nearly one name.
+    #[error("{}: the class folders `{one}` and `{other}` differ in upper and lower case only; give one class one name", root.display())]
+    AlikeClasses {
+        /// Where they lie.
+        root: PathBuf,
+        /// A class.
+        one: String,
+        /// The other.
+        other: String,
+    },
     /// A table without any byte.
     #[error("{}: the file is empty; expected a header and rows", file.display())]
     EmptyFile {
@@ -56,6 +101,35 @@ pub enum DataError {
     NoRows {
         /// The table.
         file: PathBuf,
+    },
+    /// A header that leaves open what parts the values.
+    #[error(
+        "{}: the values may be parted by {}; put a line such as `sep=;` above the header, or save the table with commas",
+        file.display(), found.join(" or ")
+    )]
+    Separator {
+        /// The table.
+        file: PathBuf,
+        /// What may part them.
+        found: Vec<String>,
+    },
+    /// A table, or something in it, that is larger than can be meant.
+    #[error(
+        "{}: line {line}: {what} of more than {limit} {unit}; look for a quote or line end that is missing, or divide the \
+         table",
+        file.display()
+    )]
+    TableLimit {
+        /// The table.
+        file: PathBuf,
+        /// Where it begins.
+        line: u64,
+        /// What is too large.
+        what: &'static str,
+        /// How large it may be.
+        limit: u64,
+        /// In what that is counted.
+        unit: &'static str,
     },
     /// A table that is not UTF-8 text.
     #[error("{}: line {line}: {found}; save the table as UTF-8 text", file.display())]
@@ -472,10 +546,23 @@ pub enum DataError {
         /// What the decoder says.
         reason: String,
     },
+    /// A file that could not be read, or that is not read because it is no regular file or too large.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
     /// Tasks, labels or numbers break a rule of the schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+}
+
+impl DataError {
+    /// The error of a file that could not be read; what the system says as for every other file.
+    pub(crate) fn reading(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, source } => Self::Io { path, source },
+            other => Self::Read(other),
+        }
+    }
 }

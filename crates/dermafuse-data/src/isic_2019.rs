@@ -10,6 +10,7 @@ use std::path::Path;
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
 use crate::load_options::{Place, check_unique};
+use crate::oddity::{Ages, contradictory_sex};
 use crate::one_hot::OneHot;
 use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SharedImages, Table};
 
@@ -107,6 +108,8 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     if unknown > 0 {
         notes.push(format!("{unknown} images are UNK in GroundTruth.csv, none of the eight classes: not labelled"));
     }
+    notes.extend(Ages::note_of(age));
+    notes.extend(contradictory_sex(&table));
     notes.extend(options.add_images(&mut cases, Modality::Dermoscopic, image, place)?);
     let mut set = CaseSet {
         name: "isic-2019".into(),

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
+use dermafuse_schema::{Predictions, SeenCases, spreadsheet_safe, write_whole_file};
 use serde::Serialize;
 
 use crate::metrics::check;
@@ -58,7 +58,9 @@ pub fn write_metrics(
 }
 
 /// The predictions of named rows as CSV, one line for each row, case, task and class:
-/// `row,case,basis,task,truth,predicted,class,probability`. The truth of a case that is not annotated is empty.
+/// `row,case,basis,task,truth,predicted,class,probability`. The truth of a case that is not annotated is empty. Texts that
+/// a spreadsheet would run are [marked](spreadsheet_safe); [`from_spreadsheet`](dermafuse_schema::from_spreadsheet) gives
+/// them back.
 ///
 /// # Errors
 /// Predictions that cannot be evaluated.
@@ -92,7 +94,8 @@ pub fn write_predictions(path: impl AsRef<Path>, rows: &[(&str, &Predictions)]) 
     Ok(write_whole_file(path.as_ref(), predictions_csv(rows)?.as_bytes())?)
 }
 
-/// A CSV field, quoted where it must be (RFC 4180).
+/// A text as a CSV field: nothing that a spreadsheet would run, quoted where it must be (RFC 4180).
 fn field(text: &str) -> String {
+    let text = &*spreadsheet_safe(text);
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }

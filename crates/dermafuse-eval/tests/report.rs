@@ -9,7 +9,7 @@ use dermafuse_eval::{
     write_metrics, write_predictions,
 };
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Predictions, SeenCases, Task, TaskSet, softmax};
+use dermafuse_schema::{Predictions, SeenCases, Task, TaskSet, from_spreadsheet, softmax};
 
 const CASES: usize = 120;
 
@@ -279,6 +279,24 @@ fn csv_fields_are_quoted() {
     let mut predictions = predictions(1.0).select(&[0]);
     predictions.ids = vec!["a \"b\", c".into()];
     assert!(predictions_csv(&[("P,1", &predictions)]).unwrap().contains("\n\"P,1\",\"a \"\"b\"\", c\","));
+}
+
+#[test]
+fn no_text_of_the_csv_is_a_formula_and_all_are_read_back() {
+    let ids = ["=cmd|' /C calc'!A0", "+1", "-x", "@x", "\t=1", "'=1", "'tis", "a;=1", "\"=1\", b", "case\n-1", "plain"];
+    for id in ids {
+        let mut predictions = predictions(1.0).select(&[0]);
+        predictions.ids = vec![id.into()];
+        let text = predictions_csv(&[("=P", &predictions)]).unwrap();
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(records.len(), 24);
+        for record in &records {
+            assert_eq!((&*from_spreadsheet(&record[0]), &*from_spreadsheet(&record[1])), ("=P", id));
+            assert!(record.iter().all(|value| !value.starts_with(['=', '+', '-', '@', '\t', '\r'])), "{record:?}");
+            assert!(record[7].parse::<f64>().is_ok(), "numbers stay numbers");
+        }
+    }
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod name;
 mod predictions;
 mod regular_file;
 mod seen_cases;
+mod spreadsheet;
 mod task;
 mod whole_file;
 
@@ -43,5 +44,6 @@ pub use name::Name;
 pub use predictions::Predictions;
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use seen_cases::SeenCases;
+pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};
