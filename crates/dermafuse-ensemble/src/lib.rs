@@ -13,6 +13,7 @@
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
 
+mod calibration_note;
 mod cluster;
 mod coupling;
 mod error;
@@ -28,6 +29,7 @@ mod training;
 mod two_stage;
 mod weight_search;
 
+pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use cluster::{
     Classifier, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, ClusterReport, SecondStage, TaskFit,
 };
