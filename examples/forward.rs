@@ -32,7 +32,7 @@ use dermafuse::backbones::{
     save_tensors, tensor_names,
 };
 use dermafuse::fusion::{FeatureFusion, FusionKind, MapFusion, MapFusionKind, UnknownFusion, UnknownMapFusion};
-use dermafuse::networks::{Modalities, MultimodalInput, Network, NetworkConfig};
+use dermafuse::networks::{Modalities, MultimodalInput, Network, NetworkConfig, draw_first_weights};
 use dermafuse_examples::{DeviceName, ProgramResult, run};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -102,7 +102,6 @@ fn main() -> ExitCode {
 
 fn forward(arguments: &Arguments) -> ProgramResult {
     let device = arguments.device.device()?;
-    device.seed(arguments.seed);
     let input = Input::read(&arguments.input, &device)?;
     let results = match arguments {
         Arguments { model: Some(model), .. } => of_backbone(arguments, *model, &input)?,
@@ -125,6 +124,7 @@ fn of_backbone(arguments: &Arguments, model: BackboneKind, input: &Input) -> Res
         classes => (Some(classes), ClassifierWeights::Keep),
     };
     let mut network = model.init(classes, &input.device);
+    draw_first_weights(&network, arguments.seed);
     if let Some(weights) = &arguments.weights {
         network = network.load_weights(weights, LoadOptions { classifier })?;
     }
@@ -164,6 +164,7 @@ fn of_fusion(arguments: &Arguments, fusion: FusionName, features: &[usize], inpu
 
 /// As [`exchanged`], by the module's own names.
 fn with_weights<M: Module>(arguments: &Arguments, module: M) -> Result<M, Failure> {
+    draw_first_weights(&module, arguments.seed);
     let names = tensor_names(&module);
     exchanged(arguments, module, names)
 }

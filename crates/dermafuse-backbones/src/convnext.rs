@@ -10,6 +10,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
@@ -141,7 +142,7 @@ fn init_norm(channels: usize, device: &Device) -> LayerNorm {
 
 fn init_conv(channels: [usize; 2], patch: usize, device: &Device) -> Conv2d {
     let config = Conv2dConfig::new(channels, [patch, patch]).with_stride([patch, patch]);
-    with_zero_bias(config.with_initializer(normal()).init(device), channels[1], device)
+    with_zero_bias(config.with_initializer(normal()).init_addressed(device), channels[1], device)
 }
 
 fn with_zero_bias(mut conv: Conv2d, channels: usize, device: &Device) -> Conv2d {
@@ -156,7 +157,7 @@ fn init_block(channels: usize, probability: f64, device: &Device) -> Block {
         .with_groups(channels)
         .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
         .with_initializer(normal())
-        .init(device);
+        .init_addressed(device);
     let layer_scale = Initializer::Constant { value: f64::from(LAYER_SCALE) };
     Block {
         conv: with_zero_bias(conv, channels, device),

@@ -14,6 +14,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize};
@@ -133,7 +134,7 @@ fn init_conv([channels_in, channels_out]: [usize; 2], kernel: usize, device: &De
         .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
         .with_bias(false)
         .with_initializer(fan_in_normal(channels_in * kernel * kernel))
-        .init(device)
+        .init_addressed(device)
 }
 
 fn init_transition(channels: usize, device: &Device) -> Transition {

@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
@@ -110,7 +111,7 @@ impl ResNetConfig {
             stages.push(blocks);
         }
 
-        let classifier = self.num_classes.map(|classes| LinearConfig::new(channels, classes).init(device));
+        let classifier = self.num_classes.map(|classes| LinearConfig::new(channels, classes).init_addressed(device));
         let stage_channels = widths.map(|width| width * expansion);
         ResNet { stem, pool, stages, classifier, stage_channels }
     }

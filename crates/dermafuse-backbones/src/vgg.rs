@@ -12,6 +12,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained};
 use crate::layers::{Activation, convolve_with, linear_without_offset, project};
@@ -83,7 +84,7 @@ fn init_conv([channels_in, channels_out]: [usize; 2], device: &Device) -> Conv2d
     let mut conv = Conv2dConfig::new([channels_in, channels_out], [3, 3])
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .with_initializer(initializer)
-        .init(device);
+        .init_addressed(device);
     let zeros: Param<Tensor<1>> = Initializer::Zeros.init([channels_out], device);
     conv.bias = Some(zeros);
     conv

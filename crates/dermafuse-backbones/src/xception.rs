@@ -12,6 +12,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve};
@@ -89,7 +90,7 @@ impl XceptionConfig {
             init_separable([EXIT_BLOCK_CHANNELS, wide], Activation::Relu, device),
             init_separable([wide, widest], Activation::Relu, device),
         ];
-        let classifier = self.num_classes.map(|classes| LinearConfig::new(widest, classes).init(device));
+        let classifier = self.num_classes.map(|classes| LinearConfig::new(widest, classes).init_addressed(device));
         Xception { stem, blocks, exit, classifier }
     }
 }
@@ -117,7 +118,7 @@ fn init_separable([channels_in, channels_out]: [usize; 2], activation: Activatio
         .with_groups(channels_in)
         .with_bias(false)
         .with_initializer(initializer)
-        .init(device);
+        .init_addressed(device);
     let pointwise = ConvNormActConfig::new([channels_in, channels_out], 1).with_activation(activation).init(device);
     SeparableConv { depthwise, pointwise }
 }

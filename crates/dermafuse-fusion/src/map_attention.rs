@@ -10,6 +10,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::softmax;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 use dermafuse_kernels::{ValueFlow, conv2d, position_attention};
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +98,7 @@ impl MapAttention {
 fn pointwise(channels: usize, channels_out: usize, device: &Device) -> Conv2d {
     let bound = 1.0 / (channels as f64).sqrt();
     let initializer = Initializer::Uniform { min: -bound, max: bound };
-    Conv2dConfig::new([channels, channels_out], [1, 1]).with_initializer(initializer).init(device)
+    Conv2dConfig::new([channels, channels_out], [1, 1]).with_initializer(initializer).init_addressed(device)
 }
 
 /// # Shapes

@@ -12,6 +12,7 @@ use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::global_average_pool;
 use dermafuse_fusion::linear;
+use dermafuse_init::AddressedInit;
 use serde::{Deserialize, Serialize};
 
 use crate::NetworkError;
@@ -60,7 +61,7 @@ impl AttentionMap {
                     .with_groups(channels)
                     .with_padding(PaddingConfig2d::Valid)
                     .with_initializer(Initializer::Uniform { min: -bound, max: bound });
-                (None, Some(config.init(device)))
+                (None, Some(config.init_addressed(device)))
             }
         };
         let (reduce, expand) = (linear(channels, half, device), linear(half, channels, device));

@@ -1,11 +1,11 @@
 //! The closed list of built-in networks: described as data, chosen at run time.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::module::Module;
+use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count};
+use dermafuse_init::draw_first_weights;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -115,19 +115,15 @@ macro_rules! each_again {
 }
 
 impl NetworkConfig {
-    /// A network whose fresh weights depend on `seed` alone.
-    ///
-    /// The generator belongs to the device, and on some backends to the whole process. Networks made on several threads at
-    /// once wait for each other; nothing else (dropout in a training that runs, `Tensor::random`) may draw meanwhile.
+    /// A network whose fresh weights depend on `seed` alone, the same on every device: the host draws each parameter by itself
+    /// from the seed and the parameter's path, as [`draw_first_weights`] does. So a network's backbone does not depend on its
+    /// heads, and nothing that draws meanwhile changes anything.
     ///
     /// # Errors
     /// A configuration that makes no network.
     pub fn init_seeded(&self, seed: u64, device: &Device) -> Result<AnyNetwork, NetworkError> {
-        static GENERATOR: Mutex<()> = Mutex::new(());
-        let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-        device.seed(seed);
         let network = self.init(device)?;
-        network.visit(&mut Draw); // parameters are drawn at their first use: use them now, in order
+        draw_first_weights(&network, seed);
         Ok(network)
     }
 
@@ -319,15 +315,6 @@ impl AnyNetwork {
             Self::ModalitySubsetNet(network) => network.backbones().to_vec(),
             Self::TFormer(network) => vec![network.backbone()],
         }
-    }
-}
-
-/// Makes every parameter draw its value.
-struct Draw;
-
-impl ModuleVisitor for Draw {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        param.val();
     }
 }
 

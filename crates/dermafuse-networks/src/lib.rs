@@ -54,6 +54,8 @@ mod single_shared_network;
 mod tensor_names;
 mod tformer;
 
+pub use dermafuse_init::draw_first_weights;
+
 pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
 pub use attention_map::{AttentionMap, Squeeze};
