@@ -546,9 +546,6 @@ pub enum DataError {
         /// What the decoder says.
         reason: String,
     },
-    /// A file that could not be read, or that is not read because it is no regular file or too large.
-    #[error(transparent)]
-    Read(#[from] ReadError),
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
