@@ -1,7 +1,7 @@
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Case, Cohort, Field, FieldKind, FieldValue, TaskSet};
+use dermafuse_schema::{Case, Cohort, Field, FieldKind, FieldValue, Name, TaskSet};
 
-use crate::name_set::NameSet;
+use crate::name_set::{NameMap, NameSet};
 use crate::{DataError, MetadataEncoder, Split};
 
 /// A data set in memory: what is asked ([`TaskSet`]), what is known ([`Field`]s), and the [`Case`]s, whose images stay
@@ -39,8 +39,9 @@ impl CaseSet {
         self.cases.is_empty()
     }
 
-    /// Checks that there are cases, their ids are unique, and their labels and metadata fit the tasks and fields, and
-    /// that the published split fits the cases and parts no [group](CaseSet::join_groups), unless it says that it does.
+    /// Checks that there are cases, their ids are unique, and their labels and metadata fit the tasks and fields, that
+    /// a patient and a lesion are in one [group](CaseSet::join_groups) each, and that the published split fits the cases and
+    /// parts no group, unless it says that it does.
     ///
     /// # Errors
     /// The first thing that does not.
@@ -49,7 +50,30 @@ impl CaseSet {
             return Err(DataError::EmptySet { name: self.name.clone() });
         }
         self.require_unique_ids()?;
+        self.require_whole_groups()?;
         self.check_values()
+    }
+
+    /// Refuses a patient or a lesion with cases in several groups, which no split would keep together.
+    fn require_whole_groups(&self) -> Result<(), DataError> {
+        type Part = (&'static str, fn(&Case) -> Option<&Name>);
+        let parts: [Part; 2] = [("patient", |case| case.patient.as_ref()), ("lesion", |case| case.lesion.as_ref())];
+        for (what, name) in parts {
+            let mut first: NameMap<&str, &Case> = NameMap::default();
+            for case in &self.cases {
+                let Some(name) = name(case).filter(|name| !name.is_empty()) else { continue };
+                let other = *first.entry(name).or_insert(case);
+                if other.group != case.group {
+                    let expected = format!(
+                        "`{}` as of case `{}`, which has the same {what}; `CaseSet::join_groups` makes groups",
+                        other.group, other.id
+                    );
+                    let (what, found) = ("group".into(), format!("`{}`", case.group));
+                    return Err(DataError::Case { case: case.id.to_string(), what, expected, found });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Refuses two cases of one identity.
@@ -66,7 +90,7 @@ impl CaseSet {
         self.cases.iter().position(|case| !seen.insert(&case.id))
     }
 
-    /// What [`CaseSet::check`] checks besides identities.
+    /// What [`CaseSet::check`] checks besides identities and groups.
     pub(crate) fn check_values(&self) -> Result<(), DataError> {
         for case in &self.cases {
             let error = |what: String, expected: String, found: String| {

@@ -1,6 +1,6 @@
 //! Groups: the cases that no split may part, because they share a patient, a lesion or an image.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use dermafuse_schema::{Case, CaseId, Name};
 
 use crate::CaseSet;
 use crate::identical_images::{SharedImage, identical_images};
-use crate::name_set::NameSet;
+use crate::name_set::{NameMap, NameSet};
 
 /// How many notes of a kind are written out; the others are counted.
 const MOST_NOTES: usize = 20;
@@ -105,7 +105,7 @@ impl CaseSet {
     /// ```
     pub fn join_groups(&mut self, images: SharedImages) {
         let mut rows = Components::new(self.cases.len());
-        rows.join_equal(self.cases.iter().map(|case| &case.group));
+        rows.join_given_groups(&self.cases);
         rows.join_named(self.cases.iter().map(|case| case.patient.as_ref()));
         rows.join_named(self.cases.iter().map(|case| case.lesion.as_ref()));
         if images == SharedImages::Join {
@@ -125,8 +125,7 @@ impl CaseSet {
                 self.notes.push(format!("not compared with other images: {path}{more} ({reason})"));
             }
         }
-        let names = rows.names(&self.cases);
-        self.cases.iter_mut().zip(names).for_each(|(case, name)| case.group = name);
+        rows.name(&mut self.cases);
     }
 
     /// The images that stand under two labels: pairs of cases that share an identical file and are labelled otherwise for a
@@ -164,10 +163,25 @@ impl Components {
 
     /// Joins the rows that have the same name, of which some have none.
     fn join_named<'n>(&mut self, names: impl Iterator<Item = Option<&'n Name>>) {
-        let mut first: HashMap<&str, usize> = HashMap::new();
+        let mut first: NameMap<&str, usize> = NameMap::default();
         for (row, name) in names.enumerate() {
             if let Some(name) = name.filter(|name| !name.is_empty()) {
                 self.join(*first.entry(name).or_insert(row), row);
+            }
+        }
+    }
+
+    /// Joins the rows that have the same group. Most have their own, as [`Case::new`] gives it, and are not looked at twice.
+    fn join_given_groups(&mut self, cases: &[Case]) {
+        let mut first: NameMap<&str, usize> = NameMap::default();
+        for (row, case) in cases.iter().enumerate().filter(|(_, case)| has_given_group(case)) {
+            self.join(*first.entry(&case.group).or_insert(row), row);
+        }
+        if !first.is_empty() {
+            for (row, case) in cases.iter().enumerate().filter(|(_, case)| !has_given_group(case)) {
+                if let Some(&other) = first.get(case.id.as_str()) {
+                    self.join(other, row);
+                }
             }
         }
     }
@@ -177,30 +191,46 @@ impl Components {
         self.join_named(names.map(Some));
     }
 
-    /// The name of each row's group.
-    fn names(&mut self, cases: &[Case]) -> Vec<Name> {
-        let roots: Vec<usize> = (0..cases.len()).map(|row| self.root(row)).collect();
-        let mut smallest: Vec<(Kind, Name)> = cases.iter().map(own_name).collect();
-        for (row, &root) in roots.iter().enumerate() {
-            if smallest[row] < smallest[root] {
-                smallest[root] = smallest[row].clone();
+    /// Gives each case the name of its group.
+    fn name(&mut self, cases: &mut [Case]) {
+        // The row that names each group, at the group's root.
+        let mut named_by: Vec<usize> = (0..cases.len()).collect();
+        for (row, case) in cases.iter().enumerate() {
+            let best = &mut named_by[self.root(row)];
+            if own_name(case) < own_name(&cases[*best]) {
+                *best = row;
             }
         }
-        let mut order: Vec<usize> = (0..cases.len()).filter(|&row| roots[row] == row).collect();
-        order.sort_unstable_by(|&one, &other| smallest[one].cmp(&smallest[other]));
-        let mut names: Vec<Name> = smallest.iter().map(|(_, name)| name.clone()).collect();
-        let mut taken: NameSet<Name> = NameSet::default();
-        // Of one kind, those whose name is free come first: so it does not matter which others look for another.
-        for of_a_kind in order.chunk_by(|&one, &other| smallest[one].0 == smallest[other].0) {
-            let met: Vec<usize> =
-                of_a_kind.iter().copied().filter(|&root| !taken.insert(names[root].clone())).collect();
-            for root in met {
-                while !taken.insert(names[root].clone()) {
-                    names[root] = Name::from(format!("{}:{}", smallest[root].0.word(), names[root]));
+        let roots: Vec<usize> = (0..cases.len()).filter(|&row| self.root(row) == row).collect();
+        let mut names: NameMap<usize, Name> = NameMap::default();
+        let kind = |root: usize| own_name(&cases[named_by[root]]).0;
+        // Names of one kind are different anyway.
+        if roots.iter().any(|&root| kind(root) != kind(roots[0])) {
+            let mut taken: NameSet<Name> = NameSet::default();
+            for of_a_kind in Kind::ALL.map(|wanted| roots.iter().copied().filter(move |&root| kind(root) == wanted)) {
+                let name = |root: usize| shared_name(&cases[named_by[root]]);
+                let mut met: Vec<usize> = of_a_kind.filter(|&root| !taken.insert(name(root))).collect();
+                met.sort_unstable_by_key(|&root| name(root));
+                for root in met {
+                    let mut other = name(root);
+                    while !taken.insert(other.clone()) {
+                        other = Name::from(format!("{}:{other}", kind(root).word()));
+                    }
+                    names.insert(root, other);
                 }
             }
         }
-        roots.into_iter().map(|root| names[root].clone()).collect()
+        // First where others read it, then everywhere.
+        for &root in &roots {
+            let name = names.remove(&root).unwrap_or_else(|| shared_name(&cases[named_by[root]]));
+            cases[root].group = name;
+        }
+        for row in 0..cases.len() {
+            let root = self.root(row);
+            if root != row {
+                cases[row].group = cases[root].group.clone();
+            }
+        }
     }
 }
 
@@ -214,6 +244,8 @@ enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 4] = [Self::Group, Self::Patient, Self::Lesion, Self::Case];
+
     fn word(self) -> &'static str {
         match self {
             Self::Group => "group",
@@ -224,16 +256,32 @@ impl Kind {
     }
 }
 
-/// The name that a case brings to its group. The group that [`Case::new`] gives is none.
-fn own_name(case: &Case) -> (Kind, Name) {
-    let given = |name: &Option<Name>| name.clone().filter(|name| !name.is_empty());
-    if case.group != case.id.as_str() && !case.group.is_empty() {
-        return (Kind::Group, case.group.clone());
+/// Whether the case was given a group that is not the one of [`Case::new`].
+fn has_given_group(case: &Case) -> bool {
+    case.group != case.id.as_str() && !case.group.is_empty()
+}
+
+/// What a case calls its group.
+fn own_name(case: &Case) -> (Kind, &str) {
+    let patient = case.patient.as_deref().filter(|name| !name.is_empty());
+    let lesion = case.lesion.as_deref().filter(|name| !name.is_empty());
+    match (patient, lesion) {
+        _ if has_given_group(case) => (Kind::Group, &case.group),
+        (Some(patient), _) => (Kind::Patient, patient),
+        (None, Some(lesion)) => (Kind::Lesion, lesion),
+        (None, None) => (Kind::Case, case.id.as_str()),
     }
-    if let Some(patient) = given(&case.patient) {
-        return (Kind::Patient, patient);
-    }
-    given(&case.lesion).map_or_else(|| (Kind::Case, case.id.name()), |lesion| (Kind::Lesion, lesion))
+}
+
+/// The same, as a name that shares its text.
+fn shared_name(case: &Case) -> Name {
+    let name = match own_name(case).0 {
+        Kind::Group => Some(&case.group),
+        Kind::Patient => case.patient.as_ref(),
+        Kind::Lesion => case.lesion.as_ref(),
+        Kind::Case => None,
+    };
+    name.cloned().unwrap_or_else(|| case.id.name())
 }
 
 fn conflicts_of(set: &CaseSet, shared: &[SharedImage]) -> Vec<LabelConflict> {

@@ -18,12 +18,15 @@ pub(crate) struct SharedImage {
     pub(crate) files: Vec<(usize, PathBuf)>,
 }
 
+/// Rows and their files.
+type Files<'a> = Vec<(usize, &'a Path)>;
+
 /// The images that several cases have, in the order of their first files, and the files that could not be read.
 ///
 /// Only files that have the same size as a file of another case are read: their whole content, by its SHA-256.
 pub(crate) fn identical_images(cases: &[Case]) -> (Vec<SharedImage>, Vec<(PathBuf, io::Error)>) {
     let mut unread = Vec::new();
-    let mut by_size: HashMap<u64, Vec<(usize, &Path)>> = HashMap::new();
+    let mut by_size: HashMap<u64, Files<'_>> = HashMap::new();
     for (row, case) in cases.iter().enumerate() {
         for path in [&case.clinical, &case.dermoscopic].into_iter().flatten() {
             match std::fs::metadata(path) {
@@ -44,21 +47,21 @@ pub(crate) fn identical_images(cases: &[Case]) -> (Vec<SharedImage>, Vec<(PathBu
         .collect();
     let digests: Vec<io::Result<[u8; 32]>> = candidates.par_iter().map(|(_, _, path)| digest(path)).collect();
 
-    let mut by_content: HashMap<(u64, [u8; 32]), Vec<(usize, &Path)>> = HashMap::new();
+    let mut by_content: HashMap<(u64, [u8; 32]), Files<'_>> = HashMap::new();
     for ((size, row, path), digest) in candidates.into_iter().zip(digests) {
         match digest {
             Ok(digest) => by_content.entry((size, digest)).or_default().push((row, path)),
             Err(error) => unread.push((path.to_path_buf(), error)),
         }
     }
-    let mut shared: Vec<Vec<(usize, &Path)>> = by_content.into_values().filter(|files| !alone(files)).collect();
+    let mut shared: Vec<Files<'_>> = by_content.into_values().filter(|files| !alone(files)).collect();
     for files in &mut shared {
         files.sort_unstable();
         files.dedup_by_key(|(row, _)| *row);
     }
     shared.sort_unstable();
     unread.sort_by(|one, other| one.0.cmp(&other.0));
-    let owned = |files: Vec<(usize, &Path)>| files.into_iter().map(|(row, path)| (row, path.to_path_buf())).collect();
+    let owned = |files: Files<'_>| files.into_iter().map(|(row, path)| (row, path.to_path_buf())).collect();
     (shared.into_iter().map(|files| SharedImage { files: owned(files) }).collect(), unread)
 }
 

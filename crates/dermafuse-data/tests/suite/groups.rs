@@ -129,6 +129,7 @@ fn names_that_meet_by_chance_are_told_apart() {
     let row = |patient, lesion| (patient, lesion, None, [None; 2]);
     let mut set = set_of(&[row(Some(7), None), row(None, Some(7)), row(None, Some(8)), row(None, None)], folder.path());
     set.cases[3] = Case { labels: vec![None], ..Case::new("8") };
+    set.check().unwrap();
     set.join_groups(SharedImages::Join);
     assert_eq!(groups_of(&set).into_keys().collect::<Vec<_>>(), ["7", "8", "case:8", "lesion:7"]);
 
@@ -227,4 +228,18 @@ fn notes_are_few_and_files_that_cannot_be_read_are_named() {
         note.starts_with("not compared with other images: ") && note.contains("empty.jpg and 1 more (empty"),
         "{note}"
     );
+}
+
+#[test]
+fn a_set_whose_groups_were_not_joined_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |patient, lesion| (patient, lesion, Some(0), [None; 2]);
+    let mut set = set_of(&[row(Some(1), Some(5)), row(None, Some(5))], folder.path());
+    assert_eq!(
+        set.check().unwrap_err().to_string(),
+        "case `case 1`: group: expected `case 0` as of case `case 0`, which has the same lesion; `CaseSet::join_groups` makes \
+         groups, found `case 1`"
+    );
+    set.join_groups(SharedImages::Ignore);
+    set.check().unwrap();
 }
