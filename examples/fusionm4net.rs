@@ -178,6 +178,7 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     let place = Workplace::on(&device).in_folder(&checkpoints, arguments.resume).with_cache(&cache);
     let outcome = recipe.run(&set, &split, place, &mut Terminal::default())?;
 
+    outcome.notes.iter().for_each(|note| println!("  note: {note}"));
     let mut rows = vec![("majority".to_owned(), majority(&set, train, test)?)];
     rows.extend(outcome.rows);
     let leaky = outcome.bundle.description.encoder.uses_post_diagnosis();
@@ -190,8 +191,8 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         published: published_rows(&set, &recipe.first_stage.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
-        notes: set.notes.clone(),
         seen: Some(outcome.bundle.description.known_cases.among(&set, test)),
+        notes: set.notes.iter().chain(&outcome.notes).cloned().collect(),
         features: None,
     };
     let evaluations = results.write(&arguments.out)?;

@@ -61,9 +61,11 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
     let mut terminal = Terminal::default();
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut terminal)?;
 
+    outcome.notes.iter().for_each(|note| println!("  note: {note}"));
     let mut rows = vec![("majority".to_owned(), majority(&set, &split.train, &split.test)?)];
     rows.extend(outcome.rows);
     let leaky = outcome.bundle.description.encoder.uses_post_diagnosis();
+    let small = "A small network trained for minutes: this shows that the programs work, not how good the method is.";
     let results = Results {
         title: "FusionM4Net on synthetic lesions",
         set: &set,
@@ -73,11 +75,8 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
         published: None,
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
-        notes: vec![
-            "A small network trained for minutes: this shows that the programs work, not how good the method is."
-                .into(),
-        ],
         seen: Some(outcome.bundle.description.known_cases.among(&set, &split.test)),
+        notes: [small.to_owned()].into_iter().chain(outcome.notes).collect(),
         features: None,
     };
     let evaluations = results.write(&arguments.out)?;

@@ -23,6 +23,7 @@ mod mix_search;
 mod mlp;
 mod platt;
 mod records;
+mod shares;
 mod solver;
 mod svm;
 mod training;

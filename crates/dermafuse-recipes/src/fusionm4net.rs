@@ -60,6 +60,8 @@ pub struct Outcome {
     pub test: BranchLogits,
     /// Test predictions of every stage by name, from `P_clinical` to `P_3`.
     pub rows: Vec<(String, Predictions)>,
+    /// What a reader of the predictions should know of the second stage, such as classes that could not be calibrated.
+    pub notes: Vec<String>,
 }
 
 impl FusionM4Net {
@@ -146,8 +148,9 @@ impl FusionM4Net {
             augmentation: self.first_stage.augmentation,
             known_cases: KnownCases::of(set, split),
         };
+        let notes = two_stage.notes();
         let bundle = Bundle { description, network: full.network, two_stage };
-        Ok(Outcome { bundle, full_history: full.history, half_history, weights, mix, valid, test, rows })
+        Ok(Outcome { bundle, full_history: full.history, half_history, weights, mix, valid, test, rows, notes })
     }
 
     /// Trains one of the two networks.
