@@ -17,6 +17,7 @@ use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
     project_channels,
 };
+use crate::stage_sides::{ROUNDED_DOWN, stage_sides};
 
 /// Section 3 of the paper: blocks and channels of each stage.
 const BLOCKS_TINY: [usize; 4] = [3, 3, 9, 3];
@@ -226,6 +227,10 @@ impl Backbone for ConvNeXt {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_DOWN, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

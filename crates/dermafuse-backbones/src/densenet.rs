@@ -18,6 +18,7 @@ use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize};
+use crate::stage_sides::{DENSENET, stage_sides};
 
 /// Table 1 of the paper: layers of each dense block.
 const LAYERS_121: [usize; 4] = [6, 12, 24, 16];
@@ -232,6 +233,10 @@ impl Backbone for DenseNet {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&DENSENET, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -16,6 +16,7 @@ use dermafuse_init::AddressedParameter;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, linear_without_offset};
+use crate::stage_sides::{INCEPTION, stage_sides};
 
 const NUM_FEATURES: usize = 2048;
 /// Standard deviation of all weights; torchvision cuts the distribution at 20 of them, i.e. nowhere.
@@ -299,6 +300,10 @@ impl Backbone for InceptionV3 {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&INCEPTION, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -48,6 +48,7 @@ mod mobilenet_v3;
 mod published_weights;
 mod resnet;
 mod squeezenet;
+mod stage_sides;
 mod state_file;
 mod swin;
 mod vgg;

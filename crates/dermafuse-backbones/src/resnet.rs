@@ -14,6 +14,7 @@ use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
+use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// Table 1 of the paper: blocks of each stage.
 const BLOCKS_18: [usize; 4] = [2, 2, 2, 2];
@@ -177,6 +178,10 @@ impl Backbone for ResNet {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_UP, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

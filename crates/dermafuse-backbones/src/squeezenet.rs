@@ -16,6 +16,7 @@ use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, convolve_with};
+use crate::stage_sides::{SQUEEZENET, stage_sides};
 
 /// Output channels of the first convolution.
 const STEM_CHANNELS: usize = 64;
@@ -141,6 +142,10 @@ impl Backbone for SqueezeNet {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 16]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&SQUEEZENET, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

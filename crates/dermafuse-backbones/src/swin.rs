@@ -18,6 +18,7 @@ use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
     project,
 };
+use crate::stage_sides::{SWIN, stage_sides};
 
 /// Table 7 of the first paper: blocks and attention heads of each stage of the tiny network.
 const BLOCKS_TINY: [usize; 4] = [2, 2, 6, 2];
@@ -484,6 +485,10 @@ impl Backbone for Swin {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&SWIN, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

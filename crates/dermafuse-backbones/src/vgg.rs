@@ -16,6 +16,7 @@ use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained};
 use crate::layers::{Activation, convolve_with, linear_without_offset, project};
+use crate::stage_sides::{ROUNDED_DOWN, stage_sides};
 
 /// Column D of Table 1 of the paper: channels and number of the convolutions of each block.
 const BLOCKS: [[usize; 2]; 5] = [[64, 2], [128, 2], [256, 3], [512, 3], [512, 3]];
@@ -130,6 +131,10 @@ impl Backbone for Vgg16 {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_DOWN, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -16,6 +16,7 @@ use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve};
+use crate::stage_sides::{XCEPTION, stage_sides};
 
 /// Figure 5 of the paper, entry flow: channels of the convolutions and of the blocks.
 const STEM_CHANNELS: [usize; 2] = [32, 64];
@@ -205,6 +206,10 @@ impl Backbone for Xception {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&XCEPTION, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

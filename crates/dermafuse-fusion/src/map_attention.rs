@@ -138,10 +138,11 @@ impl Refinement {
     pub(crate) fn forward(&self, map: Tensor<4>, [query, key]: QueriesAndKeys) -> Tensor<4> {
         let shape = map.dims();
         let [_, _, height, width] = shape;
+        let positions = query.dims()[2];
         assert_eq!(
-            query.dims()[2],
+            positions,
             height * width,
-            "the two maps must have the same size; choose an image side that both backbones divide alike, such as a multiple of 32"
+            "the two maps must have the same size, but one has {positions} positions and the other {height}×{width}"
         );
         let flow = match self.product {
             MapProduct::Transposed => ValueFlow::Gather,

@@ -57,6 +57,7 @@ impl TiledMutualAttentionConfig {
         for length in [image, metadata, self.heads] {
             FusionError::require_inputs("tiled mutual attention", length)?;
         }
+        FusionError::require_inputs("tiled mutual attention", self.heads * image.max(metadata))?;
         let tower = |own: usize, other: usize| {
             let (width, other) = (self.heads * own, self.heads * other);
             Tower {

@@ -52,6 +52,9 @@ pub struct AmfamConfig {
     pub reconstruction: Option<ReconstructionConfig>,
 }
 
+/// Views that an error lists: one more than there can be is enough.
+const SHOWN: usize = 3;
+
 /// Configuration of the decoders of an [`Amfam`] and of their loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -220,7 +223,7 @@ impl AmfamConfig {
     }
 
     fn view_names(&self) -> Vec<&'static str> {
-        self.views.iter().map(|view| view.name()).collect()
+        self.views.iter().take(SHOWN).map(|view| view.name()).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use dermafuse_init::AddressedInit;
 use serde::{Deserialize, Serialize};
 
 use crate::NetworkError;
+use crate::limits::MAX_SQUEEZE_SIDE;
 use crate::resize::{Interpolation, resize};
 
 /// Kept away from a division by zero where a map is the same everywhere.
@@ -55,7 +56,10 @@ impl AttentionMap {
         let (pooled, depthwise) = match squeeze {
             Squeeze::Pooled => (Some(linear(channels, channels, device)), None),
             Squeeze::Depthwise { side } => {
-                NetworkError::require_units(&[side])?;
+                if !(1..=MAX_SQUEEZE_SIDE).contains(&side) {
+                    let (image, expected) = (224, 7);
+                    return Err(NetworkError::SqueezeSide { side, limit: MAX_SQUEEZE_SIDE, image, expected });
+                }
                 let bound = 1.0 / side as f64; // PyTorch's default: 1/√fan-in, for weights and biases
                 let config = Conv2dConfig::new([channels, channels], [side, side])
                     .with_groups(channels)

@@ -8,13 +8,15 @@ use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_c
 use dermafuse_init::draw_first_weights;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{MAX_PARAMETERS, MAX_SQUEEZE_SIDE, require_at_most};
+use crate::map_sizes::require_joinable_at;
 use crate::{
     Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, EmbeddingNet,
     EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView, JointFusion,
     JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
     MetadataClassifierConfig, MetadataNetworkConfig, Modalities, ModalitySubsetNet, ModalitySubsetNetConfig,
     MultimodalInput, Network, NetworkError, NetworkOutput, Probe, SingleSharedNetwork, SingleSharedNetworkConfig,
-    TFormer, TFormerConfig,
+    Squeeze, TFormer, TFormerConfig,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -131,9 +133,10 @@ impl NetworkConfig {
     /// about to be replaced by saved ones.
     ///
     /// # Errors
-    /// A configuration that makes no network.
+    /// A configuration that makes no network, or one beyond the limits ([`MAX_WIDTH`](crate::MAX_WIDTH) of a layer,
+    /// [`MAX_PARAMETERS`] in all): nothing large is allocated before.
     pub fn init(&self, device: &Device) -> Result<AnyNetwork, NetworkError> {
-        match self {
+        let network = match self {
             Self::FusionNet(config) => config.init(device).map(AnyNetwork::FusionNet),
             Self::ImageClassifier(config) => config.init(device).map(AnyNetwork::ImageClassifier),
             Self::MetadataClassifier(config) => config.init(device).map(AnyNetwork::MetadataClassifier),
@@ -145,6 +148,38 @@ impl NetworkConfig {
             Self::EmbeddingNet(config) => config.init(device).map(AnyNetwork::EmbeddingNet),
             Self::ModalitySubsetNet(config) => config.init(device).map(AnyNetwork::ModalitySubsetNet),
             Self::TFormer(config) => config.init(device).map(AnyNetwork::TFormer),
+        }?;
+        // Parameters are drawn at their first use: so far they are shapes.
+        require_at_most("parameters", parameter_count(&network), MAX_PARAMETERS)?;
+        Ok(network)
+    }
+
+    /// Whether the network can look at images of a side, in pixels: large enough for its backbones, with maps of equal size where
+    /// two of them are joined.
+    ///
+    /// # Errors
+    /// What does not fit, and sides nearby that do.
+    pub fn check_images(&self, side: usize) -> Result<(), NetworkError> {
+        for kind in self.backbones() {
+            if side < kind.min_size() {
+                let (backbone, smallest) = (kind.name(), kind.min_size());
+                return Err(NetworkError::SmallImages { backbone, smallest, side });
+            }
+        }
+        match self {
+            Self::AsymmetricFusion(config) if config.fusion.is_some() => {
+                require_joinable_at(side, [config.clinical, config.dermoscopic], config.stages)
+            }
+            Self::Amfam(AmfamConfig { backbone, reconstruction: Some(reconstruction), .. }) => {
+                let [.., expected] = backbone.stage_sides(side);
+                match reconstruction.squeeze {
+                    Squeeze::Depthwise { side: found } if found != expected => {
+                        Err(NetworkError::SqueezeSide { side: found, limit: MAX_SQUEEZE_SIDE, image: side, expected })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
         }
     }
 

@@ -72,6 +72,7 @@ impl NetworkRecipe {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Trained<AnyNetwork>, RecipeError> {
+        self.network.check_images(self.training.preprocess.size)?;
         let mut network = self.network.init_seeded(seed, &place.device.clone().autodiff())?;
         if let Some(weights) = &self.backbone_weights {
             network = weights.load_into(network, &self.network)?;
