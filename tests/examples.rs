@@ -532,7 +532,13 @@ fn explain_writes_a_page_about_one_case() {
     let page = folder.path().join("case.html");
     let explain = || {
         let mut command = example("explain");
-        command.arg("--model").arg(out.join("model.safetensors")).arg("--clinical").arg(clinical).arg("--out").arg(&page);
+        command
+            .arg("--model")
+            .arg(out.join("model.safetensors"))
+            .arg("--clinical")
+            .arg(clinical)
+            .arg("--out")
+            .arg(&page);
         command
     };
     let both = || {

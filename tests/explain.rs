@@ -10,8 +10,8 @@ use dermafuse::ensemble::TwoStage;
 use dermafuse::eval::{ChecklistScore, SampleCase};
 use dermafuse::fusion::FusionKind;
 use dermafuse::infer::{
-    Answers, KnownCases, Bundle, BundleDescription, CamMethod, ExplainedLogit, Explainer, ImageBaseline, InferError, Input, Occlusion,
-    TestTimeAugmentation,
+    Answers, Bundle, BundleDescription, CamMethod, ExplainedLogit, Explainer, ImageBaseline, InferError, Input,
+    KnownCases, Occlusion, TestTimeAugmentation,
 };
 use dermafuse::networks::{
     Amfam, AmfamConfig, AmfamRow, AnyNetwork, AsymmetricFusionConfig, FusionNetConfig, ImageView, JointFusionConfig,

@@ -74,9 +74,11 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     let bytes = fs::read(&file).unwrap();
     let mut changed = bytes.clone();
     *changed.last_mut().unwrap() ^= 1;
-    for (damaged, expected) in
-        [(&bytes[..bytes.len() / 2], "not a whole safetensors file"), (&changed, "its SHA-256 is"), (b"", "not a whole")]
-    {
+    for (damaged, expected) in [
+        (&bytes[..bytes.len() / 2], "not a whole safetensors file"),
+        (&changed, "its SHA-256 is"),
+        (b"", "not a whole"),
+    ] {
         fs::write(&file, damaged).unwrap();
         let text = load().unwrap_err().to_string();
         assert!(text.contains("model.safetensors: ") && text.contains(expected), "{text}");

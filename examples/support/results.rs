@@ -4,8 +4,8 @@ use std::path::Path;
 use dermafuse::data::{CaseSet, SOURCE_FIELD};
 use dermafuse::eval::published::{FUSIONM4NET, PublishedTable};
 use dermafuse::eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, TSne, figure::Series, write_metrics,
-    write_predictions,
+    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, TSne,
+    figure::Series, write_metrics, write_predictions,
 };
 use dermafuse::networks::NetworkConfig;
 use dermafuse::schema::ndarray::Array2;

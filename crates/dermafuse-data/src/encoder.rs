@@ -226,7 +226,11 @@ impl TryFrom<Parts> for MetadataEncoder {
         let most = parts.fields.unwrap_or(MAX_COLUMNS as u64);
         if most > MAX_COLUMNS as u64 {
             let expected = "the number of values of a case";
-            return Err(DataError::Setting { what: "`fields` of the metadata encoder", found: most.to_string(), expected });
+            return Err(DataError::Setting {
+                what: "`fields` of the metadata encoder",
+                found: most.to_string(),
+                expected,
+            });
         }
         if let Some(index) = parts.columns.iter().filter_map(|part| part.index).find(|&index| index >= most) {
             let expected = "below its `fields`";

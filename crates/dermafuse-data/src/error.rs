@@ -460,7 +460,9 @@ pub enum DataError {
         known: Vec<String>,
     },
     /// A field of one kind in the set and of another in the model.
-    #[error("field `{field}` holds {found} in this set, the model learnt it as {expected}; rename it, or declare it as those")]
+    #[error(
+        "field `{field}` holds {found} in this set, the model learnt it as {expected}; rename it, or declare it as those"
+    )]
     FieldOfOtherKind {
         /// The field.
         field: String,

@@ -83,9 +83,7 @@ pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use declaration::Declaration;
 pub use encoder::MetadataEncoder;
-pub use encoder_config::{
-    CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory,
-};
+pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory};
 pub use error::DataError;
 pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
 pub use groups::{LabelConflict, LabelPair, SharedImages};

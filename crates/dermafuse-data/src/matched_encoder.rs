@@ -143,7 +143,10 @@ impl<'a> MatchedEncoder<'a> {
             }
         }
         let absent = self.columns.iter().filter(|field| field.place.is_none()).map(|field| {
-            format!("The set has no field `{}`, which the model uses: it counts as not recorded.", field.column.field.name)
+            format!(
+                "The set has no field `{}`, which the model uses: it counts as not recorded.",
+                field.column.field.name
+            )
         });
         let unknown = unknown.into_iter().filter_map(|((at, index), count)| {
             let field = &self.columns[at];

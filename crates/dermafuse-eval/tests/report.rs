@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use dermafuse_eval::figure::{Series, TernaryPoint};
 use dermafuse_eval::published::FUSIONM4NET;
 use dermafuse_eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, metrics_json, predictions_csv,
-    write_metrics, write_predictions,
+    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, metrics_json,
+    predictions_csv, write_metrics, write_predictions,
 };
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{Predictions, SeenCases, Task, TaskSet, from_spreadsheet, softmax};

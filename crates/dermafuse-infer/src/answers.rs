@@ -1,9 +1,9 @@
 use dermafuse_data::{CaseSet, DataError};
 use dermafuse_schema::{BranchLogits, CaseId, Predictions, SeenCases};
 
+use crate::InferError;
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
-use crate::InferError;
 
 /// What a model says of the cases that it was asked about.
 #[derive(Clone, Debug)]
@@ -55,7 +55,8 @@ impl Bundle {
         let (logits, rows, failed) = self.readable_logits(set, rows, progress)?;
         let stages = self.two_stage.apply(&logits)?;
         let description = &self.description;
-        let mut notes = description.encoder.notes(set, &rows)?;
+        let mut notes = self.notes();
+        notes.extend(description.encoder.notes(set, &rows)?);
         notes.extend(absent_classes(set, &description.tasks));
         if !failed.is_empty() {
             let FailedCase { id, reason, .. } = &failed[0];

@@ -70,10 +70,8 @@ impl Bundle {
     pub fn to_bytes(&self) -> Result<Vec<u8>, InferError> {
         self.check()?;
         let network = self.network.valid().into_inference();
-        let description = BundleDescription {
-            network: self.description.network.clone().inference(),
-            ..self.description.clone()
-        };
+        let description =
+            BundleDescription { network: self.description.network.clone().inference(), ..self.description.clone() };
         let file = ModelFile {
             description: to_json(&description),
             two_stage: to_json(&self.two_stage),
@@ -139,7 +137,14 @@ impl Bundle {
             let expected = format!("{width}, as the encoder gives");
             return inconsistent("metadata columns of the network", inputs.to_string(), expected);
         }
-        Ok(())
+        let branches: Vec<&str> = self.network.branches().iter().map(|branch| branch.name).collect();
+        Ok(self.two_stage.check(tasks, &branches, width)?)
+    }
+
+    /// What must be said of the model whatever it is asked, such as classes whose probabilities could not be calibrated.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.two_stage.notes()
     }
 
     /// The network's logits of the cases at `rows`; `progress` is told how many are done. Cases, fields and classes are

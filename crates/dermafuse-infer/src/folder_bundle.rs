@@ -8,8 +8,8 @@ use burn::tensor::{Bytes, Device};
 use dermafuse_schema::read_regular_file;
 use serde::Deserialize;
 
-use crate::bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, from_json, sha256_hex};
 use crate::InferError;
+use crate::bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, from_json, sha256_hex};
 
 const FORMAT: u64 = 1;
 const DESCRIPTION: &str = "bundle.json";

@@ -110,7 +110,8 @@ impl KnownCases {
             cases: rows.len(),
             trained: 0,
             selected: 0,
-            same_data_set: self.data_sets.contains(&set.name) || sources_of(set).any(|name| self.data_sets.contains(&name)),
+            same_data_set: self.data_sets.contains(&set.name)
+                || sources_of(set).any(|name| self.data_sets.contains(&name)),
             known: !self.is_empty(),
         };
         for &row in rows {
@@ -133,7 +134,11 @@ impl TryFrom<Lists> for KnownCases {
         let all = [&lists.training, &lists.selection, &lists.test];
         if let Some(wrong) = all.into_iter().flatten().find(|text| !is_hash(text)) {
             let found = wrong.chars().take(40).collect();
-            return Err(InferError::Inconsistent { what: "id of a known case".into(), found, expected: "a hash".into() });
+            return Err(InferError::Inconsistent {
+                what: "id of a known case".into(),
+                found,
+                expected: "a hash".into(),
+            });
         }
         Ok(Self {
             data_sets: lists.data_sets.into_iter().collect(),

@@ -40,13 +40,17 @@ pub enum ModelFileError {
         reason: String,
     },
     /// A safetensors file of something else.
-    #[error("a safetensors file without `{key}` in its metadata: weights, but not a model; train one, or load the weights into a backbone")]
+    #[error(
+        "a safetensors file without `{key}` in its metadata: weights, but not a model; train one, or load the weights into a backbone"
+    )]
     NotAModel {
         /// The key that is missing.
         key: &'static str,
     },
     /// Another format version.
-    #[error("format {found} where this version reads format {FORMAT}; use the version of DermaFuse that wrote it, or a newer one")]
+    #[error(
+        "format {found} where this version reads format {FORMAT}; use the version of DermaFuse that wrote it, or a newer one"
+    )]
     Format {
         /// What the file says.
         found: String,
@@ -185,7 +189,8 @@ mod tests {
     use super::*;
 
     fn file() -> ModelFile {
-        let tensor = |name: &str, values: Vec<f32>| NamedTensor { name: name.into(), shape: vec![values.len()], values };
+        let tensor =
+            |name: &str, values: Vec<f32>| NamedTensor { name: name.into(), shape: vec![values.len()], values };
         ModelFile {
             description: r#"{"a": "ä"}"#.into(),
             two_stage: "{}".into(),

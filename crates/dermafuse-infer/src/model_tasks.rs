@@ -36,7 +36,8 @@ pub(crate) fn in_model_tasks<'a>(set: &'a CaseSet, tasks: &TaskSet) -> Result<Co
         places.push((place, labels.collect::<Result<_, _>>()?));
     }
     let renumbered = |case: &Case| {
-        let labels = places.iter().map(|(place, labels)| case.labels.get(*place)?.and_then(|label| labels.get(label).copied()));
+        let labels =
+            places.iter().map(|(place, labels)| case.labels.get(*place)?.and_then(|label| labels.get(label).copied()));
         Case { labels: labels.collect(), ..case.clone() }
     };
     Ok(Cow::Owned(CaseSet {
@@ -75,7 +76,8 @@ mod tests {
     use dermafuse_schema::Task;
 
     fn set(tasks: Vec<Task>, labels: &[&[Option<usize>]]) -> CaseSet {
-        let case = |(row, labels): (usize, &&[Option<usize>])| Case { labels: labels.to_vec(), ..Case::new(row.to_string()) };
+        let case =
+            |(row, labels): (usize, &&[Option<usize>])| Case { labels: labels.to_vec(), ..Case::new(row.to_string()) };
         CaseSet {
             name: "set".into(),
             synthetic: false,
@@ -89,7 +91,8 @@ mod tests {
 
     #[test]
     fn labels_follow_the_names_of_classes() {
-        let tasks = TaskSet::new(vec![Task::new("d", "D", ["a", "b", "c"]), Task::new("s", "S", ["no", "yes"])]).unwrap();
+        let tasks =
+            TaskSet::new(vec![Task::new("d", "D", ["a", "b", "c"]), Task::new("s", "S", ["no", "yes"])]).unwrap();
         let theirs = vec![Task::new("s", "S", ["yes", "no"]), Task::new("d", "D", ["c", "a"])];
         let set = set(theirs, &[&[Some(0), Some(0)], &[Some(1), Some(1)], &[None, None]]);
         let ours = in_model_tasks(&set, &tasks).unwrap();

@@ -2,9 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use dermafuse_data::{
-    BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, MetadataEncoder, Preprocess, RowFault,
-};
+use dermafuse_data::{BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, MetadataEncoder, Preprocess, RowFault};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
 use dermafuse_schema::{Branch, BranchLogits, SchemaError};
@@ -87,8 +85,10 @@ impl<N: Network> Predictor<N> {
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
         let cohort = set.cohort(rows, encoder)?;
         let infos = self.network.branches();
-        let failed_case = |row: usize, error: &dyn std::fmt::Display| {
-            FailedCase { row, id: set.cases[row].id.clone(), reason: error.to_string() }
+        let failed_case = |row: usize, error: &dyn std::fmt::Display| FailedCase {
+            row,
+            id: set.cases[row].id.clone(),
+            reason: error.to_string(),
         };
         // What is wrong with each row that is not answered, and what was first.
         let (mut failed, mut first): (Vec<FailedCase>, Option<InferError>) = (Vec::new(), None);

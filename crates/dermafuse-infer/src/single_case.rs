@@ -27,10 +27,11 @@ impl Bundle {
         let fields: Vec<Field> = encoder.fields().cloned().collect();
         let mut values = vec![FieldValue::Missing; fields.len()];
         for (at, (name, text)) in metadata.iter().enumerate() {
-            let place = fields.iter().position(|field| field.name == *name).ok_or_else(|| InferError::UnknownField {
-                field: name.clone(),
-                known: encoder.field_names().into_iter().map(str::to_owned).collect(),
-            })?;
+            let place =
+                fields.iter().position(|field| field.name == *name).ok_or_else(|| InferError::UnknownField {
+                    field: name.clone(),
+                    known: encoder.field_names().into_iter().map(str::to_owned).collect(),
+                })?;
             if let Some((_, first)) = metadata[..at].iter().find(|(earlier, _)| earlier == name) {
                 return Err(InferError::FieldTwice { field: name.clone(), first: first.clone(), second: text.clone() });
             }

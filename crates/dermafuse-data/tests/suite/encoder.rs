@@ -17,8 +17,16 @@ fn derm7pt_with_everything_is_the_published_twenty_columns() {
     let case = with_metadata([2, 0, 8, 1, 1].map(FieldValue::Category).to_vec());
     let encoder = MetadataEncoder::fit(&fields, [&case], MetadataRoles::IncludePostDiagnosis).unwrap();
     assert_eq!(encoder.width(), 20);
-    let ones: Vec<usize> =
-        encoder.matched(&fields).unwrap().encode(&case).unwrap().iter().enumerate().filter(|(_, v)| **v == 1.0).map(|(at, _)| at).collect();
+    let ones: Vec<usize> = encoder
+        .matched(&fields)
+        .unwrap()
+        .encode(&case)
+        .unwrap()
+        .iter()
+        .enumerate()
+        .filter(|(_, v)| **v == 1.0)
+        .map(|(at, _)| at)
+        .collect();
     assert_eq!(ones, [2, 3, 14, 16, 18]);
     let names = encoder.column_names();
     assert_eq!(names[0], "level_of_diagnostic_difficulty=low");
@@ -118,7 +126,10 @@ fn numbers_may_stay_as_they_are_and_missing_ones_be_told() {
     // Raw does not depend on the training cases, not even on whether they know any age.
     let config = EncoderConfig { numeric: NumericScaling::Raw, ..EncoderConfig::default() };
     let blind = MetadataEncoder::fit(&two_fields(), [&training[1]], config).unwrap();
-    assert_eq!(blind.matched(&two_fields()).unwrap().encode(&age_and_site(Some(-3.5), None)).unwrap(), [-3.5, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(
+        blind.matched(&two_fields()).unwrap().encode(&age_and_site(Some(-3.5), None)).unwrap(),
+        [-3.5, 0.0, 0.0, 0.0, 0.0]
+    );
 }
 
 #[test]
@@ -249,7 +260,9 @@ fn fields_are_refused_by_name_and_unknown_categories_are_counted() {
          \"allow\"` to let it count as not recorded"
     );
     let words = Field::categorical("age", FieldRole::PreDiagnosis, ["young", "old"]);
-    assert!(error(&[words, site.clone()]).starts_with("field `age` holds categories in this set, the model learnt it as"));
+    assert!(
+        error(&[words, site.clone()]).starts_with("field `age` holds categories in this set, the model learnt it as")
+    );
     assert!(error(&[age.clone(), site.clone(), age.clone()]).starts_with("field `age` appears twice"));
 
     // Without the field: as if no case had recorded it, and said.

@@ -82,7 +82,8 @@ pub(super) fn run_stage(
         network: NetworkRecipe { backbone_weights, ..stage.recipe.network.clone() },
         ..stage.recipe.clone()
     };
-    let mut outcome = recipe.run(&stage.set, &stage.split, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
+    let mut outcome =
+        recipe.run(&stage.set, &stage.split, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
     outcome.bundle.description.known_cases.add(earlier);
     outcome.bundle.save(folder.join(MODEL_FILE))?;
     let written = folder.join(BACKBONE);
