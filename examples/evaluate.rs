@@ -100,6 +100,7 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
         notes,
+        failed: &answers.failed,
         seen: Some(answers.seen),
         features: None,
     };

@@ -304,6 +304,7 @@ impl Run {
             leaky_inputs: Vec::new(),
             curves: self.results.iter().map(|result| (result.name.as_str(), result.history.as_slice())).collect(),
             notes,
+            failed: &[],
             seen: Some(stage.known_cases().among(&stage.set, &stage.split.test)),
             features: None,
         };

@@ -191,6 +191,7 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         published: published_rows(&set, &recipe.first_stage.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
+        failed: &[],
         seen: Some(outcome.bundle.description.known_cases.among(&set, test)),
         notes: set.notes.iter().chain(&outcome.notes).cloned().collect(),
         features: None,

@@ -313,6 +313,7 @@ impl Study<'_> {
             leaky_inputs: self.leaky_inputs()?,
             curves: curves.iter().map(|(name, fold)| (name.as_str(), fold.history.as_slice())).collect(),
             notes: self.notes.clone(),
+            failed: &[],
             seen: None,
             features: first.features.as_ref().map(|values| Features { title: "fold 1", of: &first.test, values }),
         };

@@ -75,6 +75,7 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
         published: None,
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
+        failed: &[],
         seen: Some(outcome.bundle.description.known_cases.among(&set, &split.test)),
         notes: [small.to_owned()].into_iter().chain(outcome.notes).collect(),
         features: None,

@@ -9,7 +9,7 @@ use dermafuse::eval::{
 };
 use dermafuse::networks::NetworkConfig;
 use dermafuse::schema::ndarray::Array2;
-use dermafuse::schema::{BranchLogits, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
+use dermafuse::schema::{BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
 use dermafuse::train::EpochReport;
 
 /// Cases shown with their images.
@@ -40,6 +40,8 @@ pub struct Results<'a> {
     pub curves: Vec<(&'a str, &'a [EpochReport])>,
     /// Sentences for the head of the report.
     pub notes: Vec<String>,
+    /// Cases that could not be answered.
+    pub failed: &'a [FailedCase],
     /// How many of the cases made the model; `None` where several models were made.
     pub seen: Option<SeenCases>,
     /// Features of cases to show as a picture.
@@ -78,7 +80,7 @@ impl Results<'_> {
         let context = MetricsContext { seen: self.seen, notes: self.notes.clone() };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
-        write_predictions(folder.join("predictions.csv"), &tables)?;
+        write_predictions(folder.join("predictions.csv"), &tables, self.failed)?;
         self.report(&evaluations)?.write(folder.join("report.html"))?;
         Ok(evaluations)
     }

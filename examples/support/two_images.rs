@@ -133,6 +133,7 @@ impl Study<'_> {
             leaky_inputs: Vec::new(),
             curves: vec![("training", &outcome.stage.trained.history)],
             notes: self.set.notes.clone(),
+            failed: &[],
             seen: Some(outcome.bundle.description.known_cases.among(self.set, &self.split.test)),
             features: None,
         };

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use dermafuse_schema::{Predictions, SeenCases, spreadsheet_safe, write_whole_file};
+use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, write_whole_file};
 use serde::Serialize;
 
 use crate::metrics::check;
@@ -58,14 +58,15 @@ pub fn write_metrics(
 }
 
 /// The predictions of named rows as CSV, one line for each row, case, task and class:
-/// `row,case,basis,task,truth,predicted,class,probability`. The truth of a case that is not annotated is empty. Texts that
+/// `row,case,basis,task,truth,predicted,class,probability,status`. The truth of a case that is not annotated is empty. The
+/// status is `ok`; a case that could not be answered has one line, with the reason as its status. Texts that
 /// a spreadsheet would run are [marked](spreadsheet_safe); [`from_spreadsheet`](dermafuse_schema::from_spreadsheet) gives
 /// them back.
 ///
 /// # Errors
 /// Predictions that cannot be evaluated.
-pub fn predictions_csv(rows: &[(&str, &Predictions)]) -> Result<String, EvalError> {
-    let mut text = String::from("row,case,basis,task,truth,predicted,class,probability\n");
+pub fn predictions_csv(rows: &[(&str, &Predictions)], failed: &[FailedCase]) -> Result<String, EvalError> {
+    let mut text = String::from("row,case,basis,task,truth,predicted,class,probability,status\n");
     for (name, predictions) in rows {
         check(predictions)?;
         let name = field(name);
@@ -77,11 +78,14 @@ pub fn predictions_csv(rows: &[(&str, &Predictions)]) -> Result<String, EvalErro
                 let predicted = field(&task.classes[predictions.predicted(case, index)]);
                 for (class, probability) in task.classes.iter().zip(predictions.probabilities[index].row(case)) {
                     let (task, class) = (field(&task.name), field(class));
-                    writeln!(text, "{name},{id},{basis},{task},{truth},{predicted},{class},{probability}")
+                    writeln!(text, "{name},{id},{basis},{task},{truth},{predicted},{class},{probability},ok")
                         .expect("writing to a string does not fail");
                 }
             }
         }
+    }
+    for FailedCase { id, reason, .. } in failed {
+        writeln!(text, ",{},,,,,,,{}", field(id.as_str()), field(reason)).expect("writing to a string does not fail");
     }
     Ok(text)
 }
@@ -90,8 +94,12 @@ pub fn predictions_csv(rows: &[(&str, &Predictions)]) -> Result<String, EvalErro
 ///
 /// # Errors
 /// Predictions that cannot be evaluated; a file that cannot be written.
-pub fn write_predictions(path: impl AsRef<Path>, rows: &[(&str, &Predictions)]) -> Result<(), EvalError> {
-    Ok(write_whole_file(path.as_ref(), predictions_csv(rows)?.as_bytes())?)
+pub fn write_predictions(
+    path: impl AsRef<Path>,
+    rows: &[(&str, &Predictions)],
+    failed: &[FailedCase],
+) -> Result<(), EvalError> {
+    Ok(write_whole_file(path.as_ref(), predictions_csv(rows, failed)?.as_bytes())?)
 }
 
 /// A text as a CSV field: nothing that a spreadsheet would run, quoted where it must be (RFC 4180).

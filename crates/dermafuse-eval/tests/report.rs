@@ -9,7 +9,7 @@ use dermafuse_eval::{
     predictions_csv, write_metrics, write_predictions,
 };
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Predictions, SeenCases, Task, TaskSet, from_spreadsheet, softmax};
+use dermafuse_schema::{FailedCase, Predictions, SeenCases, Task, TaskSet, from_spreadsheet, softmax};
 
 const CASES: usize = 120;
 
@@ -250,12 +250,12 @@ fn metrics_and_predictions_are_written_the_same_every_time() {
     let read: Evaluation = serde_json::from_value(value["rows"][5]["evaluation"].clone()).unwrap();
     assert_eq!(read, rows[5].1);
 
-    write_predictions(folder.join("predictions.csv"), &[("P_3", &last)]).unwrap();
+    write_predictions(folder.join("predictions.csv"), &[("P_3", &last)], &[]).unwrap();
     let text = std::fs::read_to_string(folder.join("predictions.csv")).unwrap();
-    assert_eq!(text, predictions_csv(&[("P_3", &last)]).unwrap());
+    assert_eq!(text, predictions_csv(&[("P_3", &last)], &[]).unwrap());
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1 + CASES * 24);
-    assert_eq!(lines[0], "row,case,basis,task,truth,predicted,class,probability");
+    assert_eq!(lines[0], "row,case,basis,task,truth,predicted,class,probability,status");
     assert!(lines[1].starts_with("P_3,case-000,clinical+dermoscopic+fusion,diagnosis,"), "{}", lines[1]);
     let unlabelled = lines.iter().find(|line| line.starts_with("P_3,case-005,")).unwrap();
     assert!(unlabelled.contains(",diagnosis,,"), "{unlabelled}");
@@ -275,10 +275,20 @@ fn cases_that_the_model_knows_are_a_warning() {
 }
 
 #[test]
+fn a_case_without_an_answer_has_a_line_with_the_reason() {
+    let failed = FailedCase { row: 3, id: "b".into(), reason: "b.jpg: damaged, copy it again".into() };
+    let text = predictions_csv(&[("P_1", &predictions(1.0).select(&[0]))], &[failed]).unwrap();
+    let mut lines = text.lines();
+    let columns = lines.next().unwrap().split(',').count();
+    assert!(lines.clone().rev().skip(1).all(|line| line.ends_with(",ok") && line.split(',').count() == columns));
+    assert_eq!(lines.next_back(), Some(",b,,,,,,,\"b.jpg: damaged, copy it again\""));
+}
+
+#[test]
 fn csv_fields_are_quoted() {
     let mut predictions = predictions(1.0).select(&[0]);
     predictions.ids = vec!["a \"b\", c".into()];
-    assert!(predictions_csv(&[("P,1", &predictions)]).unwrap().contains("\n\"P,1\",\"a \"\"b\"\", c\","));
+    assert!(predictions_csv(&[("P,1", &predictions)], &[]).unwrap().contains("\n\"P,1\",\"a \"\"b\"\", c\","));
 }
 
 #[test]
@@ -287,7 +297,7 @@ fn no_text_of_the_csv_is_a_formula_and_all_are_read_back() {
     for id in ids {
         let mut predictions = predictions(1.0).select(&[0]);
         predictions.ids = vec![id.into()];
-        let text = predictions_csv(&[("=P", &predictions)]).unwrap();
+        let text = predictions_csv(&[("=P", &predictions)], &[]).unwrap();
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
         assert_eq!(records.len(), 24);

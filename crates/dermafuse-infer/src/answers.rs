@@ -1,5 +1,5 @@
 use dermafuse_data::{CaseSet, DataError};
-use dermafuse_schema::{BranchLogits, CaseId, Predictions, SeenCases};
+use dermafuse_schema::{BranchLogits, FailedCase, Predictions, SeenCases};
 
 use crate::InferError;
 use crate::bundle::Bundle;
@@ -19,17 +19,6 @@ pub struct Answers {
     pub seen: SeenCases,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
-}
-
-/// A case that could not be answered, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedCase {
-    /// Its row.
-    pub row: usize,
-    /// Its identity.
-    pub id: CaseId,
-    /// What is wrong with it.
-    pub reason: String,
 }
 
 impl Answers {

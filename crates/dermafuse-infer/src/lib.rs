@@ -26,7 +26,7 @@ mod shapley;
 mod single_case;
 mod test_time_augmentation;
 
-pub use answers::{Answers, FailedCase};
+pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
 pub use batch::tensors_of;
 pub use bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, MODEL_FILE, sha256_hex};

@@ -5,9 +5,9 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_data::{BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, MetadataEncoder, Preprocess, RowFault};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
-use dermafuse_schema::{Branch, BranchLogits, SchemaError};
+use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError};
 
-use crate::{FailedCase, InferError, TestTimeAugmentation, tensors_of};
+use crate::{InferError, TestTimeAugmentation, tensors_of};
 
 /// Runs a network over cases and collects the logits of every branch, view and task.
 #[derive(Clone, Debug)]

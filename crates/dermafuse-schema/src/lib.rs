@@ -22,6 +22,7 @@
 mod case;
 mod cohort;
 mod error;
+mod failed_case;
 mod field;
 mod logits;
 mod name;
@@ -38,6 +39,7 @@ pub use ndarray;
 pub use case::{Case, CaseId};
 pub use cohort::Cohort;
 pub use error::SchemaError;
+pub use failed_case::FailedCase;
 pub use field::{Field, FieldKind, FieldRole, FieldValue};
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
 pub use name::Name;
