@@ -29,11 +29,11 @@ fn table(seed: u64, classes: usize, apart: f64) -> Table {
     let centres: Vec<Vec<f64>> =
         (0..classes).map(|_| (0..FEATURES).map(|_| apart * normal(&mut rng)).collect()).collect();
     let (mut rows, mut labels, mut groups) = (Vec::new(), Vec::new(), Vec::new());
-    for class in 0..classes {
+    for (class, centre) in centres.iter().enumerate() {
         let (records, patients) =
             if class < rare { (2 + below(&mut rng, 4), 1 + below(&mut rng, 2)) } else { (20 + below(&mut rng, 41), 0) };
         for record in 0..records {
-            rows.extend(centres[class].iter().map(|centre| centre + normal(&mut rng)));
+            rows.extend(centre.iter().map(|centre| centre + normal(&mut rng)));
             labels.push(class);
             let patient = if patients > 0 { record % patients } else { record / 2 };
             groups.push(format!("patient {patient} of class {class}"));

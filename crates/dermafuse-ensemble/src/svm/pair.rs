@@ -101,10 +101,9 @@ impl PairFit<'_> {
         }
         let grouped = [true, false].map(|side| self.units(pair, Division::Grouped, side));
         let single = [true, false].map(|side| self.units(pair, Division::Single, side));
-        if asked == Division::Plain || grouped != single {
-            if let Some(sigmoid) = self.sigmoid(pair, Division::Single, uncalibrated)? {
-                return Ok((sigmoid, CalibrationOutcome::WithoutGroups));
-            }
+        let may_differ = asked == Division::Plain || grouped != single;
+        if may_differ && let Some(sigmoid) = self.sigmoid(pair, Division::Single, uncalibrated)? {
+            return Ok((sigmoid, CalibrationOutcome::WithoutGroups));
         }
         Ok((uncalibrated, CalibrationOutcome::NotCalibrated))
     }
