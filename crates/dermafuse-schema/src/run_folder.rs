@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{ReadError, WriteError, read_whole_file, write_whole_file};
+use crate::{ReadError, WriteError, read_regular_file, write_whole_file};
 
 const LOCK: &str = "LOCK";
 const RECORD: &str = "run.json";
@@ -115,8 +115,9 @@ pub struct RunFolder {
     path: PathBuf,
     program: String,
     made: Made,
+    shared: bool,
     /// Holds the lock until dropped.
-    _lock: File,
+    lock: File,
 }
 
 /// What is taken back if the run does not begin.
@@ -183,7 +184,8 @@ impl RunFolder {
             (None | Some(State::Preparing), None) => Made::Contents,
             (Some(State::Begun | State::Finished), _) => Made::Nothing,
         };
-        let folder = Self { path: path.to_owned(), program: program.to_owned(), made, _lock: lock };
+        let (path, program, shared) = (path.to_owned(), program.to_owned(), mode.shared);
+        let folder = Self { path, program, made, shared, lock };
         if found.is_none() {
             folder.record(State::Preparing)?;
         }
@@ -223,7 +225,7 @@ impl RunFolder {
         if !file.exists() {
             return Ok(write_whole_file(&file, bytes)?);
         }
-        match read_whole_file(&file, u64::MAX)? == bytes {
+        match read_regular_file(&file, u64::MAX)? == bytes {
             true => Ok(()),
             false => Err(RunFolderError::Differs { path: file }),
         }
@@ -237,6 +239,13 @@ impl RunFolder {
 
     /// What cannot be removed stays; the error to tell is the one that stopped the run.
     fn take_back(&self) {
+        // What others work on is not ours to take.
+        let is_alone = || self.lock.unlock().is_ok() && self.lock.try_lock().is_ok();
+        let mode = RunMode { resume: false, shared: self.shared };
+        let is_preparing = || matches!(check_contents(&self.path, &self.program, mode), Ok(Some(State::Preparing)));
+        if self.shared && !(is_alone() && is_preparing()) {
+            return;
+        }
         match &self.made {
             Made::Nothing => {}
             Made::Folder(top) => {
@@ -295,7 +304,7 @@ fn check_contents(path: &Path, program: &str, mode: RunMode) -> Result<Option<St
         };
     }
     let damaged = |reason| RunFolderError::Record { path: file.clone(), reason };
-    let bytes = read_whole_file(&file, MAX_RECORD)?;
+    let bytes = read_regular_file(&file, MAX_RECORD)?;
     let record: Record = serde_json::from_slice(&bytes).map_err(|error| damaged(format!("not a record: {error}")))?;
     if record.format != FORMAT {
         return Err(damaged(format!("it has format {}, this version reads format {FORMAT}", record.format)));
@@ -346,7 +355,9 @@ mod tests {
         let path = root.path().join("a/b");
         let mut folder = RunFolder::open(&path, "jif", FRESH).unwrap();
         for mode in [FRESH, RESUME, SHARED] {
-            assert!(refused(&path, "jif", mode).ends_with("is in use by another run; give each run a folder of its own"));
+            assert!(
+                refused(&path, "jif", mode).ends_with("is in use by another run; give each run a folder of its own")
+            );
         }
         folder.begin().unwrap();
         drop(folder);
@@ -364,6 +375,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut first = RunFolder::open(root.path(), "jif", SHARED).unwrap();
         first.begin().unwrap();
+        drop(RunFolder::open(root.path(), "jif", SHARED).unwrap());
         let second = RunFolder::open(root.path(), "jif", SHARED).unwrap();
         assert!(refused(root.path(), "jif", RESUME).contains("is in use"));
         first.write_once("config.json", b"1").unwrap();
@@ -372,6 +384,17 @@ mod tests {
         assert!(error.contains("config.json was written with other settings"), "{error}");
         drop((first, second));
         RunFolder::open(root.path(), "jif", RESUME).unwrap();
+    }
+
+    #[test]
+    fn who_shares_a_folder_takes_nothing_from_others() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run");
+        let first = RunFolder::open(&path, "jif", SHARED).unwrap();
+        drop(RunFolder::open(&path, "jif", SHARED).unwrap());
+        assert!(path.join(RECORD).is_file());
+        drop(first);
+        assert_eq!(contents(root.path()), []);
     }
 
     #[test]
@@ -400,7 +423,9 @@ mod tests {
     fn other_files_and_damaged_records_are_refused() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("thesis.doc"), b"1").unwrap();
-        assert!(refused(root.path(), "jif", RESUME).contains("holds `thesis.doc` and no run; give a new or empty folder"));
+        assert!(
+            refused(root.path(), "jif", RESUME).contains("holds `thesis.doc` and no run; give a new or empty folder")
+        );
         let record = root.path().join(RECORD);
         fs::write(&record, b"{").unwrap();
         assert!(refused(root.path(), "jif", RESUME).contains("run.json is damaged: not a record"));

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,36 +20,6 @@ pub struct WriteError {
     /// What the operating system said.
     #[source]
     pub source: io::Error,
-}
-
-/// A file that is not read.
-#[derive(Debug, Error)]
-pub enum ReadError {
-    /// It is not there, or not readable.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A folder, a pipe or a device.
-    #[error("{} is no regular file; give a file on a disk", path.display())]
-    NoFile {
-        /// What it was taken for.
-        path: PathBuf,
-    },
-    /// A file that is larger than what it should hold.
-    #[error("{} has {bytes} bytes, more than the {most} that are read of such a file; is it the right one?", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// The largest size that is read.
-        most: u64,
-    },
 }
 
 /// A scratch file that nobody holds is a leftover after this time, where the system has no locks for files.
@@ -84,39 +54,6 @@ pub fn write_whole_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
         let _ = fs::remove_file(&scratch);
         WriteError { path: path.to_owned(), bytes: bytes.len(), source }
     })
-}
-
-/// Reads a regular file of at most `most` bytes. Nothing else is opened: a pipe would wait for a writer.
-///
-/// # Errors
-/// A file that is not there, that is no regular file, or that is larger.
-///
-/// ```
-/// let folder = tempfile::tempdir()?;
-/// let path = folder.path().join("fold.json");
-/// std::fs::write(&path, b"{}")?;
-/// assert_eq!(dermafuse_schema::read_whole_file(&path, 100)?, b"{}");
-/// let error = dermafuse_schema::read_whole_file(&path, 1).unwrap_err().to_string();
-/// assert!(error.ends_with("fold.json has 2 bytes, more than the 1 that are read of such a file; is it the right one?"));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn read_whole_file(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
-    let io = |source| ReadError::Io { path: path.to_owned(), source };
-    let metadata = fs::metadata(path).map_err(io)?;
-    if !metadata.is_file() {
-        return Err(ReadError::NoFile { path: path.to_owned() });
-    }
-    let too_large = |bytes| ReadError::TooLarge { path: path.to_owned(), bytes, most };
-    if metadata.len() > most {
-        return Err(too_large(metadata.len()));
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    // It may have grown since.
-    File::open(path).map_err(io)?.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
-    match bytes.len() as u64 > most {
-        true => Err(too_large(bytes.len() as u64)),
-        false => Ok(bytes),
-    }
 }
 
 fn write_and_rename(scratch: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -253,19 +190,5 @@ mod tests {
         });
         assert_eq!(fs::read(path.join("same.json")).unwrap().len(), 1);
         assert_eq!(fs::read_dir(path).unwrap().count(), 1);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_pipe_or_a_folder_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        for path in [pipe.as_path(), folder.path(), Path::new("/dev/zero")] {
-            let error = read_whole_file(path, 10).unwrap_err().to_string();
-            assert!(error.ends_with("is no regular file; give a file on a disk"), "{error}");
-        }
-        let missing = read_whole_file(&folder.path().join("missing"), 10).unwrap_err();
-        assert!(matches!(missing, ReadError::Io { .. }));
     }
 }
