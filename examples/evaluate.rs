@@ -11,8 +11,9 @@ use clap::{Parser, ValueEnum};
 use dermafuse::data::{DataSetKind, LoadedSplit, MissingFields, Split, TableChanges};
 use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
+use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse_examples::{
-    DeviceName, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run,
+    DeviceName, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run, say,
 };
 
 /// Predicts with a saved model and writes metrics.json, predictions.csv and report.html.
@@ -70,7 +71,7 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         Some(path) => {
             let changes = if arguments.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
             let LoadedSplit { split, notes: found } = Split::load_with(path, &set, changes)?;
-            found.iter().for_each(|note| println!("note: {note}"));
+            found.iter().for_each(|note| say!("note: {note}"));
             notes.extend(found);
             Some(split)
         }
@@ -83,11 +84,13 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         (_, None) => return Err("the data set publishes no split: give --split FILE, or --part all".into()),
     };
 
+    // What an earlier evaluation left there is replaced; what something else left is not.
+    let mut folder = RunFolder::open(&arguments.out, "evaluate", RunMode { resume: true, shared: false })?;
     let mut terminal = Terminal::default();
     terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
     let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
-    println!("{}", answers.seen);
-    answers.notes.iter().for_each(|note| println!("note: {note}"));
+    say!("{}", answers.seen);
+    answers.notes.iter().for_each(|note| say!("note: {note}"));
     notes.extend(answers.notes);
     let leaky = bundle.description.encoder.uses_post_diagnosis();
     let results = Results {
@@ -104,9 +107,10 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         seen: Some(answers.seen),
         features: None,
     };
-    std::fs::create_dir_all(&arguments.out)?;
+    folder.begin()?;
     let evaluations = results.write(&arguments.out)?;
+    folder.finish()?;
     print_table(&evaluations);
-    println!("\nwritten to {}: report.html, metrics.json, predictions.csv", arguments.out.display());
+    say!("\nwritten to {}: report.html, metrics.json, predictions.csv", arguments.out.display());
     Ok(())
 }

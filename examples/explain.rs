@@ -19,7 +19,7 @@ use dermafuse::infer::{
 use dermafuse::networks::{AnyNetwork, ImageView, MultimodalInput, Network};
 use dermafuse::schema::ndarray::ArrayView3;
 use dermafuse::schema::{Case, Field};
-use dermafuse_examples::{DeviceName, ProgramResult, run};
+use dermafuse_examples::{DeviceName, ProgramResult, run, say};
 
 /// A map that is coarser than this points at nothing; the deepest stage with a finer one is explained.
 const LEAST_SIDE: usize = 4;
@@ -159,18 +159,18 @@ fn explain(arguments: &Arguments) -> ProgramResult {
 
     for task in &case.tasks {
         let (class, probability) = &task.probabilities[task.predicted];
-        println!("{:>5}  {class} {:.0} %", task.label, 100.0 * probability);
+        say!("{:>5}  {class} {:.0} %", task.label, 100.0 * probability);
     }
     if let Some(score) = ChecklistScore::of(&case) {
-        println!("seven-point score of the predicted classes: {}", score.points());
+        say!("seven-point score of the predicted classes: {}", score.points());
     }
     let shares = &contributions.tasks[task];
-    println!("{explained}, {:.0} % from {:.0} %:", 100.0 * shares.probability, 100.0 * shares.baseline);
+    say!("{explained}, {:.0} % from {:.0} %:", 100.0 * shares.probability, 100.0 * shares.baseline);
     for ((input, share), without) in contributions.inputs.iter().zip(&shares.shapley).zip(&shares.without) {
         let without = without.map_or("no answer".to_owned(), |probability| format!("{:.0} %", 100.0 * probability));
-        println!("  {:+5.1}  {input} (without it: {without})", 100.0 * share);
+        say!("  {:+5.1}  {input} (without it: {without})", 100.0 * share);
     }
-    println!("written to {}", arguments.out.display());
+    say!("written to {}", arguments.out.display());
     Ok(())
 }
 

@@ -33,7 +33,7 @@ use dermafuse::backbones::{
 };
 use dermafuse::fusion::{FeatureFusion, FusionKind, MapFusion, MapFusionKind, UnknownFusion, UnknownMapFusion};
 use dermafuse::networks::{Modalities, MultimodalInput, Network, NetworkConfig, draw_first_weights};
-use dermafuse_examples::{DeviceName, ProgramResult, run};
+use dermafuse_examples::{DeviceName, ProgramResult, run, say};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// Writes what a backbone, a fusion module or a network makes of the tensors in a file.
@@ -112,7 +112,7 @@ fn forward(arguments: &Arguments) -> ProgramResult {
         _ => return Err("name a model, a fusion module or a network".into()),
     };
     for (name, (shape, _)) in &results {
-        println!("{name:<10}{shape:?}");
+        say!("{name:<10}{shape:?}");
     }
     write(&results, &arguments.output)
 }
@@ -293,6 +293,6 @@ fn write(results: &Results, file: &Path) -> ProgramResult {
     }
     let bytes = safetensors::serialize(views, None)?;
     dermafuse::schema::write_whole_file(file, &bytes)?;
-    println!("written to {}", file.display());
+    say!("written to {}", file.display());
     Ok(())
 }

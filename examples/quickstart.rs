@@ -19,7 +19,8 @@ use dermafuse::data::{DataError, derm7pt};
 use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
-use dermafuse_examples::{ProgramResult, Results, Terminal, print_table, run};
+use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse_examples::{ProgramResult, Results, Terminal, draw_once, print_table, run, say};
 
 /// Trains FusionM4Net on synthetic lesions and writes a report. Needs no arguments.
 #[derive(Parser)]
@@ -39,6 +40,9 @@ struct Arguments {
     /// Folder for the data set, the report and the model
     #[arg(long, default_value = "runs/quickstart")]
     out: PathBuf,
+    /// Continue the run in the folder
+    #[arg(long)]
+    resume: bool,
 }
 
 fn main() -> ExitCode {
@@ -47,10 +51,11 @@ fn main() -> ExitCode {
 
 fn quickstart(arguments: &Arguments) -> ProgramResult {
     let started = Instant::now();
-    let data = arguments.out.join("data");
-    println!("writing {} synthetic cases to {}", arguments.cases, data.display());
+    let mode = RunMode { resume: arguments.resume, shared: false };
+    let mut folder = RunFolder::open(&arguments.out, "quickstart", mode)?;
+    say!("drawing {} synthetic cases in {}", arguments.cases, arguments.out.display());
     let config = SyntheticConfig { cases: arguments.cases, seed: arguments.seed, ..SyntheticConfig::default() };
-    synthetic::write(&data, &config)?;
+    let data = draw_once(&folder, "data", &config, |data| synthetic::write(data, &config))?;
     let set = derm7pt::load(&data)?;
     let split = set.split.clone().ok_or(DataError::EmptySet { name: set.name.clone() })?;
 
@@ -59,9 +64,13 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
     recipe.first_stage.training.epochs = arguments.epochs;
     recipe.first_stage.training.learning_rate = 1e-3; // from random weights; 3e-5 is for ImageNet's
     let mut terminal = Terminal::default();
-    let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut terminal)?;
+    let (device, checkpoints) = (Device::flex(), arguments.out.join("checkpoints"));
+    let place = Workplace::on(&device).in_folder(&checkpoints, arguments.resume);
+    recipe.check(&set, &split, place, &mut terminal)?;
+    folder.begin()?;
+    let outcome = recipe.run(&set, &split, place, &mut terminal)?;
 
-    outcome.notes.iter().for_each(|note| println!("  note: {note}"));
+    outcome.notes.iter().for_each(|note| say!("  note: {note}"));
     let mut rows = vec![("majority".to_owned(), majority(&set, &split.train, &split.test)?)];
     rows.extend(outcome.rows);
     let leaky = outcome.bundle.description.encoder.uses_post_diagnosis();
@@ -82,16 +91,14 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
     };
     let evaluations = results.write(&arguments.out)?;
     outcome.bundle.save(arguments.out.join(MODEL_FILE))?;
+    folder.finish()?;
 
-    println!(
-        "\ntest accuracy in per cent, {} synthetic cases (published numbers are of real ones)\n",
-        split.test.len()
-    );
+    say!("\ntest accuracy in per cent, {} synthetic cases (published numbers are of real ones)\n", split.test.len());
     print_table(&evaluations);
     let out = arguments.out.display();
-    println!("\nbranch weights: {}", weights_text(&outcome.weights.weights));
-    println!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/{MODEL_FILE}");
-    println!("took {} s", started.elapsed().as_secs());
+    say!("\nbranch weights: {}", weights_text(&outcome.weights.weights));
+    say!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/{MODEL_FILE}");
+    say!("took {} s", started.elapsed().as_secs());
     Ok(())
 }
 

@@ -481,7 +481,7 @@ fn a_reversed_gradient_keeps_the_adversary_from_telling_the_modalities_apart() {
     let (plain, reversed) = (row("not reversed"), row("reversed"));
     assert!(plain[0] > 90.0 && reversed[0] < 80.0, "{printed}");
     assert!(reversed[2] > plain[2] - 4.0, "the tasks hold: {printed}");
-    let figure = fs::read_to_string(folder.path().join("adversary.svg")).unwrap();
+    let figure = fs::read_to_string(folder.path().join("adversary/adversary.svg")).unwrap();
     assert!(figure.contains("Ganin") && figure.contains("chance"));
 
     let printed = parts(&["reconstruction", "--cases", "60", "--epochs", "1", "--seeds", "1"]);

@@ -220,6 +220,7 @@ fn a_backbone_carries_over_and_a_head_does_not() {
     other.stages[1].recipe.network.training.learning_rate = 2e-3;
     let refused = text(follow(&other, folder.path(), true));
     assert!(refused.contains("stage `three`") && refused.contains("another recipe or other data"), "{refused}");
+    assert!(refused.contains("`training.learning_rate` was 0.001 and is 0.002"), "{refused}");
     let weights = plan.backbone(folder.path(), 0);
     let mut bytes = std::fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

@@ -127,7 +127,9 @@ fn a_folder_that_holds_another_run_is_refused() {
     let error = recipe
         .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), true), &mut Silent)
         .unwrap_err();
-    assert!(error.to_string().contains("was started with another configuration or other data"), "{error}");
+    let expected =
+        "was started with another configuration or other data: `training.learning_rate` was 0.001 and is 0.002";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]

@@ -359,6 +359,10 @@ impl<B: Backbone> Network for Amfam<B> {
         Self { discriminator, ..self }
     }
 
+    fn changes_with_progress(&self) -> bool {
+        self.discriminator.as_ref().is_some_and(ModalityDiscriminator::changes_with_progress)
+    }
+
     fn into_inference(self) -> Self {
         Self { discriminator: None, attention: Vec::new(), decoders: Vec::new(), ..self }
     }

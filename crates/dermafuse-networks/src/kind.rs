@@ -378,6 +378,10 @@ impl Network for AnyNetwork {
         each_again!(self, network => network.at_progress(progress))
     }
 
+    fn changes_with_progress(&self) -> bool {
+        each!(self, network => network.changes_with_progress())
+    }
+
     fn into_inference(self) -> Self {
         each_again!(self, network => network.into_inference())
     }

@@ -103,6 +103,12 @@ impl ModalityDiscriminator {
     pub fn at_progress(self, progress: f64) -> Self {
         Self { strength: self.reversal.strength(progress), ..self }
     }
+
+    /// Whether the reversal's strength changes in the course of a training.
+    #[must_use]
+    pub fn changes_with_progress(&self) -> bool {
+        !matches!(self.reversal, ReversalSchedule::Constant { .. })
+    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod predictions;
 mod regular_file;
 mod seen_cases;
 mod spreadsheet;
+mod run_folder;
 mod task;
 mod whole_file;
 
@@ -47,5 +48,6 @@ pub use predictions::Predictions;
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use seen_cases::SeenCases;
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
+pub use run_folder::{RunFolder, RunFolderError, RunMode};
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};
