@@ -26,6 +26,7 @@ mod field;
 mod logits;
 mod name;
 mod predictions;
+mod regular_file;
 mod task;
 mod whole_file;
 
@@ -39,5 +40,6 @@ pub use field::{Field, FieldKind, FieldRole, FieldValue};
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
 pub use name::Name;
 pub use predictions::Predictions;
+pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};
