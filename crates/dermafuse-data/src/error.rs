@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use dermafuse_schema::{SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, WriteError};
 use thiserror::Error;
 
 use crate::DataSetKind;
@@ -334,12 +334,9 @@ pub enum DataError {
         /// What it should be.
         expected: &'static str,
     },
-    /// Something else under an image's name: a folder, a pipe, a device.
-    #[error("{}: not a file, so not an image", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
+    /// A file that could not be read, or that is not read because it is no regular file or too large.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// An image of no bytes.
     #[error("{}: the image file is empty (0 bytes); copy it again", path.display())]
     EmptyImage {

@@ -3,10 +3,14 @@
 mod buffer;
 mod png;
 
+use std::fmt;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
 
+use dermafuse_schema::read_regular_file;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -22,8 +26,8 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 pub use self::png::encode_png;
 
-use crate::DataError;
 use crate::bilinear::resize_bilinear;
+use crate::{DataError, Preprocess};
 
 /// The longest side of an image that is decoded, in pixels.
 pub const MAX_SIDE: usize = 10_000;
@@ -99,6 +103,27 @@ pub enum Strictness {
     Lenient,
 }
 
+impl fmt::Display for Strictness {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Strict => "strict",
+            Self::Lenient => "lenient",
+        })
+    }
+}
+
+impl FromStr for Strictness {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "strict" => Ok(Self::Strict),
+            "lenient" => Ok(Self::Lenient),
+            _ => Err(DataError::Setting { what: "decoding", found: name.into(), expected: "`strict` or `lenient`" }),
+        }
+    }
+}
+
 /// Reads a JPEG, PNG or BMP file, whatever its name says, as upright RGB: EXIF orientation is applied, an alpha channel is
 /// dropped (not blended), 16 bits are reduced to 8, palettes and greys are expanded.
 ///
@@ -107,13 +132,7 @@ pub enum Strictness {
 /// is found out before anything large is allocated. Each error names the path.
 pub fn decode(path: impl AsRef<Path>, strictness: Strictness) -> Result<RgbPixels, DataError> {
     let path = path.as_ref();
-    let io_error = |source| DataError::Io { path: path.into(), source };
-    let facts = std::fs::metadata(path).map_err(io_error)?;
-    if !facts.is_file() {
-        return Err(DataError::NotAFile { path: path.into() });
-    }
-    check_memory(path, facts.len())?;
-    let bytes = std::fs::read(path).map_err(io_error)?;
+    let bytes = read_regular_file(path, MAX_BYTES)?;
     decode_bytes(path, &bytes, strictness)
 }
 
@@ -226,20 +245,31 @@ fn damaged(path: &Path, reason: impl ToString) -> DataError {
     DataError::ImageDamaged { path: path.into(), reason: reason.to_string() }
 }
 
-/// Decodes and resizes; the large pixels in between keep their memory for this thread's next image.
-pub(crate) fn decode_resized(
-    path: &Path,
-    strictness: Strictness,
-    size: usize,
-    resampling: Resampling,
-) -> Result<RgbPixels, DataError> {
-    let pixels = decode(path, strictness)?;
+/// Pixels, and what is wrong with their file if they were [accepted](Strictness::Lenient) all the same.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) pixels: RgbPixels,
+    pub(crate) damage: Option<Arc<DataError>>,
+}
+
+/// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
+pub(crate) fn decode_resized(path: &Path, preprocess: &Preprocess) -> Result<Accepted, DataError> {
+    let &Preprocess { size, resampling, decoding, .. } = preprocess;
+    let bytes = read_regular_file(path, MAX_BYTES)?;
+    // First strictly, so that a sound image has the same pixels under both policies.
+    let (pixels, damage) = match (decode_bytes(path, &bytes, Strictness::Strict), decoding) {
+        (Err(error @ DataError::ImageDamaged { .. }), Strictness::Lenient) => {
+            (decode_bytes(path, &bytes, Strictness::Lenient)?, Some(Arc::new(error)))
+        }
+        (pixels, _) => (pixels?, None),
+    };
+    drop(bytes);
     if (pixels.width, pixels.height) == (size, size) {
-        return Ok(pixels);
+        return Ok(Accepted { pixels, damage });
     }
     let resized = resize(&pixels, size, resampling);
     buffer::give(pixels.data);
-    resized
+    Ok(Accepted { pixels: resized?, damage })
 }
 
 /// Resizes to `size` x `size` pixels; the aspect ratio is not kept.

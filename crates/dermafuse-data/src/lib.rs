@@ -71,7 +71,7 @@ pub use self::image::{
     resize_and_crop,
 };
 pub use augment::{Augmentation, DermoscopicMode, Outside};
-pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
+pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault};
 pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use declaration::Declaration;

@@ -197,7 +197,7 @@ fn what_is_no_image_is_named() {
     let error = |path: &Path| decode(path, Strictness::Strict).unwrap_err().to_string();
     let inside = folder.path().join("folder.jpg");
     std::fs::create_dir(&inside).unwrap();
-    assert!(error(&inside).ends_with("folder.jpg: not a file, so not an image"));
+    assert!(error(&inside).contains("folder.jpg: a folder, not a regular file"));
     let empty = folder.path().join("empty.jpg");
     write(&empty, b"");
     assert!(error(&empty).ends_with("empty.jpg: the image file is empty (0 bytes); copy it again"));
