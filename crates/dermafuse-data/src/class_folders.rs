@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, Task, TaskSet};
 
-use crate::image_folder::IMAGE_EXTENSIONS;
+use crate::image::has_image_extension;
 use crate::{CaseSet, DataError, Modality, SYNTHETIC_MARKER, Split, group_by_content};
 
 /// Folders below the root that are looked into; ends links that lead back up.
 const MAX_DEPTH: usize = 6;
 
-const HOW: &str = "expected a folder for each class, with JPEG, PNG or BMP images in or below it, or such folders in \
+const HOW: &str = "expected a folder for each class, with JPEG, PNG, BMP, WebP or TIFF images in or below it, or such folders in \
                    `train`, `val` and `test`";
 
 /// What [`load_with`] may be told.
@@ -103,8 +103,7 @@ impl Scan {
         for path in files {
             let mut names: Vec<&str> = path.split('/').collect();
             let Some(file) = names.pop().map(str::to_lowercase) else { continue };
-            let extension = file.rsplit_once('.').map(|(_, extension)| extension);
-            if !extension.is_some_and(|extension| IMAGE_EXTENSIONS.contains(&extension)) {
+            if !has_image_extension(Path::new(&file)) {
                 continue;
             }
             if ignore.iter().any(|part| file.contains(part.as_str())) {

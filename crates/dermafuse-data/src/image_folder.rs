@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
+use crate::image::has_image_extension;
 
 /// Folders below an image folder that are looked into; ends links that lead back up.
 const MAX_DEPTH: usize = 3;
-
-pub(crate) const IMAGE_EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "bmp"];
 
 /// The files below a folder, by relative path and by that path in lower case.
 #[derive(Debug)]
@@ -76,8 +75,8 @@ impl ImageFolder {
         let mut names: HashMap<String, Vec<PathBuf>> = HashMap::with_capacity(2 * self.files.len());
         for (lower, paths) in &self.files {
             let name = lower.rsplit('/').next().unwrap_or(lower);
-            let Some((stem, extension)) = name.rsplit_once('.') else { continue };
-            if IMAGE_EXTENSIONS.contains(&extension) {
+            let Some((stem, _)) = name.rsplit_once('.') else { continue };
+            if has_image_extension(Path::new(name)) {
                 for name in [name, stem] {
                     names.entry(name.to_owned()).or_default().extend(paths.iter().map(|path| self.root.join(path)));
                 }
@@ -95,8 +94,8 @@ impl ImageFolder {
         let mut stems = HashMap::new();
         for path in sorted {
             let name = path.rsplit('/').next().unwrap_or(path);
-            let Some((stem, extension)) = name.rsplit_once('.') else { continue };
-            if IMAGE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str()) {
+            let Some((stem, _)) = name.rsplit_once('.') else { continue };
+            if has_image_extension(Path::new(name)) {
                 stems.entry(stem).or_insert_with(|| self.root.join(path));
             }
         }
