@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, Task, TaskSet};
 
-use crate::image_folder::{IMAGE_FORMATS, has_image_extension};
+use crate::image::{READ as IMAGE_FORMATS, has_image_extension};
 use crate::spelling::{composed, is_clutter, name_key};
 use crate::{CaseSet, DataError, Modality, SYNTHETIC_MARKER, SharedImages, Split};
 
@@ -119,7 +119,7 @@ impl Scan {
         for path in &listing.files {
             let names: Vec<&str> = path.split('/').collect();
             let (file, folder) = (names[names.len() - 1].to_lowercase(), &names[..names.len() - 1]);
-            let is_image = has_image_extension(&file);
+            let is_image = has_image_extension(Path::new(&file));
             let is_ignored = is_image && ignore.iter().any(|part| file.contains(part.as_str()));
             let Some(class) = folder.get(depth) else {
                 outside += usize::from(is_image && !is_ignored);

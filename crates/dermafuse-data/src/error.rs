@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use dermafuse_schema::{ReadError, SchemaError, WriteError};
 use thiserror::Error;
 
-use crate::DataSetKind;
+use crate::{DataSetKind, RowFault};
 
 /// What can be wrong with a data set, a split, an image or the request for them.
 ///
@@ -508,16 +508,33 @@ pub enum DataError {
         /// The image.
         path: PathBuf,
     },
-    /// A file that is neither JPEG, PNG nor BMP, whatever its name says.
-    #[error("{}: neither JPEG, PNG nor BMP (it starts with the bytes {start:02x?}); convert it", path.display())]
+    /// A file that is of no known format, whatever its name says.
+    #[error(
+        "{}: not {} (it starts with the bytes {start:02x?}); convert it to JPEG or PNG, or copy it again",
+        path.display(), crate::image::READ
+    )]
     ImageFormat {
         /// The image.
         path: PathBuf,
         /// Its first bytes.
         start: Vec<u8>,
     },
+    /// A file of a format that is known and not read, whatever its name says.
+    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), crate::image::READ)]
+    ImageKind {
+        /// The image.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// An image larger than is safe to decode; found in its header, before anything is allocated.
-    #[error("{}: the header says {width} x {height} pixels; the limits are {max_side} a side and {max_pixels} in all; reduce it", path.display())]
+    #[error(
+        "{}: the header says {width} x {height} = {} pixels; the limits are {max_side} a side and {max_pixels} in all; \
+         reduce it, e.g. with `magick photo.jpg -resize 50% smaller.jpg`",
+        path.display(), width.saturating_mul(*height)
+    )]
     ImageTooLarge {
         /// The image.
         path: PathBuf,
@@ -530,8 +547,24 @@ pub enum DataError {
         /// The largest area that is allowed.
         max_pixels: usize,
     },
+    /// A JPEG whose coefficients would take more memory than is safe; found in its header, before anything is allocated.
+    #[error(
+        "{}: the header says {width} x {height} = {} pixels of a progressive JPEG; the limit for these is {max_pixels}; \
+         save it as a baseline JPEG, e.g. with `jpegtran photo.jpg > baseline.jpg`, or reduce it",
+        path.display(), width.saturating_mul(*height)
+    )]
+    ImageProgressive {
+        /// The image.
+        path: PathBuf,
+        /// Its width in pixels.
+        width: usize,
+        /// Its height in pixels.
+        height: usize,
+        /// The largest area that is allowed.
+        max_pixels: usize,
+    },
     /// An image file or its decoded pixels take more memory than is safe.
-    #[error("{}: needs {bytes} bytes, the limit is {max_bytes}; reduce it", path.display())]
+    #[error("{}: needs {bytes} bytes, the limit is {max_bytes}; reduce it, or save it with 8 bits a channel", path.display())]
     ImageMemory {
         /// The image.
         path: PathBuf,
@@ -541,12 +574,25 @@ pub enum DataError {
         max_bytes: u64,
     },
     /// An image that is damaged or cut off.
-    #[error("{}: damaged or truncated image: {reason}; copy it again, or decode leniently to accept what is left", path.display())]
+    #[error("{}: damaged or truncated image: {reason}; {remedy}", path.display())]
     ImageDamaged {
         /// The image.
         path: PathBuf,
         /// What the decoder says.
         reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// Images that cannot be read, found by [`check_images`](crate::check_images); the first ones are in the message.
+    #[error(
+        "{} of {images} images cannot be read; copy or convert them again, or leave their cases out: {}",
+        faults.len(), first_of(faults)
+    )]
+    BadImages {
+        /// How many images were looked at.
+        images: usize,
+        /// Each that cannot be read, with the first row that names it, in the order of the rows.
+        faults: Vec<RowFault>,
     },
     /// A file could not be written.
     #[error(transparent)]
@@ -564,4 +610,14 @@ impl DataError {
             other => Self::Read(other),
         }
     }
+}
+
+/// The first faults of a list, and how many more there are.
+fn first_of(faults: &[RowFault]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<String> = faults.iter().take(SHOWN).map(|fault| fault.error.to_string()).collect();
+    if faults.len() > SHOWN {
+        text.push(format!("and {} more", faults.len() - SHOWN));
+    }
+    text.join("; ")
 }

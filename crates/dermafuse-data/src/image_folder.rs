@@ -7,23 +7,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::DataError;
+use crate::image::has_image_extension;
 use crate::spelling::{composed, is_clutter, leaves_folder, name_key, tidy_path};
 
 /// Folders below an image folder that are looked into; ends links that lead back up.
 const MAX_DEPTH: usize = 3;
 /// Bytes of two files that are compared at a time.
 const CHUNK: usize = 1 << 16;
-
-/// How the names of files end that are read as images, in lower case.
-const IMAGE_EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jfif", "jpe", "png", "bmp", "webp", "tif", "tiff"];
-/// What these files are, for notes and errors.
-pub(crate) const IMAGE_FORMATS: &str = "JPEG, PNG, BMP, WebP, TIFF";
-
-/// Whether a file is read as an image, by its name.
-pub(crate) fn has_image_extension(name: &str) -> bool {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    extension.is_some_and(|extension| IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
-}
 
 /// The files below a folder, by relative path and by that path without regard to case and way of writing. What is hidden
 /// or left by a system is not among them.
@@ -146,7 +136,7 @@ impl ImageIndex {
             names.reserve(2 * folder.files.len());
             for (key, paths) in &folder.files {
                 let name = key.rsplit('/').next().unwrap_or(key);
-                if !has_image_extension(name) {
+                if !has_image_extension(Path::new(name)) {
                     continue;
                 }
                 let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

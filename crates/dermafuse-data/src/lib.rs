@@ -50,6 +50,7 @@ pub mod ham10000;
 mod identical_images;
 mod image;
 mod image_cache;
+mod image_check;
 mod image_folder;
 pub mod isic_2019;
 mod kind;
@@ -74,8 +75,8 @@ pub mod synthetic;
 mod table;
 
 pub use self::image::{
-    MAX_BYTES, MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness, decode, decode_bytes, encode_png, resize,
-    resize_and_crop,
+    DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
+    Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,
 };
 pub use augment::{Augmentation, DermoscopicMode, Outside};
 pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault};
@@ -88,6 +89,7 @@ pub use error::DataError;
 pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
 pub use groups::{LabelConflict, LabelPair, SharedImages};
 pub use image_cache::ImageCache;
+pub use image_check::{ImageCheck, check_images};
 pub use kind::DataSetKind;
 pub use load_options::{ImageSource, LoadOptions};
 pub use matched_encoder::MatchedEncoder;

@@ -95,7 +95,7 @@ fn files_that_are_no_images_are_counted_or_named() {
     assert_eq!(
         set.notes,
         [
-            "5 files (heic 3, txt 1, without extension 1) are not images that are read (JPEG, PNG, BMP, WebP, TIFF) and are \
+            "5 files (heic 3, txt 1, without extension 1) are not images that are read (JPEG, PNG, BMP, WebP or TIFF) and are \
           left out"
         ]
     );
@@ -105,7 +105,7 @@ fn files_that_are_no_images_are_counted_or_named() {
     let text = load(&root).unwrap_err();
     assert_eq!(
         text,
-        "ROOT: no file is an image that is read (JPEG, PNG, BMP, WebP, TIFF) in akiec (heic 2, dcm 1), vasc (gif 1); convert \
+        "ROOT: no file is an image that is read (JPEG, PNG, BMP, WebP or TIFF) in akiec (heic 2, dcm 1), vasc (gif 1); convert \
          the files, or move the folder elsewhere"
     );
     // Also where another part has images of the class.
