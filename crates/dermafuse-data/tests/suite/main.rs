@@ -10,6 +10,7 @@ mod folds;
 mod ham10000;
 mod images;
 mod isic_2019;
+mod isic_2020;
 mod loader;
 mod milk10k;
 mod pad_ufes_20;
