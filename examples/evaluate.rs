@@ -12,7 +12,7 @@ use dermafuse::data::{DataSetKind, Split};
 use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
 use dermafuse_examples::{
-    DeviceName, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run,
+    DeviceName, ImagesArgument, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run,
 };
 
 /// Predicts with a saved bundle and writes metrics.json, predictions.csv and report.html.
@@ -27,6 +27,8 @@ struct Arguments {
     /// Folder of the data set
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// Which cases: the test part of the published (or given) split, or all
     #[arg(long, value_enum, default_value_t = Part::Test)]
     part: Part,
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
 
 fn evaluate(arguments: &Arguments) -> ProgramResult {
     let bundle = Bundle::load(&arguments.model, &arguments.device.device()?)?;
-    let set = arguments.dataset.load(&arguments.data)?;
+    let set = arguments.dataset.load_with(&arguments.data, &arguments.images.options())?;
     let split = match &arguments.split {
         Some(path) => Some(Split::load(path, set.len())?),
         None => set.split.clone(),

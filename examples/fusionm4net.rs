@@ -17,8 +17,8 @@ use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse::schema::{FuseSpace, write_whole_file};
 use dermafuse_examples::{
-    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split,
-    published_rows, run,
+    ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
+    published_or_stratified_split, published_rows, run,
 };
 
 /// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.
@@ -30,6 +30,8 @@ struct Arguments {
     /// Folder of the data set
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// Architecture of both backbones; `--example models` lists them
     #[arg(long, default_value = "resnet50")]
     backbone: BackboneKind,
@@ -151,7 +153,7 @@ fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
 
 fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     let device = arguments.training.device.device()?;
-    let set = arguments.dataset.load(&arguments.data)?;
+    let set = arguments.dataset.load_with(&arguments.data, &arguments.images.options())?;
     let split = published_or_stratified_split(&set, arguments.split_seed)?;
     let Split { train, valid, test, .. } = &split;
     println!(

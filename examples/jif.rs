@@ -29,7 +29,7 @@ use dermafuse::recipes::{
 };
 use dermafuse::schema::{Predictions, write_whole_file};
 use dermafuse_examples::{
-    Features, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
+    Features, ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
     published_or_stratified_split, run,
 };
 
@@ -43,6 +43,8 @@ struct Arguments {
     /// Folder of the data set, or the file that describes it; without, a synthetic set in the layout of PAD-UFES-20 is drawn
     #[arg(long)]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// Photos of the synthetic set
     #[arg(long, default_value_t = 600)]
     photos: usize,
@@ -138,7 +140,7 @@ fn jif(arguments: &Arguments) -> ProgramResult {
 fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::error::Error>> {
     let looks_at_images = arguments.compare || arguments.structure != JointStructure::Metadata;
     let options = match looks_at_images {
-        true => LoadOptions::default(),
+        true => arguments.images.options(),
         false => LoadOptions::metadata_only(),
     };
     let data = match &arguments.data {

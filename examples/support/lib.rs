@@ -8,7 +8,7 @@ mod terminal;
 mod training;
 mod two_images;
 
-pub use data_set::{data_set_kind, published_or_stratified_split};
+pub use data_set::{ImagesArgument, data_set_kind, published_or_stratified_split};
 pub use device::DeviceName;
 pub use results::{Features, Results, published_rows};
 pub use terminal::{Terminal, print_table};

@@ -10,7 +10,8 @@ use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, write_whole_file};
 
 use crate::{
-    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split,
+    ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
+    published_or_stratified_split,
 };
 
 /// What the programs for two images are told.
@@ -22,6 +23,8 @@ pub struct TwoImageArguments {
     /// Folder of the data set, or the file that describes it
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// The row of the table to train, by its name (by default the method itself); several with --ablation
     #[arg(long)]
     row: Vec<String>,
@@ -66,7 +69,7 @@ pub fn run_two_images(
     published: &PublishedAblation,
     out: &Path,
 ) -> ProgramResult {
-    let set = arguments.dataset.load(&arguments.data)?;
+    let set = arguments.dataset.load_with(&arguments.data, &arguments.images.options())?;
     let split = published_or_stratified_split(&set, arguments.seed)?;
     println!("{}: {} cases, {} to train", set.name, set.len(), split.train.len());
     std::fs::create_dir_all(out)?;
