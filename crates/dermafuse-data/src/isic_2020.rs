@@ -16,7 +16,7 @@ use crate::load_options::{Place, check_unique};
 use crate::malignancy::{CLASSES, malignancy};
 use crate::oddity::{Ages, contradictory_sex};
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, Table};
+use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, SharedImages, Table};
 
 /// Images of the published training set.
 pub const PUBLISHED_CASES: usize = 33_126;
@@ -95,7 +95,6 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
             _ => FieldValue::Missing,
         };
         cases.push(Case {
-            group: name.clone(),
             patient: Some(name),
             lesion,
             metadata: vec![
@@ -115,7 +114,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     notes.extend(Ages::note_of(age));
     notes.extend(contradictory_sex(&table));
     notes.extend(options.add_images(&mut cases, Modality::Dermoscopic, image, place)?);
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "isic-2020".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -124,6 +123,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
         let rows: Vec<usize> = (0..set.len()).collect();

@@ -19,7 +19,7 @@ use crate::load_options::{Place, check_unique};
 use crate::malignancy::{CLASSES, malignancy};
 use crate::oddity::{Ages, contradictory_sex};
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, ImageSource, LoadOptions, Modality, Table};
+use crate::{CaseSet, DataError, EncoderConfig, ImageSource, LoadOptions, Modality, SharedImages, Table};
 
 /// Images of the published training set.
 pub const PUBLISHED_CASES: usize = 401_059;
@@ -142,7 +142,6 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         metadata.push(number(thickness, row)?);
         metadata.push(category(tile, row, &TILES)?);
         cases.push(Case {
-            group: name.clone(),
             patient: Some(name),
             lesion: lesion.map(|lesion| lesion.text(row)).filter(|lesion| !lesion.is_empty()).map(Name::from),
             metadata,
@@ -158,7 +157,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     notes.extend(contradictory_sex(&table));
     let images = options.add_images(&mut cases, Modality::Clinical, image, place);
     notes.extend(images.map_err(|error| still_packed(error, place, options))?);
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "isic-2024".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -167,6 +166,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
         let rows: Vec<usize> = (0..set.len()).collect();
