@@ -184,6 +184,36 @@ fn a_training_case_without_an_image_is_named() {
     assert!(error.to_string().contains(&expected), "{error}");
 }
 
+#[test]
+fn a_damaged_test_image_is_found_before_the_training() {
+    /// Fails if anything begins.
+    struct Never;
+    impl Observer for Never {}
+    impl Progress for Never {
+        fn step(&mut self, title: &str) {
+            panic!("{title}");
+        }
+
+        fn predicted(&mut self, _done: usize, _total: usize) {}
+    }
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("release_v0");
+    copy_folder(small_set_folder(), &root);
+    let set = derm7pt::load(&root).unwrap();
+    let split = set.split.clone().unwrap();
+    let victims = [&split.test, &split.valid].map(|part| set.cases[part[0]].clinical.clone().unwrap());
+    for victim in &victims {
+        let bytes = fs::read(victim).unwrap();
+        fs::write(victim, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Never).unwrap_err();
+    for victim in victims {
+        let name = victim.file_name().unwrap().to_str().unwrap();
+        assert!(text_of(&error).contains(name), "{}", text_of(&error));
+    }
+}
+
 /// Keeps what is noted.
 #[derive(Default)]
 struct Notes(Vec<String>);
