@@ -272,7 +272,8 @@ pub fn set_tensors<M: Module>(
     }
     let lister = lister_of(&module);
     let listed = lister.tensors.iter();
-    let expected = listed.filter_map(|tensor| Some((names.get(&tensor.id)?.as_str(), tensor.shape.as_slice()))).collect();
+    let expected =
+        listed.filter_map(|tensor| Some((names.get(&tensor.id)?.as_str(), tensor.shape.as_slice()))).collect();
     let found = state.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice())).collect();
     let mismatch = compare(&expected, &found, None);
     if !mismatch.is_empty() {
@@ -363,7 +364,8 @@ fn compare(
     found: &BTreeMap<&str, &[usize]>,
     classifier_prefix: Option<&str>,
 ) -> KeyMismatch {
-    let unused: Vec<String> = found.keys().filter(|key| !expected.contains_key(*key)).map(ToString::to_string).collect();
+    let unused: Vec<String> =
+        found.keys().filter(|key| !expected.contains_key(*key)).map(ToString::to_string).collect();
     let candidates = if unused.len() > COMPARED { &[] } else { &unused[..] };
 
     let mut mismatch = KeyMismatch::default();
