@@ -154,18 +154,26 @@ impl<R: Read> TableReader<R> {
         self.header.position(name)
     }
 
-    /// The next row; `None` after the last.
+    /// The next row; `None` after the last. Rows of several values that are all empty are passed over.
     ///
     /// # Errors
     /// A file that cannot be read on, text that is not UTF-8 or holds NUL, a row longer or shorter than the header, a value
     /// in a last column that has no name, a value or a table that is too large.
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, DataError> {
-        if !self.records.next(&self.header)? {
-            return Ok(None);
+        let width = self.header.names.len();
+        let expected = width + self.header.unnamed;
+        loop {
+            if !self.records.next(&self.header)? {
+                return Ok(None);
+            }
+            // Spreadsheets leave rows of separators behind the last.
+            let fits = (width..=expected).contains(&self.records.values);
+            if expected == 1 || !fits || !self.records.is_blank() {
+                break;
+            }
         }
         let mut row = self.records.row(&self.header)?;
-        let (width, found) = (self.header.names.len(), row.ends.len());
-        let expected = width + self.header.unnamed;
+        let found = row.ends.len();
         // Spreadsheets write columns without a name, and not in every row.
         if found < width || found > expected {
             return Err(DataError::RowLength { file: self.header.file.clone(), line: row.line, expected, found });
@@ -271,6 +279,11 @@ impl<R: Read> Records<R> {
                 ReadRecordResult::End => return Ok(false),
             }
         }
+    }
+
+    /// Whether the record that was taken last has no text.
+    fn is_blank(&self) -> bool {
+        self.text[..self.used].iter().all(u8::is_ascii_whitespace)
     }
 
     fn check_limits(&self, header: &Header, ended: bool) -> Result<(), DataError> {

@@ -41,6 +41,7 @@ fn a_published_table_is_the_same_however_it_was_saved() {
             "HAM10000_metadata.csv",
             each_line(HAM, |line, text| format!("{text}{}\r\n", if line < 2 { ",," } else { "" })),
         ),
+        ("HAM10000_metadata.csv", each_line(HAM, |_, text| format!("{text},,\r\n")) + ",,,,,,,,\r\n,,,,,,,,\r\n"),
         ("HAM10000_metadata.csv", format!("\u{feff}{}", HAM.replace('\n', "\r"))),
         ("HAM10000_metadata.tab", each_line(HAM, |_, text| format!("{}\n", quoted(text, "\t")))),
         ("HAM10000_metadata.tsv", HAM.replace(',', "\t")),
