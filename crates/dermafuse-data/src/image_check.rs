@@ -42,7 +42,7 @@ impl ImageCheck {
 
 /// Looks at the images of rows of a case set: that each is a file, of a format that is read, within the limits, and whole.
 ///
-/// Of most files only the beginning and the end are read, so that tens of thousands take seconds; a file whose end does
+/// Of most files only the beginning and the end are read, so that tens of thousands take little time; a file whose end does
 /// not show that it is whole, and each TIFF file, is decoded. Damage in the middle of an image is found when it is used.
 /// `progress` is told, from any thread, how many of how many files are done. `threads` of 0 is one a core.
 ///
