@@ -27,7 +27,7 @@ fn a_copy_that_was_reduced_is_found_and_nothing_is_joined() {
     let folder = tempfile::tempdir().unwrap();
     let set = photos(folder.path());
     let done = Mutex::new(Vec::new());
-    let pairs = near_duplicates(&set, 4, 2, |n, of| done.lock().unwrap().push((n, of))).unwrap();
+    let pairs = near_duplicates(&set, 32, 2, |n, of| done.lock().unwrap().push((n, of))).unwrap();
     let named = pairs.iter().find(|pair| pair.second.0.as_str() == "copy").expect("the copy is found");
     assert_eq!(
         (named.first.clone(), named.second.1),
@@ -36,13 +36,13 @@ fn a_copy_that_was_reduced_is_found_and_nothing_is_joined() {
     assert_eq!(done.lock().unwrap().len(), 31);
     assert!(near_duplicate_note(&pairs).unwrap().contains("look alike but are not identical, such as those of"));
     assert_eq!(set.cases[30].group, "copy");
-    assert_eq!(near_duplicates(&set, 4, 1, |_, _| ()).unwrap(), pairs, "threads do not matter");
+    assert_eq!(near_duplicates(&set, 32, 1, |_, _| ()).unwrap(), pairs, "threads do not matter");
 
     // In one group there is nothing to say.
     let mut joined = set.clone();
     joined.cases[30].group = joined.cases[4].group.clone();
     joined.join_groups(SharedImages::Join);
-    assert!(near_duplicates(&joined, 4, 2, |_, _| ()).unwrap().iter().all(|pair| pair.second.0.as_str() != "copy"));
+    assert!(near_duplicates(&joined, 32, 2, |_, _| ()).unwrap().iter().all(|pair| pair.second.0.as_str() != "copy"));
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn many_that_look_alike_are_named_once_each() {
         write(&path, &jpeg(32, 32, &pixels));
         case.clinical = Some(path);
     }
-    let pairs = near_duplicates(&set, 10, 0, |_, _| ()).unwrap();
+    let pairs = near_duplicates(&set, 48, 0, |_, _| ()).unwrap();
     assert!((1..40).contains(&pairs.len()), "{}", pairs.len());
-    let text = near_duplicates(&set, 11, 0, |_, _| ()).unwrap_err().to_string();
-    assert_eq!(text, "distance of images that look alike: 11 is not 10 or less");
+    let text = near_duplicates(&set, 49, 0, |_, _| ()).unwrap_err().to_string();
+    assert_eq!(text, "distance of images that look alike: 49 is not 48 or less");
     write(&folder.path().join("7.jpg"), b"no image");
-    let text = near_duplicates(&set, 4, 0, |_, _| ()).unwrap_err().to_string();
+    let text = near_duplicates(&set, 32, 0, |_, _| ()).unwrap_err().to_string();
     assert!(text.contains("7.jpg"), "{text}");
 }

@@ -107,13 +107,9 @@ fn milk10k_has_few_images_that_look_alike() {
     let Some(root) = real_data() else { return };
     let set = milk10k::load(root.join("milk10k/dev")).unwrap();
     assert!(set.label_conflicts().is_empty());
-    let start = std::time::Instant::now();
-    let pairs = near_duplicates(&set, 4, 0, |_, _| ()).unwrap();
-    println!("{} pairs in {:.1} s", pairs.len(), start.elapsed().as_secs_f64());
-    for pair in &pairs {
-        println!("{pair:?}");
-    }
-    assert!(pairs.len() < 100, "{}", pairs.len());
+    let pairs = near_duplicates(&set, 32, 0, |_, _| ()).unwrap();
+    println!("{} pairs: {pairs:?}", pairs.len());
+    assert!(pairs.len() < 20, "{pairs:?}");
 }
 
 #[test]
