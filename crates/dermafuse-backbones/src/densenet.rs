@@ -16,7 +16,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize, project};
 
 /// Table 1 of the paper: layers of each dense block.
 const LAYERS_121: [usize; 4] = [6, 12, 24, 16];
@@ -253,7 +253,7 @@ impl Pretrained for DenseNet {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
-        classifier.forward(features) // [B, K]
+        project(classifier, Activation::Identity, features) // [B, K]
     }
 
     /// `stages.1.layers.0.bottleneck.norm.bias` → `features.denseblock2.denselayer1.norm2.bias`.

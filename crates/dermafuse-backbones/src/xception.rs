@@ -14,7 +14,7 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, project};
 
 /// Figure 5 of the paper, entry flow: channels of the convolutions and of the blocks.
 const STEM_CHANNELS: [usize; 2] = [32, 64];
@@ -229,7 +229,7 @@ impl Pretrained for Xception {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, 2048]
-        classifier.forward(features) // [B, K]
+        project(classifier, Activation::Identity, features) // [B, K]
     }
 
     /// `blocks.1.layers.1.pointwise.norm.bias` → `block2.rep.5.bias`.
