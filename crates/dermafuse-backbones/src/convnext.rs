@@ -15,7 +15,7 @@ use dermafuse_init::AddressedInit;
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
-    project_channels,
+    project, project_channels,
 };
 use crate::stage_sides::{ROUNDED_DOWN, stage_sides};
 
@@ -249,7 +249,7 @@ impl Pretrained for ConvNeXt {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let Classifier { norm, linear } = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, 768]
-        linear.forward(norm.forward(1, features)) // [B, K]
+        project(linear, Activation::Identity, norm.forward(1, features)) // [B, K]
     }
 
     /// `stages.1.blocks.0.expand.weight` → `features.3.0.block.3.weight`.

@@ -17,7 +17,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize, project};
 use crate::stage_sides::{DENSENET, stage_sides};
 
 /// Table 1 of the paper: layers of each dense block.
@@ -259,7 +259,7 @@ impl Pretrained for DenseNet {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
-        classifier.forward(features) // [B, K]
+        project(classifier, Activation::Identity, features) // [B, K]
     }
 
     /// `stages.1.layers.0.bottleneck.norm.bias` → `features.denseblock2.denselayer1.norm2.bias`.

@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
-    make_divisible,
+    make_divisible, project,
 };
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
@@ -188,7 +188,7 @@ impl Pretrained for EfficientNet {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
-        classifier.forward(self.dropout.forward(features)) // [B, K]
+        project(classifier, Activation::Identity, self.dropout.forward(features)) // [B, K]
     }
 
     /// `rows.3.0.squeeze.fc1.bias` → `features.4.0.block.2.fc1.bias`.

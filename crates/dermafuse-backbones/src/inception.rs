@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedParameter;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, linear_without_offset};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, linear_without_offset, project};
 use crate::stage_sides::{INCEPTION, stage_sides};
 
 const NUM_FEATURES: usize = 2048;
@@ -329,7 +329,7 @@ impl Pretrained for InceptionV3 {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, 2048]
-        classifier.forward(self.dropout.forward(features)) // [B, K]
+        project(classifier, Activation::Identity, self.dropout.forward(features)) // [B, K]
     }
 
     /// `blocks.4.branches.1.convs.2.norm.bias` → `Mixed_6b.branch7x7_3.bn.bias`.

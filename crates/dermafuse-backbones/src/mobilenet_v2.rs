@@ -13,6 +13,7 @@ use burn::tensor::{Device, Tensor};
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
+    project,
 };
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
@@ -142,7 +143,7 @@ impl Pretrained for MobileNetV2 {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, 1280]
-        classifier.forward(self.dropout.forward(features)) // [B, K]
+        project(classifier, Activation::Identity, self.dropout.forward(features)) // [B, K]
     }
 
     /// `blocks.3.depthwise.norm.bias` → `features.4.conv.1.1.bias`.

@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
-    make_divisible,
+    make_divisible, project,
 };
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
@@ -253,8 +253,8 @@ impl Pretrained for MobileNetV3 {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
-        let hidden = HS.forward(classifier.hidden.forward(features)); // [B, 1024 or 1280]
-        classifier.output.forward(classifier.dropout.forward(hidden)) // [B, K]
+        let hidden = project(&classifier.hidden, HS, features); // [B, 1024 or 1280]
+        project(&classifier.output, Activation::Identity, classifier.dropout.forward(hidden)) // [B, K]
     }
 
     /// `blocks.3.squeeze.fc1.bias` → `features.4.block.2.fc1.bias`.

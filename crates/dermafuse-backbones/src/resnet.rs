@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, project};
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// Table 1 of the paper: blocks of each stage.
@@ -201,7 +201,7 @@ impl Pretrained for ResNet {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
-        classifier.forward(features) // [B, K]
+        project(classifier, Activation::Identity, features) // [B, K]
     }
 
     /// `stages.1.0.branch.2.norm.gamma` → `layer2.0.bn3.weight`.

@@ -510,7 +510,7 @@ impl Pretrained for Swin {
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
-        classifier.forward(global_average_pool(self.forward_features(images))) // [B, K]
+        project(classifier, Activation::Identity, global_average_pool(self.forward_features(images))) // [B, K]
     }
 
     /// `stages.1.blocks.0.attention.qkv.weight` → `features.3.0.attn.qkv.weight`.

@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, project};
 use crate::stage_sides::{XCEPTION, stage_sides};
 
 /// Figure 5 of the paper, entry flow: channels of the convolutions and of the blocks.
@@ -235,7 +235,7 @@ impl Pretrained for Xception {
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, 2048]
-        classifier.forward(features) // [B, K]
+        project(classifier, Activation::Identity, features) // [B, K]
     }
 
     /// `blocks.1.layers.1.pointwise.norm.bias` → `block2.rep.5.bias`.

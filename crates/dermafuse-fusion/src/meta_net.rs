@@ -6,8 +6,9 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
+use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::{FeatureFusion, FusionError, linear};
@@ -59,7 +60,8 @@ impl FeatureFusion for MetaNet {
     fn forward(&self, image: Tensor<2>, metadata: Tensor<2>) -> Tensor<2> {
         let [batch, features] = image.dims();
         let groups = features / self.columns;
-        let gate = sigmoid(self.gate.forward(relu(self.hidden.forward(metadata)))); // [B, G]
+        let gate =
+            sigmoid(project(&self.gate, Activation::Identity, project(&self.hidden, Activation::Relu, metadata))); // [B, G]
         let values = image.reshape([batch, groups, self.columns]); // [B, G, 64]
         (values * gate.unsqueeze_dim::<3>(2)).reshape([batch, features]) // [B, L_I]
     }

@@ -8,9 +8,9 @@ use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
-use dermafuse_kernels::Activation;
+use dermafuse_kernels::{Activation, project};
 
-use crate::tokens::{normalize, project};
+use crate::tokens::normalize;
 use crate::{FeatureFusion, FusionError, linear};
 
 /// The record's features, projected to the length of the images', attend to themselves and to these; what comes of it, projected
@@ -74,8 +74,8 @@ impl MetadataTokenAttention {
             tokens.reshape([batch, count, self.heads, length]).swap_dims(1, 2) // [B, h, T, d]
         };
         let both = Tensor::stack::<3>(vec![token.clone(), image], 1); // [B, 2, D]
-        let query = heads(self.query.forward(token.clone().unsqueeze_dim::<3>(1))); // [B, h, 1, d]
-        let both = self.key_value.forward(both); // [B, 2, 2·D]
+        let query = heads(project(&self.query, Activation::Identity, token.clone().unsqueeze_dim::<3>(1))); // [B, h, 1, d]
+        let both = project(&self.key_value, Activation::Identity, both); // [B, 2, 2·D]
         let [key, value] = [0, features].map(|first| heads(both.clone().narrow(2, first, features))); // [B, h, 2, d]
         let weights = softmax(query.matmul(key.swap_dims(2, 3)) * (length as f64).powf(-0.5), 3); // [B, h, 1, 2]
         let found = weights.matmul(value).reshape([batch, features]); // [B, D]

@@ -7,9 +7,9 @@ use burn::module::Module;
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
-use dermafuse_kernels::Activation;
+use dermafuse_kernels::{Activation, project};
 
-use crate::tokens::{normalize, project};
+use crate::tokens::normalize;
 
 /// Normalization of four neighbours, then a linear layer without offset. Made by [`PatchMerging::init`].
 #[derive(Module, Debug)]

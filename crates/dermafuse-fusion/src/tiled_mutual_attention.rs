@@ -7,9 +7,11 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
+use burn::nn::attention::{MultiHeadAttention, MultiHeadAttentionConfig};
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
+use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::{FeatureFusion, FusionError, linear};
@@ -90,14 +92,26 @@ impl FeatureFusion for TiledMutualAttention {
 
 impl Tower {
     fn encode(&self, features: Tensor<2>) -> Tensor<2> {
-        self.perceptron.iter().fold(features, |hidden, layer| layer.forward(hidden).clamp(0.0, 6.0)) // [B, L]
+        self.perceptron.iter().fold(features, |hidden, layer| plain(layer, hidden).clamp(0.0, 6.0)) // [B, L]
     }
 
     fn attend(&self, other: Tensor<2>, own: Tensor<2>) -> Tensor<2> {
-        let query = self.query.forward(other).unsqueeze_dim::<3>(1); // [B, 1, h·L]
-        let key = self.key.forward(own.clone()).unsqueeze_dim::<3>(1); // [B, 1, h·L]
-        let value = self.value.forward(own).unsqueeze_dim::<3>(1); // [B, 1, h·L]
-        let context = self.attention.forward(MhaInput::new(query, key, value)).context; // [B, 1, h·L]
-        self.output.forward(context.squeeze_dim::<2>(1)) // [B, L]
+        let MultiHeadAttention { query, key, value, output, n_heads, d_k, .. } = &self.attention;
+        let [batch, _] = own.dims();
+        let heads = |token: Tensor<2>| token.reshape([batch, *n_heads, 1, *d_k]); // [B, h, 1, L]
+        let query = heads(plain(query, plain(&self.query, other)));
+        let key = heads(plain(key, plain(&self.key, own.clone())));
+        let value = heads(plain(value, plain(&self.value, own)));
+        let weights = softmax(query.matmul(key.swap_dims(2, 3)) / (*d_k as f64).sqrt(), 3); // [B, h, 1, 1]
+        let context = weights.matmul(value).reshape([batch, n_heads * d_k]); // [B, h·L]
+        plain(&self.output, plain(output, context)) // [B, L]
     }
+}
+
+/// The layer without an activation.
+///
+/// # Shapes
+/// `[B, I]` → `[B, O]`.
+fn plain(layer: &Linear, features: Tensor<2>) -> Tensor<2> {
+    project(layer, Activation::Identity, features)
 }

@@ -10,10 +10,10 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
 use dermafuse_init::AddressedParameter;
-use dermafuse_kernels::Activation;
+use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
-use crate::tokens::{normalize, project};
+use crate::tokens::normalize;
 use crate::{FusionError, MapFusion, linear};
 
 /// Hidden units of a layer's perceptron, as a multiple of the channels.

@@ -11,6 +11,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 use dermafuse_kernels::Activation;
+pub(crate) use dermafuse_kernels::project;
 
 /// A linear layer with weights from the initializer and zero biases.
 pub(crate) fn linear_without_offset([inputs, outputs]: [usize; 2], weights: Initializer, device: &Device) -> Linear {
@@ -20,35 +21,20 @@ pub(crate) fn linear_without_offset([inputs, outputs]: [usize; 2], weights: Init
     linear
 }
 
-/// The layer over the last axis, then the activation.
-///
-/// # Shapes
-///
-/// `[…, C]` → `[…, C']`.
-pub(crate) fn project<const D: usize>(linear: &Linear, activation: Activation, input: Tensor<D>) -> Tensor<D> {
-    let (weight, bias) = weight_and_bias(linear);
-    dermafuse_kernels::linear(input, weight, bias, activation)
-}
-
 /// The layer over the channels of a map, then the activation.
 ///
 /// # Shapes
 ///
 /// `[B, C, H, W]` → `[B, C', H, W]`.
 pub(crate) fn project_channels(linear: &Linear, activation: Activation, map: Tensor<4>) -> Tensor<4> {
-    let (weight, bias) = weight_and_bias(linear);
-    let kernel = weight.unsqueeze::<4>().permute([3, 2, 0, 1]); // [C', C, 1, 1]
-    let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-    dermafuse_kernels::conv2d_activation(map, kernel, bias, options, activation)
-}
-
-fn weight_and_bias(linear: &Linear) -> (Tensor<2>, Tensor<1>) {
     let weight = linear.weight.val(); // [C, C']
     let bias = match &linear.bias {
         Some(bias) => bias.val(),
         None => Tensor::zeros([weight.dims()[1]], &weight.device()),
     };
-    (weight, bias)
+    let kernel = weight.unsqueeze::<4>().permute([3, 2, 0, 1]); // [C', C, 1, 1]
+    let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+    dermafuse_kernels::conv2d_activation(map, kernel, bias, options, activation)
 }
 
 #[cfg(test)]
