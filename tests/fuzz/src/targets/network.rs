@@ -1,0 +1,53 @@
+//! Networks as data: what a description may ask for.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use dermafuse::backbones::BackboneKind;
+use dermafuse::networks::{
+    FusionNetConfig, ImageClassifierConfig, ImageView, MetadataClassifierConfig, MetadataNetworkConfig, Network,
+    NetworkConfig,
+};
+
+use super::{Target, Verdict, accepted, promise};
+use crate::mutate::{Corpus, Syntax};
+
+struct Networks {
+    corpus: Corpus,
+}
+
+const WORDS: [&str; 24] = [
+    "metadata_classifier", "image_classifier", "fusion_net", "joint_fusion", "amfam", "tformer", "embedding_net",
+    "modality_subset_net", "asymmetric_fusion", "single_shared_network", "joint_individual_fusion", "resnet18_quarter",
+    "squeezenet1_1", "mobilenet_v2", "inception_v3", "swin_tiny", "linear", "per_location", "clinical", "dermoscopic", "layers",
+    "classes", "inputs", "dropout",
+];
+
+pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
+    let layers = MetadataNetworkConfig { layers: vec![4], ..MetadataNetworkConfig::new(3) };
+    let networks = [
+        NetworkConfig::MetadataClassifier(MetadataClassifierConfig { metadata: layers, classes: vec![3, 2] }),
+        NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, vec![3, 2])),
+        NetworkConfig::ImageClassifier(ImageClassifierConfig::new(
+            BackboneKind::ResNet18Quarter,
+            ImageView::Clinical,
+            vec![3, 2],
+        )),
+    ];
+    let entries = networks.iter().map(|network| serde_json::to_vec(network).expect("string keys")).collect();
+    Box::new(Networks { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS } })
+}
+
+impl Target for Networks {
+    fn corpus(&self) -> &Corpus {
+        &self.corpus
+    }
+
+    fn run(&mut self, input: &[u8]) -> Result<Verdict, String> {
+        let config: NetworkConfig = accepted!(serde_json::from_slice(input));
+        let network = accepted!(config.init(&Device::flex()));
+        promise!(!network.branches().is_empty(), "a network without branches");
+        promise!(!network.tensor_names().is_empty(), "a network without tensors");
+        Ok(Verdict::Accepted)
+    }
+}
