@@ -103,12 +103,11 @@ impl Campaign {
         }
         let status = child.wait()?;
         let text = listener.join().unwrap_or_default();
-        let wrong = match () {
-            () if status.success() => return Ok(None),
-            () if text.contains(watch::OVER_CAP) => Wrong::OverCap,
-            () if text.contains(watch::TOO_LONG) => Wrong::TooLong,
-            () => Wrong::Died,
-        };
+        if status.success() {
+            return Ok(None);
+        }
+        let told = [(watch::OVER_CAP, Wrong::OverCap), (watch::TOO_LONG, Wrong::TooLong)];
+        let wrong = told.into_iter().find(|(words, _)| text.contains(words)).map_or(Wrong::Died, |(_, wrong)| wrong);
         Ok(Some(Finding { wrong, seed: 0, text: format!("{status}: {}", text.trim()) }))
     }
 

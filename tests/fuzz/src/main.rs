@@ -68,7 +68,8 @@ fn main() -> ExitCode {
 /// Whether nothing was found.
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
     let entries = targets::named(&arguments.targets)?;
-    let (time, limit) = (arguments.seconds.map(Duration::try_from_secs_f64), Duration::try_from_secs_f64(arguments.limit)?);
+    let (time, limit) =
+        (arguments.seconds.map(Duration::try_from_secs_f64), Duration::try_from_secs_f64(arguments.limit)?);
     let time = time.transpose()?;
     if let (Some(record), [entry]) = (&arguments.work, &entries[..]) {
         let (first, step, count) = (arguments.seed, arguments.step, arguments.executions);
@@ -103,11 +104,16 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn std::error::Error>> {
         }
         all.add(tally);
     }
-    println!("{} executions, {} findings", all.executions, all.wrong);
-    Ok(all.wrong == 0)
+    println!("{} executions, {} findings", all.executions, all.all_found());
+    Ok(all.all_found() == 0)
 }
 
-fn replay(entry: &Entry, seed: u64, arguments: &Arguments, limit: Duration) -> Result<bool, Box<dyn std::error::Error>> {
+fn replay(
+    entry: &Entry,
+    seed: u64,
+    arguments: &Arguments,
+    limit: Duration,
+) -> Result<bool, Box<dyn std::error::Error>> {
     let scratch = worker::scratch_folder()?;
     let mut target = (entry.make)(scratch.path());
     let input = input_of(entry.name, seed, target.corpus());
@@ -125,7 +131,17 @@ fn replay(entry: &Entry, seed: u64, arguments: &Arguments, limit: Duration) -> R
 fn heading() -> String {
     format!(
         "{:<20} {:>10} {:>9} {:>10} {:>8} {:>6} {:>8} {:>6} {:>8} {:>5} {:>9} {:>9}",
-        "target", "executions", "accepted", "refused", "per s", "panics", "over cap", "broken", "too long", "died", "peak MiB",
+        "target",
+        "executions",
+        "accepted",
+        "refused",
+        "per s",
+        "panics",
+        "over cap",
+        "broken",
+        "too long",
+        "died",
+        "peak MiB",
         "longest s"
     )
 }

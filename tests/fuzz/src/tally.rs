@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::execution::{Execution, Outcome};
 
 /// Findings of a kind that are kept of one target; the others are counted.
-const KEPT: usize = 20;
+const KEPT: usize = 10;
 
 /// How an execution went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,11 @@ pub enum Wrong {
     TooLong,
     /// The process died of something else, such as its stack.
     Died,
+}
+
+impl Wrong {
+    /// Every way.
+    pub const ALL: [Self; 5] = [Self::Panic, Self::Broken, Self::OverCap, Self::TooLong, Self::Died];
 }
 
 /// An execution that went wrong.
@@ -45,9 +50,9 @@ pub struct Tally {
     pub accepted: u64,
     /// Inputs that were refused.
     pub refused: u64,
-    /// What went wrong, all of it.
-    pub wrong: u64,
-    /// The first of these.
+    /// How many went wrong, in each of the [ways](Wrong::ALL).
+    counts: [u64; Wrong::ALL.len()],
+    /// The first of each way.
     pub findings: Vec<Finding>,
     /// The most bytes that an execution had on the heap.
     pub peak: usize,
@@ -79,10 +84,8 @@ impl Tally {
 
     /// Adds something that went wrong.
     pub fn find(&mut self, finding: Finding) {
-        self.wrong += 1;
-        if self.findings.len() < KEPT {
-            self.findings.push(finding);
-        }
+        self.counts[finding.wrong as usize] += 1;
+        self.keep(finding);
     }
 
     /// Adds the counts of another part.
@@ -90,9 +93,8 @@ impl Tally {
         self.executions += other.executions;
         self.accepted += other.accepted;
         self.refused += other.refused;
-        self.wrong += other.wrong;
-        let free = KEPT.saturating_sub(self.findings.len());
-        self.findings.extend(other.findings.into_iter().take(free));
+        self.counts.iter_mut().zip(other.counts).for_each(|(ours, theirs)| *ours += theirs);
+        other.findings.into_iter().for_each(|finding| self.keep(finding));
         if other.peak > self.peak {
             (self.peak, self.peak_seed) = (other.peak, other.peak_seed);
         }
@@ -101,10 +103,23 @@ impl Tally {
         }
     }
 
-    /// How many of the kept findings are of a kind.
+    fn keep(&mut self, finding: Finding) {
+        let known = self.findings.iter().filter(|known| known.wrong == finding.wrong).count();
+        if known < KEPT {
+            self.findings.push(finding);
+        }
+    }
+
+    /// How many went wrong in a way.
     #[must_use]
-    pub fn found(&self, wrong: Wrong) -> usize {
-        self.findings.iter().filter(|finding| finding.wrong == wrong).count()
+    pub fn found(&self, wrong: Wrong) -> u64 {
+        self.counts[wrong as usize]
+    }
+
+    /// How many went wrong.
+    #[must_use]
+    pub fn all_found(&self) -> u64 {
+        self.counts.iter().sum()
     }
 }
 
@@ -121,12 +136,12 @@ mod tests {
         other.count(3, &execution(Outcome::Refused, 9));
         other.find(Finding { wrong: Wrong::OverCap, seed: 4, text: String::new() });
         one.add(other);
-        assert_eq!((one.executions, one.accepted, one.refused, one.wrong), (3, 1, 1, 2));
+        assert_eq!((one.executions, one.accepted, one.refused, one.all_found()), (3, 1, 1, 2));
         assert_eq!((one.peak, one.peak_seed, one.longest_seed), (9, 3, 3));
         assert_eq!((one.found(Wrong::Panic), one.found(Wrong::OverCap), one.found(Wrong::Died)), (1, 1, 0));
         for seed in 0..100 {
             one.find(Finding { wrong: Wrong::Died, seed, text: String::new() });
         }
-        assert_eq!((one.wrong, one.findings.len()), (102, KEPT));
+        assert_eq!((one.all_found(), one.found(Wrong::Died), one.findings.len()), (102, 100, 2 + KEPT));
     }
 }

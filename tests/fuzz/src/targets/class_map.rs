@@ -13,8 +13,22 @@ struct ClassMaps {
     south: CaseSet,
 }
 
-const WORDS: [&str; 14] =
-    ["north", "south", "NEV", "MEL", "BCC", "[[classes]]", "[drop]", "from", "name", "task", "{}", "[]", "true", "1979-05-27"];
+const WORDS: [&str; 14] = [
+    "north",
+    "south",
+    "NEV",
+    "MEL",
+    "BCC",
+    "[[classes]]",
+    "[drop]",
+    "from",
+    "name",
+    "task",
+    "{}",
+    "[]",
+    "true",
+    "1979-05-27",
+];
 
 pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let entries = texts([

@@ -61,9 +61,40 @@ const LESIONS: &str = "image,patient_id,lesion,dx,a,b\ni1,p1,1,naevus,1,0\ni2,p1
 const PATIENTS: &str = "patient,age,sex\np1,50,female\np2,NA,male\np3,61.5,unknown\n";
 
 const WORDS: [&str; 34] = [
-    "[cases]", "[[tables]]", "[images]", "[[tasks]]", "[[fields]]", "file", "lesions.csv", "patients.csv", "image", "patient_id",
-    "lesion", "dx", "age", "sex", "cases", "patients", "column", "one_hot", "observed", "categorical", "numeric", "where",
-    "{ column = \"dx\", where = { lesion = \"1\" } }", "pre_diagnosis", "MEL", "NA", "p1", "i1", "\"", "sep=;", "true", "[]", "{}", "..",
+    "[cases]",
+    "[[tables]]",
+    "[images]",
+    "[[tasks]]",
+    "[[fields]]",
+    "file",
+    "lesions.csv",
+    "patients.csv",
+    "image",
+    "patient_id",
+    "lesion",
+    "dx",
+    "age",
+    "sex",
+    "cases",
+    "patients",
+    "column",
+    "one_hot",
+    "observed",
+    "categorical",
+    "numeric",
+    "where",
+    "{ column = \"dx\", where = { lesion = \"1\" } }",
+    "pre_diagnosis",
+    "MEL",
+    "NA",
+    "p1",
+    "i1",
+    "\"",
+    "sep=;",
+    "true",
+    "[]",
+    "{}",
+    "..",
 ];
 
 /// Either file of a set may be the input; the others are as they should be.
@@ -98,7 +129,8 @@ impl Target for Described {
     }
 
     fn run(&mut self, input: &[u8]) -> Result<Verdict, String> {
-        let write = |name: &str, bytes: &[u8]| std::fs::write(self.folder.join(name), bytes).map_err(|error| error.to_string());
+        let write =
+            |name: &str, bytes: &[u8]| std::fs::write(self.folder.join(name), bytes).map_err(|error| error.to_string());
         match self.tables {
             false => write("set.toml", input)?,
             true => {

@@ -15,8 +15,22 @@ struct Encoders {
 }
 
 const WORDS: [&str; 16] = [
-    "sex", "age", "female", "male", "numeric", "categorical", "pre_diagnosis", "post_diagnosis", "provenance", "observed",
-    "declared", "raw", "standardized", "allow", "index", "fields",
+    "sex",
+    "age",
+    "female",
+    "male",
+    "numeric",
+    "categorical",
+    "pre_diagnosis",
+    "post_diagnosis",
+    "provenance",
+    "observed",
+    "declared",
+    "raw",
+    "standardized",
+    "allow",
+    "index",
+    "fields",
 ];
 
 pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {

@@ -16,9 +16,28 @@ struct Images {
 
 /// Words of headers: markers, chunks, tags.
 const WORDS: [&str; 22] = [
-    "Exif\0\0II*\0", "Exif\0\0MM\0*", "http://ns.adobe.com/xap/1.0/\0", "tiff:Orientation=\"6\"",
-    "<tiff:Orientation>8</tiff:Orientation>", "Adobe", "ICC_PROFILE\0", "JFIF\0", "IHDR", "IDAT", "IEND", "PLTE", "tRNS", "eXIf",
-    "iTXt", "acTL", "fdAT", "BM", "RIFF", "WEBPVP8L", "WEBPVP8X", "II*\0",
+    "Exif\0\0II*\0",
+    "Exif\0\0MM\0*",
+    "http://ns.adobe.com/xap/1.0/\0",
+    "tiff:Orientation=\"6\"",
+    "<tiff:Orientation>8</tiff:Orientation>",
+    "Adobe",
+    "ICC_PROFILE\0",
+    "JFIF\0",
+    "IHDR",
+    "IDAT",
+    "IEND",
+    "PLTE",
+    "tRNS",
+    "eXIf",
+    "iTXt",
+    "acTL",
+    "fdAT",
+    "BM",
+    "RIFF",
+    "WEBPVP8L",
+    "WEBPVP8X",
+    "II*\0",
 ];
 
 pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {

@@ -37,8 +37,20 @@ struct Part {
 }
 
 const WORDS: [&str; 14] = [
-    "format", "sha256", "facts", "state", "history", "best_epoch", "best_from", "parts", "network.bpk", "optimizer.bpk",
-    "average.bpk", "../network.bpk", "epoch", "valid_score",
+    "format",
+    "sha256",
+    "facts",
+    "state",
+    "history",
+    "best_epoch",
+    "best_from",
+    "parts",
+    "network.bpk",
+    "optimizer.bpk",
+    "average.bpk",
+    "../network.bpk",
+    "epoch",
+    "valid_score",
 ];
 
 pub(super) fn target(scratch: &Path) -> Box<dyn Target> {

@@ -20,14 +20,36 @@ struct Pickles {
 
 /// Operations that do something.
 const WORDS: [&str; 24] = [
-    "\u{2}}", "(", "t", "R", "Q", "u", "s", ".", "l", "]", "a", "e", "0", "2", "q\0", "h\0", "N", "K\u{1}", "M\u{1}\u{1}",
-    "J\u{7f}\u{7f}\u{7f}\u{7f}", "ctorch\nHalfStorage\n", "ctorch\nLongStorage\n", "ctorch._utils\n_rebuild_parameter\n",
+    "\u{2}}",
+    "(",
+    "t",
+    "R",
+    "Q",
+    "u",
+    "s",
+    ".",
+    "l",
+    "]",
+    "a",
+    "e",
+    "0",
+    "2",
+    "q\0",
+    "h\0",
+    "N",
+    "K\u{1}",
+    "M\u{1}\u{1}",
+    "J\u{7f}\u{7f}\u{7f}\u{7f}",
+    "ctorch\nHalfStorage\n",
+    "ctorch\nLongStorage\n",
+    "ctorch._utils\n_rebuild_parameter\n",
     "cposix\nsystem\n",
 ];
 
 pub(super) fn target(scratch: &Path) -> Box<dyn Target> {
     let network = weights::network();
-    let entries = ["", "module.", "state_dict.module.", "_orig_mod.", "model.net."].map(|prefix| state_dict(&network, prefix));
+    let entries =
+        ["", "module.", "state_dict.module.", "_orig_mod.", "model.net."].map(|prefix| state_dict(&network, prefix));
     let corpus = Corpus { syntax: Syntax::Binary, entries: entries.into(), words: &WORDS };
     Box::new(Pickles { corpus, network, file: scratch.join("weights.pth") })
 }

@@ -60,9 +60,8 @@ pub(super) fn logits(set: &CaseSet, branches: &[&str]) -> BranchLogits {
             let hit = set.cases[case].labels[task] == Some(class);
             (case * 31 + class * 17 + view * 5 + task + number) as f32 % 7.0 / 3.0 + f32::from(u8::from(hit))
         };
-        let of_task = |(task, classes): (usize, usize)| {
-            Array3::from_shape_fn((2, set.len(), classes), |at| logit(task, at))
-        };
+        let of_task =
+            |(task, classes): (usize, usize)| Array3::from_shape_fn((2, set.len(), classes), |at| logit(task, at));
         Branch {
             name: (*name).to_owned(),
             available: vec![true; set.len()],
@@ -76,7 +75,12 @@ pub(super) fn logits(set: &CaseSet, branches: &[&str]) -> BranchLogits {
 pub(super) fn check_probabilities(stage: &str, predictions: &Predictions) -> Result<(), String> {
     for (task, table) in predictions.tasks.iter().zip(&predictions.probabilities) {
         let shape = [predictions.len(), task.classes.len()];
-        promise!(table.shape() == shape, "{stage}, task `{}`: {:?} probabilities, not {shape:?}", task.name, table.shape());
+        promise!(
+            table.shape() == shape,
+            "{stage}, task `{}`: {:?} probabilities, not {shape:?}",
+            task.name,
+            table.shape()
+        );
         for (case, row) in table.rows().into_iter().enumerate() {
             let sum: f64 = row.sum();
             let kept = row.iter().all(|p| (0.0..=1.0).contains(p)) && (sum - 1.0).abs() < 1e-6;

@@ -13,8 +13,20 @@ struct Splits {
     file: PathBuf,
 }
 
-const WORDS: [&str; 12] =
-    ["train", "valid", "test", "leaks", "groups_cross", "test_selects", "left_out", "labels", "case 1", "NEV", "format", "clinic"];
+const WORDS: [&str; 12] = [
+    "train",
+    "valid",
+    "test",
+    "leaks",
+    "groups_cross",
+    "test_selects",
+    "left_out",
+    "labels",
+    "case 1",
+    "NEV",
+    "format",
+    "clinic",
+];
 
 pub(super) fn target(scratch: &Path) -> Box<dyn Target> {
     let set = sample::set();

@@ -11,8 +11,24 @@ struct Tables {
     corpus: Corpus,
 }
 
-const WORDS: [&str; 16] =
-    ["sep=;", "sep=\t", "NA", "nan", "True", "TRUE", "3,5", "3.0", "\"", "\"\"", "\",\"", "\u{feff}", "|", ";;", "\r\n", "=cmd|' /C calc'!A0"];
+const WORDS: [&str; 16] = [
+    "sep=;",
+    "sep=\t",
+    "NA",
+    "nan",
+    "True",
+    "TRUE",
+    "3,5",
+    "3.0",
+    "\"",
+    "\"\"",
+    "\",\"",
+    "\u{feff}",
+    "|",
+    ";;",
+    "\r\n",
+    "=cmd|' /C calc'!A0",
+];
 
 pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let entries = texts([

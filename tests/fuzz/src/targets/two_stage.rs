@@ -16,8 +16,26 @@ struct TwoStages {
 }
 
 const WORDS: [&str; 20] = [
-    "clinical", "dermoscopic", "diagnosis", "streaks", "NEV", "svm", "logistic", "mlp", "logits", "probabilities", "support",
-    "machines", "coefficients", "sigmoid", "rho", "gamma", "present", "features", "classes", "data",
+    "clinical",
+    "dermoscopic",
+    "diagnosis",
+    "streaks",
+    "NEV",
+    "svm",
+    "logistic",
+    "mlp",
+    "logits",
+    "probabilities",
+    "support",
+    "machines",
+    "coefficients",
+    "sigmoid",
+    "rho",
+    "gamma",
+    "present",
+    "features",
+    "classes",
+    "data",
 ];
 
 /// A second stage of each kind, of the smallest size, on the sample's logits of these branches.
@@ -42,7 +60,10 @@ pub(super) fn second_stages(logits: &BranchLogits) -> Vec<TwoStage> {
 pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let logits = sample::logits(&sample::set(), &BRANCHES);
     let entries = second_stages(&logits).iter().map(|stage| serde_json::to_vec(stage).expect("string keys")).collect();
-    Box::new(TwoStages { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS }, logits: logits.select(&[0, 3, 5]) })
+    Box::new(TwoStages {
+        corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS },
+        logits: logits.select(&[0, 3, 5]),
+    })
 }
 
 impl Target for TwoStages {

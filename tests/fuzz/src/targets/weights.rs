@@ -26,8 +26,24 @@ struct Files {
 }
 
 const WORDS: [&str; 18] = [
-    "F32", "F64", "BF16", "I64", "BOOL", "\"dtype\"", "\"shape\"", "\"data_offsets\"", "__metadata__", "PK\x03\x04",
-    "PK\x05\x06", "PK\x06\x06", "data.pkl", "module.", "state_dict", "num_batches_tracked", "_orig_mod.", "n_averaged",
+    "F32",
+    "F64",
+    "BF16",
+    "I64",
+    "BOOL",
+    "\"dtype\"",
+    "\"shape\"",
+    "\"data_offsets\"",
+    "__metadata__",
+    "PK\x03\x04",
+    "PK\x05\x06",
+    "PK\x06\x06",
+    "data.pkl",
+    "module.",
+    "state_dict",
+    "num_batches_tracked",
+    "_orig_mod.",
+    "n_averaged",
 ];
 
 fn safetensors(network: &AnyNetwork, scratch: &Path) -> Vec<u8> {
