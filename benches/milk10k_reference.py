@@ -69,7 +69,8 @@ def main() -> None:
     inputs = {**of, "both": both, "both + metadata": np.hstack([both, metadata([c["dermoscopic"] for c in lesions.values()])])}
 
     split = json.loads(arguments.split.read_text())
-    train, test = split["train"] + split["valid"], split["test"]
+    place = {lesion: row for row, lesion in enumerate(lesions)}
+    train, test = ([place[lesion] for lesion in part] for part in (split["train"] + split["valid"], split["test"]))
     print("| inputs | C | balanced accuracy | macro AUC |\n|---|---|---|---|")
     for what, x in inputs.items():
         scaler = StandardScaler().fit(x[train])

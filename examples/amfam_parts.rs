@@ -30,9 +30,9 @@ use dermafuse::networks::{
     AmfamConfig, AmfamRow, AnyNetwork, ImageView, ModalityBatches, ModalityDiscriminator, Network, NetworkConfig,
 };
 use dermafuse::schema::ndarray::{Array1, Array2, Axis, concatenate};
-use dermafuse::schema::write_whole_file;
+use dermafuse::schema::{RunFolder, RunMode, write_whole_file};
 use dermafuse::train::{Observer, Trainer, TrainingCases, TrainingConfig, WeightAveraging, mean_branch_accuracy};
-use dermafuse_examples::{ProgramResult, run};
+use dermafuse_examples::{ProgramResult, draw_once, run, say};
 
 /// Measures what the adversary or the reconstruction of AMFAM does on synthetic lesions.
 #[derive(Parser)]
@@ -90,20 +90,26 @@ struct StudyArguments {
     /// In training, let batch normalisation see the two images one after the other instead of in one batch
     #[arg(long)]
     separate_batches: bool,
-    /// Folder for the data set and the figure
+    /// Folder; data set and figure are written to its sub-folder `adversary` or `reconstruction`
     #[arg(long, default_value = "runs/amfam_parts")]
     out: PathBuf,
 }
 
 fn main() -> ExitCode {
     run(|| match Arguments::parse().part {
-        Part::Adversary { study, weight } => adversary(&Study::new(study)?, weight),
+        Part::Adversary { study, weight } => {
+            let study = Study::new(study, "adversary")?;
+            adversary(&study, weight)?;
+            Ok(study.folder.finish()?)
+        }
         Part::Reconstruction { study, weight, stage, plain } => {
             let rows: &[AmfamRow] = match plain {
                 true => &[AmfamRow::Concat, AmfamRow::Reconstruction, AmfamRow::Attention],
                 false => &[AmfamRow::Concat, AmfamRow::Attention],
             };
-            reconstruction(&Study::new(study)?, rows, weight, usize::from(stage) - 1)
+            let study = Study::new(study, "reconstruction")?;
+            reconstruction(&study, rows, weight, usize::from(stage) - 1)?;
+            Ok(study.folder.finish()?)
         }
     })
 }
@@ -115,6 +121,7 @@ struct Study {
     set: CaseSet,
     split: Split,
     encoder: MetadataEncoder,
+    folder: RunFolder,
 }
 
 /// A trained network and the adversary's mean loss in each epoch, if it has one.
@@ -124,7 +131,7 @@ struct Trained {
 }
 
 impl Study {
-    fn new(arguments: StudyArguments) -> Result<Self, Box<dyn std::error::Error>> {
+    fn new(arguments: StudyArguments, part: &str) -> Result<Self, Box<dyn std::error::Error>> {
         let side = u32::try_from(arguments.image_size)?;
         let drawn = SyntheticConfig {
             cases: arguments.cases,
@@ -132,12 +139,13 @@ impl Study {
             clinical_clarity: 1.0,
             ..SyntheticConfig::default()
         };
-        let data = arguments.out.join("data");
-        synthetic::write(&data, &drawn)?;
+        let mut folder = RunFolder::open(arguments.out.join(part), "amfam_parts", RunMode::default())?;
+        let data = draw_once(&folder, "data", &drawn, |data| synthetic::write(data, &drawn))?;
+        folder.begin()?;
         let set = derm7pt::load(&data)?;
         let split = set.split.clone().ok_or(DataError::EmptySet { name: set.name.clone() })?;
-        let encoder = MetadataEncoder::none(&set.fields);
-        Ok(Self { arguments, drawn, set, split, encoder })
+        let encoder = MetadataEncoder::none();
+        Ok(Self { arguments, drawn, set, split, encoder, folder })
     }
 
     fn config(&self, row: AmfamRow) -> AmfamConfig {
@@ -253,13 +261,13 @@ fn adversary(study: &Study, weight: f64) -> ProgramResult {
         ("reversed", ReversalSchedule::Constant { strength: 1.0 }),
         ("Ganin", ReversalSchedule::GANIN),
     ];
-    println!(
+    say!(
         "in per cent, {} test cases, mean and deviation of {} trainings\n",
         study.split.test.len(),
         study.arguments.seeds
     );
-    println!("| adversary | its accuracy | logistic regression learnt anew | accuracy of the tasks |");
-    println!("|---|---|---|---|");
+    say!("| adversary | its accuracy | logistic regression learnt anew | accuracy of the tasks |");
+    say!("|---|---|---|---|");
     let mut curves = Vec::new();
     for (name, reversal) in arms {
         let (mut own, mut anew, mut tasks, mut losses) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -276,16 +284,16 @@ fn adversary(study: &Study, weight: f64) -> ProgramResult {
             tasks.push(study.accuracy(&network)?);
             losses.push(modality);
         }
-        println!("| {name} | {} | {} | {} |", cell(&own), cell(&anew), cell(&tasks));
+        say!("| {name} | {} | {} | {} |", cell(&own), cell(&anew), cell(&tasks));
         let mean = |epoch: usize| losses.iter().map(|losses| losses[epoch]).sum::<f64>() / losses.len() as f64;
         let points = (0..study.arguments.epochs).map(|epoch| (epoch as f64 + 1.0, mean(epoch))).collect();
         curves.push(Series { name: name.to_owned(), points });
     }
     let chance = (1..=study.arguments.epochs).map(|epoch| (epoch as f64, 2.0_f64.ln())).collect();
     curves.push(Series { name: "chance".into(), points: chance });
-    let figure = study.arguments.out.join("adversary.svg");
+    let figure = study.folder.path().join("adversary.svg");
     write_whole_file(&figure, line_chart("Loss of the adversary", "epoch", "cross-entropy", &curves).as_bytes())?;
-    println!("\nwritten to {}", figure.display());
+    say!("\nwritten to {}", figure.display());
     Ok(())
 }
 
@@ -293,9 +301,9 @@ fn reconstruction(study: &Study, rows: &[AmfamRow], weight: f64, stage: usize) -
     let views = [(ImageView::Clinical, Modality::Clinical), (ImageView::Dermoscopic, Modality::Dermoscopic)];
     // For each network and image the share of each case, a mean over the trainings.
     let mut shares: Vec<[Vec<f64>; 2]> = Vec::new();
-    println!("share of the heat in the lesion, in per cent, {} test cases\n", study.split.test.len());
-    println!("| network | seed | clinical | dermoscopic | accuracy of the tasks |");
-    println!("|---|---|---|---|---|");
+    say!("share of the heat in the lesion, in per cent, {} test cases\n", study.split.test.len());
+    say!("| network | seed | clinical | dermoscopic | accuracy of the tasks |");
+    say!("|---|---|---|---|---|");
     for &row in rows {
         let mut sums = [Array1::zeros(study.split.test.len()), Array1::zeros(study.split.test.len())];
         for seed in 0..study.arguments.seeds {
@@ -307,17 +315,17 @@ fn reconstruction(study: &Study, rows: &[AmfamRow], weight: f64, stage: usize) -
                 *sum += &found;
             }
             let accuracy = study.accuracy(&network)?;
-            println!("| {} | {seed} | {:.1} | {:.1} | {accuracy:.1} |", row.name(), means[0], means[1]);
+            say!("| {} | {seed} | {:.1} | {:.1} | {accuracy:.1} |", row.name(), means[0], means[1]);
         }
         shares.push(sums.map(|sum| (sum / study.arguments.seeds as f64).to_vec()));
     }
-    println!();
+    say!();
     for (index, (view, modality)) in views.into_iter().enumerate() {
-        println!("{}: lesions are {:.1} % of the pixels", view.name(), study.area(modality));
+        say!("{}: lesions are {:.1} % of the pixels", view.name(), study.area(modality));
         for (row, found) in rows.iter().zip(&shares).skip(1) {
             let test = WilcoxonSignedRank::of(&shares[0][index], &found[index])?;
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-            println!(
+            say!(
                 "  {} {:.1}, {} {:.1}; Wilcoxon over {} cases p = {:.2e}",
                 rows[0].name(),
                 mean(&shares[0][index]),

@@ -12,7 +12,7 @@ use clap::Parser;
 use dermafuse::backbones::{BackboneKind, LoadOptions, Pretrained};
 use dermafuse::data::{Strictness, decode};
 use dermafuse::infer::published_input;
-use dermafuse_examples::{DeviceName, ProgramResult, run};
+use dermafuse_examples::{DeviceName, ProgramResult, run, say};
 
 /// Prints the most probable classes of an image.
 #[derive(Parser)]
@@ -62,7 +62,7 @@ fn classify(arguments: &Arguments) -> ProgramResult {
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     for (class, probability) in ranked.into_iter().take(arguments.top) {
         let name = labels.as_ref().map_or_else(|| format!("class {class}"), |labels| labels[class].clone());
-        println!("{probability:.4}  {name}");
+        say!("{probability:.4}  {name}");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dermafuse::backbones::{BackboneKind, PublishedWeights};
-use dermafuse_examples::{ProgramResult, Terminal, run};
+use dermafuse_examples::{ProgramResult, Terminal, run, say};
 
 /// Downloads the published weights of a backbone, or continues an interrupted download.
 #[derive(Parser)]
@@ -37,10 +37,10 @@ fn download(arguments: &Arguments) -> ProgramResult {
         arguments.mirror.as_ref().map(|mirror| format!("{}/{}", mirror.trim_end_matches('/'), published.file_name()));
     let weights = PublishedWeights { url: copy.as_deref().unwrap_or(published.url), ..published };
 
-    println!("{}", weights.url);
-    println!("licence: {}", weights.licence);
+    say!("{}", weights.url);
+    say!("licence: {}", weights.licence);
     let mut terminal = Terminal::default();
     let path = weights.download(&arguments.out, |progress| terminal.download(&progress))?;
-    println!("{}", path.display());
+    say!("{}", path.display());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Explains what a saved model says of one case, on one page:
 //!
 //! ```text
-//! cargo run --release --example explain -- --model runs/quickstart/bundle --clinical a.jpg --dermoscopic b.jpg \
+//! cargo run --release --example explain -- --model runs/quickstart/model.safetensors --clinical a.jpg --dermoscopic b.jpg \
 //!     --metadata sex=female --out case.html
 //! ```
 
@@ -19,7 +19,7 @@ use dermafuse::infer::{
 use dermafuse::networks::{AnyNetwork, ImageView, MultimodalInput, Network};
 use dermafuse::schema::ndarray::ArrayView3;
 use dermafuse::schema::{Case, Field};
-use dermafuse_examples::{DeviceName, ProgramResult, run};
+use dermafuse_examples::{DeviceName, ProgramResult, run, say};
 
 /// A map that is coarser than this points at nothing; the deepest stage with a finer one is explained.
 const LEAST_SIDE: usize = 4;
@@ -35,7 +35,7 @@ const SHAPLEY_NOTE: &str = "Exact Shapley values in per cent points: they add up
 /// Writes a page with the images, what the model looked at in them, its predictions, and what they come from.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of the bundle
+    /// The model: a file, or the folder of the run that made it
     #[arg(long)]
     model: PathBuf,
     /// The clinical photo (JPEG or PNG)
@@ -98,8 +98,9 @@ fn explain(arguments: &Arguments) -> ProgramResult {
             format!("the model has no task `{name}`; it has {}", known.join(", "))
         })?,
     };
-    let (_, predictions) = bundle.predict(&set, &[0], |_| ())?.pop().ok_or("the model gives no answer")?;
-    let case = SampleCase::of(&predictions, 0)?.with_metadata(recorded(&set.fields, &set.cases[0]));
+    let answers = bundle.predict(&set, &[0], |_| ())?;
+    let predictions = answers.last();
+    let case = SampleCase::of(predictions, 0)?.with_metadata(recorded(&set.fields, &set.cases[0]));
     let class = predictions.predicted(0, task);
     let explained = format!("{}: {}", tasks[task].label, tasks[task].classes[class]);
 
@@ -158,18 +159,18 @@ fn explain(arguments: &Arguments) -> ProgramResult {
 
     for task in &case.tasks {
         let (class, probability) = &task.probabilities[task.predicted];
-        println!("{:>5}  {class} {:.0} %", task.label, 100.0 * probability);
+        say!("{:>5}  {class} {:.0} %", task.label, 100.0 * probability);
     }
     if let Some(score) = ChecklistScore::of(&case) {
-        println!("seven-point score of the predicted classes: {}", score.points());
+        say!("seven-point score of the predicted classes: {}", score.points());
     }
     let shares = &contributions.tasks[task];
-    println!("{explained}, {:.0} % from {:.0} %:", 100.0 * shares.probability, 100.0 * shares.baseline);
+    say!("{explained}, {:.0} % from {:.0} %:", 100.0 * shares.probability, 100.0 * shares.baseline);
     for ((input, share), without) in contributions.inputs.iter().zip(&shares.shapley).zip(&shares.without) {
         let without = without.map_or("no answer".to_owned(), |probability| format!("{:.0} %", 100.0 * probability));
-        println!("  {:+5.1}  {input} (without it: {without})", 100.0 * share);
+        say!("  {:+5.1}  {input} (without it: {without})", 100.0 * share);
     }
-    println!("written to {}", arguments.out.display());
+    say!("written to {}", arguments.out.display());
     Ok(())
 }
 

@@ -26,8 +26,9 @@ use dermafuse::recipes::{
     AugmentationKind, Curriculum, Plan, Progress, StageResult, StageSettings, Workplace, majority,
 };
 use dermafuse::schema::ndarray::Array2;
-use dermafuse::schema::{Predictions, write_whole_file};
-use dermafuse_examples::{DeviceName, ProgramResult, Results, Terminal, print_table, run};
+use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
+use dermafuse::train::Incomplete;
+use dermafuse_examples::{DeviceName, ProgramResult, Results, Terminal, draw_once, print_table, run, say, say_part};
 
 /// The strategies of the paper, which are compared unless others are asked for.
 const STRATEGIES: [&str; 5] = ["scratch", "merged", "dermai", "edra-dermai", "edra-dermofit-dermai"];
@@ -90,6 +91,9 @@ struct Arguments {
     /// Seed of splits, fresh weights, training and stand-ins
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// What becomes of cases without the image that a stage looks at: refuse or skip
+    #[arg(long)]
+    incomplete: Option<Incomplete>,
     /// Threads that decode images
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -138,33 +142,45 @@ fn fine_tune(arguments: &Arguments) -> ProgramResult {
     let device = arguments.device.device()?;
     let cache = Arc::new(ImageCache::new(arguments.image_cache.saturating_mul(1_000_000)));
     let place = Workplace { resume: arguments.resume, ..Workplace::on(&device).with_cache(&cache) };
-    std::fs::create_dir_all(&arguments.out)?;
+    let mode = RunMode { resume: arguments.resume, shared: false };
+    RunFolder::check(&arguments.out, "fine_tune", mode)?;
     let mut terminal = Terminal::default();
+    let mut folder = match arguments.data.is_empty() {
+        true => Some(RunFolder::open(&arguments.out, "fine_tune", mode)?),
+        false => None,
+    };
 
     let needs_weights = curricula.iter().any(Curriculum::needs_published_weights);
     let weights = match &arguments.weights {
-        None if needs_weights && arguments.data.is_empty() => {
-            Some(stand_in_weights(arguments, &curricula[0], place, &mut terminal)?)
-        }
+        None => match folder.as_mut().filter(|_| needs_weights) {
+            Some(folder) => Some(stand_in_weights(arguments, folder, &curricula[0], place, &mut terminal)?),
+            None => None,
+        },
         given => given.clone(),
     };
     // Every curriculum is read and checked before any is trained.
     let mut plans = Vec::new();
     for repeat in 0..arguments.repeats.max(1) {
         let seed = arguments.seed + repeat;
-        let folders = match arguments.data.is_empty() {
-            true => stand_ins(arguments, seed)?,
-            false => arguments.data.clone(),
+        let folders = match &folder {
+            Some(folder) => stand_ins(arguments, folder, seed)?,
+            None => arguments.data.clone(),
         };
         for curriculum in &curricula {
             let needed = curriculum.data();
             let folders: Vec<_> = folders.iter().filter(|(name, _)| needed.contains(&name.as_str())).cloned().collect();
             let sets = curriculum.load(&folders)?;
             let plan = curriculum.plan(&sets, weights.as_deref(), seed)?;
-            plan.check(&device)?;
+            let folder = arguments.out.join(&plan.name).join(format!("seed-{seed}"));
+            plan.check(Workplace { folder: Some(&folder), ..place }, &mut terminal)?;
             plans.push((seed, plan));
         }
     }
+    let mut run_folder = match folder {
+        Some(folder) => folder,
+        None => RunFolder::open(&arguments.out, "fine_tune", mode)?,
+    };
+    run_folder.begin()?;
     let mut runs = Vec::new();
     for (seed, plan) in plans {
         let folder = arguments.out.join(&plan.name).join(format!("seed-{seed}"));
@@ -175,7 +191,8 @@ fn fine_tune(arguments: &Arguments) -> ProgramResult {
         runs.push(run);
     }
     terminal.step("comparing the curricula");
-    compare(arguments, &curricula, &runs)
+    compare(arguments, &curricula, &runs)?;
+    Ok(run_folder.finish()?)
 }
 
 /// The curricula that were asked for, with what the program was told in place of what they say.
@@ -189,6 +206,7 @@ fn curricula(arguments: &Arguments) -> Result<Vec<Curriculum>, Box<dyn std::erro
         epochs_per_step: arguments.epochs_per_step,
         learning_rate: arguments.learning_rate.or(is_stand_in.then_some(1e-3)),
         augmentation: arguments.augmentation.map(AugmentationName::kind),
+        incomplete: arguments.incomplete,
         threads: Some(arguments.threads),
         ..StageSettings::default()
     };
@@ -223,35 +241,42 @@ fn curricula(arguments: &Arguments) -> Result<Vec<Curriculum>, Box<dyn std::erro
 }
 
 /// Draws the stand-ins of the three sets.
-fn stand_ins(arguments: &Arguments, seed: u64) -> Result<Vec<(String, PathBuf)>, Box<dyn std::error::Error>> {
-    let data = arguments.out.join("stand-ins").join(format!("seed-{seed}"));
-    let folders = ["dermai", "dermofit", "edra"].map(|name| (name.to_owned(), data.join(name)));
-    println!("drawing stand-ins of DermAI, Dermofit and EDRA in {}", data.display());
+fn stand_ins(
+    arguments: &Arguments,
+    folder: &RunFolder,
+    seed: u64,
+) -> Result<Vec<(String, PathBuf)>, Box<dyn std::error::Error>> {
+    let name = |set: &str| format!("stand-ins/seed-{seed}/{set}");
+    say!("drawing stand-ins of DermAI, Dermofit and EDRA in {}", arguments.out.display());
     let fewer = 2 * arguments.photos / 3;
-    clinics::write(&folders[0].1, &clinics::Config::dermai(arguments.photos, seed))?;
-    clinics::write(&folders[1].1, &clinics::Config::dermofit(fewer, seed))?;
+    let dermai = clinics::Config::dermai(arguments.photos, seed);
+    let dermai = draw_once(folder, &name("dermai"), &dermai, |data| clinics::write(data, &dermai))?;
+    let dermofit = clinics::Config::dermofit(fewer, seed);
+    let dermofit = draw_once(folder, &name("dermofit"), &dermofit, |data| clinics::write(data, &dermofit))?;
     let edra =
         SyntheticConfig { cases: fewer, image_size: (128, 96), seed, clinical_clarity: 0.6, ..Default::default() };
-    synthetic::write(&folders[2].1, &edra)?;
-    Ok(folders.to_vec())
+    let edra = draw_once(folder, &name("edra"), &edra, |data| synthetic::write(data, &edra))?;
+    Ok([("dermai", dermai), ("dermofit", dermofit), ("edra", edra)]
+        .map(|(name, data)| (name.to_owned(), data))
+        .to_vec())
 }
 
 /// Trains the backbone of a curriculum on synthetic dermoscopic pictures; the file of its weights.
 fn stand_in_weights(
     arguments: &Arguments,
+    run_folder: &mut RunFolder,
     curriculum: &Curriculum,
     place: Workplace<'_>,
     terminal: &mut Terminal,
 ) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let folder = arguments.out.join("stand-in-weights");
-    let data = folder.join("data");
     let config = SyntheticConfig {
         cases: 3 * arguments.photos,
         image_size: (128, 96),
         seed: arguments.seed.wrapping_add(1000),
         ..SyntheticConfig::default()
     };
-    synthetic::write(&data, &config)?;
+    let data = draw_once(run_folder, "stand-in-weights/data", &config, |data| synthetic::write(data, &config))?;
     let network = curriculum.network().clone();
     let settings = StageSettings { threads: Some(arguments.threads), ..StageSettings::default() };
     let general = Curriculum::parse("stand-in-weights.toml", STAND_IN_WEIGHTS)?
@@ -259,7 +284,10 @@ fn stand_in_weights(
         .with_settings(&settings);
     let sets = general.load(&[("pictures".to_owned(), data)])?;
     let plan = general.plan(&sets, None, arguments.seed)?;
-    plan.run(Workplace { folder: Some(&folder), ..place }, terminal)?;
+    let place = Workplace { folder: Some(&folder), ..place };
+    plan.check(place, terminal)?;
+    run_folder.begin()?;
+    plan.run(place, terminal)?;
     Ok(plan.backbone(&folder, 0))
 }
 
@@ -304,6 +332,8 @@ impl Run {
             leaky_inputs: Vec::new(),
             curves: self.results.iter().map(|result| (result.name.as_str(), result.history.as_slice())).collect(),
             notes,
+            failed: &[],
+            seen: Some(stage.known_cases().among(&stage.set, &stage.split.test)),
             features: None,
         };
         results.write(folder)?;
@@ -344,20 +374,20 @@ const MEASURES: [Measure; 4] = [
 fn compare(arguments: &Arguments, curricula: &[Curriculum], runs: &[Run]) -> ProgramResult {
     let of = |name: &str| runs.iter().filter(|run| run.plan.name == name).collect::<Vec<_>>();
     if let [run] = runs {
-        println!("\n{}, test accuracy in per cent, {} cases\n", run.plan.name, run.predictions.len());
+        say!("\n{}, test accuracy in per cent, {} cases\n", run.plan.name, run.predictions.len());
         print_table(&[(run.plan.name.clone(), run.evaluation.clone())]);
     }
-    println!("\nin per cent, mean and deviation of {} runs\n", arguments.repeats.max(1));
-    print!("{:32}", "");
-    MEASURES.iter().for_each(|(name, _)| print!("{name:>20}"));
-    println!();
+    say!("\nin per cent, mean and deviation of {} runs\n", arguments.repeats.max(1));
+    say_part!("{:32}", "");
+    MEASURES.iter().for_each(|(name, _)| say_part!("{name:>20}"));
+    say!();
     for curriculum in curricula {
-        print!("{:32}", curriculum.name());
+        say_part!("{:32}", curriculum.name());
         for measure in &MEASURES {
             let values: Vec<f64> = of(curriculum.name()).iter().map(|run| run.percent(measure)).collect();
-            print!("{:>20}", MeanDeviation::of(&values).map_or_else(String::new, |value| value.to_string()));
+            say_part!("{:>20}", MeanDeviation::of(&values).map_or_else(String::new, |value| value.to_string()));
         }
-        println!();
+        say!();
     }
     let synthetic = runs.iter().any(|run| run.plan.stages.iter().any(|stage| stage.set.synthetic));
     let mut report = Report::new("Fine-tuning by curricula").synthetic(synthetic);
@@ -371,7 +401,7 @@ fn compare(arguments: &Arguments, curricula: &[Curriculum], runs: &[Run]) -> Pro
             });
             let title = format!("{}, per cent", measure.0);
             let comparison = Comparison::of(&names, &blocks, &scores)?;
-            println!("\n{title}\n\n{comparison}");
+            say!("\n{title}\n\n{comparison}");
             report = report.comparison(title, &comparison, None);
         }
     }
@@ -385,10 +415,10 @@ fn compare(arguments: &Arguments, curricula: &[Curriculum], runs: &[Run]) -> Pro
             }
         }
         let adjusted = holm(&tests.iter().map(|(_, test)| test.p).collect::<Vec<_>>())?;
-        println!("\nMcNemar's test on the test cases of all runs together: cases that only one of two has right\n");
+        say!("\nMcNemar's test on the test cases of all runs together: cases that only one of two has right\n");
         for ((name, test), adjusted) in tests.iter().zip(adjusted) {
             let (first, second) = (test.first_only, test.second_only);
-            println!("{name:56} {first:>5} {second:>5}   p = {:.2e}, Holm {adjusted:.2e}", test.p);
+            say!("{name:56} {first:>5} {second:>5}   p = {:.2e}, Holm {adjusted:.2e}", test.p);
             report = report.note(format!(
                 "McNemar, {name}: {first} and {second} cases that one alone has right, p = {:.2e} (Holm {adjusted:.2e}).",
                 test.p
@@ -396,7 +426,7 @@ fn compare(arguments: &Arguments, curricula: &[Curriculum], runs: &[Run]) -> Pro
         }
         report.write(arguments.out.join("report.html"))?;
     }
-    println!(
+    say!(
         "\nwritten to {}: for each run report.html, metrics.json, predictions.csv and bundles of its stages",
         arguments.out.display()
     );

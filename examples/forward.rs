@@ -32,8 +32,8 @@ use dermafuse::backbones::{
     save_tensors, tensor_names,
 };
 use dermafuse::fusion::{FeatureFusion, FusionKind, MapFusion, MapFusionKind, UnknownFusion, UnknownMapFusion};
-use dermafuse::networks::{Modalities, MultimodalInput, Network, NetworkConfig};
-use dermafuse_examples::{DeviceName, ProgramResult, run};
+use dermafuse::networks::{Modalities, MultimodalInput, Network, NetworkConfig, draw_first_weights};
+use dermafuse_examples::{DeviceName, ProgramResult, run, say};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 /// Writes what a backbone, a fusion module or a network makes of the tensors in a file.
@@ -102,7 +102,6 @@ fn main() -> ExitCode {
 
 fn forward(arguments: &Arguments) -> ProgramResult {
     let device = arguments.device.device()?;
-    device.seed(arguments.seed);
     let input = Input::read(&arguments.input, &device)?;
     let results = match arguments {
         Arguments { model: Some(model), .. } => of_backbone(arguments, *model, &input)?,
@@ -113,7 +112,7 @@ fn forward(arguments: &Arguments) -> ProgramResult {
         _ => return Err("name a model, a fusion module or a network".into()),
     };
     for (name, (shape, _)) in &results {
-        println!("{name:<10}{shape:?}");
+        say!("{name:<10}{shape:?}");
     }
     write(&results, &arguments.output)
 }
@@ -125,6 +124,7 @@ fn of_backbone(arguments: &Arguments, model: BackboneKind, input: &Input) -> Res
         classes => (Some(classes), ClassifierWeights::Keep),
     };
     let mut network = model.init(classes, &input.device);
+    draw_first_weights(&network, arguments.seed);
     if let Some(weights) = &arguments.weights {
         network = network.load_weights(weights, LoadOptions { classifier })?;
     }
@@ -164,6 +164,7 @@ fn of_fusion(arguments: &Arguments, fusion: FusionName, features: &[usize], inpu
 
 /// As [`exchanged`], by the module's own names.
 fn with_weights<M: Module>(arguments: &Arguments, module: M) -> Result<M, Failure> {
+    draw_first_weights(&module, arguments.seed);
     let names = tensor_names(&module);
     exchanged(arguments, module, names)
 }
@@ -292,6 +293,6 @@ fn write(results: &Results, file: &Path) -> ProgramResult {
     }
     let bytes = safetensors::serialize(views, None)?;
     dermafuse::schema::write_whole_file(file, &bytes)?;
-    println!("written to {}", file.display());
+    say!("written to {}", file.display());
     Ok(())
 }

@@ -13,12 +13,13 @@ use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{DataSetKind, MetadataRoles, Split};
 use dermafuse::ensemble::{ClassifierKind, Smoothing, WeightSearchMethod, WeightSearchVariant};
+use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
-use dermafuse::schema::{FuseSpace, write_whole_file};
+use dermafuse::schema::{FuseSpace, RunFolder, RunMode, write_whole_file};
 use dermafuse_examples::{
     ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split,
-    published_rows, run,
+    published_rows, run, say,
 };
 
 /// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.
@@ -153,8 +154,10 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     let device = arguments.training.device.device()?;
     let set = arguments.dataset.load(&arguments.data)?;
     let split = published_or_stratified_split(&set, arguments.split_seed)?;
+    let mode = RunMode { resume: arguments.resume, shared: false };
+    RunFolder::check(&arguments.out, "fusionm4net", mode)?;
     let Split { train, valid, test, .. } = &split;
-    println!(
+    say!(
         "{}: {} cases, {} / {} / {} to train, validate, test",
         set.name,
         set.len(),
@@ -162,21 +165,28 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         valid.len(),
         test.len()
     );
-    set.notes.iter().for_each(|note| println!("  note: {note}"));
+    set.notes.iter().for_each(|note| say!("  note: {note}"));
 
     let recipe = recipe(arguments, set.tasks.class_counts());
     let views = recipe.first_stage.augmentation.views().len();
     if matches!((arguments.search, arguments.space), (SearchName::Exact, SpaceName::Logits)) && views > 1 {
         return Err("`--search exact` needs `--space probabilities` or `--tta 0`".into());
     }
-    std::fs::create_dir_all(&arguments.out)?;
-    write_whole_file(&arguments.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
-    split.save(arguments.out.join("split.json"))?;
     let checkpoints = arguments.out.join("checkpoints");
     let cache = arguments.training.cache();
     let place = Workplace::on(&device).in_folder(&checkpoints, arguments.resume).with_cache(&cache);
-    let outcome = recipe.run(&set, &split, place, &mut Terminal::default())?;
+    let place = place.with_lost_best(arguments.training.lost_best);
+    let mut terminal = Terminal::default();
+    let selected = recipe.select_cases(&set, &split, &device)?;
+    recipe.check(&set, &split, place, &mut terminal)?;
+    let mut folder = RunFolder::open(&arguments.out, "fusionm4net", mode)?;
+    folder.begin()?;
+    write_whole_file(&arguments.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
+    split.save(arguments.out.join("split.json"), &set)?;
+    let outcome = recipe.run(&set, &split, place, &mut terminal)?;
 
+    outcome.notes.iter().for_each(|note| say!("  note: {note}"));
+    let Split { train, test, .. } = &selected.split;
     let mut rows = vec![("majority".to_owned(), majority(&set, train, test)?)];
     rows.extend(outcome.rows);
     let leaky = outcome.bundle.description.encoder.uses_post_diagnosis();
@@ -189,15 +199,18 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         published: published_rows(&set, &recipe.first_stage.network),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
-        notes: set.notes.clone(),
+        failed: &[],
+        seen: Some(outcome.bundle.description.known_cases.among(&set, test)),
+        notes: [&set.notes[..], &selected.notes, &outcome.notes].concat(),
         features: None,
     };
     let evaluations = results.write(&arguments.out)?;
-    outcome.bundle.save(arguments.out.join("bundle"))?;
-    println!("\ntest accuracy in per cent, {} cases\n", test.len());
+    outcome.bundle.save(arguments.out.join(MODEL_FILE))?;
+    folder.finish()?;
+    say!("\ntest accuracy in per cent, {} cases\n", test.len());
     print_table(&evaluations);
-    println!(
-        "\nwritten to {}: report.html, metrics.json, predictions.csv, bundle, config.json, split.json",
+    say!(
+        "\nwritten to {}: report.html, metrics.json, predictions.csv, {MODEL_FILE}, config.json, split.json",
         arguments.out.display()
     );
     Ok(())

@@ -9,7 +9,7 @@
 //! Without data, as in the last line, a synthetic set in the layout of PAD-UFES-20 is drawn, of which it is known what photo and
 //! record tell. A run that was stopped continues with `--resume` and ends with the same numbers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -27,10 +27,10 @@ use dermafuse::recipes::{
     CrossValidated, CrossValidation, JointFusionGrid, JointFusionTable, JointMethod, JointStructure, OneStage,
     Progress, Workplace, majority,
 };
-use dermafuse::schema::{Predictions, write_whole_file};
+use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 use dermafuse_examples::{
-    Features, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
-    published_or_stratified_split, run,
+    Features, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, draw_once, print_table,
+    published_or_stratified_split, run, say, say_part,
 };
 
 /// Trains and tests methods that join one image with the patient's record, on every fold of a cross-validation, and writes
@@ -120,33 +120,50 @@ fn main() -> ExitCode {
 fn jif(arguments: &Arguments) -> ProgramResult {
     arguments.check()?;
     let device = arguments.training.device.device()?;
-    let (set, encoding) = load(arguments)?;
-    println!("{}: {} cases, metadata columns: {}", set.name, set.len(), set.fields.len());
-    std::fs::create_dir_all(&arguments.out)?;
-    let (splits, mut notes) = splits(arguments, &set)?;
-    notes.extend(set.notes.iter().cloned());
-    notes.iter().for_each(|note| println!("  note: {note}"));
+    // Several processes may run folds in one folder.
+    let mode = RunMode { resume: arguments.resume, shared: arguments.fold.is_some() };
+    RunFolder::check(&arguments.out, "jif", mode)?;
+    let mut drawn = None;
+    let data = match &arguments.data {
+        Some(data) => data.clone(),
+        None if arguments.dataset == DataSetKind::PadUfes20 => {
+            let folder = drawn.insert(RunFolder::open(&arguments.out, "jif", mode)?);
+            draw(arguments, folder)?
+        }
+        None => return Err("give the folder of the data set with --data".into()),
+    };
+    let (set, encoding) = load(arguments, &data)?;
+    say!("{}: {} cases, metadata columns: {}", set.name, set.len(), set.fields.len());
+    let rounds = rounds(arguments, &set)?;
+    let mut notes = [&rounds.notes[..], &set.notes].concat();
+    notes.iter().for_each(|note| say!("  note: {note}"));
     let cache = arguments.training.cache();
-    let place = Workplace::on(&device).with_cache(&cache);
-    let study = Study { arguments, set: &set, encoding, splits, notes, place };
+    let place = Workplace::on(&device).with_cache(&cache).with_lost_best(arguments.training.lost_best);
+    let begin = || -> Result<RunFolder, Box<dyn std::error::Error>> {
+        let mut folder = match drawn {
+            Some(folder) => folder,
+            None => RunFolder::open(&arguments.out, "jif", mode)?,
+        };
+        folder.begin()?;
+        rounds.save(&arguments.out, &set)?;
+        Ok(folder)
+    };
+    let mut study = Study { arguments, set: &set, encoding, splits: rounds.splits.clone(), notes: Vec::new(), place };
+    notes.extend(study.select_cases()?);
+    study.notes = notes;
     match arguments.compare {
-        true => study.compare(),
-        false => study.single(),
+        true => study.compare(begin),
+        false => study.single(begin),
     }
 }
 
-fn load(arguments: &Arguments) -> Result<(CaseSet, EncoderConfig), Box<dyn std::error::Error>> {
+fn load(arguments: &Arguments, data: &Path) -> Result<(CaseSet, EncoderConfig), Box<dyn std::error::Error>> {
     let looks_at_images = arguments.compare || arguments.structure != JointStructure::Metadata;
     let options = match looks_at_images {
         true => LoadOptions::default(),
         false => LoadOptions::metadata_only(),
     };
-    let data = match &arguments.data {
-        Some(data) => data.clone(),
-        None if arguments.dataset == DataSetKind::PadUfes20 => draw(arguments)?,
-        None => return Err("give the folder of the data set with --data".into()),
-    };
-    let mut set = arguments.dataset.load_with(&data, &options)?;
+    let mut set = arguments.dataset.load_with(data, &options)?;
     let mut encoding = arguments.dataset.encoding();
     if arguments.dataset == DataSetKind::Derm7pt {
         // As in the thesis: the diagnosis is the task, the criteria of the checklist are part of the record.
@@ -183,32 +200,49 @@ impl Arguments {
 }
 
 /// Writes a synthetic set and says what can be known of it.
-fn draw(arguments: &Arguments) -> Result<PathBuf, Box<dyn std::error::Error>> {
+fn draw(arguments: &Arguments, folder: &RunFolder) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let Arguments { photos, seed, out, .. } = arguments;
-    let data = out.join("data");
     let config = synthetic::pad_ufes_20::Config { photos: *photos, seed: *seed, ..Default::default() };
-    println!("drawing {photos} synthetic photos with a record in {}", data.display());
+    say!("drawing {photos} synthetic photos with a record in {}", out.display());
     let optimum = |inputs| 100.0 * config.optimum(inputs).balanced_accuracy;
-    println!(
+    say!(
         "the best possible balanced accuracy: photo {:.1}, record {:.1}, both {:.1} per cent",
         optimum(Inputs::Image),
         optimum(Inputs::Record),
         optimum(Inputs::ImageAndRecord)
     );
-    synthetic::pad_ufes_20::write(&data, &config)?;
-    Ok(data)
+    draw_once(folder, "data", &config, |data| synthetic::pad_ufes_20::write(data, &config))
 }
 
 /// The rounds, and what must be said of them.
-fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<String>), Box<dyn std::error::Error>> {
+struct Rounds {
+    splits: Vec<Split>,
+    notes: Vec<String>,
+    /// The folds that they are made of, by the name of their file; none if there is one split.
+    folds: Vec<(String, Folds)>,
+}
+
+impl Rounds {
+    fn save(&self, out: &Path, set: &CaseSet) -> ProgramResult {
+        if self.folds.is_empty() {
+            self.splits[0].save(out.join("split.json"), set)?;
+        }
+        for (name, folds) in &self.folds {
+            folds.save(out.join(name), set)?;
+        }
+        Ok(())
+    }
+}
+
+fn rounds(arguments: &Arguments, set: &CaseSet) -> Result<Rounds, Box<dyn std::error::Error>> {
     let count = arguments.folds.unwrap_or(if set.split.is_some() { 1 } else { 5 });
     if arguments.fold_file.is_none() && count == 1 {
         if arguments.paper_protocol {
             return Err("--paper-protocol is about folds; give --folds 2 or more with it".into());
         }
         let split = published_or_stratified_split(set, arguments.seed)?;
-        split.save(arguments.out.join("split.json"))?;
-        return Ok((vec![split; arguments.repeats.max(1) as usize], Vec::new()));
+        let splits = vec![split; arguments.repeats.max(1) as usize];
+        return Ok(Rounds { splits, notes: Vec::new(), folds: Vec::new() });
     }
     let grouping = match arguments.paper_protocol {
         true => FoldGrouping::Ungrouped,
@@ -218,7 +252,7 @@ fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<Strin
         true => FoldProtocol::TestFoldSelects,
         false => FoldProtocol::NextFoldSelects,
     };
-    let (mut splits, mut notes) = (Vec::new(), Vec::new());
+    let (mut splits, mut notes, mut saved) = (Vec::new(), Vec::new(), Vec::new());
     for repeat in 0..arguments.repeats.max(1) {
         let config = FoldConfig { grouping, ..FoldConfig::new(count, arguments.seed + repeat) };
         let folds = match &arguments.fold_file {
@@ -226,7 +260,6 @@ fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<Strin
             None => Folds::new(set, &config)?,
         };
         let name = if repeat == 0 { "folds.csv".to_owned() } else { format!("folds-{}.csv", repeat + 1) };
-        folds.save(arguments.out.join(name), set)?;
         notes = folds.notes();
         let held_out = folds.held_out().len();
         let protocol = if held_out == 0 { protocol } else { FoldProtocol::HeldOutTests };
@@ -234,9 +267,10 @@ fn splits(arguments: &Arguments, set: &CaseSet) -> Result<(Vec<Split>, Vec<Strin
             notes.push(format!("The {held_out} cases that the table of folds marks `test` are tested in every round."));
         }
         splits.extend(folds.splits(protocol)?);
+        saved.push((name, folds));
     }
     notes.extend(splits[0].leaks().iter().map(ToString::to_string));
-    Ok((splits, notes))
+    Ok(Rounds { splits, notes, folds: saved })
 }
 
 /// The image that is looked at unless it is said: dermoscopic where there is one.
@@ -273,22 +307,69 @@ impl Study<'_> {
         (method, recipe)
     }
 
-    /// One method on every fold.
-    fn single(&self) -> ProgramResult {
-        let Arguments { structure, fusion, backbone, out, resume, .. } = self.arguments;
-        let [backbone] = backbone[..] else { return Err("several backbones need --compare".into()) };
-        let fusion = match fusion[..] {
-            [] => JointMethod::default().fusion,
-            [fusion] => fusion,
-            _ => return Err("several fusion modules need --compare".into()),
+    /// The methods that are asked for: one, or every structure with every fusion module of the thesis.
+    fn methods(&self) -> Result<Vec<(JointMethod, OneStage)>, Box<dyn std::error::Error>> {
+        let Arguments { structure, backbone, fusion, compare, .. } = self.arguments;
+        if !compare {
+            let [backbone] = backbone[..] else { return Err("several backbones need --compare".into()) };
+            let fusion = match fusion[..] {
+                [] => JointMethod::default().fusion,
+                [fusion] => fusion,
+                _ => return Err("several fusion modules need --compare".into()),
+            };
+            return Ok(vec![self.method(*structure, fusion, backbone)]);
+        }
+        let fusions = match fusion.is_empty() {
+            true => FusionKind::COMPARED.iter().map(|name| name.parse()).collect::<Result<Vec<FusionKind>, _>>()?,
+            false => fusion.clone(),
         };
-        let (method, recipe) = self.method(*structure, fusion, backbone);
-        write_whole_file(&out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
+        let concat = FusionKind::Concat;
+        let mut methods = vec![self.method(JointStructure::Metadata, concat, backbone[0])];
+        for &backbone in backbone {
+            methods.push(self.method(JointStructure::Image, concat, backbone));
+            for structure in [JointStructure::Joint, JointStructure::JointIndividual] {
+                methods.extend(fusions.iter().map(|&fusion| self.method(structure, fusion, backbone)));
+            }
+        }
+        Ok(methods)
+    }
+
+    /// Leaves out cases as the methods ask for, the same for all of them, and says so.
+    fn select_cases(&mut self) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+        let mut notes = Vec::new();
+        for (_, recipe) in self.methods()? {
+            for split in &mut self.splits {
+                let selected = recipe.select_cases(self.set, split, self.place.device)?;
+                *split = selected.split;
+                notes.extend(selected.notes);
+            }
+        }
+        notes.sort();
+        notes.dedup();
+        Ok(notes)
+    }
+
+    /// One method on every fold; `begin` gives the folder when every check has passed.
+    fn single(&self, begin: impl FnOnce() -> Result<RunFolder, Box<dyn std::error::Error>>) -> ProgramResult {
+        let Arguments { out, resume, .. } = self.arguments;
+        let (method, recipe) = self.methods()?.remove(0);
+        let backbone = method.backbone;
         let validation = CrossValidation { recipe: recipe.clone(), folds: self.splits.clone(), keep_features: true };
         let folder = out.join("folds");
         let place = self.place.in_folder(&folder, *resume);
         let mut terminal = Terminal::default();
-        if let Some(fold) = self.chosen_fold()? {
+        let chosen = self.chosen_fold()?;
+        match chosen {
+            Some(fold) => validation.check_fold(fold, self.set, place, &mut terminal)?,
+            None => validation.check(self.set, place, &mut terminal)?,
+        }
+        let run = begin()?;
+        let config = serde_json::to_vec_pretty(&recipe)?;
+        match chosen {
+            Some(_) => run.write_once("config.json", &config)?,
+            None => write_whole_file(&out.join("config.json"), &config)?,
+        }
+        if let Some(fold) = chosen {
             validation.run_fold(fold, self.set, place, &mut terminal)?;
             say_fold_is_done(fold);
             return Ok(());
@@ -313,36 +394,30 @@ impl Study<'_> {
             leaky_inputs: self.leaky_inputs()?,
             curves: curves.iter().map(|(name, fold)| (name.as_str(), fold.history.as_slice())).collect(),
             notes: self.notes.clone(),
+            failed: &[],
+            seen: None,
             features: first.features.as_ref().map(|values| Features { title: "fold 1", of: &first.test, values }),
         };
         let evaluations = results.write(out)?;
-        println!("\nin per cent, {} test cases of {} folds\n", cases.len(), folds.folds.len());
+        run.finish()?;
+        say!("\nin per cent, {} test cases of {} folds\n", cases.len(), folds.folds.len());
         print_table(&evaluations);
-        println!("\nbalanced accuracy of the folds: {}", folds_text(&folds)?);
-        println!("written to {}: report.html, metrics.json, predictions.csv, config.json, folds", out.display());
+        say!("\nbalanced accuracy of the folds: {}", folds_text(&folds)?);
+        say!("written to {}: report.html, metrics.json, predictions.csv, config.json, folds", out.display());
         Ok(())
     }
 
-    /// Every structure with every fusion module of the thesis.
-    fn compare(&self) -> ProgramResult {
-        let Arguments { backbone, fusion, out, resume, .. } = self.arguments;
-        let fusions = match fusion.is_empty() {
-            true => FusionKind::COMPARED.iter().map(|name| name.parse()).collect::<Result<Vec<FusionKind>, _>>()?,
-            false => fusion.clone(),
-        };
-        let concat = FusionKind::Concat;
-        let mut methods = vec![self.method(JointStructure::Metadata, concat, backbone[0])];
-        for &backbone in backbone {
-            methods.push(self.method(JointStructure::Image, concat, backbone));
-            for structure in [JointStructure::Joint, JointStructure::JointIndividual] {
-                methods.extend(fusions.iter().map(|&fusion| self.method(structure, fusion, backbone)));
-            }
-        }
-        let grid = JointFusionGrid { methods, folds: self.splits.clone() };
+    /// Every structure with every fusion module of the thesis; `begin` as in [`Study::single`].
+    fn compare(&self, begin: impl FnOnce() -> Result<RunFolder, Box<dyn std::error::Error>>) -> ProgramResult {
+        let Arguments { backbone, out, resume, .. } = self.arguments;
+        let grid = JointFusionGrid { methods: self.methods()?, folds: self.splits.clone() };
         let folder = out.join("methods");
         let place = self.place.in_folder(&folder, *resume);
         let mut terminal = Terminal::default();
-        if let Some(fold) = self.chosen_fold()? {
+        let chosen = self.chosen_fold()?;
+        grid.check(chosen, self.set, place, &mut terminal)?;
+        let run = begin()?;
+        if let Some(fold) = chosen {
             grid.run_fold(fold, self.set, place, &mut terminal)?;
             say_fold_is_done(fold);
             return Ok(());
@@ -351,7 +426,7 @@ impl Study<'_> {
         write_whole_file(&out.join("table.json"), &serde_json::to_vec_pretty(&table)?)?;
 
         let published = published(&self.set.name);
-        println!("\nbalanced accuracy in per cent, {} folds\n", self.splits.len());
+        say!("\nbalanced accuracy in per cent, {} folds\n", self.splits.len());
         print_comparison(&table, backbone, published);
         let leaky = self.leaky_inputs()?;
         let mut report = Report::new("Image and record: joint and joint-individual fusion")
@@ -362,7 +437,7 @@ impl Study<'_> {
         let mut written = "report.html, table.json".to_owned();
         if self.splits.len() * backbone.len() > 1 {
             let comparison = table.comparison()?;
-            println!("\n{comparison}");
+            say!("\n{comparison}");
             write_whole_file(&out.join("comparison.json"), &serde_json::to_vec_pretty(&comparison)?)?;
             written += ", comparison.json";
             report = report.comparison("Balanced accuracy, per cent", &comparison, published);
@@ -377,7 +452,8 @@ impl Study<'_> {
             report = report.note(note);
         }
         report.write(out.join("report.html"))?;
-        println!("written to {}: {written}", out.display());
+        run.finish()?;
+        say!("written to {}: {written}", out.display());
         Ok(())
     }
 
@@ -400,7 +476,7 @@ impl Study<'_> {
 }
 
 fn say_fold_is_done(fold: usize) {
-    println!("fold {} is done; when all are, run again with --resume and without --fold", fold + 1);
+    say!("fold {} is done; when all are, run again with --resume and without --fold", fold + 1);
 }
 
 /// The out-of-fold predictions of each branch, and the method's own last.
@@ -448,18 +524,18 @@ fn published(set: &str) -> Option<&'static PublishedScores> {
 
 /// Rows as in the thesis' tables: a column for each backbone, their average, and the published average.
 fn print_comparison(table: &JointFusionTable, backbones: &[BackboneKind], published: Option<&PublishedScores>) {
-    print!("{:18}", "");
-    backbones.iter().for_each(|backbone| print!("{:>18}", backbone.name()));
-    println!("{:>18}{:>14}", "average", published.map_or("", |_| "published"));
+    say_part!("{:18}", "");
+    backbones.iter().for_each(|backbone| say_part!("{:>18}", backbone.name()));
+    say!("{:>18}{:>14}", "average", published.map_or("", |_| "published"));
     for name in table.names() {
-        print!("{name:18}");
+        say_part!("{name:18}");
         for &backbone in backbones {
             let row = table.rows.iter().find(|row| row.name == name && row.method.backbone == backbone);
             let cell = row.and_then(|row| MeanDeviation::of(&row.balanced_accuracy));
-            print!("{:>18}", cell.map_or_else(String::new, |cell| cell.to_string()));
+            say_part!("{:>18}", cell.map_or_else(String::new, |cell| cell.to_string()));
         }
         let average = table.balanced_accuracy(name).map_or_else(String::new, |average| average.to_string());
         let printed = published.and_then(|scores| scores.named(name)).map_or_else(String::new, ToString::to_string);
-        println!("{average:>18}{printed:>14}");
+        say!("{average:>18}{printed:>14}");
     }
 }

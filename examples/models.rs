@@ -17,7 +17,7 @@ use dermafuse::networks::{
     TFormerConfig,
 };
 use dermafuse::recipes::{JointMethod, JointStructure, TwoImageMethod, ammfm_methods, pemm_methods};
-use dermafuse_examples::{ProgramResult, run};
+use dermafuse_examples::{ProgramResult, run, say, say_part};
 use serde_json::json;
 
 /// Lists the built-in backbones with their sizes and what their published weights are, and the networks of the papers.
@@ -36,17 +36,23 @@ fn models(arguments: &Arguments) -> ProgramResult {
     if arguments.json {
         let backbones: Vec<_> = BackboneKind::ALL.into_iter().map(description).collect();
         let networks = listed_networks().iter().map(Listed::description).collect::<Result<Vec<_>, _>>()?;
-        println!("{}", serde_json::to_string_pretty(&json!({ "backbones": backbones, "networks": networks }))?);
+        say!("{}", serde_json::to_string_pretty(&json!({ "backbones": backbones, "networks": networks }))?);
         return Ok(());
     }
     let header = ["parameters", "no classifier", "GMACs", "trained at", "stage channels", "keys"];
-    println!(
+    say!(
         "{:<20}{:>12}{:>15}{:>8}{:>12}  {:<22}{:<12}licence of the published weights",
-        "name", header[0], header[1], header[2], header[3], header[4], header[5]
+        "name",
+        header[0],
+        header[1],
+        header[2],
+        header[3],
+        header[4],
+        header[5]
     );
     for kind in BackboneKind::ALL {
         let channels = kind.stage_channels().map(|channels| channels.to_string()).join(" ");
-        println!(
+        say!(
             "{:<20}{:>12}{:>15}{:>8.3}{:>9} px  {:<22}{:<12}{}",
             kind.name(),
             kind.num_params(),
@@ -85,16 +91,16 @@ fn added(backbone: BackboneKind, fusion: FusionKind) -> Result<usize, NetworkErr
 }
 
 fn print_fusions() -> ProgramResult {
-    println!("\nparameters that JIF adds to an image classifier ({RECORD} metadata columns, {CLASSES} classes)\n");
-    print!("{:<24}", "fusion module");
-    COMPARED.iter().for_each(|backbone| print!("{:>17}", backbone.name()));
-    println!();
+    say!("\nparameters that JIF adds to an image classifier ({RECORD} metadata columns, {CLASSES} classes)\n");
+    say_part!("{:<24}", "fusion module");
+    COMPARED.iter().for_each(|backbone| say_part!("{:>17}", backbone.name()));
+    say!();
     for name in FusionKind::ALL {
-        print!("{name:<24}");
+        say_part!("{name:<24}");
         for backbone in COMPARED {
-            print!("{:>17}", added(backbone, name.parse()?)?);
+            say_part!("{:>17}", added(backbone, name.parse()?)?);
         }
-        println!();
+        say!();
     }
     Ok(())
 }
@@ -174,14 +180,14 @@ impl Listed {
 }
 
 fn print_networks() -> ProgramResult {
-    println!(
+    say!(
         "\nnetworks of the papers for Derm7pt's eight tasks; papers count the ImageNet classifiers too, which nothing uses\n"
     );
-    println!("{:<18}{:<26}{:>12}{:>18}{:>14}", "paper", "network", "parameters", "with classifiers", "published, M");
+    say!("{:<18}{:<26}{:>12}{:>18}{:>14}", "paper", "network", "parameters", "with classifiers", "published, M");
     for listed in listed_networks() {
         let [own, with_classifiers] = listed.sizes()?;
         let published = listed.published.map_or_else(String::new, |millions| format!("{millions:.2}"));
-        println!("{:<18}{:<26}{own:>12}{with_classifiers:>18}{published:>14}", listed.paper, listed.name);
+        say!("{:<18}{:<26}{own:>12}{with_classifiers:>18}{published:>14}", listed.paper, listed.name);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Writes a set of synthetic lesions in the layout of Derm7pt, trains FusionM4Net on it at small size, prints the table from
-//! P_clinical to P_3, and writes the report and the model bundle.
+//! P_clinical to P_3, and writes the report and the model.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,9 +16,11 @@ use clap::Parser;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{DataError, derm7pt};
+use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
-use dermafuse_examples::{ProgramResult, Results, Terminal, print_table, run};
+use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse_examples::{ProgramResult, Results, Terminal, draw_once, print_table, run, say};
 
 /// Trains FusionM4Net on synthetic lesions and writes a report. Needs no arguments.
 #[derive(Parser)]
@@ -35,9 +37,12 @@ struct Arguments {
     /// Number of the run: another one gives another data set and other weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for the data set, the report and the bundle
+    /// Folder for the data set, the report and the model
     #[arg(long, default_value = "runs/quickstart")]
     out: PathBuf,
+    /// Continue the run in the folder
+    #[arg(long)]
+    resume: bool,
 }
 
 fn main() -> ExitCode {
@@ -46,10 +51,11 @@ fn main() -> ExitCode {
 
 fn quickstart(arguments: &Arguments) -> ProgramResult {
     let started = Instant::now();
-    let data = arguments.out.join("data");
-    println!("writing {} synthetic cases to {}", arguments.cases, data.display());
+    let mode = RunMode { resume: arguments.resume, shared: false };
+    let mut folder = RunFolder::open(&arguments.out, "quickstart", mode)?;
+    say!("drawing {} synthetic cases in {}", arguments.cases, arguments.out.display());
     let config = SyntheticConfig { cases: arguments.cases, seed: arguments.seed, ..SyntheticConfig::default() };
-    synthetic::write(&data, &config)?;
+    let data = draw_once(&folder, "data", &config, |data| synthetic::write(data, &config))?;
     let set = derm7pt::load(&data)?;
     let split = set.split.clone().ok_or(DataError::EmptySet { name: set.name.clone() })?;
 
@@ -58,11 +64,17 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
     recipe.first_stage.training.epochs = arguments.epochs;
     recipe.first_stage.training.learning_rate = 1e-3; // from random weights; 3e-5 is for ImageNet's
     let mut terminal = Terminal::default();
-    let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut terminal)?;
+    let (device, checkpoints) = (Device::flex(), arguments.out.join("checkpoints"));
+    let place = Workplace::on(&device).in_folder(&checkpoints, arguments.resume);
+    recipe.check(&set, &split, place, &mut terminal)?;
+    folder.begin()?;
+    let outcome = recipe.run(&set, &split, place, &mut terminal)?;
 
+    outcome.notes.iter().for_each(|note| say!("  note: {note}"));
     let mut rows = vec![("majority".to_owned(), majority(&set, &split.train, &split.test)?)];
     rows.extend(outcome.rows);
     let leaky = outcome.bundle.description.encoder.uses_post_diagnosis();
+    let small = "A small network trained for minutes: this shows that the programs work, not how good the method is.";
     let results = Results {
         title: "FusionM4Net on synthetic lesions",
         set: &set,
@@ -72,24 +84,21 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
         published: None,
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
-        notes: vec![
-            "A small network trained for minutes: this shows that the programs work, not how good the method is."
-                .into(),
-        ],
+        failed: &[],
+        seen: Some(outcome.bundle.description.known_cases.among(&set, &split.test)),
+        notes: [small.to_owned()].into_iter().chain(outcome.notes).collect(),
         features: None,
     };
     let evaluations = results.write(&arguments.out)?;
-    outcome.bundle.save(arguments.out.join("bundle"))?;
+    outcome.bundle.save(arguments.out.join(MODEL_FILE))?;
+    folder.finish()?;
 
-    println!(
-        "\ntest accuracy in per cent, {} synthetic cases (published numbers are of real ones)\n",
-        split.test.len()
-    );
+    say!("\ntest accuracy in per cent, {} synthetic cases (published numbers are of real ones)\n", split.test.len());
     print_table(&evaluations);
     let out = arguments.out.display();
-    println!("\nbranch weights: {}", weights_text(&outcome.weights.weights));
-    println!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/bundle");
-    println!("took {} s", started.elapsed().as_secs());
+    say!("\nbranch weights: {}", weights_text(&outcome.weights.weights));
+    say!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/{MODEL_FILE}");
+    say!("took {} s", started.elapsed().as_secs());
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use dermafuse::backbones::{AnyBackbone, BackboneKind, parameter_count};
 use dermafuse::data::{CaseSet, MetadataEncoder, Preprocess};
 use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::ReversalSchedule;
-use dermafuse::infer::{Bundle, BundleDescription, TestTimeAugmentation};
+use dermafuse::infer::{Bundle, BundleDescription, KnownCases, MODEL_FILE, TestTimeAugmentation};
 use dermafuse::networks::{
     Amfam, AmfamConfig, AmfamRow, AttentionMap, ColorReduction, Fit, ImageView, ModalityBatches,
     ModalityDiscriminatorConfig, MultimodalInput, Network, NetworkConfig, PixelFactor, Reconstruction,
@@ -335,10 +335,11 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
         data_set: set.name.clone(),
         synthetic: true,
         tasks: set.tasks.clone(),
-        encoder: MetadataEncoder::none(&set.fields),
+        encoder: MetadataEncoder::none(),
         network: network.clone(),
         preprocess: Preprocess::imagenet(33),
         augmentation: TestTimeAugmentation::Off,
+        known_cases: KnownCases::default(),
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Probabilities, second_stage: None, mix: 1.0 };
@@ -353,7 +354,7 @@ fn a_saved_bundle_has_only_what_predicts_and_predicts_the_same() {
     let config = AmfamConfig::new(BackboneKind::ResNet18Quarter, set.tasks.class_counts());
     let bundle = bundle(config.clone(), &set, &device.clone().autodiff());
     let folder = tempfile::tempdir().unwrap();
-    bundle.save(folder.path()).unwrap();
+    bundle.save(folder.path().join(MODEL_FILE)).unwrap();
     let loaded = Bundle::load(folder.path(), &device).unwrap();
 
     assert_eq!(loaded.description.network, NetworkConfig::Amfam(config.clone().inference()));
@@ -385,7 +386,7 @@ fn small_training() -> TrainingConfig {
 fn every_row_of_the_ablation_trains_with_its_losses() {
     let _lock = device_lock();
     let (set, split) = small_set();
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train[..16], valid: &split.valid[..4], encoder: &encoder };
     let device = Device::flex().autodiff();
     for row in [AmfamRow::Clinical, AmfamRow::LinearAttention, AmfamRow::Amfam] {
@@ -417,7 +418,7 @@ fn every_row_of_the_ablation_trains_with_its_losses() {
 fn a_weight_for_a_loss_that_there_is_not_is_an_error() {
     let _lock = device_lock();
     let (set, split) = small_set();
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let config = AmfamConfig::row(AmfamRow::Concat, BackboneKind::ResNet18Quarter, set.tasks.class_counts());
     let network = NetworkConfig::Amfam(config).init_seeded(1, &Device::flex().autodiff()).unwrap();

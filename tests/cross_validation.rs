@@ -97,7 +97,7 @@ fn nothing_is_learnt_from_test_cases() {
     let at = first.stage.encoder.column_names().iter().position(|name| name == "age").unwrap();
     let mut case = set.cases[0].clone();
     *case.metadata.last_mut().unwrap() = FieldValue::Number(mean);
-    assert!(first.stage.encoder.encode(&case).unwrap()[at].abs() < 1e-9);
+    assert!(first.stage.encoder.matched(&set.fields).unwrap().encode(&case).unwrap()[at].abs() < 1e-9);
 }
 
 #[test]
@@ -132,14 +132,17 @@ fn folds_that_are_done_are_read_and_others_refused() {
     std::fs::write(folder.path().join("fold-1/fold.json"), "{").unwrap();
     let error = validation.run(&set, place(true), &mut Silent).unwrap_err().to_string();
     assert!(error.ends_with("fold.json is not a result; remove it to repeat its fold or stage"), "{error}");
+    std::fs::remove_file(folder.path().join("fold-1/fold.json")).unwrap();
     // What was an input is found to leak: the folds that used it are not read as if they had not.
     let mut mended = set.clone();
     mended.fields.last_mut().unwrap().role = FieldRole::PostDiagnosis;
     let error = validation.run_fold(1, &mended, place(true), &mut Silent).unwrap_err().to_string();
-    assert!(error.ends_with("fold-2 holds the result of another recipe or other data; give another folder"), "{error}");
+    let differs = "fold-2 holds the result of another recipe or other data: ";
+    assert!(error.contains(differs) && error.contains("`data.fields` was SHA-256 "), "{error}");
     validation.recipe.network.training.learning_rate *= 2.0;
     let error = validation.run_fold(1, &set, place(true), &mut Silent).unwrap_err().to_string();
-    assert!(error.ends_with("fold-2 holds the result of another recipe or other data; give another folder"), "{error}");
+    let differs = format!("{differs}`training.learning_rate` was 0.005 and is 0.01; give another folder");
+    assert!(error.ends_with(&differs), "{error}");
 }
 
 #[test]
@@ -147,7 +150,7 @@ fn a_training_of_something_else_is_not_continued() {
     let _lock = device_lock();
     let set = patients();
     let split = splits(&set).remove(0);
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
     let place = Workplace::on(&device).in_folder(folder.path(), true);
@@ -162,9 +165,12 @@ fn a_training_of_something_else_is_not_continued() {
     network.view = ImageView::Clinical;
     let other_score = NetworkRecipe { selection: Selection::Accuracy, ..recipe.clone() };
     assert_ne!(other_score, recipe);
-    for other in [other_image, other_score] {
+    let differences =
+        ["`network.view` was dermoscopic and is clinical", "`selection` was joint_balanced_accuracy and is accuracy"];
+    for (other, difference) in [other_image, other_score].into_iter().zip(differences) {
         let error = other.train(1, cases, place, &mut Silent).unwrap_err().to_string();
-        assert!(error.contains("was started with another configuration or other data"), "{error}");
+        assert!(error.contains("was started with another configuration or other data: "), "{error}");
+        assert!(error.contains(difference), "{error}");
     }
 
     // The same weights in another place are the same, other weights in the same place are not.
@@ -188,7 +194,8 @@ fn a_training_of_something_else_is_not_continued() {
     assert_eq!(train(&moved).unwrap().history, first.history);
     std::fs::remove_file(&moved).unwrap();
     save(&moved, 8);
-    assert!(train(&moved).unwrap_err().to_string().contains("was started with another configuration"));
+    let error = train(&moved).unwrap_err().to_string();
+    assert!(error.contains("other data: `weights.1-resnet18_quarter` was SHA-256 "), "{error}");
 }
 
 #[test]

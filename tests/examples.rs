@@ -40,7 +40,7 @@ fn quickstart_writes_a_report_and_a_bundle_that_evaluate_reads() {
     let evaluated = folder.path().join("evaluate");
     let output = example("evaluate")
         .args(["--dataset", "derm7pt", "--model"])
-        .arg(out.join("bundle"))
+        .arg(out.join("model.safetensors"))
         .arg("--data")
         .arg(out.join("data"))
         .arg("--out")
@@ -353,7 +353,7 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
         assert!(text(&done).contains(row), "{}", text(&done));
     }
     let mut evaluate = example("evaluate");
-    evaluate.args(["--dataset", "derm7pt", "--model"]).arg(folder.path().join("ammfm/bundle"));
+    evaluate.args(["--dataset", "derm7pt", "--model"]).arg(folder.path().join("ammfm/model.safetensors"));
     let evaluated =
         evaluate.arg("--data").arg(small_set_folder()).arg("--out").arg(folder.path().join("again")).output();
     let evaluated = evaluated.unwrap();
@@ -367,7 +367,7 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     let case = &dermafuse::data::derm7pt::load(small_set_folder()).unwrap().cases[0];
     let page = folder.path().join("case.html");
     let mut explain = example("explain");
-    explain.arg("--model").arg(folder.path().join("ammfm/bundle")).arg("--out").arg(&page);
+    explain.arg("--model").arg(folder.path().join("ammfm/model.safetensors")).arg("--out").arg(&page);
     explain.arg("--clinical").arg(case.clinical.as_ref().unwrap()).arg("--dermoscopic");
     let explained = explain.arg(case.dermoscopic.as_ref().unwrap()).args(["--method", "attention"]).output().unwrap();
     assert!(explained.status.success(), "{}", text(&explained));
@@ -481,7 +481,7 @@ fn a_reversed_gradient_keeps_the_adversary_from_telling_the_modalities_apart() {
     let (plain, reversed) = (row("not reversed"), row("reversed"));
     assert!(plain[0] > 90.0 && reversed[0] < 80.0, "{printed}");
     assert!(reversed[2] > plain[2] - 4.0, "the tasks hold: {printed}");
-    let figure = fs::read_to_string(folder.path().join("adversary.svg")).unwrap();
+    let figure = fs::read_to_string(folder.path().join("adversary/adversary.svg")).unwrap();
     assert!(figure.contains("Ganin") && figure.contains("chance"));
 
     let printed = parts(&["reconstruction", "--cases", "60", "--epochs", "1", "--seeds", "1"]);
@@ -532,7 +532,13 @@ fn explain_writes_a_page_about_one_case() {
     let page = folder.path().join("case.html");
     let explain = || {
         let mut command = example("explain");
-        command.arg("--model").arg(out.join("bundle")).arg("--clinical").arg(clinical).arg("--out").arg(&page);
+        command
+            .arg("--model")
+            .arg(out.join("model.safetensors"))
+            .arg("--clinical")
+            .arg(clinical)
+            .arg("--out")
+            .arg(&page);
         command
     };
     let both = || {
@@ -586,7 +592,7 @@ fn programs_explain_what_is_wrong() {
         .arg(&missing)
         .output()
         .unwrap();
-    assert!(text(&output).contains("is it a model bundle?"), "{}", text(&output));
+    assert!(text(&output).contains("nowhere"), "{}", text(&output));
     let output = fusionm4net(&missing, "1").args(["--device", "cuda"]).output().unwrap();
     assert!(text(&output).contains("add `--features cuda`"), "{}", text(&output));
 }

@@ -10,8 +10,8 @@ use dermafuse::ensemble::TwoStage;
 use dermafuse::eval::{ChecklistScore, SampleCase};
 use dermafuse::fusion::FusionKind;
 use dermafuse::infer::{
-    Bundle, BundleDescription, CamMethod, ExplainedLogit, Explainer, ImageBaseline, InferError, Input, Occlusion,
-    TestTimeAugmentation,
+    Answers, Bundle, BundleDescription, CamMethod, ExplainedLogit, Explainer, ImageBaseline, InferError, Input,
+    KnownCases, Occlusion, TestTimeAugmentation,
 };
 use dermafuse::networks::{
     Amfam, AmfamConfig, AmfamRow, AnyNetwork, AsymmetricFusionConfig, FusionNetConfig, ImageView, JointFusionConfig,
@@ -380,14 +380,15 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         network: network.clone(),
         preprocess: dermafuse::data::Preprocess::imagenet(32),
         augmentation: TestTimeAugmentation::Three,
+        known_cases: KnownCases::default(),
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
     Bundle { description, network: network.init_seeded(11, &Device::flex()).unwrap(), two_stage }
 }
 
-fn last(predictions: Vec<(String, Predictions)>) -> Predictions {
-    predictions.into_iter().last().unwrap().1
+fn last(answers: Answers) -> Predictions {
+    answers.last().clone()
 }
 
 /// Checks contributions against the bundle's own predictions of cases from which inputs were taken.
@@ -483,8 +484,11 @@ fn contributions_include_the_second_stage() {
     let used: Vec<(String, String)> = bundle
         .description
         .encoder
-        .used_fields()
-        .filter_map(|(place, field)| Some((field.name.clone(), field.text(&case.metadata[place])?)))
+        .fields()
+        .filter_map(|field| {
+            let place = set.fields.iter().position(|other| other.name == field.name).unwrap();
+            Some((field.name.clone(), field.text(&case.metadata[place])?))
+        })
         .collect();
     let single = bundle.single_case("one", case.clinical.as_deref(), case.dermoscopic.as_deref(), &used).unwrap();
     let of = |set: &CaseSet, row: usize| last(bundle.predict(set, &[row], |_| ()).unwrap()).probabilities;
@@ -494,6 +498,9 @@ fn contributions_include_the_second_stage() {
         text_of(&bundle.single_case("one", case.clinical.as_deref(), None, &metadata).unwrap_err())
     };
     assert!(refuse("management", "excision").starts_with("the model uses no field `management`; it uses "));
+    let twice = [("sex".to_owned(), "male".to_owned()), ("sex".to_owned(), "female".to_owned())];
+    let error = bundle.single_case("one", case.clinical.as_deref(), None, &twice).unwrap_err();
+    assert_eq!(error.to_string(), "field `sex` is given twice: `male` and `female`");
     assert_eq!(refuse("sex", "unknown"), "field `sex` is one of female, male, not `unknown`");
 }
 

@@ -1,14 +1,23 @@
 //! Bad input and bad luck: each gets an error that names the culprit, and nothing that was written is lost.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{MetadataEncoder, Split, derm7pt};
-use dermafuse::infer::Bundle;
-use dermafuse::networks::NetworkConfig;
-use dermafuse::recipes::Workplace;
-use dermafuse::train::{ClassWeights, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy};
-use dermafuse_tests::{device_lock, small_recipe, small_set, small_set_folder, text_of};
+use dermafuse::infer::{Bundle, MODEL_FILE, ModelFile};
+use dermafuse::networks::{AsymmetricFusionConfig, NetworkConfig};
+use dermafuse::recipes::{Progress, Workplace};
+use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse::train::{
+    ClassWeights, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
+};
+use dermafuse_tests::{
+    contents_of, device_lock, example, numbers_of, small_recipe, small_set, small_set_folder, text, text_of, uniform,
+};
 
 #[test]
 fn a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch() {
@@ -17,7 +26,7 @@ fn a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch() {
     let recipe = small_recipe(&set);
     let mut config = recipe.first_stage.training.clone();
     config.learning_rate = 1e30; // the first step is finite, the second batch's loss is not
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let network = recipe.first_stage.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -36,7 +45,7 @@ fn settings_that_make_no_training_are_refused() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let recipe = small_recipe(&set);
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let fit = |change: fn(&mut dermafuse::train::TrainingConfig), train: &[usize], device: Device| {
         let mut config = recipe.first_stage.training.clone();
         change(&mut config);
@@ -67,28 +76,32 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let load = || Bundle::load(folder.path(), &Device::flex());
     let text = text_of(&load().unwrap_err());
-    assert!(text.contains("bundle.json; is it a model bundle?") && text.contains("No such file"), "{text}");
+    assert!(text.contains("model.safetensors"), "{text}");
 
-    outcome.bundle.save(folder.path()).unwrap();
-    let network = folder.path().join("network.bpk");
-    let bytes = fs::read(&network).unwrap();
-    for damaged in [&bytes[..bytes.len() / 2], &[&[bytes[0] ^ 1], &bytes[1..]].concat(), b""] {
-        fs::write(&network, damaged).unwrap();
+    let file = folder.path().join(MODEL_FILE);
+    outcome.bundle.save(&file).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let mut changed = bytes.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for (damaged, expected) in [
+        (&bytes[..bytes.len() / 2], "not a whole safetensors file"),
+        (&changed, "its SHA-256 is"),
+        (b"", "not a whole"),
+    ] {
+        fs::write(&file, damaged).unwrap();
         let text = load().unwrap_err().to_string();
-        assert!(text.contains("network.bpk is damaged: its SHA-256 is"), "{text}");
+        assert!(text.contains("model.safetensors: ") && text.contains(expected), "{text}");
     }
-    fs::write(&network, &bytes).unwrap();
-
-    let description = folder.path().join("bundle.json");
-    let json = fs::read_to_string(&description).unwrap();
-    fs::write(&description, json.replace("resnet18_quarter", "resnet18")).unwrap();
-    let text = load().unwrap_err().to_string();
-    assert!(text.contains("do not fit the bundle's network") && text.contains("shape mismatch"), "{text}");
-    fs::write(&description, json.replace("\"format\": 1", "\"format\": 7")).unwrap();
-    assert!(load().unwrap_err().to_string().contains("has format 7, this version reads format 1"));
-    fs::write(&description, "{").unwrap();
-    assert!(text_of(&load().unwrap_err()).contains("line 1 column"));
-    fs::write(&description, &json).unwrap();
+    let whole = ModelFile::from_bytes(&bytes).unwrap();
+    let write = |description: String| {
+        let changed = ModelFile { description, ..whole.clone() };
+        fs::write(&file, changed.to_bytes().unwrap()).unwrap();
+        text_of(&load().unwrap_err())
+    };
+    let text = write(whole.description.replace("resnet18_quarter", "resnet18"));
+    assert!(text.contains("model.safetensors") && text.contains("clinical.conv1.weight"), "{text}");
+    assert!(write("{".into()).contains("line 1 column"));
+    fs::write(&file, &bytes).unwrap();
 
     set.tasks = dermafuse::schema::TaskSet::new(vec![set.tasks[0].clone()]).unwrap();
     let text = load().unwrap().predict(&set, &split.test, |_| ()).unwrap_err().to_string();
@@ -147,6 +160,86 @@ fn a_training_case_without_an_image_is_named() {
     assert!(error.to_string().contains(&expected), "{error}");
 }
 
+/// Keeps what is noted.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Observer for Notes {}
+
+impl Progress for Notes {
+    fn step(&mut self, _title: &str) {}
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
+
+    fn noted(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+#[test]
+fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
+    let _lock = device_lock();
+    let (mut set, split) = small_set();
+    let device = Device::flex();
+    let mut recipe = small_recipe(&set);
+    recipe.first_stage.training.epochs = 1;
+    recipe.classifier = None;
+    // Two training cases without a photo, a test case without one, another test case without any image.
+    set.cases[split.train[0]].clinical = None;
+    set.cases[split.train[1]].clinical = None;
+    set.cases[split.test[0]].clinical = None;
+    set.cases[split.test[1]].clinical = None;
+    set.cases[split.test[1]].dermoscopic = None;
+    let run = |incomplete, set: &dermafuse::data::CaseSet, notes: &mut Notes| {
+        let mut recipe = recipe.clone();
+        recipe.first_stage.incomplete = incomplete;
+        recipe.run(set, &split, Workplace::on(&device), notes).map_err(Box::new)
+    };
+    let (train, test) = (split.train.len(), split.test.len());
+
+    let text = run(Incomplete::Refuse, &set, &mut Notes::default()).unwrap_err().to_string();
+    let first = &set.cases[split.test[1]].id;
+    let expected = format!(
+        "1 of {test} test cases lack every image that a branch of the network needs, the first is case {first};"
+    );
+    assert!(text.starts_with(&expected), "{text}");
+    let mut notes = Notes::default();
+    let skipped = run(Incomplete::Skip, &set, &mut notes).unwrap();
+    let lacks = "lack an image that the network looks at and are";
+    let expected = [
+        format!("2 of {train} training cases {lacks} left out."),
+        format!("2 of {test} test cases {lacks} answered by the branches that see them, but for 1 that are left out."),
+    ];
+    assert_eq!(notes.0, expected);
+    assert_eq!(skipped.test.cohort.len(), test - 1);
+
+    // What was left out has no influence.
+    let mut without = split.clone();
+    without.train.drain(..2);
+    without.test.remove(1);
+    let complete = recipe.run(&set, &without, Workplace::on(&device), &mut Silent).unwrap();
+    assert!(numbers_of(&complete.bundle.network) == numbers_of(&skipped.bundle.network));
+
+    set.cases[split.test[1]].dermoscopic = set.cases[split.test[2]].dermoscopic.clone();
+    let text = run(Incomplete::Refuse, &set, &mut Notes::default()).unwrap_err().to_string();
+    assert!(text.starts_with(&format!("2 of {train} training cases lack an image")), "{text}");
+    assert!(text.ends_with("(incomplete cases: skip, or use)"), "{text}");
+    let used = run(Incomplete::Use, &set, &mut Notes::default()).unwrap();
+    assert!(numbers_of(&used.bundle.network) != numbers_of(&complete.bundle.network));
+    // A network whose every branch needs both images cannot use such cases.
+    let text = {
+        let mut recipe = recipe.clone();
+        let (backbone, classes) = (BackboneKind::ResNet18Quarter, set.tasks.class_counts());
+        let network = AsymmetricFusionConfig::new(backbone, backbone, "bab".parse().ok(), classes);
+        recipe.first_stage.network = NetworkConfig::AsymmetricFusion(network);
+        recipe.first_stage.incomplete = Incomplete::Use;
+        set.cases[split.test[0]].clinical = set.cases[split.test[2]].clinical.clone();
+        set.cases[split.test[1]].clinical = set.cases[split.test[2]].clinical.clone();
+        recipe.run(&set, &split, Workplace::on(&device), &mut Silent).unwrap_err().to_string()
+    };
+    assert!(text.contains("they cannot be used, since no branch of the network sees enough of case"), "{text}");
+}
+
 #[test]
 fn a_group_on_both_sides_of_a_split_is_refused() {
     let (mut set, split) = small_set();
@@ -154,6 +247,132 @@ fn a_group_on_both_sides_of_a_split_is_refused() {
     let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
     assert!(error.to_string().contains(set.cases[split.test[0]].group.as_str()), "{error}");
     assert!(Split::new(vec![0], vec![], vec![1], 2).is_err());
+}
+
+/// FusionM4Net's first stage, small.
+fn fusionm4net(out: &Path) -> Command {
+    let mut command = example("fusionm4net");
+    command.args(["--dataset", "derm7pt", "--data"]).arg(small_set_folder());
+    command.args(["--backbone", "resnet18_quarter", "--image-size", "32", "--batch-size", "8", "--epochs", "3"]);
+    command.args(["--learning-rate", "1e-3", "--no-second-stage", "--grid", "5", "--tta", "0", "--out"]).arg(out);
+    command
+}
+
+/// What a run leaves that must not depend on how it came about.
+const RESULTS: [&str; 5] = ["metrics.json", "predictions.csv", "report.html", "config.json", "split.json"];
+
+#[cfg(unix)]
+#[test]
+fn a_closed_or_full_output_does_not_end_a_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let output = fusionm4net(&whole).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+
+    let closed = folder.path().join("closed");
+    let mut child = fusionm4net(&closed).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take()); // as `| head` does when it has seen enough
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+
+    let full = folder.path().join("full");
+    let device = fs::File::options().write(true).open("/dev/full");
+    if let Ok(device) = device {
+        let output = fusionm4net(&full).stdout(device).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(text(&output).matches("warning: cannot print any more").count(), 1, "{}", text(&output));
+    }
+    for out in [closed, full].iter().filter(|out| out.exists()) {
+        for name in RESULTS {
+            assert!(fs::read(whole.join(name)).unwrap() == fs::read(out.join(name)).unwrap(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_program_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("a/b");
+    let refused = |command: &mut Command, expected: &str| {
+        let before = contents_of(folder.path());
+        let output = command.output().unwrap();
+        assert!(!output.status.success() && text(&output).contains(expected), "{}", text(&output));
+        assert!(contents_of(folder.path()) == before, "{expected}");
+    };
+    refused(fusionm4net(&out).args(["--weights", "nowhere.pth"]), "nowhere.pth");
+    refused(fusionm4net(&out).args(["--micro-batch-size", "3"]), "micro_batch_size must be");
+    let jif = |extra: &[&str]| {
+        let mut command = example("jif");
+        command.args(["--backbone", "resnet18_quarter", "--image-size", "32", "--photos", "120"]).args(extra);
+        command.arg("--out").arg(&out);
+        command
+    };
+    refused(&mut jif(&["--weights", "nowhere.pth"]), "nowhere.pth"); // although its data set was drawn there
+    refused(&mut jif(&["--fold", "9"]), "there are folds 1 to 5, not 9");
+    let mut pemm = example("pemm");
+    pemm.arg("--data").arg(small_set_folder()).args(["--row", "nothing", "--out"]).arg(&out);
+    refused(&mut pemm, "there is no row `nothing`");
+
+    let mut held = RunFolder::open(&out, "fusionm4net", RunMode::default()).unwrap();
+    held.begin().unwrap();
+    for command in [fusionm4net(&out).arg("--resume"), &mut jif(&[]), example("quickstart").arg("--out").arg(&out)] {
+        refused(command, "is in use by another run");
+    }
+    held.finish().unwrap();
+    drop(held);
+    refused(&mut fusionm4net(&out), "holds a finished run; resume it, or give another folder");
+    refused(jif(&[]).arg("--resume"), "holds a run of `fusionm4net`, not of `jif`");
+    fs::write(folder.path().join("a/notes.txt"), "mine").unwrap();
+    fs::remove_dir_all(&out).unwrap();
+    refused(example("quickstart").arg("--out").arg(folder.path().join("a")), "holds `notes.txt` and no run");
+}
+
+/// How often the next test kills: more for a campaign.
+const KILLS: &str = "DERMAFUSE_KILLS";
+
+#[test]
+fn a_program_that_is_killed_at_any_moment_resumes_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let started = Instant::now();
+    let output = fusionm4net(&whole).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let took = started.elapsed();
+    let asked = std::env::var(KILLS).map_or(10, |kills| kills.parse().expect("a number of kills"));
+    let (mut kills, mut rounds) = (0, 0);
+    while kills < asked {
+        let out = folder.path().join(format!("killed-{rounds}"));
+        loop {
+            let moment = took.mul_f64(uniform("moment", kills + 1000 * rounds));
+            let mut command = fusionm4net(&out);
+            let mut child = command.arg("--resume").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let started = Instant::now();
+            let ended = loop {
+                match child.try_wait().unwrap() {
+                    None if kills < asked && started.elapsed() >= moment => break None,
+                    None => std::thread::sleep(Duration::from_millis(1)),
+                    ended => break ended,
+                }
+            };
+            if let Some(ended) = ended {
+                let again = || text(&fusionm4net(&out).arg("--resume").output().unwrap());
+                assert!(ended.success(), "after {kills} kills, in round {rounds}: {}", again());
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+        }
+        for name in RESULTS {
+            let same = fs::read(whole.join(name)).unwrap() == fs::read(out.join(name)).unwrap();
+            assert!(same, "{name} after {kills} kills, in round {rounds}");
+        }
+        let left = contents_of(&out).into_keys().find(|path| path.to_str().is_some_and(|path| path.ends_with(".part")));
+        assert_eq!(left, None, "what a killed process left is removed");
+        fs::remove_dir_all(&out).unwrap();
+        rounds += 1;
+    }
+    println!("{kills} kills in {rounds} runs of {took:.1?}");
 }
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {

@@ -43,7 +43,7 @@ fn fit(
     folder: Option<&Path>,
 ) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
     let (set, split) = diagnoses();
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let network = network(&set).init_seeded(1, &Device::flex().autodiff()).unwrap();
     Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
@@ -210,7 +210,7 @@ fn a_backbone_carries_over_and_a_head_does_not() {
     assert_eq!(changed(&bundle(0).network, &bundle(1).network), [false, false, false, true, true]);
     let stage = &plan.stages[1];
     let predictions = bundle(1).predict(&stage.set, &stage.split.test, |_| ()).unwrap();
-    assert_eq!(predictions.last().unwrap().1, results[1].predictions().unwrap(), "the bundle answers as the result");
+    assert_eq!(*predictions.last(), results[1].predictions().unwrap(), "the bundle answers as the result");
 
     // What is done is read, not repeated, and nothing else is accepted in its place.
     assert_eq!(follow(&plan, folder.path(), true).unwrap(), results);
@@ -220,6 +220,7 @@ fn a_backbone_carries_over_and_a_head_does_not() {
     other.stages[1].recipe.network.training.learning_rate = 2e-3;
     let refused = text(follow(&other, folder.path(), true));
     assert!(refused.contains("stage `three`") && refused.contains("another recipe or other data"), "{refused}");
+    assert!(refused.contains("`training.learning_rate` was 0.001 and is 0.002"), "{refused}");
     let weights = plan.backbone(folder.path(), 0);
     let mut bytes = std::fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

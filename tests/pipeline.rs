@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse::data::{CaseSet, MetadataRoles};
-use dermafuse::eval::{Evaluation, metrics_json};
-use dermafuse::infer::Bundle;
+use dermafuse::eval::{Evaluation, MetricsContext, metrics_json};
+use dermafuse::infer::{Bundle, MODEL_FILE};
 use dermafuse::networks::{BackboneFreeze, Network, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Progress, Workplace, majority};
 use dermafuse::schema::{FieldValue, Predictions};
@@ -16,7 +16,7 @@ use dermafuse_tests::{device_lock, numbers_of, small_recipe, small_set};
 fn metrics(rows: &[(String, Predictions)]) -> String {
     let evaluations: Vec<(String, Evaluation)> =
         rows.iter().map(|(name, predictions)| (name.clone(), Evaluation::of(predictions).unwrap())).collect();
-    metrics_json(&evaluations).unwrap()
+    metrics_json(&evaluations, &MetricsContext::default()).unwrap()
 }
 
 /// The network's numbers, without the identities of its parameters.
@@ -33,6 +33,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     assert_eq!(metrics(&first.rows), metrics(&second.rows));
     assert_eq!(first.test, second.test);
     assert!(numbers_of(&first.bundle.network) == numbers_of(&second.bundle.network));
+    assert!(first.bundle.to_bytes().unwrap() == second.bundle.to_bytes().unwrap(), "the same seed, the same file");
     assert!(numbers_of(&first.bundle.network) != numbers_of(&other.bundle.network));
 
     let names: Vec<&str> = first.rows.iter().map(|(name, _)| name.as_str()).collect();
@@ -126,7 +127,9 @@ fn a_folder_that_holds_another_run_is_refused() {
     let error = recipe
         .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), true), &mut Silent)
         .unwrap_err();
-    assert!(error.to_string().contains("was started with another configuration or other data"), "{error}");
+    let expected =
+        "was started with another configuration or other data: `training.learning_rate` was 0.001 and is 0.002";
+    assert!(error.to_string().contains(expected), "{error}");
 }
 
 #[test]
@@ -137,18 +140,21 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     recipe.first_stage.training.epochs = 1;
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    outcome.bundle.save(folder.path()).unwrap();
+    outcome.bundle.save(folder.path().join(MODEL_FILE)).unwrap();
     let bundle = Bundle::load(folder.path(), &Device::flex()).unwrap();
     assert_eq!(bundle.description, outcome.bundle.description);
-    assert_eq!(bundle.predict(&set, &split.test, |_| ()).unwrap(), outcome.rows);
+    let answers = bundle.predict(&set, &split.test, |_| ()).unwrap();
+    assert_eq!((answers.stages, answers.rows), (outcome.rows, split.test.clone()));
+    assert_eq!(answers.seen.to_string(), format!("0 of {} cases trained or selected this model.", split.test.len()));
+    assert_eq!((answers.failed, answers.notes), (Vec::new(), bundle.notes()));
 
     // One case without its clinical photo, one without its dermoscopic image, one without metadata.
     let rows = &split.test[..4];
-    let complete = bundle.predict(&set, rows, |_| ()).unwrap();
+    let complete = bundle.predict(&set, rows, |_| ()).unwrap().stages;
     set.cases[rows[0]].clinical = None;
     set.cases[rows[1]].dermoscopic = None;
     set.cases[rows[2]].metadata.fill(FieldValue::Missing);
-    let predictions = bundle.predict(&set, rows, |_| ()).unwrap();
+    let predictions = bundle.predict(&set, rows, |_| ()).unwrap().stages;
     let (name, third) = predictions.last().unwrap();
     assert_eq!(name, "P_3");
     let all = "clinical+dermoscopic+fusion";
@@ -165,8 +171,15 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     }
 
     set.cases[rows[0]].dermoscopic = None;
-    let error = bundle.predict(&set, rows, |_| ()).unwrap_err().to_string();
-    assert!(error.contains("has no branch to predict from: neither a clinical nor a dermoscopic image"), "{error}");
+    let answers = bundle.predict(&set, rows, |_| ()).unwrap();
+    assert_eq!(answers.rows, &rows[1..]);
+    let reason = &answers.failed[0].reason;
+    assert!(reason.contains("has no branch to predict from: neither a clinical nor a dermoscopic image"), "{reason}");
+    let note = answers.notes.last().unwrap();
+    assert!(note.starts_with("1 of 4 cases could not be answered; the first, "), "{note}");
+    let error = bundle.predict(&set, &rows[..1], |_| ()).unwrap_err().to_string();
+    assert!(error.contains("has no branch to predict from"), "{error}");
+    assert!(bundle.logits(&set, rows, |_| ()).is_err(), "logits are of all cases or none");
 }
 
 #[test]
@@ -192,13 +205,13 @@ fn an_image_has_the_same_logits_alone_and_in_a_batch() {
         let preprocess = small_recipe(&set).first_stage.training.preprocess;
         let mut predictor = dermafuse::infer::Predictor::new(&network, preprocess, "0".parse().unwrap());
         predictor.batch_size = batch_size;
-        let encoder = dermafuse::data::MetadataEncoder::none(&set.fields);
+        let encoder = dermafuse::data::MetadataEncoder::none();
         predictor.logits(&set, &split.test[..3], &encoder, |_| ()).unwrap()
     };
     let (alone, together) = (predictor(1), predictor(3));
     for (a, b) in alone.branches.iter().zip(&together.branches) {
         for (a, b) in a.logits.iter().zip(&b.logits) {
-            a.iter().zip(b).for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{a} {b}"));
+            assert_eq!(a, b, "to the bit");
         }
     }
 }

@@ -76,7 +76,7 @@ fn a_trained_network_looks_at_the_lesion_and_a_random_one_does_not() {
         preprocess: Preprocess::imagenet(SIZE),
         ..TrainingConfig::as_released(SIZE, 0)
     };
-    let encoder = MetadataEncoder::none(&set.fields);
+    let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let untrained = network.init_seeded(0, &device.autodiff()).unwrap();
     let trained = Trainer::new(training).fit(untrained, cases, mean_branch_accuracy, None, false, &mut Silent).unwrap();

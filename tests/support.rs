@@ -57,6 +57,19 @@ pub fn example(name: &str) -> Command {
     Command::new(program)
 }
 
+/// Every file below a folder with its contents, and the folders themselves.
+pub fn contents_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut contents = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry")) {
+        let path = entry.path();
+        match path.is_dir() {
+            true => contents.extend(contents_of(&path).into_iter().chain([(path, Vec::new())])),
+            false => drop(contents.insert(path.clone(), std::fs::read(&path).expect("a file"))),
+        }
+    }
+    contents
+}
+
 /// What a program wrote, with its errors.
 pub fn text(output: &Output) -> String {
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

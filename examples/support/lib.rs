@@ -3,6 +3,7 @@
 
 mod data_set;
 mod device;
+mod drawing;
 mod results;
 mod terminal;
 mod training;
@@ -10,8 +11,9 @@ mod two_images;
 
 pub use data_set::{data_set_kind, published_or_stratified_split};
 pub use device::DeviceName;
+pub use drawing::draw_once;
 pub use results::{Features, Results, published_rows};
-pub use terminal::{Terminal, print_table};
+pub use terminal::{Terminal, print_error, print_table, print_text};
 pub use training::TrainingArguments;
 pub use two_images::{TwoImageArguments, run_two_images};
 
@@ -23,10 +25,10 @@ pub fn run(program: impl FnOnce() -> ProgramResult) -> std::process::ExitCode {
     match program() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print_error(format_args!("error: {error}\n"));
             let mut cause = error.source();
             while let Some(error) = cause {
-                eprintln!("  because: {error}");
+                print_error(format_args!("  because: {error}\n"));
                 cause = error.source();
             }
             std::process::ExitCode::FAILURE

@@ -4,12 +4,12 @@ use std::path::Path;
 use dermafuse::data::{CaseSet, SOURCE_FIELD};
 use dermafuse::eval::published::{FUSIONM4NET, PublishedTable};
 use dermafuse::eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, TSne, figure::Series, write_metrics,
-    write_predictions,
+    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, TSne,
+    figure::Series, write_metrics, write_predictions,
 };
 use dermafuse::networks::NetworkConfig;
 use dermafuse::schema::ndarray::Array2;
-use dermafuse::schema::{BranchLogits, Field, FieldKind, FieldRole, FieldValue, Predictions};
+use dermafuse::schema::{BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
 use dermafuse::train::EpochReport;
 
 /// Cases shown with their images.
@@ -40,6 +40,10 @@ pub struct Results<'a> {
     pub curves: Vec<(&'a str, &'a [EpochReport])>,
     /// Sentences for the head of the report.
     pub notes: Vec<String>,
+    /// Cases that could not be answered.
+    pub failed: &'a [FailedCase],
+    /// How many of the cases made the model; `None` where several models were made.
+    pub seen: Option<SeenCases>,
     /// Features of cases to show as a picture.
     pub features: Option<Features<'a>>,
 }
@@ -73,9 +77,10 @@ impl Results<'_> {
             .iter()
             .map(|(name, predictions)| Ok((name.clone(), Evaluation::of(predictions)?)))
             .collect::<Result<Vec<_>, EvalError>>()?;
-        write_metrics(folder.join("metrics.json"), &evaluations)?;
+        let context = MetricsContext { seen: self.seen, notes: self.notes.clone() };
+        write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
-        write_predictions(folder.join("predictions.csv"), &tables)?;
+        write_predictions(folder.join("predictions.csv"), &tables, self.failed)?;
         self.report(&evaluations)?.write(folder.join("report.html"))?;
         Ok(evaluations)
     }
@@ -88,6 +93,9 @@ impl Results<'_> {
             .leaky_inputs(&leaky)
             .config(&self.config)
             .rows(evaluations, self.published);
+        if let Some(seen) = self.seen {
+            report = report.seen(seen);
+        }
         for note in &self.notes {
             report = report.note(note);
         }

@@ -1,9 +1,45 @@
-use std::io::{IsTerminal, Write, stdout};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dermafuse::eval::Evaluation;
 use dermafuse::recipes::Progress;
 use dermafuse::train::{AverageReport, BatchReport, EpochReport, Observer};
+
+/// Prints a line as `println!` does, but goes on where nobody reads any more: see [`print_text`].
+#[macro_export]
+macro_rules! say {
+    () => { $crate::print_text(format_args!("\n")) };
+    ($($words:tt)*) => { $crate::print_text(format_args!("{}\n", format_args!($($words)*))) };
+}
+
+/// Prints without an end of line, as `print!` does; see [`say`].
+#[macro_export]
+macro_rules! say_part {
+    ($($words:tt)*) => { $crate::print_text(format_args!($($words)*)) };
+}
+
+/// Prints to standard output. If that is closed or full, it says so once on standard error and then stays silent: what a
+/// program computes and writes to files is worth more than what it says.
+pub fn print_text(text: fmt::Arguments<'_>) {
+    static SILENT: AtomicBool = AtomicBool::new(false);
+    if SILENT.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut out = stdout().lock();
+    if let Err(error) = out.write_fmt(text).and_then(|()| out.flush())
+        && !SILENT.swap(true, Ordering::Relaxed)
+    {
+        print_error(format_args!("warning: cannot print any more ({error}); the run goes on and writes its files\n"));
+    }
+}
+
+/// Prints to standard error, if anybody reads it.
+pub fn print_error(text: fmt::Arguments<'_>) {
+    let _ = stderr().write_fmt(text);
+}
 
 /// Without a terminal, lines within an epoch are at least this far apart.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(20);
@@ -14,30 +50,32 @@ pub struct Terminal {
     rewrites: bool,
     step_started: Instant,
     last_plain: Instant,
+    /// What was noted: each sentence is said once.
+    noted: BTreeSet<String>,
 }
 
 impl Default for Terminal {
     fn default() -> Self {
-        Self { rewrites: stdout().is_terminal(), step_started: Instant::now(), last_plain: Instant::now() }
+        let now = Instant::now();
+        Self { rewrites: stdout().is_terminal(), step_started: now, last_plain: now, noted: BTreeSet::new() }
     }
 }
 
 impl Terminal {
     fn passing(&mut self, line: &str) {
         if self.rewrites {
-            print!("\r\x1b[2K  {line}");
-            let _ = stdout().flush(); // progress that cannot be shown is not worth failing for
+            say_part!("\r\x1b[2K  {line}");
         } else if self.last_plain.elapsed() > PLAIN_INTERVAL {
             self.last_plain = Instant::now();
-            println!("  {line}");
+            say!("  {line}");
         }
     }
 
     fn lasting(&mut self, line: &str) {
         self.last_plain = Instant::now();
         match self.rewrites {
-            true => println!("\r\x1b[2K  {line}"),
-            false => println!("  {line}"),
+            true => say!("\r\x1b[2K  {line}"),
+            false => say!("  {line}"),
         }
     }
 
@@ -66,6 +104,10 @@ impl Observer for Terminal {
     fn batch(&mut self, report: &BatchReport) {
         let BatchReport { epoch, epochs, batch, batches, loss } = report;
         self.passing(&format!("epoch {epoch}/{epochs}  batch {batch}/{batches}  loss {loss:.4}"));
+    }
+
+    fn warned(&mut self, text: &str) {
+        self.lasting(&format!("warning: {text}"));
     }
 
     fn auxiliary(&mut self, epoch: usize, losses: &[(&'static str, f64)]) {
@@ -99,9 +141,19 @@ impl Progress for Terminal {
     fn step(&mut self, title: &str) {
         self.step_started = Instant::now();
         if self.rewrites {
-            print!("\r\x1b[2K");
+            say_part!("\r\x1b[2K");
         }
-        println!("{title}");
+        say!("{title}");
+    }
+
+    fn noted(&mut self, text: &str) {
+        if self.noted.insert(text.to_owned()) {
+            self.lasting(&format!("note: {text}"));
+        }
+    }
+
+    fn looked_at(&mut self, done: usize, total: usize) {
+        self.passing(&format!("{done}/{total} images looked at"));
     }
 
     fn predicted(&mut self, done: usize, total: usize) {
@@ -114,14 +166,14 @@ pub fn print_table(rows: &[(String, Evaluation)]) {
     let Some((_, first)) = rows.first() else { return };
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let percent = |value: Option<f64>| value.map_or("n/a".to_owned(), |value| format!("{:.1}", 100.0 * value));
-    print!("{:width$}", "");
-    first.tasks.iter().for_each(|task| print!(" {:>5}", task.label));
-    println!(" | AVG ACC  BAC   AUC");
+    say_part!("{:width$}", "");
+    first.tasks.iter().for_each(|task| say_part!(" {:>5}", task.label));
+    say!(" | AVG ACC  BAC   AUC");
     for (name, evaluation) in rows {
-        print!("{name:width$}");
-        evaluation.tasks.iter().for_each(|task| print!(" {:>5}", percent(task.accuracy)));
+        say_part!("{name:width$}");
+        evaluation.tasks.iter().for_each(|task| say_part!(" {:>5}", percent(task.accuracy)));
         let overall = &evaluation.overall;
-        println!(
+        say!(
             " | {:>7} {:>5} {:>5}",
             percent(overall.accuracy),
             percent(overall.balanced_accuracy),

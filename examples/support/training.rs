@@ -5,7 +5,7 @@ use dermafuse::data::{ImageCache, Preprocess};
 use dermafuse::infer::TestTimeAugmentation;
 use dermafuse::networks::BackboneFreeze;
 use dermafuse::recipes::{BackboneWeights, NetworkRecipe, Selection};
-use dermafuse::train::{ClassWeights, WeightAveraging};
+use dermafuse::train::{ClassWeights, Incomplete, LostBest, WeightAveraging};
 
 use crate::DeviceName;
 
@@ -76,6 +76,12 @@ pub struct TrainingArguments {
     /// Views in test-time augmentation: 0, 3, 4 or 6
     #[arg(long)]
     tta: Option<TestTimeAugmentation>,
+    /// What becomes of cases that lack an image: refuse, skip, or use as far as the network allows it
+    #[arg(long)]
+    incomplete: Option<Incomplete>,
+    /// What becomes of a resumed training whose best epoch is damaged: refuse, train-again or go-on
+    #[arg(long, default_value_t)]
+    pub lost_best: LostBest,
     /// Threads that decode images
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -121,6 +127,7 @@ impl TrainingArguments {
             recipe.backbone_weights.clone_from(&self.weights);
         }
         set(&mut recipe.augmentation, &self.tta);
+        set(&mut recipe.incomplete, &self.incomplete);
         if let Some(selection) = self.selection {
             recipe.selection = match selection {
                 SelectionName::Accuracy => Selection::Accuracy,

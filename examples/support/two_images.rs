@@ -5,12 +5,13 @@ use dermafuse::backbones::parameter_count;
 use dermafuse::data::{CaseSet, DataSetKind, Split};
 use dermafuse::eval::published::PublishedAblation;
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
-use dermafuse::recipes::{CrossValidation, OneStage, Progress, TwoImageMethod, Workplace, majority};
+use dermafuse::infer::MODEL_FILE;
+use dermafuse::recipes::{CrossValidation, OneStage, Progress, SelectedCases, TwoImageMethod, Workplace, majority};
 use dermafuse::schema::ndarray::Array2;
-use dermafuse::schema::{Predictions, write_whole_file};
+use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 
 use crate::{
-    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split,
+    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split, say,
 };
 
 /// What the programs for two images are told.
@@ -68,11 +69,12 @@ pub fn run_two_images(
 ) -> ProgramResult {
     let set = arguments.dataset.load(&arguments.data)?;
     let split = published_or_stratified_split(&set, arguments.seed)?;
-    println!("{}: {} cases, {} to train", set.name, set.len(), split.train.len());
-    std::fs::create_dir_all(out)?;
-    split.save(out.join("split.json"))?;
+    say!("{}: {} cases, {} to train", set.name, set.len(), split.train.len());
     let methods = methods(&set.tasks.class_counts());
-    let study = Study { title, arguments, set: &set, split, published, out };
+    let program = title.to_lowercase();
+    let mode = RunMode { resume: arguments.resume, shared: false };
+    RunFolder::check(out, &program, mode)?;
+    let study = Study { title, arguments, set: &set, split, published, out, program, mode };
     let known = || methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
     let named = arguments.row.iter().map(|name| {
         let method = methods.iter().find(|method| &method.name == name);
@@ -95,9 +97,19 @@ struct Study<'a> {
     split: Split,
     published: &'a PublishedAblation,
     out: &'a Path,
+    program: String,
+    mode: RunMode,
 }
 
 impl Study<'_> {
+    /// The folder, when every check has passed.
+    fn begin(&self) -> Result<RunFolder, Box<dyn std::error::Error>> {
+        let mut folder = RunFolder::open(self.out, &self.program, self.mode)?;
+        folder.begin()?;
+        self.split.save(self.out.join("split.json"), self.set)?;
+        Ok(folder)
+    }
+
     fn recipe(&self, method: &TwoImageMethod) -> OneStage {
         let TwoImageArguments { training, seed, loss_weights, .. } = self.arguments;
         let mut recipe = method.recipe(training.image_size, *seed);
@@ -116,46 +128,66 @@ impl Study<'_> {
         let device = training.device.device()?;
         let cache = training.cache();
         let (recipe, checkpoints) = (self.recipe(method), self.out.join("checkpoints"));
-        write_whole_file(&self.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
         let place = Workplace::on(&device).in_folder(&checkpoints, *resume).with_cache(&cache);
+        let place = place.with_lost_best(training.lost_best);
         let mut terminal = Terminal::default();
+        let SelectedCases { split, notes } = recipe.select_cases(self.set, &self.split, &device)?;
+        recipe.check(self.set, &self.split, place, &mut terminal)?;
+        let folder = self.begin()?;
+        write_whole_file(&self.out.join("config.json"), &serde_json::to_vec_pretty(&recipe)?)?;
         let outcome = recipe.run(self.set, &self.split, place, &mut terminal)?;
-        let mut rows = vec![("majority".to_owned(), majority(self.set, &self.split.train, &self.split.test)?)];
+        let mut rows = vec![("majority".to_owned(), majority(self.set, &split.train, &split.test)?)];
         rows.extend(outcome.rows);
         let results = Results {
             title: &format!("{}: {}", self.title, method.name),
             set: self.set,
-            cases: &self.split.test,
+            cases: &split.test,
             rows: &rows,
             config: serde_json::to_value(&recipe)?,
             published: None,
             leaky_inputs: Vec::new(),
             curves: vec![("training", &outcome.stage.trained.history)],
-            notes: self.set.notes.clone(),
+            failed: &[],
+            seen: Some(outcome.bundle.description.known_cases.among(self.set, &split.test)),
+            notes: [&self.set.notes[..], &notes].concat(),
             features: None,
         };
         let evaluations = results.write(self.out)?;
-        outcome.bundle.save(self.out.join("bundle"))?;
-        println!("\n{}, test accuracy in per cent, {} cases\n", method.name, self.split.test.len());
+        outcome.bundle.save(self.out.join(MODEL_FILE))?;
+        folder.finish()?;
+        say!("\n{}, test accuracy in per cent, {} cases\n", method.name, split.test.len());
         print_table(&evaluations);
-        println!("\nwritten to {}: report.html, metrics.json, predictions.csv, bundle", self.out.display());
+        say!("\nwritten to {}: report.html, metrics.json, predictions.csv, {MODEL_FILE}", self.out.display());
         Ok(())
     }
 
     /// Rows on the same split with the same seeds; those that are done are read.
-    fn ablation(&self, methods: &[&TwoImageMethod]) -> ProgramResult {
+    fn ablation(mut self, methods: &[&TwoImageMethod]) -> ProgramResult {
         let TwoImageArguments { training, resume, repeats, .. } = self.arguments;
         let device = training.device.device()?;
         let cache = training.cache();
         let mut terminal = Terminal::default();
+        let place = Workplace::on(&device).with_cache(&cache).with_lost_best(training.lost_best);
+        for method in methods {
+            // All rows learn from and answer the same cases.
+            let selected = self.recipe(method).select_cases(self.set, &self.split, &device)?;
+            selected.notes.iter().for_each(|note| terminal.noted(&format!("{}: {note}", method.name)));
+            self.split = selected.split;
+        }
+        let folder_of = |method: &TwoImageMethod| self.out.join("rows").join(method.name.replace(' ', "-"));
+        let runs_of = |method: &TwoImageMethod| {
+            let folds = vec![self.split.clone(); (*repeats).max(1)];
+            CrossValidation { recipe: self.recipe(method), folds, keep_features: false }
+        };
+        for method in methods {
+            runs_of(method).check(self.set, place.in_folder(&folder_of(method), *resume), &mut terminal)?;
+        }
+        let run = self.begin()?;
         let mut rows = Vec::new();
         for (number, method) in methods.iter().enumerate() {
             terminal.step(&format!("row {} of {}: {}", number + 1, methods.len(), method.name));
-            let folder = self.out.join("rows").join(method.name.replace(' ', "-"));
-            let place = Workplace::on(&device).in_folder(&folder, *resume).with_cache(&cache);
-            let folds = vec![self.split.clone(); (*repeats).max(1)];
-            let runs = CrossValidation { recipe: self.recipe(method), folds, keep_features: false };
-            let runs = runs.run(self.set, place, &mut terminal)?;
+            let folder = folder_of(method);
+            let runs = runs_of(method).run(self.set, place.in_folder(&folder, *resume), &mut terminal)?;
             let of_cases = vec![0.0; self.split.test.len()];
             let mut row = Row { method, accuracy: Vec::new(), balanced: Vec::new(), auc: Vec::new(), of_cases };
             for run in &runs.folds {
@@ -172,22 +204,17 @@ impl Study<'_> {
             rows.push(row);
         }
         self.print(&rows)?;
-        self.write_report(&rows)
+        self.write_report(&rows)?;
+        Ok(run.finish()?)
     }
 
     fn print(&self, rows: &[Row<'_>]) -> ProgramResult {
         let majority: Predictions = majority(self.set, &self.split.train, &self.split.test)?;
         let majority = 100.0 * majority.mean_accuracy().unwrap_or(f64::NAN);
-        println!(
-            "\nin per cent, {} test cases; the majority has an accuracy of {majority:.1}\n",
-            self.split.test.len()
-        );
+        say!("\nin per cent, {} test cases; the majority has an accuracy of {majority:.1}\n", self.split.test.len());
         let device = self.arguments.training.device.device()?;
         let columns = ["parameters", "AUC", "accuracy", "balanced accuracy", "published (Derm7pt)"];
-        println!(
-            "{:<24}{:>12}{:>14}{:>14}{:>20}   {}",
-            "row", columns[0], columns[1], columns[2], columns[3], columns[4]
-        );
+        say!("{:<24}{:>12}{:>14}{:>14}{:>20}   {}", "row", columns[0], columns[1], columns[2], columns[3], columns[4]);
         for Row { method, accuracy, balanced, auc, .. } in rows {
             let parameters = parameter_count(&method.network.clone().inference().init(&device)?);
             let cell = |values: &[f64]| match values {
@@ -196,9 +223,9 @@ impl Study<'_> {
             };
             let printed = self.published.row(&method.name).map_or_else(String::new, ToString::to_string);
             let (auc, accuracy, balanced) = (cell(auc), cell(accuracy), cell(balanced));
-            println!("{:<24}{parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}   {printed}", method.name);
+            say!("{:<24}{parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}   {printed}", method.name);
         }
-        println!(
+        say!(
             "\nparameters of what predicts, without the ImageNet classifiers, which some papers count (`--example models` \
              lists both); published: {}",
             self.published.source
@@ -226,12 +253,12 @@ impl Study<'_> {
                 let scores =
                     Array2::from_shape_fn((blocks.len(), rows.len()), |(block, row)| values(&rows[row])[block]);
                 let comparison = Comparison::of(&names, blocks, &scores)?;
-                println!("\n{title}\n\n{comparison}");
+                say!("\n{title}\n\n{comparison}");
                 report = report.comparison(title, &comparison, None);
             }
         }
         report.write(self.out.join("report.html"))?;
-        println!("\nwritten to {}: report.html, rows", self.out.display());
+        say!("\nwritten to {}: report.html, rows", self.out.display());
         Ok(())
     }
 }

@@ -63,6 +63,16 @@ pub trait Backbone: Module + ModuleDisplay {
     /// Factors by which the four stages are smaller than the image.
     fn stage_strides(&self) -> [usize; 4];
 
+    /// Sides of the four stages' maps for images of a side: by the strides, fractions rounded up, unless the architecture does
+    /// otherwise.
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        let mut before = (1, image);
+        self.stage_strides().map(|stride| {
+            before = (stride, before.1.div_ceil(stride / before.0));
+            before.1
+        })
+    }
+
     /// All parameters in disjoint groups, stem first, classifier (if any) last: for block-wise unfreezing with
     /// `freeze_group`/`unfreeze_group` and for learning rates per group.
     fn parameter_groups(&self) -> Vec<ParameterGroup>;

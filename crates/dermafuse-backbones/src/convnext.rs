@@ -10,12 +10,14 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
     project_channels,
 };
+use crate::stage_sides::{ROUNDED_DOWN, stage_sides};
 
 /// Section 3 of the paper: blocks and channels of each stage.
 const BLOCKS_TINY: [usize; 4] = [3, 3, 9, 3];
@@ -141,7 +143,7 @@ fn init_norm(channels: usize, device: &Device) -> LayerNorm {
 
 fn init_conv(channels: [usize; 2], patch: usize, device: &Device) -> Conv2d {
     let config = Conv2dConfig::new(channels, [patch, patch]).with_stride([patch, patch]);
-    with_zero_bias(config.with_initializer(normal()).init(device), channels[1], device)
+    with_zero_bias(config.with_initializer(normal()).init_addressed(device), channels[1], device)
 }
 
 fn with_zero_bias(mut conv: Conv2d, channels: usize, device: &Device) -> Conv2d {
@@ -156,7 +158,7 @@ fn init_block(channels: usize, probability: f64, device: &Device) -> Block {
         .with_groups(channels)
         .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
         .with_initializer(normal())
-        .init(device);
+        .init_addressed(device);
     let layer_scale = Initializer::Constant { value: f64::from(LAYER_SCALE) };
     Block {
         conv: with_zero_bias(conv, channels, device),
@@ -225,6 +227,10 @@ impl Backbone for ConvNeXt {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_DOWN, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

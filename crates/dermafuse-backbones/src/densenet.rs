@@ -14,9 +14,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize};
+use crate::stage_sides::{DENSENET, stage_sides};
 
 /// Table 1 of the paper: layers of each dense block.
 const LAYERS_121: [usize; 4] = [6, 12, 24, 16];
@@ -133,7 +135,7 @@ fn init_conv([channels_in, channels_out]: [usize; 2], kernel: usize, device: &De
         .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
         .with_bias(false)
         .with_initializer(fan_in_normal(channels_in * kernel * kernel))
-        .init(device)
+        .init_addressed(device)
 }
 
 fn init_transition(channels: usize, device: &Device) -> Transition {
@@ -231,6 +233,10 @@ impl Backbone for DenseNet {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&DENSENET, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -16,6 +16,7 @@ use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
     make_divisible,
 };
+use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// Table 1 of the paper: expansion, kernel, stride of the first, output channels, repetitions; at scale 1.
 const ROWS: [[usize; 5]; 7] = [
@@ -158,6 +159,10 @@ impl Backbone for EfficientNet {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_UP, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::published_weights::PublishedWeights;
+use crate::stage_sides::{ROUNDED_UP, StageShrinks};
 
 /// What happens to an image before the network, fixed when its weights were trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,7 @@ pub(crate) struct Facts {
     /// Channels of the four stages.
     pub(crate) channels: [usize; 4],
     pub(crate) strides: [usize; 4],
+    pub(crate) shrinks: StageShrinks,
     /// Height and width from which on images of every size are accepted.
     pub(crate) min_size: usize,
     /// Trainable parameters with the classifier of 1000 classes, and without any.
@@ -79,6 +81,7 @@ pub(crate) struct Facts {
 pub(crate) const TORCHVISION: Facts = Facts {
     channels: [0; 4],
     strides: [4, 8, 16, 32],
+    shrinks: ROUNDED_UP,
     min_size: 32,
     num_params: [0; 2],
     gflops: 0.0,

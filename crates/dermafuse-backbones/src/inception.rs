@@ -12,9 +12,11 @@ use burn::module::{Initializer, Module};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedParameter;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, linear_without_offset};
+use crate::stage_sides::{INCEPTION, stage_sides};
 
 const NUM_FEATURES: usize = 2048;
 /// Standard deviation of all weights; torchvision cuts the distribution at 20 of them, i.e. nowhere.
@@ -187,7 +189,7 @@ impl InceptionV3Config {
             let mut linear = linear_without_offset([NUM_FEATURES, classes], WEIGHTS, device);
             // PyTorch's default for the biases, which the constructor leaves alone.
             let bound = 1.0 / (NUM_FEATURES as f64).sqrt();
-            linear.bias = Some(Initializer::Uniform { min: -bound, max: bound }.init([classes], device));
+            linear.bias = Some(Initializer::Uniform { min: -bound, max: bound }.init_addressed([classes], device));
             linear
         });
         InceptionV3 { stem, stage1, pool, blocks, dropout, classifier, transform_input: self.transform_input }
@@ -298,6 +300,10 @@ impl Backbone for InceptionV3 {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&INCEPTION, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

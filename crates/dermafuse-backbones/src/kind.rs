@@ -20,6 +20,7 @@ use crate::mobilenet_v3::{MobileNetV3, MobileNetV3Config};
 use crate::published_weights::{PublishedWeights, torchvision, torchvision_from_timm};
 use crate::resnet::{ResNet, ResNetConfig};
 use crate::squeezenet::{SqueezeNet, SqueezeNetConfig};
+use crate::stage_sides::{DENSENET, INCEPTION, ROUNDED_DOWN, SQUEEZENET, SWIN, XCEPTION, stage_sides};
 use crate::swin::{Swin, SwinConfig};
 use crate::vgg::{Vgg16, Vgg16Config};
 use crate::weights::{LoadOptions, load_weights, save_weights};
@@ -224,6 +225,7 @@ built_in! {
         /// DenseNet-121.
         DenseNet121 "densenet121" = DenseNetConfig::densenet121(), Facts {
             channels: [256, 512, 1024, 1024],
+            shrinks: DENSENET,
             num_params: [7_978_856, 6_953_856],
             gflops: 2.834,
             weights: torchvision("https://download.pytorch.org/models/densenet121-a639ec97.pth", "a639ec97"),
@@ -232,6 +234,7 @@ built_in! {
         /// DenseNet-201.
         DenseNet201 "densenet201" = DenseNetConfig::densenet201(), Facts {
             channels: [256, 512, 1792, 1920],
+            shrinks: DENSENET,
             num_params: [20_013_928, 18_092_928],
             gflops: 4.291,
             weights: torchvision("https://download.pytorch.org/models/densenet201-c1103571.pth", "c1103571"),
@@ -243,6 +246,7 @@ built_in! {
         /// ConvNeXt-T.
         ConvNeXtTiny "convnext_tiny" = ConvNeXtConfig::tiny(), Facts {
             channels: [96, 192, 384, 768],
+            shrinks: ROUNDED_DOWN,
             num_params: [28_589_128, 27_818_592],
             gflops: 4.456,
             preprocess: Preprocess::IMAGENET.sizes(236, 224),
@@ -252,6 +256,7 @@ built_in! {
         /// ConvNeXt-S.
         ConvNeXtSmall "convnext_small" = ConvNeXtConfig::small(), Facts {
             channels: [96, 192, 384, 768],
+            shrinks: ROUNDED_DOWN,
             num_params: [50_223_688, 49_453_152],
             gflops: 8.684,
             preprocess: Preprocess::IMAGENET.sizes(230, 224),
@@ -264,6 +269,7 @@ built_in! {
         /// Swin-T, windows of 7.
         SwinTiny "swin_t" = SwinConfig::tiny(), Facts {
             channels: [96, 192, 384, 768],
+            shrinks: SWIN,
             num_params: [28_288_354, 27_519_354],
             gflops: 4.491,
             preprocess: Preprocess::IMAGENET.sizes(232, 224).bicubic(),
@@ -273,6 +279,7 @@ built_in! {
         /// SwinV2-T, windows of 8.
         SwinV2Tiny "swin_v2_t" = SwinConfig::v2_tiny(), Facts {
             channels: [96, 192, 384, 768],
+            shrinks: SWIN,
             num_params: [28_351_570, 27_582_570],
             gflops: 4.938,
             preprocess: Preprocess::IMAGENET.sizes(260, 256).bicubic(),
@@ -286,6 +293,7 @@ built_in! {
         SqueezeNet "squeezenet1_1" = SqueezeNetConfig::new(), Facts {
             channels: [128, 256, 384, 512],
             strides: [4, 8, 16, 16],
+            shrinks: SQUEEZENET,
             num_params: [1_235_496, 722_496],
             gflops: 0.349,
             weights: torchvision("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
@@ -297,6 +305,7 @@ built_in! {
         /// VGG-16 without normalization.
         Vgg16 "vgg16" = Vgg16Config::new(), Facts {
             channels: [128, 256, 512, 512],
+            shrinks: ROUNDED_DOWN,
             num_params: [138_357_544, 14_714_688],
             gflops: 15.47,
             weights: torchvision("https://download.pytorch.org/models/vgg16-397923af.pth", "397923af"),
@@ -309,6 +318,7 @@ built_in! {
         InceptionV3 "inception_v3" = InceptionV3Config::new(), Facts {
             channels: [192, 288, 768, 2048],
             min_size: 75,
+            shrinks: INCEPTION,
             num_params: [23_834_568, 21_785_568],
             gflops: 2.838,
             preprocess: Preprocess::IMAGENET.sizes(342, 299),
@@ -325,6 +335,7 @@ built_in! {
         /// Xception, timm's `legacy_xception`.
         Xception "legacy_xception" = XceptionConfig::new(), Facts {
             channels: [128, 256, 728, 2048],
+            shrinks: XCEPTION,
             num_params: [22_855_952, 20_806_952],
             gflops: 4.553,
             preprocess: Preprocess { mean: [0.5; 3], std: [0.5; 3], ..Preprocess::IMAGENET.sizes(333, 299).bicubic() },
@@ -353,6 +364,12 @@ impl BackboneKind {
     /// Factors by which the four stages are smaller than the image.
     pub const fn stage_strides(self) -> [usize; 4] {
         self.facts().strides
+    }
+
+    /// Sides of the four stages' maps for images of a side, in pixels; [`stage_strides`](Self::stage_strides) leaves open how
+    /// fractions are rounded and what is lost at the edges.
+    pub fn stage_sides(self, image: usize) -> [usize; 4] {
+        stage_sides(&self.facts().shrinks, image)
     }
 
     /// Height and width from which on images of every size are accepted.
@@ -453,6 +470,10 @@ impl Backbone for AnyBackbone {
 
     fn stage_strides(&self) -> [usize; 4] {
         inside!(self, network => network.stage_strides())
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        inside!(self, network => network.stage_sides(image))
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -48,6 +48,7 @@ mod mobilenet_v3;
 mod published_weights;
 mod resnet;
 mod squeezenet;
+mod stage_sides;
 mod state_file;
 mod swin;
 mod vgg;
@@ -76,7 +77,7 @@ pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
 pub use swin::{Swin, SwinConfig, SwinVersion};
 pub use vgg::{Vgg16, Vgg16Config};
 pub use weights::{
-    ClassifierWeights, LoadOptions, load_tensors, load_weights, published_names, save_tensors, save_weights,
-    tensor_names,
+    ClassifierWeights, LoadOptions, NamedTensor, load_tensors, load_weights, named_tensors, published_names,
+    save_tensors, save_weights, set_tensors, tensor_names,
 };
 pub use xception::{Xception, XceptionConfig};

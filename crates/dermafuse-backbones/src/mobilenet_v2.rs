@@ -14,6 +14,7 @@ use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool}
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
 };
+use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// One row of Table 2 of the paper: expansion, output channels, repetitions, stride of the first.
 const ROWS: [[usize; 4]; 7] =
@@ -112,6 +113,10 @@ impl Backbone for MobileNetV2 {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_UP, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -16,6 +16,7 @@ use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
     make_divisible,
 };
+use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// One row of Tables 1 and 2 of the paper.
 struct Row {
@@ -223,6 +224,10 @@ impl Backbone for MobileNetV3 {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_UP, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

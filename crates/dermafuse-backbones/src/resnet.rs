@@ -10,9 +10,11 @@ use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig};
+use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// Table 1 of the paper: blocks of each stage.
 const BLOCKS_18: [usize; 4] = [2, 2, 2, 2];
@@ -110,7 +112,7 @@ impl ResNetConfig {
             stages.push(blocks);
         }
 
-        let classifier = self.num_classes.map(|classes| LinearConfig::new(channels, classes).init(device));
+        let classifier = self.num_classes.map(|classes| LinearConfig::new(channels, classes).init_addressed(device));
         let stage_channels = widths.map(|width| width * expansion);
         ResNet { stem, pool, stages, classifier, stage_channels }
     }
@@ -176,6 +178,10 @@ impl Backbone for ResNet {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_UP, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -12,9 +12,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, convolve_with};
+use crate::stage_sides::{SQUEEZENET, stage_sides};
 
 /// Output channels of the first convolution.
 const STEM_CHANNELS: usize = 64;
@@ -97,7 +99,7 @@ fn init_fire([channels, squeezed, expanded]: [usize; 3], device: &Device) -> Fir
 fn init_conv(config: Conv2dConfig, weights: Option<Initializer>, device: &Device) -> Conv2d {
     let he = Initializer::KaimingUniform { gain: 2.0_f64.sqrt(), fan_out_only: false };
     let [_, channels_out] = config.channels;
-    let mut conv = config.with_initializer(weights.unwrap_or(he)).init(device);
+    let mut conv = config.with_initializer(weights.unwrap_or(he)).init_addressed(device);
     let zeros: Param<Tensor<1>> = Initializer::Zeros.init([channels_out], device);
     conv.bias = Some(zeros);
     conv
@@ -140,6 +142,10 @@ impl Backbone for SqueezeNet {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 16]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&SQUEEZENET, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

@@ -10,6 +10,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use dermafuse_init::{AddressedInit, AddressedParameter};
 use dermafuse_kernels::{Windows, window_attention};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, global_average_pool};
@@ -17,6 +18,7 @@ use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
     project,
 };
+use crate::stage_sides::{SWIN, stage_sides};
 
 /// Table 7 of the first paper: blocks and attention heads of each stage of the tiny network.
 const BLOCKS_TINY: [usize; 4] = [2, 2, 6, 2];
@@ -167,7 +169,9 @@ impl SwinConfig {
     /// Initializes the network as torchvision's constructor does.
     pub fn init(&self, device: &Device) -> Swin {
         let stem = Stem {
-            conv: Conv2dConfig::new([3, self.channels], [PATCH, PATCH]).with_stride([PATCH, PATCH]).init(device),
+            conv: Conv2dConfig::new([3, self.channels], [PATCH, PATCH])
+                .with_stride([PATCH, PATCH])
+                .init_addressed(device),
             norm: LayerNormConfig::new(self.channels).init(device),
         };
 
@@ -197,7 +201,7 @@ impl SwinConfig {
         let similarity = match self.version {
             SwinVersion::V1 => {
                 let positions = (2 * self.window - 1).pow(2);
-                Similarity::Dot(Dot { table: normal().init([positions, heads], device) })
+                Similarity::Dot(Dot { table: normal().init_addressed([positions, heads], device) })
             }
             SwinVersion::V2 => Similarity::Cosine(Cosine {
                 logit_scale: Initializer::Constant { value: FIRST_LOGIT_SCALE.ln() }.init([heads, 1, 1], device),
@@ -231,7 +235,7 @@ fn normal() -> Initializer {
 }
 
 fn init_linear_without_bias([inputs, outputs]: [usize; 2], device: &Device) -> Linear {
-    LinearConfig::new(inputs, outputs).with_bias(false).with_initializer(normal()).init(device)
+    LinearConfig::new(inputs, outputs).with_bias(false).with_initializer(normal()).init_addressed(device)
 }
 
 /// `channels` are those of the stage that follows.
@@ -481,6 +485,10 @@ impl Backbone for Swin {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&SWIN, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

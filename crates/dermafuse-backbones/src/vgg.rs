@@ -12,9 +12,11 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained};
 use crate::layers::{Activation, convolve_with, linear_without_offset, project};
+use crate::stage_sides::{ROUNDED_DOWN, stage_sides};
 
 /// Column D of Table 1 of the paper: channels and number of the convolutions of each block.
 const BLOCKS: [[usize; 2]; 5] = [[64, 2], [128, 2], [256, 3], [512, 3], [512, 3]];
@@ -83,7 +85,7 @@ fn init_conv([channels_in, channels_out]: [usize; 2], device: &Device) -> Conv2d
     let mut conv = Conv2dConfig::new([channels_in, channels_out], [3, 3])
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .with_initializer(initializer)
-        .init(device);
+        .init_addressed(device);
     let zeros: Param<Tensor<1>> = Initializer::Zeros.init([channels_out], device);
     conv.bias = Some(zeros);
     conv
@@ -129,6 +131,10 @@ impl Backbone for Vgg16 {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&ROUNDED_DOWN, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

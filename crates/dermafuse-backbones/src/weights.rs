@@ -153,6 +153,53 @@ pub fn save_tensors<M: Module>(
     save_state(module, names, Vec::new(), file.as_ref())
 }
 
+/// A tensor of a module outside of any file, in PyTorch's order of dimensions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its values, row-major: as many as the product of the dimensions.
+    pub values: Vec<f32>,
+}
+
+/// The tensors of any module by the names given for them, in order of their names; those without a name are left out.
+pub fn named_tensors<M: Module>(module: &M, names: &HashMap<ParamId, String>) -> Vec<NamedTensor> {
+    let mut saver = Saver { place: Place::default(), tensors: Vec::new() };
+    module.visit(&mut saver);
+    let named = saver.tensors.into_iter().filter_map(|(id, StoredTensor { shape, values })| {
+        Some(NamedTensor { name: names.get(&id)?.clone(), shape, values })
+    });
+    let mut tensors: Vec<NamedTensor> = named.collect();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors
+}
+
+/// Puts tensors into a module by the names given for them; `path` is the file that they are from, for the error. Tensors of
+/// the module without a name keep their values.
+///
+/// # Errors
+///
+/// As [`load_weights`]: strict both ways.
+pub fn set_tensors<M: Module>(
+    module: M,
+    names: HashMap<ParamId, String>,
+    tensors: Vec<NamedTensor>,
+    path: &Path,
+) -> Result<M, BackboneError> {
+    let mut state = State::new();
+    for NamedTensor { name, shape, values } in tensors {
+        let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+        if count != Some(values.len()) {
+            let reason = format!("tensor `{name}` of shape {shape:?} has {} values", values.len());
+            return Err(BackboneError::Damaged { path: path.to_path_buf(), reason });
+        }
+        state.insert(name, StoredTensor { shape, values });
+    }
+    load_state(module, names, state, path, None)
+}
+
 /// Name, type, shape and bytes.
 type NamedBytes = (String, Dtype, Vec<usize>, Vec<u8>);
 

@@ -12,9 +12,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve};
+use crate::stage_sides::{XCEPTION, stage_sides};
 
 /// Figure 5 of the paper, entry flow: channels of the convolutions and of the blocks.
 const STEM_CHANNELS: [usize; 2] = [32, 64];
@@ -89,7 +91,7 @@ impl XceptionConfig {
             init_separable([EXIT_BLOCK_CHANNELS, wide], Activation::Relu, device),
             init_separable([wide, widest], Activation::Relu, device),
         ];
-        let classifier = self.num_classes.map(|classes| LinearConfig::new(widest, classes).init(device));
+        let classifier = self.num_classes.map(|classes| LinearConfig::new(widest, classes).init_addressed(device));
         Xception { stem, blocks, exit, classifier }
     }
 }
@@ -117,7 +119,7 @@ fn init_separable([channels_in, channels_out]: [usize; 2], activation: Activatio
         .with_groups(channels_in)
         .with_bias(false)
         .with_initializer(initializer)
-        .init(device);
+        .init_addressed(device);
     let pointwise = ConvNormActConfig::new([channels_in, channels_out], 1).with_activation(activation).init(device);
     SeparableConv { depthwise, pointwise }
 }
@@ -204,6 +206,10 @@ impl Backbone for Xception {
 
     fn stage_strides(&self) -> [usize; 4] {
         [4, 8, 16, 32]
+    }
+
+    fn stage_sides(&self, image: usize) -> [usize; 4] {
+        stage_sides(&XCEPTION, image)
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {

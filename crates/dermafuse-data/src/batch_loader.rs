@@ -8,8 +8,18 @@ use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::augment::{Augmentation, DermoscopicMode, Draw, Interpolation, Stream};
-use crate::image::{Strictness, decode_resized};
-use crate::{CaseSet, DataError, ImageCache, Preprocess, RgbPixels};
+use crate::image::{Accepted, decode_resized};
+use crate::{CaseSet, DataError, ImageCache, Preprocess};
+
+/// What a [`BatchLoader`] does with a case whose image cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failures {
+    /// The first one ends the loader with its error.
+    #[default]
+    Stop,
+    /// The case is left out of its batch and listed in [`ImageBatch::failed`]; the loader goes on.
+    Report,
+}
 
 /// How a [`BatchLoader`] works.
 #[derive(Clone, Debug)]
@@ -30,8 +40,8 @@ pub struct LoaderConfig {
     pub queue_batches: usize,
     /// Keeps decoded images for the next epoch.
     pub cache: Option<Arc<ImageCache>>,
-    /// Whether damaged images are refused.
-    pub strictness: Strictness,
+    /// What is done with a case whose image cannot be read.
+    pub failures: Failures,
 }
 
 impl Default for LoaderConfig {
@@ -42,7 +52,8 @@ impl Default for LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// Both images, no augmentation, a thread a core, two batches ahead, no cache, damaged images refused.
+    /// Both images, no augmentation, a thread a core, two batches ahead, no cache, an end at the first image that
+    /// cannot be read.
     #[must_use]
     pub fn new(batch_size: usize, preprocess: Preprocess) -> Self {
         Self {
@@ -54,7 +65,7 @@ impl LoaderConfig {
             threads: 0,
             queue_batches: 2,
             cache: None,
-            strictness: Strictness::Strict,
+            failures: Failures::Stop,
         }
     }
 }
@@ -75,13 +86,35 @@ pub struct ImageBatch {
     pub has_clinical: Vec<bool>,
     /// `[B]` whether the case has a dermoscopic image.
     pub has_dermoscopic: Vec<bool>,
+    /// The cases that could not be read and are not among `rows`, in order; see [`Failures::Report`]. Where no case could be
+    /// read, the batch has no rows.
+    pub failed: Vec<RowFault>,
+    /// The cases among `rows` with a damaged image that was [accepted](crate::Strictness::Lenient), in order.
+    pub accepted: Vec<RowFault>,
+}
+
+/// A row of a case set, and what is wrong with an image of it.
+#[derive(Clone, Debug)]
+pub struct RowFault {
+    /// The row.
+    pub row: usize,
+    /// The fault, which names the file.
+    pub error: Arc<DataError>,
+}
+
+impl PartialEq for RowFault {
+    /// By row and by what the error says.
+    fn eq(&self, other: &Self) -> bool {
+        self.row == other.row && self.error.to_string() == other.error.to_string()
+    }
 }
 
 /// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
 ///
 /// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at
 /// most, however slow the caller is. Dropping the loader stops its threads. The numbers depend on the files and the
-/// configuration alone, not on threads or timing. After an error the loader ends.
+/// configuration alone, not on threads or timing. After an error the loader ends; with [`Failures::Report`] an image that
+/// cannot be read is no error of the loader but an entry of its batch.
 ///
 /// ```
 /// use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, Preprocess};
@@ -230,17 +263,35 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
             None => (0..cases).map(|_| None).collect(),
         }
     }
-    let results: Vec<Result<(), DataError>> = jobs
+    let results: Vec<Result<Vec<Arc<DataError>>, DataError>> = jobs
         .par_iter()
         .zip(slots(&mut clinical, jobs.len(), image))
         .zip(slots(&mut dermoscopic, jobs.len(), image))
         .map(|((job, clinical), dermoscopic)| match stop.load(Ordering::Relaxed) {
-            true => Ok(()),
+            true => Ok(Vec::new()),
             false => load_case(job, config, clinical, dermoscopic),
         })
         .collect();
-    // The first error by row, not by time.
-    results.into_iter().collect::<Result<(), DataError>>()?;
+
+    let (mut read, mut failed, mut accepted) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
+    for (at, (job, result)) in jobs.iter().zip(results).enumerate() {
+        match result {
+            Ok(damage) => {
+                read.push(at);
+                accepted.extend(damage.into_iter().map(|error| RowFault { row: job.row, error }));
+            }
+            // The first error by row, not by time.
+            Err(error) if config.failures == Failures::Stop => return Err(error),
+            Err(error) => failed.push(RowFault { row: job.row, error: Arc::new(error) }),
+        }
+    }
+    for planes in [&mut clinical, &mut dermoscopic].into_iter().flatten() {
+        for (to, &from) in read.iter().enumerate() {
+            planes.copy_within(from * image..(from + 1) * image, to * image);
+        }
+        planes.truncate(read.len() * image);
+    }
+    let jobs: Vec<&Job> = read.into_iter().map(|at| &jobs[at]).collect();
     Ok(ImageBatch {
         rows: jobs.iter().map(|job| job.row).collect(),
         size,
@@ -248,15 +299,19 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
         dermoscopic,
         has_clinical: jobs.iter().map(|job| job.clinical.is_some()).collect(),
         has_dermoscopic: jobs.iter().map(|job| job.dermoscopic.is_some()).collect(),
+        failed,
+        accepted,
     })
 }
 
+/// Fills the planes of a case and gives the damage that was accepted.
 fn load_case(
     job: &Job,
     config: &LoaderConfig,
     clinical: Option<&mut [f32]>,
     dermoscopic: Option<&mut [f32]>,
-) -> Result<(), DataError> {
+) -> Result<Vec<Arc<DataError>>, DataError> {
+    let mut damage = Vec::new();
     // As a mask, a dermoscopic image follows the clinical one; alone it is varied like any photo.
     let mode = |augmentation: &Augmentation| match clinical.is_some() {
         true => augmentation.dermoscopic,
@@ -277,21 +332,22 @@ fn load_case(
         }
     };
     if let (Some(path), Some(planes)) = (&job.clinical, clinical) {
-        let pixels = read(path, config)?;
-        draw.render(&pixels, Interpolation::Bilinear, &config.preprocess, planes);
+        let image = read(path, config)?;
+        draw.render(&image.pixels, Interpolation::Bilinear, &config.preprocess, planes);
+        damage.extend(image.damage.clone());
     }
     if let (Some(path), Some(planes)) = (&job.dermoscopic, dermoscopic) {
-        let pixels = read(path, config)?;
-        derm_draw.render(&pixels, derm_interpolation, &config.preprocess, planes);
+        let image = read(path, config)?;
+        derm_draw.render(&image.pixels, derm_interpolation, &config.preprocess, planes);
+        damage.extend(image.damage.clone());
     }
-    Ok(())
+    Ok(damage)
 }
 
 /// Decoded and resized pixels, from the cache where there is one.
-fn read(path: &std::path::Path, config: &LoaderConfig) -> Result<Arc<RgbPixels>, DataError> {
-    let Preprocess { size, resampling, .. } = config.preprocess;
+fn read(path: &std::path::Path, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
     match &config.cache {
-        Some(cache) => cache.get_or_decode(path, size, resampling, config.strictness),
-        None => Ok(Arc::new(decode_resized(path, config.strictness, size, resampling)?)),
+        Some(cache) => cache.get_or_decode(path, &config.preprocess),
+        None => Ok(Arc::new(decode_resized(path, &config.preprocess)?)),
     }
 }

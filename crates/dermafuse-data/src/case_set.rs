@@ -1,7 +1,7 @@
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Case, Cohort, Field, FieldKind, FieldValue, TaskSet};
+use dermafuse_schema::{Case, Cohort, Field, FieldKind, FieldValue, Name, TaskSet};
 
-use crate::name_set::NameSet;
+use crate::name_set::{NameMap, NameSet};
 use crate::{DataError, MetadataEncoder, Split};
 
 /// A data set in memory: what is asked ([`TaskSet`]), what is known ([`Field`]s), and the [`Case`]s, whose images stay
@@ -39,8 +39,9 @@ impl CaseSet {
         self.cases.is_empty()
     }
 
-    /// Checks that there are cases, their ids are unique, and their labels and metadata fit the tasks and fields, and
-    /// that the published split fits the cases.
+    /// Checks that there are cases, their ids are unique, and their labels and metadata fit the tasks and fields, that
+    /// a patient and a lesion are in one [group](CaseSet::join_groups) each, and that the published split fits the cases and
+    /// parts no group, unless it says that it does.
     ///
     /// # Errors
     /// The first thing that does not.
@@ -48,12 +49,39 @@ impl CaseSet {
         if self.is_empty() {
             return Err(DataError::EmptySet { name: self.name.clone() });
         }
-        if let Some(row) = self.repeated_id() {
-            let case = self.cases[row].id.to_string();
-            let (what, expected) = ("identity".into(), "a unique one".into());
-            return Err(DataError::Case { case, what, expected, found: "the same twice".into() });
-        }
+        self.require_unique_ids()?;
+        self.require_whole_groups()?;
         self.check_values()
+    }
+
+    /// Refuses a patient or a lesion with cases in several groups, which no split would keep together.
+    fn require_whole_groups(&self) -> Result<(), DataError> {
+        type Part = (&'static str, fn(&Case) -> Option<&Name>);
+        let parts: [Part; 2] = [("patient", |case| case.patient.as_ref()), ("lesion", |case| case.lesion.as_ref())];
+        for (what, name) in parts {
+            let mut first: NameMap<&str, &Case> = NameMap::default();
+            for case in &self.cases {
+                let Some(name) = name(case).filter(|name| !name.is_empty()) else { continue };
+                let other = *first.entry(name).or_insert(case);
+                if other.group != case.group {
+                    let expected = format!(
+                        "`{}` as of case `{}`, which has the same {what}; `CaseSet::join_groups` makes groups",
+                        other.group, other.id
+                    );
+                    let (what, found) = ("group".into(), format!("`{}`", case.group));
+                    return Err(DataError::Case { case: case.id.to_string(), what, expected, found });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses two cases of one identity.
+    pub(crate) fn require_unique_ids(&self) -> Result<(), DataError> {
+        let Some(row) = self.repeated_id() else { return Ok(()) };
+        let case = self.cases[row].id.to_string();
+        let (what, expected) = ("identity".into(), "a unique one".into());
+        Err(DataError::Case { case, what, expected, found: "the same twice".into() })
     }
 
     /// The first case whose identity an earlier one has.
@@ -62,7 +90,7 @@ impl CaseSet {
         self.cases.iter().position(|case| !seen.insert(&case.id))
     }
 
-    /// What [`CaseSet::check`] checks besides identities.
+    /// What [`CaseSet::check`] checks besides identities and groups.
     pub(crate) fn check_values(&self) -> Result<(), DataError> {
         for case in &self.cases {
             let error = |what: String, expected: String, found: String| {
@@ -143,10 +171,11 @@ impl CaseSet {
     /// `N = rows.len()`, `M = encoder.width()`.
     ///
     /// # Errors
-    /// A row that there is not; a case that does not fit the encoder or the tasks.
+    /// A row that there is not; fields or a case that do not fit the encoder, or labels that do not fit the tasks.
     pub fn cohort(&self, rows: &[usize], encoder: &MetadataEncoder) -> Result<Cohort, DataError> {
         let metadata = self.encoded_metadata(rows, encoder)?;
-        let has_metadata = rows.iter().map(|&row| encoder.has_metadata(&self.cases[row])).collect::<Result<_, _>>()?;
+        let matched = encoder.matched(&self.fields)?;
+        let has_metadata = rows.iter().map(|&row| matched.has_metadata(&self.cases[row])).collect::<Result<_, _>>()?;
         let cases = || rows.iter().map(|&row| &self.cases[row]);
         let cohort = Cohort {
             ids: cases().map(|case| case.id.clone()).collect(),
@@ -166,13 +195,14 @@ impl CaseSet {
     /// `[N, M]`, `N = rows.len()`, `M = encoder.width()`.
     ///
     /// # Errors
-    /// A row that there is not; a case that does not fit the encoder.
+    /// A row that there is not; fields or a case that do not fit the encoder.
     pub fn encoded_metadata(&self, rows: &[usize], encoder: &MetadataEncoder) -> Result<Array2<f64>, DataError> {
         self.check_rows(rows)?;
+        let matched = encoder.matched(&self.fields)?;
         let mut metadata = Array2::zeros((rows.len(), encoder.width()));
         for (&row, mut encoded) in rows.iter().zip(metadata.rows_mut()) {
             let slots = encoded.as_slice_mut().expect("the rows of a fresh matrix are contiguous");
-            encoder.encode_into(&self.cases[row], slots)?;
+            matched.encode_into(&self.cases[row], slots)?;
         }
         Ok(metadata)
     }

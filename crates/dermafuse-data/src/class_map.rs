@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::declaration::Declaration;
-use crate::{CaseSet, DataError, Split, group_by_content};
+use crate::{CaseSet, DataError, SharedImages, Split};
 
 /// The field of a merged set that says which set a case comes from.
 pub const SOURCE_FIELD: &str = "source_set";
@@ -173,7 +173,7 @@ impl ClassMap {
     /// The sets as one: each set by the name that the map knows it by, with its first task.
     ///
     /// Identities, groups, patients and lesions start with the set's name and a colon, so that they cannot meet by chance;
-    /// cases that share an identical image are one group, also across sets. Metadata fields are united: one of the same
+    /// groups are [joined](CaseSet::join_groups) anew, so that cases that share an identical image are one group, also across sets. Metadata fields are united: one of the same
     /// name and kind is one field, one of the same name and another kind is called `set:name`; a last field, [`SOURCE_FIELD`]
     /// of role [`Provenance`](FieldRole::Provenance), says which set a case comes from. Where sets have a split, it is kept
     /// and all cases of the others are in the training part.
@@ -183,8 +183,8 @@ impl ClassMap {
     ///
     /// # Errors
     /// A set that the map speaks of and is not given, or the reverse; a label that the set does not have; a class that gets
-    /// no case: all before anything is merged, with line and column of the map. An image that cannot be read; identical
-    /// images on both sides of a split.
+    /// no case: all before anything is merged, with line and column of the map. Identical images on both
+    /// sides of a split.
     pub fn merge(&self, sets: &[(&str, &CaseSet)]) -> Result<CaseSet, DataError> {
         let targets = self.check_against(sets)?;
         let (fields, places, mut notes) = unite_fields(sets);
@@ -228,8 +228,7 @@ impl ClassMap {
         }
         let [train, valid, test] = parts;
         let split = if has_split { Some(Split::new(train, valid, test, cases.len())?) } else { None };
-        notes.extend(group_by_content(&mut cases)?);
-        let set = CaseSet {
+        let mut set = CaseSet {
             name: self.file.name.clone(),
             synthetic: sets.iter().any(|(_, set)| set.synthetic),
             tasks: TaskSet::new(vec![Task::new(&self.file.task, "DIAG", self.classes())])?,
@@ -238,6 +237,7 @@ impl ClassMap {
             split,
             notes,
         };
+        set.join_groups(SharedImages::Join);
         set.check()?;
         Ok(set)
     }

@@ -3,9 +3,14 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use dermafuse_schema::read_regular_file;
 use serde::de::DeserializeOwned;
 
 use crate::DataError;
+use crate::spelling::composed;
+
+/// Bytes of a file that is read.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// A TOML file that says how data is to be read or learnt from, and its text, in which spans are looked up: errors
 /// about what it says have line and column.
@@ -33,9 +38,10 @@ impl Declaration {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read, is not UTF-8, is no TOML, or says something else than `T` holds.
+    /// A file that cannot be read, is no regular file or larger than 4 MiB, is not UTF-8, is no TOML, or says something
+    /// else than `T` holds.
     pub fn read<T: DeserializeOwned>(file: &Path) -> Result<(Self, T), DataError> {
-        let bytes = std::fs::read(file).map_err(|source| DataError::Io { path: file.into(), source })?;
+        let bytes = read_regular_file(file, MAX_BYTES).map_err(DataError::reading)?;
         let text = String::from_utf8(bytes).map_err(|error| {
             let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             DataError::Encoding { file: file.into(), line: line as u64, found: "a byte that is not UTF-8" }
@@ -48,6 +54,8 @@ impl Declaration {
     /// # Errors
     /// A text that is no TOML, or says something else than `T` holds.
     pub fn parse<T: DeserializeOwned>(file: &Path, text: String) -> Result<(Self, T), DataError> {
+        // Tables are read with composed accents too.
+        let text = if text.is_ascii() { text } else { composed(&text).into_owned() };
         let declaration = Self { file: file.to_path_buf(), text };
         match toml::from_str(&declaration.text) {
             Ok(value) => Ok((declaration, value)),

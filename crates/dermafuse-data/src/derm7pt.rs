@@ -19,8 +19,11 @@ use self::columns::{FIELDS, FieldColumn, TASKS, TaskColumn};
 pub use self::edra::{PUBLISHED_DIAGNOSES, load_edra};
 pub use self::published::{PUBLISHED, PublishedTask, check_published};
 use crate::image_folder::{Found, ImageFolder};
+use crate::load_options::table_file;
+use crate::oddity::contradictory_sex;
+use crate::spelling::{leaves_folder, tidy_path};
 use crate::table::Column;
-use crate::{CaseSet, DataError, Split, Table};
+use crate::{CaseSet, DataError, SharedImages, Split, Table};
 
 /// Rows of the published `meta.csv`.
 pub const PUBLISHED_CASES: usize = 1011;
@@ -37,14 +40,16 @@ const HOW: &str = "get it at http://derm.cs.sfu.ca (under the terms stated there
 /// management are [post-diagnosis](dermafuse_schema::FieldRole::PostDiagnosis); the published split.
 ///
 /// A file name that differs from the table's in upper and lower case only is accepted and noted. The seven-point score
-/// is recomputed and compared. A set of 1,011 rows must have the [published counts](check_published).
+/// is recomputed and compared. A set of 1,011 rows must have the [published counts](check_published). Patients and lesions
+/// are not known; cases that share an identical image are a group, and if the published split parts one, it
+/// [says so](Split::leaks).
 ///
 /// # Errors
 /// A file or image that is missing; a table that is not as published, with line and column; index files that overlap,
 /// are out of range or count from 1.
 pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
     let root = release_folder(root.as_ref())?;
-    let table = Table::read(root.join("meta").join("meta.csv"))?;
+    let table = Table::read(table_file(root.join("meta").join("meta.csv")))?;
     let images = ImageFolder::list(&root.join("images"))?;
     let synthetic = root.join(SYNTHETIC_MARKER).is_file();
     let mut notes = Vec::new();
@@ -75,8 +80,9 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
             ..Case::new(ids.text(row))
         });
     }
+    notes.extend(contradictory_sex(&table));
     let split = load_split(&root.join("meta"), cases.len())?;
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: if synthetic { "derm7pt-synthetic" } else { "derm7pt" }.into(),
         synthetic,
         tasks: TaskSet::new(TASKS.iter().map(TaskColumn::task).collect())?,
@@ -85,6 +91,13 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
         split: Some(split),
         notes,
     };
+    set.join_groups(SharedImages::Join);
+    let crosses = |split: &Split| matches!(split.check(&set), Err(DataError::GroupCrosses { .. }));
+    if set.split.as_ref().is_some_and(crosses) {
+        // It is the published split, so it is kept; but it says so wherever it is reported.
+        set.split = set.split.map(Split::with_groups_crossing);
+        set.notes.push("the published split has identical images in two of its parts".into());
+    }
     set.check()?;
     if set.len() == PUBLISHED_CASES && !synthetic {
         check_published(&set)?;
@@ -125,14 +138,14 @@ pub fn seven_point_score(labels: &[usize]) -> usize {
 
 fn release_folder(root: &Path) -> Result<PathBuf, DataError> {
     for folder in [root.to_path_buf(), root.join("release_v0")] {
-        if folder.join("meta").join("meta.csv").is_file() {
+        if table_file(folder.join("meta").join("meta.csv")).is_file() {
             for needed in [
                 folder.join("images"),
                 folder.join("meta").join("train_indexes.csv"),
                 folder.join("meta").join("valid_indexes.csv"),
                 folder.join("meta").join("test_indexes.csv"),
             ] {
-                if !needed.exists() {
+                if !needed.exists() && !table_file(needed.clone()).exists() {
                     return Err(DataError::Missing { path: needed, dataset: "Derm7pt", how: HOW });
                 }
             }
@@ -152,8 +165,7 @@ fn find_images(
     let mut missing = Vec::new();
     for row in 0..table.len() {
         let name = column.text(row);
-        let leaves = name.starts_with('/') || name.split(['/', '\\']).any(|part| part == "..") || name.is_empty();
-        if leaves {
+        if name.is_empty() || leaves_folder(&tidy_path(name)) {
             return Err(column.value_error(row, "a path inside the image folder"));
         }
         match images.find(name) {
@@ -186,7 +198,7 @@ fn find_images(
 
 fn load_split(folder: &Path, cases: usize) -> Result<Split, DataError> {
     let read = |file: &str| -> Result<Vec<usize>, DataError> {
-        let table = Table::read(folder.join(file))?;
+        let table = Table::read(table_file(folder.join(file)))?;
         let indexes = table.column("indexes")?;
         (0..table.len()).map(|row| indexes.index(row)).collect()
     };

@@ -7,7 +7,7 @@
 //! [cases]
 //! file = "lesions.csv"                # the table of cases; paths start from the folder of the description
 //! id = "image"                        # the column that names the cases
-//! patient = "patient_id"              # groups are patients, else lesions, else cases;
+//! patient = "patient_id"              # rows of one patient or one lesion are a group;
 //! lesion = ["patient_id", "lesion"]   # columns in a list are joined by `_`
 //!
 //! [[tables]]                          # a further table, a row for each value of its key
@@ -65,9 +65,11 @@ use self::values::{FieldReader, LabelReader, settle};
 use crate::declaration::Declaration;
 use crate::load_options::check_unique;
 use crate::name_set::NameSet;
+use crate::oddity::Contradictions;
+use crate::spelling::on_disk;
 use crate::table::{Cell, Row};
 use crate::{
-    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, Table, TableReader, group_by_content,
+    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, SharedImages, Table, TableReader,
 };
 
 /// Loads the data set that a TOML file describes, with the default [`LoadOptions`].
@@ -123,6 +125,8 @@ struct Cases {
     /// The names of groups, each once.
     names: NameSet<Name>,
     missing: MissingImages,
+    /// Columns of the same fact that say different things.
+    contradictions: Contradictions<Source>,
     notes: Vec<String>,
 }
 
@@ -132,28 +136,28 @@ impl Loader<'_> {
         let tasks = TaskSet::new(tasks)?;
         let joined = self.joined_tables(description)?;
         let entry = &description.cases;
-        let path = self.folder.join(entry.file.get_ref());
+        let path = on_disk(&self.folder.join(entry.file.get_ref()));
         let asked = |source| self.declaration.asked(entry.file.span(), source);
-        let mut rows = TableReader::open(&path).map_err(asked)?;
+        let mut rows = TableReader::open_composed(&path).map_err(asked)?;
         let headers = rows.headers().to_vec();
         let tables = Tables { cases: (&path, &headers), joined: &joined };
         let mut readers = self.readers(&tables, description)?;
         let mut files = self.image_files(description, !readers.images.is_empty())?;
 
-        let mut read = Cases::default();
+        let mut read = Cases { contradictions: tables.sexes(), ..Cases::default() };
         while let Some(row) = rows.next_row().map_err(asked)? {
             self.read_row(row, description, &mut readers, &mut files, &mut read)?;
         }
-        let Cases { mut cases, first, left_out, names, missing, mut notes } = read;
+        let Cases { mut cases, first, left_out, names, missing, contradictions, mut notes } = read;
         drop((first, left_out, names));
         missing.check(self.declaration, &files)?;
         notes.extend(readers.notes(&joined));
+        notes.extend(contradictions.notes());
+        notes.extend(files.notes());
         if self.options.images == ImageSource::Nowhere {
             notes.push("no images were asked for: metadata and labels alone".into());
-        } else if self.options.group_duplicates {
-            notes.extend(group_by_content(&mut cases)?);
         }
-        let set = CaseSet {
+        let mut set = CaseSet {
             name: description.name.clone(),
             synthetic: self.folder.join(SYNTHETIC_MARKER).is_file(),
             tasks,
@@ -167,9 +171,10 @@ impl Loader<'_> {
         }
         if set.repeated_id().is_some() {
             // Where they stand is looked up only now.
-            let table = Table::read(&path).map_err(asked)?;
+            let table = Table::read_composed(&path).map_err(asked)?;
             check_unique(table.column(entry.id.get_ref())?).map_err(asked)?;
         }
+        set.join_groups(SharedImages::from(self.options.group_duplicates));
         set.check_values()?;
         Ok(set)
     }
@@ -226,6 +231,7 @@ impl Loader<'_> {
         if let Some(line) = read.left_out.get(id.text()) {
             return Err(disagrees(line));
         }
+        read.contradictions.see(row.line(), |source| rows.cell(source).map_or("", |cell| cell.text()));
         // Not collected: that would allot more than is needed, and there may be a million of them.
         let mut metadata = Vec::with_capacity(readers.fields.len());
         for field in &mut readers.fields {
@@ -238,7 +244,7 @@ impl Loader<'_> {
         let (patient, lesion, group) = (name(&readers.patient), name(&readers.lesion), name(&readers.group));
         let case_id = CaseId::from(id.text());
         let case = Case {
-            group: group.or_else(|| patient.clone()).or_else(|| lesion.clone()).unwrap_or_else(|| case_id.name()),
+            group: group.unwrap_or_else(|| case_id.name()),
             patient,
             lesion,
             metadata,

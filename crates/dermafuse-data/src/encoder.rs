@@ -1,10 +1,12 @@
-use std::fmt::Display;
-
 use dermafuse_schema::{Case, Field, FieldKind, FieldRole, FieldValue};
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
-use crate::encoder_config::{CategorySource, EncoderConfig, NumericScaling, UnseenCategory};
+use crate::encoder_config::{CategorySource, EncoderConfig, MissingFields, NumericScaling};
+use crate::matched_encoder::MatchedEncoder;
+use crate::{CaseSet, DataError};
+
+/// More columns than any data set has; an encoder that was read from a file and says more is damaged.
+const MAX_COLUMNS: usize = 1 << 16;
 
 /// Turns a case's metadata into numbers, in the way that was fitted on the training cases.
 ///
@@ -12,15 +14,17 @@ use crate::encoder_config::{CategorySource, EncoderConfig, NumericScaling, Unsee
 /// numeric column becomes `(x − mean) / deviation` of the training cases (population deviation), 0 where the value is
 /// missing or the training cases do not vary. An [`EncoderConfig`] changes any of this.
 ///
+/// Fields and categories are known by their names. A set that lists them in another order, or lists more of them, gives
+/// the same numbers for the same case; [`MetadataEncoder::matched`] looks the names up.
+///
 /// ```
 /// use dermafuse_data::{MetadataEncoder, MetadataRoles};
 /// use dermafuse_schema::{Case, Field, FieldRole, FieldValue::{Category, Missing, Number}};
 ///
-/// let fields = [
-///     Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]),
-///     Field::numeric("age", FieldRole::PreDiagnosis),
-///     Field::categorical("management", FieldRole::PostDiagnosis, ["excision", "none"]),
-/// ];
+/// let sex = Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]);
+/// let age = Field::numeric("age", FieldRole::PreDiagnosis);
+/// let management = Field::categorical("management", FieldRole::PostDiagnosis, ["excision", "none"]);
+/// let fields = [sex, age.clone(), management];
 /// let case = |metadata| Case { metadata, ..Case::new("1") };
 /// let training = [
 ///     case(vec![Category(0), Number(40.0), Category(0)]),
@@ -28,32 +32,53 @@ use crate::encoder_config::{CategorySource, EncoderConfig, NumericScaling, Unsee
 /// ];
 /// let encoder = MetadataEncoder::fit(&fields, &training, MetadataRoles::PreDiagnosis)?;
 /// assert_eq!(encoder.column_names(), ["sex=female", "sex=male", "age"]);
-/// assert_eq!(encoder.encode(&case(vec![Category(1), Number(70.0), Missing]))?, [0.0, 1.0, 2.0]);
-/// assert_eq!(encoder.encode(&case(vec![Missing, Missing, Missing]))?, [0.0, 0.0, 0.0]);
 /// assert!(encoder.uses_post_diagnosis().is_empty());
+/// let here = encoder.matched(&fields)?;
+/// assert_eq!(here.encode(&case(vec![Category(1), Number(70.0), Missing]))?, [0.0, 1.0, 2.0]);
+/// assert_eq!(here.encode(&case(vec![Missing, Missing, Missing]))?, [0.0, 0.0, 0.0]);
+///
+/// // Another set: another order, and other numbers for the categories.
+/// let theirs = [age, Field::categorical("sex", FieldRole::PreDiagnosis, ["unknown", "male", "female"])];
+/// let there = encoder.matched(&theirs)?;
+/// assert_eq!(there.encode(&case(vec![Number(70.0), Category(1)]))?, [0.0, 1.0, 2.0]);
 /// # Ok::<(), dermafuse_data::DataError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct MetadataEncoder {
-    columns: Vec<EncodedField>,
-    /// How many values a case must have.
-    fields: usize,
+    pub(crate) columns: Vec<EncodedField>,
+    pub(crate) config: EncoderConfig,
+}
+
+/// A field that is used, and what was learnt of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EncodedField {
+    pub(crate) field: Field,
+    /// What is subtracted and divided by; 0 and 0 for categories, 0 and 1 for numbers as they are.
+    pub(crate) mean: f64,
+    pub(crate) deviation: f64,
+    /// The categories that have a column, ascending; `None` for all.
+    #[serde(default)]
+    pub(crate) observed: Option<Vec<usize>>,
+}
+
+/// An encoder as it lies in a file, not checked yet.
+#[derive(Deserialize)]
+struct Parts {
+    columns: Vec<PartOfField>,
     /// Encoders that were saved before there was a choice have the defaults.
     #[serde(default)]
     config: EncoderConfig,
+    /// The number of values of a case, from the time when fields were known by their places.
+    fields: Option<u64>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct EncodedField {
-    /// Position of the value in [`Case::metadata`].
-    index: usize,
-    field: Field,
-    /// What is subtracted and divided by; 0 and 0 for categories, 0 and 1 for numbers as they are.
-    mean: f64,
-    deviation: f64,
-    /// The categories that have a column; `None` for all.
-    #[serde(default)]
-    observed: Option<Vec<usize>>,
+#[derive(Deserialize)]
+struct PartOfField {
+    #[serde(flatten)]
+    encoded: EncodedField,
+    /// The place of the field, from the same time.
+    index: Option<u64>,
 }
 
 /// What the training cases say of one field.
@@ -67,39 +92,60 @@ impl MetadataEncoder {
     /// and the categories that occur. `config` may be [`MetadataRoles`](crate::MetadataRoles) alone.
     ///
     /// # Errors
-    /// A case that does not fit the fields.
+    /// Two fields of one name, or two categories of one name in a field; a case that does not fit the fields.
     pub fn fit<'a>(
         fields: &[Field],
         cases: impl IntoIterator<Item = &'a Case>,
         config: impl Into<EncoderConfig>,
     ) -> Result<Self, DataError> {
-        let mut encoder = Self::unfitted(fields, config.into());
-        let mut seen: Vec<Seen> = encoder.columns.iter().map(EncodedField::nothing_seen).collect();
+        let config = config.into();
+        check_names(fields)?;
+        let included = fields.iter().enumerate().filter(|(_, field)| config.roles.include(field.role));
+        let (places, used): (Vec<usize>, Vec<&Field>) = included.unzip();
+        let mut seen: Vec<Seen> = used.iter().map(|field| Seen::nothing_of(field)).collect();
         for case in cases {
-            for (column, (value, seen)) in encoder.columns.iter().zip(encoder.values(case)?.zip(&mut seen)) {
-                column.see(&case.id, *value, seen)?;
+            check_length(case, fields)?;
+            for ((&place, field), seen) in places.iter().zip(&used).zip(&mut seen) {
+                let value = case.metadata[place];
+                check_value(case, field, value)?;
+                match value {
+                    FieldValue::Number(number) => seen.numbers.push(number),
+                    FieldValue::Category(index) => seen.categories[index] = true,
+                    FieldValue::Missing => {}
+                }
             }
         }
-        encoder.columns.iter_mut().zip(seen).for_each(|(column, seen)| column.settle(seen, &encoder.config));
-        Ok(encoder)
+        let columns = used.into_iter().zip(seen).map(|(field, seen)| EncodedField::of(field, seen, &config)).collect();
+        Self::new(columns, config)
     }
 
-    fn unfitted(fields: &[Field], config: EncoderConfig) -> Self {
-        let included = fields.iter().enumerate().filter(|(_, field)| config.roles.include(field.role));
-        let column = |(index, field): (usize, &Field)| EncodedField {
-            index,
-            field: field.clone(),
-            mean: 0.0,
-            deviation: 0.0,
-            observed: None,
-        };
-        Self { columns: included.map(column).collect(), fields: fields.len(), config }
+    /// The one constructor, for what was fitted and for what was read.
+    fn new(columns: Vec<EncodedField>, config: EncoderConfig) -> Result<Self, DataError> {
+        let fields: Vec<&Field> = columns.iter().map(|column| &column.field).collect();
+        check_names(fields)?;
+        for column in &columns {
+            column.check()?;
+        }
+        let encoder = Self { columns, config };
+        if encoder.width() > MAX_COLUMNS {
+            let found = encoder.width().to_string();
+            let expected = "at most 65536; do numbers or names stand in a column of categories?";
+            return Err(DataError::Setting { what: "number of encoded metadata columns", found, expected });
+        }
+        Ok(encoder)
     }
 
     /// An encoder that uses no metadata: width 0 for cases of any set.
     #[must_use]
-    pub fn none(fields: &[Field]) -> Self {
-        Self { columns: Vec::new(), fields: fields.len(), config: EncoderConfig::default() }
+    pub fn none() -> Self {
+        Self { columns: Vec::new(), config: EncoderConfig::default() }
+    }
+
+    /// The same encoder with another rule for fields that a set does not have.
+    #[must_use]
+    pub fn with_missing_fields(mut self, rule: MissingFields) -> Self {
+        self.config.missing_fields = rule;
+        self
     }
 
     /// How it was told to encode.
@@ -108,49 +154,23 @@ impl MetadataEncoder {
         &self.config
     }
 
-    /// The encoded metadata of a case.
-    ///
-    /// # Shapes
-    /// `[M]`, `M = width()`.
+    /// The encoder for cases of a set with these fields, in which its own fields and categories are found by name.
     ///
     /// # Errors
-    /// A case with another number of values, a category out of range or not known, a number for a category or the
-    /// reverse.
-    pub fn encode(&self, case: &Case) -> Result<Vec<f64>, DataError> {
-        let mut encoded = vec![0.0; self.width()];
-        self.encode_into(case, &mut encoded)?;
-        Ok(encoded)
+    /// Two fields of one name; a field that the encoder uses and that is not there, unless
+    /// [`MissingFields::Allow`] says that it may be; one that holds numbers here and categories there.
+    pub fn matched<'a>(&'a self, fields: &'a [Field]) -> Result<MatchedEncoder<'a>, DataError> {
+        MatchedEncoder::new(self, fields)
     }
 
-    /// Writes the encoded metadata of a case over `encoded`, so that one row of a matrix after the other can be filled
-    /// without allotting memory.
-    ///
-    /// # Shapes
-    /// `[M]`, `M = width()`.
+    /// What must be said of the encoding of the cases at `rows`: fields that the set lacks, and how many cases have a
+    /// category that the encoder does not know, which counts as not recorded.
     ///
     /// # Errors
-    /// Those of [`MetadataEncoder::encode`].
-    ///
-    /// # Panics
-    /// If `encoded` has another length.
-    pub fn encode_into(&self, case: &Case, encoded: &mut [f64]) -> Result<(), DataError> {
-        assert_eq!(encoded.len(), self.width(), "a slot for each encoded column");
-        encoded.fill(0.0);
-        let mut rest = encoded;
-        for (column, value) in self.columns.iter().zip(self.values(case)?) {
-            let (slots, others) = rest.split_at_mut(column.width(&self.config));
-            column.write(&case.id, *value, &self.config, |at, number| slots[at] = number)?;
-            rest = others;
-        }
-        Ok(())
-    }
-
-    /// Whether any of the columns that are used is recorded for a case.
-    ///
-    /// # Errors
-    /// A case with another number of values.
-    pub fn has_metadata(&self, case: &Case) -> Result<bool, DataError> {
-        Ok(self.values(case)?.any(|value| *value != FieldValue::Missing))
+    /// Those of [`MetadataEncoder::matched`]; a row that there is not.
+    pub fn notes(&self, set: &CaseSet, rows: &[usize]) -> Result<Vec<String>, DataError> {
+        set.check_rows(rows)?;
+        self.matched(&set.fields)?.notes(rows.iter().map(|&row| &set.cases[row]))
     }
 
     /// The number of encoded columns, `M`.
@@ -182,18 +202,12 @@ impl MetadataEncoder {
     /// The fields that are used, in order.
     #[must_use]
     pub fn field_names(&self) -> Vec<&str> {
-        self.columns.iter().map(|column| column.field.name.as_str()).collect()
+        self.fields().map(|field| field.name.as_str()).collect()
     }
 
-    /// How many values a case must have, used or not.
-    #[must_use]
-    pub fn case_values(&self) -> usize {
-        self.fields
-    }
-
-    /// The fields that are used, in order, each with its place among a case's values.
-    pub fn used_fields(&self) -> impl Iterator<Item = (usize, &Field)> {
-        self.columns.iter().map(|column| (column.index, &column.field))
+    /// The fields that are used, in order.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.columns.iter().map(|column| &column.field)
     }
 
     /// The fields among them that are only known after a diagnosis. Not empty means: the inputs leak, and a report
@@ -203,63 +217,91 @@ impl MetadataEncoder {
         let leaking = self.columns.iter().filter(|column| column.field.role == FieldRole::PostDiagnosis);
         leaking.map(|column| column.field.name.as_str()).collect()
     }
+}
 
-    /// The values of the columns that are used.
-    fn values<'a>(&'a self, case: &'a Case) -> Result<impl Iterator<Item = &'a FieldValue>, DataError> {
-        if case.metadata.len() != self.fields {
-            return Err(DataError::Case {
-                case: case.id.to_string(),
-                what: "number of metadata values".into(),
-                expected: self.fields.to_string(),
-                found: case.metadata.len().to_string(),
+impl TryFrom<Parts> for MetadataEncoder {
+    type Error = DataError;
+
+    fn try_from(parts: Parts) -> Result<Self, DataError> {
+        let most = parts.fields.unwrap_or(MAX_COLUMNS as u64);
+        if most > MAX_COLUMNS as u64 {
+            let expected = "the number of values of a case";
+            return Err(DataError::Setting {
+                what: "`fields` of the metadata encoder",
+                found: most.to_string(),
+                expected,
             });
         }
-        Ok(self.columns.iter().map(|column| &case.metadata[column.index]))
+        if let Some(index) = parts.columns.iter().filter_map(|part| part.index).find(|&index| index >= most) {
+            let expected = "below its `fields`";
+            let what = "`index` of a column of the metadata encoder";
+            return Err(DataError::Setting { what, found: index.to_string(), expected });
+        }
+        Self::new(parts.columns.into_iter().map(|part| part.encoded).collect(), parts.config)
+    }
+}
+
+impl Seen {
+    fn nothing_of(field: &Field) -> Self {
+        let categories = match &field.kind {
+            FieldKind::Categorical { categories } => vec![false; categories.len()],
+            FieldKind::Numeric => Vec::new(),
+        };
+        Self { numbers: Vec::new(), categories }
     }
 }
 
 impl EncodedField {
-    fn nothing_seen(&self) -> Seen {
-        let categories = match &self.field.kind {
-            FieldKind::Categorical { categories } => vec![false; categories.len()],
-            FieldKind::Numeric => Vec::new(),
-        };
-        Seen { numbers: Vec::new(), categories }
-    }
-
-    /// Takes a training case's value into account.
-    fn see(&self, case: &dyn Display, value: FieldValue, seen: &mut Seen) -> Result<(), DataError> {
-        self.check(case, value)?;
-        match value {
-            FieldValue::Number(number) => seen.numbers.push(number),
-            FieldValue::Category(index) => seen.categories[index] = true,
-            FieldValue::Missing => {}
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, seen: Seen, config: &EncoderConfig) {
-        match (&self.field.kind, config.numeric, config.categories) {
-            (FieldKind::Numeric, NumericScaling::Raw, _) => self.deviation = 1.0,
+    fn of(field: &Field, seen: Seen, config: &EncoderConfig) -> Self {
+        let mut column = Self { field: field.clone(), mean: 0.0, deviation: 0.0, observed: None };
+        match (&field.kind, config.numeric, config.categories) {
+            (FieldKind::Numeric, NumericScaling::Raw, _) => column.deviation = 1.0,
             (FieldKind::Numeric, NumericScaling::Standardized, _) if !seen.numbers.is_empty() => {
                 let (first, count) = (seen.numbers[0], seen.numbers.len() as f64);
                 if seen.numbers.iter().all(|&number| number == first) {
                     // Computed, the deviation of a constant is rounding, by which other values would be divided.
-                    (self.mean, self.deviation) = (first, 0.0);
-                    return;
+                    column.mean = first;
+                } else {
+                    column.mean = seen.numbers.iter().sum::<f64>() / count;
+                    let squares: f64 = seen.numbers.iter().map(|number| (number - column.mean).powi(2)).sum();
+                    column.deviation = (squares / count).sqrt();
                 }
-                self.mean = seen.numbers.iter().sum::<f64>() / count;
-                let squares: f64 = seen.numbers.iter().map(|number| (number - self.mean).powi(2)).sum();
-                self.deviation = (squares / count).sqrt();
             }
-            (FieldKind::Categorical { .. }, _, CategorySource::Observed { .. }) => {
-                self.observed = Some((0..seen.categories.len()).filter(|&index| seen.categories[index]).collect());
+            (FieldKind::Categorical { .. }, _, CategorySource::Observed) => {
+                column.observed = Some((0..seen.categories.len()).filter(|&index| seen.categories[index]).collect());
             }
             _ => {}
         }
+        column
     }
 
-    fn width(&self, config: &EncoderConfig) -> usize {
+    fn check(&self) -> Result<(), DataError> {
+        let error = |what: &str, found: String, expected: String| {
+            Err(DataError::EncodedField { field: self.field.name.clone(), what: what.into(), found, expected })
+        };
+        if !self.mean.is_finite() {
+            return error("mean", self.mean.to_string(), "a finite number".into());
+        }
+        if !(self.deviation.is_finite() && self.deviation >= 0.0) {
+            return error("deviation", self.deviation.to_string(), "a finite number of at least 0".into());
+        }
+        match (&self.field.kind, &self.observed) {
+            (_, None) => Ok(()),
+            (FieldKind::Numeric, Some(_)) => error("list of observed categories", "there".into(), "absent".into()),
+            (FieldKind::Categorical { categories }, Some(observed)) => {
+                if let Some(index) = observed.iter().find(|&&index| index >= categories.len()) {
+                    let expected = format!("below its {} categories", categories.len());
+                    return error("observed category", index.to_string(), expected);
+                }
+                match observed.windows(2).find(|pair| pair[0] >= pair[1]) {
+                    Some(pair) => error("observed category", format!("{} after {}", pair[1], pair[0]), "rising".into()),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn width(&self, config: &EncoderConfig) -> usize {
         let values = match (&self.field.kind, &self.observed) {
             (FieldKind::Categorical { .. }, Some(observed)) => observed.len(),
             (FieldKind::Categorical { categories }, None) => categories.len(),
@@ -269,7 +311,7 @@ impl EncodedField {
     }
 
     /// The categories that have a column, in order; empty for a number.
-    fn categories(&self) -> Vec<&str> {
+    pub(crate) fn categories(&self) -> Vec<&str> {
         match (&self.field.kind, &self.observed) {
             (FieldKind::Categorical { categories }, Some(observed)) => {
                 observed.iter().map(|&index| categories[index].as_str()).collect()
@@ -278,55 +320,54 @@ impl EncodedField {
             (FieldKind::Numeric, _) => Vec::new(),
         }
     }
+}
 
-    /// The whole of the encoding: says which of the field's columns is not zero, and what it is. At most one is.
-    #[inline]
-    fn write(
-        &self,
-        case: &dyn Display,
-        value: FieldValue,
-        config: &EncoderConfig,
-        mut put: impl FnMut(usize, f64),
-    ) -> Result<(), DataError> {
-        self.check(case, value)?;
-        match (value, &self.observed) {
-            (FieldValue::Missing, _) if config.missing_indicators => put(self.width(config) - 1, 1.0),
-            (FieldValue::Missing, _) => {}
-            (FieldValue::Category(index), None) => put(index, 1.0),
-            (FieldValue::Category(index), Some(observed)) => match observed.binary_search(&index) {
-                Ok(at) => put(at, 1.0),
-                Err(_) => self.unseen(case, index, config)?,
-            },
-            (FieldValue::Number(number), _) if self.deviation > 0.0 => put(0, (number - self.mean) / self.deviation),
-            (FieldValue::Number(_), _) => {}
+/// Checks that no two fields have one name, and no two categories of a field.
+pub(crate) fn check_names<'a>(fields: impl IntoIterator<Item = &'a Field>) -> Result<(), DataError> {
+    let mut names = std::collections::HashSet::new();
+    for field in fields {
+        if !names.insert(field.name.as_str()) {
+            return Err(DataError::RepeatedField { field: field.name.clone() });
         }
-        Ok(())
+        if let FieldKind::Categorical { categories } = &field.kind {
+            let mut known = std::collections::HashSet::with_capacity(categories.len());
+            if let Some(twice) = categories.iter().find(|category| !known.insert(category.as_str())) {
+                return Err(DataError::EncodedField {
+                    field: field.name.clone(),
+                    what: "category".into(),
+                    found: format!("`{twice}` twice"),
+                    expected: "listed once".into(),
+                });
+            }
+        }
     }
+    Ok(())
+}
 
-    fn unseen(&self, case: &dyn Display, index: usize, config: &EncoderConfig) -> Result<(), DataError> {
-        if config.categories == (CategorySource::Observed { unseen: UnseenCategory::Zeros }) {
+pub(crate) fn check_length(case: &Case, fields: &[Field]) -> Result<(), DataError> {
+    if case.metadata.len() == fields.len() {
+        return Ok(());
+    }
+    Err(DataError::Case {
+        case: case.id.to_string(),
+        what: "number of metadata values".into(),
+        expected: fields.len().to_string(),
+        found: case.metadata.len().to_string(),
+    })
+}
+
+/// Checks a value against the field that it is of.
+#[inline]
+pub(crate) fn check_value(case: &Case, field: &Field, value: FieldValue) -> Result<(), DataError> {
+    let expected = match (&field.kind, value) {
+        (_, FieldValue::Missing) => return Ok(()),
+        (FieldKind::Categorical { categories }, FieldValue::Category(index)) if index < categories.len() => {
             return Ok(());
         }
-        Err(DataError::UnseenCategory {
-            case: case.to_string(),
-            field: self.field.name.clone(),
-            category: self.field.text(&FieldValue::Category(index)).unwrap_or_default(),
-            known: self.categories().into_iter().map(Into::into).collect(),
-        })
-    }
-
-    #[inline]
-    fn check(&self, case: &dyn Display, value: FieldValue) -> Result<(), DataError> {
-        let expected = match (&self.field.kind, value) {
-            (_, FieldValue::Missing) => return Ok(()),
-            (FieldKind::Categorical { categories }, FieldValue::Category(index)) if index < categories.len() => {
-                return Ok(());
-            }
-            (FieldKind::Numeric, FieldValue::Number(number)) if number.is_finite() => return Ok(()),
-            (FieldKind::Categorical { categories }, _) => format!("a category below {}", categories.len()),
-            (FieldKind::Numeric, _) => "a finite number".into(),
-        };
-        let what = format!("field `{}`", self.field.name);
-        Err(DataError::Case { case: case.to_string(), what, expected, found: format!("{value:?}") })
-    }
+        (FieldKind::Numeric, FieldValue::Number(number)) if number.is_finite() => return Ok(()),
+        (FieldKind::Categorical { categories }, _) => format!("a category below {}", categories.len()),
+        (FieldKind::Numeric, _) => "a finite number".into(),
+    };
+    let what = format!("field `{}`", field.name);
+    Err(DataError::Case { case: case.id.to_string(), what, expected, found: format!("{value:?}") })
 }

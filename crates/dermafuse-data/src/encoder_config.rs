@@ -48,21 +48,31 @@ pub enum CategorySource {
     #[default]
     Declared,
     /// Only those that a training case has, in the order in which they are declared.
-    Observed {
-        /// What becomes of the others when they turn up later.
-        unseen: UnseenCategory,
-    },
+    Observed,
 }
 
-/// What a category becomes that no training case had.
+/// What becomes of a category that has no column: the training set did not list it, or, with
+/// [`CategorySource::Observed`], no training case had it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UnseenCategory {
+    /// It counts as not recorded; [`MetadataEncoder::notes`](crate::MetadataEncoder::notes) counts the cases.
+    #[default]
+    #[serde(alias = "zeros")]
+    Missing,
     /// An error that names the case, the field, the category and those that are known.
+    Refuse,
+}
+
+/// What becomes of a field that the encoder uses and that a set does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingFields {
+    /// An error that names the field.
     #[default]
     Refuse,
-    /// Zeros, like a missing value.
-    Zeros,
+    /// It counts as not recorded, and a note says so.
+    Allow,
 }
 
 /// How a [`MetadataEncoder`](crate::MetadataEncoder) turns metadata into numbers. It is kept with the fitted encoder,
@@ -84,6 +94,10 @@ pub struct EncoderConfig {
     pub numeric: NumericScaling,
     /// Which categories get a column.
     pub categories: CategorySource,
+    /// What becomes of a category that has none.
+    pub unseen: UnseenCategory,
+    /// What becomes of a field that a set does not have.
+    pub missing_fields: MissingFields,
     /// Whether each field that is used gets one column more, `field:missing`, 1 where the value is not recorded.
     pub missing_indicators: bool,
 }

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use dermafuse_schema::{SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, WriteError};
 use thiserror::Error;
 
-use crate::DataSetKind;
+use crate::{DataSetKind, RowFault};
 
 /// What can be wrong with a data set, a split, an image or the request for them.
 ///
@@ -45,6 +45,51 @@ pub enum DataError {
         #[source]
         source: serde_json::Error,
     },
+    /// Folders beside those of the parts of a split.
+    #[error(
+        "{}: {} are parts of a split, but beside them lie other folders: {}; move these elsewhere, or name the folder of \
+         the parts",
+        root.display(), parts.join(", "), others.join(", ")
+    )]
+    FoldersBesideParts {
+        /// Where they lie.
+        root: PathBuf,
+        /// The folders that are called like a part.
+        parts: Vec<String>,
+        /// The others.
+        others: Vec<String>,
+    },
+    /// The parts of a split in a folder that would be a class.
+    #[error("{}: holds `{part}` with folders of its own; name the folder of train, val and test itself", folder.display())]
+    PartsBelow {
+        /// The folder.
+        folder: PathBuf,
+        /// The part that was found first.
+        part: String,
+    },
+    /// Class folders with files, none of which is an image.
+    #[error(
+        "{}: no file is an image that is read ({formats}) in {}; convert the files, or move the folder elsewhere",
+        root.display(), folders.join(", ")
+    )]
+    NoImages {
+        /// Where they lie.
+        root: PathBuf,
+        /// The folders, and how many files of which kind they hold.
+        folders: Vec<String>,
+        /// What is read.
+        formats: &'static str,
+    },
+    /// Two class folders of nearly one name.
+    #[error("{}: the class folders `{one}` and `{other}` differ in upper and lower case only; give one class one name", root.display())]
+    AlikeClasses {
+        /// Where they lie.
+        root: PathBuf,
+        /// A class.
+        one: String,
+        /// The other.
+        other: String,
+    },
     /// A table without any byte.
     #[error("{}: the file is empty; expected a header and rows", file.display())]
     EmptyFile {
@@ -56,6 +101,35 @@ pub enum DataError {
     NoRows {
         /// The table.
         file: PathBuf,
+    },
+    /// A header that leaves open what parts the values.
+    #[error(
+        "{}: the values may be parted by {}; put a line such as `sep=;` above the header, or save the table with commas",
+        file.display(), found.join(" or ")
+    )]
+    Separator {
+        /// The table.
+        file: PathBuf,
+        /// What may part them.
+        found: Vec<String>,
+    },
+    /// A table, or something in it, that is larger than can be meant.
+    #[error(
+        "{}: line {line}: {what} of more than {limit} {unit}; look for a quote or line end that is missing, or divide the \
+         table",
+        file.display()
+    )]
+    TableLimit {
+        /// The table.
+        file: PathBuf,
+        /// Where it begins.
+        line: u64,
+        /// What is too large.
+        what: &'static str,
+        /// How large it may be.
+        limit: u64,
+        /// In what that is counted.
+        unit: &'static str,
     },
     /// A table that is not UTF-8 text.
     #[error("{}: line {line}: {found}; save the table as UTF-8 text", file.display())]
@@ -226,9 +300,34 @@ pub enum DataError {
         /// Where it stands again.
         second: &'static str,
     },
-    /// A group (a patient, a lesion) that stands on both sides of a split.
+    /// A split file that names a case twice.
+    #[error("{}: case `{case}` is in the {first} part of the split and again in the {second} part; parts must be disjoint", path.display())]
+    SplitCase {
+        /// The file.
+        path: PathBuf,
+        /// The case.
+        case: String,
+        /// Where it stands first.
+        first: &'static str,
+        /// Where it stands again.
+        second: &'static str,
+    },
+    /// A file that is no split, or one of an earlier version.
     #[error(
-        "group `{group}` is in the {first} part of the split and in the {second} part; a patient or lesion must stay on one side"
+        "{}: {found}; make the split anew and save it: the same set, fractions and seed give the same cases",
+        path.display()
+    )]
+    SplitFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
+    /// A group (what shares a patient, a lesion or an image) that stands on both sides of a split.
+    #[error(
+        "group `{group}` is in the {first} part of the split and in the {second} part (cases `{}` and `{}`); what shares a \
+         patient, a lesion or an identical image must stay on one side",
+        cases[0], cases[1]
     )]
     GroupCrosses {
         /// The group.
@@ -237,18 +336,42 @@ pub enum DataError {
         first: &'static str,
         /// Another.
         second: &'static str,
+        /// A case of each.
+        cases: [String; 2],
     },
-    /// Cases that a table of folds does not name.
-    #[error("{}: no row for case `{first}` ({absent} of {cases} cases have none); every case needs a fold", file.display())]
+    /// Cases that a split or a table of folds names and the set does not have.
+    #[error(
+        "{}: {absent} of {named} cases are not in `{set}`: {first}; give the set that it was made for, or allow changes of the \
+         table to leave them out",
+        file.display()
+    )]
     CasesAbsent {
-        /// The table.
+        /// The file.
         file: PathBuf,
-        /// The first case that it does not name.
-        first: String,
-        /// How many it does not name.
+        /// The set.
+        set: String,
+        /// How many it does not have.
         absent: usize,
-        /// The number of cases.
-        cases: usize,
+        /// How many the file names.
+        named: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// Cases that have another label than when a split or folds were made.
+    #[error(
+        "{}: {changed} labels are others in `{set}`: {first}; if the identities are still those of the same cases, make it anew \
+         or allow changes of the table",
+        file.display()
+    )]
+    LabelsChanged {
+        /// The file.
+        file: PathBuf,
+        /// The set.
+        set: String,
+        /// How many labels are.
+        changed: usize,
+        /// The first of them.
+        first: String,
     },
     /// A number that a fold should have and none has.
     #[error("{}: no row of fold {fold}, but there are {folds} folds; they count from 0, without gaps", file.display())]
@@ -311,7 +434,7 @@ pub enum DataError {
     /// A category that none of the cases had that the encoder was fitted on.
     #[error(
         "case `{case}`: field `{field}`: no training case had `{category}`; known: {}; train on cases that have it, \
-         declare the categories, or let unseen ones be zeros",
+         declare the categories, or let unseen ones count as missing",
         known.join(", ")
     )]
     UnseenCategory {
@@ -324,6 +447,48 @@ pub enum DataError {
         /// The categories that the training cases had.
         known: Vec<String>,
     },
+    /// A field that the model uses and that the set does not have.
+    #[error(
+        "the set has no field `{field}`, which the model uses; it has {}; rename the field, or set \
+         `missing_fields = \"allow\"` to let it count as not recorded",
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+    )]
+    FieldAbsent {
+        /// The field.
+        field: String,
+        /// The fields of the set.
+        known: Vec<String>,
+    },
+    /// A field of one kind in the set and of another in the model.
+    #[error(
+        "field `{field}` holds {found} in this set, the model learnt it as {expected}; rename it, or declare it as those"
+    )]
+    FieldOfOtherKind {
+        /// The field.
+        field: String,
+        /// What the model knows.
+        expected: &'static str,
+        /// What the set has.
+        found: &'static str,
+    },
+    /// Two fields of one name.
+    #[error("field `{field}` appears twice; fields are told apart by their names")]
+    RepeatedField {
+        /// The field.
+        field: String,
+    },
+    /// A field that no encoder can have.
+    #[error("field `{field}`: {what} is {found}, it must be {expected}")]
+    EncodedField {
+        /// The field.
+        field: String,
+        /// What of it.
+        what: String,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
     /// A setting outside its range.
     #[error("{what}: {found} is not {expected}")]
     Setting {
@@ -334,28 +499,42 @@ pub enum DataError {
         /// What it should be.
         expected: &'static str,
     },
-    /// Something else under an image's name: a folder, a pipe, a device.
-    #[error("{}: not a file, so not an image", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
+    /// A file that could not be read, or that is not read because it is no regular file or too large.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// An image of no bytes.
     #[error("{}: the image file is empty (0 bytes); copy it again", path.display())]
     EmptyImage {
         /// The image.
         path: PathBuf,
     },
-    /// A file that is neither JPEG, PNG nor BMP, whatever its name says.
-    #[error("{}: neither JPEG, PNG nor BMP (it starts with the bytes {start:02x?}); convert it", path.display())]
+    /// A file that is of no known format, whatever its name says.
+    #[error(
+        "{}: not {} (it starts with the bytes {start:02x?}); convert it to JPEG or PNG, or copy it again",
+        path.display(), crate::image::READ
+    )]
     ImageFormat {
         /// The image.
         path: PathBuf,
         /// Its first bytes.
         start: Vec<u8>,
     },
+    /// A file of a format that is known and not read, whatever its name says.
+    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), crate::image::READ)]
+    ImageKind {
+        /// The image.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// An image larger than is safe to decode; found in its header, before anything is allocated.
-    #[error("{}: the header says {width} x {height} pixels; the limits are {max_side} a side and {max_pixels} in all; reduce it", path.display())]
+    #[error(
+        "{}: the header says {width} x {height} = {} pixels; the limits are {max_side} a side and {max_pixels} in all; \
+         reduce it, e.g. with `magick photo.jpg -resize 50% smaller.jpg`",
+        path.display(), width.saturating_mul(*height)
+    )]
     ImageTooLarge {
         /// The image.
         path: PathBuf,
@@ -368,8 +547,24 @@ pub enum DataError {
         /// The largest area that is allowed.
         max_pixels: usize,
     },
+    /// A JPEG whose coefficients would take more memory than is safe; found in its header, before anything is allocated.
+    #[error(
+        "{}: the header says {width} x {height} = {} pixels of a progressive JPEG; the limit for these is {max_pixels}; \
+         save it as a baseline JPEG, e.g. with `jpegtran photo.jpg > baseline.jpg`, or reduce it",
+        path.display(), width.saturating_mul(*height)
+    )]
+    ImageProgressive {
+        /// The image.
+        path: PathBuf,
+        /// Its width in pixels.
+        width: usize,
+        /// Its height in pixels.
+        height: usize,
+        /// The largest area that is allowed.
+        max_pixels: usize,
+    },
     /// An image file or its decoded pixels take more memory than is safe.
-    #[error("{}: needs {bytes} bytes, the limit is {max_bytes}; reduce it", path.display())]
+    #[error("{}: needs {bytes} bytes, the limit is {max_bytes}; reduce it, or save it with 8 bits a channel", path.display())]
     ImageMemory {
         /// The image.
         path: PathBuf,
@@ -379,12 +574,25 @@ pub enum DataError {
         max_bytes: u64,
     },
     /// An image that is damaged or cut off.
-    #[error("{}: damaged or truncated image: {reason}; copy it again, or decode leniently to accept what is left", path.display())]
+    #[error("{}: damaged or truncated image: {reason}; {remedy}", path.display())]
     ImageDamaged {
         /// The image.
         path: PathBuf,
         /// What the decoder says.
         reason: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// Images that cannot be read, found by [`check_images`](crate::check_images); the first ones are in the message.
+    #[error(
+        "{} of {images} images cannot be read; copy or convert them again, or leave their cases out: {}",
+        faults.len(), first_of(faults)
+    )]
+    BadImages {
+        /// How many images were looked at.
+        images: usize,
+        /// Each that cannot be read, with the first row that names it, in the order of the rows.
+        faults: Vec<RowFault>,
     },
     /// A file could not be written.
     #[error(transparent)]
@@ -392,4 +600,24 @@ pub enum DataError {
     /// Tasks, labels or numbers break a rule of the schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+}
+
+impl DataError {
+    /// The error of a file that could not be read; what the system says as for every other file.
+    pub(crate) fn reading(error: ReadError) -> Self {
+        match error {
+            ReadError::Io { path, source } => Self::Io { path, source },
+            other => Self::Read(other),
+        }
+    }
+}
+
+/// The first faults of a list, and how many more there are.
+fn first_of(faults: &[RowFault]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<String> = faults.iter().take(SHOWN).map(|fault| fault.error.to_string()).collect();
+    if faults.len() > SHOWN {
+        text.push(format!("and {} more", faults.len() - SHOWN));
+    }
+    text.join("; ")
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::load_options::check_unique;
 use crate::split::{assign, deal};
-use crate::{CaseSet, DataError, Split, Table};
+use crate::split_file::Changes;
+use crate::{CaseSet, DataError, Split, Table, TableChanges};
 
 /// What a fold file calls the rows that no fold has.
 const HELD_OUT: &str = "test";
@@ -127,11 +128,13 @@ pub struct Folds {
     folds: Vec<Vec<usize>>,
     held_out: Vec<usize>,
     task: usize,
-    /// Cases of the set, all of which are above.
+    /// Cases of the set. All of them are above, unless a table was read that does not name them.
     cases: usize,
     /// How many groups the set has, and how many of them stand in several folds, or in a fold and held out.
     groups: usize,
     crossing: usize,
+    /// How the set differs from the table that was read.
+    notes: Vec<String>,
 }
 
 impl Folds {
@@ -173,7 +176,15 @@ impl Folds {
                 }
             }
         }
-        Self { crossing: crossing.len(), groups: part_of.len(), cases: set.len(), folds, held_out, task }
+        Self {
+            crossing: crossing.len(),
+            groups: part_of.len(),
+            cases: set.len(),
+            folds,
+            held_out,
+            task,
+            notes: Vec::new(),
+        }
     }
 
     /// The number of folds, `k`; two or more.
@@ -204,16 +215,18 @@ impl Folds {
         self.crossing
     }
 
-    /// What a report must say of these folds: how many groups cross them.
+    /// What a report must say of these folds: how many groups cross them, and how the set differs from the table that they
+    /// were read from.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        if self.crossing == 0 {
-            return Vec::new();
+        let mut notes = self.notes.clone();
+        if self.crossing > 0 {
+            notes.push(format!(
+                "folds are not grouped: {} of {} groups (patients or lesions) stand in several, so results are optimistic",
+                self.crossing, self.groups
+            ));
         }
-        vec![format!(
-            "folds are not grouped: {} of {} groups (patients or lesions) stand in several, so results are optimistic",
-            self.crossing, self.groups
-        )]
+        notes
     }
 
     /// The rounds of a cross-validation, one for each fold, in order.
@@ -253,7 +266,7 @@ impl Folds {
         (0..k).map(round).collect()
     }
 
-    /// Writes the folds as a CSV table `id,group,label,fold`, a row for each case of the set they were made for.
+    /// Writes the folds as a CSV table `id,group,label,fold`, a row for each case that is in a fold or held out.
     ///
     /// # Errors
     /// A set of another size; a file that cannot be written.
@@ -264,17 +277,16 @@ impl Folds {
             let expected = "the case set that the folds were made for";
             return Err(DataError::Setting { what: "case set of the folds", found, expected });
         }
-        let mut names = vec![HELD_OUT.to_owned(); self.cases];
+        let mut names = vec![String::new(); self.cases];
+        self.held_out.iter().for_each(|&row| HELD_OUT.clone_into(&mut names[row]));
         for (fold, rows) in self.folds.iter().enumerate() {
             rows.iter().for_each(|&row| names[row] = fold.to_string());
         }
         let io_error = |source| DataError::Io { path: path.into(), source };
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.write_record(["id", "group", "label", "fold"]).map_err(|error| io_error(error.into()))?;
-        let classes = &set.tasks[self.task].classes;
-        for (case, fold) in set.cases.iter().zip(&names) {
-            let label = case.labels.get(self.task).copied().flatten().and_then(|label| classes.get(label));
-            let label = label.map_or("", String::as_str);
+        for (case, fold) in set.cases.iter().zip(&names).filter(|(_, fold)| !fold.is_empty()) {
+            let label = set.class_of(case, self.task).unwrap_or("");
             let row = [case.id.as_str(), &case.group, label, fold];
             writer.write_record(row).map_err(|error| io_error(error.into()))?;
         }
@@ -282,17 +294,33 @@ impl Folds {
         Ok(write_whole_file(path, &bytes)?)
     }
 
-    /// Reads folds of all cases of `set`, in any order, from a CSV table with the columns `id` and `fold`, of which the
-    /// second is a number from 0 or `test`. The columns `group` and `label` may be left out; labels are those of `task`.
+    /// Reads folds of the cases of `set`, in any order, from a CSV table with the columns `id` and `fold`, of which the
+    /// second is a number from 0 or `test`. The columns `group` and `label` may be left out; labels are those of `task`. Cases
+    /// that the table does not name are in no fold, and the [notes](Folds::notes) name them.
     ///
     /// A group in two folds, by the table or by the set, is an error unless `grouping` is
     /// [`Ungrouped`](FoldGrouping::Ungrouped).
     ///
     /// # Errors
-    /// A file that cannot be read; an identity that the set does not have, twice or not at all; a fold that is no number;
-    /// fewer than two folds, or a number in between that no case has; another label than the set's.
+    /// A file that cannot be read; an identity twice; cases that the set does not have or labels otherwise, the first five of
+    /// them by name; a fold that is no number; fewer than two folds, or a number in between that no case has.
     pub fn load(path: impl AsRef<Path>, set: &CaseSet, task: usize, grouping: FoldGrouping) -> Result<Self, DataError> {
+        Self::load_with(path, set, task, grouping, TableChanges::Refuse)
+    }
+
+    /// Reads folds as [`Folds::load`] does, for a set that may have [changed](TableChanges).
+    ///
+    /// # Errors
+    /// Those of [`Folds::load`], but for the changes that are allowed.
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        set: &CaseSet,
+        task: usize,
+        grouping: FoldGrouping,
+        changes: TableChanges,
+    ) -> Result<Self, DataError> {
         set.task_classes(task)?;
+        set.require_unique_ids()?;
         let table = Table::read(path)?;
         let optional = |name: &str| match table.headers().iter().any(|header| header == name) {
             true => table.column(name).map(Some),
@@ -305,19 +333,21 @@ impl Folds {
             set.cases.iter().enumerate().map(|(row, case)| (case.id.as_str(), row)).collect();
         let mut parts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         let mut held_out = Vec::new();
+        let found = || Changes::new(table.file(), set, changes);
+        let (mut absent, mut relabelled, mut new) = (found(), found(), found());
         // Where each group was first seen: as the set and as the table name it.
         let mut seen: [HashMap<&str, usize>; 2] = [HashMap::new(), HashMap::new()];
         for line in 0..table.len() {
             let Some(&row) = rows.get(id.text(line)) else {
-                return Err(id.value_error(line, format!("the identity of a case of `{}`", set.name)));
+                absent.add(id.text(line));
+                continue;
             };
             let case = &set.cases[row];
-            let class = case.labels.get(task).copied().flatten().and_then(|label| set.tasks[task].classes.get(label));
-            if let (Some(column), Some(class)) = (label, class)
-                && !column.text(line).is_empty()
-                && column.text(line) != class
+            let before = label.map(|label| label.text(line)).filter(|before| !before.is_empty());
+            if let (Some(before), Some(now)) = (before, set.class_of(case, task))
+                && before != now
             {
-                return Err(column.value_error(line, format!("`{class}`, as in `{}`", set.name)));
+                relabelled.add(&format!("{} ({}: {before}, now {now})", case.id, set.tasks[task].name));
             }
             match fold.text(line) {
                 HELD_OUT => held_out.push(row),
@@ -340,17 +370,13 @@ impl Folds {
             }
         }
         let file = || table.file().to_path_buf();
-        if table.len() < set.len() {
-            let named: HashSet<&str> = (0..table.len()).map(|line| id.text(line)).collect();
-            let mut absent = set.cases.iter().filter(|case| !named.contains(case.id.as_str()));
-            let first = absent.next().map(|case| case.id.to_string()).unwrap_or_default();
-            return Err(DataError::CasesAbsent {
-                file: file(),
-                first,
-                absent: set.len() - table.len(),
-                cases: set.len(),
-            });
-        }
+        let mut notes = Vec::new();
+        notes.extend(absent.absent(table.len())?);
+        notes.extend(relabelled.relabelled()?);
+        let named: HashSet<&str> = (0..table.len()).map(|line| id.text(line)).collect();
+        let unnamed = set.cases.iter().map(|case| case.id.as_str()).filter(|id| !named.contains(id));
+        unnamed.for_each(|id| new.add(id));
+        notes.extend(new.unnamed("table of folds", "fold"));
         if let Some(absent) = (0..parts.len()).find(|number| !parts.contains_key(number)) {
             return Err(DataError::FoldAbsent { file: file(), fold: absent, folds: parts.len() });
         }
@@ -360,6 +386,6 @@ impl Folds {
         }
         let mut folds: Vec<Vec<usize>> = parts.into_values().collect();
         folds.iter_mut().chain([&mut held_out]).for_each(|rows| rows.sort_unstable());
-        Ok(Self::of(folds, held_out, task, set))
+        Ok(Self { notes, ..Self::of(folds, held_out, task, set) })
     }
 }

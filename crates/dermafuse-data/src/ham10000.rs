@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
-use crate::load_options::{Place, check_unique};
+use crate::load_options::{Place, check_unique, table_file};
+use crate::oddity::{Ages, contradictory_sex};
 use crate::one_hot::OneHot;
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, Table};
+use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, SharedImages, Table};
 
 /// The seven diagnoses, in alphabetical order; the columns of the challenge's ground truth have another.
 pub const CLASSES: [&str; 7] = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"];
@@ -63,7 +64,7 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
 /// Loads HAM10000: one case an image, in the order of the table.
 ///
 /// One task, the diagnosis. A group is a lesion, of which there are often several images. `unknown` is a missing value.
-/// The metadata table is read with or without its column `dataset`. Where it is not there, the ground truth of ISIC 2018
+/// The metadata table (`.csv`, or `.tab` as Dataverse has it) is read with or without its column `dataset`. Where it is not there, the ground truth of ISIC 2018
 /// task 3 is read instead: no metadata then, and lesions only if its file of lesion groupings lies beside it. Where
 /// both are there, they must agree. A copy with 10,015 rows must have the published counts.
 ///
@@ -72,7 +73,7 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
 /// truth that does not say exactly one class, or another than the metadata.
 pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSet, DataError> {
     let place = Place { root: root.as_ref(), dataset: "HAM10000", how: HOW };
-    let metadata = NAMES.iter().map(|name| place.root.join(name)).find(|file| file.is_file());
+    let metadata = NAMES.iter().map(|name| table_file(place.root.join(name))).find(|file| file.is_file());
     let truth = place.find_table("GroundTruth.csv")?;
     let (table, image, mut cases) = match (&metadata, &truth) {
         (Some(file), truth) => {
@@ -97,8 +98,12 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
             notes.push("no LesionGroupings.csv: images of one lesion may stand on both sides of a split".into());
         }
     }
+    if metadata.is_some() {
+        notes.extend(Ages::note_of(table.column("age")?));
+        notes.extend(contradictory_sex(&table));
+    }
     notes.extend(options.add_images(&mut cases, Modality::Dermoscopic, table.column(image)?, place)?);
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "ham10000".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -107,6 +112,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
         check_published(&set, place, metadata.is_some())?;
@@ -150,7 +156,6 @@ fn read_metadata(table: &Table) -> Result<Vec<Case>, DataError> {
         }
         let lesion = Name::from(lesion.text(row));
         cases.push(Case {
-            group: lesion.clone(),
             lesion: Some(lesion),
             metadata: vec![
                 age.number(row)?.map_or(FieldValue::Missing, FieldValue::Number),
@@ -181,7 +186,6 @@ fn read_truth(table: &Table, place: Place<'_>) -> Result<Vec<Case>, DataError> {
         let id = image.text(row);
         let lesion: Option<Name> = lesions.get(id).map(Into::into);
         Case {
-            group: lesion.clone().unwrap_or_else(|| id.into()),
             lesion,
             metadata: vec![FieldValue::Missing; 4],
             labels: vec![labels.get(id).copied().flatten()],

@@ -1,34 +1,38 @@
 //! From an image file to upright RGB pixels of the asked size.
 
+mod budget;
 mod buffer;
+mod decode;
+mod format;
+mod header;
+mod jpeg;
+mod orientation;
 mod png;
+mod resize;
 
-use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::fmt;
+use std::str::FromStr;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::codecs::bmp::BmpDecoder;
-use image::codecs::png::PngDecoder;
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, Limits};
 use serde::{Deserialize, Serialize};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
+pub use self::budget::DECODING_BUDGET;
+pub(crate) use self::decode::{Accepted, decode_resized, read_header};
+pub use self::decode::{decode, decode_bytes};
+pub use self::format::IMAGE_EXTENSIONS;
+pub(crate) use self::format::{READ, has_image_extension};
+pub(crate) use self::header::Header;
 pub use self::png::encode_png;
+pub use self::resize::{resize, resize_and_crop};
 
 use crate::DataError;
-use crate::bilinear::resize_bilinear;
 
 /// The longest side of an image that is decoded, in pixels.
-pub const MAX_SIDE: usize = 10_000;
-/// The largest area of an image that is decoded, in pixels.
-pub const MAX_PIXELS: usize = 50_000_000;
+pub const MAX_SIDE: usize = 16_384;
+/// The largest area of an image that is decoded, in pixels: 64 · 1024 · 1024.
+pub const MAX_PIXELS: usize = 64 << 20;
+/// The largest area of a progressive JPEG that is decoded, in pixels: 40 · 1024 · 1024. Its coefficients are held too, which
+/// take twice as much as its pixels.
+pub const MAX_PROGRESSIVE_PIXELS: usize = 40 << 20;
 /// The most bytes that an image file, or its decoded pixels, may take.
 pub const MAX_BYTES: u64 = 256 << 20;
 
@@ -99,225 +103,23 @@ pub enum Strictness {
     Lenient,
 }
 
-/// Reads a JPEG, PNG or BMP file, whatever its name says, as upright RGB: EXIF orientation is applied, an alpha channel is
-/// dropped (not blended), 16 bits are reduced to 8, palettes and greys are expanded.
-///
-/// # Errors
-/// Not a file, empty, of another format, damaged, or larger than [`MAX_SIDE`], [`MAX_PIXELS`] or [`MAX_BYTES`], which
-/// is found out before anything large is allocated. Each error names the path.
-pub fn decode(path: impl AsRef<Path>, strictness: Strictness) -> Result<RgbPixels, DataError> {
-    let path = path.as_ref();
-    let io_error = |source| DataError::Io { path: path.into(), source };
-    let facts = std::fs::metadata(path).map_err(io_error)?;
-    if !facts.is_file() {
-        return Err(DataError::NotAFile { path: path.into() });
+impl fmt::Display for Strictness {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Strict => "strict",
+            Self::Lenient => "lenient",
+        })
     }
-    check_memory(path, facts.len())?;
-    let bytes = std::fs::read(path).map_err(io_error)?;
-    decode_bytes(path, &bytes, strictness)
 }
 
-/// [`decode`] for bytes in memory; `path` is the name for its errors.
-///
-/// # Errors
-/// Those of [`decode`].
-pub fn decode_bytes(path: impl AsRef<Path>, bytes: &[u8], strictness: Strictness) -> Result<RgbPixels, DataError> {
-    let path = path.as_ref();
-    if bytes.is_empty() {
-        return Err(DataError::EmptyImage { path: path.into() });
-    }
-    check_memory(path, bytes.len() as u64)?;
-    // A defect of a decoder that panics is, for the caller, a damaged image like any other.
-    let decoded = catch_unwind(AssertUnwindSafe(|| {
-        if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
-            decode_jpeg(path, bytes, strictness)
-        } else if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
-            decode_png(path, bytes)
-        } else if bytes.starts_with(b"BM") {
-            decode_bmp(path, bytes)
-        } else {
-            Err(DataError::ImageFormat { path: path.into(), start: bytes[..bytes.len().min(8)].to_vec() })
+impl FromStr for Strictness {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "strict" => Ok(Self::Strict),
+            "lenient" => Ok(Self::Lenient),
+            _ => Err(DataError::Setting { what: "decoding", found: name.into(), expected: "`strict` or `lenient`" }),
         }
-    }));
-    decoded.unwrap_or_else(|_| Err(damaged(path, "the decoder gave up")))
-}
-
-fn decode_jpeg(path: &Path, bytes: &[u8], strictness: Strictness) -> Result<RgbPixels, DataError> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(strictness == Strictness::Strict)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| damaged(path, error))?;
-    let (width, height) = decoder.dimensions().ok_or_else(|| damaged(path, "no size in the header"))?;
-    check_size(path, width, height)?;
-    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    let bytes = decoder.output_buffer_size().ok_or_else(|| damaged(path, "no size in the header"))?;
-    // What a lenient decoder leaves out must not show the thread's last image.
-    let mut data = match strictness {
-        Strictness::Strict => buffer::take(bytes),
-        Strictness::Lenient => vec![128; bytes],
-    };
-    decoder.decode_into(&mut data).map_err(|error| damaged(path, error))?;
-    upright(path, width, height, data, orientation)
-}
-
-fn decode_png(path: &Path, bytes: &[u8]) -> Result<RgbPixels, DataError> {
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MAX_BYTES);
-    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(|error| damaged(path, error))?;
-    let (width, height) = decoder.dimensions();
-    check_size(path, width as usize, height as usize)?;
-    check_memory(path, decoder.total_bytes())?;
-    let orientation = decoder.orientation().ok();
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, error))?;
-    upright(path, width as usize, height as usize, image.into_rgb8().into_raw(), orientation)
-}
-
-fn decode_bmp(path: &Path, bytes: &[u8]) -> Result<RgbPixels, DataError> {
-    let decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(|error| damaged(path, error))?;
-    let (width, height) = decoder.dimensions();
-    check_size(path, width as usize, height as usize)?;
-    check_memory(path, decoder.total_bytes())?;
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, error))?;
-    upright(path, width as usize, height as usize, image.into_rgb8().into_raw(), None)
-}
-
-fn upright(
-    path: &Path,
-    width: usize,
-    height: usize,
-    data: Vec<u8>,
-    orientation: Option<Orientation>,
-) -> Result<RgbPixels, DataError> {
-    let pixels = RgbPixels::new(width, height, data).map_err(|error| damaged(path, error))?;
-    let Some(orientation) = orientation.filter(|&orientation| orientation != Orientation::NoTransforms) else {
-        return Ok(pixels);
-    };
-    let buffer = image::RgbImage::from_raw(width as u32, height as u32, pixels.data)
-        .ok_or_else(|| damaged(path, "pixels do not fit the header"))?;
-    let mut image = DynamicImage::ImageRgb8(buffer);
-    image.apply_orientation(orientation);
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    Ok(RgbPixels { width, height, data: image.into_rgb8().into_raw() })
-}
-
-fn check_size(path: &Path, width: usize, height: usize) -> Result<(), DataError> {
-    let too_large = width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS;
-    if too_large {
-        let path = path.into();
-        return Err(DataError::ImageTooLarge { path, width, height, max_side: MAX_SIDE, max_pixels: MAX_PIXELS });
     }
-    match width * height {
-        0 => Err(damaged(path, "no pixels")),
-        _ => Ok(()),
-    }
-}
-
-fn check_memory(path: &Path, bytes: u64) -> Result<(), DataError> {
-    match bytes > MAX_BYTES {
-        true => Err(DataError::ImageMemory { path: path.into(), bytes, max_bytes: MAX_BYTES }),
-        false => Ok(()),
-    }
-}
-
-fn damaged(path: &Path, reason: impl ToString) -> DataError {
-    DataError::ImageDamaged { path: path.into(), reason: reason.to_string() }
-}
-
-/// Decodes and resizes; the large pixels in between keep their memory for this thread's next image.
-pub(crate) fn decode_resized(
-    path: &Path,
-    strictness: Strictness,
-    size: usize,
-    resampling: Resampling,
-) -> Result<RgbPixels, DataError> {
-    let pixels = decode(path, strictness)?;
-    if (pixels.width, pixels.height) == (size, size) {
-        return Ok(pixels);
-    }
-    let resized = resize(&pixels, size, resampling);
-    buffer::give(pixels.data);
-    resized
-}
-
-/// Resizes to `size` x `size` pixels; the aspect ratio is not kept.
-///
-/// # Errors
-/// A `size` of 0 or above [`MAX_SIDE`].
-pub fn resize(pixels: &RgbPixels, size: usize, resampling: Resampling) -> Result<RgbPixels, DataError> {
-    resize_to(pixels, [size, size], resampling)
-}
-
-/// Resizes the shorter side to `shorter` pixels, keeping the aspect ratio, and cuts the middle `size` x `size` pixels out:
-/// torchvision's `Resize` and `CenterCrop`, which most published ImageNet weights are evaluated with.
-///
-/// # Errors
-/// A `size` of 0 or above `shorter`; a side of the resized image above [`MAX_SIDE`].
-pub fn resize_and_crop(
-    pixels: &RgbPixels,
-    shorter: usize,
-    size: usize,
-    resampling: Resampling,
-) -> Result<RgbPixels, DataError> {
-    if size == 0 || size > shorter {
-        let expected = "between 1 and the resized image's shorter side";
-        return Err(DataError::Setting { what: "size of the crop", found: size.to_string(), expected });
-    }
-    let side = pixels.width.min(pixels.height);
-    let resized = resize_to(pixels, [pixels.width * shorter / side, pixels.height * shorter / side], resampling)?;
-
-    let before = |length: usize| half_to_even(length - size);
-    let (left, top) = (before(resized.width), before(resized.height));
-    let mut data = Vec::with_capacity(size * size * 3);
-    for row in resized.data.chunks_exact(resized.width * 3).skip(top).take(size) {
-        data.extend_from_slice(&row[left * 3..(left + size) * 3]);
-    }
-    Ok(RgbPixels { width: size, height: size, data })
-}
-
-/// Half of a number, rounded to the even neighbour as Python rounds.
-fn half_to_even(number: usize) -> usize {
-    let half = number / 2;
-    half + (number % 2) * (half % 2)
-}
-
-fn resize_to(pixels: &RgbPixels, [width, height]: [usize; 2], resampling: Resampling) -> Result<RgbPixels, DataError> {
-    let invalid = |found: String| DataError::Setting { what: "image size", found, expected: "between 1 and 10000" };
-    if let Some(side) = [width, height].into_iter().find(|side| *side == 0 || *side > MAX_SIDE) {
-        return Err(invalid(side.to_string()));
-    }
-    if [pixels.width, pixels.height] == [width, height] {
-        return Ok(pixels.clone());
-    }
-    let filter = match resampling {
-        Resampling::OpenCv => {
-            return Ok(RgbPixels { width, height, data: resize_bilinear(pixels, [width, height]) });
-        }
-        Resampling::Nearest => {
-            return Ok(RgbPixels { width, height, data: resize_nearest(pixels, [width, height]) });
-        }
-        Resampling::Pillow => FilterType::Bilinear,
-        Resampling::PillowBicubic => FilterType::CatmullRom,
-    };
-    // Typed for one kind of pixel: the untyped door compiles the resizer for all fifteen kinds, which takes minutes.
-    let (from_width, from_height) = (pixels.width as u32, pixels.height as u32);
-    let source = TypedImageRef::<U8x3>::from_buffer(from_width, from_height, &pixels.data)
-        .map_err(|error| invalid(error.to_string()))?;
-    let mut data = vec![0; width * height * 3];
-    let mut resized = TypedImage::<U8x3>::from_buffer(width as u32, height as u32, &mut data)
-        .map_err(|error| invalid(error.to_string()))?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    Resizer::new().resize_typed(&source, &mut resized, &options).map_err(|error| invalid(error.to_string()))?;
-    Ok(RgbPixels { width, height, data })
-}
-
-/// `[H, W, 3]` bytes: each output pixel is the source pixel that its centre lies on.
-fn resize_nearest(pixels: &RgbPixels, [width, height]: [usize; 2]) -> Vec<u8> {
-    let source = |at: usize, from: usize, to: usize| (2 * at + 1) * from / (2 * to);
-    let columns: Vec<usize> = (0..width).map(|column| source(column, pixels.width, width)).collect();
-    let (bytes, _) = pixels.data.as_chunks::<3>();
-    let rows = (0..height).map(|row| &bytes[source(row, pixels.height, height) * pixels.width..]);
-    rows.flat_map(|row| columns.iter().flat_map(|&column| row[column])).collect()
 }

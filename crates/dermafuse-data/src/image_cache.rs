@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::image::{Resampling, Strictness, decode_resized};
-use crate::{DataError, RgbPixels};
+use crate::image::{Accepted, Resampling, Strictness, decode_resized};
+use crate::{DataError, Preprocess};
 
 /// Decoded and resized images in memory, shared by the loaders of all epochs, up to a limit.
 ///
@@ -18,7 +18,7 @@ pub struct ImageCache {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
-    images: HashMap<Key, Arc<RgbPixels>>,
+    images: HashMap<Key, Arc<Accepted>>,
 }
 
 type Key = (PathBuf, usize, Resampling, Strictness);
@@ -36,24 +36,19 @@ impl ImageCache {
         self.images.lock().unwrap_or_else(PoisonError::into_inner).bytes
     }
 
-    pub(crate) fn get_or_decode(
-        &self,
-        path: &Path,
-        size: usize,
-        resampling: Resampling,
-        strictness: Strictness,
-    ) -> Result<Arc<RgbPixels>, DataError> {
-        let key = (path.to_path_buf(), size, resampling, strictness);
-        if let Some(pixels) = self.images.lock().unwrap_or_else(PoisonError::into_inner).images.get(&key) {
-            return Ok(Arc::clone(pixels));
+    pub(crate) fn get_or_decode(&self, path: &Path, preprocess: &Preprocess) -> Result<Arc<Accepted>, DataError> {
+        let &Preprocess { size, resampling, decoding, .. } = preprocess;
+        let key = (path.to_path_buf(), size, resampling, decoding);
+        if let Some(image) = self.images.lock().unwrap_or_else(PoisonError::into_inner).images.get(&key) {
+            return Ok(Arc::clone(image));
         }
         // Not under the lock: two threads may decode the same image once, none waits.
-        let pixels = Arc::new(decode_resized(path, strictness, size, resampling)?);
+        let image = Arc::new(decode_resized(path, preprocess)?);
         let mut held = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = pixels.data().len();
-        if held.bytes + bytes <= self.max_bytes && held.images.insert(key, Arc::clone(&pixels)).is_none() {
+        let bytes = image.pixels.data().len();
+        if held.bytes + bytes <= self.max_bytes && held.images.insert(key, Arc::clone(&image)).is_none() {
             held.bytes += bytes;
         }
-        Ok(pixels)
+        Ok(image)
     }
 }

@@ -10,8 +10,9 @@ use std::path::Path;
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
 use crate::load_options::{Place, check_unique};
+use crate::oddity::{Ages, contradictory_sex};
 use crate::one_hot::OneHot;
-use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, Table};
+use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SharedImages, Table};
 
 /// The eight diagnoses, in alphabetical order; the columns of the ground truth have another.
 pub const CLASSES: [&str; 8] = ["AK", "BCC", "BKL", "DF", "MEL", "NV", "SCC", "VASC"];
@@ -89,7 +90,6 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         let sex = sex.category(row, &SEXES)?;
         let site = site.category(row, &SITES)?;
         cases.push(Case {
-            group: lesion.clone().unwrap_or_else(|| id.into()),
             lesion,
             metadata: vec![
                 age.number(row)?.map_or(FieldValue::Missing, FieldValue::Number),
@@ -108,8 +108,10 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     if unknown > 0 {
         notes.push(format!("{unknown} images are UNK in GroundTruth.csv, none of the eight classes: not labelled"));
     }
+    notes.extend(Ages::note_of(age));
+    notes.extend(contradictory_sex(&table));
     notes.extend(options.add_images(&mut cases, Modality::Dermoscopic, image, place)?);
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "isic-2019".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -118,6 +120,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
         check_published(&set, place, !labels.is_empty())?;

@@ -6,7 +6,7 @@
 //! on threads of its own. An own data set is [`described`] in a TOML file, lies in [`class_folders`], or fills a
 //! [`CaseSet`] in code; a [`Table`] helps with the CSV. A [`ClassMap`] makes one set of several.
 //!
-//! Three things are guarded: no group (patient, lesion) stands on both sides of a split; metadata that is only known
+//! Three things are guarded: no group (patient, lesion, identical image) stands on both sides of a split; metadata that is only known
 //! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
 //!
 //! # Shapes
@@ -40,21 +40,27 @@ mod declaration;
 pub mod derm7pt;
 pub mod dermofit;
 pub mod described;
-mod duplicates;
 mod encoder;
 mod encoder_config;
 mod error;
+mod fingerprint;
 mod folds;
+mod groups;
 pub mod ham10000;
+mod identical_images;
 mod image;
 mod image_cache;
+mod image_check;
 mod image_folder;
 pub mod isic_2019;
 mod kind;
 mod load_options;
+mod matched_encoder;
 pub mod milk10k;
 mod modality;
 mod name_set;
+mod near_duplicates;
+mod oddity;
 mod one_hot;
 pub mod pad_ufes_20;
 pub mod ph2;
@@ -62,32 +68,38 @@ mod preprocess;
 mod sampler;
 mod sampling;
 mod shuffle;
+mod spelling;
 mod split;
+mod split_file;
 pub mod synthetic;
 mod table;
 
 pub use self::image::{
-    MAX_BYTES, MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness, decode, decode_bytes, encode_png, resize,
-    resize_and_crop,
+    DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
+    Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,
 };
 pub use augment::{Augmentation, DermoscopicMode, Outside};
-pub use batch_loader::{BatchLoader, ImageBatch, LoaderConfig};
+pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault};
 pub use case_set::CaseSet;
 pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use declaration::Declaration;
-pub use duplicates::group_by_content;
 pub use encoder::MetadataEncoder;
-pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, NumericScaling, UnseenCategory};
+pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory};
 pub use error::DataError;
 pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
+pub use groups::{LabelConflict, LabelPair, SharedImages};
 pub use image_cache::ImageCache;
+pub use image_check::{ImageCheck, check_images};
 pub use kind::DataSetKind;
 pub use load_options::{ImageSource, LoadOptions};
+pub use matched_encoder::MatchedEncoder;
 pub use modality::Modality;
+pub use near_duplicates::{MAX_HASH_DISTANCE, NearDuplicate, near_duplicate_note, near_duplicates};
 pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use sampling::{EpochLength, Sampling};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};
+pub use split_file::{LoadedSplit, TableChanges};
 pub use synthetic::SYNTHETIC_MARKER;
 pub use table::{Cell, Column, Row, Table, TableReader};
 

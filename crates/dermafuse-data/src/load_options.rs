@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::Case;
 
-use crate::image_folder::ImageFolder;
+use crate::image_folder::{ImageFolder, ImageIndex, Lookup};
+use crate::spelling::is_clutter;
 use crate::table::Column;
-use crate::{DataError, Modality, Table, group_by_content};
+use crate::{DataError, Modality, Table};
 
 /// Where the images of a data set are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +52,8 @@ impl LoadOptions {
         Self { images: ImageSource::Nowhere, ..Self::default() }
     }
 
-    /// Gives each case, one a row of the table, the image that its column names, with or without extension; joins the
-    /// groups of those that share one, and returns a note for each.
+    /// Gives each case, one a row of the table, the image that its column names, with or without extension; or
+    /// returns a note that none were asked for.
     pub(crate) fn add_images(
         &self,
         cases: &mut [Case],
@@ -65,14 +66,27 @@ impl LoadOptions {
             ImageSource::BelowRoot => place.root,
             ImageSource::Folder(folder) => folder,
         };
-        for (case, path) in cases.iter_mut().zip(find_images(column, folder, place)?) {
+        let mut index = ImageIndex::new(vec![ImageFolder::list(folder)?], folder != place.root);
+        for (case, path) in cases.iter_mut().zip(find_images(column, &mut index, place)?) {
             match modality {
                 Modality::Clinical => case.clinical = Some(path),
                 Modality::Dermoscopic => case.dermoscopic = Some(path),
             }
         }
-        if self.group_duplicates { group_by_content(cases) } else { Ok(Vec::new()) }
+        Ok(index.notes())
     }
+}
+
+/// How tables end besides `.csv`: archives such as Dataverse give them with tabs.
+const ENDINGS: [&str; 2] = ["tab", "tsv"];
+
+/// The table, or where it is not there, the same with another ending, if that is there.
+pub(crate) fn table_file(path: PathBuf) -> PathBuf {
+    if path.is_file() {
+        return path;
+    }
+    let others = ENDINGS.iter().map(|ending| path.with_extension(ending));
+    others.into_iter().find(|other| other.is_file()).unwrap_or(path)
 }
 
 /// A data set's root, its name, and how to get it.
@@ -86,7 +100,7 @@ pub(crate) struct Place<'a> {
 impl Place<'_> {
     /// The table whose name ends so, if there is one: archives prefix their files (`ISIC_2019_Training_Metadata.csv`).
     pub(crate) fn find_table(self, suffix: &str) -> Result<Option<PathBuf>, DataError> {
-        let exact = self.root.join(suffix);
+        let exact = table_file(self.root.join(suffix));
         if exact.is_file() {
             return Ok(Some(exact));
         }
@@ -97,11 +111,20 @@ impl Place<'_> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(self.root).map_err(io_error)? {
             let entry = entry.map_err(io_error)?;
-            if entry.file_name().to_string_lossy().ends_with(&format!("_{suffix}")) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ends = |ending: &str| {
+                Path::new(suffix).with_extension(ending).to_str().is_some_and(|end| name.ends_with(&format!("_{end}")))
+            };
+            if !is_clutter(&name, false)
+                && (name.ends_with(&format!("_{suffix}")) || ENDINGS.iter().any(|ending| ends(ending)))
+            {
                 found.push(entry.path());
             }
         }
         found.sort();
+        // One table in two forms.
+        let twin = |path: &PathBuf| path.with_extension("csv") != *path && path.with_extension("csv").is_file();
+        found.retain(|path| !twin(path));
         match found.len() {
             0 | 1 => Ok(found.pop()),
             _ => Err(DataError::Setting {
@@ -126,33 +149,42 @@ impl Place<'_> {
     }
 }
 
+/// What is expected of a name that two images have.
+pub(crate) fn one_image(one: &Path, other: &Path, setting: &str) -> String {
+    format!(
+        "one image of that name, not {} and {}; name the folder of the images {setting}",
+        one.display(),
+        other.display()
+    )
+}
+
+/// How a built-in set is told where its images are.
+pub(crate) const IMAGES_SETTING: &str = "(`--images`, in code `LoadOptions::images`)";
+
 /// The path of each row's image.
-fn find_images(column: Column<'_>, folder: &Path, place: Place<'_>) -> Result<Vec<PathBuf>, DataError> {
-    let listed = ImageFolder::list(folder)?;
-    let names = listed.by_name();
+fn find_images(column: Column<'_>, index: &mut ImageIndex, place: Place<'_>) -> Result<Vec<PathBuf>, DataError> {
     let table = column.table();
     let mut paths = Vec::with_capacity(table.len());
     let mut missing = Vec::new();
     for row in 0..table.len() {
-        match names.get(column.text(row).to_lowercase().as_str()).map(Vec::as_slice) {
-            Some([path]) => paths.push(path.clone()),
-            None | Some([]) => missing.push(row),
-            Some([one, other, ..]) => {
-                let places = format!("{} and {}", one.display(), other.display());
-                let expected = format!("one image of that name, not {places}; name the folder of the images");
-                return Err(column.value_error(row, expected));
+        match index.find(column.text(row)) {
+            Lookup::One(path) | Lookup::OtherCase(path, _) => paths.push(path),
+            Lookup::Nowhere => missing.push(row),
+            Lookup::Outside => return Err(column.value_error(row, "a name or path inside the image folders")),
+            Lookup::Several(one, other) => {
+                return Err(column.value_error(row, one_image(&one, &other, IMAGES_SETTING)));
             }
         }
     }
     match missing.first() {
         None => Ok(paths),
-        Some(_) if paths.is_empty() => Err(place.missing(folder.join(column.text(0)))),
+        Some(_) if paths.is_empty() => Err(place.missing(index.root().join(column.text(0)))),
         Some(&row) => Err(DataError::ImageNotFound {
             file: table.file().into(),
             line: table.line(row),
             column: column.name().into(),
             found: column.text(row).into(),
-            folder: folder.into(),
+            folder: index.root().into(),
             missing: missing.len(),
             total: table.len(),
         }),

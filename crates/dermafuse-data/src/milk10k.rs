@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, CaseId, Field, FieldRole, FieldValue, Task, TaskSet};
 
-use crate::duplicates::group_by_content;
-use crate::image_folder::ImageFolder;
-use crate::load_options::Place;
+use crate::image_folder::{ImageFolder, ImageIndex, Lookup};
+use crate::load_options::{IMAGES_SETTING, Place, one_image};
+use crate::oddity::{Ages, contradictory_sex};
 use crate::one_hot::OneHot;
+use crate::spelling::is_clutter;
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, Table};
+use crate::{CaseSet, DataError, EncoderConfig, SharedImages, Table};
 
 /// The 11 diagnoses in the order of the ground-truth columns.
 pub const CLASSES: [&str; 11] =
@@ -78,8 +79,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
     let metadata = place.find_table("Metadata.csv")?.ok_or_else(|| place.missing(root.join("Metadata.csv")))?;
     let table = Table::read(metadata)?;
     let lesions = read_lesions(&table)?;
-    let mut notes = Vec::new();
-    let images = find_images(root, &table, options)?;
+    let (images, mut notes) = find_images(root, &table, options)?;
     let labels = match place.find_table("GroundTruth.csv")? {
         Some(file) => {
             let known = lesions.iter().map(|lesion| lesion.id.as_str()).collect();
@@ -109,10 +109,9 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
     if unlabelled > 0 && !labels.is_empty() {
         notes.push(format!("{unlabelled} lesions have no row in GroundTruth.csv"));
     }
-    if options.group_duplicates {
-        notes.extend(group_by_content(&mut cases)?);
-    }
-    let set = CaseSet {
+    notes.extend(Ages::note_of(table.column("age_approx")?));
+    notes.extend(contradictory_sex(&table));
+    let mut set = CaseSet {
         name: "milk10k".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -121,6 +120,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     Ok(set)
 }
@@ -216,38 +216,64 @@ fn read_lesions(table: &Table) -> Result<Vec<Lesion>, DataError> {
     Ok(lesions)
 }
 
-/// The path of each row's image.
-fn find_images(root: &Path, table: &Table, options: &Options) -> Result<Vec<PathBuf>, DataError> {
+/// The path of each row's image, and what is to be noted.
+fn find_images(root: &Path, table: &Table, options: &Options) -> Result<(Vec<PathBuf>, Vec<String>), DataError> {
     let image = table.column("isic_id")?;
     let folders = match &options.images {
         Some(folder) => vec![folder.clone()],
         None => image_folders(root)?,
     };
-    let mut best: Option<(usize, Vec<Option<PathBuf>>, PathBuf)> = None;
+    let named = options.images.is_some();
+    let mut best: Option<(usize, Vec<Option<PathBuf>>, ImageIndex, Option<DataError>)> = None;
+    let mut as_many: Vec<PathBuf> = Vec::new();
     for folder in folders {
-        let listed = ImageFolder::list(&folder)?;
-        let stems = listed.by_stem();
-        let paths: Vec<_> = (0..table.len()).map(|row| stems.get(image.text(row)).cloned()).collect();
+        let mut index = ImageIndex::new(vec![ImageFolder::list(&folder)?], named);
+        let mut paths = Vec::with_capacity(table.len());
+        let mut ambiguous = None;
+        for row in 0..table.len() {
+            paths.push(match index.find(image.text(row)) {
+                Lookup::One(path) | Lookup::OtherCase(path, _) => Some(path),
+                Lookup::Nowhere => None,
+                Lookup::Outside => return Err(image.value_error(row, "a name or path inside the image folders")),
+                Lookup::Several(one, other) => {
+                    ambiguous.get_or_insert_with(|| image.value_error(row, one_image(&one, &other, IMAGES_SETTING)));
+                    Some(one)
+                }
+            });
+        }
         let present = paths.iter().flatten().count();
-        if best.as_ref().is_none_or(|(most, _, _)| present > *most) {
-            best = Some((present, paths, folder));
+        match &best {
+            Some((most, ..)) if present < *most => {}
+            Some((most, ..)) if present == *most => as_many.push(folder),
+            _ => {
+                best = Some((present, paths, index, ambiguous));
+                as_many.clear();
+            }
         }
     }
-    let Some((present, paths, folder)) = best else {
+    let Some((present, paths, index, ambiguous)) = best else {
         return Err(DataError::Missing { path: root.join("images"), dataset: "MILK10k", how: HOW });
     };
+    if let Some(error) = ambiguous {
+        return Err(error);
+    }
     if let Some(row) = paths.iter().position(Option::is_none) {
         return Err(DataError::ImageNotFound {
             file: table.file().into(),
             line: table.line(row),
             column: image.name().into(),
             found: image.text(row).into(),
-            folder,
+            folder: index.root().into(),
             missing: table.len() - present,
             total: table.len(),
         });
     }
-    Ok(paths.into_iter().flatten().collect())
+    let mut notes = index.notes();
+    if let (Some(other), true) = (as_many.first(), present > 0) {
+        let (taken, other) = (index.root().display(), other.display());
+        notes.push(format!("the images are taken from {taken}; {other} has as many"));
+    }
+    Ok((paths.into_iter().flatten().collect(), notes))
 }
 
 /// The folders that may hold the images, in order of name.
@@ -257,7 +283,7 @@ fn image_folders(root: &Path) -> Result<Vec<PathBuf>, DataError> {
     for entry in std::fs::read_dir(root).map_err(io_error)? {
         let entry = entry.map_err(io_error)?;
         let name = entry.file_name().to_string_lossy().to_lowercase();
-        if entry.path().is_dir() && (name.contains("images") || name.ends_with("input")) {
+        if entry.path().is_dir() && !is_clutter(&name, true) && (name.contains("images") || name.ends_with("input")) {
             folders.push(entry.path());
         }
     }

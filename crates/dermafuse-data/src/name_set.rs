@@ -1,10 +1,13 @@
 //! Sets of names, of which a table may have millions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A set of texts. Its hash is not secret: someone who writes the table could make it slow, but not wrong.
 pub(crate) type NameSet<T> = HashSet<T, BuildHasherDefault<NameHasher>>;
+
+/// What there is of each name, with the same hash.
+pub(crate) type NameMap<K, V> = HashMap<K, V, BuildHasherDefault<NameHasher>>;
 
 /// Folds eight bytes at a time by a long multiplication; on names, several times as quick as the standard hash.
 #[derive(Clone, Debug, Default)]

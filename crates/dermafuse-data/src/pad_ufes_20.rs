@@ -8,11 +8,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
+use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
 
-use crate::load_options::{Place, check_unique};
+use crate::load_options::{Place, check_unique, table_file};
+use crate::oddity::{Ages, contradictory_sex};
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SYNTHETIC_MARKER, Table};
+use crate::{
+    CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SYNTHETIC_MARKER, SharedImages, Table,
+};
 
 /// The six diagnoses: actinic keratosis, basal cell carcinoma, melanoma, nevus, squamous cell carcinoma (Bowen's disease
 /// with it), seborrheic keratosis.
@@ -77,13 +80,13 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
 ///
 /// One task, the diagnosis. A group is a patient. [`Case::lesion`] is the patient's and the lesion's number together,
 /// because patients share lesion numbers. Values are taken as published: `UNK` is an answer, `BRAZIL` and `BRASIL`
-/// are two, a diameter of 0 is 0. A copy with 2,298 rows must have the published counts.
+/// are two, a diameter of 0 is 0. Copies that a spreadsheet saved anew (`TRUE`, `3`) are read as the original. A copy with 2,298 rows must have the published counts.
 ///
 /// # Errors
 /// A file or image that is missing; a table that is not as published, with line and column; an image twice.
 pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSet, DataError> {
     let place = Place { root: root.as_ref(), dataset: "PAD-UFES-20", how: HOW };
-    let file = place.root.join("metadata.csv");
+    let file = table_file(place.root.join("metadata.csv"));
     if !file.is_file() {
         return Err(place.missing(file));
     }
@@ -104,11 +107,9 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
                 return Err(column.value_error(row, "an identifier"));
             }
         }
-        let patient_name = Name::from(patient.text(row));
         cases.push(Case {
             lesion: Some(format!("{}_{}", patient.text(row), lesion.text(row)).into()),
-            group: patient_name.clone(),
-            patient: Some(patient_name),
+            patient: Some(patient.text(row).into()),
             metadata: columns
                 .iter()
                 .map(|(column, categories)| value(*column, row, *categories))
@@ -122,8 +123,10 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     if unlabelled > 0 {
         notes.push(format!("{unlabelled} rows of metadata.csv have no diagnosis"));
     }
+    notes.extend(Ages::note_of(table.column("age")?));
+    notes.extend(contradictory_sex(&table));
     notes.extend(options.add_images(&mut cases, Modality::Clinical, image, place)?);
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: if synthetic { "pad-ufes-20-synthetic" } else { "pad-ufes-20" }.into(),
         synthetic,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -132,6 +135,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES && !synthetic {
         let rows: Vec<usize> = (0..set.len()).collect();

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use dermafuse_schema::{Case, Task, TaskSet};
+use dermafuse_schema::{Case, Task, TaskSet, read_regular_file};
 
-use crate::image_folder::ImageFolder;
-use crate::load_options::Place;
-use crate::{CaseSet, DataError, ImageSource, LoadOptions, TableReader, group_by_content};
+use crate::image_folder::{ImageFolder, ImageIndex, Lookup};
+use crate::load_options::{IMAGES_SETTING, Place, one_image, table_file};
+use crate::{CaseSet, DataError, ImageSource, LoadOptions, SharedImages, TableReader};
 
 /// The three diagnoses, in the order of the published codes 0, 1, 2.
 pub const CLASSES: [&str; 3] = ["common nevus", "atypical nevus", "melanoma"];
@@ -24,6 +24,8 @@ pub const PUBLISHED_CLASSES: [usize; 3] = [80, 80, 40];
 const HOW: &str = "get it at https://www.fc.up.pt/addi/ph2%20database.html (for research and education); the folder needs \
                    PH2_dataset.txt as published, or the sheet of PH2_dataset.xlsx saved as PH2_dataset.csv, and, unless \
                    labels alone are asked for, the folder `PH2 Dataset images`";
+/// Bytes of the table, which has 200 rows.
+const MAX_BYTES: u64 = 16 << 20;
 /// The columns of the sheet, one of which has an X.
 const MARKS: [&str; 3] = ["Common Nevus", "Atypical Nevus", "Melanoma"];
 
@@ -48,6 +50,7 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
 pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSet, DataError> {
     let place = Place { root: root.as_ref(), dataset: "PH2", how: HOW };
     let [text, sheet, workbook] = ["txt", "csv", "xlsx"].map(|kind| place.root.join(format!("PH2_dataset.{kind}")));
+    let sheet = table_file(sheet);
     let (file, rows) = if text.is_file() {
         let rows = read_text(&text)?;
         (text, rows)
@@ -76,18 +79,22 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         ImageSource::Folder(folder) => Some(folder.as_path()),
     };
     let mut cases = Vec::with_capacity(rows.len());
+    let named = images != Some(place.root);
     let listed = images.map(ImageFolder::list).transpose()?;
-    let names = listed.as_ref().map(ImageFolder::by_name);
+    let mut index = listed.map(|listed| ImageIndex::new(vec![listed], named));
     let mut missing: Vec<&LabelRow> = Vec::new();
     for row in &rows {
         let mut case = Case { labels: vec![Some(row.label)], ..Case::new(row.name.as_str()) };
-        if let Some(names) = &names {
-            match names.get(row.name.to_lowercase().as_str()).map(Vec::as_slice) {
-                Some([path]) => case.dermoscopic = Some(path.clone()),
-                None | Some([]) => missing.push(row),
-                Some([one, other, ..]) => {
-                    let expected = format!("one image of that name, not {} and {}", one.display(), other.display());
+        if let Some(index) = &mut index {
+            match index.find(&row.name) {
+                Lookup::One(path) | Lookup::OtherCase(path, _) => case.dermoscopic = Some(path),
+                Lookup::Nowhere => missing.push(row),
+                Lookup::Outside => {
+                    let expected = "a name or path inside the image folders".into();
                     return Err(row.error(&file, column, &row.name, expected));
+                }
+                Lookup::Several(one, other) => {
+                    return Err(row.error(&file, column, &row.name, one_image(&one, &other, IMAGES_SETTING)));
                 }
             }
         }
@@ -105,13 +112,11 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
             total: rows.len(),
         });
     }
-    let mut notes = Vec::new();
+    let mut notes = index.as_ref().map_or_else(Vec::new, ImageIndex::notes);
     if images.is_none() {
         notes.push("no images were asked for: labels alone".into());
-    } else if options.group_duplicates {
-        notes.extend(group_by_content(&mut cases)?);
     }
-    let set = CaseSet {
+    let mut set = CaseSet {
         name: "ph2".into(),
         synthetic: false,
         tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", CLASSES)])?,
@@ -120,6 +125,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         split: None,
         notes,
     };
+    set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
         let all: Vec<usize> = (0..set.len()).collect();
@@ -145,7 +151,7 @@ impl LabelRow {
 }
 
 fn read(file: &Path) -> Result<String, DataError> {
-    let bytes = std::fs::read(file).map_err(|source| DataError::Io { path: file.into(), source })?;
+    let bytes = read_regular_file(file, MAX_BYTES).map_err(DataError::reading)?;
     // The text has a few letters of another encoding in its histological remarks, which are not used.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -175,7 +181,8 @@ fn read_text(file: &Path) -> Result<Vec<LabelRow>, DataError> {
 /// Rows with an X in the column of their class, below the row that has the names of these columns.
 fn read_sheet(file: &Path) -> Result<Vec<LabelRow>, DataError> {
     let text = read(file)?;
-    let delimiter = if text.contains("Image Name;") { b';' } else { b',' };
+    let parted_by = |delimiter: &u8| text.contains(&format!("Image Name{}", char::from(*delimiter)));
+    let delimiter = [b';', b'\t'].into_iter().find(parted_by).unwrap_or(b',');
     let mut reader = TableReader::below(file, text.as_bytes(), delimiter, "Image Name")?;
     let image = reader.column("Image Name")?;
     let marks = [reader.column(MARKS[0])?, reader.column(MARKS[1])?, reader.column(MARKS[2])?];

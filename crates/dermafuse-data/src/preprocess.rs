@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::image::{MAX_SIDE, Resampling};
+use crate::image::{Resampling, Strictness};
 use crate::{DataError, RgbPixels};
 
 /// The order of the three colour planes.
@@ -41,7 +41,8 @@ pub enum KerasInput {
     Torch,
 }
 
-/// What is done to every image before a network sees it. It belongs to the weights and is stored with them.
+/// What is done to every image before a network sees it. It belongs to the weights and is stored with them, and what is
+/// read is [checked](Preprocess::check) like what is built.
 ///
 /// ```
 /// use dermafuse_data::{ChannelOrder, Preprocess, RgbPixels};
@@ -54,9 +55,9 @@ pub enum KerasInput {
 /// # Ok::<(), dermafuse_data::DataError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Declared")]
 pub struct Preprocess {
-    /// Side of the square input, in pixels.
+    /// Side of the square input, in pixels: 1 to [`Preprocess::MAX_SIZE`].
     pub size: usize,
     /// Order of the colour planes.
     pub channels: ChannelOrder,
@@ -64,21 +65,56 @@ pub struct Preprocess {
     pub normalization: Normalization,
     /// How images are resized.
     pub resampling: Resampling,
+    /// Whether damaged images are refused.
+    pub decoding: Strictness,
+}
+
+/// A [`Preprocess`] as it stands in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    size: usize,
+    channels: ChannelOrder,
+    normalization: Normalization,
+    resampling: Resampling,
+    #[serde(default)]
+    decoding: Strictness,
+}
+
+impl TryFrom<Declared> for Preprocess {
+    type Error = DataError;
+
+    fn try_from(declared: Declared) -> Result<Self, DataError> {
+        let Declared { size, channels, normalization, resampling, decoding } = declared;
+        let preprocess = Self { size, channels, normalization, resampling, decoding };
+        preprocess.check()?;
+        Ok(preprocess)
+    }
 }
 
 impl Preprocess {
+    /// The largest [`size`](Preprocess::size).
+    pub const MAX_SIZE: usize = 4096;
+
     /// As in the code that was released with FusionM4Net: read and resized by OpenCV (BGR, bilinear without
     /// antialiasing), divided by 255, no mean or deviation.
     #[must_use]
     pub fn as_released(size: usize) -> Self {
-        Self { size, channels: ChannelOrder::Bgr, normalization: Normalization::Div255, resampling: Resampling::OpenCv }
+        Self {
+            size,
+            channels: ChannelOrder::Bgr,
+            normalization: Normalization::Div255,
+            resampling: Resampling::OpenCv,
+            decoding: Strictness::Strict,
+        }
     }
 
     /// As torchvision's ImageNet weights expect it: RGB, antialiased, ImageNet's mean and deviation.
     #[must_use]
     pub fn imagenet(size: usize) -> Self {
         let normalization = Normalization::MeanStd { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
-        Self { size, channels: ChannelOrder::Rgb, normalization, resampling: Resampling::Pillow }
+        let decoding = Strictness::Strict;
+        Self { size, channels: ChannelOrder::Rgb, normalization, resampling: Resampling::Pillow, decoding }
     }
 
     /// As Keras' applications expect it (`preprocess_input`), with the nearest pixel, which Keras loads images with.
@@ -106,21 +142,25 @@ impl Preprocess {
                 (channels, normalization)
             }
         };
-        Self { size, channels, normalization, resampling: Resampling::Nearest }
+        Self { size, channels, normalization, resampling: Resampling::Nearest, decoding: Strictness::Strict }
     }
 
     /// Checks the settings.
     ///
     /// # Errors
-    /// A size of 0 or above 10,000, a mean that is not finite, a deviation that is not positive.
+    /// A size of 0 or above [`Preprocess::MAX_SIZE`], a mean that is not finite, a deviation that is not positive or so
+    /// small that pixels would not be finite.
     pub fn check(&self) -> Result<(), DataError> {
-        if self.size == 0 || self.size > MAX_SIDE {
-            let expected = "between 1 and 10000";
+        if !(1..=Self::MAX_SIZE).contains(&self.size) {
+            let expected = "between 1 and 4096";
             return Err(DataError::Setting { what: "image size", found: self.size.to_string(), expected });
         }
         if let Normalization::MeanStd { mean, std } = self.normalization {
-            let fits = mean.iter().all(|mean| mean.is_finite()) && std.iter().all(|std| std.is_finite() && *std > 0.0);
-            if !fits {
+            let finite = |(mean, std): (&f32, &f32)| {
+                let ends = [(0.0 - mean) / std, (1.0 - mean) / std];
+                mean.is_finite() && std.is_finite() && *std > 0.0 && ends.iter().all(|value| value.is_finite())
+            };
+            if !mean.iter().zip(&std).all(finite) {
                 let (found, expected) = (format!("mean {mean:?}, std {std:?}"), "finite means and positive deviations");
                 return Err(DataError::Setting { what: "normalization", found, expected });
             }
@@ -168,5 +208,49 @@ impl Preprocess {
                 }
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Preprocess, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        for decoding in [Strictness::Strict, Strictness::Lenient] {
+            for preprocess in [Preprocess::as_released(4096), Preprocess::keras(KerasInput::Caffe, 1)] {
+                let preprocess = Preprocess { decoding, ..preprocess };
+                assert_eq!(read(&serde_json::to_string(&preprocess).unwrap()).unwrap(), preprocess);
+            }
+        }
+        let json = r#"{"size": 8, "channels": "bgr", "normalization": "div255", "resampling": "open_cv"}"#;
+        assert_eq!(read(json).unwrap(), Preprocess::as_released(8), "decoding is strict where it is not said");
+    }
+
+    #[test]
+    fn what_could_not_be_built_is_not_read() {
+        let whole = |size: &str, std: &str| {
+            read(&format!(
+                r#"{{"size": {size}, "channels": "rgb", "resampling": "pillow",
+                    "normalization": {{"mean_std": {{"mean": [0, 0, 0], "std": [1, {std}, 1]}}}}}}"#
+            ))
+        };
+        assert!(whole("4096", "0.5").is_ok());
+        for size in ["0", "4097", "10000", "1000000000000"] {
+            let text = whole(size, "1").unwrap_err();
+            assert!(text.contains(&format!("image size: {size} is not between 1 and 4096")), "{text}");
+        }
+        for std in ["0", "-1", "1e-45", "1e39"] {
+            let text = whole("8", std).unwrap_err();
+            assert!(
+                text.contains("is not finite means and positive deviations") || text.contains("out of range"),
+                "{text}"
+            );
+        }
+        assert!(whole("-1", "1").is_err());
     }
 }

@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
-use dermafuse_schema::write_whole_file;
 use serde::{Deserialize, Serialize};
 
 use crate::{CaseSet, DataError, FoldGrouping, shuffle::shuffled};
 
 /// Rows of a [`CaseSet`] for training, for choosing (weights, epochs, settings) and for the final number.
+///
+/// Rows are those of one set in memory. [`Split::save`] writes the identities of its cases, so that [`Split::load`] finds them
+/// in a table that was sorted or has grown.
 ///
 /// ```
 /// use dermafuse_data::Split;
@@ -20,7 +21,7 @@ use crate::{CaseSet, DataError, FoldGrouping, shuffle::shuffled};
 /// assert!(error.starts_with("row 1 is in the training part of the split and again in the validation part"));
 /// # Ok::<(), dermafuse_data::DataError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// Rows to train on.
     pub train: Vec<usize>,
@@ -29,7 +30,6 @@ pub struct Split {
     /// Rows to report on.
     pub test: Vec<usize>,
     /// What it lets through on purpose.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     leaks: Vec<Leak>,
 }
 
@@ -40,7 +40,7 @@ pub struct Split {
 pub enum Leak {
     /// The rows that select (epochs, weights, settings) are the rows that are reported.
     TestSelects,
-    /// Cases of one group (patient, lesion) may stand in several parts.
+    /// Cases of one group (patient, lesion, identical image) may stand in several parts.
     GroupsCross,
 }
 
@@ -91,7 +91,7 @@ impl Split {
     }
 
     /// Splits by class and by group: every part gets about the same share of each class of `task`, and no
-    /// [`group`](dermafuse_schema::Case::group) (patient, lesion) stands in two parts. Cases without a label are one
+    /// [`group`](dermafuse_schema::Case::group) (patient, lesion, identical image) stands in two parts. Cases without a label are one
     /// more class. The same seed gives the same split.
     ///
     /// `fractions` are the shares of training, validation and test; they need not sum to 1.
@@ -128,7 +128,7 @@ impl Split {
     }
 
     /// Checks the split against a case set: rows in range, parts disjoint and not empty, no group in two parts; but for
-    /// its [`leaks`](Split::leaks).
+    /// its [`leaks`](Split::leaks). Groups are those that [`CaseSet::join_groups`] made.
     ///
     /// # Errors
     /// The first of these that is broken.
@@ -137,40 +137,18 @@ impl Split {
         if self.leaks.contains(&Leak::GroupsCross) {
             return Ok(());
         }
-        let mut part_of: BTreeMap<&str, &'static str> = BTreeMap::new();
+        let mut part_of: BTreeMap<&str, (&'static str, usize)> = BTreeMap::new();
         for (part, rows) in self.parts() {
             for &row in rows {
                 let group = set.cases[row].group.as_str();
-                let first = *part_of.entry(group).or_insert(part);
+                let (first, other) = *part_of.entry(group).or_insert((part, row));
                 if first != part {
-                    return Err(DataError::GroupCrosses { group: group.into(), first, second: part });
+                    let cases = [other, row].map(|row| set.cases[row].id.to_string());
+                    return Err(DataError::GroupCrosses { group: group.into(), first, second: part, cases });
                 }
             }
         }
         Ok(())
-    }
-
-    /// Writes the split as JSON.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
-        let path = path.as_ref();
-        let text = serde_json::to_string(self).map_err(|source| DataError::Json { path: path.into(), source })?;
-        Ok(write_whole_file(path, text.as_bytes())?)
-    }
-
-    /// Reads a split of `cases` cases that [`Split::save`] wrote.
-    ///
-    /// # Errors
-    /// The file cannot be read, or [`Split::new`] refuses what it says.
-    pub fn load(path: impl AsRef<Path>, cases: usize) -> Result<Self, DataError> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-        let split: Self =
-            serde_json::from_slice(&bytes).map_err(|source| DataError::Json { path: path.into(), source })?;
-        split.check_rows(cases)?;
-        Ok(split)
     }
 
     /// The parts that must be disjoint.

@@ -1,5 +1,7 @@
 //! CSV tables with columns by name and errors that say file, line and column.
 
+mod dialect;
+mod limits;
 mod reader;
 
 use std::io::Read;
@@ -10,7 +12,9 @@ use crate::DataError;
 
 /// A CSV table in memory: one header, rows of the same length, every value trimmed.
 ///
-/// A UTF-8 byte-order mark and CRLF line ends are accepted; anything that is not UTF-8 is an error. The text of all
+/// Values are parted by comma, semicolon, tab or bar, as the header or a line `sep=;` above it tells; except beside commas,
+/// numbers may have a decimal comma. A UTF-8 byte-order mark, every kind of line end, and last columns without name and
+/// content are accepted; anything that is not UTF-8 is an error. A table has at most 2 GiB, a value 1 MB. The text of all
 /// values lies in one buffer: beside it, a value takes four bytes and a row 16. A [`TableReader`] keeps one row at a
 /// time.
 ///
@@ -37,14 +41,32 @@ pub struct Table {
     ends: Vec<u32>,
 }
 
-/// The file's name, for errors, and the column names in order.
+/// The file's name, for errors, the column names in order, and how the rest is read.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     pub(crate) file: PathBuf,
     pub(crate) names: Vec<String>,
+    /// Columns behind these, which have no name.
+    unnamed: usize,
+    decimal_comma: bool,
+    /// Whether accents are composed, so that texts can be compared.
+    composes: bool,
 }
 
 impl Header {
+    fn of(file: &Path) -> Self {
+        Self { file: file.into(), names: Vec::new(), unnamed: 0, decimal_comma: false, composes: false }
+    }
+
+    /// Checks that no name is there twice. Nothing asks for a column without one.
+    fn check_names(&self) -> Result<(), DataError> {
+        let names = &self.names;
+        match (1..names.len()).find(|&at| !names[at].is_empty() && names[..at].contains(&names[at])) {
+            Some(at) => Err(DataError::DuplicateColumn { column: names[at].clone(), file: self.file.clone() }),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn position(&self, name: &str) -> Result<usize, DataError> {
         self.names.iter().position(|header| header == name).ok_or_else(|| DataError::MissingColumn {
             file: self.file.clone(),
@@ -63,11 +85,16 @@ impl Table {
         Self::collect(TableReader::open(file)?)
     }
 
+    /// Reads a table whose text is compared with other texts: accents are composed in all of it.
+    pub(crate) fn read_composed(file: &Path) -> Result<Self, DataError> {
+        Self::collect(TableReader::open_composed(file)?)
+    }
+
     /// Takes a table from memory; `file` is the name for its errors.
     ///
     /// # Errors
-    /// No bytes, no rows, text that is not UTF-8 or holds NUL, a column name twice, a row longer or shorter than the
-    /// header.
+    /// No bytes, no rows, text that is not UTF-8 or holds NUL, a column name twice, a header that leaves open what parts the
+    /// values, a row longer or shorter than the header, a value that is too large.
     pub fn parse(file: impl AsRef<Path>, bytes: &[u8]) -> Result<Self, DataError> {
         Self::collect(TableReader::new(file, bytes)?)
     }
@@ -160,10 +187,17 @@ impl<'a> Row<'a> {
     /// If there is no such column.
     #[must_use]
     pub fn cell(&self, column: usize) -> Cell<'a> {
-        let start = if column == 0 { 0 } else { self.ends[column - 1] as usize };
-        let text = trimmed(&self.text[start..self.ends[column] as usize]);
-        Cell { header: self.header, line: self.line, column, text }
+        Cell { header: self.header, line: self.line, column, text: self.text_of(column) }
     }
+
+    fn text_of(&self, column: usize) -> &'a str {
+        let start = if column == 0 { 0 } else { self.ends[column - 1] as usize };
+        trimmed(&self.text[start..self.ends[column] as usize])
+    }
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 fn trimmed(text: &str) -> &str {
@@ -189,7 +223,18 @@ impl<'a> Cell<'a> {
         self.text
     }
 
-    /// The position of the value among `known`; `None` for an empty value.
+    /// Its line in the file, the header being line 1.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    pub(crate) fn file(&self) -> &'a Path {
+        &self.header.file
+    }
+
+    /// The position of the value among `known`; `None` for an empty value. `TRUE` and `true` are `True` where that is
+    /// known, and `3` is `3.0`: programs write tables anew that way.
     ///
     /// # Errors
     /// The value is not among them.
@@ -197,7 +242,8 @@ impl<'a> Cell<'a> {
         if self.text.is_empty() {
             return Ok(None);
         }
-        match known.iter().position(|category| category.as_ref() == self.text) {
+        let exactly = known.iter().position(|category| category.as_ref() == self.text);
+        match exactly.or_else(|| self.same_value(known)) {
             Some(index) => Ok(Some(index)),
             None => Err(DataError::Category {
                 file: self.header.file.clone(),
@@ -217,10 +263,34 @@ impl<'a> Cell<'a> {
         if self.text.is_empty() {
             return Ok(None);
         }
-        match self.text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Some(number)),
-            _ => Err(self.error("a finite number or nothing")),
+        match (number(self.text), self.with_decimal_comma()) {
+            (Some(number), _) => Ok(Some(number)),
+            (None, Some(number)) if self.header.decimal_comma => Ok(Some(number)),
+            (None, Some(_)) => Err(self.error("a finite number with a decimal point, or nothing")),
+            (None, None) => Err(self.error("a finite number or nothing")),
         }
+    }
+
+    /// The value as a finite number, if it is one.
+    pub(crate) fn finite(&self) -> Option<f64> {
+        number(self.text).or_else(|| self.with_decimal_comma().filter(|_| self.header.decimal_comma))
+    }
+
+    fn with_decimal_comma(&self) -> Option<f64> {
+        let plain = self.text.contains(',') && !self.text.contains('.');
+        number(&self.text.replacen(',', ".", 1)).filter(|_| plain)
+    }
+
+    /// The one category that is the same truth value or number, otherwise written.
+    fn same_value<S: AsRef<str>>(&self, known: &[S]) -> Option<usize> {
+        let truth = |text: &str| ["true", "false"].iter().position(|value| text.eq_ignore_ascii_case(value));
+        let same: Box<dyn Fn(&str) -> bool> = match (truth(self.text), self.finite()) {
+            (Some(value), _) => Box::new(move |text| truth(text) == Some(value)),
+            (None, Some(value)) => Box::new(move |text| number(text) == Some(value)),
+            (None, None) => return None,
+        };
+        let mut found = (0..known.len()).filter(|&at| same(known[at].as_ref()));
+        found.next().filter(|_| found.next().is_none())
     }
 
     /// The value as a count or index.
@@ -345,7 +415,7 @@ mod tests {
 
     #[test]
     fn bad_tables_are_refused_with_their_place() {
-        let cases: [(&[u8], &str); 10] = [
+        let cases: [(&[u8], &str); 13] = [
             (b"", "t.csv: the file is empty; expected a header and rows"),
             (b"\xef\xbb\xbf\r\n", "t.csv: the file is empty; expected a header and rows"),
             (b"a,b\n", "t.csv: the table has a header but no rows"),
@@ -355,6 +425,16 @@ mod tests {
             (b"a,b\n1,\xe9\n", "t.csv: line 2: a byte that is not UTF-8; save the table as UTF-8 text"),
             (b"a,b\n1,2\n3,\0\n", "t.csv: line 3: a NUL byte; save the table as UTF-8 text"),
             (b"\xff\xfea\0,\0b\0", "t.csv: line 1: UTF-16 text; save the table as UTF-8 text"),
+            (
+                b"PK\x03\x04xlsx",
+                "t.csv: line 1: a workbook (xlsx, ods) or another archive; save the table as UTF-8 text",
+            ),
+            (
+                b"a,b,,\r1,2,,\r3,4,,x\r",
+                "t.csv: line 3, column `4 (without a name)`: found `x`, expected nothing, or a name of the column in the \
+                 header",
+            ),
+            (b"a,b,,\n1,2,,,\n", "t.csv: line 2: 5 values where the header has 4 columns"),
             (b"a,b\n\"1\n2\",3\n4\n", "t.csv: line 4: 1 values where the header has 2 columns"),
         ];
         for (bytes, expected) in cases {
@@ -394,13 +474,109 @@ mod tests {
 
     #[test]
     fn a_value_may_be_longer_than_what_is_read_at_a_time() {
-        let long = "x".repeat(3_000_000);
+        let long = "x".repeat(999_999);
         let table = Table::parse("t.csv", format!("a,b\n1,{long}\n\"{long}\n\",2\n3,4\n").as_bytes()).unwrap();
         let (a, b) = (table.column("a").unwrap(), table.column("b").unwrap());
         assert_eq!((b.text(0), a.text(1), b.text(2)), (long.as_str(), long.as_str(), "4"));
         assert_eq!((table.line(1), table.line(2)), (3, 5));
         let wide = format!("{}\n{}", (0..500).map(|c| c.to_string()).collect::<Vec<_>>().join(","), ",".repeat(499));
         assert_eq!(Table::parse("t.csv", wide.as_bytes()).unwrap().headers().len(), 500);
+    }
+
+    #[test]
+    fn a_value_or_row_of_no_end_is_refused() {
+        let message = |text: String| message(text.as_bytes());
+        let limit = "t.csv: line 3: a value of more than 1000000 bytes; look for a quote or line end that is missing, or \
+                     divide the table";
+        let (long, longer) = ("x".repeat(1_000_000), "x".repeat(1_000_001));
+        assert_eq!(Table::parse("t.csv", format!("a,b\n1,2\n3,{long}\n").as_bytes()).unwrap().len(), 2);
+        assert_eq!(message(format!("a,b\n1,2\n3,{longer}\n")), limit);
+        assert_eq!(message(format!("a,b\n1,2\n{longer},3\n")), limit);
+        // A quote that is not closed takes all that follows; the error is where it stands.
+        assert_eq!(message(format!("a,b\n1,2\n3,\"4\n{}", "5,6\n".repeat(400_000))), limit);
+        let text = message(format!("a,b\n{}\n", ",".repeat(70_000)));
+        assert!(text.starts_with("t.csv: line 2: a row of more than 65536 columns;"), "{text}");
+    }
+
+    #[test]
+    fn tables_of_spreadsheets_are_read() {
+        let expected = [["1", "5.5", "a,b"], ["2", "0.25", ""], ["3", "7", "c"]];
+        for text in [
+            "id,size,note\n1,5.5,\"a,b\"\n2,0.25,\n3,7,c\n",
+            "id;size;note\r\n1;5,5;a,b\r\n2;0,25;\r\n3;7;c\r\n",
+            "id;size;note\r1;5,5;a,b\r2;0.25;\r3;7;c",
+            "\u{feff}id\tsize\tnote\t\t\n1\t5,5\ta,b\t\t\n2\t0,25\t\t\t\n3\t7\tc\n",
+            "sep=;\r\n\"id\";\"size\";note;;\r\n1;5,5;a,b;;\r\n2;,25;;;\r\n3;7,0;c; ;\r\n",
+            "id|size|note\n1|5,5|a,b\n2|0,25|\n3|7|c\n",
+        ] {
+            let table = Table::parse("t.csv", text.as_bytes()).unwrap();
+            assert_eq!(table.headers(), ["id", "size", "note"], "{text:?}");
+            let size = table.column("size").unwrap();
+            for (row, [id, number, note]) in expected.into_iter().enumerate() {
+                assert_eq!(
+                    (table.column("id").unwrap().text(row), table.column("note").unwrap().text(row)),
+                    (id, note)
+                );
+                assert_eq!(size.number(row).unwrap(), Some(number.parse().unwrap()), "{text:?}");
+            }
+            let first = if text.starts_with("sep") { 3 } else { 2 };
+            assert_eq!((table.line(0), table.line(2)), (first, first + 2), "{text:?}");
+        }
+        // As pandas writes its index.
+        let table = Table::parse("t.csv", b",id,,x\n0,a,,1\n").unwrap();
+        assert_eq!((table.headers().len(), table.column("x").unwrap().text(0)), (4, "1"));
+    }
+
+    #[test]
+    fn a_decimal_comma_is_for_tables_without_commas() {
+        let table = Table::parse("t.csv", b"x;y\n1,5;1.234,5\n1,2,3;,\n").unwrap();
+        let (x, y) = (table.column("x").unwrap(), table.column("y").unwrap());
+        assert_eq!(x.number(0).unwrap(), Some(1.5));
+        for wrong in [x.number(1), y.number(0), y.number(1)] {
+            assert!(wrong.unwrap_err().to_string().ends_with("expected a finite number or nothing"));
+        }
+        let table = Table::parse("t.csv", b"x,y\n\"1,5\",2\n").unwrap();
+        let text = table.column("x").unwrap().number(0).unwrap_err().to_string();
+        assert!(text.ends_with("found `1,5`, expected a finite number with a decimal point, or nothing"), "{text}");
+    }
+
+    #[test]
+    fn truth_values_and_numbers_are_known_as_programs_write_them() {
+        let known = ["False", "True", "UNK", "1.0", "2.0", "03"];
+        let index = |text: &str| {
+            Table::parse("t.csv", format!("x\n{text}\n").as_bytes())
+                .unwrap()
+                .column("x")
+                .unwrap()
+                .category(0, &known)
+                .ok()
+        };
+        for (text, expected) in
+            [("TRUE", 1), ("true", 1), ("True", 1), ("FALSE", 0), ("2", 2 + 2), ("1.00", 3), ("3", 5), ("UNK", 2)]
+        {
+            assert_eq!(index(text), Some(Some(expected)), "{text}");
+        }
+        for text in ["unk", "yes", "1.5", "T", "nan", "inf"] {
+            assert_eq!(index(text), None, "{text}");
+        }
+        // One of two that are the same is not chosen.
+        let table = Table::parse("t.csv", b"x\n1.00\n").unwrap();
+        assert!(table.column("x").unwrap().category(0, &["1", "1.0"]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = Table::read(folder.path()).unwrap_err().to_string();
+        assert!(text.contains("a folder, not a regular file"), "{text}");
+        // Nothing is written: the file has a size alone.
+        let path = folder.path().join("large.csv");
+        std::fs::File::create(&path).unwrap().set_len(4 << 30).unwrap();
+        let text = Table::read(&path).unwrap_err().to_string();
+        assert!(text.contains("large.csv: 4294967296 bytes or more, the limit is 2147483648"), "{text}");
+        if cfg!(unix) {
+            assert!(Table::read("/dev/zero").unwrap_err().to_string().contains("a device, not a regular file"));
+        }
     }
 
     proptest::proptest! {
@@ -412,7 +588,7 @@ mod tests {
         ) {
             let text = format!("x,y\n{text}");
             let bytes = text.as_bytes();
-            let ours = TableReader::new("t.csv", Pieces(bytes, piece)).and_then(|mut reader| {
+            let ours = TableReader::delimited("t.csv", Pieces(bytes, piece), b',').and_then(|mut reader| {
                 let mut rows = Vec::new();
                 while let Some(row) = reader.next_row()? {
                     rows.push([row.cell(0).text().to_owned(), row.cell(1).text().to_owned()]);

@@ -5,6 +5,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::calibration_note::CalibrationNote;
 use crate::error::{EnsembleError, Result};
 use crate::logistic::{LogisticClassifier, LogisticParams};
 use crate::mlp::{MlpClassifier, MlpParams};
@@ -189,27 +190,30 @@ impl ClusterParams {
             let classifier = self.classifier.fit(records.view(), &targets, classes.len(), &groups)?;
             let present = classifier.present();
             let absent = (0..classes.len()).filter(|class| !present.contains(class));
+            let report = match &classifier {
+                Classifier::Svm(svm) => Some(svm.report()),
+                Classifier::Logistic(_) | Classifier::Mlp(_) => None,
+            };
             let task_fit = TaskFit {
                 task: tasks[task].name.clone(),
                 records: rows.len(),
                 absent: absent.map(|class| classes[class].clone()).collect(),
                 constant: (present.len() == 1).then(|| classes[present[0]].clone()),
-                support_vectors: match &classifier {
-                    Classifier::Svm(svm) => Some(svm.report().support_vectors),
-                    Classifier::Logistic(_) | Classifier::Mlp(_) => None,
-                },
+                support_vectors: report.map(|report| report.support_vectors),
+                calibration: report.map(|svm| CalibrationNote::of(&svm.calibration, classes)).unwrap_or_default(),
             };
             Ok((classifier, task_fit))
         };
         let fitted = (0..tasks.len()).into_par_iter().map(fit).collect::<Result<Vec<_>>>()?;
         let (classifiers, fits) = fitted.into_iter().unzip();
-        Ok(ClassifierCluster {
+        ClassifierCluster {
             format: FORMAT,
             tasks: tasks.clone(),
             features: records.ncols(),
             classifiers,
             report: ClusterReport { params: self.clone(), tasks: fits },
-        })
+        }
+        .checked()
     }
 }
 
@@ -235,6 +239,22 @@ pub struct TaskFit {
     pub constant: Option<String>,
     /// Records that are a support vector, if the classifier is a support vector machine.
     pub support_vectors: Option<usize>,
+    /// Classes whose probabilities could not be calibrated as was asked. Empty in files of versions that did not say.
+    #[serde(default)]
+    pub calibration: Vec<CalibrationNote>,
+}
+
+impl TaskFit {
+    /// What a reader of the predictions should know, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let absent =
+            self.absent.iter().map(|class| format!("class `{class}` has no record: its probability is always 0"));
+        let constant = self.constant.iter().map(|class| format!("all records are of class `{class}`"));
+        let calibration = self.calibration.iter().map(ToString::to_string);
+        let sentences = absent.chain(constant).chain(calibration);
+        sentences.map(|sentence| format!("second stage, task `{}`: {sentence}", self.task)).collect()
+    }
 }
 
 /// One fitted classifier for each task.
@@ -305,6 +325,49 @@ impl ClassifierCluster {
     pub fn report(&self) -> &ClusterReport {
         &self.report
     }
+
+    /// What a reader of the predictions should know of the fit, a sentence each: classes without a record, classes that
+    /// could not be calibrated as was asked, and classes that an earlier version of this crate may have turned round.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (task, (fit, classifier)) in self.tasks.iter().zip(self.report.tasks.iter().zip(&self.classifiers)) {
+            notes.extend(fit.notes());
+            if let Classifier::Svm(svm) = classifier {
+                notes.extend(svm.turned_round().map(|(first, second)| {
+                    format!(
+                        "second stage, task `{}`: `{}` against `{}` was calibrated the wrong way round by an earlier \
+                         version; fit it again",
+                        task.name, task.classes[first], task.classes[second]
+                    )
+                }));
+            }
+        }
+        notes
+    }
+
+    /// The cluster, if its parts fit together.
+    fn checked(self) -> Result<Self> {
+        let Self { format, tasks, features, classifiers, report } = &self;
+        let fail = |why: &str| Err(EnsembleError::Stored { what: "cluster", why: why.into() });
+        if *format != FORMAT {
+            return Err(EnsembleError::Format { expected: FORMAT, found: *format });
+        }
+        let classes: Vec<usize> = classifiers.iter().map(Classifier::classes).collect();
+        if classes != tasks.class_counts() || classifiers.iter().any(|one| one.features() != *features) {
+            return fail("its classifiers do not fit its tasks or its number of features");
+        }
+        if !report.tasks.iter().map(|fit| &fit.task).eq(tasks.iter().map(|task| &task.name)) {
+            return fail("its report is of other tasks");
+        }
+        for (task, (fit, classifier)) in tasks.iter().zip(report.tasks.iter().zip(classifiers)) {
+            let absent = (0..task.classes.len()).filter(|class| !classifier.present().contains(class));
+            if !fit.absent.iter().eq(absent.map(|class| &task.classes[class])) {
+                return fail("its report is of other classes");
+            }
+        }
+        Ok(self)
+    }
 }
 
 /// A [`ClassifierCluster`] as it was stored, before it is known to be consistent.
@@ -322,15 +385,7 @@ impl TryFrom<StoredCluster> for ClassifierCluster {
 
     fn try_from(stored: StoredCluster) -> Result<Self> {
         let StoredCluster { format, tasks, features, classifiers, report } = stored;
-        if format != FORMAT {
-            return Err(EnsembleError::Format { expected: FORMAT, found: format });
-        }
-        let classes: Vec<usize> = classifiers.iter().map(Classifier::classes).collect();
-        if classes != tasks.class_counts() || classifiers.iter().any(|one| one.features() != features) {
-            let why = "its classifiers do not fit its tasks or its number of features".into();
-            return Err(EnsembleError::Stored { what: "cluster", why });
-        }
-        Ok(Self { format, tasks, features, classifiers, report })
+        Self { format, tasks, features, classifiers, report }.checked()
     }
 }
 
@@ -365,11 +420,7 @@ impl SecondStage {
     /// # Errors
     /// Other tasks than those of the fit, predictions and a cohort of different cases, another number of features.
     pub fn apply(&self, first_stage: &Predictions, cohort: &Cohort) -> Result<Predictions> {
-        if first_stage.tasks != *self.cluster.tasks() {
-            let names = |tasks: &TaskSet| tasks.iter().map(|task| task.name.clone()).collect();
-            let (expected, found) = (names(self.cluster.tasks()), names(&first_stage.tasks));
-            return Err(EnsembleError::Tasks { expected, found });
-        }
+        self.check_tasks(&first_stage.tasks)?;
         let records = records(first_stage, cohort)?;
         if cohort.has_metadata.len() != cohort.len() {
             let (expected, found) = (vec![cohort.len()], vec![cohort.has_metadata.len()]);
@@ -385,5 +436,41 @@ impl SecondStage {
         }
         rows.iter().for_each(|&row| second_stage.basis[row].push_str("+metadata"));
         Ok(second_stage)
+    }
+
+    /// Checks that the cluster is for these tasks and metadata of this width.
+    ///
+    /// # Errors
+    /// Other tasks or classes than those of the fit, another number of features.
+    pub fn check(&self, tasks: &TaskSet, metadata_width: usize) -> Result<()> {
+        self.check_tasks(tasks)?;
+        let found = tasks.class_counts().iter().sum::<usize>().saturating_add(metadata_width);
+        if found != self.cluster.features() {
+            return Err(EnsembleError::Width { expected: self.cluster.features(), found });
+        }
+        Ok(())
+    }
+
+    /// What a reader of `P_2` and `P_3` should know of the fit, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.cluster.notes()
+    }
+
+    fn check_tasks(&self, tasks: &TaskSet) -> Result<()> {
+        let own = self.cluster.tasks();
+        if tasks == own {
+            return Ok(());
+        }
+        let names = |tasks: &TaskSet| tasks.iter().map(|task| task.name.clone()).collect::<Vec<_>>();
+        let whole = |tasks: &TaskSet| {
+            let whole = tasks.iter().map(|task| format!("{} ({})", task.name, task.classes.join(", ")));
+            whole.collect::<Vec<_>>()
+        };
+        let (expected, found) = match names(own) != names(tasks) {
+            true => (names(own), names(tasks)),
+            false => (whole(own), whole(tasks)),
+        };
+        Err(EnsembleError::Tasks { expected, found })
     }
 }

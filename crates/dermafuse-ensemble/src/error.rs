@@ -136,13 +136,21 @@ pub enum EnsembleError {
         /// Tasks found.
         found: Vec<String>,
     },
-    /// A stored classifier whose parts do not fit together.
-    #[error("stored {what} is inconsistent: {why}; fit it again")]
+    /// A classifier whose parts do not fit together, such as one from a damaged file.
+    #[error("{what} is inconsistent: {why}; fit it again")]
     Stored {
         /// Which object.
         what: &'static str,
         /// What does not fit.
         why: String,
+    },
+    /// Numbers so large that probabilities cannot be computed.
+    #[error("record {row} gives a score that is not finite; scale its features, or fit the {what} again")]
+    Unbounded {
+        /// Which classifier.
+        what: &'static str,
+        /// Row of the record.
+        row: usize,
     },
     /// A file of a format this version does not read.
     #[error("stored cluster has format {found}, this version reads {expected}; fit it again or use another version")]

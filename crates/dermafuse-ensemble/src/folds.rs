@@ -29,8 +29,8 @@ pub(crate) fn plain(records: usize, folds: usize, rng: &mut ChaCha8Rng) -> Vec<u
 }
 
 /// Folds that hold as equal shares of either class as whole groups allow.
-pub(crate) fn stratified(positive: &[bool], groups: &[&str], folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
-    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+pub(crate) fn stratified<G: Ord>(positive: &[bool], groups: &[G], folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut members: BTreeMap<&G, Vec<usize>> = BTreeMap::new();
     for (record, group) in groups.iter().enumerate() {
         members.entry(group).or_default().push(record);
     }

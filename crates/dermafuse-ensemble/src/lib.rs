@@ -13,6 +13,7 @@
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
 
+mod calibration_note;
 mod cluster;
 mod coupling;
 mod error;
@@ -22,12 +23,14 @@ mod mix_search;
 mod mlp;
 mod platt;
 mod records;
+mod shares;
 mod solver;
 mod svm;
 mod training;
 mod two_stage;
 mod weight_search;
 
+pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use cluster::{
     Classifier, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, ClusterReport, SecondStage, TaskFit,
 };

@@ -15,6 +15,10 @@ use crate::error::{EnsembleError, Result};
 use crate::svm::{ClassWeights, positive};
 use crate::training::{Training, check_width};
 
+/// What errors call it.
+const WHAT: &str = "logistic regression";
+/// More classes than any task has: each needs a column of every prediction.
+const MOST_CLASSES: usize = 1 << 16;
 /// Pairs of steps and gradient changes that L-BFGS remembers.
 const MEMORY: usize = 10;
 
@@ -70,7 +74,7 @@ impl LogisticParams {
             labels.iter().map(|&label| (present.partition_point(|&class| class < label), class_weights[label]));
         let problem = Objective { x, targets: targets.collect(), classes: present.len(), c: self.c };
         let (weights, iterations) = problem.minimise(self.max_iterations, self.tolerance)?;
-        Ok(LogisticClassifier { classes, present, weights, iterations })
+        LogisticClassifier { classes, present, weights, iterations }.checked()
     }
 }
 
@@ -141,7 +145,7 @@ impl Objective {
                 }
             };
             if !new_value.is_finite() {
-                return Err(EnsembleError::Diverged { what: "logistic regression", iteration });
+                return Err(EnsembleError::Diverged { what: WHAT, iteration });
             }
             let (s, y) = (&moved - &weights, &new_gradient - &gradient);
             let sy = dot(&s, &y);
@@ -193,17 +197,36 @@ impl LogisticClassifier {
         check_width(records, self.features())?;
         let (slopes, intercepts) = self.weights.view().split_at(Axis(1), self.features());
         let logits = records.dot(&slopes.t()) + intercepts.column(0);
-        Ok(spread(&logits, &self.present, self.classes))
+        spread(WHAT, &logits, &self.present, self.classes)
+    }
+
+    /// The classifier, if all its parts fit together.
+    fn checked(self) -> Result<Self> {
+        let Self { classes, present, weights, .. } = &self;
+        check_stored(WHAT, *classes, present, &[weights.nrows(), present.len()])?;
+        if weights.ncols() == 0 {
+            return Err(EnsembleError::Stored { what: WHAT, why: "it has no intercepts".into() });
+        }
+        check_weights(WHAT, weights)?;
+        Ok(self)
     }
 }
 
 /// Softmax of the present classes' logits `[N, present]` in their columns of `[N, classes]`.
-pub(crate) fn spread(logits: &Array2<f64>, present: &[usize], classes: usize) -> Array2<f64> {
+pub(crate) fn spread(
+    what: &'static str,
+    logits: &Array2<f64>,
+    present: &[usize],
+    classes: usize,
+) -> Result<Array2<f64>> {
     let mut probabilities = Array2::zeros((logits.nrows(), classes));
-    for (row, mut to) in logits.rows().into_iter().zip(probabilities.rows_mut()) {
-        present.iter().zip(softmax(&row.to_vec())).for_each(|(&class, p)| to[class] = p);
+    for (row, (logits, mut to)) in logits.rows().into_iter().zip(probabilities.rows_mut()).enumerate() {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(EnsembleError::Unbounded { what, row });
+        }
+        present.iter().zip(softmax(&logits.to_vec())).for_each(|(&class, p)| to[class] = p);
     }
-    probabilities
+    Ok(probabilities)
 }
 
 /// A [`LogisticClassifier`] as it was stored, before it is known to be consistent.
@@ -220,23 +243,30 @@ impl TryFrom<StoredLogistic> for LogisticClassifier {
 
     fn try_from(stored: StoredLogistic) -> Result<Self> {
         let StoredLogistic { classes, present, weights, iterations } = stored;
-        check_stored("logistic regression", classes, &present, &[weights.nrows(), present.len()])?;
-        if weights.ncols() == 0 {
-            return Err(EnsembleError::Stored { what: "logistic regression", why: "it has no intercepts".into() });
-        }
-        Ok(Self { classes, present, weights, iterations })
+        Self { classes, present, weights, iterations }.checked()
     }
 }
 
-/// Checks the classes of a stored classifier, and that the sizes that must be equal are.
+/// Checks the classes of a classifier, and that the sizes that must be equal are.
 pub(crate) fn check_stored(what: &'static str, classes: usize, present: &[usize], equal: &[usize]) -> Result<()> {
     if present.is_empty() || present.iter().any(|&class| class >= classes) || !present.is_sorted_by(|a, b| a < b) {
         return Err(EnsembleError::Stored { what, why: "its classes are out of range or out of order".into() });
+    }
+    if classes > MOST_CLASSES {
+        return Err(EnsembleError::Stored { what, why: format!("{classes} classes are more than {MOST_CLASSES}") });
     }
     if equal.windows(2).any(|pair| pair[0] != pair[1]) {
         return Err(EnsembleError::Stored { what, why: "its arrays differ in size".into() });
     }
     Ok(())
+}
+
+/// Checks that all weights are finite.
+pub(crate) fn check_weights<'a>(what: &'static str, weights: impl IntoIterator<Item = &'a f64>) -> Result<()> {
+    match weights.into_iter().find(|weight| !weight.is_finite()) {
+        None => Ok(()),
+        Some(weight) => Err(EnsembleError::Stored { what, why: format!("a weight is {weight}") }),
+    }
 }
 
 #[cfg(test)]

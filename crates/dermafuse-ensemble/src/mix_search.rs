@@ -2,12 +2,16 @@ use dermafuse_schema::Predictions;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{EnsembleError, Result};
+use crate::shares::shares;
 use crate::weight_search::linspace;
+
+/// More steps than a search takes.
+const MOST_STEPS: usize = 1_000_000;
 
 /// Search for the one weight that mixes two tables of predictions: `i · P_1 + (1 − i) · P_2` (thesis Alg. 2).
 ///
-/// One `i` is shared by all tasks; the score is the mean of the tasks' accuracies; of equal scores the first (the
-/// smallest `i`) wins. The paper's listing writes `1 − j` for the second weight, which is a slip for `1 − i`.
+/// One `i` is shared by all tasks; the score is the mean of the tasks' accuracies, compared as a fraction and not as it is
+/// rounded; of equal scores the first (the smallest `i`) wins. The paper's listing writes `1 − j` for the second weight, which is a slip for `1 − i`.
 ///
 /// ```
 /// # use dermafuse_ensemble::MixSearch;
@@ -47,6 +51,9 @@ pub struct MixSearchResult {
     pub score: f64,
     /// Mean accuracy at every weight tried, in order.
     pub curve: Vec<(f64, f64)>,
+    /// How many weights reach the score. 0 in files of versions that did not count them.
+    #[serde(default)]
+    pub ties: usize,
 }
 
 impl MixSearch {
@@ -59,17 +66,24 @@ impl MixSearch {
             let (parameter, value) = ("steps of the mix search".to_owned(), self.steps as f64);
             return Err(EnsembleError::Parameter { parameter, value, expected: "at least 2" });
         }
-        let mut curve = Vec::with_capacity(self.steps);
-        let mut best: Option<(f64, f64)> = None;
-        for weight in linspace(0.0, 1.0, self.steps) {
-            let score = first.mix(second, weight)?.mean_accuracy().ok_or(EnsembleError::NoLabels)?;
-            if best.is_none_or(|(_, highest)| score > highest) {
-                best = Some((weight, score));
-            }
-            curve.push((weight, score));
+        if self.steps > MOST_STEPS {
+            let (parameter, value) = ("steps of the mix search".to_owned(), self.steps as f64);
+            return Err(EnsembleError::Parameter { parameter, value, expected: "at most 1000000" });
         }
-        let (weight, score) = best.ok_or(EnsembleError::NoLabels)?;
-        Ok(MixSearchResult { weight, score, curve })
+        let mut curve = Vec::with_capacity(self.steps);
+        let (mut best, mut highest, mut ties) = (0, 0, 0);
+        for weight in linspace(0.0, 1.0, self.steps) {
+            let mixed = first.mix(second, weight)?;
+            let (hits, totals): (Vec<usize>, Vec<usize>) = (0..mixed.tasks.len()).map(|task| mixed.hits(task)).unzip();
+            let worth: u128 = hits.iter().zip(shares(&totals)).map(|(&hits, share)| hits as u128 * share).sum();
+            if worth > highest {
+                (best, highest, ties) = (curve.len(), worth, 0);
+            }
+            ties += usize::from(worth == highest);
+            curve.push((weight, mixed.mean_accuracy().ok_or(EnsembleError::NoLabels)?));
+        }
+        let (weight, score) = curve[best];
+        Ok(MixSearchResult { weight, score, curve, ties })
     }
 }
 
@@ -96,7 +110,7 @@ mod tests {
         let second = table(array![[1.0, 0.0], [0.0, 1.0]], &[Some(0), Some(1)]);
         let mix = MixSearch { steps: 5 }.fit(&first, &second).unwrap();
         assert_eq!(mix.curve, [(0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.75, 0.5), (1.0, 0.5)]);
-        assert_eq!((mix.weight, mix.score), (0.0, 1.0));
+        assert_eq!((mix.weight, mix.score, mix.ties), (0.0, 1.0, 3));
     }
 
     #[test]

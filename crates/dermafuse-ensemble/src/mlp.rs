@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{EnsembleError, Result};
 use crate::folds::shuffle;
-use crate::logistic::{check_stored, spread};
+use crate::logistic::{check_stored, check_weights, spread};
 use crate::svm::positive;
 use crate::training::{Training, check_width};
+
+/// What errors call it.
+const WHAT: &str = "perceptron";
 
 /// Parameters of an [`MlpClassifier`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,13 +91,13 @@ impl MlpParams {
                 adam.step(&mut layers, &gradients);
             }
             if !loss.is_finite() {
-                return Err(EnsembleError::Diverged { what: "perceptron", iteration: epochs });
+                return Err(EnsembleError::Diverged { what: WHAT, iteration: epochs });
             }
             without_improvement = if loss > best - self.tolerance { without_improvement + 1 } else { 0 };
             best = best.min(loss);
             epochs += 1;
         }
-        Ok(MlpClassifier { classes, present, layers, epochs })
+        MlpClassifier { classes, present, layers, epochs }.checked()
     }
 }
 
@@ -220,7 +223,22 @@ impl MlpClassifier {
     pub fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         check_width(records, self.features())?;
         let hidden = self.layers[0].forward(records).mapv_into(|h| h.max(0.0));
-        Ok(spread(&self.layers[1].forward(hidden.view()), &self.present, self.classes))
+        spread(WHAT, &self.layers[1].forward(hidden.view()), &self.present, self.classes)
+    }
+
+    /// The perceptron, if each layer takes what the one before gives.
+    fn checked(self) -> Result<Self> {
+        let Self { classes, present, layers: [first, second], .. } = &self;
+        let outputs = [second.weights.ncols(), second.biases.len(), present.len()];
+        check_stored(WHAT, *classes, present, &outputs)?;
+        check_stored(WHAT, *classes, present, &[first.weights.ncols(), first.biases.len(), second.weights.nrows()])?;
+        if first.biases.is_empty() {
+            return Err(EnsembleError::Stored { what: WHAT, why: "it has no hidden units".into() });
+        }
+        for layer in [first, second] {
+            check_weights(WHAT, layer.weights.iter().chain(&layer.biases))?;
+        }
+        Ok(self)
     }
 }
 
@@ -238,15 +256,7 @@ impl TryFrom<StoredMlp> for MlpClassifier {
 
     fn try_from(stored: StoredMlp) -> Result<Self> {
         let StoredMlp { classes, present, layers, epochs } = stored;
-        let [first, second] = &layers;
-        check_stored("perceptron", classes, &present, &[second.weights.ncols(), second.biases.len(), present.len()])?;
-        check_stored(
-            "perceptron",
-            classes,
-            &present,
-            &[first.weights.ncols(), first.biases.len(), second.weights.nrows()],
-        )?;
-        Ok(Self { classes, present, layers, epochs })
+        Self { classes, present, layers, epochs }.checked()
     }
 }
 

@@ -1,5 +1,8 @@
 use serde::{Deserialize, Serialize};
 
+/// Decision values that vary less than this are all the same but for rounding.
+const LEAST_VARIANCE: f64 = 1e-18;
+
 /// Probability of the positive class as a function of the decision value: `1 / (1 + exp(a·d + b))`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sigmoid {
@@ -65,6 +68,23 @@ impl Sigmoid {
         sigmoid
     }
 
+    /// A map of decision values for which there is nothing to fit a sigmoid on: `logit(p) = logit(π) + (d − mean) / deviation`
+    /// with the smoothed frequency `π` of the positive class. It rises with the decision value, so it keeps their order.
+    pub(crate) fn uncalibrated(decisions: &[f64], positive: &[bool]) -> Self {
+        let count = decisions.len().max(1) as f64;
+        let mean = decisions.iter().sum::<f64>() / count;
+        let variance = decisions.iter().map(|d| (d - mean) * (d - mean)).sum::<f64>() / count;
+        let slope = if variance > LEAST_VARIANCE { 1.0 / variance.sqrt() } else { 1.0 };
+        let positives = positive.iter().filter(|is| **is).count() as f64;
+        let negatives = positive.len() as f64 - positives;
+        Self { a: -slope, b: ((negatives + 1.0) / (positives + 1.0)).ln() + slope * mean }
+    }
+
+    /// Whether the probability rises with the decision value, and both numbers are finite.
+    pub(crate) fn rises(self) -> bool {
+        self.a < 0.0 && self.a.is_finite() && self.b.is_finite()
+    }
+
     /// Probability of the positive class.
     pub(crate) fn probability(self, decision: f64) -> f64 {
         let f = decision * self.a + self.b;
@@ -85,6 +105,16 @@ mod tests {
         // at the optimum the mean probability is the mean target, here by symmetry of the counts 1/2
         let mean = decisions.iter().map(|d| sigmoid.probability(*d)).sum::<f64>() / 8.0;
         assert!((mean - 0.5).abs() < 1e-5);
+    }
+
+    #[test]
+    fn without_calibration_the_order_is_kept_and_the_mean_gives_the_frequency() {
+        let (decisions, positive) = ([-0.99, -1.0, -1.01, -0.96], [false, false, false, true]);
+        let sigmoid = Sigmoid::uncalibrated(&decisions, &positive);
+        assert!(sigmoid.rises() && (sigmoid.probability(-0.99) - 1.0 / 3.0).abs() < 1e-9);
+        assert!(sigmoid.probability(-0.96) > 0.7 && sigmoid.probability(-1.01) < 0.25);
+        let constant = Sigmoid::uncalibrated(&[0.5; 4], &positive);
+        assert!(constant.rises() && (constant.probability(0.5) - 1.0 / 3.0).abs() < 1e-9);
     }
 
     #[test]

@@ -5,20 +5,24 @@
 //!
 //! Differences from `SVC(probability=True)`: the label is the class of the highest probability (scikit-learn predicts by
 //! votes and can contradict its own probabilities); by default the calibration folds are stratified, keep groups
-//! together and are repeated ten times, so that the probabilities hardly depend on the seed; classes that no record
-//! has keep their column, with probability 0.
+//! together and are repeated ten times, so that the probabilities hardly depend on the seed; a sigmoid always rises with
+//! the decision value (libsvm's can fall, which turns the classes of a pair round); classes that no record has keep their
+//! column, with probability 0.
+
+mod pair;
+mod stored;
 
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use self::pair::PairFit;
+use self::stored::StoredSvm;
+use crate::calibration_note::PairCalibration;
 use crate::coupling::couple;
 use crate::error::{EnsembleError, Result};
-use crate::folds;
 use crate::platt::Sigmoid;
-use crate::solver::{BinarySolver, Linfa, Problem, Smo, Solution, gaussian, gram};
+use crate::solver::{BinarySolver, Linfa, Smo, gaussian, gram};
 use crate::training::{Training, check_width};
 
 /// Tables of up to this many rows get one shared kernel matrix (128 MiB at most).
@@ -27,6 +31,8 @@ const GRAM_ROWS: usize = 4_000;
 const LINFA_ROWS: usize = 4_000;
 /// libsvm keeps pairwise probabilities this far from 0 and 1.
 const LEAST_PROBABILITY: f64 = 1e-7;
+/// More repetitions of the calibration than anyone needs.
+const MOST_REPEATS: usize = 10_000;
 
 /// `γ` of the kernel `exp(−γ‖x − y‖²)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +46,13 @@ pub enum Gamma {
 }
 
 /// How the decision values are obtained on which the sigmoids are fitted.
+///
+/// For a pair of classes where this gives no sigmoid that can be trusted, folds are taken that share the classes equally but
+/// divide groups, and where these fail too, the pair is not calibrated: then decision values are mapped as they come, with the
+/// pair's frequencies at their mean and a step of 1 in the log-odds for each standard deviation. A sigmoid cannot be trusted
+/// if it does not rise with the decision value, if a stratified fold left one class only to fit on, or if a class has fewer
+/// groups (records) than there are folds and the sigmoid is flatter than without calibration. [`SvmReport::calibration`] says
+/// what was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Calibration {
@@ -219,6 +232,10 @@ impl SvmParams {
         positive("tolerance", self.tolerance)?;
         at_least("calibration folds", self.calibration.folds(), 2, "at least 2")?;
         at_least("calibration repeats", self.calibration.repeats(), 1, "at least 1")?;
+        if self.calibration.repeats() > MOST_REPEATS {
+            let (parameter, value) = ("calibration repeats".to_owned(), self.calibration.repeats() as f64);
+            return Err(EnsembleError::Parameter { parameter, value, expected: "at most 10000" });
+        }
         let training = Training::new(records, labels, classes, Some(groups))?;
         let weights = self.class_weights.resolve(&training)?;
         let gamma = match self.gamma {
@@ -248,7 +265,7 @@ impl SvmParams {
             rho: fitted.solution.rho,
             sigmoid: fitted.sigmoid,
         });
-        Ok(SvmClassifier {
+        let fitted_machine = SvmClassifier {
             classes,
             gamma,
             machines: machines.collect(),
@@ -258,11 +275,12 @@ impl SvmParams {
                 support_vectors: support.len(),
                 absent: (0..classes).filter(|class| !present.contains(class)).collect(),
                 constant: (present.len() == 1).then(|| present[0]),
-                one_sided_folds: fitted.iter().map(|fitted| fitted.one_sided_folds).sum(),
+                calibration: fitted.iter().map(|fitted| fitted.calibration).collect(),
                 params: self.clone(),
             },
             present,
-        })
+        };
+        fitted_machine.checked()
     }
 }
 
@@ -272,98 +290,6 @@ fn scaled_gamma(records: ArrayView2<'_, f64>) -> f64 {
     let mean = records.sum() / count;
     let variance = records.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
     if variance > 0.0 { 1.0 / (records.ncols() as f64 * variance) } else { 1.0 }
-}
-
-/// What all pairs of classes share while they are fitted.
-struct PairFit<'a> {
-    params: &'a SvmParams,
-    training: &'a Training<'a>,
-    gram: Option<&'a Array2<f64>>,
-    gamma: f64,
-    weights: &'a [f64],
-}
-
-struct FittedPair {
-    solution: Solution,
-    sigmoid: Sigmoid,
-    one_sided_folds: usize,
-}
-
-impl PairFit<'_> {
-    fn problem<'b>(&'b self, (first, second): (usize, usize), rows: &'b [usize], positive: &'b [bool]) -> Problem<'b> {
-        Problem {
-            records: self.training.records.view(),
-            gram: self.gram,
-            rows,
-            positive,
-            c_positive: self.params.c * self.weights[first],
-            c_negative: self.params.c * self.weights[second],
-            gamma: self.gamma,
-            tolerance: self.params.tolerance,
-        }
-    }
-
-    /// The machine of a pair, the first class on the positive side, and its sigmoid.
-    fn pair(&self, pair: (usize, usize)) -> Result<FittedPair> {
-        let labels = &self.training.labels;
-        let of = |class: usize| (0..labels.len()).filter(move |&row| labels[row] == class);
-        let rows: Vec<usize> = of(pair.0).chain(of(pair.1)).collect();
-        let positive: Vec<bool> = rows.iter().map(|&row| labels[row] == pair.0).collect();
-        let solution = self.params.solver.choose(false, rows.len()).solve(&self.problem(pair, &rows, &positive))?;
-
-        let repeats = self.params.calibration.repeats();
-        let held_out = (0..repeats)
-            .into_par_iter()
-            .map(|repeat| self.held_out_decisions(pair, &rows, &positive, repeat))
-            .collect::<Result<Vec<_>>>()?;
-        let decisions: Vec<f64> = held_out.iter().flat_map(|(decisions, _)| decisions.iter().copied()).collect();
-        let sigmoid = Sigmoid::fit(&decisions, &positive.repeat(repeats), repeats);
-        Ok(FittedPair { solution, sigmoid, one_sided_folds: held_out.iter().map(|(_, one_sided)| one_sided).sum() })
-    }
-
-    /// Decision values of all rows from machines that were fitted without them, and how many folds left only one class
-    /// to fit on; those answer with that class, as in libsvm.
-    fn held_out_decisions(
-        &self,
-        pair: (usize, usize),
-        rows: &[usize],
-        positive: &[bool],
-        repeat: usize,
-    ) -> Result<(Vec<f64>, usize)> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.params.seed);
-        let classes = self.training.classes as u64;
-        rng.set_stream((pair.0 as u64 * classes + pair.1 as u64) << 24 | repeat as u64);
-        let folds = self.params.calibration.folds();
-        let fold_of = match self.params.calibration {
-            Calibration::Paper => folds::plain(rows.len(), folds, &mut rng),
-            Calibration::Stratified { .. } => {
-                let groups: Vec<&str> = rows.iter().map(|&row| self.training.groups[row]).collect();
-                folds::stratified(positive, &groups, folds, &mut rng)
-            }
-        };
-        let mut decisions = vec![0.0; rows.len()];
-        let mut one_sided = 0;
-        for fold in 0..folds {
-            let kept: Vec<usize> = (0..rows.len()).filter(|&index| fold_of[index] != fold).collect();
-            let held: Vec<usize> = (0..rows.len()).filter(|&index| fold_of[index] == fold).collect();
-            if held.is_empty() {
-                continue;
-            }
-            let kept_positive: Vec<bool> = kept.iter().map(|&index| positive[index]).collect();
-            let positives = kept_positive.iter().filter(|is| **is).count();
-            if positives == 0 || positives == kept.len() {
-                one_sided += 1;
-                let decision = if kept.is_empty() { 0.0 } else { 2.0 * f64::from(positives > 0) - 1.0 };
-                held.iter().for_each(|&index| decisions[index] = decision);
-                continue;
-            }
-            let kept_rows: Vec<usize> = kept.iter().map(|&index| rows[index]).collect();
-            let problem = self.problem(pair, &kept_rows, &kept_positive);
-            let solution = self.params.solver.choose(true, kept_rows.len()).solve(&problem)?;
-            held.iter().for_each(|&index| decisions[index] = solution.decision(&problem, rows[index]));
-        }
-        Ok((decisions, one_sided))
-    }
 }
 
 /// A fitted support vector machine with probabilities; made by [`SvmParams::fit`].
@@ -403,8 +329,10 @@ pub struct SvmReport {
     pub absent: Vec<usize>,
     /// The only class there was, if the classifier is constant.
     pub constant: Option<usize>,
-    /// Calibration folds, over all pairs and repetitions, that left one class only to fit on.
-    pub one_sided_folds: usize,
+    /// How each pair of classes was calibrated, in the order of [`SvmClassifier::pairs`]. Empty in files of versions that did
+    /// not say.
+    #[serde(default)]
+    pub calibration: Vec<PairCalibration>,
     /// The parameters, the seed among them.
     pub params: SvmParams,
 }
@@ -443,6 +371,11 @@ impl SvmClassifier {
     /// The pairs of classes in the order of the columns of [`decision_values`](Self::decision_values).
     pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.machines.iter().map(|machine| (machine.first, machine.second))
+    }
+
+    /// Pairs whose stored sigmoid falls with the decision value: earlier versions could fit one to a class of a single group.
+    pub fn turned_round(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.machines.iter().filter(|machine| machine.sigmoid.a > 0.0).map(|machine| (machine.first, machine.second))
     }
 
     /// Decision values of the pairs of present classes: positive ones speak for the first class of the pair.
@@ -505,45 +438,10 @@ impl SvmClassifier {
     }
 }
 
-/// An [`SvmClassifier`] as it was stored, before it is known to be consistent.
-#[derive(Deserialize)]
-struct StoredSvm {
-    classes: usize,
-    gamma: f64,
-    present: Vec<usize>,
-    support: Array2<f64>,
-    machines: Vec<Machine>,
-    report: SvmReport,
-}
-
-impl TryFrom<StoredSvm> for SvmClassifier {
-    type Error = EnsembleError;
-
-    fn try_from(stored: StoredSvm) -> Result<Self> {
-        let StoredSvm { classes, gamma, present, support, machines, report } = stored;
-        let fail = |why: &str| Err(EnsembleError::Stored { what: "support vector machine", why: why.into() });
-        if present.is_empty() || present.iter().any(|&class| class >= classes) || !present.is_sorted_by(|a, b| a < b) {
-            return fail("its classes are out of range or out of order");
-        }
-        let expected = (0..present.len()).flat_map(|i| (i + 1..present.len()).map(move |j| (i, j)));
-        let expected: Vec<_> = expected.map(|(i, j)| (present[i], present[j])).collect();
-        if !machines.iter().map(|machine| (machine.first, machine.second)).eq(expected) {
-            return fail("its machines are not one for each pair of classes");
-        }
-        for machine in &machines {
-            if machine.support.len() != machine.coefficients.len()
-                || machine.support.iter().any(|&row| row >= support.nrows())
-            {
-                return fail("a machine refers to support vectors that are not there");
-            }
-        }
-        Ok(Self { classes, gamma, present, support, machines, report })
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::CalibrationOutcome;
     use ndarray::array;
 
     /// Overlapping classes of unequal size, by formula.
@@ -595,7 +493,7 @@ pub(crate) mod tests {
         broken["machines"][0]["support"][0] = 999.into();
         assert_eq!(
             serde_json::from_value::<SvmClassifier>(broken).unwrap_err().to_string(),
-            "stored support vector machine is inconsistent: a machine refers to support vectors that are not there; \
+            "support vector machine is inconsistent: a machine refers to support vectors that are not there; \
              fit it again"
         );
     }
@@ -680,7 +578,14 @@ pub(crate) mod tests {
         let (records, labels) = table(20, 3, 2);
         let svm = SvmParams::new(0).fit(records.view(), &labels, 2, &groups).unwrap();
         assert!(svm.predict(records.view()).unwrap().iter().all(|p| p.is_finite()));
-        assert_eq!(svm.report().one_sided_folds, 10);
+        let expected = PairCalibration {
+            first: 0,
+            second: 1,
+            records: [labels.iter().filter(|l| **l == 0).count(), labels.iter().filter(|l| **l == 1).count()],
+            groups: [1, 1],
+            outcome: CalibrationOutcome::WithoutGroups,
+        };
+        assert_eq!(svm.report().calibration, [expected]);
     }
 
     #[test]

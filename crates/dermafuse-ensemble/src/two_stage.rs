@@ -1,11 +1,12 @@
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
+use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SchemaError, TaskSet};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::SecondStage;
-use crate::error::Result;
+use crate::error::{EnsembleError, Result};
 
 /// Everything that turns a network's logits into the rows of the paper's tables: branch weights, cluster and mix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredTwoStage")]
 pub struct TwoStage {
     /// Weights of the branches, from [`WeightSearch`](crate::WeightSearch).
     pub branch_weights: BranchWeights,
@@ -17,7 +18,71 @@ pub struct TwoStage {
     pub mix: f64,
 }
 
+/// A [`TwoStage`] as it was stored, before it is known to be one.
+#[derive(Deserialize)]
+struct StoredTwoStage {
+    branch_weights: BranchWeights,
+    fuse_space: FuseSpace,
+    second_stage: Option<SecondStage>,
+    mix: f64,
+}
+
+impl TryFrom<StoredTwoStage> for TwoStage {
+    type Error = EnsembleError;
+
+    fn try_from(stored: StoredTwoStage) -> Result<Self> {
+        let StoredTwoStage { branch_weights, fuse_space, second_stage, mix } = stored;
+        Self::new(branch_weights, fuse_space, second_stage, mix)
+    }
+}
+
 impl TwoStage {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// A mix outside 0..=1.
+    pub fn new(
+        branch_weights: BranchWeights,
+        fuse_space: FuseSpace,
+        second_stage: Option<SecondStage>,
+        mix: f64,
+    ) -> Result<Self> {
+        let two_stage = Self { branch_weights, fuse_space, second_stage, mix };
+        two_stage.check_mix()?;
+        Ok(two_stage)
+    }
+
+    /// Checks that this is for a model of these tasks, branches and encoded metadata, so that [`apply`](Self::apply) takes
+    /// what the model gives.
+    ///
+    /// # Errors
+    /// Weights of a branch that is not among `branches`, a cluster for other tasks, classes or another number of features, a
+    /// mix outside 0..=1.
+    pub fn check(&self, tasks: &TaskSet, branches: &[&str], metadata_width: usize) -> Result<()> {
+        self.check_mix()?;
+        if let Some(name) = self.branch_weights.names().iter().find(|name| !branches.contains(&name.as_str())) {
+            let known = branches.iter().map(ToString::to_string).collect();
+            return Err(SchemaError::Unknown { what: "branch", name: name.clone(), known }.into());
+        }
+        match &self.second_stage {
+            None => Ok(()),
+            Some(second_stage) => second_stage.check(tasks, metadata_width),
+        }
+    }
+
+    /// What a reader of the predictions should know of the fit, a sentence each; see [`SecondStage::notes`].
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.second_stage.as_ref().map(SecondStage::notes).unwrap_or_default()
+    }
+
+    fn check_mix(&self) -> Result<()> {
+        if (0.0..=1.0).contains(&self.mix) {
+            return Ok(());
+        }
+        Err(SchemaError::Number { what: "mixing weight".into(), value: self.mix, expected: "within 0..=1" }.into())
+    }
+
     /// The predictions of every row of the tables, in their order and by name: `P_<branch>` for each branch,
     /// `P_1 averaged` (equal branch weights), `P_1`, and with a cluster `P_2`, `P_3 averaged` (half and half) and `P_3`. With
     /// a single branch, which is `P_1`, the rows begin there.

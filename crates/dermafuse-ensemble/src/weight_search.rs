@@ -73,8 +73,6 @@ pub enum WeightSearchMethod {
     /// some 1e-9 count as lines. Where ties might matter that rounding decides, the grid is searched too, so that the score is
     /// never below that of the grid. A case that lacks a branch is compared by the others, as everywhere.
     ///
-    /// Scores are compared as fractions: cells that get different cases right tie when their mean accuracy is the same,
-    /// though its sum may be rounded differently.
     Exact,
     /// The grid, then the surroundings of its best points: there, the exact search is applied to the tangents of the
     /// probabilities, again and again. For any space and views, and up to three branches. Not proved optimal, but never
@@ -110,6 +108,9 @@ pub enum Smoothing {
 }
 
 /// Search for the branch weights with the highest mean accuracy over the tasks.
+///
+/// Scores are compared as fractions, by the hits of each task: weights that get different cases right tie when their mean
+/// accuracy is the same, though it may be rounded differently.
 ///
 /// ```
 /// # use dermafuse_ensemble::{WeightSearch, WeightSearchMethod};
@@ -238,7 +239,7 @@ impl WeightSearch {
             WeightSearchMethod::Exact => {
                 let exact = Exact::new(logits, self.space)?;
                 let best_of_grid = |sample: &Sample| {
-                    let best = |_: &Sample, combinations: &Combinations, scores: &[f64]| -> Vec<f64> {
+                    let best = |_: &Sample, combinations: &Combinations, scores: &[u128]| -> Vec<f64> {
                         combinations.row(first_best(scores).0).collect()
                     };
                     Ok(self.on_grid(logits, std::slice::from_ref(sample), best)?.remove(0))
@@ -281,7 +282,7 @@ impl WeightSearch {
         &self,
         logits: &BranchLogits,
         samples: &[Sample],
-        choose: impl Fn(&Sample, &Combinations, &[f64]) -> T,
+        choose: impl Fn(&Sample, &Combinations, &[u128]) -> T,
     ) -> Result<Vec<T>> {
         let combinations = Combinations::of(self, logits)?;
         let at_once = (MOST_COUNTS / combinations.len().max(1) / logits.tasks.len()).max(1);
@@ -295,7 +296,7 @@ impl WeightSearch {
 }
 
 /// The first of the highest scores, and how many are as high.
-fn first_best(scores: &[f64]) -> (usize, usize) {
+fn first_best(scores: &[u128]) -> (usize, usize) {
     let (mut best, mut ties) = (0, 0);
     for (index, &score) in scores.iter().enumerate() {
         if score > scores[best] {
@@ -321,7 +322,8 @@ fn average(found: &[Found]) -> Found {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use dermafuse_schema::{Branch, Cohort, Task, TaskSet};
+    use crate::MixSearch;
+    use dermafuse_schema::{Branch, Cohort, Predictions, Task, TaskSet};
     use ndarray::{Array2, Array3, Axis};
     use proptest::prelude::*;
     use rand_chacha::ChaCha8Rng;
@@ -364,18 +366,25 @@ pub(crate) mod tests {
         BranchLogits { branches: branches.collect(), tasks, cohort }
     }
 
-    fn of_grid(logits: &BranchLogits, combinations: &Combinations, space: FuseSpace) -> Vec<f64> {
+    fn of_grid(logits: &BranchLogits, combinations: &Combinations, space: FuseSpace) -> Vec<u128> {
         grid::scores(logits, combinations, space, &Smoothing::None.samples(&logits.cohort).unwrap()).unwrap().remove(0)
     }
 
-    fn reference(search: &WeightSearch, logits: &BranchLogits) -> (Vec<f64>, WeightSearchResult) {
+    /// The mean accuracy as a multiple of a fraction that is the same for all weights.
+    fn exact_score(predictions: &Predictions) -> u128 {
+        let counts: Vec<(usize, usize)> = (0..predictions.tasks.len()).map(|task| predictions.hits(task)).collect();
+        let totals: Vec<usize> = counts.iter().map(|(_, annotated)| *annotated).collect();
+        counts.iter().zip(crate::shares::shares(&totals)).map(|((hits, _), share)| *hits as u128 * share).sum()
+    }
+
+    fn reference(search: &WeightSearch, logits: &BranchLogits) -> (Vec<u128>, WeightSearchResult) {
         let combinations = Combinations::of(search, logits).unwrap();
         let weights = |index| {
             let names = logits.branches.iter().map(|branch| branch.name.clone());
             BranchWeights::new(names.zip(combinations.row(index))).unwrap()
         };
-        let scores: Vec<f64> = (0..combinations.len())
-            .map(|index| logits.fuse(&weights(index), search.space).unwrap().mean_accuracy().unwrap())
+        let scores: Vec<u128> = (0..combinations.len())
+            .map(|index| exact_score(&logits.fuse(&weights(index), search.space).unwrap()))
             .collect();
         let mut best = 0;
         for index in 0..scores.len() {
@@ -386,7 +395,7 @@ pub(crate) mod tests {
         let result = WeightSearchResult {
             weights: weights(best),
             space: search.space,
-            score: scores[best],
+            score: logits.fuse(&weights(best), search.space).unwrap().mean_accuracy().unwrap(),
             evaluated: scores.len(),
             ties: scores.iter().filter(|score| **score == scores[best]).count(),
             margin: None,
@@ -504,6 +513,31 @@ pub(crate) mod tests {
         let search = WeightSearch { steps: 3, ..WeightSearch::default() };
         let found = search.fit(&logits).unwrap();
         assert_eq!((found.weights.values(), found.ties, found.evaluated), (&[0.5, 0.5][..], 9, 9));
+    }
+
+    #[test]
+    fn scores_that_differ_by_rounding_only_are_ties() {
+        // (0.1 + 0.2) + 0.3 is more than (0.3 + 0.2) + 0.1 in floating point
+        let hits = [[1, 2, 3], [3, 2, 1]];
+        let mut logits = problem(&["a", "b"], &[2; 3], 10, 1, 0, 0);
+        logits.cohort.labels = vec![vec![Some(1); 3]; 10];
+        for (branch, hits) in logits.branches.iter_mut().zip(hits) {
+            for (z, hits) in branch.logits.iter_mut().zip(hits) {
+                z.indexed_iter_mut().for_each(|((_, case, class), z)| {
+                    *z = if (class == 1) == (case < hits) { 4.0 } else { 0.0 };
+                });
+            }
+        }
+        let of = |branch: &str| logits.branch(branch).unwrap();
+        assert!(of("a").mean_accuracy() > of("b").mean_accuracy());
+        // the loops visit (1, 1), (1, 20), (20, 1) and (1, 1) again
+        for space in [FuseSpace::Logits, FuseSpace::Probabilities] {
+            let found = WeightSearch { steps: 2, space, ..WeightSearch::default() }.fit(&logits).unwrap();
+            assert!(found.weights.values()[1] > 0.9, "{found:?}");
+            assert_eq!((found.ties, Some(found.score)), (2, of("b").mean_accuracy()));
+        }
+        let mix = MixSearch { steps: 2 }.fit(&of("a"), &of("b")).unwrap();
+        assert_eq!((mix.weight, mix.ties), (0.0, 2));
     }
 
     #[test]

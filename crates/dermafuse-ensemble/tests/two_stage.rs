@@ -123,6 +123,37 @@ fn what_does_not_fit_is_refused_by_name() {
 }
 
 #[test]
+fn a_two_stage_is_checked_against_a_model() {
+    let logits = logits();
+    let (tasks, branches) = (&logits.tasks, ["clinical", "dermoscopic"]);
+    let first = logits.fuse(&logits.equal_weights(), FuseSpace::Logits).unwrap();
+    let params = ClassifierCluster::params(ClassifierKind::Svm, 1);
+    let stage = SecondStage::fit(&params, &first, &logits.cohort).unwrap();
+    let two_stage = TwoStage::new(logits.equal_weights(), FuseSpace::Logits, Some(stage), 0.3).unwrap();
+    two_stage.check(tasks, &branches, 3).unwrap();
+    assert!(two_stage.notes().is_empty(), "{:?}", two_stage.notes());
+    let message =
+        |tasks: &TaskSet, branches: &[&str], width| two_stage.check(tasks, branches, width).unwrap_err().to_string();
+    assert_eq!(
+        message(tasks, &branches, 4),
+        "records have 9 features, but the classifier was fitted on 8; encode them the same way"
+    );
+    assert_eq!(message(tasks, &["clinical"], 3), "unknown branch `dermoscopic`; known: clinical");
+    let renamed =
+        TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["a", "b", "x"]), Task::new("streaks", "STR", ["no", "yes"])]);
+    assert_eq!(
+        message(&renamed.unwrap(), &branches, 3),
+        r#"predictions are of the tasks ["diagnosis (a, b, x)", "streaks (no, yes)"], but the cluster was fitted on ["diagnosis (a, b, c)", "streaks (no, yes)"]; fit one for these tasks"#
+    );
+
+    let mut stored = serde_json::to_value(&two_stage).unwrap();
+    stored["mix"] = 1.5.into();
+    let error = serde_json::from_value::<TwoStage>(stored).unwrap_err().to_string();
+    assert_eq!(error, "mixing weight: 1.5 is not within 0..=1");
+    assert!(TwoStage::new(logits.equal_weights(), FuseSpace::Logits, None, f64::NAN).is_err());
+}
+
+#[test]
 fn a_cluster_names_the_record_that_is_wrong() {
     let tasks = TaskSet::new(vec![Task::new("t", "T", ["a", "b"])]).unwrap();
     let groups: Vec<String> = (0..3).map(|row| row.to_string()).collect();

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use dermafuse_schema::{Predictions, write_whole_file};
+use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, write_whole_file};
 use serde::Serialize;
 
 use crate::metrics::check;
@@ -10,9 +10,20 @@ use crate::{EvalError, Evaluation};
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
 const METRICS_FORMAT: u32 = 1;
 
+/// What must be known of numbers beside the numbers: `seen` and `notes` of `metrics.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MetricsContext {
+    /// How many of the cases made the model; `None` where there is no model, as for the folds of a comparison.
+    pub seen: Option<SeenCases>,
+    /// What was left out, assumed or unknown.
+    pub notes: Vec<String>,
+}
+
 #[derive(Serialize)]
 struct MetricsFile<'a> {
     format: u32,
+    #[serde(flatten)]
+    context: &'a MetricsContext,
     rows: Vec<MetricsRow<'a>>,
 }
 
@@ -22,14 +33,14 @@ struct MetricsRow<'a> {
     evaluation: &'a Evaluation,
 }
 
-/// The evaluations of named rows as JSON: `{"format": 1, "rows": [{"name", "evaluation"}]}`, keys in a fixed order,
-/// undefined values `null`. The same input gives the same bytes.
+/// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, keys in a
+/// fixed order, undefined values `null`. The same input gives the same bytes.
 ///
 /// # Errors
 /// Never for an evaluation made by this crate; a number in it that was set to NaN by hand becomes `null`.
-pub fn metrics_json(rows: &[(String, Evaluation)]) -> Result<String, EvalError> {
+pub fn metrics_json(rows: &[(String, Evaluation)], context: &MetricsContext) -> Result<String, EvalError> {
     let rows = rows.iter().map(|(name, evaluation)| MetricsRow { name, evaluation }).collect();
-    let mut text = serde_json::to_string_pretty(&MetricsFile { format: METRICS_FORMAT, rows })?;
+    let mut text = serde_json::to_string_pretty(&MetricsFile { format: METRICS_FORMAT, context, rows })?;
     text.push('\n');
     Ok(text)
 }
@@ -38,17 +49,24 @@ pub fn metrics_json(rows: &[(String, Evaluation)]) -> Result<String, EvalError> 
 ///
 /// # Errors
 /// A file that cannot be written.
-pub fn write_metrics(path: impl AsRef<Path>, rows: &[(String, Evaluation)]) -> Result<(), EvalError> {
-    Ok(write_whole_file(path.as_ref(), metrics_json(rows)?.as_bytes())?)
+pub fn write_metrics(
+    path: impl AsRef<Path>,
+    rows: &[(String, Evaluation)],
+    context: &MetricsContext,
+) -> Result<(), EvalError> {
+    Ok(write_whole_file(path.as_ref(), metrics_json(rows, context)?.as_bytes())?)
 }
 
 /// The predictions of named rows as CSV, one line for each row, case, task and class:
-/// `row,case,basis,task,truth,predicted,class,probability`. The truth of a case that is not annotated is empty.
+/// `row,case,basis,task,truth,predicted,class,probability,status`. The truth of a case that is not annotated is empty. The
+/// status is `ok`; a case that could not be answered has one line, with the reason as its status. Texts that
+/// a spreadsheet would run are [marked](spreadsheet_safe); [`from_spreadsheet`](dermafuse_schema::from_spreadsheet) gives
+/// them back.
 ///
 /// # Errors
 /// Predictions that cannot be evaluated.
-pub fn predictions_csv(rows: &[(&str, &Predictions)]) -> Result<String, EvalError> {
-    let mut text = String::from("row,case,basis,task,truth,predicted,class,probability\n");
+pub fn predictions_csv(rows: &[(&str, &Predictions)], failed: &[FailedCase]) -> Result<String, EvalError> {
+    let mut text = String::from("row,case,basis,task,truth,predicted,class,probability,status\n");
     for (name, predictions) in rows {
         check(predictions)?;
         let name = field(name);
@@ -60,11 +78,14 @@ pub fn predictions_csv(rows: &[(&str, &Predictions)]) -> Result<String, EvalErro
                 let predicted = field(&task.classes[predictions.predicted(case, index)]);
                 for (class, probability) in task.classes.iter().zip(predictions.probabilities[index].row(case)) {
                     let (task, class) = (field(&task.name), field(class));
-                    writeln!(text, "{name},{id},{basis},{task},{truth},{predicted},{class},{probability}")
+                    writeln!(text, "{name},{id},{basis},{task},{truth},{predicted},{class},{probability},ok")
                         .expect("writing to a string does not fail");
                 }
             }
         }
+    }
+    for FailedCase { id, reason, .. } in failed {
+        writeln!(text, ",{},,,,,,,{}", field(id.as_str()), field(reason)).expect("writing to a string does not fail");
     }
     Ok(text)
 }
@@ -73,11 +94,16 @@ pub fn predictions_csv(rows: &[(&str, &Predictions)]) -> Result<String, EvalErro
 ///
 /// # Errors
 /// Predictions that cannot be evaluated; a file that cannot be written.
-pub fn write_predictions(path: impl AsRef<Path>, rows: &[(&str, &Predictions)]) -> Result<(), EvalError> {
-    Ok(write_whole_file(path.as_ref(), predictions_csv(rows)?.as_bytes())?)
+pub fn write_predictions(
+    path: impl AsRef<Path>,
+    rows: &[(&str, &Predictions)],
+    failed: &[FailedCase],
+) -> Result<(), EvalError> {
+    Ok(write_whole_file(path.as_ref(), predictions_csv(rows, failed)?.as_bytes())?)
 }
 
-/// A CSV field, quoted where it must be (RFC 4180).
+/// A text as a CSV field: nothing that a spreadsheet would run, quoted where it must be (RFC 4180).
 fn field(text: &str) -> String {
+    let text = &*spreadsheet_safe(text);
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }

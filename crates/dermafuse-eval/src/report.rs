@@ -6,7 +6,7 @@ mod sections;
 
 use std::path::Path;
 
-use dermafuse_schema::{Predictions, write_whole_file};
+use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 
 use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
@@ -34,6 +34,7 @@ pub struct Report {
     synthetic: bool,
     notes: Vec<String>,
     leaky: Vec<String>,
+    seen: Option<SeenCases>,
     config: Vec<(String, String)>,
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
@@ -88,6 +89,13 @@ impl Report {
     #[must_use]
     pub fn leaky_inputs(mut self, columns: &[&str]) -> Self {
         self.leaky.extend(columns.iter().map(|column| (*column).to_owned()));
+        self
+    }
+
+    /// Says how many of the cases made the model; warns if any did.
+    #[must_use]
+    pub fn seen(mut self, seen: SeenCases) -> Self {
+        self.seen = Some(seen);
         self
     }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use dermafuse_eval::figure::{Series, TernaryPoint};
 use dermafuse_eval::published::FUSIONM4NET;
 use dermafuse_eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, Report, SampleCase, SubgroupTable, metrics_json, predictions_csv,
-    write_metrics, write_predictions,
+    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, metrics_json,
+    predictions_csv, write_metrics, write_predictions,
 };
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Predictions, Task, TaskSet, softmax};
+use dermafuse_schema::{FailedCase, Predictions, SeenCases, Task, TaskSet, from_spreadsheet, softmax};
 
 const CASES: usize = 120;
 
@@ -242,20 +242,20 @@ fn an_empty_report_is_a_page() {
 fn metrics_and_predictions_are_written_the_same_every_time() {
     let folder = folder("export");
     let (rows, last) = (rows(), predictions(1.35));
-    write_metrics(folder.join("metrics.json"), &rows).unwrap();
+    write_metrics(folder.join("metrics.json"), &rows, &MetricsContext::default()).unwrap();
     let text = std::fs::read_to_string(folder.join("metrics.json")).unwrap();
-    assert_eq!(text, metrics_json(&self::rows()).unwrap());
+    assert_eq!(text, metrics_json(&self::rows(), &MetricsContext::default()).unwrap());
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["rows"][5]["name"], "P_3");
     let read: Evaluation = serde_json::from_value(value["rows"][5]["evaluation"].clone()).unwrap();
     assert_eq!(read, rows[5].1);
 
-    write_predictions(folder.join("predictions.csv"), &[("P_3", &last)]).unwrap();
+    write_predictions(folder.join("predictions.csv"), &[("P_3", &last)], &[]).unwrap();
     let text = std::fs::read_to_string(folder.join("predictions.csv")).unwrap();
-    assert_eq!(text, predictions_csv(&[("P_3", &last)]).unwrap());
+    assert_eq!(text, predictions_csv(&[("P_3", &last)], &[]).unwrap());
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 1 + CASES * 24);
-    assert_eq!(lines[0], "row,case,basis,task,truth,predicted,class,probability");
+    assert_eq!(lines[0], "row,case,basis,task,truth,predicted,class,probability,status");
     assert!(lines[1].starts_with("P_3,case-000,clinical+dermoscopic+fusion,diagnosis,"), "{}", lines[1]);
     let unlabelled = lines.iter().find(|line| line.starts_with("P_3,case-005,")).unwrap();
     assert!(unlabelled.contains(",diagnosis,,"), "{unlabelled}");
@@ -263,10 +263,50 @@ fn metrics_and_predictions_are_written_the_same_every_time() {
 }
 
 #[test]
+fn cases_that_the_model_knows_are_a_warning() {
+    let seen = |trained| SeenCases { cases: 40, trained, selected: 0, same_data_set: true, known: true };
+    let page = |trained| Report::new("r").seen(seen(trained)).to_html();
+    assert!(page(0).contains("<p class=\"note\">0 of 40 cases trained or selected this model.</p>"));
+    assert!(page(27).contains("27 of 40 cases trained or selected this model") && page(27).contains("banner leak"));
+    let context = MetricsContext { seen: Some(seen(27)), notes: vec!["one file could not be read".into()] };
+    let value: serde_json::Value = serde_json::from_str(&metrics_json(&rows(), &context).unwrap()).unwrap();
+    assert_eq!((value["seen"]["trained"].as_u64(), value["seen"]["cases"].as_u64()), (Some(27), Some(40)));
+    assert_eq!(value["notes"][0], "one file could not be read");
+}
+
+#[test]
+fn a_case_without_an_answer_has_a_line_with_the_reason() {
+    let failed = FailedCase { row: 3, id: "b".into(), reason: "b.jpg: damaged, copy it again".into() };
+    let text = predictions_csv(&[("P_1", &predictions(1.0).select(&[0]))], &[failed]).unwrap();
+    let mut lines = text.lines();
+    let columns = lines.next().unwrap().split(',').count();
+    assert!(lines.clone().rev().skip(1).all(|line| line.ends_with(",ok") && line.split(',').count() == columns));
+    assert_eq!(lines.next_back(), Some(",b,,,,,,,\"b.jpg: damaged, copy it again\""));
+}
+
+#[test]
 fn csv_fields_are_quoted() {
     let mut predictions = predictions(1.0).select(&[0]);
     predictions.ids = vec!["a \"b\", c".into()];
-    assert!(predictions_csv(&[("P,1", &predictions)]).unwrap().contains("\n\"P,1\",\"a \"\"b\"\", c\","));
+    assert!(predictions_csv(&[("P,1", &predictions)], &[]).unwrap().contains("\n\"P,1\",\"a \"\"b\"\", c\","));
+}
+
+#[test]
+fn no_text_of_the_csv_is_a_formula_and_all_are_read_back() {
+    let ids = ["=cmd|' /C calc'!A0", "+1", "-x", "@x", "\t=1", "'=1", "'tis", "a;=1", "\"=1\", b", "case\n-1", "plain"];
+    for id in ids {
+        let mut predictions = predictions(1.0).select(&[0]);
+        predictions.ids = vec![id.into()];
+        let text = predictions_csv(&[("=P", &predictions)], &[]).unwrap();
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+        assert_eq!(records.len(), 24);
+        for record in &records {
+            assert_eq!((&*from_spreadsheet(&record[0]), &*from_spreadsheet(&record[1])), ("=P", id));
+            assert!(record.iter().all(|value| !value.starts_with(['=', '+', '-', '@', '\t', '\r'])), "{record:?}");
+            assert!(record[7].parse::<f64>().is_ok(), "numbers stay numbers");
+        }
+    }
 }
 
 #[test]
@@ -274,5 +314,5 @@ fn a_path_that_cannot_be_written_is_named() {
     let path = folder("unwritable").join("missing").join("report.html");
     let error = Report::new("r").write(&path).unwrap_err();
     assert!(error.to_string().contains("report.html"), "{error}");
-    assert!(write_metrics(&path, &[]).is_err());
+    assert!(write_metrics(&path, &[], &MetricsContext::default()).is_err());
 }

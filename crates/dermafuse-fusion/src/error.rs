@@ -1,5 +1,9 @@
 use thiserror::Error;
 
+/// The largest width of a layer: a description that is read from a file can say anything, and what is beyond is refused before
+/// memory is asked for.
+pub const MAX_WIDTH: usize = 1 << 16;
+
 /// What can be wrong with a fusion module's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -40,6 +44,16 @@ pub enum FusionError {
         /// Number of heads.
         heads: usize,
     },
+    /// A width beyond the limit.
+    #[error("{module} has a width of {width}, which is more than the limit of {limit}")]
+    Width {
+        /// The module.
+        module: &'static str,
+        /// The width.
+        width: usize,
+        /// The largest.
+        limit: usize,
+    },
     /// Two lengths that the module cannot join.
     #[error("{module} cannot join features of lengths {a} and {b}")]
     Lengths {
@@ -56,6 +70,7 @@ impl FusionError {
     pub(crate) fn require_inputs(module: &'static str, length: usize) -> Result<(), Self> {
         match length {
             0 => Err(Self::NoFeatures { module }),
+            _ if length > MAX_WIDTH => Err(Self::Width { module, width: length, limit: MAX_WIDTH }),
             _ => Ok(()),
         }
     }

@@ -111,6 +111,7 @@ impl FeatureAttention {
     }
 
     pub(crate) fn check(&self, module: &'static str, width: usize) -> Result<(), FusionError> {
+        FusionError::require_inputs(module, width)?;
         if self.heads == 0 || width == 0 || !width.is_multiple_of(self.heads) {
             return Err(FusionError::Heads { module, width, heads: self.heads });
         }

@@ -67,7 +67,7 @@ pub use asymmetric_attention::{AsymmetricAttention, AsymmetricAttentionConfig};
 pub use bidirectional_attention::{BidirectionalAttention, BidirectionalAttentionConfig};
 pub use concat::Concat;
 pub use cross_attention::{CrossAttention, CrossAttentionConfig, MapSource};
-pub use error::FusionError;
+pub use error::{FusionError, MAX_WIDTH};
 pub use feature_attention::{AttentionProduct, AttentionScale, FeatureAttention};
 pub use feature_fusion::{FeatureFusion, FeatureWeights};
 pub use gradient_reversal::{ReversalSchedule, reverse_gradient};

@@ -10,6 +10,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::softmax;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 use dermafuse_kernels::{ValueFlow, conv2d, position_attention};
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +98,7 @@ impl MapAttention {
 fn pointwise(channels: usize, channels_out: usize, device: &Device) -> Conv2d {
     let bound = 1.0 / (channels as f64).sqrt();
     let initializer = Initializer::Uniform { min: -bound, max: bound };
-    Conv2dConfig::new([channels, channels_out], [1, 1]).with_initializer(initializer).init(device)
+    Conv2dConfig::new([channels, channels_out], [1, 1]).with_initializer(initializer).init_addressed(device)
 }
 
 /// # Shapes
@@ -137,10 +138,11 @@ impl Refinement {
     pub(crate) fn forward(&self, map: Tensor<4>, [query, key]: QueriesAndKeys) -> Tensor<4> {
         let shape = map.dims();
         let [_, _, height, width] = shape;
+        let positions = query.dims()[2];
         assert_eq!(
-            query.dims()[2],
+            positions,
             height * width,
-            "the two maps must have the same size; choose an image side that both backbones divide alike, such as a multiple of 32"
+            "the two maps must have the same size, but one has {positions} positions and the other {height}×{width}"
         );
         let flow = match self.product {
             MapProduct::Transposed => ValueFlow::Gather,

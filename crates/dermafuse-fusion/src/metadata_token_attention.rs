@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 use dermafuse_kernels::Activation;
 
 use crate::tokens::{normalize, project};
@@ -45,7 +46,7 @@ impl MetadataTokenAttention {
         let initializer = Initializer::Uniform { min: -bound, max: bound };
         let without_bias = |outputs| {
             let config = LinearConfig::new(image, outputs).with_bias(false);
-            config.with_initializer(initializer.clone()).init(device)
+            config.with_initializer(initializer.clone()).init_addressed(device)
         };
         let norm = || LayerNormConfig::new(image).init(device);
         Ok(Self {

@@ -47,7 +47,8 @@ impl MmfaConfig {
     pub fn init(&self, image: usize, metadata: usize, device: &Device) -> Result<Mmfa, FusionError> {
         FusionError::require_inputs("MMFA", image)?;
         FusionError::require_inputs("MMFA", metadata)?;
-        FusionError::require_inputs("MMFA's attention", self.image_width.min(self.metadata_width))?;
+        FusionError::require_inputs("MMFA's attention", self.image_width)?;
+        FusionError::require_inputs("MMFA's attention", self.metadata_width)?;
         let width = self.image_width + self.metadata_width; // D_T
         self.attention.check("MMFA", width)?;
         Ok(Mmfa {

@@ -6,6 +6,7 @@
 use burn::module::Module;
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 use dermafuse_kernels::Activation;
 
 use crate::tokens::{normalize, project};
@@ -24,7 +25,7 @@ impl PatchMerging {
         let bound = 1.0 / (4.0 * channels as f64).sqrt();
         let initializer = Initializer::Uniform { min: -bound, max: bound };
         let reduction = LinearConfig::new(4 * channels, 2 * channels).with_bias(false).with_initializer(initializer);
-        Self { norm: LayerNormConfig::new(4 * channels).init(device), reduction: reduction.init(device) }
+        Self { norm: LayerNormConfig::new(4 * channels).init(device), reduction: reduction.init_addressed(device) }
     }
 
     /// # Shapes

@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 use serde::{Deserialize, Serialize};
 
 use crate::{FeatureFusion, FusionError, linear};
@@ -56,6 +57,7 @@ impl TiledMutualAttentionConfig {
         for length in [image, metadata, self.heads] {
             FusionError::require_inputs("tiled mutual attention", length)?;
         }
+        FusionError::require_inputs("tiled mutual attention", self.heads * image.max(metadata))?;
         let tower = |own: usize, other: usize| {
             let (width, other) = (self.heads * own, self.heads * other);
             Tower {
@@ -63,7 +65,7 @@ impl TiledMutualAttentionConfig {
                 query: linear(other, width, device),
                 key: linear(width, width, device),
                 value: linear(width, width, device),
-                attention: MultiHeadAttentionConfig::new(width, self.heads).with_dropout(0.0).init(device),
+                attention: MultiHeadAttentionConfig::new(width, self.heads).with_dropout(0.0).init_addressed(device),
                 output: linear(width, own, device),
             }
         };

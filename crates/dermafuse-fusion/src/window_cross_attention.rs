@@ -9,6 +9,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
+use dermafuse_init::AddressedParameter;
 use dermafuse_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +84,7 @@ impl WindowCrossAttentionConfig {
             query: linear(channels, channels),
             key_value: linear(channels, 2 * channels),
             table: Initializer::Normal { mean: 0.0, std: 0.02 }
-                .init([(2 * self.window - 1).pow(2), self.heads], device),
+                .init_addressed([(2 * self.window - 1).pow(2), self.heads], device),
             project: linear(channels, channels),
             norm2: LayerNormConfig::new(channels).init(device),
             expand: linear(channels, EXPANSION * channels),

@@ -1,24 +1,25 @@
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::store::ModuleRecord;
-use burn::tensor::{Bytes, Device};
+use burn::tensor::Device;
+use dermafuse_backbones::{named_tensors, set_tensors};
 use dermafuse_data::{CaseSet, MetadataEncoder, Preprocess};
 use dermafuse_ensemble::TwoStage;
-use dermafuse_networks::{AnyNetwork, Network, NetworkConfig};
-use dermafuse_schema::{BranchLogits, Predictions, TaskSet, write_whole_file};
+use dermafuse_networks::{AnyNetwork, Network, NetworkConfig, NetworkError};
+use dermafuse_schema::{BranchLogits, TaskSet, read_regular_file, write_whole_file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{InferError, Predictor, TestTimeAugmentation};
+use crate::model_file::ModelFile;
+use crate::model_tasks::in_model_tasks;
+use crate::{InferError, KnownCases, Predictor, TestTimeAugmentation, folder_bundle};
 
-const FORMAT: u32 = 1;
-const DESCRIPTION: &str = "bundle.json";
-const NETWORK: &str = "network.bpk";
-const TWO_STAGE: &str = "two_stage.json";
+/// The name of a model in the folder of the run that made it.
+pub const MODEL_FILE: &str = "model.safetensors";
+/// The largest model file that is read, in bytes: 8 GiB.
+pub const MAX_MODEL_BYTES: u64 = 8 << 30;
 
-/// Everything about a trained model that is not a number of it: the file `bundle.json`.
+/// Everything about a trained model that is not a number of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BundleDescription {
     /// Name of the data set it was trained on.
@@ -35,10 +36,14 @@ pub struct BundleDescription {
     pub preprocess: Preprocess,
     /// The views that are averaged.
     pub augmentation: TestTimeAugmentation,
+    /// The cases that made it; nobody in models of an older format.
+    #[serde(default)]
+    pub known_cases: KnownCases,
 }
 
-/// A trained model: the network, its second stage, and how to feed them. On disk it is a folder of `bundle.json`,
-/// `network.bpk` (weights) and `two_stage.json` (branch weights and classifiers).
+/// A trained model: the network, its second stage, and how to feed them. On disk it is one file, `model.safetensors`: the
+/// tensors under their PyTorch names, and in its metadata the description, the second stage, the version of the format and
+/// a checksum. The same model gives the same bytes.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     /// What it is.
@@ -49,123 +54,123 @@ pub struct Bundle {
     pub two_stage: TwoStage,
 }
 
-/// `bundle.json`: the description and the checksums of the other files.
-#[derive(Serialize, Deserialize)]
-struct Manifest {
-    format: u32,
-    #[serde(flatten)]
-    description: BundleDescription,
-    network_sha256: String,
-    two_stage_sha256: String,
-}
-
 impl Bundle {
-    /// Writes the bundle into a folder, which is made if needed. `bundle.json` is written last, so a folder that has one
-    /// is complete. Parts of the network that only training needs are left out.
+    /// Writes the model into a file, whole or not at all. Parts of the network that only training needs are left out.
     ///
     /// # Errors
-    /// A folder or file that cannot be written.
-    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), InferError> {
-        let folder = folder.as_ref();
-        fs::create_dir_all(folder).map_err(|source| InferError::Io { path: folder.to_owned(), source })?;
-        let network_path = folder.join(NETWORK);
-        let network = self
-            .network
-            .valid()
-            .into_inference()
-            .into_record()
-            .into_bytes()
-            .map_err(|error| InferError::Weights { path: network_path.clone(), reason: error.to_string() })?;
-        let two_stage = to_json(&self.two_stage);
-        let manifest = Manifest {
-            format: FORMAT,
-            description: BundleDescription {
-                network: self.description.network.clone().inference(),
-                ..self.description.clone()
-            },
-            network_sha256: sha256_hex(&network),
-            two_stage_sha256: sha256_hex(&two_stage),
-        };
-        write_whole_file(&network_path, &network)?;
-        write_whole_file(&folder.join(TWO_STAGE), &two_stage)?;
-        write_whole_file(&folder.join(DESCRIPTION), &to_json(&manifest))?;
-        Ok(())
+    /// Parts that do not fit together; a file that cannot be written.
+    pub fn save(&self, file: impl AsRef<Path>) -> Result<(), InferError> {
+        Ok(write_whole_file(file.as_ref(), &self.to_bytes()?)?)
     }
 
-    /// Reads a bundle and puts its network on a device.
+    /// The bytes of the model file.
     ///
     /// # Errors
-    /// A file that is missing, damaged (checksums are compared), of another format, or weights that do not fit.
-    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, InferError> {
-        let folder = folder.as_ref();
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read(&path).map_err(|source| InferError::Io { path, source })
+    /// Parts that do not fit together.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, InferError> {
+        self.check()?;
+        let network = self.network.valid().into_inference();
+        let description =
+            BundleDescription { network: self.description.network.clone().inference(), ..self.description.clone() };
+        let file = ModelFile {
+            description: to_json(&description),
+            two_stage: to_json(&self.two_stage),
+            tensors: named_tensors(&network, &network.tensor_names()),
         };
-        let description = |source| InferError::Description { path: folder.join(DESCRIPTION), source };
-        let bytes = read(DESCRIPTION)?;
-        let format = serde_json::from_slice::<serde_json::Value>(&bytes).map_err(description)?["format"].as_u64();
-        if format != Some(FORMAT.into()) {
-            let found = format.and_then(|format| u32::try_from(format).ok()).unwrap_or(0);
-            return Err(InferError::Format { path: folder.to_owned(), found, expected: FORMAT });
+        file.to_bytes().map_err(|source| InferError::Model { path: MODEL_FILE.into(), source })
+    }
+
+    /// Reads a model and puts its network on a device: a file that [`Bundle::save`] wrote, the folder of a run that has
+    /// one, or a folder of the older format (`bundle.json` beside its weights).
+    ///
+    /// # Errors
+    /// A file that is missing, damaged (its checksum is compared), of another format, or whose parts do not fit together.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, InferError> {
+        let path = path.as_ref();
+        let file = match path.is_dir() {
+            true => path.join(MODEL_FILE),
+            false => path.to_owned(),
+        };
+        if path.is_dir() && !file.is_file() && folder_bundle::is_one(path) {
+            return folder_bundle::load(path, device);
         }
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(description)?;
-
-        let read_checked = |name: &str, expected: &str| {
-            let bytes = read(name)?;
-            let found = sha256_hex(&bytes);
-            match found == expected {
-                true => Ok(bytes),
-                false => Err(InferError::Checksum { path: folder.join(name), expected: expected.to_owned(), found }),
-            }
-        };
-        let two_stage = read_checked(TWO_STAGE, &manifest.two_stage_sha256)?;
-        let two_stage = serde_json::from_slice(&two_stage)
-            .map_err(|source| InferError::Description { path: folder.join(TWO_STAGE), source })?;
-        let weights = read_checked(NETWORK, &manifest.network_sha256)?;
-        let network = manifest.description.network.init(device)?;
-        let network = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights))
-            .and_then(|record| network.try_load_record(record))
-            .map_err(|error| InferError::Weights { path: folder.join(NETWORK), reason: error.to_string() })?;
-        Ok(Self { description: manifest.description, network, two_stage })
+        Self::read(&file, &read_regular_file(&file, MAX_MODEL_BYTES)?, device)
     }
 
-    /// The network's logits of the cases at `rows`; `progress` is told how many are done.
+    /// Reads a model from the bytes of its file.
     ///
     /// # Errors
-    /// A data set with other tasks, and as [`Predictor::logits`].
+    /// As [`Bundle::load`].
+    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, InferError> {
+        Self::read(Path::new(MODEL_FILE), bytes, device)
+    }
+
+    fn read(path: &Path, bytes: &[u8], device: &Device) -> Result<Self, InferError> {
+        let error = |source| InferError::Model { path: path.to_owned(), source };
+        let ModelFile { description, two_stage, tensors } = ModelFile::from_bytes(bytes).map_err(error)?;
+        let description: BundleDescription = from_json(path, description.as_bytes())?;
+        let two_stage = from_json(path, two_stage.as_bytes())?;
+        let network = description.network.init(device)?;
+        let names = network.tensor_names();
+        let network = set_tensors(network, names, tensors, path).map_err(NetworkError::from)?;
+        let bundle = Self { description, network, two_stage };
+        bundle.check()?;
+        Ok(bundle)
+    }
+
+    /// Checks that the parts fit together: tasks, network, encoder and second stage.
+    ///
+    /// # Errors
+    /// The first thing that does not.
+    pub fn check(&self) -> Result<(), InferError> {
+        let BundleDescription { tasks, encoder, network, preprocess, .. } = &self.description;
+        preprocess.check()?;
+        let inconsistent = |what: &'static str, found: String, expected: String| {
+            Err(InferError::Inconsistent { what: what.into(), found, expected })
+        };
+        if network.classes() != tasks.class_counts() {
+            let expected = format!("{:?}, as the tasks have", tasks.class_counts());
+            return inconsistent("classes of the network", format!("{:?}", network.classes()), expected);
+        }
+        let (inputs, width) = (network.metadata_inputs(), encoder.width());
+        if inputs > 0 && inputs != width {
+            let expected = format!("{width}, as the encoder gives");
+            return inconsistent("metadata columns of the network", inputs.to_string(), expected);
+        }
+        let branches: Vec<&str> = self.network.branches().iter().map(|branch| branch.name).collect();
+        Ok(self.two_stage.check(tasks, &branches, width)?)
+    }
+
+    /// What must be said of the model whatever it is asked, such as classes whose probabilities could not be calibrated.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.two_stage.notes()
+    }
+
+    /// The network's logits of the cases at `rows`; `progress` is told how many are done. Cases, fields and classes are
+    /// matched by name with the model's.
+    ///
+    /// # Errors
+    /// A data set with other tasks or with classes or fields that the model does not know, and as [`Predictor::logits`].
     pub fn logits(
         &self,
         set: &CaseSet,
         rows: &[usize],
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        self.check_tasks(set)?;
-        let BundleDescription { encoder, preprocess, augmentation, .. } = &self.description;
-        Predictor::new(&self.network, preprocess.clone(), *augmentation).logits(set, rows, encoder, progress)
+        let set = self.in_model_tasks(set)?;
+        self.predictor().logits(&set, rows, &self.description.encoder, progress)
     }
 
-    /// The predictions of every stage, from the single branches to the last one, by name (see [`TwoStage::apply`]).
-    ///
-    /// # Errors
-    /// As [`logits`](Self::logits), and as [`TwoStage::apply`].
-    pub fn predict(
-        &self,
-        set: &CaseSet,
-        rows: &[usize],
-        progress: impl FnMut(usize),
-    ) -> Result<Vec<(String, Predictions)>, InferError> {
-        Ok(self.two_stage.apply(&self.logits(set, rows, progress)?)?)
+    /// The set with its labels numbered as the model numbers classes.
+    pub(crate) fn in_model_tasks<'a>(&self, set: &'a CaseSet) -> Result<std::borrow::Cow<'a, CaseSet>, InferError> {
+        in_model_tasks(set, &self.description.tasks)
     }
 
-    pub(crate) fn check_tasks(&self, set: &CaseSet) -> Result<(), InferError> {
-        let names =
-            |tasks: &TaskSet| tasks.iter().map(|task| format!("{} ({})", task.name, task.classes.join(", "))).collect();
-        let tasks = &self.description.tasks;
-        match &set.tasks == tasks {
-            true => Ok(()),
-            false => Err(InferError::Tasks { expected: names(tasks), found: names(&set.tasks) }),
-        }
+    /// Asks the network as the description says.
+    pub(crate) fn predictor(&self) -> Predictor<AnyNetwork> {
+        let BundleDescription { preprocess, augmentation, .. } = &self.description;
+        Predictor::new(&self.network, preprocess.clone(), *augmentation)
     }
 }
 
@@ -180,6 +185,10 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec_pretty(value).expect("descriptions have string keys only, so they always serialise")
+fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("descriptions have string keys only, so they always serialise")
+}
+
+pub(crate) fn from_json<T: for<'de> Deserialize<'de>>(path: &Path, text: &[u8]) -> Result<T, InferError> {
+    serde_json::from_slice(text).map_err(|source| InferError::Description { path: PathBuf::from(path), source })
 }

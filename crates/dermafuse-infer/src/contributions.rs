@@ -102,7 +102,8 @@ impl Bundle {
         row: usize,
         baseline: ImageBaseline,
     ) -> Result<Contributions, InferError> {
-        self.check_tasks(set)?;
+        let set = self.in_model_tasks(set)?;
+        let set = &*set;
         let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
         let (inputs, players) = self.players(set, case);
         if players.len() > MAX_INPUTS {

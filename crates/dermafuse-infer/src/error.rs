@@ -1,10 +1,14 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dermafuse_data::DataError;
 use dermafuse_ensemble::EnsembleError;
 use dermafuse_networks::NetworkError;
-use dermafuse_schema::{SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, WriteError};
+
 use thiserror::Error;
+
+use crate::ModelFileError;
 
 /// What can go wrong between samples and predictions.
 #[derive(Debug, Error)]
@@ -33,17 +37,55 @@ pub enum InferError {
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// A bundle's folder or file could not be made or read.
-    #[error("cannot access {}; is it a model bundle?", path.display())]
-    Io {
-        /// The file or folder.
+    /// A model's file could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file that is no model, or a damaged one.
+    #[error("{}: {source}", path.display())]
+    Model {
+        /// The file.
         path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: std::io::Error,
+        /// What is wrong with it.
+        source: ModelFileError,
+    },
+    /// Parts of a model that do not fit together.
+    #[error("{what}: {found} is not {expected}; the model is damaged or was put together wrongly")]
+    Inconsistent {
+        /// Which part.
+        what: String,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// None of the cases could be read; the first error.
+    #[error("no case could be answered; the first: {0}")]
+    Unreadable(Arc<DataError>),
+    /// A class of a data set that the model does not have.
+    #[error(
+        "task `{task}`: the model has no class `{class}`; it has {}; map the classes of the set, or leave its cases out",
+        known.join(", ")
+    )]
+    UnknownClass {
+        /// The task.
+        task: String,
+        /// The class.
+        class: String,
+        /// The model's classes.
+        known: Vec<String>,
+    },
+    /// A field of a case that was given twice.
+    #[error("field `{field}` is given twice: `{first}` and `{second}`")]
+    FieldTwice {
+        /// The field.
+        field: String,
+        /// The first value.
+        first: String,
+        /// The second.
+        second: String,
     },
     /// A bundle's description is not what this version writes.
-    #[error("{} is not a description of a model bundle", path.display())]
+    #[error("{} is not a description of a model: {source}", path.display())]
     Description {
         /// The file.
         path: PathBuf,
@@ -52,12 +94,16 @@ pub enum InferError {
         source: serde_json::Error,
     },
     /// A bundle of another format version.
-    #[error("bundle {} has format {found}, this version reads format {expected}", path.display())]
+    #[error(
+        "model {} has {found}; this version reads `format`: {expected} of such folders; use the version of DermaFuse that \
+         wrote it, or a newer one",
+        path.display()
+    )]
     Format {
         /// The bundle.
         path: PathBuf,
-        /// The format it has.
-        found: u32,
+        /// What it says of its format.
+        found: String,
         /// The format that is read.
         expected: u32,
     },

@@ -1,19 +1,24 @@
 //! The bridge between the world of files and tables and the world of tensors, and back.
 //!
 //! [`tensors_of`] (for a single image [`published_input`]) is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
-//! host data. [`Bundle`] is a trained model on disk: everything that is needed to predict, in one folder. [`Explainer`] and
+//! host data. [`Bundle`] is a trained model: everything that is needed to predict, on disk in one file. [`Explainer`] and
 //! [`Bundle::contributions`] say what a prediction comes from: where in an image, where attention looks, and from which input.
 //!
 //! # Shapes
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
+mod answers;
 mod attention;
 mod batch;
 mod bundle;
 mod contributions;
 mod error;
 mod explainer;
+mod folder_bundle;
 mod heat_map;
+mod known_cases;
+mod model_file;
+mod model_tasks;
 mod occlusion;
 mod predictor;
 mod published_input;
@@ -21,13 +26,16 @@ mod shapley;
 mod single_case;
 mod test_time_augmentation;
 
+pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
 pub use batch::tensors_of;
-pub use bundle::{Bundle, BundleDescription, sha256_hex};
+pub use bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, MODEL_FILE, sha256_hex};
 pub use contributions::{Contributions, Input, MAX_INPUTS, TaskContributions};
 pub use error::InferError;
 pub use explainer::{CamMethod, ExplainedLogit, Explainer};
 pub use heat_map::HeatMap;
+pub use known_cases::KnownCases;
+pub use model_file::{ModelFile, ModelFileError};
 pub use occlusion::{ImageBaseline, Occlusion};
 pub use predictor::Predictor;
 pub use published_input::published_input;

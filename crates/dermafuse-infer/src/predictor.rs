@@ -1,10 +1,11 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use dermafuse_data::{BatchLoader, CaseSet, ImageCache, LoaderConfig, MetadataEncoder, Preprocess};
+use dermafuse_data::{BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, MetadataEncoder, Preprocess, RowFault};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
-use dermafuse_schema::{Branch, BranchLogits};
+use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError};
 
 use crate::{InferError, TestTimeAugmentation, tensors_of};
 
@@ -51,30 +52,93 @@ impl<N: Network> Predictor<N> {
         set: &CaseSet,
         rows: &[usize],
         encoder: &MetadataEncoder,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
+        let (logits, _, _) = self.collect(set, rows, encoder, Failures::Stop, progress)?;
+        Ok(logits)
+    }
+
+    /// The logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason:
+    /// an image that cannot be read, no image that any branch could look at. The numbers of a case do not depend on the
+    /// others.
+    ///
+    /// # Errors
+    /// No case that can be answered: the error of the first. Metadata that does not fit the encoder, logits that are not
+    /// finite.
+    pub fn readable_logits(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        progress: impl FnMut(usize),
+    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+        self.collect(set, rows, encoder, Failures::Report, progress)
+    }
+
+    fn collect(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        failures: Failures,
+        mut progress: impl FnMut(usize),
+    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
         let cohort = set.cohort(rows, encoder)?;
+        let infos = self.network.branches();
+        let failed_case = |row: usize, error: &dyn std::fmt::Display| FailedCase {
+            row,
+            id: set.cases[row].id.clone(),
+            reason: error.to_string(),
+        };
+        // What is wrong with each row that is not answered, and what was first.
+        let (mut failed, mut first): (Vec<FailedCase>, Option<InferError>) = (Vec::new(), None);
+        let (mut asked, mut kept) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        for (at, &row) in rows.iter().enumerate() {
+            let case = &set.cases[row];
+            if infos.iter().any(|info| can_see(*info, case.clinical.is_some(), case.dermoscopic.is_some())) {
+                asked.push(row);
+                kept.push(at);
+                continue;
+            }
+            let error = SchemaError::NoBranch { case: case.id.to_string() };
+            if failures == Failures::Stop {
+                return Err(error.into());
+            }
+            failed.push(failed_case(row, &error));
+            first.get_or_insert(error.into());
+        }
+
         let views = self.augmentation.views();
-        let mut branches: Vec<Branch> = self
-            .network
-            .branches()
+        let mut branches: Vec<Branch> = infos
             .iter()
             .map(|info| Branch {
                 name: info.name.to_owned(),
-                available: Vec::with_capacity(rows.len()),
+                available: Vec::with_capacity(asked.len()),
                 logits: set
                     .tasks
                     .iter()
-                    .map(|task| Array3::zeros((views.len(), rows.len(), task.classes.len())))
+                    .map(|task| Array3::zeros((views.len(), asked.len(), task.classes.len())))
                     .collect(),
             })
             .collect();
-
-        self.for_each_batch(set, rows, encoder, |done, images, input| {
-            for (branch, info) in branches.iter_mut().zip(self.network.branches()) {
-                let cases = images.0.iter().zip(&images.1);
-                branch.available.extend(cases.map(|(&clinical, &dermoscopic)| can_see(info, clinical, dermoscopic)));
+        let mut read = vec![false; asked.len()];
+        let mut next = 0;
+        self.for_each_batch(set, &asked, encoder, failures, |done, batch| {
+            for fault in batch.failed {
+                failed.push(failed_case(fault.row, &fault.error));
+                first.get_or_insert(InferError::Unreadable(fault.error));
             }
+            for (branch, info) in branches.iter_mut().zip(&infos) {
+                let cases = batch.has_clinical.iter().zip(&batch.has_dermoscopic);
+                branch.available.extend(cases.map(|(&clinical, &dermoscopic)| can_see(*info, clinical, dermoscopic)));
+            }
+            // A batch lists its rows in the order in which they were asked about.
+            for row in &batch.rows {
+                next += asked[next..].iter().position(|asked| asked == row).expect("a batch has rows of the question");
+                read[next] = true;
+                next += 1;
+            }
+            let Some(input) = batch.input else { return };
             for (view, transform) in views.iter().enumerate() {
                 let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
                 let output = self.network.forward(MultimodalInput {
@@ -90,11 +154,23 @@ impl<N: Network> Predictor<N> {
                     }
                 }
             }
-            progress(done + images.0.len());
+            progress(done + batch.rows.len());
         })?;
-        let logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches };
+
+        let answered = read.iter().filter(|&&read| read).count();
+        if let (0, Some(error)) = (answered, first) {
+            return Err(error);
+        }
+        for logits in branches.iter_mut().flat_map(|branch| &mut branch.logits) {
+            logits.slice_axis_inplace(Axis(1), (0..answered).into());
+        }
+        let kept: Vec<usize> = kept.into_iter().zip(&read).filter(|(_, read)| **read).map(|(at, _)| at).collect();
+        let answered_rows = kept.iter().map(|&at| rows[at]).collect();
+        let logits = BranchLogits { tasks: set.tasks.clone(), cohort: cohort.select(&kept), branches };
         logits.check()?;
-        Ok(logits)
+        let place: HashMap<usize, usize> = rows.iter().enumerate().rev().map(|(at, &row)| (row, at)).collect();
+        failed.sort_by_key(|case| place.get(&case.row));
+        Ok((logits, answered_rows, failed))
     }
 
     /// The features that the last branch's classifier sees (see
@@ -113,11 +189,12 @@ impl<N: Network> Predictor<N> {
         mut progress: impl FnMut(usize),
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
-        self.for_each_batch(set, rows, encoder, |done, images, input| {
+        self.for_each_batch(set, rows, encoder, Failures::Stop, |done, batch| {
+            let Some(input) = batch.input else { return };
             let embedding = self.network.forward(input).embedding; // [B, D]
             width = embedding.dims()[1];
             features.extend(values(embedding));
-            progress(done + images.0.len());
+            progress(done + batch.rows.len());
         })?;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
             let case = set.cases[rows[at / width]].id.to_string();
@@ -126,30 +203,50 @@ impl<N: Network> Predictor<N> {
         Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
     }
 
-    /// Calls `each` with the number of cases before a batch, which images its cases have, and the batch.
+    /// Calls `each` with the number of cases that were read before a batch, and the batch.
     fn for_each_batch(
         &self,
         set: &CaseSet,
         rows: &[usize],
         encoder: &MetadataEncoder,
-        mut each: impl FnMut(usize, (Vec<bool>, Vec<bool>), MultimodalInput),
+        failures: Failures,
+        mut each: impl FnMut(usize, ReadBatch),
     ) -> Result<(), InferError> {
         let modalities = self.network.modalities();
         let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
         (config.clinical, config.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         config.threads = self.threads;
+        config.failures = failures;
         config.cache.clone_from(&self.cache);
         let mut done = 0;
         for batch in BatchLoader::new(set, rows.to_vec(), config)? {
-            let batch = batch?;
-            let cases = batch.rows.len();
-            let images = (batch.has_clinical.clone(), batch.has_dermoscopic.clone());
-            let metadata = set.encoded_metadata(&batch.rows, encoder)?;
-            each(done, images, tensors_of(batch, metadata, modalities, &self.device));
+            let mut batch = batch?;
+            let rows = batch.rows.clone();
+            let cases = rows.len();
+            let failed = std::mem::take(&mut batch.failed);
+            let (has_clinical, has_dermoscopic) = (batch.has_clinical.clone(), batch.has_dermoscopic.clone());
+            let input = match cases {
+                0 => None,
+                _ => {
+                    let metadata = set.encoded_metadata(&rows, encoder)?;
+                    Some(tensors_of(batch, metadata, modalities, &self.device))
+                }
+            };
+            each(done, ReadBatch { rows, has_clinical, has_dermoscopic, failed, input });
             done += cases;
         }
         Ok(())
     }
+}
+
+/// A batch as the network sees it, and what must be known of its cases.
+struct ReadBatch {
+    rows: Vec<usize>,
+    has_clinical: Vec<bool>,
+    has_dermoscopic: Vec<bool>,
+    failed: Vec<RowFault>,
+    /// `None` if no case could be read.
+    input: Option<MultimodalInput>,
 }
 
 fn can_see(branch: BranchInfo, clinical: bool, dermoscopic: bool) -> bool {

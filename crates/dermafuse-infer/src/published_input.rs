@@ -1,6 +1,6 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_backbones::{Preprocess as Published, Resampling as PublishedResampling};
-use dermafuse_data::{ChannelOrder, DataError, Normalization, Preprocess, Resampling, RgbPixels, resize_and_crop};
+use dermafuse_data::{DataError, Normalization, Preprocess, Resampling, RgbPixels, resize_and_crop};
 
 /// Prepares an image the way a backbone's published weights were evaluated: shorter side resized, middle cut out,
 /// normalized.
@@ -29,7 +29,7 @@ pub fn published_input(pixels: &RgbPixels, published: &Published, device: &Devic
     };
     let cropped = resize_and_crop(pixels, published.resize, published.size, resampling)?;
     let normalization = Normalization::MeanStd { mean: published.mean, std: published.std };
-    let preprocess = Preprocess { size: published.size, channels: ChannelOrder::Rgb, normalization, resampling };
+    let preprocess = Preprocess { normalization, resampling, ..Preprocess::imagenet(published.size) };
     let planes = preprocess.apply(&cropped)?;
     Ok(Tensor::from_data(TensorData::new(planes, [1, 3, published.size, published.size]), device))
 }

@@ -4,17 +4,18 @@ use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{BranchWeights, Case, CaseId, Field, FieldKind, FieldRole, FieldValue};
+use dermafuse_schema::{BranchWeights, Case, CaseId, Field, FieldKind, FieldValue};
 
 use crate::bundle::Bundle;
 use crate::{ExplainedLogit, InferError, tensors_of};
 
 impl Bundle {
     /// One case as a data set of its own, from image files and what is known of the patient: names of the model's fields
-    /// ([`MetadataEncoder::used_fields`](dermafuse_data::MetadataEncoder::used_fields)) with their values as text.
+    /// ([`MetadataEncoder::fields`](dermafuse_data::MetadataEncoder::fields)) with their values as text.
     ///
     /// # Errors
-    /// A field that the model does not use, a category that the field does not have, a number that is none.
+    /// A field that the model does not use, one that is given twice, a category that the field does not have, a number that
+    /// is none.
     pub fn single_case(
         &self,
         id: impl Into<CaseId>,
@@ -23,20 +24,18 @@ impl Bundle {
         metadata: &[(String, String)],
     ) -> Result<CaseSet, InferError> {
         let encoder = &self.description.encoder;
-        // The model remembers the places of the fields that it uses, and nothing of the others.
-        let unused = |place: usize| Field::numeric(format!("unused field {place}"), FieldRole::PostDiagnosis);
-        let mut fields: Vec<Field> = (0..encoder.case_values()).map(unused).collect();
-        for (place, field) in encoder.used_fields() {
-            fields[place] = field.clone();
-        }
+        let fields: Vec<Field> = encoder.fields().cloned().collect();
         let mut values = vec![FieldValue::Missing; fields.len()];
-        for (name, text) in metadata {
-            let used = encoder.used_fields().find(|(_, field)| field.name == *name);
-            let (place, field) = used.ok_or_else(|| InferError::UnknownField {
-                field: name.clone(),
-                known: encoder.field_names().into_iter().map(str::to_owned).collect(),
-            })?;
-            values[place] = parse(field, text)?;
+        for (at, (name, text)) in metadata.iter().enumerate() {
+            let place =
+                fields.iter().position(|field| field.name == *name).ok_or_else(|| InferError::UnknownField {
+                    field: name.clone(),
+                    known: encoder.field_names().into_iter().map(str::to_owned).collect(),
+                })?;
+            if let Some((_, first)) = metadata[..at].iter().find(|(earlier, _)| earlier == name) {
+                return Err(InferError::FieldTwice { field: name.clone(), first: first.clone(), second: text.clone() });
+            }
+            values[place] = parse(&fields[place], text)?;
         }
         let case = Case {
             clinical: clinical.map(Path::to_owned),

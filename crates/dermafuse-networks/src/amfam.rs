@@ -52,6 +52,9 @@ pub struct AmfamConfig {
     pub reconstruction: Option<ReconstructionConfig>,
 }
 
+/// Views that an error lists: one more than there can be is enough.
+const SHOWN: usize = 3;
+
 /// Configuration of the decoders of an [`Amfam`] and of their loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -220,7 +223,7 @@ impl AmfamConfig {
     }
 
     fn view_names(&self) -> Vec<&'static str> {
-        self.views.iter().map(|view| view.name()).collect()
+        self.views.iter().take(SHOWN).map(|view| view.name()).collect()
     }
 }
 
@@ -354,6 +357,10 @@ impl<B: Backbone> Network for Amfam<B> {
     fn at_progress(self, progress: f64) -> Self {
         let discriminator = self.discriminator.map(|discriminator| discriminator.at_progress(progress));
         Self { discriminator, ..self }
+    }
+
+    fn changes_with_progress(&self) -> bool {
+        self.discriminator.as_ref().is_some_and(ModalityDiscriminator::changes_with_progress)
     }
 
     fn into_inference(self) -> Self {

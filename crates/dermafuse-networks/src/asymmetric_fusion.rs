@@ -18,6 +18,7 @@ use dermafuse_backbones::{
 use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusionKind};
 use serde::{Deserialize, Serialize};
 
+use crate::map_sizes::{require_joinable, require_joinable_kinds};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, ImageView, Modalities, MultimodalInput, MultitaskHead,
     MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
@@ -115,12 +116,16 @@ impl AsymmetricFusionConfig {
         }
     }
 
-    /// A network with fresh weights drawn from the device's generator (seed it with `device.seed`).
+    /// A network with fresh weights, drawn from the device's generator when they are first used; for weights that a seed fixes see
+    /// [`draw_first_weights`](crate::draw_first_weights).
     ///
     /// # Errors
-    /// Channels that the attention cannot work with, attention after no stage, class counts, a dropout or loss weights that
-    /// make no network.
+    /// Backbones whose maps never have the same size where there is attention; channels that the attention cannot work with,
+    /// attention after no stage, class counts, a dropout or loss weights that make no network.
     pub fn init(&self, device: &Device) -> Result<AsymmetricFusion<AnyBackbone, AnyBackbone>, NetworkError> {
+        if let Some(fusion) = self.fusion {
+            require_joinable_kinds(fusion.name(), [self.clinical, self.dermoscopic], self.stages)?;
+        }
         AsymmetricFusion::new(self.clinical.init(None, device), self.dermoscopic.init(None, device), self, device)
     }
 }
@@ -161,6 +166,9 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
     ) -> Result<Self, NetworkError> {
         config.loss_weights.check()?;
         let channels = [clinical.stage_channels(), dermoscopic.stage_channels()];
+        if let Some(fusion) = config.fusion {
+            require_joinable(fusion.name(), &clinical, &dermoscopic, config.stages)?;
+        }
         let fusion = init_map_fusion(config.fusion, config.stages, channels, device)?;
         let is_asymmetric = config.fusion.is_some_and(|fusion| fusion.is_asymmetric());
         let (of_clinical, of_dermoscopic) = (clinical.num_features(), dermoscopic.num_features());

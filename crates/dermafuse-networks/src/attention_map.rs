@@ -12,9 +12,11 @@ use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::global_average_pool;
 use dermafuse_fusion::linear;
+use dermafuse_init::AddressedInit;
 use serde::{Deserialize, Serialize};
 
 use crate::NetworkError;
+use crate::limits::MAX_SQUEEZE_SIDE;
 use crate::resize::{Interpolation, resize};
 
 /// Kept away from a division by zero where a map is the same everywhere.
@@ -54,13 +56,16 @@ impl AttentionMap {
         let (pooled, depthwise) = match squeeze {
             Squeeze::Pooled => (Some(linear(channels, channels, device)), None),
             Squeeze::Depthwise { side } => {
-                NetworkError::require_units(&[side])?;
+                if !(1..=MAX_SQUEEZE_SIDE).contains(&side) {
+                    let (image, expected) = (224, 7);
+                    return Err(NetworkError::SqueezeSide { side, limit: MAX_SQUEEZE_SIDE, image, expected });
+                }
                 let bound = 1.0 / side as f64; // PyTorch's default: 1/√fan-in, for weights and biases
                 let config = Conv2dConfig::new([channels, channels], [side, side])
                     .with_groups(channels)
                     .with_padding(PaddingConfig2d::Valid)
                     .with_initializer(Initializer::Uniform { min: -bound, max: bound });
-                (None, Some(config.init(device)))
+                (None, Some(config.init_addressed(device)))
             }
         };
         let (reduce, expand) = (linear(channels, half, device), linear(half, channels, device));

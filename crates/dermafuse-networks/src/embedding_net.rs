@@ -13,6 +13,7 @@ use dermafuse_backbones::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, MultitaskHead,
     MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
@@ -73,6 +74,7 @@ impl<B: Backbone> EmbeddingNet<B> {
         if config.metadata == Some(0) {
             return Err(NetworkError::NoMetadata);
         }
+        require_at_most("encoded columns", config.metadata.unwrap_or(0), MAX_WIDTH)?;
         let features = clinical.num_features() + dermoscopic.num_features() + config.metadata.unwrap_or(0);
         let (classes, dropout) = (config.classes.clone(), config.dropout);
         let head = MultitaskHeadConfig { features, classes, dropout }.init(device)?;

@@ -2,6 +2,8 @@ use dermafuse_backbones::BackboneError;
 use dermafuse_fusion::FusionError;
 use thiserror::Error;
 
+use crate::limits::{MAX_LAYERS, MAX_TASKS, MAX_WIDTH, require_at_most};
+
 /// What can be wrong with a network's configuration or its weights.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -101,6 +103,90 @@ pub enum NetworkError {
         /// The backbone's.
         found: [usize; 4],
     },
+    /// Two backbones whose maps never have the same size where they are joined.
+    #[error(
+        "{module} joins maps of the same size, but images of {side} pixels give {clinical} maps of {:?} pixels and {dermoscopic} \
+         maps of {:?}, and no other size of images makes them equal: {advice}",
+        sizes[0],
+        sizes[1]
+    )]
+    MapSizes {
+        /// What joins them.
+        module: &'static str,
+        /// The backbone of the clinical photo.
+        clinical: String,
+        /// The backbone of the dermoscopic image.
+        dermoscopic: String,
+        /// Side of the images in the example.
+        side: usize,
+        /// Sides of the four stages' maps, the clinical backbone's first.
+        sizes: Box<[[usize; 4]; 2]>,
+        /// Backbones that fit.
+        advice: String,
+    },
+    /// Images of a size at which the maps of two backbones differ where they are joined.
+    #[error(
+        "images of {side} pixels give {clinical} maps of {:?} pixels and {dermoscopic} maps of {:?}, which cannot be joined; with \
+         images of {others:?} pixels they are equal",
+        sizes[0],
+        sizes[1]
+    )]
+    MapSizesAt {
+        /// The backbone of the clinical photo.
+        clinical: &'static str,
+        /// The backbone of the dermoscopic image.
+        dermoscopic: &'static str,
+        /// Side of the images.
+        side: usize,
+        /// Sides of the four stages' maps, the clinical backbone's first.
+        sizes: Box<[[usize; 4]; 2]>,
+        /// Sides of images nearby that fit.
+        others: Vec<usize>,
+    },
+    /// Images that are too small for a backbone.
+    #[error("{backbone} needs images of at least {smallest} pixels, found {side}; choose a larger size")]
+    SmallImages {
+        /// The backbone.
+        backbone: &'static str,
+        /// The smallest side.
+        smallest: usize,
+        /// Side of the images.
+        side: usize,
+    },
+    /// A side of a map that a convolution over it cannot have.
+    #[error(
+        "the squeeze convolves maps of 1 to {limit} pixels, found a side of {side}; for images of {image} pixels it is {expected}"
+    )]
+    SqueezeSide {
+        /// The side.
+        side: usize,
+        /// The largest.
+        limit: usize,
+        /// Side of the images.
+        image: usize,
+        /// The side that fits these images.
+        expected: usize,
+    },
+    /// A number that is not finite, or out of its range.
+    #[error("{name} must be in {range}, found {value}")]
+    Range {
+        /// What it is.
+        name: &'static str,
+        /// What it may be.
+        range: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// More of something than any network here has.
+    #[error("{found} {what} are more than the limit of {limit}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A fusion module that does not fit.
     #[error(transparent)]
     Fusion(#[from] FusionError),
@@ -111,6 +197,10 @@ pub enum NetworkError {
 
 impl NetworkError {
     pub(crate) fn require_classes(classes: &[usize]) -> Result<(), Self> {
+        require_at_most("tasks", classes.len(), MAX_TASKS)?;
+        for &classes in classes {
+            require_at_most("classes of a task", classes, MAX_WIDTH)?;
+        }
         match classes.is_empty() || classes.iter().any(|&classes| classes < 2) {
             true => Err(Self::Classes { classes: classes.to_vec() }),
             false => Ok(()),
@@ -118,6 +208,10 @@ impl NetworkError {
     }
 
     pub(crate) fn require_units(layers: &[usize]) -> Result<(), Self> {
+        require_at_most("layers", layers.len(), MAX_LAYERS)?;
+        for &units in layers {
+            require_at_most("units or features", units, MAX_WIDTH)?;
+        }
         match layers.is_empty() || layers.contains(&0) {
             true => Err(Self::Layers { layers: layers.to_vec() }),
             false => Ok(()),

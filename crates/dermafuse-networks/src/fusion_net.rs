@@ -50,7 +50,8 @@ impl FusionNetConfig {
         Self { backbone, classes, dropout: 0.3 }
     }
 
-    /// A network with fresh weights drawn from the device's generator (seed it with `device.seed`).
+    /// A network with fresh weights, drawn from the device's generator when they are first used; for weights that a seed fixes see
+    /// [`draw_first_weights`](crate::draw_first_weights).
     ///
     /// # Errors
     /// Class counts or a dropout that make no head.

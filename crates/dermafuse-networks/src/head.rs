@@ -50,6 +50,7 @@ impl MultitaskHeadConfig {
     /// No task, a task of fewer than two classes, or dropout outside 0..1.
     pub fn init(&self, device: &Device) -> Result<MultitaskHead, NetworkError> {
         NetworkError::require_classes(&self.classes)?;
+        NetworkError::require_units(&[self.features])?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(NetworkError::Dropout { dropout: self.dropout });
         }

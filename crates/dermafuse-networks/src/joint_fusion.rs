@@ -14,6 +14,7 @@ use dermafuse_backbones::{
 use dermafuse_fusion::{AnyFusion, FeatureFusion, FusionKind};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MetadataNetwork, MetadataNetworkConfig,
     Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
@@ -108,6 +109,10 @@ impl<B: Backbone> JointFusion<B> {
     /// # Errors
     /// As [`JointFusionConfig::init`].
     pub fn new(backbone: B, config: &JointFusionConfig, device: &Device) -> Result<Self, NetworkError> {
+        if config.metadata.inputs == 0 {
+            return Err(NetworkError::NoMetadata);
+        }
+        require_at_most("encoded columns", config.metadata.inputs, MAX_WIDTH)?;
         let metadata = match config.metadata_input {
             MetadataInput::Features => Some(config.metadata.init(device)?),
             MetadataInput::Encoded => None,

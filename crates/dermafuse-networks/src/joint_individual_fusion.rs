@@ -64,9 +64,11 @@ impl<B: Backbone> JointIndividualFusion<B> {
         if !(0.0..=1.0).contains(beta) {
             return Err(NetworkError::Beta { beta: *beta });
         }
-        let image_head = LinearHead::init(backbone.num_features(), &joint.classes, device)?;
-        let metadata_head = LinearHead::init(joint.metadata_features(), &joint.classes, device)?;
-        Ok(Self { joint: JointFusion::new(backbone, joint, device)?, image_head, metadata_head, beta: *beta })
+        let features = [backbone.num_features(), joint.metadata_features()];
+        let joint_part = JointFusion::new(backbone, joint, device)?;
+        let head = |features| LinearHead::init(features, &joint.classes, device);
+        let [image_head, metadata_head] = features.map(head);
+        Ok(Self { joint: joint_part, image_head: image_head?, metadata_head: metadata_head?, beta: *beta })
     }
 
     /// The joint part.

@@ -1,20 +1,22 @@
 //! The closed list of built-in networks: described as data, chosen at run time.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::module::Module;
+use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count};
+use dermafuse_init::draw_first_weights;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{MAX_PARAMETERS, MAX_SQUEEZE_SIDE, require_at_most};
+use crate::map_sizes::require_joinable_at;
 use crate::{
     Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, EmbeddingNet,
     EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView, JointFusion,
     JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
     MetadataClassifierConfig, MetadataNetworkConfig, Modalities, ModalitySubsetNet, ModalitySubsetNetConfig,
     MultimodalInput, Network, NetworkError, NetworkOutput, Probe, SingleSharedNetwork, SingleSharedNetworkConfig,
-    TFormer, TFormerConfig,
+    Squeeze, TFormer, TFormerConfig,
 };
 
 /// A built-in network as data: what a bundle saves beside the weights.
@@ -115,19 +117,15 @@ macro_rules! each_again {
 }
 
 impl NetworkConfig {
-    /// A network whose fresh weights depend on `seed` alone.
-    ///
-    /// The generator belongs to the device, and on some backends to the whole process. Networks made on several threads at
-    /// once wait for each other; nothing else (dropout in a training that runs, `Tensor::random`) may draw meanwhile.
+    /// A network whose fresh weights depend on `seed` alone, the same on every device: the host draws each parameter by itself
+    /// from the seed and the parameter's path, as [`draw_first_weights`] does. So a network's backbone does not depend on its
+    /// heads, and nothing that draws meanwhile changes anything.
     ///
     /// # Errors
     /// A configuration that makes no network.
     pub fn init_seeded(&self, seed: u64, device: &Device) -> Result<AnyNetwork, NetworkError> {
-        static GENERATOR: Mutex<()> = Mutex::new(());
-        let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-        device.seed(seed);
         let network = self.init(device)?;
-        network.visit(&mut Draw); // parameters are drawn at their first use: use them now, in order
+        draw_first_weights(&network, seed);
         Ok(network)
     }
 
@@ -135,9 +133,10 @@ impl NetworkConfig {
     /// about to be replaced by saved ones.
     ///
     /// # Errors
-    /// A configuration that makes no network.
+    /// A configuration that makes no network, or one beyond the limits ([`MAX_WIDTH`](crate::MAX_WIDTH) of a layer,
+    /// [`MAX_PARAMETERS`] in all): nothing large is allocated before.
     pub fn init(&self, device: &Device) -> Result<AnyNetwork, NetworkError> {
-        match self {
+        let network = match self {
             Self::FusionNet(config) => config.init(device).map(AnyNetwork::FusionNet),
             Self::ImageClassifier(config) => config.init(device).map(AnyNetwork::ImageClassifier),
             Self::MetadataClassifier(config) => config.init(device).map(AnyNetwork::MetadataClassifier),
@@ -149,6 +148,38 @@ impl NetworkConfig {
             Self::EmbeddingNet(config) => config.init(device).map(AnyNetwork::EmbeddingNet),
             Self::ModalitySubsetNet(config) => config.init(device).map(AnyNetwork::ModalitySubsetNet),
             Self::TFormer(config) => config.init(device).map(AnyNetwork::TFormer),
+        }?;
+        // Parameters are drawn at their first use: so far they are shapes.
+        require_at_most("parameters", parameter_count(&network), MAX_PARAMETERS)?;
+        Ok(network)
+    }
+
+    /// Whether the network can look at images of a side, in pixels: large enough for its backbones, with maps of equal size where
+    /// two of them are joined.
+    ///
+    /// # Errors
+    /// What does not fit, and sides nearby that do.
+    pub fn check_images(&self, side: usize) -> Result<(), NetworkError> {
+        for kind in self.backbones() {
+            if side < kind.min_size() {
+                let (backbone, smallest) = (kind.name(), kind.min_size());
+                return Err(NetworkError::SmallImages { backbone, smallest, side });
+            }
+        }
+        match self {
+            Self::AsymmetricFusion(config) if config.fusion.is_some() => {
+                require_joinable_at(side, [config.clinical, config.dermoscopic], config.stages)
+            }
+            Self::Amfam(AmfamConfig { backbone, reconstruction: Some(reconstruction), .. }) => {
+                let [.., expected] = backbone.stage_sides(side);
+                match reconstruction.squeeze {
+                    Squeeze::Depthwise { side: found } if found != expected => {
+                        Err(NetworkError::SqueezeSide { side: found, limit: MAX_SQUEEZE_SIDE, image: side, expected })
+                    }
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
         }
     }
 
@@ -322,15 +353,6 @@ impl AnyNetwork {
     }
 }
 
-/// Makes every parameter draw its value.
-struct Draw;
-
-impl ModuleVisitor for Draw {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        param.val();
-    }
-}
-
 impl Network for AnyNetwork {
     fn branches(&self) -> Vec<BranchInfo> {
         each!(self, network => network.branches())
@@ -354,6 +376,10 @@ impl Network for AnyNetwork {
 
     fn at_progress(self, progress: f64) -> Self {
         each_again!(self, network => network.at_progress(progress))
+    }
+
+    fn changes_with_progress(&self) -> bool {
+        each!(self, network => network.changes_with_progress())
     }
 
     fn into_inference(self) -> Self {

@@ -38,8 +38,10 @@ mod image_classifier;
 mod joint_fusion;
 mod joint_individual_fusion;
 mod kind;
+mod limits;
 mod linear_head;
 mod location_head;
+mod map_sizes;
 mod metadata_classifier;
 mod metadata_network;
 mod modality_batches;
@@ -54,6 +56,8 @@ mod single_shared_network;
 mod tensor_names;
 mod tformer;
 
+pub use dermafuse_init::draw_first_weights;
+
 pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
 pub use attention_map::{AttentionMap, Squeeze};
@@ -67,6 +71,7 @@ pub use image_classifier::{ImageClassifier, ImageClassifierConfig};
 pub use joint_fusion::{JointFeatures, JointFusion, JointFusionConfig, MetadataInput};
 pub use joint_individual_fusion::{JointIndividualFusion, JointIndividualFusionConfig};
 pub use kind::{AnyNetwork, NetworkConfig};
+pub use limits::{MAX_PARAMETERS, MAX_WIDTH};
 pub use linear_head::LinearHead;
 pub use location_head::LocationHead;
 pub use metadata_classifier::{MetadataClassifier, MetadataClassifierConfig};

@@ -20,9 +20,10 @@ impl LinearHead {
     /// A head with fresh weights for features of length `features`.
     ///
     /// # Errors
-    /// No task, or a task of fewer than two classes.
+    /// No feature or task, or a task of fewer than two classes; more than the limits.
     pub fn init(features: usize, classes: &[usize], device: &Device) -> Result<Self, NetworkError> {
         NetworkError::require_classes(classes)?;
+        NetworkError::require_units(&[features])?;
         Ok(Self { tasks: classes.iter().map(|&classes| linear(features, classes, device)).collect() })
     }
 

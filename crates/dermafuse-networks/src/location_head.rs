@@ -24,6 +24,7 @@ impl LocationHead {
     /// No task, or a task of fewer than two classes.
     pub fn init(features: usize, classes: &[usize], device: &Device) -> Result<Self, NetworkError> {
         NetworkError::require_classes(classes)?;
+        NetworkError::require_units(&[features])?;
         Ok(Self { tasks: classes.iter().map(|&classes| linear(features, classes, device)).collect() })
     }
 

@@ -35,8 +35,9 @@ impl MetadataClassifierConfig {
     /// # Errors
     /// Class counts or layers that make no network.
     pub fn init(&self, device: &Device) -> Result<MetadataClassifier, NetworkError> {
+        let metadata = self.metadata.init(device)?;
         let head = LinearHead::init(self.metadata.features(), &self.classes, device)?;
-        Ok(MetadataClassifier { metadata: self.metadata.init(device)?, head })
+        Ok(MetadataClassifier { metadata, head })
     }
 }
 

@@ -12,6 +12,7 @@ use dermafuse_fusion::linear;
 use serde::{Deserialize, Serialize};
 
 use crate::NetworkError;
+use crate::limits::{MAX_WIDTH, require_at_most};
 
 /// Configuration of a [`MetadataNetwork`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,13 +54,21 @@ impl MetadataNetworkConfig {
     /// A network with fresh weights.
     ///
     /// # Errors
-    /// No metadata column, a layer without units, a dropout outside 0..1.
+    /// No metadata column, a layer without units, a dropout outside 0..1; more than the limits.
     pub fn init(&self, device: &Device) -> Result<MetadataNetwork, NetworkError> {
         if self.inputs == 0 {
             return Err(NetworkError::NoMetadata);
         }
-        if self.layers.contains(&0) {
-            return Err(NetworkError::Layers { layers: self.layers.clone() });
+        require_at_most("encoded columns", self.inputs, MAX_WIDTH)?;
+        if !self.layers.is_empty() {
+            NetworkError::require_units(&self.layers)?;
+        }
+        if !(0.0..=1.0).contains(&self.zero) {
+            return Err(NetworkError::Range {
+                name: "the number that stands for a 0",
+                range: "0 to 1",
+                value: self.zero,
+            });
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(NetworkError::Dropout { dropout: self.dropout });

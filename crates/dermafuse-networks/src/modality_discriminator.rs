@@ -44,9 +44,14 @@ impl ModalityDiscriminatorConfig {
     /// A discriminator with fresh weights for features of length `features`, at the start of a training.
     ///
     /// # Errors
-    /// A hidden layer without units.
+    /// A hidden layer without units; a reversal that is negative or not finite.
     pub fn init(&self, features: usize, device: &Device) -> Result<ModalityDiscriminator, NetworkError> {
         NetworkError::require_units(&[self.hidden])?;
+        let (ReversalSchedule::Constant { strength: value } | ReversalSchedule::Ganin { steepness: value }) =
+            self.reversal;
+        if !value.is_finite() || value < 0.0 {
+            return Err(NetworkError::Range { name: "the reversal's strength", range: "0 or more", value });
+        }
         Ok(ModalityDiscriminator {
             hidden: linear(features, self.hidden, device),
             output: linear(self.hidden, 2, device),
@@ -97,6 +102,12 @@ impl ModalityDiscriminator {
     #[must_use]
     pub fn at_progress(self, progress: f64) -> Self {
         Self { strength: self.reversal.strength(progress), ..self }
+    }
+
+    /// Whether the reversal's strength changes in the course of a training.
+    #[must_use]
+    pub fn changes_with_progress(&self) -> bool {
+        !matches!(self.reversal, ReversalSchedule::Constant { .. })
     }
 }
 

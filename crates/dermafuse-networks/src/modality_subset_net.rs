@@ -15,10 +15,14 @@ use dermafuse_backbones::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, Modalities, MultimodalInput, Network,
     NetworkError, NetworkOutput, Probe,
 };
+
+/// Subsets that an error lists: one more than there can be is enough.
+const SHOWN: usize = 8;
 
 /// What a branch sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,11 +136,14 @@ impl<B: Backbone> ModalitySubsetNet<B> {
         let subsets = &config.subsets;
         let is_repeated = |(index, subset): (usize, &ModalitySubset)| subsets[..index].contains(subset);
         if subsets.is_empty() || subsets.iter().enumerate().any(is_repeated) {
-            return Err(NetworkError::Subsets { subsets: subsets.iter().map(|subset| subset.name()).collect() });
+            return Err(NetworkError::Subsets {
+                subsets: subsets.iter().take(SHOWN).map(|subset| subset.name()).collect(),
+            });
         }
         if config.metadata == 0 && subsets.iter().any(|subset| subset.modalities().metadata) {
             return Err(NetworkError::NoMetadata);
         }
+        require_at_most("encoded columns", config.metadata, MAX_WIDTH)?;
         let lengths = [clinical.num_features(), dermoscopic.num_features(), config.metadata];
         let head = |subset: &ModalitySubset| {
             let Modalities { clinical, dermoscopic, metadata } = subset.modalities();

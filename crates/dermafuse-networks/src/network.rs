@@ -242,6 +242,11 @@ pub trait Network: Module + ModuleDisplay {
         self
     }
 
+    /// Whether `at_progress` changes anything: then a longer training is another one from its first step.
+    fn changes_with_progress(&self) -> bool {
+        false
+    }
+
     /// The network without what only training needs. Its predictions are the same.
     #[must_use]
     fn into_inference(self) -> Self {

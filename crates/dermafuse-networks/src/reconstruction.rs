@@ -10,6 +10,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 use dermafuse_kernels::conv2d;
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +87,7 @@ fn convolution(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
     Conv2dConfig::new([inputs, outputs], [3, 3])
         .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
         .with_initializer(Initializer::Uniform { min: -bound, max: bound })
-        .init(device)
+        .init_addressed(device)
 }
 
 /// What the 3×3 convolution computes, several times faster on CPUs than by itself: at the image's size it is most of the training.

@@ -92,7 +92,8 @@ impl SingleSharedNetworkConfig {
         }
     }
 
-    /// A network with fresh weights drawn from the device's generator (seed it with `device.seed`).
+    /// A network with fresh weights, drawn from the device's generator when they are first used; for weights that a seed fixes see
+    /// [`draw_first_weights`](crate::draw_first_weights).
     ///
     /// # Errors
     /// Channels that the attention cannot work with, attention after no stage, class counts, a dropout or loss weights that

@@ -7,7 +7,7 @@ use dermafuse_backbones::BackboneKind;
 use dermafuse_data::EncoderConfig;
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{AmfamConfig, AmfamRow, NetworkConfig};
-use dermafuse_train::TrainingConfig;
+use dermafuse_train::{Incomplete, TrainingConfig};
 
 use crate::{Answer, NetworkRecipe, OneStage, Selection, TwoImageMethod};
 
@@ -55,6 +55,7 @@ impl OneStage {
                 training,
                 selection: Selection::Accuracy,
                 augmentation: TestTimeAugmentation::Off,
+                incomplete: Incomplete::default(),
             },
             metadata: EncoderConfig::default(),
             answer: Answer::OnlyFusionBranch,

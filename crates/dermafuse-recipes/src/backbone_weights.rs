@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::{fmt, fs};
 
 use dermafuse_backbones::BackboneKind;
-use dermafuse_infer::sha256_hex;
 use dermafuse_networks::{AnyNetwork, ImageView, NetworkConfig, NetworkError};
+use dermafuse_train::{RunFacts, file_digest};
 use serde::{Deserialize, Serialize};
 
 use crate::RecipeError;
@@ -60,16 +60,20 @@ impl BackboneWeights {
         }
     }
 
-    /// SHA-256 of the file of each backbone of a network: it tells the weights wherever they lie.
-    pub(crate) fn digests(&self, config: &NetworkConfig) -> Result<Vec<Option<String>>, RecipeError> {
-        config.backbones().into_iter().map(|kind| self.file(kind).map(digest_of).transpose()).collect()
+    /// Adds the SHA-256 of the file of each backbone of a network: it tells the weights wherever they lie.
+    pub(crate) fn add_to(&self, facts: &mut RunFacts, config: &NetworkConfig) -> Result<(), RecipeError> {
+        for (index, kind) in config.backbones().into_iter().enumerate() {
+            if let Some(file) = self.file(kind) {
+                facts.set(&format!("weights.{}-{}", index + 1, kind.name()), &weights_fact(&file_digest(file)?));
+            }
+        }
+        Ok(())
     }
 }
 
-/// SHA-256 of a file.
-pub(crate) fn digest_of(file: &Path) -> Result<String, RecipeError> {
-    let bytes = fs::read(file).map_err(|source| RecipeError::Io { path: file.into(), source })?;
-    Ok(sha256_hex(&bytes))
+/// How a file of weights is told among the facts of a run.
+pub(crate) fn weights_fact(digest: &str) -> String {
+    format!("SHA-256 {digest}")
 }
 
 impl From<PathBuf> for BackboneWeights {

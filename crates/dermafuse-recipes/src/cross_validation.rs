@@ -1,16 +1,17 @@
 //! The same protocol on every fold.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dermafuse_data::{CaseSet, Split};
-use dermafuse_infer::sha256_hex;
+use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, write_whole_file};
-use dermafuse_train::EpochReport;
+use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
+use dermafuse_train::{EpochReport, ImageRecord, RunIdentity, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{OneStage, Progress, RecipeError, Workplace};
+use crate::stored::{Stored, check_history};
+use crate::{NetworkRecipe, OneStage, Progress, RecipeError, Workplace};
 
 const RESULT: &str = "fold.json";
 const CHECKPOINTS: &str = "checkpoints";
@@ -54,11 +55,12 @@ pub struct CrossValidated {
     pub folds: Vec<FoldResult>,
 }
 
-/// The file of a fold that is done.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    fingerprint: String,
-    result: FoldResult,
+/// The folder of a fold, and what its result depends on.
+struct FoldFolder {
+    folder: PathBuf,
+    identity: RunIdentity,
+    /// The images of all folds, as they were when the folds were begun.
+    record: ImageRecord,
 }
 
 impl CrossValidation {
@@ -72,8 +74,43 @@ impl CrossValidation {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<CrossValidated, RecipeError> {
+        self.check(set, place, progress)?;
         let folds = (0..self.folds.len()).map(|fold| self.run_fold(fold, set, place, progress));
         Ok(CrossValidated { folds: folds.collect::<Result<_, _>>()? })
+    }
+
+    /// Checks all that can be checked of every fold without training, as [`run`](Self::run) does first. Nothing is written.
+    ///
+    /// # Errors
+    /// The first thing that makes no training, and folders that [`run_fold`](Self::run_fold) refuses.
+    pub fn check(&self, set: &CaseSet, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
+        (0..self.folds.len()).try_for_each(|fold| self.check_fold(fold, set, place, progress))
+    }
+
+    /// The same of one fold, counted from 0.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    ///
+    /// # Panics
+    /// If there is no such fold.
+    pub fn check_fold(
+        &self,
+        fold: usize,
+        set: &CaseSet,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        let recipe = self.recipe_of(fold);
+        let Some(root) = place.folder else { return recipe.check(set, &self.folds[fold], place, progress) };
+        let files = self.files(fold, set, root, place)?;
+        match files.done(place.resume)? {
+            Some(_) => Ok(()),
+            None => {
+                let checkpoints = files.folder.join(CHECKPOINTS);
+                recipe.check(set, &self.folds[fold], Workplace { folder: Some(&checkpoints), ..place }, progress)
+            }
+        }
     }
 
     /// Follows the protocol on one fold, counted from 0, or reads its result.
@@ -92,25 +129,26 @@ impl CrossValidation {
         progress: &mut dyn Progress,
     ) -> Result<FoldResult, RecipeError> {
         progress.step(&format!("fold {} of {}", fold + 1, self.folds.len()));
-        let Some(folder) = place.folder.map(|folder| folder.join(format!("fold-{}", fold + 1))) else {
-            return self.train_and_test(fold, set, place, progress);
-        };
-        let (file, checkpoints) = (folder.join(RESULT), folder.join(CHECKPOINTS));
-        let fingerprint = self.fingerprint(fold, set);
-        if file.is_file() {
-            let stored = read(&file)?;
-            return match (stored.fingerprint == fingerprint, place.resume) {
-                (false, _) => Err(RecipeError::Changed { path: folder }),
-                (true, false) => Err(RecipeError::Done { path: folder }),
-                (true, true) => Ok(stored.result),
-            };
+        let Some(root) = place.folder else { return self.train_and_test(fold, set, place, progress) };
+        let files = self.files(fold, set, root, place)?;
+        if let Some(result) = files.done(place.resume)? {
+            return Ok(result);
         }
+        let checkpoints = files.folder.join(CHECKPOINTS);
         let result = self.train_and_test(fold, set, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
-        let stored = Stored { fingerprint, result };
-        write_whole_file(&file, &serde_json::to_vec(&stored).expect("results have string keys only"))?;
+        files.identity.images.clone().with(&ImageRecord::read(root)).write(root)?;
+        let stored = Stored::new(files.identity.facts, result);
+        stored.write(&files.folder.join(RESULT))?;
         // The result says all that is needed of the fold.
         fs::remove_dir_all(&checkpoints).map_err(|source| RecipeError::Io { path: checkpoints, source })?;
         Ok(stored.result)
+    }
+
+    /// The recipe of a fold, with its seed.
+    fn recipe_of(&self, fold: usize) -> OneStage {
+        let NetworkRecipe { training, .. } = &self.recipe.network;
+        let training = TrainingConfig { seed: training.seed + fold as u64, ..training.clone() };
+        OneStage { network: NetworkRecipe { training, ..self.recipe.network.clone() }, ..self.recipe.clone() }
     }
 
     fn train_and_test(
@@ -120,10 +158,9 @@ impl CrossValidation {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<FoldResult, RecipeError> {
-        let split = &self.folds[fold];
-        let mut recipe = self.recipe.clone();
-        recipe.network.training.seed += fold as u64;
-        let outcome = recipe.run(set, split, place, progress)?;
+        let recipe = self.recipe_of(fold);
+        let split = recipe.select_cases(set, &self.folds[fold], place.device)?.split;
+        let outcome = recipe.run(set, &split, place, progress)?;
         let stage = outcome.stage;
         let features = self.keep_features.then(|| {
             let predictor = recipe.network.predictor(&stage.trained.network, place);
@@ -139,21 +176,58 @@ impl CrossValidation {
         })
     }
 
-    /// Stands for everything that a fold's result depends on, except published weights and pixels.
-    fn fingerprint(&self, fold: usize, set: &CaseSet) -> String {
-        let part = |rows: &[usize]| -> Vec<_> {
-            let cases = rows.iter().filter_map(|&row| set.cases.get(row));
-            cases.map(|case| (&case.id, &case.labels, &case.metadata)).collect()
-        };
-        let split = &self.folds[fold];
-        let parts = (part(&split.train), part(&split.valid), part(&split.test));
-        // The roles of the fields say which of the metadata are inputs.
-        let facts = (&self.recipe, fold, self.keep_features, &set.tasks, &set.fields, parts);
-        sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
+    /// The folder of a fold, and everything that its result depends on.
+    fn files(&self, fold: usize, set: &CaseSet, root: &Path, place: Workplace<'_>) -> Result<FoldFolder, RecipeError> {
+        let recipe = self.recipe_of(fold);
+        let split = recipe.select_cases(set, &self.folds[fold], place.device)?.split;
+        let (_, network) = recipe.fitted(set, &split)?;
+        let mut facts = network.facts()?;
+        facts.set("training", &network.training);
+        facts.set("augmentation", &network.augmentation);
+        facts.set("incomplete", &network.incomplete);
+        facts.set("metadata", &recipe.metadata);
+        facts.set("answer", &recipe.answer);
+        facts.set("fold", &(fold + 1));
+        facts.set("keep_features", &self.keep_features);
+        facts.set_digest("data.tasks", &set.tasks);
+        // Their roles say which of the metadata are inputs.
+        facts.set_digest("data.fields", &set.fields);
+        facts.set_cases("train", set, &split.train);
+        facts.set_cases("valid", set, &split.valid);
+        facts.set_cases("test", set, &split.test);
+        let (record, views) = (ImageRecord::read(root), network.network.init(place.device)?.modalities());
+        let rows = [&split.train[..], &split.valid, &split.test].concat();
+        let images = ImageRecord::take(set, &rows, views, &record)?;
+        images.add_to(&mut facts);
+        let identity = RunIdentity { facts, images, length: None };
+        Ok(FoldFolder { folder: root.join(format!("fold-{}", fold + 1)), identity, record })
+    }
+}
+
+impl FoldFolder {
+    /// The result of a fold that is done.
+    fn done(&self, resume: bool) -> Result<Option<FoldResult>, RecipeError> {
+        let Some(stored) = Stored::read(&self.folder.join(RESULT), FoldResult::check)? else { return Ok(None) };
+        stored.require(&self.identity, &self.record, &self.folder)?;
+        match resume {
+            true => Ok(Some(stored.result)),
+            false => Err(RecipeError::Done { path: self.folder.clone() }),
+        }
     }
 }
 
 impl FoldResult {
+    /// What was read is what a fold can give.
+    fn check(&self) -> Result<(), String> {
+        self.test.check().map_err(|error| error.to_string())?;
+        check_history(&self.history, self.best_epoch)?;
+        let rows = self.features.as_ref().map_or(self.test.cohort.len(), Array2::nrows);
+        match rows == self.test.cohort.len() {
+            true => self.predictions().map(drop).map_err(|error| error.to_string()),
+            false => Err(format!("it has features of {rows} cases, not of {}", self.test.cohort.len())),
+        }
+    }
+
     /// The answers for the test cases.
     ///
     /// # Errors
@@ -181,9 +255,4 @@ impl CrossValidated {
     pub fn scores<E: From<RecipeError>>(&self, score: impl Fn(&Predictions) -> Result<f64, E>) -> Result<Vec<f64>, E> {
         self.folds.iter().map(|fold| score(&fold.predictions()?)).collect()
     }
-}
-
-fn read(file: &Path) -> Result<Stored, RecipeError> {
-    let bytes = fs::read(file).map_err(|source| RecipeError::Io { path: file.to_owned(), source })?;
-    serde_json::from_slice(&bytes).map_err(|source| RecipeError::Json { path: file.to_owned(), source })
 }

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{CaseSet, ClassMap, DataError, Declaration, Split};
+use dermafuse_schema::open_regular_file;
+use dermafuse_train::Incomplete;
 use toml::Spanned;
 
 pub use plan::{Plan, PlannedStage, StartWeights};
@@ -23,6 +25,9 @@ pub use stage::StageResult;
 
 use crate::RecipeError;
 use file::{CurriculumFile, MergedSet, StageFile};
+
+/// A curriculum is a page or two.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The strategies that ship with this crate (`curricula/`): the file's name without `.toml`, and its text.
 const SHIPPED: [(&str, &str); 7] = [
@@ -72,6 +77,7 @@ impl Curriculum {
     /// # Errors
     /// A file that cannot be read; what [`Curriculum::parse`] refuses.
     pub fn read(file: impl AsRef<Path>) -> Result<Self, RecipeError> {
+        drop(open_regular_file(file.as_ref(), MAX_BYTES)?);
         let (declaration, file) = Declaration::read(file.as_ref())?;
         Self::checked(declaration, file)
     }
@@ -287,7 +293,8 @@ impl Curriculum {
         let mut stages = Vec::new();
         for (index, stage) in self.file.stages.iter().enumerate() {
             // One split for all stages: what a later stage tests on, an earlier one has not seen.
-            let (set, split) = self.set_of(&stage.data, sets, seed)?;
+            let (mut set, mut split) = self.set_of(&stage.data, sets, seed)?;
+            let settings = self.replaced.clone().over(&stage.training).over(&self.file.training);
             let seed = seed.wrapping_add((self.file.stages.len() - 1 - index) as u64);
             let view = stage.view;
             let start = match stage.weights.get_ref().as_str() {
@@ -299,9 +306,12 @@ impl Curriculum {
                 }
             };
             let asked = |error: DataError| self.declaration.asked(stage.data.span(), error);
+            if settings.incomplete == Some(Incomplete::Skip) {
+                plan::leave_out_incomplete(&mut set, &mut split, view);
+                split.check(&set).map_err(asked)?;
+            }
             set.require_all_classes(&split.train).map_err(asked)?;
             plan::require_images(&set, &split, view).map_err(asked)?;
-            let settings = self.replaced.clone().over(&stage.training).over(&self.file.training);
             let recipe =
                 settings.recipe(&self.file.network, view, set.tasks.class_counts(), seed).map_err(|expected| {
                     self.declaration.error(stage.name.span(), "stage", stage.name.get_ref(), expected)

@@ -5,8 +5,8 @@ use dermafuse_ensemble::EnsembleError;
 use dermafuse_eval::EvalError;
 use dermafuse_infer::InferError;
 use dermafuse_networks::NetworkError;
-use dermafuse_schema::{SchemaError, WriteError};
-use dermafuse_train::TrainError;
+use dermafuse_schema::{ReadError, SchemaError, WriteError};
+use dermafuse_train::{Differences, TrainError};
 use thiserror::Error;
 
 /// What can go wrong in a recipe: the error of the step that failed.
@@ -40,10 +40,27 @@ pub enum RecipeError {
     )]
     NoScore,
     /// A result that belongs to another run.
-    #[error("{path} holds the result of another recipe or other data; give another folder")]
+    #[error("{path} holds the result of another recipe or other data: {differences}; give another folder")]
     Changed {
         /// The folder.
         path: PathBuf,
+        /// What differs.
+        differences: Differences,
+    },
+    /// Cases that no branch of the network can answer.
+    #[error(
+        "{cases} of {all} {part} cases lack every image that a branch of the network needs, the first is case {first}; complete \
+         them, or leave them out (incomplete cases: skip)"
+    )]
+    Unanswerable {
+        /// The part of the split.
+        part: &'static str,
+        /// How many.
+        cases: usize,
+        /// Of how many.
+        all: usize,
+        /// The first.
+        first: String,
     },
     /// A result that would be overwritten.
     #[error("{path} already holds a result; resume it, or give another folder")]
@@ -78,6 +95,17 @@ pub enum RecipeError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A result that is not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A result that contradicts itself, or of another version.
+    #[error("{path} is not a result: {reason}; remove it to repeat its fold or stage")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// A result that is damaged.
     #[error("{path} is not a result; remove it to repeat its fold or stage")]

@@ -5,18 +5,20 @@
 //! Differences: the weight search is free of the released loop bug unless asked for; the classifiers are fitted once with a
 //! fixed seed instead of once for each part.
 
+use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, MetadataRoles, Split};
 use dermafuse_ensemble::{
     ClassifierCluster, ClassifierKind, MixSearch, MixSearchResult, SecondStage, TwoStage, WeightSearch,
     WeightSearchResult,
 };
-use dermafuse_infer::{Bundle, BundleDescription, TestTimeAugmentation};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::{BranchLogits, Predictions};
-use dermafuse_train::{EpochReport, Trained, TrainingCases, TrainingConfig};
+use dermafuse_train::{EpochReport, Incomplete, Trained, TrainingCases, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkRecipe, Progress, RecipeError, Selection, Workplace};
+use crate::preflight::training_cases;
+use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Selection, Workplace};
 
 /// The released code seeds the network that learns from all training cases with this number plus the run's.
 const FULL_SEED: u64 = 170;
@@ -60,6 +62,8 @@ pub struct Outcome {
     pub test: BranchLogits,
     /// Test predictions of every stage by name, from `P_clinical` to `P_3`.
     pub rows: Vec<(String, Predictions)>,
+    /// What a reader of the predictions should know of the second stage, such as classes that could not be calibrated.
+    pub notes: Vec<String>,
 }
 
 impl FusionM4Net {
@@ -73,6 +77,7 @@ impl FusionM4Net {
                 training: TrainingConfig::as_released(image_size, FULL_SEED + run),
                 selection: Selection::default(),
                 augmentation: TestTimeAugmentation::default(),
+                incomplete: Incomplete::default(),
             },
             run,
             weights: WeightSearch::default(),
@@ -94,16 +99,14 @@ impl FusionM4Net {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Outcome, RecipeError> {
-        split.check(set)?;
-        let training_cases = split.train.iter().map(|&row| &set.cases[row]);
-        let encoder = MetadataEncoder::fit(&set.fields, training_cases, self.metadata)?;
+        let (split, encoder) = &self.prepare(set, split, place, progress)?;
 
         progress.step("stage 1: network on all training cases");
-        let cases = TrainingCases { set, train: &split.train, valid: &split.valid, encoder: &encoder };
+        let cases = training_cases(set, split, encoder);
         let full = self.train("full", FULL_SEED, cases, place, progress)?;
 
         progress.step("predicting the validation cases");
-        let valid = self.first_stage.logits(&full.network, set, &split.valid, &encoder, place, progress)?;
+        let valid = self.first_stage.logits(&full.network, set, &split.valid, encoder, place, progress)?;
         progress.step("searching the branch weights");
         let weights = self.weights.fit(&valid)?;
         let mut two_stage = TwoStage {
@@ -121,7 +124,7 @@ impl FusionM4Net {
             half_history = half.history;
 
             progress.step("predicting the other half");
-            let sub_test = self.first_stage.logits(&half.network, set, &sub_test, &encoder, place, progress)?;
+            let sub_test = self.first_stage.logits(&half.network, set, &sub_test, encoder, place, progress)?;
             progress.step("fitting the classifiers");
             let params = ClassifierCluster::params(classifier, FULL_SEED + self.run);
             let first = sub_test.fuse(&weights.weights, weights.space)?;
@@ -134,19 +137,70 @@ impl FusionM4Net {
         }
 
         progress.step("predicting the test cases");
-        let test = self.first_stage.logits(&full.network, set, &split.test, &encoder, place, progress)?;
+        let test = self.first_stage.logits(&full.network, set, &split.test, encoder, place, progress)?;
         let rows = two_stage.apply(&test)?;
         let description = BundleDescription {
             data_set: set.name.clone(),
             synthetic: set.synthetic,
             tasks: set.tasks.clone(),
-            encoder,
+            encoder: encoder.clone(),
             network: self.first_stage.network.clone(),
             preprocess: self.first_stage.training.preprocess.clone(),
             augmentation: self.first_stage.augmentation,
+            known_cases: KnownCases::of(set, split),
         };
+        let notes = two_stage.notes();
         let bundle = Bundle { description, network: full.network, two_stage };
-        Ok(Outcome { bundle, full_history: full.history, half_history, weights, mix, valid, test, rows })
+        Ok(Outcome { bundle, full_history: full.history, half_history, weights, mix, valid, test, rows, notes })
+    }
+
+    /// Checks all that can be checked without training, as [`run`](Self::run) does first: cases, images, network, weights,
+    /// settings, the folder. Nothing is written.
+    ///
+    /// # Errors
+    /// The first thing that makes no training.
+    pub fn check(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        self.prepare(set, split, place, progress).map(drop)
+    }
+
+    /// The cases of a split that the protocol is followed on; [`run`](Self::run) selects them by itself.
+    ///
+    /// # Errors
+    /// As [`NetworkRecipe::select_cases`].
+    pub fn select_cases(&self, set: &CaseSet, split: &Split, device: &Device) -> Result<SelectedCases, RecipeError> {
+        self.first_stage.select_cases(set, split, device)
+    }
+
+    /// The cases to follow the protocol on, and the encoder of the training cases.
+    fn prepare(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(Split, MetadataEncoder), RecipeError> {
+        let SelectedCases { split, notes } = self.select_cases(set, split, place.device)?;
+        notes.iter().for_each(|note| progress.noted(note));
+        let encoder = MetadataEncoder::fit(&set.fields, split.train.iter().map(|&row| &set.cases[row]), self.metadata)?;
+        self.first_stage.check_images(set, &split, place, progress)?;
+        let cases = training_cases(set, &split, &encoder);
+        let check = |name: &str, seed: u64, cases: TrainingCases<'_>| {
+            let folder = place.folder.map(|folder| folder.join(name));
+            let place = Workplace { folder: folder.as_deref(), ..place };
+            self.first_stage.check_training(seed + self.run, cases, place)
+        };
+        check("full", FULL_SEED, cases)?;
+        if self.classifier.is_some() && encoder.width() > 0 {
+            let (sub_train, _) = split.half_in_order();
+            check("half", HALF_SEED, TrainingCases { train: &sub_train, ..cases })?;
+        }
+        Ok((split, encoder))
     }
 
     /// Trains one of the two networks.

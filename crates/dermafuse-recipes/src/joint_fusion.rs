@@ -15,7 +15,7 @@ use dermafuse_networks::{
     ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
     MetadataNetworkConfig, NetworkConfig,
 };
-use dermafuse_train::TrainingConfig;
+use dermafuse_train::{Incomplete, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{Answer, NetworkRecipe, OneStage, Selection};
@@ -101,6 +101,7 @@ impl JointMethod {
                 training: TrainingConfig::joint_individual_fusion(image_size, seed),
                 selection: Selection::JointBalancedAccuracy,
                 augmentation: TestTimeAugmentation::Six,
+                incomplete: Incomplete::default(),
             },
             metadata,
             answer: Answer::All,

@@ -55,6 +55,7 @@ impl JointFusionGrid {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<JointFusionTable, RecipeError> {
+        self.check(None, set, place, progress)?;
         let mut rows = Vec::new();
         self.each_method(place, progress, |method, validation, place, progress| {
             rows.extend(rows_of(method, &validation.run(set, place, progress)?)?);
@@ -78,9 +79,40 @@ impl JointFusionGrid {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
+        self.check(Some(fold), set, place, progress)?;
         self.each_method(place, progress, |_, validation, place, progress| {
             validation.run_fold(fold, set, place, progress).map(drop)
         })
+    }
+
+    /// Checks every method on one fold, counted from 0, or on all of them, as the runs do first. Nothing is written.
+    ///
+    /// # Errors
+    /// As [`CrossValidation::check`].
+    ///
+    /// # Panics
+    /// If there is no such fold.
+    pub fn check(
+        &self,
+        fold: Option<usize>,
+        set: &CaseSet,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        for (method, recipe) in &self.methods {
+            let folder = place.folder.map(|folder| folder.join(folder_name(method)));
+            let place = Workplace { folder: folder.as_deref(), ..place };
+            let validation = self.validation(recipe);
+            match fold {
+                Some(fold) => validation.check_fold(fold, set, place, progress)?,
+                None => validation.check(set, place, progress)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn validation(&self, recipe: &OneStage) -> CrossValidation {
+        CrossValidation { recipe: recipe.clone(), folds: self.folds.clone(), keep_features: false }
     }
 
     /// Announces each method and hands it on with its cross-validation and the folder of its own.
@@ -95,9 +127,7 @@ impl JointFusionGrid {
             progress.step(&format!("method {} of {count}: {method} on {backbone}", number + 1));
             let folder = place.folder.map(|folder| folder.join(folder_name(method)));
             let place = Workplace { folder: folder.as_deref(), ..place };
-            let folds = self.folds.clone();
-            let validation = CrossValidation { recipe: recipe.clone(), folds, keep_features: false };
-            follow(method, &validation, place, progress)?;
+            follow(method, &self.validation(recipe), place, progress)?;
         }
         Ok(())
     }

@@ -19,8 +19,10 @@ mod joint_fusion;
 mod joint_fusion_grid;
 mod network_recipe;
 mod one_stage;
+mod preflight;
 mod progress;
 mod selection;
+mod stored;
 mod two_images;
 
 pub use amfam::amfam_methods;
@@ -37,6 +39,7 @@ pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};
 pub use joint_fusion_grid::{JointFusionGrid, JointFusionRow, JointFusionTable};
 pub use network_recipe::{NetworkRecipe, Workplace};
 pub use one_stage::{Answer, OneStage, OneStageOutcome, TrainedStage};
+pub use preflight::SelectedCases;
 pub use progress::Progress;
 pub use selection::Selection;
 pub use two_images::{TwoImageMethod, ammfm_methods, pemm_loss_weights, pemm_methods};

@@ -6,7 +6,7 @@ use dermafuse_data::{CaseSet, ImageCache, MetadataEncoder};
 use dermafuse_infer::{Predictor, TestTimeAugmentation};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::BranchLogits;
-use dermafuse_train::{Trained, Trainer, TrainingCases, TrainingConfig};
+use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{BackboneWeights, Progress, RecipeError, Selection};
@@ -25,6 +25,9 @@ pub struct NetworkRecipe {
     pub selection: Selection,
     /// The views that are averaged in predicting.
     pub augmentation: TestTimeAugmentation,
+    /// What becomes of cases that lack an image.
+    #[serde(default)]
+    pub incomplete: Incomplete,
 }
 
 /// Where a run computes and what it keeps there.
@@ -36,6 +39,8 @@ pub struct Workplace<'a> {
     pub folder: Option<&'a Path>,
     /// Whether an interrupted run in the folder continues, with the same result as if it had not been.
     pub resume: bool,
+    /// What becomes of a resumed training whose best epoch is damaged.
+    pub lost_best: LostBest,
     /// Decoded images that are kept in memory from epoch to epoch and from run to run.
     pub cache: Option<&'a Arc<ImageCache>>,
 }
@@ -44,13 +49,19 @@ impl<'a> Workplace<'a> {
     /// A device, and no checkpoints.
     #[must_use]
     pub fn on(device: &'a Device) -> Self {
-        Self { device, folder: None, resume: false, cache: None }
+        Self { device, folder: None, resume: false, lost_best: LostBest::default(), cache: None }
     }
 
     /// The same with checkpoints in a folder.
     #[must_use]
     pub fn in_folder(self, folder: &'a Path, resume: bool) -> Self {
         Self { folder: Some(folder), resume, ..self }
+    }
+
+    /// The same with an answer for a damaged best epoch.
+    #[must_use]
+    pub fn with_lost_best(self, lost_best: LostBest) -> Self {
+        Self { lost_best, ..self }
     }
 
     /// The same with decoded images kept in memory.
@@ -72,25 +83,26 @@ impl NetworkRecipe {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Trained<AnyNetwork>, RecipeError> {
+        self.network.check_images(self.training.preprocess.size)?;
         let mut network = self.network.init_seeded(seed, &place.device.clone().autodiff())?;
         if let Some(weights) = &self.backbone_weights {
             network = weights.load_into(network, &self.network)?;
         }
-        let mut trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
-        trainer.cache = place.cache.cloned();
-        if place.folder.is_some() {
-            trainer.facts = self.facts()?;
-        }
+        let trainer = self.trainer(seed, place)?;
         let score = |logits: &BranchLogits| self.selection.score(logits);
         Ok(trainer.fit(network, cases, score, place.folder, place.resume, progress)?)
     }
 
-    /// What a training depends on beside its configuration and cases, as JSON: the network, the weights that it starts from
-    /// and how the best epoch is chosen.
-    fn facts(&self) -> Result<String, RecipeError> {
-        let weights = self.backbone_weights.as_ref().map(|weights| weights.digests(&self.network)).transpose()?;
-        let facts = (&self.network, weights, &self.selection);
-        Ok(serde_json::to_string(&facts).expect("configurations have string keys only"))
+    /// What a training depends on beside its configuration and cases: the network, the weights that it starts from and how
+    /// the best epoch is chosen.
+    pub(crate) fn facts(&self) -> Result<RunFacts, RecipeError> {
+        let mut facts = RunFacts::default();
+        facts.set("network", &self.network);
+        facts.set("selection", &self.selection);
+        if let Some(weights) = &self.backbone_weights {
+            weights.add_to(&mut facts, &self.network)?;
+        }
+        Ok(facts)
     }
 
     /// The logits of the cases at `rows`.

@@ -3,15 +3,17 @@
 //! Paper: joint and joint-individual fusion (thesis §4.2–4.3). Source: the text. Differences: the metadata encoder is
 //! fitted on the training cases alone.
 
+use burn::tensor::Device;
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
 use dermafuse_ensemble::{TwoStage, WeightSearch};
-use dermafuse_infer::{Bundle, BundleDescription};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases};
 use dermafuse_networks::{AnyNetwork, Network, NetworkConfig};
 use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
-use dermafuse_train::{Trained, TrainingCases};
+use dermafuse_train::Trained;
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
+use crate::preflight::training_cases;
+use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
 
 /// Training one network, choosing how its branches answer together, and testing it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,14 @@ pub struct TrainedStage {
     pub encoder: MetadataEncoder,
 }
 
+/// A protocol that is checked and ready.
+struct Prepared {
+    split: Split,
+    encoder: MetadataEncoder,
+    /// The network's recipe, with the encoder's length.
+    network: NetworkRecipe,
+}
+
 /// What the protocol gives.
 #[derive(Clone, Debug)]
 pub struct OneStageOutcome {
@@ -74,8 +84,9 @@ impl OneStage {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<OneStageOutcome, RecipeError> {
-        split.check(set)?;
-        let stage = self.train(set, split, place, progress)?;
+        let prepared = self.prepare(set, split, place, progress)?;
+        let stage = Self::train_prepared(set, &prepared, place, progress)?;
+        let split = &prepared.split;
         let (weights, space) = match &self.answer {
             Answer::All => (None, FuseSpace::Probabilities),
             Answer::OnlyFusionBranch => {
@@ -103,6 +114,7 @@ impl OneStage {
             network: stage.config.clone(),
             preprocess: self.network.training.preprocess.clone(),
             augmentation: self.network.augmentation,
+            known_cases: KnownCases::of(set, split),
         };
         let bundle = Bundle { description, network: stage.trained.network.clone(), two_stage };
         Ok(OneStageOutcome { bundle, stage, test, rows })
@@ -120,14 +132,68 @@ impl OneStage {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<TrainedStage, RecipeError> {
+        let prepared = self.prepare(set, split, place, progress)?;
+        Self::train_prepared(set, &prepared, place, progress)
+    }
+
+    /// Checks all that can be checked without training, as [`run`](Self::run) does first: cases, images, network, weights,
+    /// settings, the folder. Nothing is written.
+    ///
+    /// # Errors
+    /// The first thing that makes no training.
+    pub fn check(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        self.prepare(set, split, place, progress).map(drop)
+    }
+
+    /// The cases of a split that the protocol is followed on; [`run`](Self::run) selects them by itself.
+    ///
+    /// # Errors
+    /// As [`NetworkRecipe::select_cases`]; metadata that cannot be encoded.
+    pub fn select_cases(&self, set: &CaseSet, split: &Split, device: &Device) -> Result<SelectedCases, RecipeError> {
+        split.check(set)?;
+        let (_, network) = self.fitted(set, split)?;
+        network.select_cases(set, split, device)
+    }
+
+    /// The encoder of the training cases, and the network's recipe with its length.
+    pub(crate) fn fitted(&self, set: &CaseSet, split: &Split) -> Result<(MetadataEncoder, NetworkRecipe), RecipeError> {
         let training_cases = split.train.iter().map(|&row| &set.cases[row]);
         let encoder = MetadataEncoder::fit(&set.fields, training_cases, self.metadata)?;
-        let config = self.network.network.clone().with_metadata_inputs(encoder.width());
-        let recipe = NetworkRecipe { network: config.clone(), ..self.network.clone() };
+        let network = self.network.network.clone().with_metadata_inputs(encoder.width());
+        Ok((encoder, NetworkRecipe { network, ..self.network.clone() }))
+    }
+
+    fn prepare(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Prepared, RecipeError> {
+        let SelectedCases { split, notes } = self.select_cases(set, split, place.device)?;
+        notes.iter().for_each(|note| progress.noted(note));
+        let (encoder, network) = self.fitted(set, &split)?;
+        network.check_images(set, &split, place, progress)?;
+        network.check_training(network.training.seed, training_cases(set, &split, &encoder), place)?;
+        Ok(Prepared { split, encoder, network })
+    }
+
+    fn train_prepared(
+        set: &CaseSet,
+        prepared: &Prepared,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<TrainedStage, RecipeError> {
+        let Prepared { split, encoder, network } = prepared;
         progress.step("training the network");
-        let cases = TrainingCases { set, train: &split.train, valid: &split.valid, encoder: &encoder };
-        let trained = recipe.train(recipe.training.seed, cases, place, progress)?;
-        Ok(TrainedStage { trained, config, encoder })
+        let trained = network.train(network.training.seed, training_cases(set, split, encoder), place, progress)?;
+        Ok(TrainedStage { trained, config: network.network.clone(), encoder: encoder.clone() })
     }
 
     /// The logits of the cases at `rows`.

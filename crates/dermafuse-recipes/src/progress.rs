@@ -5,6 +5,16 @@ pub trait Progress: Observer {
     /// A step begins.
     fn step(&mut self, title: &str);
 
+    /// Something that is worth a line, such as how many cases are left out.
+    fn noted(&mut self, text: &str) {
+        let _ = text;
+    }
+
+    /// So many images are looked at before a training.
+    fn looked_at(&mut self, done: usize, total: usize) {
+        let _ = (done, total);
+    }
+
     /// So many cases of a step are predicted.
     fn predicted(&mut self, done: usize, total: usize);
 }

@@ -13,7 +13,7 @@ use dermafuse_networks::{
     AsymmetricFusionConfig, BranchWeights, HeadKind, ImageClassifierConfig, ImageView, NetworkConfig,
     SingleSharedNetworkConfig,
 };
-use dermafuse_train::TrainingConfig;
+use dermafuse_train::{Incomplete, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{Answer, NetworkRecipe, OneStage, Selection};
@@ -124,6 +124,7 @@ impl TwoImageMethod {
                 training: TrainingConfig::two_images(image_size, seed),
                 selection: Selection::Accuracy,
                 augmentation: TestTimeAugmentation::Six,
+                incomplete: Incomplete::default(),
             },
             metadata: EncoderConfig::from(MetadataRoles::PreDiagnosis),
             answer: Answer::Search(WeightSearch::default()),

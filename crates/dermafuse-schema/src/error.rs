@@ -41,6 +41,14 @@ pub enum SchemaError {
         /// The shape it has.
         found: Vec<usize>,
     },
+    /// A name given twice where each may stand once.
+    #[error("{what} `{name}` appears twice; give each once")]
+    Twice {
+        /// What it names: a branch.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A label outside its task's classes.
     #[error("case `{case}`: label {label} of task `{task}` is out of range, the task has {classes} classes")]
     Label {

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, Array3, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -5,6 +7,7 @@ use crate::{Cohort, Predictions, SchemaError, TaskSet};
 
 /// What one branch of a network says of every case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredBranch")]
 pub struct Branch {
     /// Name, such as `clinical`, `dermoscopic`, `fusion`.
     pub name: String,
@@ -18,7 +21,10 @@ pub struct Branch {
 ///
 /// Everything that comes after the network starts here, without tensors: single-branch predictions, averages, and
 /// the weight search, which needs the logits of each view because fusion happens before softmax.
+///
+/// What is read from a file has passed [`check`](Self::check).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredLogits")]
 pub struct BranchLogits {
     /// The tasks.
     pub tasks: TaskSet,
@@ -41,6 +47,7 @@ pub enum FuseSpace {
 
 /// Non-negative branch weights that sum to 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredWeights")]
 pub struct BranchWeights {
     names: Vec<String>,
     values: Vec<f64>,
@@ -50,18 +57,26 @@ impl BranchWeights {
     /// Weights by branch name, scaled to sum to 1.
     ///
     /// # Errors
-    /// A weight that is negative or not finite; weights that are all 0.
+    /// A weight that is negative or not finite; a branch that is named twice; weights that are all 0 or have no finite sum.
     pub fn new<S: Into<String>>(weights: impl IntoIterator<Item = (S, f64)>) -> Result<Self, SchemaError> {
         let (names, values): (Vec<String>, Vec<f64>) = weights.into_iter().map(|(name, w)| (name.into(), w)).unzip();
+        let sum = Self::checked_sum(&names, &values)?;
+        Ok(Self { names, values: values.into_iter().map(|weight| weight / sum).collect() })
+    }
+
+    /// The sum of weights that can be scaled.
+    fn checked_sum(names: &[String], values: &[f64]) -> Result<f64, SchemaError> {
         if let Some(index) = values.iter().position(|weight| !weight.is_finite() || *weight < 0.0) {
             let what = format!("weight of branch `{}`", names[index]);
             return Err(SchemaError::Number { what, value: values[index], expected: "a finite number of at least 0" });
         }
-        let sum: f64 = values.iter().sum();
-        if sum <= 0.0 {
-            return Err(SchemaError::Number { what: "sum of branch weights".into(), value: sum, expected: "positive" });
+        check_names(names)?;
+        let sum = values.iter().sum::<f64>() + 0.0; // a sum of nothing is -0
+        if !(sum > 0.0 && sum.is_finite()) {
+            let what = "sum of branch weights".into();
+            return Err(SchemaError::Number { what, value: sum, expected: "positive and finite" });
         }
-        Ok(Self { names, values: values.into_iter().map(|weight| weight / sum).collect() })
+        Ok(sum)
     }
 
     /// Branch names.
@@ -77,6 +92,81 @@ impl BranchWeights {
     }
 }
 
+/// Checks that no branch is named twice.
+fn check_names<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<(), SchemaError> {
+    let mut seen = BTreeSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => Err(SchemaError::Twice { what: "branch", name: name.clone() }),
+    }
+}
+
+/// [`BranchWeights`] as they were stored.
+#[derive(Deserialize)]
+struct StoredWeights {
+    names: Vec<String>,
+    values: Vec<f64>,
+}
+
+impl TryFrom<StoredWeights> for BranchWeights {
+    type Error = SchemaError;
+
+    /// Keeps weights to the bit that sum to 1 but for rounding, and scales others.
+    fn try_from(stored: StoredWeights) -> Result<Self, SchemaError> {
+        let StoredWeights { names, values } = stored;
+        if names.len() != values.len() {
+            let (expected, found) = (vec![names.len()], vec![values.len()]);
+            return Err(SchemaError::Shape { what: "values of branch weights".into(), expected, found });
+        }
+        let sum = Self::checked_sum(&names, &values)?;
+        match (sum - 1.0).abs() < 1e-9 {
+            true => Ok(Self { names, values }),
+            false => Self::new(names.into_iter().zip(values)),
+        }
+    }
+}
+
+/// A [`Branch`] as it was stored.
+#[derive(Deserialize)]
+struct StoredBranch {
+    name: String,
+    available: Vec<bool>,
+    logits: Vec<Array3<f32>>,
+}
+
+impl TryFrom<StoredBranch> for Branch {
+    type Error = SchemaError;
+
+    fn try_from(stored: StoredBranch) -> Result<Self, SchemaError> {
+        let StoredBranch { name, available, logits } = stored;
+        if let Some(array) = logits.iter().find(|array| array.len_of(Axis(1)) != available.len()) {
+            let what = format!("cases of the logits of branch `{name}`");
+            let (expected, found) = (vec![available.len()], vec![array.len_of(Axis(1))]);
+            return Err(SchemaError::Shape { what, expected, found });
+        }
+        Ok(Self { name, available, logits })
+    }
+}
+
+/// [`BranchLogits`] as they were stored.
+#[derive(Deserialize)]
+struct StoredLogits {
+    tasks: TaskSet,
+    cohort: Cohort,
+    branches: Vec<Branch>,
+}
+
+impl TryFrom<StoredLogits> for BranchLogits {
+    type Error = SchemaError;
+
+    fn try_from(stored: StoredLogits) -> Result<Self, SchemaError> {
+        let StoredLogits { tasks, cohort, branches } = stored;
+        let logits = Self { tasks, cohort, branches };
+        logits.check()?;
+        Ok(logits)
+    }
+}
+
 impl BranchLogits {
     /// Number of views `V` (1 without test-time augmentation).
     #[must_use]
@@ -84,13 +174,17 @@ impl BranchLogits {
         self.branches.first().and_then(|branch| branch.logits.first()).map_or(0, |logits| logits.len_of(Axis(0)))
     }
 
-    /// Checks that every array has its shape, every logit is finite and every case has a branch.
+    /// Checks that every array has its shape, every logit is finite, every case has a branch and every branch its own name.
     ///
     /// # Errors
     /// The first thing that does not fit, by branch, task and case.
     pub fn check(&self) -> Result<(), SchemaError> {
         self.cohort.check(&self.tasks)?;
+        check_names(self.branches.iter().map(|branch| &branch.name))?;
         let (views, cases) = (self.views(), self.cohort.len());
+        if views == 0 && cases > 0 && !self.branches.is_empty() {
+            return Err(SchemaError::Shape { what: "views".into(), expected: vec![1], found: vec![0] });
+        }
         for branch in &self.branches {
             let name = &branch.name;
             if branch.available.len() != cases {
@@ -128,10 +222,11 @@ impl BranchLogits {
     /// Equal weights for all branches (the "averaged" rows of thesis Tables 6.5 and 6.6).
     ///
     /// # Panics
-    /// If there are no branches.
+    /// If there are no branches, or two of one name.
     #[must_use]
     pub fn equal_weights(&self) -> BranchWeights {
-        BranchWeights::new(self.branches.iter().map(|branch| (branch.name.clone(), 1.0))).expect("there is a branch")
+        BranchWeights::new(self.branches.iter().map(|branch| (branch.name.clone(), 1.0)))
+            .expect("there are branches with names of their own")
     }
 
     /// The predictions of one branch alone; a case that lacks it is predicted from the branches that it has.
@@ -336,5 +431,48 @@ mod tests {
         assert!(all.check().unwrap_err().to_string().contains("case `2` has no branch"));
         assert!(BranchWeights::new([("a", -1.0)]).is_err());
         assert!(BranchWeights::new([("a", 0.0)]).is_err());
+        assert!(BranchWeights::new([("a", f64::MAX), ("b", f64::MAX)]).is_err());
+        let error = BranchWeights::new([("a", 1.0), ("a", 1.0)]).unwrap_err().to_string();
+        assert_eq!(error, "branch `a` appears twice; give each once");
+        all = logits();
+        all.branches[1].name = "clinical".into();
+        assert_eq!(all.check().unwrap_err().to_string(), "branch `clinical` appears twice; give each once");
+    }
+
+    #[test]
+    fn what_is_read_is_checked_as_what_is_made() {
+        let read = |text: &str| serde_json::from_str::<BranchWeights>(text).map_err(|error| error.to_string());
+        let weights = BranchWeights::new([("a", 0.1), ("b", 0.2), ("c", 0.4)]).unwrap();
+        assert_eq!(read(&serde_json::to_string(&weights).unwrap()), Ok(weights));
+        assert_eq!(read(r#"{"names":["a","b"],"values":[3,1]}"#).unwrap().values(), [0.75, 0.25]);
+        for (text, expected) in [
+            (r#"{"names":["a"],"values":[-1]}"#, "weight of branch `a`: -1 is not a finite number of at least 0"),
+            (r#"{"names":["a"],"values":[0]}"#, "sum of branch weights: 0 is not positive and finite"),
+            (r#"{"names":["a","a"],"values":[1,1]}"#, "branch `a` appears twice"),
+            (r#"{"names":["a","b"],"values":[1]}"#, "values of branch weights: expected shape [2], found [1]"),
+            (r#"{"names":[],"values":[]}"#, "sum of branch weights: 0 is not positive"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+
+        let all = logits();
+        let value = serde_json::to_value(&all).unwrap();
+        assert_eq!(serde_json::from_value::<BranchLogits>(value.clone()).unwrap(), all);
+        let error = |change: fn(&mut serde_json::Value)| {
+            let mut changed = value.clone();
+            change(&mut changed);
+            serde_json::from_value::<BranchLogits>(changed).unwrap_err().to_string()
+        };
+        let short = error(|v| v["branches"][0]["available"] = [true].into());
+        assert_eq!(short, "cases of the logits of branch `clinical`: expected shape [1], found [2]");
+        let label = error(|v| v["cohort"]["labels"][0][0] = 2.into());
+        assert_eq!(label, "case `1`: label 2 of task `t` is out of range, the task has 2 classes");
+        assert_eq!(
+            error(|v| v["cohort"]["has_metadata"] = [true].into()),
+            "metadata flags: expected shape [2], found [1]"
+        );
+        let huge = error(|v| v["branches"][0]["logits"][0]["dim"] = [1_u64 << 40, 2, 1 << 20].into());
+        assert_eq!(huge, "data and dimension must match in size");
     }
 }

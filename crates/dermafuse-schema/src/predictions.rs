@@ -1,12 +1,14 @@
 use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
+use crate::cohort::check_labels;
 use crate::{CaseId, SchemaError, TaskSet};
 
 /// Class probabilities of every case and task: what every station after the network takes and gives.
 ///
-/// Row `n` of every array belongs to `ids[n]`.
+/// Row `n` of every array belongs to `ids[n]`. What is read from a file has passed [`check`](Self::check).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StoredPredictions")]
 pub struct Predictions {
     /// The tasks.
     pub tasks: TaskSet,
@@ -19,6 +21,30 @@ pub struct Predictions {
     /// `[N]` what the case was predicted from, such as `clinical+dermoscopic+fusion` or `clinical`, so that a
     /// prediction with a missing image says so.
     pub basis: Vec<String>,
+}
+
+/// By how much a row may miss a sum of 1: tables rounded to four decimals are read.
+const ROUNDED: f64 = 1e-3;
+
+/// [`Predictions`] as they were stored.
+#[derive(Deserialize)]
+struct StoredPredictions {
+    tasks: TaskSet,
+    ids: Vec<CaseId>,
+    labels: Vec<Vec<Option<usize>>>,
+    probabilities: Vec<Array2<f64>>,
+    basis: Vec<String>,
+}
+
+impl TryFrom<StoredPredictions> for Predictions {
+    type Error = SchemaError;
+
+    fn try_from(stored: StoredPredictions) -> Result<Self, SchemaError> {
+        let StoredPredictions { tasks, ids, labels, probabilities, basis } = stored;
+        let predictions = Self { tasks, ids, labels, probabilities, basis };
+        predictions.check()?;
+        Ok(predictions)
+    }
 }
 
 impl Predictions {
@@ -34,6 +60,46 @@ impl Predictions {
         self.ids.is_empty()
     }
 
+    /// Checks that every column has `N` rows, labels are in range, and each row of probabilities sums to 1.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, by task and case.
+    pub fn check(&self) -> Result<(), SchemaError> {
+        let cases = self.len();
+        for (what, found) in [("labels", self.labels.len()), ("bases", self.basis.len())] {
+            if found != cases {
+                return Err(SchemaError::Shape { what: what.into(), expected: vec![cases], found: vec![found] });
+            }
+        }
+        check_labels(&self.tasks, &self.ids, &self.labels)?;
+        if self.probabilities.len() != self.tasks.len() {
+            let (expected, found) = (vec![self.tasks.len()], vec![self.probabilities.len()]);
+            return Err(SchemaError::Shape { what: "tasks of the probabilities".into(), expected, found });
+        }
+        for (task, probabilities) in self.tasks.iter().zip(&self.probabilities) {
+            let expected = vec![cases, task.classes.len()];
+            if probabilities.shape() != expected {
+                let what = format!("probabilities of task `{}`", task.name);
+                return Err(SchemaError::Shape { what, expected, found: probabilities.shape().to_vec() });
+            }
+            for (id, row) in self.ids.iter().zip(probabilities.rows()) {
+                let of = || format!("of case `{id}`, task `{}`", task.name);
+                if let Some(&value) = row.iter().find(|p| !(0.0..=1.0).contains(*p)) {
+                    return Err(SchemaError::Number {
+                        what: format!("probability {}", of()),
+                        value,
+                        expected: "within 0..=1",
+                    });
+                }
+                if (row.sum() - 1.0).abs() > ROUNDED {
+                    let what = format!("sum of the probabilities {}", of());
+                    return Err(SchemaError::Number { what, value: row.sum(), expected: "1" });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The most probable class of one case and task; the first of equals.
     ///
     /// # Panics
@@ -43,12 +109,12 @@ impl Predictions {
         argmax(self.probabilities[task].row(case))
     }
 
-    /// The fraction of annotated cases whose most probable class is the label; `None` without annotated cases.
+    /// How many annotated cases have the label as their most probable class, and how many there are.
     ///
     /// # Panics
     /// If the task is out of range.
     #[must_use]
-    pub fn accuracy(&self, task: usize) -> Option<f64> {
+    pub fn hits(&self, task: usize) -> (usize, usize) {
         let (mut hits, mut total) = (0_usize, 0_usize);
         for (case, labels) in self.labels.iter().enumerate() {
             if let Some(label) = labels[task] {
@@ -56,6 +122,16 @@ impl Predictions {
                 hits += usize::from(self.predicted(case, task) == label);
             }
         }
+        (hits, total)
+    }
+
+    /// The fraction of annotated cases whose most probable class is the label; `None` without annotated cases.
+    ///
+    /// # Panics
+    /// If the task is out of range.
+    #[must_use]
+    pub fn accuracy(&self, task: usize) -> Option<f64> {
+        let (hits, total) = self.hits(task);
         (total > 0).then(|| hits as f64 / total as f64)
     }
 
@@ -194,6 +270,33 @@ mod tests {
         let error = p.mix(&q.select(&[1, 0]), 0.5).unwrap_err().to_string();
         assert!(error.contains("different cases at row 0: `0` and `1`"), "{error}");
         assert!(p.mix(&q, 1.5).is_err());
+    }
+
+    #[test]
+    fn what_is_read_is_checked() {
+        let p = predictions(array![[0.5, 0.5], [0.2, 0.8]], &[Some(0), None]);
+        let value = serde_json::to_value(&p).unwrap();
+        assert_eq!(serde_json::from_value::<Predictions>(value.clone()).unwrap(), p);
+        let error = |change: fn(&mut serde_json::Value)| {
+            let mut changed = value.clone();
+            change(&mut changed);
+            serde_json::from_value::<Predictions>(changed).unwrap_err().to_string()
+        };
+        assert_eq!(error(|v| v["basis"] = ["clinical"].into()), "bases: expected shape [2], found [1]");
+        assert_eq!(
+            error(|v| v["probabilities"][0]["data"][3] = 1.5.into()),
+            "probability of case `1`, task `t`: 1.5 is not within 0..=1"
+        );
+        assert_eq!(
+            error(|v| v["probabilities"][0]["data"][3] = 0.5.into()),
+            "sum of the probabilities of case `1`, task `t`: 0.7 is not 1"
+        );
+        assert_eq!(
+            error(|v| v["probabilities"][0]["dim"] = [4, 1].into()),
+            "probabilities of task `t`: expected shape [2, 2], found [4, 1]"
+        );
+        let label = error(|v| v["labels"][0][0] = 7.into());
+        assert_eq!(label, "case `0`: label 7 of task `t` is out of range, the task has 2 classes");
     }
 
     #[test]

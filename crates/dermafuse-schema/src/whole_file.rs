@@ -1,7 +1,11 @@
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
@@ -18,8 +22,14 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
+/// A scratch file that nobody holds is a leftover after this time, where the system has no locks for files.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Writes a file so that the path holds either what it held before or all of `bytes`, also after a crash: a scratch file
 /// beside it is written, synchronised and renamed.
+///
+/// The scratch file is locked while it is written. Those that a killed process left behind in the folder, whose lock is
+/// free, are removed when a process first writes there.
 ///
 /// # Errors
 /// A folder that is missing or not writable, a full disk.
@@ -32,9 +42,12 @@ pub struct WriteError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_whole_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    remove_leftovers_once(path.parent().unwrap_or(Path::new("")));
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.part", std::process::id()));
+    // Two threads that write the same file do not write the same scratch file.
+    name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let scratch = path.with_file_name(name);
     write_and_rename(&scratch, path, bytes).map_err(|source| {
         // The error to tell is the first one; a scratch file that was never made cannot be removed either.
@@ -44,10 +57,73 @@ pub fn write_whole_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 }
 
 fn write_and_rename(scratch: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(scratch)?;
+    let mut file = locked_scratch(scratch)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(scratch, path)
+}
+
+/// A new scratch file, locked: so others tell it from one that a dead process left.
+fn locked_scratch(scratch: &Path) -> io::Result<File> {
+    loop {
+        let file = File::create(scratch)?;
+        // Where there are no locks, age alone tells.
+        let locked = file.lock().is_ok();
+        // Who removes leftovers may have taken it for one before it was locked.
+        if !locked || fs::exists(scratch)? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes the scratch files that killed processes left in a folder, the first time that this process writes there.
+fn remove_leftovers_once(folder: &Path) {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let first = SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned());
+    if first {
+        remove_leftovers(folder);
+    }
+}
+
+/// What cannot be listed or removed stays: it is in nobody's way.
+fn remove_leftovers(folder: &Path) {
+    let folder = if folder == Path::new("") { Path::new(".") } else { folder };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(is_scratch_name) && is_left_behind(&entry.path()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// `.NAME.PID-COUNT.part`, or without the count.
+fn is_scratch_name(name: &str) -> bool {
+    let Some((stem, process)) =
+        name.strip_prefix('.').and_then(|name| name.strip_suffix(".part")).and_then(|name| name.rsplit_once('.'))
+    else {
+        return false;
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (process, count) = process.split_once('-').unwrap_or((process, "0"));
+    !stem.is_empty() && digits(process) && digits(count)
+}
+
+/// Whether nobody writes to a scratch file any more. A living writer holds its lock, on this machine, in another
+/// container or on another host; process numbers would not tell these apart.
+fn is_left_behind(scratch: &Path) -> bool {
+    if !fs::symlink_metadata(scratch).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let Ok(file) = File::options().write(true).open(scratch) else { return false };
+    match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(_)) => {
+            let age = |modified| SystemTime::now().duration_since(modified).ok();
+            let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+            modified.and_then(age).is_some_and(|age| age > LEFT_BEHIND)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +142,53 @@ mod tests {
         fs::create_dir(&taken).unwrap();
         assert!(write_whole_file(&taken, b"1").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let own = format!(".old.json.{}.part", std::process::id()); // a container's processes have the same number
+        let others = [".part", "a.1.part", ".a.x1.part", ".a.1-.part", ".notes.part"];
+        for name in [".old.json.4711.part", ".old.json.4711-3.part", &own].into_iter().chain(others) {
+            fs::write(path(name), b"half").unwrap();
+        }
+        fs::create_dir(path(".folder.1.part")).unwrap();
+        let living = locked_scratch(&path(".new.json.1-1.part")).unwrap();
+        write_whole_file(&path("first.json"), b"{}").unwrap();
+        let mut left: Vec<String> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let mut expected = [&others[..], &[".folder.1.part", ".new.json.1-1.part", "first.json"]].concat();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+
+        drop(living);
+        remove_leftovers(folder.path());
+        assert!(!path(".new.json.1-1.part").exists());
+    }
+
+    #[test]
+    fn threads_that_write_while_another_removes_leftovers_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..3)
+                .map(|writer| {
+                    scope.spawn(move || {
+                        for _ in 0..50 {
+                            write_whole_file(&path.join("same.json"), format!("{writer}").as_bytes()).unwrap();
+                        }
+                    })
+                })
+                .collect();
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                remove_leftovers(path);
+            }
+        });
+        assert_eq!(fs::read(path.join("same.json")).unwrap().len(), 1);
+        assert_eq!(fs::read_dir(path).unwrap().count(), 1);
     }
 }

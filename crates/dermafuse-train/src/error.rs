@@ -2,8 +2,10 @@ use std::path::PathBuf;
 
 use dermafuse_data::DataError;
 use dermafuse_infer::InferError;
-use dermafuse_schema::WriteError;
+use dermafuse_schema::{ReadError, WriteError};
 use thiserror::Error;
+
+use crate::Differences;
 
 /// What can go wrong in training.
 #[derive(Debug, Error)]
@@ -18,6 +20,9 @@ pub enum TrainError {
     /// A file could not be written; what was there before is untouched.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A file that is not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A setting that makes no training.
     #[error("{setting} must be {expected}, found {found}")]
     Setting {
@@ -95,13 +100,56 @@ pub enum TrainError {
         epochs: usize,
     },
     /// A run that was started with another configuration or on other data.
-    #[error("{} was started with another configuration or other data; resume with the same, or give another folder", path.display())]
+    #[error(
+        "{} was started with another configuration or other data: {differences}{}; resume with the same, or give another folder",
+        path.display(),
+        because.as_ref().map_or_else(String::new, |because| format!(" ({because})"))
+    )]
     Changed {
         /// The folder.
         path: PathBuf,
+        /// What differs.
+        differences: Differences,
+        /// Why a run that differs in its length alone is not continued.
+        because: Option<String>,
+    },
+    /// A run whose best epoch is damaged.
+    #[error(
+        "the best epoch of {}, {best}, cannot be read ({reason}), while the last one, {latest}, is whole. Resume with the \
+         lost best epoch set to `train-again` to train again what is needed, with the same result, or to `go-on` to take the best of \
+         epoch {latest} and those that follow",
+        path.display()
+    )]
+    BestLost {
+        /// The folder.
+        path: PathBuf,
+        /// The best epoch, from 1.
+        best: usize,
+        /// The last epoch, from 1.
+        latest: usize,
+        /// What is wrong with the best.
+        reason: String,
+    },
+    /// Training cases that lack an image.
+    #[error(
+        "{cases} of {all} training cases lack an image that the network looks at, the first is case {first} without {image}; \
+         complete them, or leave them out (incomplete cases: skip{})",
+        why_not_used.as_ref().map_or_else(|| ", or use".to_owned(), |why| format!("; they cannot be used, since {why}"))
+    )]
+    Incomplete {
+        /// How many.
+        cases: usize,
+        /// Of how many.
+        all: usize,
+        /// The first.
+        first: String,
+        /// What it lacks.
+        image: &'static str,
+        /// Why they cannot be trained on as they are, if so.
+        why_not_used: Option<String>,
     },
     /// No checkpoint of a run can be read.
-    #[error("no checkpoint in {} can be read: {}", path.display(), reasons.join("; "))]
+    #[error("no checkpoint in {} can be read: {}; remove the folder to begin again", path.display(), reasons.join("; "))]
     Unreadable {
         /// The folder.
         path: PathBuf,

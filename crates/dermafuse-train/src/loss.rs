@@ -89,19 +89,33 @@ impl MultitaskLoss {
     /// If the network has no branch, or its tasks are not those of the targets.
     #[must_use]
     pub fn forward(&self, output: &NetworkOutput, targets: &Targets) -> Tensor<1> {
+        self.forward_each(output, &vec![targets; output.branches.len()])
+    }
+
+    /// The same with targets for each branch: those of the cases that it can see.
+    ///
+    /// # Shapes
+    /// As [`forward`](Self::forward).
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward); if there are not as many targets as branches.
+    #[must_use]
+    pub fn forward_each(&self, output: &NetworkOutput, targets: &[&Targets]) -> Tensor<1> {
+        assert_eq!(output.branches.len(), targets.len(), "every branch has targets");
+        let (tasks, part) = targets.first().map_or((1, 1.0), |targets| (targets.shares.len(), targets.part));
         let scale = match self.config.reduction {
-            LossReduction::Released => RELEASED_BRANCH_WEIGHT / targets.shares.len() as f64,
-            LossReduction::TaskMean => 1.0 / targets.shares.len() as f64,
+            LossReduction::Released => RELEASED_BRANCH_WEIGHT / tasks as f64,
+            LossReduction::TaskMean => 1.0 / tasks as f64,
             LossReduction::Paper => 1.0,
         };
-        let terms = output.branches.iter().flat_map(|branch| {
+        let terms = output.branches.iter().zip(targets).flat_map(|(branch, targets)| {
             assert_eq!(branch.logits.len(), targets.shares.len(), "the network's tasks are those of the data set");
             let tasks = branch.logits.iter().zip(&targets.shares);
             tasks.map(|(logits, shares)| self.cross_entropy(logits.clone(), shares.clone()) * branch.loss_weight)
         });
         let classification = terms.reduce(|sum, term| sum + term).expect("a network has branches") * scale;
         output.auxiliary.iter().fold(classification, |sum, auxiliary| {
-            sum + auxiliary.loss.clone() * (self.config.auxiliary_weight(auxiliary.name) * targets.part)
+            sum + auxiliary.loss.clone() * (self.config.auxiliary_weight(auxiliary.name) * part)
         })
     }
 

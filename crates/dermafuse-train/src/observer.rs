@@ -53,6 +53,11 @@ pub trait Observer {
         let _ = reason;
     }
 
+    /// Something that whoever reads the result must know.
+    fn warned(&mut self, text: &str) {
+        let _ = text;
+    }
+
     /// A step is done.
     fn batch(&mut self, report: &BatchReport) {
         let _ = report;

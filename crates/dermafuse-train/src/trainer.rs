@@ -4,17 +4,18 @@ use std::sync::Arc;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
-use dermafuse_data::{BatchLoader, CaseSet, ImageBatch, ImageCache, LoaderConfig, MetadataEncoder};
-use dermafuse_infer::{Predictor, TestTimeAugmentation, sha256_hex, tensors_of};
-use dermafuse_networks::{Auxiliary, Modalities, Network};
+use dermafuse_data::{BatchLoader, CaseSet, ImageCache, LoaderConfig, MetadataEncoder};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, tensors_of};
+use dermafuse_networks::{Auxiliary, BranchInfo, Modalities, Network};
 use dermafuse_schema::BranchLogits;
 
 use crate::averaging::{Average, refresh_batch_norm};
 use crate::clipping::clip_norm;
 use crate::optimizer::learning_rates;
 use crate::{
-    AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, MultitaskLoss, Observer, RunState, TrainError,
-    TrainingConfig, WeightAveraging,
+    AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, ImageRecord, Incomplete, LostBest, MultitaskLoss,
+    Observer, RunFacts, RunIdentity, RunLength, RunState, Targets, TrainError, TrainingConfig, WeightAveraging,
+    can_see, missing_image,
 };
 
 /// The cases of a run.
@@ -22,7 +23,7 @@ use crate::{
 pub struct TrainingCases<'a> {
     /// The data set.
     pub set: &'a CaseSet,
-    /// Rows to learn from; each needs the images that the network looks at.
+    /// Rows to learn from; each needs the images that the network looks at, unless [`Trainer::incomplete`] says otherwise.
     pub train: &'a [usize],
     /// Rows to choose the best epoch on.
     pub valid: &'a [usize],
@@ -50,9 +51,13 @@ pub struct Trainer {
     pub config: TrainingConfig,
     /// Decoded images in memory, kept from epoch to epoch and shared with other trainers and predictors.
     pub cache: Option<Arc<ImageCache>>,
-    /// What else makes the run what it is, in any form: the network's configuration, its first weights, the score. A run of
-    /// other facts is not continued; left empty, only what this trainer sees is compared.
-    pub facts: String,
+    /// What else makes the run what it is: the network's configuration, its first weights, the score. A run of other facts is
+    /// not continued; left empty, only what this trainer sees is compared.
+    pub facts: RunFacts,
+    /// What becomes of training cases that lack an image. They are never left out here: that is done before.
+    pub incomplete: Incomplete,
+    /// What becomes of a resumed run whose best epoch is damaged.
+    pub lost_best: LostBest,
 }
 
 /// The validation score of the released code: the mean over branches of the mean over tasks of the accuracy, without
@@ -70,18 +75,25 @@ impl Trainer {
     /// A trainer for a recipe that decodes every image each time.
     #[must_use]
     pub fn new(config: TrainingConfig) -> Self {
-        Self { config, cache: None, facts: String::new() }
+        Self {
+            config,
+            cache: None,
+            facts: RunFacts::default(),
+            incomplete: Incomplete::default(),
+            lost_best: LostBest::default(),
+        }
     }
 
     /// Trains a network and gives back the one of the epoch with the highest validation `score` (strictly: the first of
     /// equals), such as [`mean_branch_accuracy`], or the [average](crate::WeightAveraging) that the recipe asks for.
     ///
     /// The network must be on an autodiff device. With `folder`, a checkpoint is written after every epoch; with `resume`
-    /// as well, a run that was interrupted continues from the last one, with the same result as if it had not been.
+    /// as well, a run that was interrupted continues from the last one, with the same result as if it had not been. So does one
+    /// that is finished, with more epochs, where the epochs do not depend on their number (see [`RunLength`]).
     ///
     /// # Errors
     /// A recipe or cases that make no training; an image that cannot be read; a loss or score that is not finite; a folder
-    /// that is in use, holds another run, or cannot be written.
+    /// that is in use, holds another run (the error says in what it differs), or cannot be written.
     pub fn fit<N: Network>(
         &self,
         network: N,
@@ -94,7 +106,7 @@ impl Trainer {
         self.check(&network, cases)?;
         let loss = MultitaskLoss::new(cases.set, cases.train, self.config.loss.clone())?;
         let checkpoints = match folder {
-            Some(folder) => Some(Checkpoints::open(folder, self.fingerprint(cases))?),
+            Some(folder) => Some(Checkpoints::open(folder, self.identity(&network, cases, folder)?, resume)?),
             None => None,
         };
         let initial = network.freeze_backbones(self.config.freeze);
@@ -106,12 +118,10 @@ impl Trainer {
             average: None,
         };
         if let (Some(checkpoints), Some(folder)) = (&checkpoints, folder) {
-            let finished = checkpoints.finished_epochs()?;
-            if finished > 0 && !resume {
-                return Err(TrainError::Occupied { path: folder.to_owned(), epochs: finished });
-            }
-            if let Some(checkpoint) = checkpoints.latest(|reason| observer.skipped_checkpoint(reason))? {
-                run = self.restore(checkpoint, &initial, checkpoints, folder)?;
+            let found = checkpoints.latest(|reason| observer.skipped_checkpoint(reason))?;
+            let found = found.map(|found| self.with_best(found, checkpoints, folder, observer)).transpose()?;
+            if let Some((checkpoint, best)) = found.flatten() {
+                run = self.restore(checkpoint, best.as_ref(), &initial, folder)?;
                 observer.resumed(run.state.history.len());
             }
         }
@@ -138,7 +148,7 @@ impl Trainer {
         if run.state.history.len() < self.config.epochs {
             observer.stopped_early(run.state.history.len());
         }
-        let RunState { history, best_epoch } = run.state;
+        let RunState { history, best_epoch, .. } = run.state;
         if let Some(WeightAveraging::LastEpochs { epochs, refresh_batch_norm }) = self.config.averaging {
             let average = run.average.expect("the last epochs were averaged").network;
             let network = match refresh_batch_norm {
@@ -170,8 +180,9 @@ impl Trainer {
         let first = self.config.epochs - epochs;
         if epoch >= first {
             run.average = Some(match run.average.take() {
-                None => Average::of(&run.network),
-                Some(average) => average.approach(&run.network, 1.0 / (epoch - first + 1) as f64),
+                Some(average) if epoch > first => average.approach(&run.network, 1.0 / (epoch - first + 1) as f64),
+                // An average of a shorter run that went on as this one is none of this one's epochs.
+                _ => Average::of(&run.network),
             });
         }
     }
@@ -280,6 +291,7 @@ impl Trainer {
         if cases.valid.is_empty() {
             return setting("the validation part", "one or more cases", 0);
         }
+        self.check_images(network, cases)?;
         let known = network.auxiliary();
         if let Some(unknown) = self.config.loss.auxiliary.keys().find(|name| !known.contains(&name.as_str())) {
             let known = known.into_iter().map(str::to_owned).collect();
@@ -292,14 +304,65 @@ impl Trainer {
         Ok(())
     }
 
-    /// Stands for everything that a run's result depends on; of the network and the score it knows the facts alone.
-    fn fingerprint(&self, cases: TrainingCases<'_>) -> String {
-        let part = |rows: &[usize]| -> Vec<_> {
-            let cases = rows.iter().filter_map(|&row| cases.set.cases.get(row));
-            cases.map(|case| (&case.id, &case.labels, &case.metadata)).collect()
+    /// Every training case has the images that the network looks at, or may do without.
+    fn check_images<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
+        let looked_at = network.modalities();
+        let training = || cases.train.iter().map(|&row| &cases.set.cases[row]);
+        let mut incomplete = training().filter_map(|case| Some((case, missing_image(case, looked_at)?)));
+        let Some((first, image)) = incomplete.next() else { return Ok(()) };
+        let branches = network.branches();
+        let unseen = training().find(|case| !branches.iter().any(|branch| can_see(branch, case)));
+        let why_not_used = match (network.auxiliary().first(), unseen) {
+            (Some(own), _) => Some(format!("the network's own loss `{own}` is of both images")),
+            (None, Some(case)) => Some(format!("no branch of the network sees enough of case {}", case.id)),
+            (None, None) => None,
         };
-        let facts = (&self.config, &self.facts, &cases.set.tasks, part(cases.train), part(cases.valid), cases.encoder);
-        sha256_hex(&serde_json::to_vec(&facts).expect("configurations have string keys only"))
+        match self.incomplete {
+            Incomplete::Use if why_not_used.is_none() => Ok(()),
+            Incomplete::Refuse | Incomplete::Skip | Incomplete::Use => Err(TrainError::Incomplete {
+                cases: 1 + incomplete.count(),
+                all: cases.train.len(),
+                first: first.id.to_string(),
+                image,
+                why_not_used,
+            }),
+        }
+    }
+
+    /// Whether the training may begin or continue in a folder; nothing is written. [`Trainer::fit`] does it first.
+    ///
+    /// # Errors
+    /// What [`Trainer::check`] refuses; a folder that is in use or holds another run; an image that cannot be read.
+    pub fn check_folder<N: Network>(
+        &self,
+        network: &N,
+        cases: TrainingCases<'_>,
+        folder: &Path,
+        resume: bool,
+    ) -> Result<(), TrainError> {
+        self.check(network, cases)?;
+        Checkpoints::check(folder, &self.identity(network, cases, folder)?, resume)
+    }
+
+    /// Everything that a run's result depends on; of the network and the score it knows the facts alone.
+    fn identity<N: Network>(
+        &self,
+        network: &N,
+        cases: TrainingCases<'_>,
+        folder: &Path,
+    ) -> Result<RunIdentity, TrainError> {
+        let mut facts = self.facts.clone();
+        facts.set("training", &self.config);
+        facts.set("incomplete", &self.incomplete);
+        facts.set_digest("data.tasks", &cases.set.tasks);
+        facts.set_digest("data.encoder", cases.encoder);
+        facts.set_cases("train", cases.set, cases.train);
+        facts.set_cases("valid", cases.set, cases.valid);
+        let rows = [cases.train, cases.valid].concat();
+        let images = ImageRecord::take(cases.set, &rows, network.modalities(), &ImageRecord::read(folder))?;
+        images.add_to(&mut facts);
+        let length = Some(RunLength::of(&self.config, network.changes_with_progress()));
+        Ok(RunIdentity { facts, images, length })
     }
 
     fn optimizer(&self) -> ModuleOptimizer {
@@ -322,26 +385,32 @@ impl Trainer {
         let (order, mut passes) = self.passes(epoch, modalities, cases)?;
         let batch_size = self.batch_size(cases.set);
         let batches = order.len().div_ceil(batch_size);
+        let branches = run.network.branches();
+        let unknown = vec![None; cases.set.tasks.len()];
         let (mut total, mut pass) = (0.0, 0);
         let mut own = OwnLosses::default();
         for (index, rows) in order.chunks(batch_size).enumerate() {
             let labels: Vec<&[Option<usize>]> =
                 rows.iter().map(|&row| cases.set.cases[row].labels.as_slice()).collect();
+            let labels_of_branches = self.labels_of_branches(&branches, rows, &labels, &unknown, cases.set);
             let progress = (epoch * batches + index) as f64 / (config.epochs * batches) as f64;
             run.network = run.network.clone().at_progress(progress);
             let mut accumulator = GradientsAccumulator::new();
             let (mut batch_loss, mut done) = (0.0, 0);
             while done < rows.len() {
                 let images = passes.next().expect("the loader gives every row")?;
-                require_images(&images, modalities, cases.set)?;
                 // Dropout draws from the device's generator: its numbers depend on seed, epoch and pass alone.
                 device.seed(step_seed(config.seed, epoch, pass));
                 let part = done..done + images.rows.len();
-                let targets = loss.targets(&labels, part.clone(), &device);
+                let targets = labels_of_branches.iter().map(|labels| loss.targets(labels, part.clone(), &device));
+                let targets: Vec<Targets> = targets.collect();
                 let metadata = cases.set.encoded_metadata(&images.rows, cases.encoder)?;
                 let input = tensors_of(images, metadata, modalities, &device);
                 let output = run.network.forward(input);
-                let part_loss = loss.forward(&output, &targets);
+                let part_loss = match &targets[..] {
+                    [same] => loss.forward(&output, same),
+                    each => loss.forward_each(&output, &each.iter().collect::<Vec<_>>()),
+                };
                 let value = part_loss.clone().into_scalar::<f64>();
                 if !value.is_finite() {
                     let cases = rows[part].iter().map(|&row| cases.set.cases[row].id.to_string()).collect();
@@ -404,11 +473,74 @@ impl Trainer {
         Ok((mean_cross_entropy(&logits), score(&logits)))
     }
 
+    /// The labels of a batch, once for all branches, or where cases lack an image for each branch those of the cases that it
+    /// sees; `unknown` are the labels of others.
+    fn labels_of_branches<'a>(
+        &self,
+        branches: &[BranchInfo],
+        rows: &[usize],
+        labels: &[&'a [Option<usize>]],
+        unknown: &'a [Option<usize>],
+        set: &CaseSet,
+    ) -> Vec<Vec<&'a [Option<usize>]>> {
+        let sees = |branch: &BranchInfo, row: usize| can_see(branch, &set.cases[row]);
+        if branches.len() == 1 || rows.iter().all(|&row| branches.iter().all(|branch| sees(branch, row))) {
+            return vec![labels.to_vec()];
+        }
+        let of_branch = |branch| {
+            let cases = rows.iter().zip(labels);
+            cases.map(|(&row, &labels)| if sees(branch, row) { labels } else { unknown }).collect()
+        };
+        branches.iter().map(of_branch).collect()
+    }
+
+    /// The checkpoint to continue from, with that of its best epoch if it is another one; `None` starts again.
+    fn with_best(
+        &self,
+        checkpoint: Checkpoint,
+        checkpoints: &Checkpoints,
+        folder: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<(Checkpoint, Option<Checkpoint>)>, TrainError> {
+        let (best, latest) = (checkpoint.state.best_epoch, checkpoint.state.history.len());
+        let is_needed = !matches!(self.config.averaging, Some(WeightAveraging::LastEpochs { .. }));
+        if best == latest || !is_needed {
+            return Ok(Some((checkpoint, None)));
+        }
+        let reason = match checkpoints.read(best) {
+            Ok(found) => return Ok(Some((checkpoint, Some(found)))),
+            Err(error) => error.to_string(),
+        };
+        match self.lost_best {
+            LostBest::Refuse => Err(TrainError::BestLost { path: folder.to_owned(), best, latest, reason }),
+            LostBest::GoOn => {
+                observer.warned(&format!(
+                    "the best epoch, {best}, is lost ({reason}): the result is the best of epoch {latest} and those that follow"
+                ));
+                let state = RunState { best_epoch: latest, best_from: latest - 1, ..checkpoint.state };
+                Ok(Some((Checkpoint { state, ..checkpoint }, None)))
+            }
+            LostBest::TrainAgain => {
+                let Some(earlier) = checkpoints.complete_before(latest)? else {
+                    observer
+                        .warned(&format!("the best epoch, {best}, is lost ({reason}): all epochs are trained again"));
+                    return Ok(None);
+                };
+                let (from, best_of_earlier) = (earlier.state.history.len(), earlier.state.best_epoch);
+                observer
+                    .warned(&format!("the best epoch, {best}, is lost ({reason}): trained again after epoch {from}"));
+                let found = (best_of_earlier != from).then(|| checkpoints.read(best_of_earlier)).transpose()?;
+                Ok(Some((earlier, found)))
+            }
+        }
+    }
+
+    /// The run at a checkpoint; `best` is that of its best epoch, if it is another one.
     fn restore<N: Network>(
         &self,
         checkpoint: Checkpoint,
+        best: Option<&Checkpoint>,
         initial: &N,
-        checkpoints: &Checkpoints,
         folder: &Path,
     ) -> Result<Run<N>, TrainError> {
         let record_error =
@@ -417,18 +549,15 @@ impl Trainer {
             let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes)).map_err(record_error)?;
             initial.clone().try_load_record(record).map_err(record_error)
         };
-        let best_epoch = checkpoint.state.best_epoch;
         // Clones share running statistics: `valid` gives the best network its own before the other one is loaded.
         // With a moving average, that is what was validated.
         let is_average = matches!(self.config.averaging, Some(WeightAveraging::Exponential { .. }));
-        let validated = |checkpoint: &Checkpoint| match (&checkpoint.average, is_average) {
+        let best = best.unwrap_or(&checkpoint);
+        let validated = match (&best.average, is_average) {
             (Some(average), true) => average.clone(),
-            _ => checkpoint.network.clone(),
+            _ => best.network.clone(),
         };
-        let best = match best_epoch == checkpoint.state.history.len() {
-            true => network_of(validated(&checkpoint))?.valid(),
-            false => network_of(validated(&checkpoints.read(best_epoch)?))?.valid(),
-        };
+        let best = network_of(validated)?.valid();
         let optimizer =
             OptimizerRecord::from_bytes(Bytes::from_bytes_vec(checkpoint.optimizer)).map_err(record_error)?;
         Ok(Run {
@@ -494,24 +623,6 @@ fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {
         optimizer: optimizer.to_vec(),
         average: average.map(|bytes| bytes.to_vec()),
     })
-}
-
-fn require_images(batch: &ImageBatch, modalities: Modalities, set: &CaseSet) -> Result<(), TrainError> {
-    let views = [
-        ("a clinical photo", modalities.clinical, &batch.has_clinical),
-        ("a dermoscopic image", modalities.dermoscopic, &batch.has_dermoscopic),
-    ];
-    for (view, looked_at, present) in views {
-        let missing = batch.rows.iter().zip(present).find(|(_, present)| looked_at && !**present);
-        if let Some((&row, _)) = missing {
-            return Err(TrainError::Setting {
-                setting: "a training case",
-                expected: "one with every image that the network looks at (others can be predicted, not trained on)",
-                found: format!("case {} without {view}", set.cases[row].id),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Mean over branches and tasks of the mean cross-entropy of the annotated cases, of the first view.

@@ -22,20 +22,21 @@
 //!
 //! Research software: not a medical device, not for diagnosis.
 //!
-//! # Predicting with a trained bundle
+//! # Predicting with a trained model
 //!
 //! ```no_run
 //! use dermafuse::{data::derm7pt, infer::Bundle};
 //! use burn::tensor::Device;
 //!
-//! let bundle = Bundle::load("runs/quickstart/bundle", &Device::flex())?;
+//! let bundle = Bundle::load("runs/quickstart/model.safetensors", &Device::flex())?;
 //! let set = derm7pt::load("runs/quickstart/data")?;
 //! let rows: Vec<usize> = (0..4).collect();
-//! let (stage, predictions) = bundle.predict(&set, &rows, |_| ())?.pop().expect("at least one stage");
+//! let answers = bundle.predict(&set, &rows, |_| ())?;
+//! let predictions = answers.last();
 //! for (case, id) in predictions.ids.iter().enumerate() {
 //!     let class = predictions.predicted(case, 0);
 //!     let diagnosis = &predictions.tasks[0].classes[class];
-//!     println!("{id}: {diagnosis} {:.2} ({stage}, from {})", predictions.probabilities[0][[case, class]], predictions.basis[case]);
+//!     println!("{id}: {diagnosis} {:.2} (from {})", predictions.probabilities[0][[case, class]], predictions.basis[case]);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -63,6 +63,13 @@ def main() -> None:
 
     square = picture(32, 32)
     save("square.png", square)
+
+    # WebP with and without loss, and a TIFF of two pages.
+    Image.fromarray(wide).save(HERE / "lossy.webp", quality=90)
+    save("lossy.pillow.png", np.asarray(Image.open(HERE / "lossy.webp").convert("RGB")))
+    Image.fromarray(wide).save(HERE / "lossless.webp", lossless=True)
+    pages = {"compression": "tiff_lzw", "save_all": True, "append_images": [Image.fromarray(square)]}
+    Image.fromarray(wide).save(HERE / "pages.tif", **pages)
     degrees, scale, shift_x, shift_y = 27.0, 0.8, 0.05, -0.04
     centre = (32 - 1) / 2
     matrix = cv2.getRotationMatrix2D((centre, centre), degrees, scale)

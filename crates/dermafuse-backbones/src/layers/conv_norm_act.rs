@@ -10,6 +10,7 @@ use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 pub use dermafuse_kernels::Activation;
 
 use super::convolution::{convolve, convolve_with};
@@ -77,7 +78,7 @@ impl ConvNormActConfig {
             .with_padding(PaddingConfig2d::Explicit(down, across, down, across))
             .with_bias(false)
             .with_initializer(self.initializer.clone().unwrap_or(he))
-            .init(device);
+            .init_addressed(device);
         let norm = BatchNormConfig::new(channels_out)
             .with_epsilon(self.norm_epsilon)
             .with_momentum(self.norm_momentum)

@@ -9,11 +9,12 @@ use burn::module::{Initializer, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 use dermafuse_kernels::Activation;
 
 /// A linear layer with weights from the initializer and zero biases.
 pub(crate) fn linear_without_offset([inputs, outputs]: [usize; 2], weights: Initializer, device: &Device) -> Linear {
-    let mut linear = LinearConfig::new(inputs, outputs).with_initializer(weights).init(device);
+    let mut linear = LinearConfig::new(inputs, outputs).with_initializer(weights).init_addressed(device);
     let zeros: Param<Tensor<1>> = Initializer::Zeros.init([outputs], device);
     linear.bias = Some(zeros);
     linear

@@ -9,6 +9,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedInit;
 
 use super::conv_norm_act::Activation;
 use super::convolution::convolve_with;
@@ -53,7 +54,7 @@ impl SqueezeExcitationConfig {
 fn pointwise(channels: [usize; 2], device: &Device) -> Conv2d {
     let [_, fan_out] = channels;
     let initializer = Initializer::Normal { mean: 0.0, std: (2.0 / fan_out as f64).sqrt() };
-    let mut conv = Conv2dConfig::new(channels, [1, 1]).with_initializer(initializer).init(device);
+    let mut conv = Conv2dConfig::new(channels, [1, 1]).with_initializer(initializer).init_addressed(device);
     let zeros: Param<Tensor<1>> = Initializer::Zeros.init([fan_out], device);
     conv.bias = Some(zeros);
     conv

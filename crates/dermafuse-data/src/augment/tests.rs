@@ -18,6 +18,7 @@ fn rendered(draw: &Draw, interpolation: Interpolation) -> Vec<u8> {
         channels: ChannelOrder::Rgb,
         normalization: Normalization::Div255,
         resampling: Resampling::OpenCv,
+        decoding: Strictness::Strict,
     };
     let pixels = decode(golden("square.png"), Strictness::Strict).unwrap();
     let area = SIZE * SIZE;

@@ -6,6 +6,7 @@ use dermafuse_schema::{Task, TaskSet};
 
 use super::columns::TASKS;
 use super::{PUBLISHED_CASES, load, release_folder};
+use crate::load_options::table_file;
 use crate::{CaseSet, DataError, Modality, Table};
 
 /// The published number of cases of each diagnosis as it is written, in the order of [`load_edra`]'s classes.
@@ -39,7 +40,7 @@ pub const PUBLISHED_DIAGNOSES: [(&str, usize); 20] = [
 /// Those of [`load`](super::load); a full copy with other counts than published.
 pub fn load_edra(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
     let mut set = load(root.as_ref())?.with_only(Modality::Clinical);
-    let table = Table::read(release_folder(root.as_ref())?.join("meta").join("meta.csv"))?;
+    let table = Table::read(table_file(release_folder(root.as_ref())?.join("meta").join("meta.csv")))?;
     let diagnosis = table.column(TASKS[0].name)?;
     let known = PUBLISHED_DIAGNOSES.map(|(name, _)| name);
     for (row, case) in set.cases.iter_mut().enumerate() {

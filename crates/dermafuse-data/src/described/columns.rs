@@ -10,6 +10,8 @@ use toml::Spanned;
 use super::Loader;
 use super::description::{ColumnName, Description, JoinedTable};
 use crate::load_options::check_unique;
+use crate::oddity::Contradictions;
+use crate::spelling::on_disk;
 use crate::table::{Cell, Row};
 use crate::{DataError, Table};
 
@@ -17,6 +19,18 @@ use crate::{DataError, Table};
 pub(super) struct Tables<'a> {
     pub(super) cases: (&'a Path, &'a [String]),
     pub(super) joined: &'a [(&'a JoinedTable, Table)],
+}
+
+impl Tables<'_> {
+    /// The columns that say the patient's sex.
+    pub(super) fn sexes(&self) -> Contradictions<Source> {
+        let columns = |table: Option<usize>, headers: &[String]| {
+            let source = move |(column, name): (usize, &String)| (name.clone(), Source { table, column });
+            headers.iter().enumerate().map(source).collect::<Vec<_>>()
+        };
+        let joined = self.joined.iter().enumerate().flat_map(|(at, (_, table))| columns(Some(at), table.headers()));
+        Contradictions::of_sex(columns(None, self.cases.1).into_iter().chain(joined))
+    }
 }
 
 /// A column of the table of cases, or of one that is joined.
@@ -109,7 +123,7 @@ impl Loader<'_> {
                 let expected = "a name that no other table has (`cases` is that of the cases)";
                 return Err(self.declaration.error(entry.name.span(), "table", name, expected));
             }
-            let table = Table::read(self.folder.join(entry.file.get_ref()))
+            let table = Table::read_composed(&on_disk(&self.folder.join(entry.file.get_ref())))
                 .map_err(|source| self.declaration.asked(entry.file.span(), source))?;
             tables.push((entry, table));
         }

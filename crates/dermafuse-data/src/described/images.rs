@@ -1,6 +1,5 @@
 //! Where images are named, and where they are.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -10,7 +9,9 @@ use super::Loader;
 use super::columns::{Source, Tables};
 use super::description::{Description, ImageColumn};
 use crate::declaration::Declaration;
-use crate::image_folder::{Found, ImageFolder};
+use crate::image_folder::{ImageFolder, ImageIndex, Lookup};
+use crate::load_options::one_image;
+use crate::spelling::on_disk;
 use crate::table::{Cell, Row};
 use crate::{DataError, ImageSource, Modality};
 
@@ -24,9 +25,7 @@ pub(super) struct ImageReader<'a> {
 
 /// The images below the folders, and how many names were looked up.
 pub(super) struct ImageFiles {
-    folders: Vec<ImageFolder>,
-    /// Paths by name without folder, in lower case.
-    names: HashMap<String, Vec<PathBuf>>,
+    index: ImageIndex,
     looked_up: usize,
 }
 
@@ -35,28 +34,22 @@ impl ImageFiles {
     pub(super) fn find(&mut self, cell: Cell<'_>, notes: &mut Vec<String>) -> Result<Option<PathBuf>, DataError> {
         self.looked_up += 1;
         let text = cell.text();
-        if text.starts_with('/') || text.split(['/', '\\']).any(|part| part == "..") {
-            return Err(cell.error("a name or path inside the image folders"));
-        }
-        for folder in self.folders.iter().filter(|_| text.contains('/')) {
-            match folder.find(text) {
-                Found::Exactly(path) => return Ok(Some(path)),
-                Found::OtherCase(path, actual) => {
-                    notes.push(format!("image `{text}` is `{actual}` on disk; taken as the same"));
-                    return Ok(Some(path));
-                }
-                Found::Ambiguous(paths) => return Err(cell.error(format!("one image, not {}", paths.join(" and ")))),
-                Found::Nowhere => {}
+        match self.index.find(text) {
+            Lookup::One(path) => Ok(Some(path)),
+            Lookup::OtherCase(path, actual) => {
+                notes.push(format!("image `{text}` is `{actual}` on disk; taken as the same"));
+                Ok(Some(path))
             }
-        }
-        match self.names.get(text.to_lowercase().as_str()).map(Vec::as_slice) {
-            None | Some([]) => Ok(None),
-            Some([path]) => Ok(Some(path.clone())),
-            Some([one, other, ..]) => {
-                let places = format!("{} and {}", one.display(), other.display());
-                Err(cell.error(format!("one image of that name, not {places}; name the folder of the images")))
+            Lookup::Several(one, other) => {
+                Err(cell.error(one_image(&one, &other, "in `folders` of `[images]` (or by `--images`)")))
             }
+            Lookup::Outside => Err(cell.error("a name or path inside the image folders")),
+            Lookup::Nowhere => Ok(None),
         }
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.index.notes()
     }
 }
 
@@ -79,7 +72,7 @@ impl MissingImages {
         let Some((span, DataError::Value { file, line, column, found, .. })) = self.first else {
             return Ok(());
         };
-        let folder = files.folders.first().map_or_else(PathBuf::new, |folder| folder.root().to_path_buf());
+        let folder = files.index.root().to_path_buf();
         let (missing, total) = (self.count, files.looked_up);
         let error = DataError::ImageNotFound { file, line, column, found, folder, missing, total };
         Err(declaration.asked(span, error))
@@ -129,7 +122,7 @@ impl Loader<'_> {
             ImageSource::BelowRoot => {
                 let named = description.images.iter().flat_map(|images| &images.folders);
                 for folder in named {
-                    let listed = ImageFolder::list(&self.folder.join(folder.get_ref()));
+                    let listed = ImageFolder::list(&on_disk(&self.folder.join(folder.get_ref())));
                     folders.push(listed.map_err(|source| self.declaration.asked(folder.span(), source))?);
                 }
                 if folders.is_empty() {
@@ -137,17 +130,8 @@ impl Loader<'_> {
                 }
             }
         }
-        let mut names: HashMap<String, Vec<PathBuf>> = HashMap::new();
-        for folder in &folders {
-            for (name, paths) in folder.by_name() {
-                names.entry(name).or_default().extend(paths);
-            }
-        }
-        // Two folders of which one holds the other list an image twice.
-        names.values_mut().for_each(|paths| {
-            paths.sort();
-            paths.dedup();
-        });
-        Ok(ImageFiles { folders, names, looked_up: 0 })
+        let searched = self.options.images == ImageSource::BelowRoot
+            && description.images.iter().all(|images| images.folders.is_empty());
+        Ok(ImageFiles { index: ImageIndex::new(folders, !searched), looked_up: 0 })
     }
 }

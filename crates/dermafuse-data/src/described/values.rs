@@ -10,6 +10,7 @@ use super::columns::{Rows, Source, Tables};
 use super::description::{Categories, ColumnName, Description, FieldEntry, Kind, TaskEntry};
 use super::vocabulary::{Meaning, Vocabulary};
 use crate::DataError;
+use crate::oddity::{Ages, odd_categories};
 use crate::one_hot::one_hot_label;
 
 /// Where a task's label comes from.
@@ -33,7 +34,8 @@ pub(super) struct FieldReader<'a> {
 }
 
 enum FieldSource {
-    Numeric(Vocabulary),
+    /// What is missing, and, of ages, those that nobody has.
+    Numeric(Vocabulary, Option<Ages>),
     Listed(Vocabulary),
     /// Categories in the order in which they turn up.
     Observed {
@@ -67,7 +69,8 @@ impl FieldReader<'_> {
     pub(super) fn notes(&self) -> Vec<String> {
         match &self.values {
             FieldSource::Listed(vocabulary) => vocabulary.idle(self.name()),
-            _ => Vec::new(),
+            FieldSource::Numeric(_, ages) => ages.iter().filter_map(|ages| ages.note(self.name())).collect(),
+            FieldSource::Observed { found, .. } => odd_categories(self.name(), found.keys().map(String::as_str)),
         }
     }
 }
@@ -126,7 +129,9 @@ impl Loader<'_> {
                 Ok::<_, DataError>(vocabulary)
             };
             let values = match (kind, entry.categories.as_ref().map(Spanned::get_ref)) {
-                (Kind::Numeric, None) if entry.map.is_empty() => FieldSource::Numeric(declared(&[])?),
+                (Kind::Numeric, None) if entry.map.is_empty() => {
+                    FieldSource::Numeric(declared(&[])?, Ages::of(&entry.column.get_ref().column))
+                }
                 (Kind::Numeric, _) => {
                     return mistake("numeric", "categorical, where there are `categories` or a `map`");
                 }
@@ -201,11 +206,15 @@ impl Loader<'_> {
         let Some(cell) = rows.cell(reader.source) else { return Ok(FieldValue::Missing) };
         let asked = |source| self.declaration.asked(reader.entry.column.span(), source);
         match &mut reader.values {
-            FieldSource::Numeric(vocabulary) => {
+            FieldSource::Numeric(vocabulary, ages) => {
                 if vocabulary.is_missing(cell) {
                     return Ok(FieldValue::Missing);
                 }
-                Ok(cell.number().map_err(asked)?.map_or(FieldValue::Missing, FieldValue::Number))
+                let Some(number) = cell.number().map_err(asked)? else { return Ok(FieldValue::Missing) };
+                if let Some(ages) = ages {
+                    ages.see(number, cell);
+                }
+                Ok(FieldValue::Number(number))
             }
             FieldSource::Listed(vocabulary) => match vocabulary.meaning(cell).map_err(asked)? {
                 Meaning::Index(category) => Ok(FieldValue::Category(category)),
@@ -251,7 +260,7 @@ pub(super) fn settle(readers: Vec<FieldReader<'_>>, cases: &mut [Case]) -> Vec<F
     for (index, reader) in readers.into_iter().enumerate() {
         let (name, role): (String, FieldRole) = (reader.name().into(), reader.entry.role);
         let categories = match reader.values {
-            FieldSource::Numeric(_) => {
+            FieldSource::Numeric(..) => {
                 fields.push(Field::numeric(name, role));
                 continue;
             }

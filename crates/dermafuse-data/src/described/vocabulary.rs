@@ -30,13 +30,16 @@ struct Entry {
     value: String,
     /// Compared first: one number, where most values are short.
     start: u64,
+    /// The value as a number, if it is one.
+    number: Option<f64>,
     meaning: Meaning,
     rows: usize,
 }
 
 impl Entry {
     fn new(value: &str, meaning: Meaning) -> Self {
-        Self { value: value.into(), start: first_bytes(value.as_bytes()), meaning, rows: 0 }
+        let number = value.parse().ok().filter(|number: &f64| number.is_finite());
+        Self { value: value.into(), start: first_bytes(value.as_bytes()), number, meaning, rows: 0 }
     }
 
     /// Whether it is the entry of a text that starts alike.
@@ -113,13 +116,23 @@ impl Vocabulary {
             return Ok(Meaning::Missing);
         }
         let known: Vec<&str> = self.entries.iter().map(|entry| entry.value.as_str()).collect();
-        // The cell's own error says where it stands.
-        cell.category(&known).map(|_| Meaning::Missing)
+        // Perhaps the same value, otherwise written; else the cell's own error says where it stands.
+        Ok(match cell.category(&known)? {
+            None => Meaning::Missing,
+            Some(entry) => {
+                self.entries[entry].rows += 1;
+                self.entries[entry].meaning
+            }
+        })
     }
 
     pub(super) fn is_missing(&self, cell: Cell<'_>) -> bool {
         let text = cell.text();
-        text.is_empty() || self.entries.iter().any(|entry| entry.value == text && entry.meaning == Meaning::Missing)
+        let mut missing = self.entries.iter().filter(|entry| entry.meaning == Meaning::Missing);
+        // `999.0` is `999`.
+        let is =
+            |entry: &Entry| entry.value == text || entry.number.is_some_and(|number| cell.finite() == Some(number));
+        text.is_empty() || missing.any(is)
     }
 
     /// The values that leave cases out, and how many rows had them.

@@ -3,12 +3,26 @@ use std::io::Read;
 use std::path::Path;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use dermafuse_schema::open_regular_file;
 
+use super::dialect::Dialect;
+use super::limits::{MAX_COLUMNS, MAX_TABLE_BYTES, MAX_VALUE_BYTES};
 use super::{Header, Row};
 use crate::DataError;
+use crate::spelling::composed;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
+/// How files start that are no text, and what they are.
+const NOT_TEXT: [(&[u8], &str); 7] = [
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+    (b"PK\x03\x04", "a workbook (xlsx, ods) or another archive"),
+    (b"\xd0\xcf\x11\xe0", "an old workbook (xls)"),
+    (b"\x1f\x8b", "compressed data (gzip)"),
+    (b"PAR1", "a Parquet file"),
+    (b"\x89HDF", "an HDF5 file"),
+];
 
 /// Reads a CSV table row by row, in memory that does not grow with the number of rows; the rules and errors are those of
 /// a [`Table`](crate::Table).
@@ -36,43 +50,65 @@ impl TableReader<File> {
     /// Opens a table.
     ///
     /// # Errors
-    /// The file cannot be read, or [`TableReader::new`] refuses its header.
+    /// The file cannot be read, is not a regular file or larger than 2 GiB, or [`TableReader::new`] refuses its header.
     pub fn open(file: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = file.as_ref();
-        let source = File::open(path).map_err(|source| DataError::Io { path: path.into(), source })?;
-        Self::new(path, source)
+        Self::new(path, open_regular_file(path, MAX_TABLE_BYTES).map_err(DataError::reading)?)
+    }
+
+    /// Opens a table whose text is compared with other texts: accents are composed in all of it.
+    pub(crate) fn open_composed(path: &Path) -> Result<Self, DataError> {
+        let mut reader = Self::open(path)?;
+        reader.header.composes = true;
+        reader.header.names.iter_mut().for_each(|name| *name = composed(name).into_owned());
+        reader.header.check_names()?;
+        Ok(reader)
     }
 }
 
 impl<R: Read> TableReader<R> {
-    /// Reads the header of a table; `file` is the name for its errors.
+    /// Reads the header of a table; `file` is the name for its errors. What parts the values (comma, semicolon, tab or
+    /// bar) is told by the header, or by a line such as `sep=;` above it.
     ///
     /// # Errors
-    /// No bytes, a column name twice, text that is not UTF-8 or holds NUL.
+    /// No bytes, a column name twice, text that is not UTF-8 or holds NUL, a header that leaves open what parts the
+    /// values.
     pub fn new(file: impl AsRef<Path>, source: R) -> Result<Self, DataError> {
-        Self::delimited(file, source, b',')
+        let mut header = Header::of(file.as_ref());
+        let mut records = Records::new(source, b',');
+        records.fill(&header, CHUNK)?;
+        let dialect = Dialect::of(&header.file, &records.chunk[records.at..records.filled], records.ended)?;
+        let skipped = records.at + dialect.skip;
+        records.line += count_lines(&records.chunk[records.at..skipped], &mut records.after_return);
+        records.at = skipped;
+        records.reader = ReaderBuilder::new().delimiter(dialect.delimiter).build();
+        header.decimal_comma = dialect.has_decimal_comma();
+        Self::begin(header, records)
     }
 
-    /// As [`TableReader::new`], for values that are parted by another byte than a comma.
+    /// As [`TableReader::new`], for values that are parted by this byte. Where it is no comma, numbers may have a decimal
+    /// comma.
     ///
     /// # Errors
     /// Those of [`TableReader::new`].
     pub fn delimited(file: impl AsRef<Path>, source: R, delimiter: u8) -> Result<Self, DataError> {
-        let mut header = Header { file: file.as_ref().to_path_buf(), names: Vec::new() };
-        let mut records = Records::new(source, delimiter);
+        let header = Header { decimal_comma: delimiter != b',', ..Header::of(file.as_ref()) };
+        Self::begin(header, Records::new(source, delimiter))
+    }
+
+    fn begin(mut header: Header, mut records: Records<R>) -> Result<Self, DataError> {
         if !records.next(&header)? {
             return Err(DataError::EmptyFile { file: header.file });
         }
         let row = records.row(&header)?;
-        let names: Vec<String> = (0..row.ends.len()).map(|column| row.cell(column).text().to_owned()).collect();
-        if names.iter().all(String::is_empty) {
+        let mut names: Vec<String> = (0..row.ends.len()).map(|column| row.cell(column).text().to_owned()).collect();
+        let Some(last) = names.iter().rposition(|name| !name.is_empty()) else {
             return Err(DataError::EmptyFile { file: header.file });
-        }
+        };
+        header.unnamed = names.len() - (last + 1);
+        names.truncate(last + 1);
         header.names = names;
-        let headers = &header.names;
-        if let Some(column) = (1..headers.len()).find(|&at| headers[..at].contains(&headers[at])) {
-            return Err(DataError::DuplicateColumn { column: headers[column].clone(), file: header.file });
-        }
+        header.check_names()?;
         Ok(Self { header, records })
     }
 
@@ -82,7 +118,7 @@ impl<R: Read> TableReader<R> {
     /// # Errors
     /// Those of [`TableReader::new`]; no such row.
     pub(crate) fn below(file: &Path, source: R, delimiter: u8, title: &str) -> Result<Self, DataError> {
-        let mut header = Header { file: file.to_path_buf(), names: Vec::new() };
+        let mut header = Header { decimal_comma: delimiter != b',', ..Header::of(file) };
         let mut records = Records::new(source, delimiter);
         let mut first: Option<Vec<String>> = None;
         while records.next(&header)? {
@@ -121,16 +157,29 @@ impl<R: Read> TableReader<R> {
     /// The next row; `None` after the last.
     ///
     /// # Errors
-    /// A file that cannot be read on, text that is not UTF-8 or holds NUL, a row longer or shorter than the header.
+    /// A file that cannot be read on, text that is not UTF-8 or holds NUL, a row longer or shorter than the header, a value
+    /// in a last column that has no name, a value or a table that is too large.
     pub fn next_row(&mut self) -> Result<Option<Row<'_>>, DataError> {
         if !self.records.next(&self.header)? {
             return Ok(None);
         }
-        let row = self.records.row(&self.header)?;
-        let (expected, found) = (self.header.names.len(), row.ends.len());
-        if found != expected {
+        let mut row = self.records.row(&self.header)?;
+        let (width, found) = (self.header.names.len(), row.ends.len());
+        let expected = width + self.header.unnamed;
+        // Spreadsheets write columns without a name, and not in every row.
+        if found < width || found > expected {
             return Err(DataError::RowLength { file: self.header.file.clone(), line: row.line, expected, found });
         }
+        if let Some(column) = (width..found).find(|&column| !row.text_of(column).is_empty()) {
+            return Err(DataError::Value {
+                file: self.header.file.clone(),
+                line: row.line,
+                column: format!("{} (without a name)", column + 1),
+                found: row.text_of(column).into(),
+                expected: "nothing, or a name of the column in the header".into(),
+            });
+        }
+        row.ends = &row.ends[..width];
         Ok(Some(row))
     }
 
@@ -150,8 +199,11 @@ struct Records<R> {
     filled: usize,
     ended: bool,
     begun: bool,
-    /// The line of `chunk[at]`.
+    /// The line of `chunk[at]`, and whether the byte before is a carriage return.
     line: u64,
+    after_return: bool,
+    /// Bytes that were read so far.
+    taken: u64,
     /// The current record: its line, its text, and where its values end; the buffers are longer than what is used.
     first_line: u64,
     text: Vec<u8>,
@@ -159,6 +211,8 @@ struct Records<R> {
     places: Vec<usize>,
     values: usize,
     ends: Vec<u32>,
+    /// The text of the record with composed accents, where that is another.
+    composed: String,
 }
 
 impl<R: Read> Records<R> {
@@ -172,12 +226,15 @@ impl<R: Read> Records<R> {
             ended: false,
             begun: false,
             line: 1,
+            after_return: false,
+            taken: 0,
             first_line: 1,
             text: vec![0; 256],
             used: 0,
             places: vec![0; 32],
             values: 0,
             ends: Vec::new(),
+            composed: String::new(),
         }
     }
 
@@ -189,22 +246,23 @@ impl<R: Read> Records<R> {
             if !within {
                 let rest = &self.chunk[self.at..self.filled];
                 let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-                self.line += newlines(&rest[..blank]);
+                self.line += count_lines(&rest[..blank], &mut self.after_return);
                 self.at += blank;
                 self.first_line = self.line;
             }
             if self.at == self.filled && !self.ended {
-                self.fill(header)?;
+                self.fill(header, 1)?;
                 continue;
             }
             within = true;
             let input = &self.chunk[self.at..self.filled];
             let (result, taken, written, ended) =
                 self.reader.read_record(input, &mut self.text[self.used..], &mut self.places[self.values..]);
-            self.line += newlines(&input[..taken]);
+            self.line += count_lines(&input[..taken], &mut self.after_return);
             self.at += taken;
             self.used += written;
             self.values += ended;
+            self.check_limits(header, matches!(result, ReadRecordResult::Record))?;
             match result {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len(), 0),
@@ -215,10 +273,39 @@ impl<R: Read> Records<R> {
         }
     }
 
-    fn fill(&mut self, header: &Header) -> Result<(), DataError> {
+    fn check_limits(&self, header: &Header, ended: bool) -> Result<(), DataError> {
+        let last = self.values.checked_sub(1).map_or(0, |at| self.places[at]);
+        let line_of = |at: usize| self.first_line + count_lines(&self.text[..at], &mut false);
+        let file = || header.file.clone();
+        if self.values > MAX_COLUMNS {
+            let (line, limit) = (self.first_line, MAX_COLUMNS as u64);
+            return Err(DataError::TableLimit { file: file(), line, what: "a row", limit, unit: "columns" });
+        }
+        let mut too_long = (self.used.saturating_sub(last) > MAX_VALUE_BYTES).then_some(last);
+        if ended && self.used > MAX_VALUE_BYTES {
+            let mut start = 0;
+            for &end in &self.places[..self.values] {
+                if end - start > MAX_VALUE_BYTES {
+                    too_long.get_or_insert(start);
+                }
+                start = end;
+            }
+        }
+        match too_long {
+            None => Ok(()),
+            Some(at) => {
+                let (line, limit) = (line_of(at), MAX_VALUE_BYTES as u64);
+                Err(DataError::TableLimit { file: file(), line, what: "a value", limit, unit: "bytes" })
+            }
+        }
+    }
+
+    /// Reads on, until there are so many bytes or no more.
+    fn fill(&mut self, header: &Header, at_least: usize) -> Result<(), DataError> {
         (self.at, self.filled) = (0, 0);
-        // A pipe gives what it has: the first bytes are judged when there are three of them.
-        while !self.ended && self.filled < if self.begun { 1 } else { 3 } {
+        // A source gives what it has: the first bytes are judged when there are four of them.
+        let at_least = if self.begun { at_least } else { at_least.max(4) };
+        while !self.ended && self.filled < at_least {
             let read = self.source.read(&mut self.chunk[self.filled..]);
             match read {
                 Ok(0) => self.ended = true,
@@ -227,11 +314,16 @@ impl<R: Read> Records<R> {
                 Err(source) => return Err(DataError::Io { path: header.file.clone(), source }),
             }
         }
+        self.taken += self.filled as u64;
+        if self.taken > MAX_TABLE_BYTES {
+            let (file, line, limit) = (header.file.clone(), self.line, MAX_TABLE_BYTES);
+            return Err(DataError::TableLimit { file, line, what: "a table", limit, unit: "bytes" });
+        }
         if !self.begun {
             self.begun = true;
             let start = &self.chunk[..self.filled];
-            if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
-                return Err(DataError::Encoding { file: header.file.clone(), line: 1, found: "UTF-16 text" });
+            if let Some((_, found)) = NOT_TEXT.iter().find(|(bytes, _)| start.starts_with(bytes)) {
+                return Err(DataError::Encoding { file: header.file.clone(), line: 1, found });
             }
             if start.starts_with(b"\xef\xbb\xbf") {
                 self.at = 3;
@@ -245,32 +337,51 @@ impl<R: Read> Records<R> {
         let bytes = &self.text[..self.used];
         let error = |at: usize, found: &'static str| DataError::Encoding {
             file: header.file.clone(),
-            line: self.first_line + newlines(&bytes[..at]),
+            line: self.first_line + count_lines(&bytes[..at], &mut false),
             found,
         };
         if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
             return Err(error(at, "a NUL byte"));
         }
-        let text = std::str::from_utf8(bytes).map_err(|utf8| error(utf8.valid_up_to(), "a byte that is not UTF-8"))?;
+        let mut text =
+            std::str::from_utf8(bytes).map_err(|utf8| error(utf8.valid_up_to(), "a byte that is not UTF-8"))?;
+        let places = &self.places[..self.values];
+        // The halves of a character can be the ends of two values.
+        if let Some(&end) = places.iter().find(|&&end| !text.is_char_boundary(end)) {
+            return Err(error(end, "a byte that is not UTF-8"));
+        }
         self.ends.clear();
-        for &end in &self.places[..self.values] {
-            // The halves of a character can be the ends of two values.
-            if !text.is_char_boundary(end) {
-                return Err(error(end, "a byte that is not UTF-8"));
+        // No row is longer than a table may be, which a `u32` counts.
+        if header.composes && !text.is_ascii() {
+            self.composed.clear();
+            let mut start = 0;
+            for &end in places {
+                self.composed.push_str(&composed(&text[start..end]));
+                self.ends.push(self.composed.len() as u32);
+                start = end;
             }
-            let Ok(end) = u32::try_from(end) else {
-                return Err(DataError::Setting {
-                    what: "length of a table's row",
-                    found: format!("{} bytes", bytes.len()),
-                    expected: "below 4 GiB; look for a quote that is not closed",
-                });
-            };
-            self.ends.push(end);
+            text = &self.composed;
+        } else {
+            self.ends.extend(places.iter().map(|&end| end as u32));
         }
         Ok(Row { header, line: self.first_line, text, ends: &self.ends })
     }
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+/// How many lines end in these bytes: with a line feed, a carriage return, or both. `after_return` says whether the byte
+/// before them was a carriage return, and then whether their last one is.
+fn count_lines(bytes: &[u8], after_return: &mut bool) -> u64 {
+    let Some(&last) = bytes.last() else { return 0 };
+    let feeds = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    let mut lines = feeds(bytes);
+    if *after_return && bytes[0] == b'\n' {
+        lines -= 1;
+    }
+    if bytes.contains(&b'\r') {
+        // A line feed behind a carriage return is not another end.
+        let alone = bytes.iter().zip(bytes[1..].iter().map(Some).chain([None]));
+        lines += alone.filter(|(byte, next)| **byte == b'\r' && *next != Some(&b'\n')).count() as u64;
+    }
+    *after_return = last == b'\r';
+    lines
 }

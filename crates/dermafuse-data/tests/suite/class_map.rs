@@ -123,7 +123,7 @@ fn the_published_merging_works_on_folders() {
     for roles in [MetadataRoles::PreDiagnosis, MetadataRoles::All] {
         let encoder = MetadataEncoder::fit(&merged.fields, &merged.cases, roles).unwrap();
         assert!(encoder.column_names().iter().all(|name| !name.contains(SOURCE_FIELD)));
-        assert!(!encoder.has_metadata(&merged.cases[one]).unwrap());
+        assert!(!encoder.matched(&merged.fields).unwrap().has_metadata(&merged.cases[one]).unwrap());
     }
 
     // A photo of the test part that another set has, too, is no training case.

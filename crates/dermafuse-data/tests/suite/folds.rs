@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use dermafuse_data::{CaseSet, FoldConfig, FoldGrouping, FoldProtocol, Folds, Leak, Split};
+use dermafuse_data::{CaseSet, FoldConfig, FoldGrouping, FoldProtocol, Folds, Leak, LoadedSplit, Split, TableChanges};
 use proptest::prelude::*;
 
 use crate::fixture::case_set;
@@ -63,9 +63,9 @@ fn the_protocol_that_selects_on_the_test_fold_says_so() {
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("split.json");
-        split.save(&path).unwrap();
+        split.save(&path, &set).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().contains("test_selects"));
-        assert_eq!(Split::load(&path, 24).unwrap(), split);
+        assert_eq!(Split::load(&path, &set).unwrap(), LoadedSplit { split: split.clone(), notes: vec![] });
 
         // The permission is for this one overlap and for no other.
         let text = Split::new(split.train.clone(), split.valid.clone(), split.test.clone(), 24).unwrap_err();
@@ -158,16 +158,19 @@ fn faults_of_a_fold_file_are_named_with_their_place() {
         |edit: &dyn Fn(&mut Vec<String>)| reload(&set, &folds, FoldGrouping::Grouped, |lines| edit(lines)).unwrap_err();
     assert_eq!(
         error(&|lines| lines[2] = lines[2].replacen("1,", "one,", 1)),
-        "folds.csv: line 3, column `id`: found `one`, expected the identity of a case of `test`"
+        "folds.csv: 1 of 24 cases are not in `test`: one; give the set that it was made for, or allow changes of the table to \
+         leave them out"
     );
     assert_eq!(
         error(&|lines| lines[3] = lines[1].clone()),
         "folds.csv: line 4, column `id`: found `0`, expected a name that line 2 does not have"
     );
+    let fewer = reload(&set, &folds, FoldGrouping::Grouped, |lines| drop(lines.drain(5..7))).unwrap();
     assert_eq!(
-        error(&|lines| drop(lines.drain(5..7))),
-        "folds.csv: no row for case `4` (2 of 24 cases have none); every case needs a fold"
+        fewer.notes(),
+        ["2 of 24 cases of `test` are in no fold, because the table of folds does not name them: 4, 5"]
     );
+    assert_eq!((0..3).map(|fold| fewer.rows(fold).len()).sum::<usize>(), 22);
     for bad in ["", "-1", "0.0", "third"] {
         let text = error(&|lines| {
             let at = lines[1].rfind(',').unwrap();
@@ -184,8 +187,22 @@ fn faults_of_a_fold_file_are_named_with_their_place() {
     assert!(text.contains("like group `g0` in line 2; a patient or lesion stays in one fold, unless"), "{text}");
     assert_eq!(
         error(&|lines| lines[1] = lines[1].replace(",b,", ",a,")),
-        "folds.csv: line 2, column `label`: found `a`, expected `b`, as in `test`"
+        "folds.csv: 1 labels are others in `test`: 0 (t: a, now b); if the identities are still those of the same cases, make it \
+         anew or allow changes of the table"
     );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("folds.csv");
+    folds.save(&path, &set).unwrap();
+    let mut changed = set.clone();
+    changed.cases.remove(23);
+    changed.cases[0].labels = vec![Some(0)];
+    let allowed = Folds::load_with(&path, &changed, 0, FoldGrouping::Grouped, TableChanges::Allow).unwrap();
+    let notes = allowed.notes();
+    assert!(
+        notes[0].contains("1 of 24 cases of ") && notes[0].ends_with("are not in `test` and left out: 23"),
+        "{notes:?}"
+    );
+    assert!(notes[1].starts_with("1 labels of `test` are not those of ") && notes[1].ends_with(": 0 (t: b, now a)"));
     let text = error(&|lines| {
         lines.iter_mut().for_each(|line| *line = line.replace(",1", ",3").replace(",2", ",1"));
     });

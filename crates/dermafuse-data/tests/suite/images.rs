@@ -128,7 +128,7 @@ fn a_jpeg_cut_anywhere_is_refused() {
             assert!(error.starts_with("x.jpg: "), "{name} at {percent} %: {error}");
         }
         let text = strict(&bytes[..bytes.len() / 2]).unwrap_err();
-        assert!(text.contains("damaged or truncated image") && text.contains("decode leniently"), "{text}");
+        assert!(text.contains("damaged or truncated image") && text.contains("set `decoding` to `lenient`"), "{text}");
     }
 }
 
@@ -165,7 +165,7 @@ fn a_bmp_is_read_upright_and_refused_when_cut() {
     }
     let mut forged = bytes;
     forged[18..22].copy_from_slice(&60_000_u32.to_le_bytes());
-    assert!(strict(&forged).unwrap_err().contains("the header says 60000 x 7 pixels"));
+    assert!(strict(&forged).unwrap_err().contains("the header says 60000 x 7 = 420000 pixels"));
 }
 
 #[test]
@@ -174,16 +174,16 @@ fn a_forged_header_is_refused_before_memory_is_taken() {
     let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     bytes[frame + 5..frame + 9].copy_from_slice(&[0xff, 0xdc, 0xff, 0xdc]);
     let text = strict(&bytes).unwrap_err();
-    assert_eq!(
-        text,
-        "x.jpg: the header says 65500 x 65500 pixels; the limits are 10000 a side and 50000000 in all; reduce it"
+    assert!(
+        text.starts_with("x.jpg: the header says 65500 x 65500 = 4290250000 pixels; the limits are 16384 a side"),
+        "{text}"
     );
     let mut bytes = png(1, 1, ExtendedColorType::Rgb8, &[0; 3]);
-    bytes[16..24].copy_from_slice(&[0, 0, 0x23, 0x28, 0, 0, 0x23, 0x28]);
+    bytes[16..24].copy_from_slice(&[0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10]);
     let crc = crc32(&bytes[12..29]);
     bytes[29..33].copy_from_slice(&crc.to_be_bytes());
     let text = strict(&bytes).unwrap_err();
-    assert!(text.contains("the header says 9000 x 9000 pixels"), "{text}");
+    assert!(text.contains("the header says 10000 x 10000 = 100000000 pixels"), "{text}");
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
@@ -197,13 +197,13 @@ fn what_is_no_image_is_named() {
     let error = |path: &Path| decode(path, Strictness::Strict).unwrap_err().to_string();
     let inside = folder.path().join("folder.jpg");
     std::fs::create_dir(&inside).unwrap();
-    assert!(error(&inside).ends_with("folder.jpg: not a file, so not an image"));
+    assert!(error(&inside).contains("folder.jpg: a folder, not a regular file"));
     let empty = folder.path().join("empty.jpg");
     write(&empty, b"");
     assert!(error(&empty).ends_with("empty.jpg: the image file is empty (0 bytes); copy it again"));
     let page = folder.path().join("page.jpg");
     write(&page, b"<!doctype html>");
-    assert!(error(&page).contains("page.jpg: neither JPEG, PNG nor BMP (it starts with the bytes [3c, 21"));
+    assert!(error(&page).contains("page.jpg: not JPEG, PNG, BMP, WebP or TIFF (it starts with the bytes [3c, 21"));
     let text = error(&folder.path().join("gone.jpg"));
     assert!(text.contains("gone.jpg: No such file"), "{text}");
     for junk in [&b"\xff\xd8\xff"[..], b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\0\0"] {
@@ -222,7 +222,7 @@ fn extreme_shapes_are_resized() {
     }
     let pixels = RgbPixels::new(2, 2, vec![0; 12]).unwrap();
     let text = resize(&pixels, 0, Resampling::Pillow).unwrap_err().to_string();
-    assert_eq!(text, "image size: 0 is not between 1 and 10000");
+    assert_eq!(text, "image size: 0 is not between 1 and 16384");
     assert!(RgbPixels::new(2, 2, vec![0; 11]).is_err());
     assert!(RgbPixels::new(usize::MAX, 2, vec![]).is_err());
 }

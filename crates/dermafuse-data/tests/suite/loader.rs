@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use dermafuse_data::{
-    Augmentation, BatchLoader, CaseSet, ChannelOrder, DermoscopicMode, ImageBatch, ImageCache, LoaderConfig,
-    Preprocess, shuffled,
+    Augmentation, BatchLoader, CaseSet, ChannelOrder, DermoscopicMode, Failures, ImageBatch, ImageCache, LoaderConfig,
+    Preprocess, Strictness, shuffled,
 };
 use image::ExtendedColorType;
 
@@ -149,6 +149,67 @@ fn the_first_bad_image_by_row_ends_the_loader() {
 }
 
 #[test]
+fn cases_that_cannot_be_read_are_listed_and_the_others_come_as_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = pictures(12);
+    let bad = folder.path().join("bad.jpg");
+    write(&bad, b"");
+    // The whole second batch, and single cases by either image, or by a file that is not there.
+    for row in 4..8 {
+        set.cases[row].clinical = Some(bad.clone());
+    }
+    set.cases[1].dermoscopic = Some(bad);
+    set.cases[11].clinical = Some(folder.path().join("gone.jpg"));
+    let config = |threads| LoaderConfig {
+        threads,
+        failures: Failures::Report,
+        ..LoaderConfig::new(4, Preprocess::as_released(8))
+    };
+    let batches = load(&set, (0..12).collect(), config(1));
+    let rows: Vec<_> = batches.iter().map(|batch| batch.rows.clone()).collect();
+    assert_eq!(rows, [vec![0, 2, 3], vec![], vec![8, 9, 10]]);
+    let failed: Vec<Vec<usize>> =
+        batches.iter().map(|batch| batch.failed.iter().map(|fault| fault.row).collect()).collect();
+    assert_eq!(failed, [vec![1], vec![4, 5, 6, 7], vec![11]]);
+    assert!(batches[0].failed[0].error.to_string().contains("bad.jpg: the image file is empty"));
+    assert!(batches[2].failed[0].error.to_string().contains("gone.jpg: No such file"));
+    assert_eq!(batches[1].clinical, Some(vec![]));
+    for (batch, rows) in [(&batches[0], vec![0, 2, 3]), (&batches[2], vec![8, 9, 10])] {
+        let alone = &load(&set, rows, LoaderConfig::new(3, Preprocess::as_released(8)))[0];
+        assert_eq!((&batch.clinical, &batch.dermoscopic), (&alone.clinical, &alone.dermoscopic));
+        assert_eq!(batch.has_clinical, [true; 3]);
+    }
+    assert_eq!(load(&set, (0..12).collect(), config(3)), batches);
+}
+
+#[test]
+fn leniency_accepts_and_says_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut set = pictures(4);
+    let bytes = std::fs::read(golden("baseline.jpg")).unwrap();
+    let cut = folder.path().join("cut.jpg");
+    write(&cut, &bytes[..bytes.len() * 3 / 4]);
+    set.cases[2].clinical = Some(cut.clone());
+    let config = |decoding, cache| LoaderConfig {
+        cache,
+        ..LoaderConfig::new(4, Preprocess { decoding, ..Preprocess::as_released(8) })
+    };
+    let cache = Some(Arc::new(ImageCache::new(1 << 20)));
+    let lenient = load(&set, (0..4).collect(), config(Strictness::Lenient, cache.clone()));
+    assert_eq!(lenient[0].accepted.len(), 1);
+    assert_eq!(lenient[0].accepted[0].row, 2);
+    assert!(lenient[0].accepted[0].error.to_string().contains("cut.jpg: damaged or truncated"));
+    assert_eq!(load(&set, (0..4).collect(), config(Strictness::Lenient, cache.clone())), lenient, "cached or not");
+    let strict = BatchLoader::new(&set, (0..4).collect(), config(Strictness::Strict, cache)).unwrap().next().unwrap();
+    assert!(strict.unwrap_err().to_string().contains("cut.jpg: damaged or truncated"));
+    // Sound images are the same under both.
+    let rows = vec![0, 1, 3];
+    let sound = load(&set, rows.clone(), config(Strictness::Strict, None));
+    assert_eq!(load(&set, rows, config(Strictness::Lenient, None)), sound);
+    assert!(sound[0].accepted.is_empty());
+}
+
+#[test]
 fn a_slow_caller_does_not_fill_the_memory_and_may_leave() {
     let set = pictures(200);
     // Each case has its own files, so the cache counts what was decoded.
@@ -184,6 +245,6 @@ fn bad_requests_are_refused_at_once() {
     assert_eq!(error(vec![2], config()), "row 2 was asked for, but the case set has 2 cases (rows count from 0)");
     assert_eq!(error(vec![0], LoaderConfig { batch_size: 0, ..config() }), "batch size: 0 is not at least 1");
     let size = LoaderConfig { preprocess: Preprocess::as_released(0), ..config() };
-    assert_eq!(error(vec![0], size), "image size: 0 is not between 1 and 10000");
+    assert_eq!(error(vec![0], size), "image size: 0 is not between 1 and 4096");
     assert!(load(&set, vec![], config()).is_empty());
 }

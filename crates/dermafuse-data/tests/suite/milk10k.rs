@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use dermafuse_data::{Split, milk10k};
+use dermafuse_data::{SharedImages, Split, milk10k};
 use dermafuse_schema::{FieldRole, FieldValue};
 
 use crate::fixture::{plain_jpeg, write};
@@ -92,7 +92,14 @@ fn lesions_with_the_same_image_are_one_group() {
     let set = milk10k::load(fixture.0.path()).unwrap();
     let groups: Vec<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
     assert_eq!(groups, ["IL_1", "IL_2", "IL_1"]);
-    assert_eq!(set.notes, ["ISIC_1.jpg and ISIC_5.jpg are the same image; their cases form one group"]);
+    assert_eq!(
+        set.notes,
+        [
+            "ISIC_1.jpg and ISIC_5.jpg are the same image; their cases form one group",
+            "cases `IL_1` and `IL_3` have one image (ISIC_1.jpg, ISIC_5.jpg) under two labels: diagnosis `BCC` and `NV`; \
+             correct or drop one, unless the image shows both"
+        ]
+    );
     let split = Split::new(vec![0], vec![1], vec![2], 3).unwrap();
     assert!(split.check(&set).unwrap_err().to_string().starts_with("group `IL_1` is in the training part"));
 
@@ -191,8 +198,8 @@ fn groups_are_joined_through_any_of_their_cases() {
         write(&path, &plain_jpeg(level));
         set.cases[row].clinical = Some(path);
     }
-    let notes = dermafuse_data::group_by_content(&mut set.cases).unwrap();
-    assert_eq!(notes, ["2.jpg and 3.jpg are the same image; their cases form one group"]);
+    set.join_groups(SharedImages::Join);
+    assert_eq!(set.notes, ["2.jpg and 3.jpg are the same image; their cases form one group"]);
     let groups: Vec<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
     assert_eq!(groups, ["g0", "g0", "g0", "g0", "g2"]);
 }

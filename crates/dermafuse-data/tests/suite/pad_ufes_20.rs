@@ -100,7 +100,7 @@ fn the_published_encoding_has_81_columns_without_the_biopsy() {
     let encoder = MetadataEncoder::fit(&set.fields, &set.cases[..1], pad_ufes_20::encoding()).unwrap();
     assert_eq!(encoder.width(), 81);
     assert!(encoder.uses_post_diagnosis().is_empty());
-    let encoded = encoder.encode(&set.cases[1]).unwrap();
+    let encoded = encoder.matched(&set.fields).unwrap().encode(&set.cases[1]).unwrap();
     let nonzero: Vec<(usize, f64)> = encoded.iter().copied().enumerate().filter(|(_, value)| *value != 0.0).collect();
     let expected = [
         (0, 1.0),    // smoke=False
@@ -125,7 +125,7 @@ fn the_published_encoding_has_81_columns_without_the_biopsy() {
         (79, 1.0),   // elevation=True
     ];
     assert_eq!(nonzero, expected);
-    let first = encoder.encode(&set.cases[0]).unwrap();
+    let first = encoder.matched(&set.fields).unwrap().encode(&set.cases[0]).unwrap();
     assert_eq!(first.iter().filter(|value| **value != 0.0).count(), 8, "age, region and six symptoms");
 
     let leaking: Vec<_> = set.fields.iter().filter(|field| field.role == FieldRole::PostDiagnosis).collect();
@@ -173,7 +173,14 @@ fn patients_who_share_an_image_are_one_group() {
     let groups: Vec<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
     assert_eq!(groups, ["PAT_7", "PAT_8", "PAT_8", "PAT_8"]);
     assert_eq!(set.cases[3].patient.as_deref(), Some("PAT_9"));
-    assert_eq!(set.notes, ["PAT_8_30_2.png and PAT_9_32_4.png are the same image; their cases form one group"]);
+    assert_eq!(
+        set.notes,
+        [
+            "PAT_8_30_2.png and PAT_9_32_4.png are the same image; their cases form one group",
+            "cases `PAT_8_30_2.png` and `PAT_9_32_4.png` have one image (PAT_8_30_2.png, PAT_9_32_4.png) under two labels: \
+             diagnosis `BCC` and `MEL`; correct or drop one, unless the image shows both"
+        ]
+    );
 }
 
 #[test]

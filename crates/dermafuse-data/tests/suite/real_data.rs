@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use dermafuse_data::{
     BatchLoader, CaseSet, DataError, EncoderConfig, LoadOptions, LoaderConfig, MetadataEncoder, MetadataRoles,
-    Modality, Preprocess, Split, Strictness, decode, described, ham10000, isic_2019, milk10k, pad_ufes_20,
+    Modality, Preprocess, Split, Strictness, decode, described, ham10000, isic_2019, milk10k, near_duplicates,
+    pad_ufes_20,
 };
 use dermafuse_schema::FieldValue;
 
@@ -98,6 +99,21 @@ fn milk10k_dev_is_as_counted() {
 
     let single = set.with_only(Modality::Clinical);
     assert!(single.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
+}
+
+/// Photos that look alike at 200 x 150 pixels, besides the five pairs that are identical and one group each.
+#[test]
+fn milk10k_has_few_images_that_look_alike() {
+    let Some(root) = real_data() else { return };
+    let set = milk10k::load(root.join("milk10k/dev")).unwrap();
+    assert!(set.label_conflicts().is_empty());
+    let start = std::time::Instant::now();
+    let pairs = near_duplicates(&set, 4, 0, |_, _| ()).unwrap();
+    println!("{} pairs in {:.1} s", pairs.len(), start.elapsed().as_secs_f64());
+    for pair in &pairs {
+        println!("{pair:?}");
+    }
+    assert!(pairs.len() < 100, "{}", pairs.len());
 }
 
 #[test]

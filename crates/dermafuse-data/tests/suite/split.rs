@@ -72,18 +72,6 @@ fn a_class_that_training_lacks_is_named() {
     assert_eq!(text, "row 3 was asked for, but the case set has 3 cases (rows count from 0)");
 }
 
-#[test]
-fn a_split_survives_the_disk_and_is_checked_when_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("split.json");
-    let split = Split::new(vec![0, 2], vec![1], vec![3], 4).unwrap();
-    split.save(&path).unwrap();
-    assert_eq!(Split::load(&path, 4).unwrap(), split);
-    assert!(Split::load(&path, 3).unwrap_err().to_string().contains("names row 3"));
-    std::fs::write(&path, "{\"train\": [0]").unwrap();
-    assert!(Split::load(&path, 4).unwrap_err().to_string().contains("split.json: EOF"));
-}
-
 proptest! {
     #[test]
     fn no_group_crosses_and_no_row_is_lost(

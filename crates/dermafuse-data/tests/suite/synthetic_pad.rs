@@ -178,7 +178,14 @@ fn the_whole_record_knows_no_more() {
         let encoder =
             MetadataEncoder::fit(&set.fields, split.train.iter().map(|&row| &set.cases[row]), config).unwrap();
         let encode = |row: usize| -> Vec<bool> {
-            encoder.encode(&set.cases[row]).unwrap().into_iter().map(|value| value > 0.0).collect()
+            encoder
+                .matched(&set.fields)
+                .unwrap()
+                .encode(&set.cases[row])
+                .unwrap()
+                .into_iter()
+                .map(|value| value > 0.0)
+                .collect()
         };
         let mut counts = vec![vec![1.0_f64; encoder.width()]; 6];
         let mut cases = [1.0_f64; 6];

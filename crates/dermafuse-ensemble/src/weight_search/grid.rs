@@ -12,11 +12,13 @@ use super::combinations::Combinations;
 use super::resampling::Sample;
 use super::target::{Local, Target};
 use crate::error::{EnsembleError, Result};
+use crate::shares::shares;
 
 /// Boxes of this many weights or fewer are not split further.
 const LEAF: usize = 16;
 
-/// Mean accuracy over the tasks for every combination and sample: what `fuse(..)` and `mean_accuracy()` give for each.
+/// Mean accuracy over the tasks for every combination and sample: what `fuse(..)` and `mean_accuracy()` give for each, as
+/// multiples of a fraction that all combinations of a sample have in common (see [`shares`]).
 ///
 /// # Shapes
 /// `[samples][combinations]`
@@ -25,7 +27,7 @@ pub(super) fn scores(
     combinations: &Combinations,
     space: FuseSpace,
     samples: &[Sample],
-) -> Result<Vec<Vec<f64>>> {
+) -> Result<Vec<Vec<u128>>> {
     let totals: Vec<Vec<u32>> = samples.iter().map(|sample| sample.labelled(&logits.cohort)).collect();
     if combinations.len() == 0 || totals.iter().any(|totals| totals.iter().all(|total| *total == 0)) {
         return Err(EnsembleError::NoLabels);
@@ -68,12 +70,10 @@ pub(super) fn scores(
         });
     }
     let of_sample = |(sample, totals): (usize, &Vec<u32>)| {
-        let labelled: Vec<usize> = (0..totals.len()).filter(|&task| totals[task] > 0).collect();
-        let mean = |index: usize| {
-            let accuracy = |&task: &usize| f64::from(hits[task][sample][index]) / f64::from(totals[task]);
-            labelled.iter().map(accuracy).sum::<f64>() / labelled.len() as f64
-        };
-        (0..combinations.len()).into_par_iter().map(mean).collect()
+        let shares = shares(&totals.iter().map(|&total| total as usize).collect::<Vec<_>>());
+        let worth =
+            |index: usize| shares.iter().zip(&hits).map(|(share, hits)| share * u128::from(hits[sample][index])).sum();
+        (0..combinations.len()).into_par_iter().map(worth).collect()
     };
     Ok(totals.iter().enumerate().map(of_sample).collect())
 }

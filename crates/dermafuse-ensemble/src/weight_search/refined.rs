@@ -58,7 +58,7 @@ impl Refined {
     }
 
     /// The best weights found for a sample, given the scores of a grid on it.
-    pub(super) fn best(&self, sample: &Sample, combinations: &Combinations, scores: &[f64]) -> Found {
+    pub(super) fn best(&self, sample: &Sample, combinations: &Combinations, scores: &[u128]) -> Found {
         let width = self.targets.width;
         if width == 1 {
             return Found { weights: vec![1.0], margin: None, evaluated: scores.len(), ties: 1, cells: Vec::new() };
@@ -166,9 +166,9 @@ impl Refined {
 }
 
 /// The best weights of a grid, none close to another.
-fn starts(combinations: &Combinations, scores: &[f64]) -> Vec<Vec<f64>> {
+fn starts(combinations: &Combinations, scores: &[u128]) -> Vec<Vec<f64>> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a])); // stable: the first in loop order leads
+    order.sort_by_key(|&index| std::cmp::Reverse(scores[index])); // stable: the first in loop order leads
     let mut starts: Vec<Vec<f64>> = Vec::new();
     for index in order {
         let sum: f64 = combinations.row(index).sum();

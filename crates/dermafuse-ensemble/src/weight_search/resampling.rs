@@ -10,6 +10,9 @@ use super::Smoothing;
 use crate::error::{EnsembleError, Result};
 use crate::folds;
 
+/// More draws than an average needs.
+const MOST_RESAMPLES: usize = 100_000;
+
 /// A draw of cases.
 pub(super) struct Sample {
     /// `[N]` how often each case was drawn.
@@ -43,6 +46,10 @@ fn bootstrap(cohort: &Cohort, resamples: usize, seed: u64) -> Result<Vec<Sample>
     if resamples == 0 {
         let parameter = "resamples of the weight search".to_owned();
         return Err(EnsembleError::Parameter { parameter, value: 0.0, expected: "at least 1" });
+    }
+    if resamples > MOST_RESAMPLES {
+        let (parameter, value) = ("resamples of the weight search".to_owned(), resamples as f64);
+        return Err(EnsembleError::Parameter { parameter, value, expected: "at most 100000" });
     }
     let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (case, group) in cohort.groups.iter().enumerate() {

@@ -5,6 +5,7 @@ use dermafuse_schema::{BranchLogits, FuseSpace};
 use super::arrangement::Polygon;
 use super::resampling::Sample;
 use super::target::{Local, Target};
+use crate::shares::shares;
 
 /// Every labelled case and task of a cohort.
 pub(super) struct Targets {
@@ -41,21 +42,15 @@ impl Targets {
     }
 
     /// What each target is worth in a sample: fractions of the mean accuracy over the tasks, as multiples of one common
-    /// fraction, so that sums compare as fractions do and not as their rounded quotients.
+    /// fraction; see [`shares`].
     pub(super) fn worths(&self, sample: &Sample) -> Vec<u128> {
         let tasks = self.targets.iter().map(|target| target.task + 1).max().unwrap_or(0);
-        let mut totals = vec![0_u128; tasks];
+        let mut totals = vec![0; tasks];
         for target in &self.targets {
-            totals[target.task] += u128::from(sample.counts[target.case]);
+            totals[target.task] += sample.counts[target.case] as usize;
         }
-        let multiple = |common: u128, &total: &u128| common.checked_mul(total / greatest_common_divisor(common, total));
-        let common = totals.iter().filter(|total| **total > 0).try_fold(1, multiple);
-        // without a common multiple of manageable size, fractions are rounded to 96 binary digits
-        let common = common.filter(|common| common.leading_zeros() > 16).unwrap_or(1 << 96);
-        let worth = |target: &Target| match u128::from(sample.counts[target.case]) {
-            0 => 0,
-            count => count * (common / totals[target.task]),
-        };
+        let shares = shares(&totals);
+        let worth = |target: &Target| u128::from(sample.counts[target.case]) * shares[target.task];
         self.targets.iter().map(worth).collect()
     }
 
@@ -125,11 +120,4 @@ impl Targets {
         };
         self.targets.iter().map(of).collect()
     }
-}
-
-fn greatest_common_divisor(mut a: u128, mut b: u128) -> u128 {
-    while b > 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }

@@ -60,6 +60,7 @@ fn header(report: &Report) -> Markup {
                 }
             }
             (sections::leaky_banner(&report.leaky))
+            (sections::seen_cases(report.seen))
             @for note in &report.notes { p.note { (note) } }
         }
     }

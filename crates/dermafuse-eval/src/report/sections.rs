@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use dermafuse_schema::SeenCases;
 use maud::{Markup, PreEscaped, html};
 
 use super::{Detail, Report};
@@ -194,6 +195,19 @@ pub(super) fn leaky_banner(leaky: &[String]) -> Markup {
                 }
                 ". They are recorded after or because of it and are not known when a lesion is first seen, "
                 "so these numbers are too good for use in practice."
+            }
+        }
+    }
+}
+
+/// How many of the cases made the model: a warning if any did.
+pub(super) fn seen_cases(seen: Option<SeenCases>) -> Markup {
+    html! {
+        @if let Some(seen) = seen {
+            @if seen.any() {
+                p.banner.leak role="note" { strong { "Cases that the model knows. " } (seen) }
+            } @else {
+                p.note { (seen) }
             }
         }
     }

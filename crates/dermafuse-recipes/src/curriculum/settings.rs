@@ -2,7 +2,7 @@ use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{Augmentation, EncoderConfig, KerasInput, Preprocess, Sampling};
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{BackboneFreeze, HeadKind, ImageClassifierConfig, ImageView, NetworkConfig};
-use dermafuse_train::{ClassWeights, OptimizerKind, TrainingConfig, Unfreezing, WeightAveraging};
+use dermafuse_train::{ClassWeights, Incomplete, OptimizerKind, TrainingConfig, Unfreezing, WeightAveraging};
 use serde::{Deserialize, Serialize};
 
 use crate::{Answer, NetworkRecipe, OneStage, Selection};
@@ -125,6 +125,8 @@ pub struct StageSettings {
     pub selection: Option<Selection>,
     /// Which epoch's weights the stage gives.
     pub keep: Option<Kept>,
+    /// What becomes of cases without the image that the stage looks at: refuse, or skip.
+    pub incomplete: Option<Incomplete>,
     /// Threads that decode images.
     pub threads: Option<usize>,
 }
@@ -153,6 +155,7 @@ impl StageSettings {
             frozen_batch_norm: self.frozen_batch_norm.or(other.frozen_batch_norm),
             selection: self.selection.or(other.selection),
             keep: self.keep.or(other.keep),
+            incomplete: self.incomplete.or(other.incomplete),
             threads: self.threads.or(other.threads),
         }
     }
@@ -213,6 +216,7 @@ impl StageSettings {
                 training,
                 selection: self.selection.unwrap_or(Selection::BalancedAccuracy),
                 augmentation: network.views,
+                incomplete: self.incomplete.unwrap_or_default(),
             },
             metadata: EncoderConfig::default(),
             answer: Answer::All,

@@ -1,0 +1,200 @@
+//! From the bytes of an image file to upright pixels.
+
+use std::fs::File;
+use std::io::{BufReader, Cursor};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use dermafuse_schema::{open_regular_file, read_regular_file};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::budget::{BUDGET, Reservation};
+use super::format::Format;
+use super::header::{self, Header, damaged, damaged_jpeg, from_decoder};
+use super::orientation::{Metadata, from_exif, from_xmp};
+use super::{MAX_BYTES, RgbPixels, Strictness, buffer, jpeg, resize};
+use crate::{DataError, Preprocess};
+
+/// Files up to this size are read before their memory is asked for; of larger ones only the header is.
+const SMALL_FILE: u64 = 4 << 20;
+
+/// Reads a JPEG, PNG, BMP, WebP or TIFF file (of several pages, the first), whatever its name says, as upright RGB: EXIF
+/// or XMP orientation is applied, an alpha channel is dropped (not blended), 16 bits are reduced to 8, palettes and greys
+/// are expanded.
+///
+/// All threads together decode within [`DECODING_BUDGET`](crate::DECODING_BUDGET); one whose image would exceed it waits.
+///
+/// # Errors
+/// Not a regular file, empty, of another format, damaged, or larger than [`MAX_SIDE`](crate::MAX_SIDE),
+/// [`MAX_PIXELS`](crate::MAX_PIXELS), [`MAX_PROGRESSIVE_PIXELS`](crate::MAX_PROGRESSIVE_PIXELS) or [`MAX_BYTES`], which is
+/// found out before anything large is allocated. Each error names the path.
+pub fn decode(path: impl AsRef<Path>, strictness: Strictness) -> Result<RgbPixels, DataError> {
+    let path = path.as_ref();
+    let image = ImageFile::read(path)?;
+    decode_file(path, &image.bytes, image.header, strictness)
+}
+
+/// [`decode`] for bytes in memory; `path` is the name for its errors.
+///
+/// # Errors
+/// Those of [`decode`].
+pub fn decode_bytes(path: impl AsRef<Path>, bytes: &[u8], strictness: Strictness) -> Result<RgbPixels, DataError> {
+    let path = path.as_ref();
+    let header = header_of(path, bytes)?;
+    let _reservation = BUDGET.reserve(header.memory);
+    decode_file(path, bytes, header, strictness)
+}
+
+/// Pixels, and what is wrong with their file if they were [accepted](Strictness::Lenient) all the same.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) pixels: RgbPixels,
+    pub(crate) damage: Option<Arc<DataError>>,
+}
+
+/// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
+pub(crate) fn decode_resized(path: &Path, preprocess: &Preprocess) -> Result<Accepted, DataError> {
+    let &Preprocess { size, resampling, decoding, .. } = preprocess;
+    let ImageFile { bytes, header, _reservation } = ImageFile::read(path)?;
+    // First strictly, so that a sound image has the same pixels under both policies.
+    let (pixels, damage) = match (decode_file(path, &bytes, header, Strictness::Strict), decoding) {
+        (Err(error @ DataError::ImageDamaged { .. }), Strictness::Lenient) if header.format == Format::Jpeg => {
+            (decode_file(path, &bytes, header, Strictness::Lenient)?, Some(Arc::new(error)))
+        }
+        (pixels, _) => (pixels?, None),
+    };
+    drop(bytes);
+    if (pixels.width, pixels.height) == (size, size) {
+        return Ok(Accepted { pixels, damage });
+    }
+    let resized = resize(&pixels, size, resampling);
+    buffer::give(pixels.data);
+    Ok(Accepted { pixels: resized?, damage })
+}
+
+/// The header of an image file; no more of it is read than that takes.
+pub(crate) fn read_header(path: &Path, file: &File) -> Result<Header, DataError> {
+    let length = file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len();
+    caught(path, || Header::read(path, &mut BufReader::new(file), length))
+}
+
+fn header_of(path: &Path, bytes: &[u8]) -> Result<Header, DataError> {
+    caught(path, || Header::read(path, &mut Cursor::new(bytes), bytes.len() as u64))
+}
+
+/// A file in memory, with the part of the budget that it and its pixels take.
+struct ImageFile {
+    bytes: Vec<u8>,
+    header: Header,
+    _reservation: Reservation<'static>,
+}
+
+impl ImageFile {
+    fn read(path: &Path) -> Result<Self, DataError> {
+        let file = open_regular_file(path, MAX_BYTES)?;
+        let length = file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len();
+        if length <= SMALL_FILE {
+            drop(file);
+            let bytes = read_regular_file(path, MAX_BYTES)?;
+            let header = header_of(path, &bytes)?;
+            return Ok(Self { _reservation: BUDGET.reserve(header.memory + bytes.len() as u64), bytes, header });
+        }
+        let header = read_header(path, &file)?;
+        let reservation = BUDGET.reserve(header.memory + length);
+        let bytes = read_regular_file(path, length)?;
+        match header_of(path, &bytes)? == header {
+            true => Ok(Self { bytes, header, _reservation: reservation }),
+            false => Err(damaged(path, "it changed while it was read")),
+        }
+    }
+}
+
+/// What `work` gives; a defect of a decoder that panics is, for the caller, a damaged image like any other.
+fn caught<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged(path, "the decoder gave up")))
+}
+
+/// The pixels of a file whose memory is reserved.
+fn decode_file(path: &Path, bytes: &[u8], header: Header, strictness: Strictness) -> Result<RgbPixels, DataError> {
+    caught(path, || match header.format {
+        Format::Jpeg => decode_jpeg(path, bytes, header, strictness),
+        Format::Png => {
+            let mut decoder = header::png(path, Cursor::new(bytes))?;
+            // A compressed packet is known to the decoder alone.
+            let packet = decoder.xmp_metadata().ok().flatten();
+            let orientation = Metadata::of_png(bytes).orientation();
+            decode_with(path, decoder, orientation.or_else(|| packet.as_deref().and_then(from_xmp)))
+        }
+        Format::Bmp => decode_with(path, header::bmp(path, Cursor::new(bytes))?, None),
+        Format::WebP => {
+            decode_with(path, header::webp(path, Cursor::new(bytes))?, Metadata::of_webp(bytes).orientation())
+        }
+        Format::Tiff => {
+            let mut decoder = header::tiff(path, Cursor::new(bytes))?;
+            let turned = decoder.orientation().ok().filter(|orientation| *orientation != Orientation::NoTransforms);
+            let packet = decoder.xmp_metadata().ok().flatten();
+            let orientation = from_exif(bytes).or(turned).or_else(|| packet.as_deref().and_then(from_xmp));
+            decode_with(path, decoder, orientation)
+        }
+    })
+}
+
+fn decode_jpeg(path: &Path, bytes: &[u8], header: Header, strictness: Strictness) -> Result<RgbPixels, DataError> {
+    let orientation = jpeg::metadata(bytes).orientation();
+    let bytes = jpeg::without_stray_bytes(bytes);
+    let options = DecoderOptions::default()
+        .set_strict_mode(strictness == Strictness::Strict)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes.as_ref()), options);
+    decoder.decode_headers().map_err(|error| damaged_jpeg(path, error))?;
+    let (width, height) = (header.width, header.height);
+    if decoder.dimensions() != Some((width, height)) {
+        return Err(damaged_jpeg(path, "two headers that differ in size"));
+    }
+    let bytes = decoder.output_buffer_size().ok_or_else(|| damaged_jpeg(path, "no size in the header"))?;
+    // What a lenient decoder leaves out must not show the thread's last image.
+    let mut data = match strictness {
+        Strictness::Strict => buffer::take(bytes),
+        Strictness::Lenient => vec![128; bytes],
+    };
+    decoder.decode_into(&mut data).map_err(|error| damaged_jpeg(path, error))?;
+    drop(decoder);
+    upright(path, width, height, data, orientation)
+}
+
+fn decode_with(
+    path: &Path,
+    decoder: impl ImageDecoder,
+    orientation: Option<Orientation>,
+) -> Result<RgbPixels, DataError> {
+    let (width, height) = decoder.dimensions();
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| from_decoder(path, error))?;
+    upright(path, width as usize, height as usize, image.into_rgb8().into_raw(), orientation)
+}
+
+fn upright(
+    path: &Path,
+    width: usize,
+    height: usize,
+    data: Vec<u8>,
+    orientation: Option<Orientation>,
+) -> Result<RgbPixels, DataError> {
+    let pixels = RgbPixels::new(width, height, data).map_err(|error| damaged(path, error))?;
+    let Some(orientation) = orientation.filter(|&orientation| orientation != Orientation::NoTransforms) else {
+        return Ok(pixels);
+    };
+    let buffer = image::RgbImage::from_raw(width as u32, height as u32, pixels.data)
+        .ok_or_else(|| damaged(path, "pixels do not fit the header"))?;
+    let mut image = DynamicImage::ImageRgb8(buffer);
+    image.apply_orientation(orientation);
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    Ok(RgbPixels { width, height, data: image.into_rgb8().into_raw() })
+}

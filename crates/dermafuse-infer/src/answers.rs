@@ -1,0 +1,73 @@
+use dermafuse_data::{CaseSet, DataError};
+use dermafuse_schema::{BranchLogits, FailedCase, Predictions, SeenCases};
+
+use crate::InferError;
+use crate::bundle::Bundle;
+use crate::model_tasks::absent_classes;
+
+/// What a model says of the cases that it was asked about.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// The predictions of every stage by name, from the single branches to the last one (see
+    /// [`TwoStage::apply`](dermafuse_ensemble::TwoStage::apply)).
+    pub stages: Vec<(String, Predictions)>,
+    /// The rows of the set that they are of, in order: those that were asked about less those that failed.
+    pub rows: Vec<usize>,
+    /// The cases that could not be answered, in order.
+    pub failed: Vec<FailedCase>,
+    /// How many of the answered cases made the model.
+    pub seen: SeenCases,
+    /// What was left out, assumed or unknown.
+    pub notes: Vec<String>,
+}
+
+impl Answers {
+    /// The predictions of the last stage: the model's answer.
+    ///
+    /// # Panics
+    /// Never for answers that a model gave: there is a stage.
+    #[must_use]
+    pub fn last(&self) -> &Predictions {
+        &self.stages.last().expect("a model has a stage").1
+    }
+}
+
+impl Bundle {
+    /// The predictions for the cases at `rows`; `progress` is told how many are done. Fields, tasks and classes are matched
+    /// by name. A case that cannot be answered (a damaged image, no image that a branch could look at) is listed with the
+    /// reason, and the others are answered.
+    ///
+    /// # Errors
+    /// A data set with other tasks, or with classes or fields that the model does not know; no case that could be
+    /// answered; logits that are not finite.
+    pub fn predict(&self, set: &CaseSet, rows: &[usize], progress: impl FnMut(usize)) -> Result<Answers, InferError> {
+        let (logits, rows, failed) = self.readable_logits(set, rows, progress)?;
+        let stages = self.two_stage.apply(&logits)?;
+        let description = &self.description;
+        let mut notes = self.notes();
+        notes.extend(description.encoder.notes(set, &rows)?);
+        notes.extend(absent_classes(set, &description.tasks));
+        if !failed.is_empty() {
+            let FailedCase { id, reason, .. } = &failed[0];
+            let asked = rows.len() + failed.len();
+            notes.push(format!("{} of {asked} cases could not be answered; the first, `{id}`: {reason}", failed.len()));
+        }
+        let seen = description.known_cases.among(set, &rows);
+        Ok(Answers { stages, rows, failed, seen, notes })
+    }
+
+    fn readable_logits(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        progress: impl FnMut(usize),
+    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+        let set = self.in_model_tasks(set)?;
+        if let Some(&row) = rows.iter().find(|&&row| row >= set.len()) {
+            return Err(DataError::Row { row, cases: set.len() }.into());
+        }
+        let (logits, rows, failed) =
+            self.predictor().readable_logits(&set, rows, &self.description.encoder, progress)?;
+        Ok((logits, rows, failed))
+    }
+}

@@ -1,0 +1,187 @@
+use std::collections::BTreeSet;
+
+use dermafuse_data::{CaseSet, SOURCE_FIELD, Split};
+use dermafuse_schema::{Case, CaseId, SeenCases};
+use serde::{Deserialize, Serialize};
+
+use crate::{InferError, sha256_hex};
+
+/// Hexadecimal digits that are kept of a hashed id: 64 bits.
+const DIGITS: usize = 16;
+
+/// The cases that made a model, by hashed id: who trained it, who selected it (epochs, branch weights, settings) and who
+/// tested it. Ids are hashed so that a model that is handed on does not list patients; who knows an id can ask for it.
+///
+/// ```
+/// use dermafuse_infer::KnownCases;
+///
+/// let known = KnownCases::new("clinic", ["a", "b"].map(Into::into), ["c".into()], []);
+/// assert!(known.trained(&"a".into()) && !known.trained(&"c".into()) && known.selected(&"c".into()));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Lists", into = "Lists")]
+pub struct KnownCases {
+    /// The names of the data sets that they are from.
+    data_sets: BTreeSet<String>,
+    training: BTreeSet<String>,
+    selection: BTreeSet<String>,
+    test: BTreeSet<String>,
+}
+
+/// The form in a file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lists {
+    data_sets: Vec<String>,
+    training: Vec<String>,
+    selection: Vec<String>,
+    test: Vec<String>,
+}
+
+impl KnownCases {
+    /// The cases of a data set, or of a set that was merged from several, that made a model.
+    pub fn new(
+        data_set: impl Into<String>,
+        training: impl IntoIterator<Item = CaseId>,
+        selection: impl IntoIterator<Item = CaseId>,
+        test: impl IntoIterator<Item = CaseId>,
+    ) -> Self {
+        fn hashed(ids: impl IntoIterator<Item = CaseId>) -> BTreeSet<String> {
+            ids.into_iter().map(|id| hash_of(id.as_str())).collect()
+        }
+        Self {
+            data_sets: BTreeSet::from([data_set.into()]),
+            training: hashed(training),
+            selection: hashed(selection),
+            test: hashed(test),
+        }
+    }
+
+    /// The cases of a split. Of a merged set, the names of its sources and the ids that cases have there are known too.
+    #[must_use]
+    pub fn of(set: &CaseSet, split: &Split) -> Self {
+        let ids = |rows: &[usize]| -> Vec<CaseId> {
+            rows.iter().filter_map(|&row| set.cases.get(row)).flat_map(|case| names_of(set, case)).collect()
+        };
+        let mut known = Self::new(&set.name, ids(&split.train), ids(&split.valid), ids(&split.test));
+        known.data_sets.extend(sources_of(set));
+        known
+    }
+
+    /// Adds the cases of an earlier training that the model started from.
+    pub fn add(&mut self, earlier: &Self) {
+        self.data_sets.extend(earlier.data_sets.iter().cloned());
+        self.training.extend(earlier.training.iter().cloned());
+        self.selection.extend(earlier.selection.iter().cloned());
+        self.test.extend(earlier.test.iter().cloned());
+    }
+
+    /// Whether nobody is known: a model of an older format, or one that was put together in code.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.training.is_empty() && self.selection.is_empty() && self.test.is_empty()
+    }
+
+    /// Whether a case of this id trained the model.
+    #[must_use]
+    pub fn trained(&self, id: &CaseId) -> bool {
+        self.training.contains(&hash_of(id.as_str()))
+    }
+
+    /// Whether a case of this id selected the model.
+    #[must_use]
+    pub fn selected(&self, id: &CaseId) -> bool {
+        self.selection.contains(&hash_of(id.as_str()))
+    }
+
+    /// Whether a case of this id was in the test part when the model was made.
+    #[must_use]
+    pub fn tested(&self, id: &CaseId) -> bool {
+        self.test.contains(&hash_of(id.as_str()))
+    }
+
+    /// How many of the cases at `rows` had a part in making the model.
+    ///
+    /// # Panics
+    /// If a row is out of range.
+    #[must_use]
+    pub fn among(&self, set: &CaseSet, rows: &[usize]) -> SeenCases {
+        let mut seen = SeenCases {
+            cases: rows.len(),
+            trained: 0,
+            selected: 0,
+            same_data_set: self.data_sets.contains(&set.name)
+                || sources_of(set).any(|name| self.data_sets.contains(&name)),
+            known: !self.is_empty(),
+        };
+        for &row in rows {
+            let names = names_of(set, &set.cases[row]);
+            if names.iter().any(|name| self.trained(name)) {
+                seen.trained += 1;
+            } else if names.iter().any(|name| self.selected(name)) {
+                seen.selected += 1;
+            }
+        }
+        seen
+    }
+}
+
+impl TryFrom<Lists> for KnownCases {
+    type Error = InferError;
+
+    fn try_from(lists: Lists) -> Result<Self, InferError> {
+        let is_hash = |text: &&String| text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let all = [&lists.training, &lists.selection, &lists.test];
+        if let Some(wrong) = all.into_iter().flatten().find(|text| !is_hash(text)) {
+            let found = wrong.chars().take(40).collect();
+            return Err(InferError::Inconsistent {
+                what: "id of a known case".into(),
+                found,
+                expected: "a hash".into(),
+            });
+        }
+        Ok(Self {
+            data_sets: lists.data_sets.into_iter().collect(),
+            training: lists.training.into_iter().collect(),
+            selection: lists.selection.into_iter().collect(),
+            test: lists.test.into_iter().collect(),
+        })
+    }
+}
+
+impl From<KnownCases> for Lists {
+    fn from(known: KnownCases) -> Self {
+        Self {
+            data_sets: known.data_sets.into_iter().collect(),
+            training: known.training.into_iter().collect(),
+            selection: known.selection.into_iter().collect(),
+            test: known.test.into_iter().collect(),
+        }
+    }
+}
+
+/// The names by which a case may have been known: its id, and in a merged set (`source:id`) the id that it has at its
+/// source.
+fn names_of(set: &CaseSet, case: &Case) -> Vec<CaseId> {
+    let at_source = source_of(set, case).and_then(|source| {
+        let id = case.id.as_str().strip_prefix(source.as_str())?.strip_prefix(':')?;
+        Some(CaseId::from(id))
+    });
+    [Some(case.id.clone()), at_source].into_iter().flatten().collect()
+}
+
+/// The name of the set that a case of a merged set is from.
+fn source_of(set: &CaseSet, case: &Case) -> Option<String> {
+    let place = set.fields.iter().position(|field| field.name == SOURCE_FIELD)?;
+    set.fields[place].text(case.metadata.get(place)?)
+}
+
+/// The names of the sets that a merged set is from.
+fn sources_of(set: &CaseSet) -> impl Iterator<Item = String> {
+    let names: BTreeSet<String> = set.cases.iter().filter_map(|case| source_of(set, case)).collect();
+    names.into_iter()
+}
+
+fn hash_of(id: &str) -> String {
+    sha256_hex(id.as_bytes())[..DIGITS].to_owned()
+}

@@ -1,0 +1,134 @@
+//! What is checked before anything is trained or written: the one place that every recipe passes.
+
+use burn::tensor::Device;
+use dermafuse_data::{CaseSet, MetadataEncoder, Split};
+use dermafuse_networks::{BranchInfo, Modalities, Network};
+use dermafuse_schema::Case;
+use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, can_see, missing_image};
+
+use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
+
+/// The cases that a recipe follows its protocol on, and what must be said of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelectedCases {
+    /// The split without the cases that are left out.
+    pub split: Split,
+    /// Sentences about cases that lack an image, for terminal and report; none if no case does.
+    pub notes: Vec<String>,
+}
+
+impl NetworkRecipe {
+    /// What becomes of the cases of a split that lack an image; see [`Incomplete`]. Done twice, it is the same.
+    ///
+    /// # Errors
+    /// A configuration that makes no network; a validation or test case that no branch can answer and that is not left
+    /// out; a part of which nothing is left.
+    pub fn select_cases(&self, set: &CaseSet, split: &Split, device: &Device) -> Result<SelectedCases, RecipeError> {
+        split.check(set)?;
+        let network = self.network.init(device)?;
+        let (branches, looked_at) = (network.branches(), network.modalities());
+        let mut selected = SelectedCases { split: split.clone(), notes: Vec::new() };
+        let SelectedCases { split, notes } = &mut selected;
+        let parts = [("training", &mut split.train), ("validation", &mut split.valid), ("test", &mut split.test)];
+        for (part, rows) in parts {
+            let trains = part == "training";
+            let lacking = rows.iter().filter(|&&row| missing_image(&set.cases[row], looked_at).is_some()).count();
+            if lacking == 0 {
+                continue;
+            }
+            let is_of_use = |case: &Case| match trains {
+                true => missing_image(case, looked_at).is_none(),
+                false => is_seen(case, &branches),
+            };
+            let all = rows.len();
+            let useless: Vec<usize> = rows.iter().copied().filter(|&row| !is_of_use(&set.cases[row])).collect();
+            let left_out = match (self.incomplete, useless.first()) {
+                (Incomplete::Skip, _) => {
+                    rows.retain(|&row| is_of_use(&set.cases[row]));
+                    useless.len()
+                }
+                (Incomplete::Refuse | Incomplete::Use, Some(&row)) if !trains => {
+                    let (cases, first) = (useless.len(), set.cases[row].id.to_string());
+                    return Err(RecipeError::Unanswerable { part, cases, all, first });
+                }
+                // The trainer refuses them, with their number.
+                (Incomplete::Refuse, _) if trains => continue,
+                (Incomplete::Refuse | Incomplete::Use, _) => 0,
+            };
+            let fate = match (trains, left_out) {
+                (_, out) if out == lacking => "are left out".to_owned(),
+                (true, _) => "train the branches that see them".to_owned(),
+                (false, 0) => "are answered by the branches that see them".to_owned(),
+                (false, out) => format!("are answered by the branches that see them, but for {out} that are left out"),
+            };
+            notes.push(format!("{lacking} of {all} {part} cases lack an image that the network looks at and {fate}."));
+        }
+        selected.split.check(set)?;
+        Ok(selected)
+    }
+
+    /// Checks what can be checked without training: the network with its weights, the settings, the folder. Nothing is
+    /// written.
+    pub(crate) fn check_training(
+        &self,
+        seed: u64,
+        cases: TrainingCases<'_>,
+        place: Workplace<'_>,
+    ) -> Result<(), RecipeError> {
+        let mut network = self.network.init(&place.device.clone().autodiff())?;
+        if let Some(weights) = &self.backbone_weights {
+            network = weights.load_into(network, &self.network)?;
+        }
+        let trainer = self.trainer(seed, place)?;
+        Ok(match place.folder {
+            Some(folder) => trainer.check_folder(&network, cases, folder, place.resume)?,
+            None => trainer.check(&network, cases)?,
+        })
+    }
+
+    pub(crate) fn trainer(&self, seed: u64, place: Workplace<'_>) -> Result<Trainer, RecipeError> {
+        let mut trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
+        trainer.cache = place.cache.cloned();
+        (trainer.incomplete, trainer.lost_best) = (self.incomplete, place.lost_best);
+        if place.folder.is_some() {
+            trainer.facts = self.facts()?;
+        }
+        Ok(trainer)
+    }
+
+    /// Looks at the images of all parts, so that none stops a training at its end.
+    pub(crate) fn check_images(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        let views = self.network.init(place.device)?.modalities();
+        look_at_images(set, &[&split.train[..], &split.valid, &split.test].concat(), views, progress)
+    }
+}
+
+/// Whether any branch can answer for a case.
+fn is_seen(case: &Case, branches: &[BranchInfo]) -> bool {
+    branches.iter().any(|branch| can_see(branch, case))
+}
+
+fn look_at_images(
+    set: &CaseSet,
+    rows: &[usize],
+    views: Modalities,
+    progress: &mut dyn Progress,
+) -> Result<(), RecipeError> {
+    let _ = (set, rows, views, progress);
+    Ok(())
+}
+
+/// The training and validation cases of a split.
+pub(crate) fn training_cases<'a>(
+    set: &'a CaseSet,
+    split: &'a Split,
+    encoder: &'a MetadataEncoder,
+) -> TrainingCases<'a> {
+    TrainingCases { set, train: &split.train, valid: &split.valid, encoder }
+}

@@ -1,0 +1,249 @@
+//! Runs that go on: what they notice, what they refuse and why, how they are extended, what becomes of damage.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use burn::tensor::Device;
+use dermafuse::backbones::BackboneKind;
+use dermafuse::data::{CaseSet, MetadataEncoder, Split, derm7pt};
+use dermafuse::networks::{AnyNetwork, ImageClassifierConfig, ImageView, NetworkConfig};
+use dermafuse::recipes::{CrossValidation, OneStage, Workplace};
+use dermafuse::schema::BranchLogits;
+use dermafuse::train::{
+    EpochReport, LostBest, Observer, RateSchedule, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig,
+    WeightAveraging, mean_branch_accuracy,
+};
+use dermafuse_tests::{contents_of, device_lock, numbers_of, small_set, small_set_folder};
+
+fn classifier(set: &CaseSet) -> NetworkConfig {
+    let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
+    NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, set.tasks.class_counts()))
+}
+
+fn config(epochs: usize) -> TrainingConfig {
+    TrainingConfig {
+        epochs,
+        batch_size: 8,
+        learning_rate: 1e-3,
+        schedule: RateSchedule::Constant,
+        ..TrainingConfig::as_released(32, 3)
+    }
+}
+
+/// Trains on the small set, or another one of the same cases.
+fn fit(
+    trainer: &Trainer,
+    (set, split): (&CaseSet, &Split),
+    score: impl Fn(&BranchLogits) -> f64,
+    folder: Option<&Path>,
+    observer: &mut dyn Observer,
+) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
+    let encoder = MetadataEncoder::none();
+    let cases = TrainingCases { set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let network = classifier(set).init_seeded(1, &Device::flex().autodiff()).unwrap();
+    trainer.fit(network, cases, score, folder, true, observer).map_err(Box::new)
+}
+
+fn train(config: TrainingConfig, folder: Option<&Path>) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
+    let (set, split) = small_set();
+    fit(&Trainer::new(config), (&set, &split), mean_branch_accuracy, folder, &mut Silent)
+}
+
+fn refused(config: TrainingConfig, folder: &Path) -> String {
+    let before = contents_of(folder);
+    let text = train(config, Some(folder)).unwrap_err().to_string();
+    assert!(contents_of(folder) == before, "a refused run changes nothing");
+    text
+}
+
+#[test]
+fn a_finished_run_is_extended_to_the_bytes_of_a_longer_one() {
+    let _lock = device_lock();
+    let averages = [
+        None,
+        Some(WeightAveraging::Exponential { decay: 0.7 }),
+        Some(WeightAveraging::LastEpochs { epochs: 1, refresh_batch_norm: false }),
+    ];
+    for averaging in averages {
+        let config = |epochs| TrainingConfig { averaging, ..config(epochs) };
+        let whole = train(config(4), None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let short = train(config(2), Some(folder.path())).unwrap();
+        let extended = train(config(4), Some(folder.path())).unwrap();
+        assert_eq!((short.history.len(), extended.history.len()), (2, 4));
+        assert_eq!(extended.history, whole.history);
+        assert_eq!(extended.best_epoch, whole.best_epoch);
+        assert!(numbers_of(&extended.network) == numbers_of(&whole.network), "{averaging:?}");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_extended_says_why() {
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let cosine = |epochs| TrainingConfig { schedule: RateSchedule::Cosine, ..config(epochs) };
+    train(cosine(1), Some(folder.path())).unwrap();
+    let text = refused(cosine(2), folder.path());
+    assert!(
+        text.contains("`training.epochs` was 1 and is 2 (the learning rate falls along a cosine over all epochs"),
+        "{text}"
+    );
+    let text = refused(TrainingConfig { learning_rate: 2e-3, seed: 4, ..cosine(1) }, folder.path());
+    assert!(
+        text.contains("`training.learning_rate` was 0.001 and is 0.002; `training.seed` was 3 and is 4;"),
+        "{text}"
+    );
+}
+
+#[test]
+fn changed_image_bytes_are_noticed_and_a_moved_set_is_not() {
+    let _lock = device_lock();
+    let root = tempfile::tempdir().unwrap();
+    let (first, moved) = (root.path().join("first"), root.path().join("moved"));
+    copy_folder(small_set_folder(), &first);
+    let load = |root: &Path| {
+        let set = derm7pt::load(root).unwrap();
+        let split = set.split.clone().unwrap();
+        (set, split)
+    };
+    let (set, split) = load(&first);
+    let recipe = OneStage {
+        network: dermafuse::recipes::NetworkRecipe {
+            network: classifier(&set),
+            training: config(1),
+            ..dermafuse_tests::small_recipe(&set).first_stage
+        },
+        metadata: dermafuse::data::EncoderConfig::default(),
+        answer: dermafuse::recipes::Answer::All,
+    };
+    let folds = CrossValidation { recipe, folds: vec![split.clone()], keep_features: false };
+    let (device, trainer) = (Device::flex(), Trainer::new(config(1)));
+    let (run, fold) = (root.path().join("run"), root.path().join("folds"));
+    let resume =
+        |(set, split): (&CaseSet, &Split)| fit(&trainer, (set, split), mean_branch_accuracy, Some(&run), &mut Silent);
+    let read =
+        |set: &CaseSet| folds.run(set, Workplace::on(&device).in_folder(&fold, true), &mut Silent).map_err(Box::new);
+    let (trained, tested) = (resume((&set, &split)).unwrap(), read(&set).unwrap());
+
+    fs::rename(&first, &moved).unwrap();
+    let (set, split) = load(&moved);
+    assert_eq!(resume((&set, &split)).unwrap().history, trained.history);
+    assert_eq!(read(&set).unwrap(), tested);
+
+    // One bit of one training image; the size, and the time of the last write, stay.
+    let change = |row: usize| {
+        let path = set.cases[row].clinical.clone().unwrap();
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        format!("`image of case {}, clinical` was SHA-256 ", set.cases[row].id)
+    };
+    let name = change(split.test[0]);
+    assert!(resume((&set, &split)).is_ok(), "the training has not seen the test case");
+    let text = read(&set).unwrap_err().to_string();
+    assert!(text.contains("holds the result of another recipe or other data: ") && text.contains(&name), "{text}");
+    let name = change(split.train[0]);
+    let text = resume((&set, &split)).unwrap_err().to_string();
+    assert!(text.contains("was started with another configuration or other data: ") && text.contains(&name), "{text}");
+}
+
+/// A validation score by epoch, so that a test knows the best one.
+fn scores(values: &'static [f64]) -> impl Fn(&BranchLogits) -> f64 {
+    let epoch = std::cell::Cell::new(0);
+    move |_| {
+        epoch.set(epoch.get() + 1);
+        values[epoch.get() - 1]
+    }
+}
+
+#[derive(Default)]
+struct Listener {
+    warnings: Vec<String>,
+    epochs: Vec<usize>,
+}
+
+impl Observer for Listener {
+    fn warned(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+
+    fn epoch(&mut self, report: &EpochReport, _epochs: usize, _best: bool) {
+        self.epochs.push(report.epoch);
+    }
+}
+
+#[test]
+fn a_lost_best_epoch_has_two_ways_on_that_the_error_names() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let cases = (&set, &split);
+    let whole = fit(&Trainer::new(config(5)), cases, scores(&[0.5, 0.9, 0.3, 0.4, 0.6]), None, &mut Silent).unwrap();
+    assert_eq!(whole.best_epoch, 2);
+    let damaged = || {
+        let folder = tempfile::tempdir().unwrap();
+        let trainer = Trainer::new(config(4));
+        fit(&trainer, cases, scores(&[0.5, 0.9, 0.3, 0.4]), Some(folder.path()), &mut Silent).unwrap();
+        fs::write(folder.path().join("epoch-00002/network.bpk"), b"damaged").unwrap();
+        folder
+    };
+    let resume = |folder: &Path, lost_best, score: &'static [f64], listener: &mut Listener| {
+        let trainer = Trainer { lost_best, ..Trainer::new(config(5)) };
+        fit(&trainer, cases, scores(score), Some(folder), listener)
+    };
+    let folder = damaged();
+    let error = resume(folder.path(), LostBest::Refuse, &[], &mut Listener::default()).unwrap_err();
+    assert!(matches!(*error, TrainError::BestLost { best: 2, latest: 4, .. }), "{error}");
+    for words in ["network.bpk", "`train-again`", "`go-on`"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+
+    let mut listener = Listener::default();
+    let again = resume(folder.path(), LostBest::TrainAgain, &[0.5, 0.9, 0.3, 0.4, 0.6], &mut listener).unwrap();
+    assert_eq!((again.best_epoch, &again.history), (2, &whole.history));
+    assert!(numbers_of(&again.network) == numbers_of(&whole.network));
+    assert_eq!(listener.epochs, [1, 2, 3, 4, 5]);
+    assert!(listener.warnings[0].starts_with("the best epoch, 2, is lost") && listener.warnings.len() == 1);
+
+    let (folder, mut listener) = (damaged(), Listener::default());
+    let on = resume(folder.path(), LostBest::GoOn, &[0.6], &mut listener).unwrap();
+    assert_eq!((on.best_epoch, &on.history, listener.epochs), (5, &whole.history, vec![5]));
+    assert!(listener.warnings[0].ends_with("the result is the best of epoch 4 and those that follow"));
+    // The decision is kept: what follows needs no answer any more.
+    let kept = resume(folder.path(), LostBest::Refuse, &[], &mut Listener::default()).unwrap();
+    assert!(numbers_of(&kept.network) == numbers_of(&on.network));
+}
+
+#[test]
+fn an_average_of_last_epochs_needs_no_best_epoch() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let averaged = |epochs| TrainingConfig {
+        averaging: Some(WeightAveraging::LastEpochs { epochs: 1, refresh_batch_norm: false }),
+        ..config(epochs)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let trainer = |epochs| Trainer::new(averaged(epochs));
+    fit(&trainer(3), (&set, &split), scores(&[0.9, 0.2, 0.3, 0.1]), Some(folder.path()), &mut Silent).unwrap();
+    fs::remove_dir_all(folder.path().join("epoch-00001")).unwrap();
+    let resumed = fit(&trainer(4), (&set, &split), scores(&[0.1, 0.1]), Some(folder.path()), &mut Silent).unwrap();
+    let whole = fit(&trainer(4), (&set, &split), scores(&[0.9, 0.2, 0.3, 0.1, 0.1]), None, &mut Silent).unwrap();
+    assert!(numbers_of(&resumed.network) == numbers_of(&whole.network));
+}
+
+/// With files that are old enough for their times to be trusted.
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+            let time = SystemTime::now() - Duration::from_secs(3600);
+            fs::File::options().write(true).open(&target).unwrap().set_modified(time).unwrap();
+        }
+    }
+}
