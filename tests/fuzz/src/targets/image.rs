@@ -1,4 +1,4 @@
-//! Images: JPEG, PNG, BMP, decoded strictly and leniently, and resized.
+//! Images: JPEG, PNG, BMP, WebP, TIFF, decoded strictly and leniently, and resized.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -48,12 +48,13 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         bytes.into_inner()
     };
     let jpeg = written(ImageFormat::Jpeg);
-    let golden: [&[u8]; 5] = [
+    let golden: [&[u8]; 6] = [
         include_bytes!("../../../golden/images/progressive.jpg"),
         include_bytes!("../../../golden/images/cmyk.jpg"),
         include_bytes!("../../../golden/images/grey.jpg"),
         include_bytes!("../../../golden/images/subsampled.jpg"),
         include_bytes!("../../../golden/images/palette.png"),
+        include_bytes!("../../../golden/images/lossy.webp"),
     ];
     let mut entries = vec![
         with_segment(&jpeg, 0xE1, &exif(6)),
@@ -62,6 +63,8 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         with_segment(&with_segment(&jpeg, 0xE2, b"ICC_PROFILE\0\x01\x01 "), 0xFE, b"a comment"),
         written(ImageFormat::Png),
         written(ImageFormat::Bmp),
+        written(ImageFormat::WebP),
+        written(ImageFormat::Tiff),
         jpeg,
     ];
     entries.extend(golden.map(<[u8]>::to_vec));

@@ -46,7 +46,7 @@ impl Target for AllPredictions {
         if predictions.is_empty() {
             return Ok(Verdict::Accepted);
         }
-        let csv = accepted!(predictions_csv(&[("P", &predictions)]));
+        let csv = accepted!(predictions_csv(&[("P", &predictions)], &[]));
         Table::parse("predictions.csv", csv.as_bytes()).map_err(|error| format!("its table is not read: {error}"))?;
         Ok(Verdict::Accepted)
     }
