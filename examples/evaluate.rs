@@ -13,7 +13,7 @@ use dermafuse::infer::Bundle;
 use dermafuse::recipes::Progress;
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse_examples::{
-    DeviceName, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run, say,
+    DeviceName, ImagesArgument, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run, say,
 };
 
 /// Predicts with a saved model and writes metrics.json, predictions.csv and report.html.
@@ -28,6 +28,8 @@ struct Arguments {
     /// Folder of the data set
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// Which cases: the test part of the published (or given) split, or all
     #[arg(long, value_enum, default_value_t = Part::Test)]
     part: Part,
@@ -65,7 +67,7 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
         let description = &mut bundle.description;
         description.encoder = description.encoder.clone().with_missing_fields(MissingFields::Allow);
     }
-    let set = arguments.dataset.load(&arguments.data)?;
+    let set = arguments.dataset.load_with(&arguments.data, &arguments.images.options())?;
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     let split = match &arguments.split {
         Some(path) => {

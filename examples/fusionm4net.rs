@@ -18,8 +18,8 @@ use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Workplace, majority};
 use dermafuse::schema::{FuseSpace, RunFolder, RunMode, write_whole_file};
 use dermafuse_examples::{
-    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split,
-    published_rows, run, say,
+    ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
+    published_or_stratified_split, published_rows, run, say,
 };
 
 /// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.
@@ -31,6 +31,8 @@ struct Arguments {
     /// Folder of the data set
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// Architecture of both backbones; `--example models` lists them
     #[arg(long, default_value = "resnet50")]
     backbone: BackboneKind,
@@ -152,7 +154,7 @@ fn recipe(arguments: &Arguments, classes: Vec<usize>) -> FusionM4Net {
 
 fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     let device = arguments.training.device.device()?;
-    let set = arguments.dataset.load(&arguments.data)?;
+    let set = arguments.dataset.load_with(&arguments.data, &arguments.images.options())?;
     let split = published_or_stratified_split(&set, arguments.split_seed)?;
     let mode = RunMode { resume: arguments.resume, shared: false };
     RunFolder::check(&arguments.out, "fusionm4net", mode)?;

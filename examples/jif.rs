@@ -29,8 +29,8 @@ use dermafuse::recipes::{
 };
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 use dermafuse_examples::{
-    Features, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, draw_once, print_table,
-    published_or_stratified_split, run, say, say_part,
+    Features, ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, draw_once,
+    print_table, published_or_stratified_split, run, say, say_part,
 };
 
 /// Trains and tests methods that join one image with the patient's record, on every fold of a cross-validation, and writes
@@ -43,6 +43,8 @@ struct Arguments {
     /// Folder of the data set, or the file that describes it; without, a synthetic set in the layout of PAD-UFES-20 is drawn
     #[arg(long)]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// Photos of the synthetic set
     #[arg(long, default_value_t = 600)]
     photos: usize,
@@ -160,7 +162,7 @@ fn jif(arguments: &Arguments) -> ProgramResult {
 fn load(arguments: &Arguments, data: &Path) -> Result<(CaseSet, EncoderConfig), Box<dyn std::error::Error>> {
     let looks_at_images = arguments.compare || arguments.structure != JointStructure::Metadata;
     let options = match looks_at_images {
-        true => LoadOptions::default(),
+        true => arguments.images.options(),
         false => LoadOptions::metadata_only(),
     };
     let mut set = arguments.dataset.load_with(data, &options)?;

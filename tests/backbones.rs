@@ -714,7 +714,7 @@ fn unusable_files_say_why() {
     assert_eq!(load("absent.safetensors", None), "cannot access weights file absent.safetensors");
     assert_eq!(
         load("page.pth", Some(b"<!DOCTYPE html><html><body>Sign in</body></html>")),
-        "page.pth is not a weights file: it starts with `<!DOCTYPE html><html><bo`; give a .safetensors, .pth or .pt file"
+        "page.pth is not a weights file but a web page: the download needs a login or has another address; download the file itself"
     );
     assert_eq!(
         load("empty.safetensors", Some(b"")),

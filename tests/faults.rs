@@ -13,7 +13,7 @@ use dermafuse::networks::{AsymmetricFusionConfig, NetworkConfig};
 use dermafuse::recipes::{Progress, Workplace};
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::{
-    ClassWeights, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
+    ClassWeights, EpochReport, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
 };
 use dermafuse_tests::{
     contents_of, device_lock, example, numbers_of, small_recipe, small_set, small_set_folder, text, text_of, uniform,
@@ -145,9 +145,33 @@ fn a_truncated_image_stops_training_and_names_the_file() {
     let victim = set.cases[split.train[3]].dermoscopic.clone().unwrap();
     let bytes = fs::read(&victim).unwrap();
     fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
-    let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
-    let name = victim.file_name().unwrap().to_str().unwrap();
-    assert!(text_of(&error).contains(name), "{}", text_of(&error));
+    // Of a test case too: all images are looked at before the first epoch, and all bad ones are listed.
+    let other = set.cases[split.test[2]].clinical.clone().unwrap();
+    fs::write(&other, b"\x89PNG\r\n\x1a\nno picture").unwrap();
+    let out = folder.path().join("out");
+    let device = Device::flex();
+    let place = Workplace::on(&device).in_folder(&out, false);
+    let error = small_recipe(&set).run(&set, &split, place, &mut NoEpoch).unwrap_err();
+    for victim in [victim, other] {
+        let name = victim.file_name().unwrap().to_str().unwrap();
+        assert!(text_of(&error).contains(name), "{}", text_of(&error));
+    }
+    assert!(!out.exists(), "a refused run writes nothing");
+}
+
+/// Wants no epoch.
+struct NoEpoch;
+
+impl Observer for NoEpoch {
+    fn epoch(&mut self, _report: &EpochReport, _epochs: usize, _is_best: bool) {
+        panic!("an epoch was trained");
+    }
+}
+
+impl Progress for NoEpoch {
+    fn step(&mut self, _title: &str) {}
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
 }
 
 #[test]

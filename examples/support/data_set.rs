@@ -1,5 +1,25 @@
+use std::path::PathBuf;
+
+use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use dermafuse::data::{CaseSet, DataError, DataSetKind, Split};
+use dermafuse::data::{CaseSet, DataError, DataSetKind, ImageSource, LoadOptions, Split};
+
+/// Where the images are, for sets in which a name may mean several.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ImagesArgument {
+    /// Folder of the images, where the data set has several of one name
+    #[arg(long)]
+    images: Option<PathBuf>,
+}
+
+impl ImagesArgument {
+    /// How a data set with its images is loaded.
+    #[must_use]
+    pub fn options(&self) -> LoadOptions {
+        let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
+        LoadOptions { images, ..LoadOptions::default() }
+    }
+}
 
 /// Reads the name of a data set; the help lists all of them.
 pub fn data_set_kind() -> impl TypedValueParser<Value = DataSetKind> {

@@ -9,7 +9,7 @@ mod terminal;
 mod training;
 mod two_images;
 
-pub use data_set::{data_set_kind, published_or_stratified_split};
+pub use data_set::{ImagesArgument, data_set_kind, published_or_stratified_split};
 pub use device::DeviceName;
 pub use drawing::draw_once;
 pub use results::{Features, Results, published_rows};

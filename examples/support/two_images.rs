@@ -11,7 +11,8 @@ use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 
 use crate::{
-    ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table, published_or_stratified_split, say,
+    ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
+    published_or_stratified_split, say,
 };
 
 /// What the programs for two images are told.
@@ -23,6 +24,8 @@ pub struct TwoImageArguments {
     /// Folder of the data set, or the file that describes it
     #[arg(long)]
     data: PathBuf,
+    #[command(flatten)]
+    images: ImagesArgument,
     /// The row of the table to train, by its name (by default the method itself); several with --ablation
     #[arg(long)]
     row: Vec<String>,
@@ -67,7 +70,7 @@ pub fn run_two_images(
     published: &PublishedAblation,
     out: &Path,
 ) -> ProgramResult {
-    let set = arguments.dataset.load(&arguments.data)?;
+    let set = arguments.dataset.load_with(&arguments.data, &arguments.images.options())?;
     let split = published_or_stratified_split(&set, arguments.seed)?;
     say!("{}: {} cases, {} to train", set.name, set.len(), split.train.len());
     let methods = methods(&set.tasks.class_counts());

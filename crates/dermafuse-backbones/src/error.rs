@@ -34,6 +34,45 @@ pub enum BackboneError {
         /// Its first characters, to recognize a web page or a pointer file.
         start: String,
     },
+    /// The file is something else, which is known.
+    #[error("{} is not a weights file but {what}: {remedy}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A folder, a pipe or a device.
+    #[error("{} is not a file: give a .safetensors, .pth or .pt file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is larger than any weights that are read.
+    #[error("weights file {} has {length} bytes, more than the limit of {limit}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        length: u64,
+        /// The largest that is read.
+        limit: u64,
+    },
+    /// The whole network is in the file more than once.
+    #[error(
+        "weights file {} has all tensors of the network at several places, {}: save one of them alone, in PyTorch by \
+         torch.save(checkpoint[name], file)",
+        path.display(),
+        list_of_places(places)
+    )]
+    SeveralPlaces {
+        /// The file.
+        path: PathBuf,
+        /// What the tensors' names begin with there.
+        places: Vec<String>,
+    },
     /// The file has the right format but is cut off or corrupt.
     #[error("weights file {} is damaged or incomplete ({reason}): download or export it again", path.display())]
     Damaged {
@@ -110,6 +149,21 @@ pub struct KeyMismatch {
     pub shapes: Vec<ShapeMismatch>,
     /// The unused tensors are all of the ImageNet classifier, or the misshapen ones are.
     pub classifier_only: bool,
+    /// Names that differ by what they begin with only.
+    pub prefix: Option<PrefixDifference>,
+}
+
+/// All unused tensors would be missing ones if their names began otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixDifference {
+    /// What one side's names begin with.
+    pub prefix: String,
+    /// Whether it is the file's names; else the network's.
+    pub in_file: bool,
+    /// A name of the file, and the network's for it.
+    pub example: [String; 2],
+    /// How many tensors it concerns.
+    pub tensors: usize,
 }
 
 /// A tensor with an unexpected shape, in PyTorch's order of dimensions.
@@ -132,6 +186,20 @@ impl KeyMismatch {
 
 impl fmt::Display for KeyMismatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(PrefixDifference { prefix, in_file, example: [found, expected], tensors }) = &self.prefix {
+            let (owner, remedy) = match in_file {
+                true => ("file", "save them without it"),
+                false => ("network", "save the state_dict of the whole network, not of a part"),
+            };
+            write!(
+                formatter,
+                "all {tensors} unused keys differ by the prefix `{prefix}` of the {owner}'s: it has {found} for {expected}; {remedy}"
+            )?;
+            return match self.missing.len() - tensors {
+                0 => Ok(()),
+                others => write!(formatter, "; {others} other tensors are missing"),
+            };
+        }
         let missing = self.missing.iter().map(|(key, similar)| match similar {
             Some(similar) => format!("{key} (the file has {similar})"),
             None => key.clone(),
@@ -164,6 +232,14 @@ fn list(title: &str, entries: Vec<String>) -> Option<String> {
         0 => None,
         count if count <= SHOWN => Some(format!("{title}: {shown}")),
         count => Some(format!("{title}: {shown} and {} more", count - SHOWN)),
+    }
+}
+
+fn list_of_places(places: &[String]) -> String {
+    let shown = places.iter().take(SHOWN).map(|place| format!("`{place}`")).collect::<Vec<_>>().join(", ");
+    match places.len() {
+        count if count <= SHOWN => shown,
+        count => format!("{shown} and {} more", count - SHOWN),
     }
 }
 

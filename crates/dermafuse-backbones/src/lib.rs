@@ -33,6 +33,7 @@
 
 mod backbone;
 mod batch_norm;
+mod container;
 mod convnext;
 mod densenet;
 #[cfg(feature = "download")]
@@ -41,6 +42,7 @@ mod efficientnet;
 mod error;
 mod facts;
 mod inception;
+mod key_prefix;
 mod kind;
 mod layers;
 mod mobilenet_v2;
@@ -54,17 +56,19 @@ mod swin;
 mod vgg;
 mod weights;
 mod xception;
+mod zip_directory;
 
 pub use backbone::{
     Backbone, ConstantValues, ParameterGroup, Pretrained, PublishedConstant, global_average_pool, parameter_count,
 };
 pub use batch_norm::{fix_batch_norm_statistics, freeze_batch_norm};
+pub use container::MAX_WEIGHTS_FILE;
 pub use convnext::{ConvNeXt, ConvNeXtConfig};
 pub use densenet::{DenseNet, DenseNetConfig};
 #[cfg(feature = "download")]
 pub use download::DownloadProgress;
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
-pub use error::{BackboneError, KeyMismatch, ShapeMismatch};
+pub use error::{BackboneError, KeyMismatch, PrefixDifference, ShapeMismatch};
 pub use facts::{KeyStyle, Preprocess, Resampling};
 pub use inception::{InceptionV3, InceptionV3Config};
 pub use kind::{AnyBackbone, BackboneKind};
@@ -77,7 +81,7 @@ pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
 pub use swin::{Swin, SwinConfig, SwinVersion};
 pub use vgg::{Vgg16, Vgg16Config};
 pub use weights::{
-    ClassifierWeights, LoadOptions, NamedTensor, load_tensors, load_weights, named_tensors, published_names,
-    save_tensors, save_weights, set_tensors, tensor_names,
+    ClassifierWeights, FoundWeights, LoadOptions, NamedTensor, load_tensors, load_weights, load_weights_found,
+    named_tensors, published_names, save_tensors, save_weights, set_tensors, tensor_names,
 };
 pub use xception::{Xception, XceptionConfig};

@@ -1,15 +1,20 @@
-//! Weight files as plain named arrays: safetensors and PyTorch checkpoints.
+//! Weight files as plain named arrays: safetensors and PyTorch checkpoints. What a file has is listed first; only what is chosen of
+//! it is read.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use burn::store::pytorch_reader::{DType as TorchType, PytorchReader};
+use burn::store::pytorch_reader::{DType as TorchType, PytorchReader, Tensor as TorchTensor};
 use burn::tensor::{bf16, f16};
 use safetensors::{Dtype as SafeType, SafeTensors};
+use tempfile::NamedTempFile;
 
+use crate::container::{self, Container};
 use crate::error::BackboneError;
+use crate::zip_directory::ZipDirectory;
 
 /// One stored tensor, in PyTorch's order of dimensions.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,183 +23,225 @@ pub(crate) struct StoredTensor {
     pub(crate) values: Vec<f32>,
 }
 
-/// The tensors of a file by published name.
+/// The tensors of a network by published name.
 pub(crate) type State = BTreeMap<String, StoredTensor>;
 
-/// PyTorch counts the batches a normalization has seen; nothing here uses the number.
-const IGNORED_SUFFIX: &str = "num_batches_tracked";
-/// Under which keys training scripts nest the weights of a checkpoint.
-const WRAPPERS: [&str; 3] = ["state_dict.", "model_state_dict.", "model."];
-/// What `DataParallel` puts before each name.
-const DATA_PARALLEL: &str = "module.";
+/// An open file.
+pub(crate) struct StateFile {
+    path: PathBuf,
+    /// Bytes of the file: no tensor can have more, whatever the file says.
+    length: u64,
+    /// All tensors by their full names.
+    tensors: BTreeMap<String, ListedTensor>,
+    content: Content,
+}
 
-/// Reads the tensors of a file, whose format is recognized by its content, but those whose published name is to be passed
-/// over.
-pub(crate) fn read(path: &Path, passed_over: impl Fn(&str) -> bool) -> Result<State, BackboneError> {
-    let passed_over = |key: &str| key.ends_with(IGNORED_SUFFIX) || passed_over(unwrapped(key));
-    let io_error = |source| BackboneError::Io { path: path.to_path_buf(), source };
-    let bytes = fs::read(path).map_err(io_error)?;
-    let state = match format_of(&bytes) {
-        Some(Format::Safetensors) => read_safetensors(path, &bytes, &passed_over)?,
-        Some(Format::Pytorch) => {
-            let length = bytes.len();
-            drop(bytes);
-            // A defect of the reader that panics is, for the caller, a damaged file like any other.
-            let state = catch_unwind(AssertUnwindSafe(|| read_pytorch(path, length, &passed_over)));
-            state.unwrap_or_else(|_| Err(damaged(path, "the reader gave up")))?
+/// What a file says of a tensor.
+pub(crate) struct ListedTensor {
+    pub(crate) shape: Vec<usize>,
+    element: Element,
+}
+
+/// How numbers are stored.
+#[derive(Clone, Debug, PartialEq)]
+enum Element {
+    F16,
+    BF16,
+    F32,
+    F64,
+    /// What weights are not made of.
+    Other(String),
+}
+
+enum Content {
+    Safetensors(Vec<u8>),
+    Pytorch {
+        tensors: HashMap<String, TorchTensor>,
+        /// The file's copy that is read in its place.
+        _copy: Option<NamedTempFile>,
+    },
+}
+
+impl ListedTensor {
+    /// The type of numbers that weights are not made of: counters are integers.
+    pub(crate) fn foreign_type(&self) -> Option<&str> {
+        match &self.element {
+            Element::Other(dtype) => Some(dtype),
+            _ => None,
         }
-        None => {
-            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]);
-            let start = start.escape_debug().to_string();
-            return Err(BackboneError::NotWeights { path: path.to_path_buf(), start });
-        }
-    };
-    match state.iter().find(|(_, tensor)| tensor.values.iter().any(|value| !value.is_finite())) {
-        Some((key, _)) => Err(BackboneError::NotFinite { path: path.to_path_buf(), key: key.clone() }),
-        None => Ok(strip_wrapping(state)),
     }
 }
 
-enum Format {
-    Safetensors,
-    Pytorch,
-}
-
-fn format_of(bytes: &[u8]) -> Option<Format> {
-    let is_tar = bytes.get(257..262) == Some(b"ustar");
-    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80") && !is_safetensors(bytes) || is_tar {
-        return Some(Format::Pytorch);
-    }
-    is_safetensors(bytes).then_some(Format::Safetensors)
-}
-
-/// Safetensors begins with the length of its header (8 bytes) and the header, a JSON object.
-fn is_safetensors(bytes: &[u8]) -> bool {
-    bytes.get(8) == Some(&b'{')
-}
-
-fn read_safetensors(path: &Path, bytes: &[u8], passed_over: &dyn Fn(&str) -> bool) -> Result<State, BackboneError> {
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(path, error))?;
-    let mut state = State::new();
-    for (key, view) in tensors.iter() {
-        if passed_over(key) {
-            continue;
+impl Element {
+    fn of_torch(dtype: TorchType) -> Self {
+        match dtype {
+            TorchType::F16 => Self::F16,
+            TorchType::BF16 => Self::BF16,
+            TorchType::F32 => Self::F32,
+            TorchType::F64 => Self::F64,
+            other => Self::Other(format!("{other:?}").to_lowercase()),
         }
-        let values = match view.dtype() {
-            SafeType::F16 => from_f16(view.data()),
-            SafeType::BF16 => from_bf16(view.data()),
-            SafeType::F32 => from_f32(view.data()),
-            SafeType::F64 => from_f64(view.data()),
-            other => return Err(storage_type(path, key, &other)),
-        };
-        state.insert(key.to_string(), StoredTensor { shape: view.shape().to_vec(), values });
     }
-    Ok(state)
-}
 
-/// `length` is the file's: no tensor can have more bytes, whatever the file says.
-fn read_pytorch(path: &Path, length: usize, passed_over: &dyn Fn(&str) -> bool) -> Result<State, BackboneError> {
-    let reader = PytorchReader::new(path).map_err(|error| damaged(path, error))?;
-    let mut state = State::new();
-    for (key, tensor) in reader.into_tensors() {
-        if passed_over(&key) {
-            continue;
+    fn of_safetensors(dtype: SafeType) -> Self {
+        match dtype {
+            SafeType::F16 => Self::F16,
+            SafeType::BF16 => Self::BF16,
+            SafeType::F32 => Self::F32,
+            SafeType::F64 => Self::F64,
+            other => Self::Other(format!("{other:?}").to_lowercase()),
         }
-        let decode = match tensor.dtype() {
-            TorchType::F16 => from_f16,
-            TorchType::BF16 => from_bf16,
-            TorchType::F32 => from_f32,
-            TorchType::F64 => from_f64,
-            other => return Err(storage_type(path, &key, &other)),
-        };
-        let mut sizes = tensor.shape().iter().copied().chain([tensor.dtype().size()]);
-        let claimed = sizes.try_fold(1_usize, usize::checked_mul);
-        if claimed.is_none_or(|claimed| claimed > length) {
-            return Err(damaged(path, format!("tensor `{key}` is larger than the file")));
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+            Self::Other(_) => 1,
         }
-        let bytes = tensor.read().map_err(|error| damaged(path, error))?;
-        state.insert(key, StoredTensor { shape: tensor.shape().to_vec(), values: decode(&bytes) });
     }
-    Ok(state)
-}
 
-/// A name without what training scripts put before it.
-fn unwrapped(key: &str) -> &str {
-    let key = WRAPPERS.into_iter().find_map(|wrapper| key.strip_prefix(wrapper)).unwrap_or(key);
-    key.strip_prefix(DATA_PARALLEL).unwrap_or(key)
-}
-
-fn strip_wrapping(state: State) -> State {
-    let wrapper = WRAPPERS.into_iter().find(|wrapper| state.keys().any(|key| key.starts_with(wrapper)));
-    let state = match wrapper {
-        Some(wrapper) => strip_prefix(state, wrapper),
-        None => state,
-    };
-    match !state.is_empty() && state.keys().all(|key| key.starts_with(DATA_PARALLEL)) {
-        true => strip_prefix(state, DATA_PARALLEL),
-        false => state,
+    // Both formats are little-endian in practice: safetensors by definition, PyTorch's reader hands out native bytes.
+    fn decode(&self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::F16 => decode(bytes, |bytes| f16::from_le_bytes(bytes).to_f32()),
+            Self::BF16 => decode(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Self::F32 => decode(bytes, f32::from_le_bytes),
+            Self::F64 => decode(bytes, |bytes| f64::from_le_bytes(bytes) as f32),
+            Self::Other(_) => Vec::new(),
+        }
     }
-}
-
-/// Keeps the tensors whose name has the prefix, without it.
-fn strip_prefix(state: State, prefix: &str) -> State {
-    let strip = |(key, tensor): (String, StoredTensor)| Some((key.strip_prefix(prefix)?.to_string(), tensor));
-    state.into_iter().filter_map(strip).collect()
-}
-
-fn damaged(path: &Path, error: impl std::fmt::Display) -> BackboneError {
-    BackboneError::Damaged { path: path.to_path_buf(), reason: error.to_string() }
-}
-
-fn storage_type(path: &Path, key: &str, dtype: &dyn std::fmt::Debug) -> BackboneError {
-    let dtype = format!("{dtype:?}").to_lowercase();
-    BackboneError::StorageType { path: path.to_path_buf(), key: key.to_string(), dtype }
-}
-
-// Both formats are little-endian in practice: safetensors by definition, PyTorch's reader hands out native bytes.
-fn from_f16(bytes: &[u8]) -> Vec<f32> {
-    decode(bytes, |bytes| f16::from_le_bytes(bytes).to_f32())
-}
-
-fn from_bf16(bytes: &[u8]) -> Vec<f32> {
-    decode(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32())
-}
-
-fn from_f32(bytes: &[u8]) -> Vec<f32> {
-    decode(bytes, f32::from_le_bytes)
-}
-
-fn from_f64(bytes: &[u8]) -> Vec<f32> {
-    decode(bytes, |bytes| f64::from_le_bytes(bytes) as f32)
 }
 
 fn decode<const SIZE: usize>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) -> Vec<f32> {
     bytes.as_chunks::<SIZE>().0.iter().map(|chunk| number(*chunk)).collect()
 }
 
+impl StateFile {
+    /// Opens a file, whose format is recognized by its content, and lists its tensors.
+    pub(crate) fn open(path: &Path) -> Result<Self, BackboneError> {
+        let (mut file, length) = container::open(path)?;
+        match container::container_of(path, &mut file)? {
+            Container::Safetensors => Self::open_safetensors(path, file, length),
+            // A defect of the reader that panics is, for the caller, a damaged file like any other.
+            Container::Pytorch => without_panic(path, || Self::open_pytorch(path, file, length)),
+        }
+    }
+
+    fn open_safetensors(path: &Path, mut file: File, length: u64) -> Result<Self, BackboneError> {
+        let io_error = |source| BackboneError::Io { path: path.to_path_buf(), source };
+        file.seek(SeekFrom::Start(0)).map_err(io_error)?;
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes).map_err(io_error)?;
+        let found = SafeTensors::deserialize(&bytes).map_err(|error| damaged(path, error))?;
+        let listed = found.iter().map(|(key, view)| {
+            let element = Element::of_safetensors(view.dtype());
+            (key.to_string(), ListedTensor { shape: view.shape().to_vec(), element })
+        });
+        let tensors = listed.collect();
+        Ok(Self { path: path.to_path_buf(), length, tensors, content: Content::Safetensors(bytes) })
+    }
+
+    fn open_pytorch(path: &Path, mut file: File, length: u64) -> Result<Self, BackboneError> {
+        let copy = match ZipDirectory::read(&mut file) {
+            Some(directory) if directory.misleads(&mut file) => Some(copy_of(path, &directory, &mut file)?),
+            _ => None,
+        };
+        let readable = copy.as_ref().map_or(path, NamedTempFile::path);
+        let tensors = PytorchReader::new(readable).map_err(|error| damaged(path, error))?.into_tensors();
+        let listed = tensors.iter().map(|(key, tensor)| {
+            let element = Element::of_torch(tensor.dtype());
+            (key.clone(), ListedTensor { shape: tensor.shape().to_vec(), element })
+        });
+        let listed = listed.collect();
+        let content = Content::Pytorch { tensors, _copy: copy };
+        Ok(Self { path: path.to_path_buf(), length, tensors: listed, content })
+    }
+
+    /// What the file has, by full names.
+    pub(crate) fn tensors(&self) -> &BTreeMap<String, ListedTensor> {
+        &self.tensors
+    }
+
+    /// Reads the chosen tensors, each by its full name, under another name.
+    ///
+    /// # Errors
+    /// What does not fit into the file, or is not finite.
+    pub(crate) fn read(&self, chosen: &[(String, String)]) -> Result<State, BackboneError> {
+        let mut total = 0_u64;
+        for (key, _) in chosen {
+            let ListedTensor { shape, element } = &self.tensors[key];
+            let sizes = shape.iter().map(|&size| size as u64);
+            let claimed = sizes.chain([element.bytes()]).try_fold(1_u64, u64::checked_mul);
+            let claimed = claimed.filter(|&claimed| claimed <= self.length);
+            let claimed =
+                claimed.ok_or_else(|| damaged(&self.path, format!("tensor `{key}` is larger than the file")))?;
+            total = total.saturating_add(claimed);
+        }
+        // Tensors may share their numbers, but not by the thousand.
+        if total > 2 * self.length {
+            return Err(damaged(&self.path, "its tensors are together larger than the file"));
+        }
+        match &self.content {
+            Content::Safetensors(bytes) => {
+                let found = SafeTensors::deserialize(bytes).map_err(|error| damaged(&self.path, error))?;
+                self.decode(chosen, |key| {
+                    let view = found.tensor(key).map_err(|error| damaged(&self.path, error))?;
+                    Ok(self.tensors[key].element.decode(view.data()))
+                })
+            }
+            Content::Pytorch { tensors, .. } => without_panic(&self.path, || {
+                self.decode(chosen, |key| {
+                    let bytes = tensors[key].read().map_err(|error| damaged(&self.path, error))?;
+                    Ok(self.tensors[key].element.decode(&bytes))
+                })
+            }),
+        }
+    }
+
+    fn decode(
+        &self,
+        chosen: &[(String, String)],
+        values_of: impl Fn(&str) -> Result<Vec<f32>, BackboneError>,
+    ) -> Result<State, BackboneError> {
+        let mut state = State::new();
+        for (key, name) in chosen {
+            let values = values_of(key)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(BackboneError::NotFinite { path: self.path.clone(), key: key.clone() });
+            }
+            let shape = self.tensors[key].shape.clone();
+            state.insert(name.clone(), StoredTensor { shape, values });
+        }
+        Ok(state)
+    }
+}
+
+/// A copy that the reader of archives does not misunderstand, in the folder for temporary files.
+fn copy_of(path: &Path, directory: &ZipDirectory, file: &mut File) -> Result<NamedTempFile, BackboneError> {
+    let copied = NamedTempFile::new().and_then(|mut copy| {
+        directory.copy_without_gap(file, &mut copy)?;
+        Ok(copy)
+    });
+    copied.map_err(|source| BackboneError::Io { path: path.to_path_buf(), source })
+}
+
+fn without_panic<T>(path: &Path, work: impl FnOnce() -> Result<T, BackboneError>) -> Result<T, BackboneError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged(path, "the reader gave up")))
+}
+
+fn damaged(path: &Path, error: impl std::fmt::Display) -> BackboneError {
+    BackboneError::Damaged { path: path.to_path_buf(), reason: error.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn state_of(keys: &[&str]) -> State {
-        let tensor = StoredTensor { shape: vec![1], values: vec![0.0] };
-        keys.iter().map(|key| (key.to_string(), tensor.clone())).collect()
-    }
-
-    #[test]
-    fn wrapping_is_stripped() {
-        for (keys, expected) in [
-            (&["module.a", "module.b"][..], &["a", "b"][..]),
-            (&["state_dict.module.a", "optimizer.b"], &["a"]),
-            (&["a", "module.b"], &["a", "module.b"]),
-        ] {
-            assert_eq!(strip_wrapping(state_of(keys)), state_of(expected));
-        }
-    }
-
     #[test]
     fn half_precision_is_widened() {
-        assert_eq!(from_f16(&f16::from_f32(-1.5).to_le_bytes()), [-1.5]);
-        assert_eq!(from_bf16(&bf16::from_f32(3.0).to_le_bytes()), [3.0]);
+        assert_eq!(Element::F16.decode(&f16::from_f32(-1.5).to_le_bytes()), [-1.5]);
+        assert_eq!(Element::BF16.decode(&bf16::from_f32(3.0).to_le_bytes()), [3.0]);
     }
 }

@@ -1,6 +1,6 @@
 //! Strict loading and saving of published weights: every tensor fits, or nothing is changed and the error lists why.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
@@ -8,8 +8,9 @@ use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 
 use crate::backbone::{ConstantValues, Pretrained};
-use crate::error::{BackboneError, KeyMismatch, ShapeMismatch};
-use crate::state_file::{self, State, StoredTensor};
+use crate::error::{BackboneError, KeyMismatch, PrefixDifference, ShapeMismatch};
+use crate::key_prefix::best_prefix;
+use crate::state_file::{ListedTensor, State, StateFile, StoredTensor};
 
 /// What to do with the classifier that a weights file brings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,43 +29,68 @@ pub struct LoadOptions {
     pub classifier: ClassifierWeights,
 }
 
+/// Where the weights were in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundWeights {
+    /// What the names of the tensors begin with in the file (`state_dict.module.`); nothing in a plain file.
+    pub prefix: String,
+    /// Tensors of the file that lie elsewhere: of an optimizer, of averages, of other parts of a larger network.
+    pub elsewhere: usize,
+}
+
 /// Loads weights under published names from a `.safetensors` file or a PyTorch checkpoint.
 ///
-/// All tensors of the network must be in the file and the other way round, except for `num_batches_tracked`,
+/// All tensors of the network must be in the file and the other way round, except for `num_batches_tracked` and other integers,
 /// [what the network leaves out](Pretrained::ignored_prefixes) or [computes](Pretrained::published_constants) and, with
-/// [`ClassifierWeights::Drop`], the classifier. Tensors may be stored in 16, 32 or 64 bits; the prefixes of `DataParallel`
-/// and of training checkpoints are stripped. Devices, parameter identities and frozen states stay.
+/// [`ClassifierWeights::Drop`], the classifier. Tensors may be stored in 16, 32 or 64 bits. Devices, parameter identities and
+/// frozen states stay.
+///
+/// The tensors may lie anywhere in the file, as long as all their names begin alike: `state_dict.`, `model.`, `module.`,
+/// `_orig_mod.`, `backbone.` and any other, in any combination. The place with most of the network's tensors is taken; of equals,
+/// weights before their averages (`model_ema`, `swa`), then well-known wrappers (`state_dict`, `model_state_dict`, `model`, …), then
+/// what lies less deep. What lies elsewhere is not looked at; [`load_weights_found`] says what was taken.
 ///
 /// # Errors
 ///
-/// If the file cannot be read or its tensors are not the network's: the one error lists all of them.
+/// If the file cannot be read or its tensors are not the network's: the one error lists all of them. If the network is in it at
+/// several places, none of which is preferred.
 pub fn load_weights<B: Pretrained>(
     network: B,
     file: impl AsRef<Path>,
     options: LoadOptions,
 ) -> Result<B, BackboneError> {
-    let path = file.as_ref();
+    load_weights_found(network, file, options).map(|(network, _)| network)
+}
+
+/// As [`load_weights`], and says where the weights were.
+///
+/// # Errors
+///
+/// As [`load_weights`].
+pub fn load_weights_found<B: Pretrained>(
+    network: B,
+    file: impl AsRef<Path>,
+    options: LoadOptions,
+) -> Result<(B, FoundWeights), BackboneError> {
     let constants: Vec<String> = network.published_constants().into_iter().map(|constant| constant.key).collect();
     let ignored = network.ignored_prefixes();
-    let mut state = state_file::read(path, |key| {
-        constants.iter().any(|constant| constant == key) || ignored.iter().any(|prefix| key.starts_with(prefix))
-    })?;
-
-    for old in state.keys().cloned().collect::<Vec<_>>() {
-        let modern = network.modern_key(&old);
-        if !state.contains_key(&modern) {
-            let tensor = state.remove(&old).expect("the name is of this state");
-            state.insert(modern, tensor);
-        }
-    }
-
     let classifier = network.classifier_prefix();
+    let drops = options.classifier == ClassifierWeights::Drop;
     let mut names = published_names(&network);
-    if options.classifier == ClassifierWeights::Drop {
-        state.retain(|key, _| !key.starts_with(classifier));
+    if drops {
         names.retain(|_, key| !key.starts_with(classifier));
     }
-    load_state(network, names, state, path, Some(classifier))
+    let reading = Reading {
+        modern: &|key| network.modern_key(key),
+        is_passed_over: &|key| {
+            constants.iter().any(|constant| constant == key)
+                || ignored.iter().any(|prefix| key.starts_with(prefix))
+                || drops && key.starts_with(classifier)
+        },
+        classifier: Some(classifier),
+    };
+    let (state, found) = reading.state(lister_of(&network), &names, file.as_ref())?;
+    Ok((network.map(&mut Loader { place: Place::default(), keys: names, state }), found))
 }
 
 /// Loads the tensors of any module by the names given for them, from a `.safetensors` file or a PyTorch checkpoint. Tensors
@@ -78,30 +104,76 @@ pub fn load_tensors<M: Module>(
     names: HashMap<ParamId, String>,
     file: impl AsRef<Path>,
 ) -> Result<M, BackboneError> {
-    let path = file.as_ref();
-    load_state(module, names, state_file::read(path, |_| false)?, path, None)
+    let reading = Reading { modern: &str::to_owned, is_passed_over: &|_| false, classifier: None };
+    let (state, _) = reading.state(lister_of(&module), &names, file.as_ref())?;
+    Ok(module.map(&mut Loader { place: Place::default(), keys: names, state }))
 }
 
-fn load_state<M: Module>(
-    module: M,
-    keys: HashMap<ParamId, String>,
-    state: State,
-    path: &Path,
-    classifier_prefix: Option<&str>,
-) -> Result<M, BackboneError> {
+/// How the names in a file are understood.
+struct Reading<'a> {
+    /// The published name of a tensor that older files spell differently.
+    modern: &'a dyn Fn(&str) -> String,
+    /// Whether the tensor of a published name is not wanted.
+    is_passed_over: &'a dyn Fn(&str) -> bool,
+    classifier: Option<&'a str>,
+}
+
+/// PyTorch counts the batches that a normalization has seen; nothing here uses the number.
+const BATCHES_SEEN: &str = "num_batches_tracked";
+
+impl Reading<'_> {
+    /// The tensors by the names that the network has for them: all of them, and nothing else.
+    fn state(
+        &self,
+        lister: Lister,
+        names: &HashMap<ParamId, String>,
+        path: &Path,
+    ) -> Result<(State, FoundWeights), BackboneError> {
+        let listed = lister.tensors.iter();
+        let expected: HashMap<&str, &[usize]> =
+            listed.filter_map(|tensor| Some((names.get(&tensor.id)?.as_str(), tensor.shape.as_slice()))).collect();
+        let file = StateFile::open(path)?;
+        let is_expected = |key: &str| expected.contains_key(key) || expected.contains_key((self.modern)(key).as_str());
+        // Older spellings are longer than the modern ones by a few characters.
+        let longest = expected.keys().map(|key| key.len() + 16).max().unwrap_or(0);
+        let prefix = best_prefix(file.tensors().keys().map(String::as_str), is_expected, expected.len(), longest)
+            .map_err(|places| BackboneError::SeveralPlaces { path: path.to_path_buf(), places })?;
+
+        let inside: BTreeMap<&str, (&str, &ListedTensor)> = file
+            .tensors()
+            .iter()
+            .filter_map(|(key, tensor)| Some((key.strip_prefix(prefix)?, (key.as_str(), tensor))))
+            .collect();
+        let elsewhere = file.tensors().len() - inside.len();
+        let mut found: BTreeMap<String, (&str, &ListedTensor)> = BTreeMap::new();
+        for (&old, &entry) in &inside {
+            let modern = (self.modern)(old);
+            let name = if inside.contains_key(modern.as_str()) { old.to_owned() } else { modern };
+            let is_counter = entry.1.foreign_type().is_some() && !expected.contains_key(name.as_str());
+            if !is_counter && !name.ends_with(BATCHES_SEEN) && !(self.is_passed_over)(&name) {
+                found.insert(name, entry);
+            }
+        }
+
+        let foreign =
+            found.values().find_map(|(key, tensor)| Some((key.to_string(), tensor.foreign_type()?.to_owned())));
+        if let Some((key, dtype)) = foreign {
+            return Err(BackboneError::StorageType { path: path.to_path_buf(), key, dtype });
+        }
+        let mismatch = compare(&expected, &found, self.classifier);
+        if !mismatch.is_empty() {
+            let mismatch = Box::new(mismatch);
+            return Err(BackboneError::Mismatch { path: path.to_path_buf(), mismatch });
+        }
+        let chosen: Vec<(String, String)> = found.into_iter().map(|(name, (key, _))| (key.to_owned(), name)).collect();
+        Ok((file.read(&chosen)?, FoundWeights { prefix: prefix.to_owned(), elsewhere }))
+    }
+}
+
+fn lister_of<M: Module>(module: &M) -> Lister {
     let mut lister = Lister::default();
     module.visit(&mut lister);
-    let expected: HashMap<&str, &[usize]> = lister
-        .tensors
-        .iter()
-        .filter_map(|tensor| Some((keys.get(&tensor.id)?.as_str(), tensor.shape.as_slice())))
-        .collect();
-    let mismatch = compare(&expected, &state, classifier_prefix);
-    if !mismatch.is_empty() {
-        let mismatch = Box::new(mismatch);
-        return Err(BackboneError::Mismatch { path: path.to_path_buf(), mismatch });
-    }
-    Ok(module.map(&mut Loader { place: Place::default(), keys, state }))
+    lister
 }
 
 /// The names that the tensors of a module would have in PyTorch: the path of the module, without the variants of enums, with
@@ -267,21 +339,29 @@ impl Place {
 }
 
 /// A tensor of a module.
-struct ListedTensor {
+struct ModuleTensor {
     id: ParamId,
     path: String,
     /// In PyTorch's order of dimensions.
     shape: Vec<usize>,
 }
 
-fn compare(expected: &HashMap<&str, &[usize]>, state: &State, classifier_prefix: Option<&str>) -> KeyMismatch {
-    let unused: Vec<String> = state.keys().filter(|key| !expected.contains_key(key.as_str())).cloned().collect();
+/// Names that are compared one by one for what they have in common; of more, only the lists are shown.
+const COMPARED: usize = 10_000;
+
+fn compare(
+    expected: &HashMap<&str, &[usize]>,
+    found: &BTreeMap<String, (&str, &ListedTensor)>,
+    classifier_prefix: Option<&str>,
+) -> KeyMismatch {
+    let unused: Vec<String> = found.keys().filter(|key| !expected.contains_key(key.as_str())).cloned().collect();
+    let candidates = if unused.len() > COMPARED { &[] } else { &unused[..] };
 
     let mut mismatch = KeyMismatch::default();
     for (key, shape) in expected {
-        match state.get(*key) {
-            None => mismatch.missing.push((key.to_string(), most_similar(key, &unused))),
-            Some(tensor) if tensor.shape != *shape => mismatch.shapes.push(ShapeMismatch {
+        match found.get(*key) {
+            None => mismatch.missing.push((key.to_string(), most_similar(key, candidates))),
+            Some((_, tensor)) if tensor.shape != *shape => mismatch.shapes.push(ShapeMismatch {
                 key: key.to_string(),
                 expected: shape.to_vec(),
                 found: tensor.shape.clone(),
@@ -289,8 +369,11 @@ fn compare(expected: &HashMap<&str, &[usize]>, state: &State, classifier_prefix:
             Some(_) => (),
         }
     }
-    mismatch.unused = unused;
     mismatch.missing.sort();
+    if mismatch.shapes.is_empty() {
+        mismatch.prefix = prefix_difference(&mismatch.missing, candidates);
+    }
+    mismatch.unused = unused;
     mismatch.shapes.sort_by(|a, b| a.key.cmp(&b.key));
 
     let missing = mismatch.missing.iter().map(|(key, _)| key);
@@ -299,6 +382,30 @@ fn compare(expected: &HashMap<&str, &[usize]>, state: &State, classifier_prefix:
     mismatch.classifier_only =
         classifier_prefix.is_some_and(|prefix| all.peek().is_some() && all.all(|key| key.starts_with(prefix)));
     mismatch
+}
+
+/// What all unused names, two or more, begin with beyond missing ones, or the other way round.
+fn prefix_difference(missing: &[(String, Option<String>)], unused: &[String]) -> Option<PrefixDifference> {
+    let expected: HashSet<&str> = missing.iter().map(|(key, _)| key.as_str()).collect();
+    let first = unused.get(..2)?.first()?;
+    let of_file = missing.iter().filter_map(|(key, _)| first.strip_suffix(key.as_str()));
+    let of_network = missing.iter().filter_map(|(key, _)| key.strip_suffix(first.as_str()));
+    let explains = |prefix: &&str, in_file: bool| {
+        !prefix.is_empty()
+            && unused.iter().all(|key| match in_file {
+                true => key.strip_prefix(*prefix).is_some_and(|rest| expected.contains(rest)),
+                false => expected.contains(format!("{prefix}{key}").as_str()),
+            })
+    };
+    let tensors = unused.len();
+    let in_file = of_file.map(|prefix| (prefix, true)).find(|(prefix, _)| explains(prefix, true));
+    let (prefix, in_file) =
+        in_file.or_else(|| of_network.map(|prefix| (prefix, false)).find(|(prefix, _)| explains(prefix, false)))?;
+    let other = match in_file {
+        true => first[prefix.len()..].to_owned(),
+        false => format!("{prefix}{first}"),
+    };
+    Some(PrefixDifference { prefix: prefix.to_owned(), in_file, example: [first.clone(), other], tensors })
 }
 
 /// At how many changed characters two names stop being similar.
@@ -331,7 +438,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 #[derive(Default)]
 struct Lister {
     place: Place,
-    tensors: Vec<ListedTensor>,
+    tensors: Vec<ModuleTensor>,
 }
 
 impl ModuleVisitor for Lister {
@@ -348,7 +455,7 @@ impl ModuleVisitor for Lister {
         if self.place.is_transposed(D) {
             shape.reverse();
         }
-        self.tensors.push(ListedTensor { id: param.id, path: self.place.path(), shape });
+        self.tensors.push(ModuleTensor { id: param.id, path: self.place.path(), shape });
     }
 }
 

@@ -170,11 +170,8 @@ impl ImageIndex {
             match folder.find(&tidy) {
                 Found::Exactly(path) => return Lookup::One(path),
                 Found::OtherCase(path, actual) => return Lookup::OtherCase(path, actual),
-                Found::Ambiguous(paths) => {
-                    let [one, other] = [0, 1].map(|at| folder.root.join(&paths[at]));
-                    return Lookup::Several(one, other);
-                }
-                Found::Nowhere => {}
+                // Perhaps the same file twice.
+                Found::Ambiguous(_) | Found::Nowhere => {}
             }
         }
         let Some(paths) = self.names.get(&name_key(file)) else { return Lookup::Nowhere };

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CaseSet, DataError, EncoderConfig, LoadOptions, class_folders, derm7pt, dermofit, described, ham10000, isic_2019,
-    milk10k, pad_ufes_20, ph2,
+    CaseSet, DataError, EncoderConfig, ImageSource, LoadOptions, class_folders, derm7pt, dermofit, described, ham10000,
+    isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
 };
 
 type Load = fn(&Path, &LoadOptions) -> Result<CaseSet, DataError>;
@@ -65,19 +65,24 @@ macro_rules! built_in {
 // A new data set is a row: description, name, loader, default encoding of its metadata.
 built_in! {
     /// A folder for each class
-    ClassFolders "class-folders" = |folder, _| class_folders::load(folder), EncoderConfig::default;
+    ClassFolders "class-folders" = |folder, options| fixed("class-folders", options, || class_folders::load(folder)),
+        EncoderConfig::default;
     /// Derm7pt `release_v0`, or a synthetic set in its layout
-    Derm7pt "derm7pt" = |folder, _| derm7pt::load(folder), derm7pt::encoding;
+    Derm7pt "derm7pt" = |folder, options| fixed("derm7pt", options, || derm7pt::load(folder)), derm7pt::encoding;
     /// Dermofit: clinical photos, ten diagnoses
-    Dermofit "dermofit" = |folder, _| dermofit::load(folder), EncoderConfig::default;
+    Dermofit "dermofit" = |folder, options| fixed("dermofit", options, || dermofit::load(folder)), EncoderConfig::default;
     /// The clinical photos of Derm7pt with the 20 diagnoses as they are written
-    Edra "edra" = |folder, _| derm7pt::load_edra(folder), derm7pt::encoding;
+    Edra "edra" = |folder, options| fixed("edra", options, || derm7pt::load_edra(folder)), derm7pt::encoding;
     /// HAM10000, the training set of ISIC 2018: dermoscopic images, seven diagnoses
     Ham10000 "ham10000" = |folder, options| ham10000::load_with(folder, options), ham10000::encoding;
     /// ISIC 2019: dermoscopic images, eight diagnoses
     Isic2019 "isic-2019" = |folder, options| isic_2019::load_with(folder, options), isic_2019::encoding;
+    /// ISIC 2020: dermoscopic images, melanoma or not
+    Isic2020 "isic-2020" = |folder, options| isic_2020::load_with(folder, options), isic_2020::encoding;
+    /// ISIC 2024 (SLICE-3D): crops of total body photographs, malignant or not
+    Isic2024 "isic-2024" = |folder, options| isic_2024::load_with(folder, options), isic_2024::encoding;
     /// MILK10k: pairs of images, eleven diagnoses
-    Milk10k "milk10k" = |folder, _| milk10k::load(folder), milk10k::encoding;
+    Milk10k "milk10k" = |folder, options| milk10k::load_with(folder, &options.into()), milk10k::encoding;
     /// PAD-UFES-20: smartphone photos, six diagnoses, a long record
     PadUfes20 "pad-ufes-20" = |folder, options| pad_ufes_20::load_with(folder, options), pad_ufes_20::encoding;
     /// PH²: dermoscopic images, three diagnoses
@@ -95,11 +100,11 @@ impl DataSetKind {
         self.load_with(folder, &LoadOptions::default())
     }
 
-    /// Loads the data set of a folder, or of the file that describes it; the options hold for the sets whose loader takes
-    /// [`LoadOptions`], the others are loaded whole.
+    /// Loads the data set of a folder, or of the file that describes it. [`LoadOptions::images`] can name the folder of the
+    /// images where the set does not say it itself, as class folders and Derm7pt do; without images, those are loaded whole.
     ///
     /// # Errors
-    /// As its loader.
+    /// As its loader; a folder of images for a set that says where they are.
     pub fn load_with(self, folder: &Path, options: &LoadOptions) -> Result<CaseSet, DataError> {
         (self.loader().0)(folder, options)
     }
@@ -108,6 +113,22 @@ impl DataSetKind {
     #[must_use]
     pub fn encoding(self) -> EncoderConfig {
         (self.loader().1)()
+    }
+}
+
+/// Loads a set whose images lie where it says.
+fn fixed(
+    name: &'static str,
+    options: &LoadOptions,
+    load: impl FnOnce() -> Result<CaseSet, DataError>,
+) -> Result<CaseSet, DataError> {
+    match &options.images {
+        ImageSource::Folder(folder) => Err(DataError::Setting {
+            what: "folder of images",
+            found: format!("{} for {name}", folder.display()),
+            expected: "needed: this set says where its images are; leave the setting out",
+        }),
+        ImageSource::BelowRoot | ImageSource::Nowhere => load(),
     }
 }
 
@@ -138,6 +159,16 @@ mod tests {
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
             assert!(!kind.description().is_empty() && !kind.description().starts_with(' '));
         }
+    }
+
+    #[test]
+    fn a_folder_of_images_is_for_sets_that_do_not_say_it() {
+        let options = LoadOptions { images: ImageSource::Folder("elsewhere".into()), ..LoadOptions::default() };
+        let text = DataSetKind::Edra.load_with("nowhere".as_ref(), &options).unwrap_err().to_string();
+        assert!(text.starts_with("folder of images: elsewhere for edra is not needed: this set says where"), "{text}");
+        assert_eq!(milk10k::Options::from(&options).images.as_deref(), Some("elsewhere".as_ref()));
+        let text = DataSetKind::Milk10k.load_with("nowhere".as_ref(), &options).unwrap_err().to_string();
+        assert!(text.starts_with("nowhere: not found"), "{text}");
     }
 
     #[test]

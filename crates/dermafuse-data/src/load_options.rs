@@ -135,6 +135,14 @@ impl Place<'_> {
         }
     }
 
+    /// The first of these tables that is there, by the whole name.
+    pub(crate) fn find_named(self, names: &[&str]) -> Result<Option<PathBuf>, DataError> {
+        if !self.root.is_dir() {
+            return Err(self.missing(self.root));
+        }
+        Ok(names.iter().map(|name| table_file(self.root.join(name))).find(|file| file.is_file()))
+    }
+
     /// The error that says how to get what is not there.
     pub(crate) fn missing(self, path: impl Into<PathBuf>) -> DataError {
         DataError::Missing { path: path.into(), dataset: self.dataset, how: self.how }

@@ -14,7 +14,7 @@ use crate::oddity::{Ages, contradictory_sex};
 use crate::one_hot::OneHot;
 use crate::spelling::is_clutter;
 use crate::table::Column;
-use crate::{CaseSet, DataError, EncoderConfig, SharedImages, Table};
+use crate::{CaseSet, DataError, EncoderConfig, ImageSource, LoadOptions, SharedImages, Table};
 
 /// The 11 diagnoses in the order of the ground-truth columns.
 pub const CLASSES: [&str; 11] =
@@ -53,6 +53,17 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { images: None, group_duplicates: true }
+    }
+}
+
+impl From<&LoadOptions> for Options {
+    /// The folder and the grouping; without images, the set is loaded whole.
+    fn from(options: &LoadOptions) -> Self {
+        let images = match &options.images {
+            ImageSource::Folder(folder) => Some(folder.clone()),
+            ImageSource::BelowRoot | ImageSource::Nowhere => None,
+        };
+        Self { images, group_duplicates: options.group_duplicates }
     }
 }
 

@@ -1,12 +1,18 @@
 //! What is checked before anything is trained or written: the one place that every recipe passes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use burn::tensor::Device;
-use dermafuse_data::{CaseSet, MetadataEncoder, Split};
+use dermafuse_data::{CaseSet, DataError, ImageCheck, MetadataEncoder, Modality, Split, Strictness, check_images};
 use dermafuse_networks::{BranchInfo, Modalities, Network};
 use dermafuse_schema::Case;
 use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, can_see, missing_image};
 
 use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
+
+/// How often progress is told while images are looked at.
+const BETWEEN_REPORTS: Duration = Duration::from_millis(20);
 
 /// The cases that a recipe follows its protocol on, and what must be said of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,7 +111,13 @@ impl NetworkRecipe {
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
         let views = self.network.init(place.device)?.modalities();
-        look_at_images(set, &[&split.train[..], &split.valid, &split.test].concat(), views, progress)
+        let rows = [&split.train[..], &split.valid, &split.test].concat();
+        let training = &self.training;
+        let check = look_at_images(set, &rows, views, training.preprocess.decoding, training.threads, progress)?;
+        if let Some(note) = check.note() {
+            progress.noted(&note);
+        }
+        Ok(())
     }
 }
 
@@ -114,14 +126,33 @@ fn is_seen(case: &Case, branches: &[BranchInfo]) -> bool {
     branches.iter().any(|branch| can_see(branch, case))
 }
 
+/// Looks at images on other threads, and tells on this one how many are done.
 fn look_at_images(
     set: &CaseSet,
     rows: &[usize],
     views: Modalities,
+    decoding: Strictness,
+    threads: usize,
     progress: &mut dyn Progress,
-) -> Result<(), RecipeError> {
-    let _ = (set, rows, views, progress);
-    Ok(())
+) -> Result<ImageCheck, DataError> {
+    let seen = [(Modality::Clinical, views.clinical), (Modality::Dermoscopic, views.dermoscopic)];
+    let modalities: Vec<Modality> = seen.into_iter().filter(|(_, is_seen)| *is_seen).map(|(view, _)| view).collect();
+    let (done, total) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let tell = |images: usize, of: usize| {
+        done.fetch_max(images, Ordering::Relaxed);
+        total.store(of, Ordering::Relaxed);
+    };
+    std::thread::scope(|scope| {
+        let check = scope.spawn(|| check_images(set, rows, &modalities, decoding, threads, tell));
+        while !check.is_finished() {
+            std::thread::sleep(BETWEEN_REPORTS);
+            let (done, total) = (done.load(Ordering::Relaxed), total.load(Ordering::Relaxed));
+            if total > 0 {
+                progress.looked_at(done, total);
+            }
+        }
+        check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// The training and validation cases of a split.
