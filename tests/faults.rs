@@ -13,7 +13,7 @@ use dermafuse::networks::{AsymmetricFusionConfig, NetworkConfig};
 use dermafuse::recipes::{Progress, Workplace};
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::{
-    ClassWeights, EpochReport, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
+    ClassWeights, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
 };
 use dermafuse_tests::{
     contents_of, device_lock, example, numbers_of, small_recipe, small_set, small_set_folder, text, text_of, uniform,
@@ -145,33 +145,9 @@ fn a_truncated_image_stops_training_and_names_the_file() {
     let victim = set.cases[split.train[3]].dermoscopic.clone().unwrap();
     let bytes = fs::read(&victim).unwrap();
     fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
-    // Of a test case too: all images are looked at before the first epoch, and all bad ones are listed.
-    let other = set.cases[split.test[2]].clinical.clone().unwrap();
-    fs::write(&other, b"\x89PNG\r\n\x1a\nno picture").unwrap();
-    let out = folder.path().join("out");
-    let device = Device::flex();
-    let place = Workplace::on(&device).in_folder(&out, false);
-    let error = small_recipe(&set).run(&set, &split, place, &mut NoEpoch).unwrap_err();
-    for victim in [victim, other] {
-        let name = victim.file_name().unwrap().to_str().unwrap();
-        assert!(text_of(&error).contains(name), "{}", text_of(&error));
-    }
-    assert!(!out.exists(), "a refused run writes nothing");
-}
-
-/// Wants no epoch.
-struct NoEpoch;
-
-impl Observer for NoEpoch {
-    fn epoch(&mut self, _report: &EpochReport, _epochs: usize, _is_best: bool) {
-        panic!("an epoch was trained");
-    }
-}
-
-impl Progress for NoEpoch {
-    fn step(&mut self, _title: &str) {}
-
-    fn predicted(&mut self, _done: usize, _total: usize) {}
+    let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
+    let name = victim.file_name().unwrap().to_str().unwrap();
+    assert!(text_of(&error).contains(name), "{}", text_of(&error));
 }
 
 #[test]
@@ -182,6 +158,39 @@ fn a_training_case_without_an_image_is_named() {
     let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
     let expected = format!("case {} without a clinical photo", set.cases[split.train[0]].id);
     assert!(error.to_string().contains(&expected), "{error}");
+}
+
+#[test]
+fn a_damaged_test_image_is_found_before_the_training() {
+    /// Fails if anything begins.
+    struct Never;
+    impl Observer for Never {}
+    impl Progress for Never {
+        fn step(&mut self, title: &str) {
+            panic!("{title}");
+        }
+
+        fn predicted(&mut self, _done: usize, _total: usize) {}
+    }
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("release_v0");
+    copy_folder(small_set_folder(), &root);
+    let set = derm7pt::load(&root).unwrap();
+    let split = set.split.clone().unwrap();
+    let victims = [&split.test, &split.valid].map(|part| set.cases[part[0]].clinical.clone().unwrap());
+    for victim in &victims {
+        let bytes = fs::read(victim).unwrap();
+        fs::write(victim, &bytes[..bytes.len() / 2]).unwrap();
+    }
+    let (device, out) = (Device::flex(), folder.path().join("out"));
+    let place = Workplace::on(&device).in_folder(&out, false);
+    let error = small_recipe(&set).run(&set, &split, place, &mut Never).unwrap_err();
+    for victim in victims {
+        let name = victim.file_name().unwrap().to_str().unwrap();
+        assert!(text_of(&error).contains(name), "{}", text_of(&error));
+    }
+    assert!(!out.exists(), "a refused run writes nothing");
 }
 
 /// Keeps what is noted.

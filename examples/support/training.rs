@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use dermafuse::data::{ImageCache, Preprocess};
+use dermafuse::data::{ImageCache, Preprocess, Strictness};
 use dermafuse::infer::TestTimeAugmentation;
 use dermafuse::networks::BackboneFreeze;
 use dermafuse::recipes::{BackboneWeights, NetworkRecipe, Selection};
@@ -25,6 +25,9 @@ pub struct TrainingArguments {
     /// How images are prepared
     #[arg(long, value_enum)]
     preprocess: Option<PreprocessName>,
+    /// Whether damaged images are refused or used as far as they can be decoded; it is kept with the model
+    #[arg(long, value_enum)]
+    decoding: Option<DecodingName>,
     /// Passes over the training cases
     #[arg(long)]
     epochs: Option<usize>,
@@ -99,6 +102,12 @@ enum PreprocessName {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+enum DecodingName {
+    Strict,
+    Lenient,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum ClassWeightsName {
     Uniform,
     Balanced,
@@ -140,6 +149,12 @@ impl TrainingArguments {
             training.preprocess = match preprocess {
                 PreprocessName::Released => Preprocess::as_released(self.image_size),
                 PreprocessName::Imagenet => Preprocess::imagenet(self.image_size),
+            };
+        }
+        if let Some(decoding) = self.decoding {
+            training.preprocess.decoding = match decoding {
+                DecodingName::Strict => Strictness::Strict,
+                DecodingName::Lenient => Strictness::Lenient,
             };
         }
         if let Some(epochs) = self.epochs {

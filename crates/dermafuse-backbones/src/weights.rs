@@ -160,7 +160,8 @@ impl Reading<'_> {
         if let Some((key, dtype)) = foreign {
             return Err(BackboneError::StorageType { path: path.to_path_buf(), key, dtype });
         }
-        let mismatch = compare(&expected, &found, self.classifier);
+        let shapes = found.iter().map(|(name, (_, tensor))| (name.as_str(), tensor.shape.as_slice())).collect();
+        let mismatch = compare(&expected, &shapes, self.classifier);
         if !mismatch.is_empty() {
             let mismatch = Box::new(mismatch);
             return Err(BackboneError::Mismatch { path: path.to_path_buf(), mismatch });
@@ -269,7 +270,16 @@ pub fn set_tensors<M: Module>(
         }
         state.insert(name, StoredTensor { shape, values });
     }
-    load_state(module, names, state, path, None)
+    let lister = lister_of(&module);
+    let listed = lister.tensors.iter();
+    let expected =
+        listed.filter_map(|tensor| Some((names.get(&tensor.id)?.as_str(), tensor.shape.as_slice()))).collect();
+    let found = state.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice())).collect();
+    let mismatch = compare(&expected, &found, None);
+    if !mismatch.is_empty() {
+        return Err(BackboneError::Mismatch { path: path.to_path_buf(), mismatch: Box::new(mismatch) });
+    }
+    Ok(module.map(&mut Loader { place: Place::default(), keys: names, state }))
 }
 
 /// Name, type, shape and bytes.
@@ -351,20 +361,21 @@ const COMPARED: usize = 10_000;
 
 fn compare(
     expected: &HashMap<&str, &[usize]>,
-    found: &BTreeMap<String, (&str, &ListedTensor)>,
+    found: &BTreeMap<&str, &[usize]>,
     classifier_prefix: Option<&str>,
 ) -> KeyMismatch {
-    let unused: Vec<String> = found.keys().filter(|key| !expected.contains_key(key.as_str())).cloned().collect();
+    let unused: Vec<String> =
+        found.keys().filter(|key| !expected.contains_key(*key)).map(ToString::to_string).collect();
     let candidates = if unused.len() > COMPARED { &[] } else { &unused[..] };
 
     let mut mismatch = KeyMismatch::default();
     for (key, shape) in expected {
         match found.get(*key) {
             None => mismatch.missing.push((key.to_string(), most_similar(key, candidates))),
-            Some((_, tensor)) if tensor.shape != *shape => mismatch.shapes.push(ShapeMismatch {
+            Some(found) if found != shape => mismatch.shapes.push(ShapeMismatch {
                 key: key.to_string(),
                 expected: shape.to_vec(),
-                found: tensor.shape.clone(),
+                found: found.to_vec(),
             }),
             Some(_) => (),
         }

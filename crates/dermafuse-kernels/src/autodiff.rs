@@ -70,6 +70,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        case_rows: usize,
         activation: Activation,
     ) -> FloatTensor<Self> {
         let tracked = match LinearLayer.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful()
@@ -77,11 +78,11 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             OpsKind::Tracked(mut prep) => {
                 let state = (prep.checkpoint(&x), prep.checkpoint(&weight));
                 let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
-                prep.finish(state, B::linear_layer(x, weight, bias, Activation::Identity))
+                prep.finish(state, B::linear_layer(x, weight, bias, case_rows, Activation::Identity))
             }
             OpsKind::UnTracked(prep) => {
                 let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
-                return prep.finish(B::linear_layer(x, weight, bias, activation));
+                return prep.finish(B::linear_layer(x, weight, bias, case_rows, activation));
             }
         };
         then::<B, C>(tracked, activation)

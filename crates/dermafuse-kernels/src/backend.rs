@@ -49,13 +49,16 @@ pub trait Kernels: Backend {
         Self::conv2d_weight_backward(x, weight, gradient, options)
     }
 
-    /// Linear layer with bias `[C']`, then the activation: `[R, C]`, weight `[C, C']` → `[R, C']`.
+    /// Linear layer with bias `[C']`, then the activation: `[R, C]`, weight `[C, C']` → `[R, C']`. A case has `case_rows`
+    /// neighbouring rows, a divisor of `R`; on the CPU, its results do not depend on the other cases.
     fn linear_layer(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        case_rows: usize,
         activation: Activation,
     ) -> FloatTensor<Self> {
+        let _ = case_rows;
         portable::linear_layer::<Self>(x, weight, bias, activation)
     }
 

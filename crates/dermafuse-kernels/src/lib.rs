@@ -38,6 +38,6 @@ pub use backend::Kernels;
 pub use positions::ValueFlow;
 pub use tensor::{
     BatchNormOutput, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
-    position_attention, window_attention,
+    position_attention, project, window_attention,
 };
 pub use windows::Windows;

@@ -1,6 +1,7 @@
 //! The operations on Burn's tensors.
 
 use burn::backend::Dispatch;
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
 
@@ -37,18 +38,35 @@ pub fn conv2d_activation(
     Tensor::from_dispatch(Dispatch::biased_convolution(x, weight, bias, options, activation))
 }
 
-/// `activation(x · weight + bias)` over the last dimension: in one pass where no gradient is wanted.
+/// `activation(x · weight + bias)` over the last dimension: in one pass where no gradient is wanted. On the CPU, what each
+/// entry of the first dimension gives is the same to the last bit alone, in every batch, and with any number of threads.
 ///
 /// # Shapes
 ///
-/// `[…, C]`, weight `[C, C']`, bias `[C']` → `[…, C']`.
+/// `[B, …, C]`, weight `[C, C']`, bias `[C']` → `[B, …, C']`.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>, activation: Activation) -> Tensor<D> {
     let ([channels, channels_out], mut shape) = (weight.dims(), x.dims());
     let rows = shape[..D - 1].iter().product::<usize>();
+    // A single vector is a case of one row.
+    let case_rows = shape[..D - 1].iter().skip(1).product::<usize>();
     let x = x.reshape([rows, channels]).into_dispatch(); // [R, C]
-    let result = Dispatch::linear_layer(x, weight.into_dispatch(), bias.into_dispatch(), activation);
+    let result = Dispatch::linear_layer(x, weight.into_dispatch(), bias.into_dispatch(), case_rows, activation);
     shape[D - 1] = channels_out;
     Tensor::<2>::from_dispatch(result).reshape(shape)
+}
+
+/// The layer over the last dimension, then the activation, as [`linear`] has it.
+///
+/// # Shapes
+///
+/// `[B, …, C]` → `[B, …, C']`.
+pub fn project<const D: usize>(layer: &Linear, activation: Activation, x: Tensor<D>) -> Tensor<D> {
+    let weight = layer.weight.val(); // [C, C']
+    let bias = match &layer.bias {
+        Some(bias) => bias.val(),
+        None => Tensor::zeros([weight.dims()[1]], &weight.device()),
+    };
+    linear(x, weight, bias, activation)
 }
 
 /// Layer normalization over one axis of any number of dimensions: `(x − mean) / √(variance + epsilon) · gamma + beta`, with the

@@ -57,6 +57,30 @@ fn assert_near_at<const D: usize>(scale: f64, what: &str, found: Tensor<D>, expe
     }
 }
 
+/// Differences relative to the magnitude of what each value is a sum of, and to its own: that is what rounding is relative to, while
+/// the value may be next to nothing where its terms cancel.
+fn assert_near_for_terms<const D: usize>(what: &str, found: Tensor<D>, expected: Tensor<D>, terms: Tensor<D>) {
+    const TOLERANCE: f64 = 2e-6;
+    assert_eq!((found.dims(), terms.dims()), (expected.dims(), expected.dims()), "shape of {what}");
+    let [found, expected, terms] = [found, expected, terms].map(|x| x.into_data().iter::<f64>().collect::<Vec<_>>());
+    for (index, ((found, expected), terms)) in found.iter().zip(&expected).zip(&terms).enumerate() {
+        let allowed = TOLERANCE * (terms + expected.abs());
+        let difference = (found - expected).abs();
+        assert!(difference <= allowed, "{what}[{index}]: {found} instead of {expected}, of terms of {terms} in all");
+    }
+}
+
+/// At most how much the slope of an activation changes from one input to the next: what an input's rounding does to it.
+fn curvature(kind: Activation) -> f64 {
+    match kind {
+        Activation::Identity | Activation::Relu | Activation::Relu6 | Activation::HardSigmoid => 0.0,
+        Activation::HardSwish => 1.0 / 3.0,
+        Activation::Silu => 0.5,
+        Activation::Gelu => 0.8,
+        Activation::Sigmoid => 0.1,
+    }
+}
+
 /// A loss that weighs every output differently.
 fn weighed<const D: usize>(output: Tensor<D>, weights: &Tensor<D>) -> Tensor<1> {
     (output * weights.clone()).sum()
@@ -194,8 +218,14 @@ proptest! {
         let weights = random([batch, rows, columns, channels_out], numbers, &device);
 
         let product = x.clone().matmul(weight.clone().unsqueeze());
-        let scale = largest(&product);
         let weights = away_from_kinks(&weights, product + bias.clone().unsqueeze(), kind);
+        // What is added up, without the signs that let it cancel.
+        let (x_size, weight_size) = (x.clone().abs().inner(), weight.clone().abs().inner().unsqueeze::<4>());
+        let output_terms = x_size.clone().matmul(weight_size.clone()) + bias.clone().abs().inner().unsqueeze();
+        let gradient_terms = weights.clone().abs().inner() * (output_terms.clone() * curvature(kind) + 1.0);
+        let count = batch * rows * columns;
+        let [x_rows, gradient_rows] = [(x_size, channels), (gradient_terms.clone(), channels_out)]
+            .map(|(terms, width)| terms.reshape([count, width]));
         let mut results = vec![];
         for ours in [true, false] {
             let leaves = (x.clone().require_grad(), weight.clone().require_grad(), bias.clone().require_grad());
@@ -210,13 +240,16 @@ proptest! {
         }
         let expected = results.pop().unwrap();
         let found = results.pop().unwrap();
-        assert_near_at(scale, "output", found.0.clone(), expected.0, 1e-5);
-        assert_near("input gradient", found.1.unwrap(), expected.1.unwrap(), 1e-5);
-        assert_near("weight gradient", found.2.unwrap(), expected.2.unwrap(), 1e-5);
-        assert_near("bias gradient", found.3.unwrap(), expected.3.unwrap(), 1e-5);
+        assert_near_for_terms("output", found.0.clone(), expected.0, output_terms.clone());
+        let terms = gradient_terms.matmul(weight_size.swap_dims(2, 3));
+        assert_near_for_terms("input gradient", found.1.unwrap(), expected.1.unwrap(), terms);
+        let terms = x_rows.swap_dims(0, 1).matmul(gradient_rows.clone());
+        assert_near_for_terms("weight gradient", found.2.unwrap(), expected.2.unwrap(), terms);
+        let terms = gradient_rows.sum_dim(0).squeeze_dim(0);
+        assert_near_for_terms("bias gradient", found.3.unwrap(), expected.3.unwrap(), terms);
         // Where no gradient is wanted, the activation is part of the product.
         let untracked = linear(x.inner(), weight.inner(), bias.inner(), kind);
-        assert_near_at(scale, "untracked output", untracked, found.0, 1e-5);
+        assert_near_for_terms("untracked output", untracked, found.0, output_terms);
     }
 
     #[test]
@@ -342,19 +375,21 @@ proptest! {
                     (false, false) => burn_activation(x * wide(&first) + wide(&second), kind),
                 };
                 let gradients = weighed(output.clone(), &weights).backward();
-                let [x, first, second] = [
-                    leaves.0.grad(&gradients).unwrap().reshape([-1]),
-                    leaves.1.grad(&gradients).unwrap(),
-                    leaves.2.grad(&gradients).unwrap(),
-                ];
-                results.push((output.inner(), x, first, second));
+                let (x, first, second) = leaves;
+                results.push((output.inner(), x.grad(&gradients), first.grad(&gradients), second.grad(&gradients)));
             }
-            let expected: (_, Tensor<1>, _, _) = results.pop().unwrap();
+            let expected = results.pop().unwrap();
             let found = results.pop().unwrap();
-            assert_near("output", found.0, expected.0, 1e-5);
-            assert_near("input gradient", found.1, expected.1, 3e-5);
-            assert_near("scale gradient", found.2, expected.2, 3e-5);
-            assert_near("shift gradient", found.3, expected.3, 3e-5);
+            let [x, weights] = [&x, &weights].map(|x| x.clone().inner());
+            let [first, second] = [&first, &second].map(|vector| wide(vector).inner());
+            let terms = match normalized {
+                true => AffineTerms::of_normalization(x, first, second, weights, curvature(kind)),
+                false => AffineTerms::of_map(x, first, second, weights, curvature(kind)),
+            };
+            assert_near_for_terms("output", found.0, expected.0, terms.output);
+            assert_near_for_terms("input gradient", found.1.unwrap(), expected.1.unwrap(), terms.input);
+            assert_near_for_terms("scale gradient", found.2.unwrap(), expected.2.unwrap(), terms.scale);
+            assert_near_for_terms("shift gradient", found.3.unwrap(), expected.3.unwrap(), terms.shift);
         }
     }
 
@@ -381,6 +416,50 @@ proptest! {
             assert_near("gradient", found.1, expected.1, 1e-5);
         }
     }
+}
+
+/// What the results of an affine map or of a normalization are sums of, without signs.
+struct AffineTerms {
+    output: Tensor<4>,
+    input: Tensor<4>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+}
+
+impl AffineTerms {
+    /// Of `x · scale + shift`; the vectors are `[1, C, 1, 1]`.
+    fn of_map(x: Tensor<4>, scale: Tensor<4>, shift: Tensor<4>, weights: Tensor<4>, curvature: f64) -> Self {
+        let output = x.clone().abs() * scale.clone() + shift;
+        let gradient = weights.abs() * (output.clone() * curvature + 1.0);
+        let (weighted, sum) = (channel_sum(gradient.clone() * x.abs()), channel_sum(gradient.clone()));
+        Self { output, input: gradient * scale, scale: flat(weighted), shift: flat(sum) }
+    }
+
+    /// With mean μ, deviation σ and x̂ = (x − μ) / σ, where μ and each x are rounded: by so much more than x̂ as |x| is larger than σ.
+    fn of_normalization(x: Tensor<4>, gamma: Tensor<4>, beta: Tensor<4>, weights: Tensor<4>, curvature: f64) -> Self {
+        let count = (x.dims().iter().product::<usize>() / x.dims()[1]) as f64;
+        let centered = x.clone() - channel_sum(x.clone()) / count;
+        let deviation = (channel_sum(centered.clone().square()) / count + 1e-3).sqrt();
+        let largest = |x: Tensor<4>| x.abs().max_dim(0).max_dim(2).max_dim(3); // [1, C, 1, 1]
+        let condition = largest(x.clone()) / deviation.clone() + 1.0;
+        let spread = largest(centered) / deviation.clone();
+        let standardized = spread.clone() + condition.clone();
+        let output = (gamma.clone() * standardized.clone() + beta) * x.ones_like();
+        let gradient = weights.abs() * (output.clone() * curvature + 1.0);
+        let sum = channel_sum(gradient.clone());
+        let through_moments = sum.clone() / count * (spread.clone() * standardized.clone() + 1.0);
+        let input = (gradient * condition + through_moments * standardized.clone()) * gamma / deviation;
+        Self { output, input, scale: flat(sum.clone() * standardized), shift: flat(sum) }
+    }
+}
+
+/// Sums of the channels, `[1, C, 1, 1]`.
+fn channel_sum(x: Tensor<4>) -> Tensor<4> {
+    x.sum_dim(0).sum_dim(2).sum_dim(3)
+}
+
+fn flat(x: Tensor<4>) -> Tensor<1> {
+    x.reshape([-1])
 }
 
 fn burn_activation(x: Tensor<4>, kind: Activation) -> Tensor<4> {

@@ -1,18 +1,16 @@
 //! What is checked before anything is trained or written: the one place that every recipe passes.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::panic::resume_unwind;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use burn::tensor::Device;
-use dermafuse_data::{CaseSet, DataError, ImageCheck, MetadataEncoder, Modality, Split, Strictness, check_images};
-use dermafuse_networks::{BranchInfo, Modalities, Network};
+use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
+use dermafuse_networks::{BranchInfo, Network};
 use dermafuse_schema::Case;
 use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, can_see, missing_image};
 
 use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
-
-/// How often progress is told while images are looked at.
-const BETWEEN_REPORTS: Duration = Duration::from_millis(20);
 
 /// The cases that a recipe follows its protocol on, and what must be said of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +100,7 @@ impl NetworkRecipe {
         Ok(trainer)
     }
 
-    /// Looks at the images of all parts, so that none stops a training at its end.
+    /// Looks at the images of all parts, so that none stops a training at its end. All that cannot be read are named.
     pub(crate) fn check_images(
         &self,
         set: &CaseSet,
@@ -111,9 +109,25 @@ impl NetworkRecipe {
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
         let views = self.network.init(place.device)?.modalities();
+        let modalities = [(views.clinical, Modality::Clinical), (views.dermoscopic, Modality::Dermoscopic)];
+        let modalities: Vec<Modality> =
+            modalities.into_iter().filter_map(|(is_seen, view)| is_seen.then_some(view)).collect();
         let rows = [&split.train[..], &split.valid, &split.test].concat();
-        let training = &self.training;
-        let check = look_at_images(set, &rows, views, training.preprocess.decoding, training.threads, progress)?;
+        let (decoding, threads) = (self.training.preprocess.decoding, self.training.threads);
+        let (sender, done) = channel();
+        let check = thread::scope(|scope| {
+            let look = move || {
+                check_images(set, &rows, &modalities, decoding, threads, |done, total| {
+                    // Whoever does not listen any more is not told.
+                    let _ = sender.send((done, total));
+                })
+            };
+            let looking = scope.spawn(look);
+            for (done, total) in done {
+                progress.looked_at(done, total);
+            }
+            looking.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })?;
         if let Some(note) = check.note() {
             progress.noted(&note);
         }
@@ -124,35 +138,6 @@ impl NetworkRecipe {
 /// Whether any branch can answer for a case.
 fn is_seen(case: &Case, branches: &[BranchInfo]) -> bool {
     branches.iter().any(|branch| can_see(branch, case))
-}
-
-/// Looks at images on other threads, and tells on this one how many are done.
-fn look_at_images(
-    set: &CaseSet,
-    rows: &[usize],
-    views: Modalities,
-    decoding: Strictness,
-    threads: usize,
-    progress: &mut dyn Progress,
-) -> Result<ImageCheck, DataError> {
-    let seen = [(Modality::Clinical, views.clinical), (Modality::Dermoscopic, views.dermoscopic)];
-    let modalities: Vec<Modality> = seen.into_iter().filter(|(_, is_seen)| *is_seen).map(|(view, _)| view).collect();
-    let (done, total) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let tell = |images: usize, of: usize| {
-        done.fetch_max(images, Ordering::Relaxed);
-        total.store(of, Ordering::Relaxed);
-    };
-    std::thread::scope(|scope| {
-        let check = scope.spawn(|| check_images(set, rows, &modalities, decoding, threads, tell));
-        while !check.is_finished() {
-            std::thread::sleep(BETWEEN_REPORTS);
-            let (done, total) = (done.load(Ordering::Relaxed), total.load(Ordering::Relaxed));
-            if total > 0 {
-                progress.looked_at(done, total);
-            }
-        }
-        check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 /// The training and validation cases of a split.

@@ -205,7 +205,7 @@ fn correlate(
                 parts.into_iter().map(move |(first, part)| (image, first / out_width, part))
             })
             .collect();
-        let pieces = pieces(tasks.len());
+        let pieces = pieces(channels_out, weight.ncols() * positions.min(rows * out_width));
         with_function!(activation, F => tasks.into_par_iter().for_each_init(Vec::new, |buffer, (image, row, part)| {
             let columns = images.columns(image, 0..channels, row..(row + rows).min(out_height), buffer);
             in_row_parts(part, pieces, |first, part| {
@@ -304,7 +304,7 @@ pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geo
     let [kernel_rows, kernel_columns] = geometry.kernel;
     filled([channels_out, channels, kernel_rows, kernel_columns], |result| {
         let tasks = column_parts(whole(result, [channels_out, channels * taps]), together * taps);
-        let pieces = pieces(tasks.len());
+        let pieces = pieces(channels_out, positions * together * taps);
         tasks.into_par_iter().for_each_init(Vec::new, |buffer, (column, mut part)| {
             let first = column / taps;
             let channels = first..first + part.ncols() / taps;

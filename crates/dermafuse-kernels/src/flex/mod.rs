@@ -13,6 +13,7 @@ mod linear;
 mod planes;
 mod position_attention;
 mod products;
+mod vectors;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
@@ -66,10 +67,11 @@ impl Kernels for Flex {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        case_rows: usize,
         activation: Activation,
     ) -> FloatTensor<Self> {
         match is_f32(&[&x, &weight, &bias]) {
-            true => linear::forward(x, weight, Some(bias), activation),
+            true => linear::forward(x, weight, bias, case_rows, activation),
             false => portable::linear_layer::<Self>(x, weight, bias, activation),
         }
     }
@@ -86,7 +88,7 @@ impl Kernels for Flex {
 
     fn product(left: FloatTensor<Self>, right: FloatTensor<Self>) -> FloatTensor<Self> {
         match is_f32(&[&left, &right]) {
-            true => linear::forward(left, right, None, Activation::Identity),
+            true => linear::product(left, right),
             false => Self::float_matmul(left, right),
         }
     }

@@ -79,19 +79,31 @@ pub(super) fn forward(query: FlexTensor, key: FlexTensor, value: FlexTensor, flo
         }
         ValueFlow::Scatter => {
             let value = images(values(&value), [channels, rows]);
-            let mut sums = vec![0.0; batch * sizes.pieces() * channels * columns];
-            let parts = sums.par_chunks_exact_mut((channels * columns).max(1)).enumerate();
-            parts.for_each_init(Vec::new, |weights, (task, sum)| {
-                let (image, piece) = (task / sizes.pieces(), task % sizes.pieces() * sizes.piece());
-                let last = (piece + sizes.piece()).min(rows);
-                for first in (piece..last).step_by(ROWS) {
-                    let count = ROWS.min(last - first);
-                    weigh(query(image).subcols(first, count), key(image), weights);
-                    let part = whole(sum, [channels, columns]);
-                    add_product(part, value(image).subcols(first, count), matrix(weights, [count, columns], columns));
+            let size = (channels * columns).max(1);
+            // Pieces of one image, whatever the batch: sums depend on no neighbour. One image after the other, so that
+            // memory does not grow with their number.
+            let alone = Sizes { batch: 1, ..sizes };
+            let mut sums = vec![0.0; alone.pieces() * channels * columns];
+            filled([batch, channels, columns], |result| {
+                for (image, result) in result.chunks_exact_mut(size).enumerate() {
+                    let parts = sums.par_chunks_exact_mut(size).enumerate();
+                    parts.for_each_init(Vec::new, |weights, (piece, sum)| {
+                        sum.fill(0.0);
+                        let piece = piece * alone.piece();
+                        let last = (piece + alone.piece()).min(rows);
+                        for first in (piece..last).step_by(ROWS) {
+                            let count = ROWS.min(last - first);
+                            weigh(query(image).subcols(first, count), key(image), weights);
+                            let (part, weights) =
+                                (whole(sum, [channels, columns]), matrix(weights, [count, columns], columns));
+                            add_product(part, value(image).subcols(first, count), weights);
+                        }
+                    });
+                    for sum in sums.chunks_exact(size) {
+                        result.iter_mut().zip(sum).for_each(|(total, value)| *total += value);
+                    }
                 }
-            });
-            summed(sums, sizes.pieces(), [batch, channels, columns])
+            })
         }
     }
 }

@@ -58,9 +58,15 @@ pub(super) fn in_row_parts(part: Part<'_>, count: usize, work: impl Fn(usize, Pa
     }
 }
 
-/// Into how many pieces each of some tasks is cut so that every thread gets one.
-pub(super) fn pieces(tasks: usize) -> usize {
-    rayon::current_num_threads().div_ceil(tasks.max(1))
+/// Multiplications that are worth a task of their own.
+const PIECE: usize = 1 << 23;
+/// Rows that a piece should have: fewer would read the other matrix too often.
+const PIECE_ROWS: usize = 128;
+
+/// Into how many pieces a task of so many rows is cut, each with `per_row` multiplications: by its shape alone, so that
+/// products do not depend on the number of threads or of other tasks.
+pub(super) fn pieces(rows: usize, per_row: usize) -> usize {
+    (rows * per_row / PIECE).clamp(1, (rows / PIECE_ROWS).max(1))
 }
 
 /// The rows of a part, one after the other.
