@@ -224,7 +224,7 @@ fn models_of_the_older_format_are_read_and_checked() {
         ("`format`: \"1\"", |json| json["format"] = json!("1")),
         ("`format`: 7", |json| json["format"] = json!(7)),
         ("no `format`", |json| drop(json.as_object_mut().unwrap().remove("format"))),
-        ("classes of the network", |json| json["network"]["classes"][0] = json!(77)),
+        ("do not fit the bundle's network", |json| json["network"]["classes"][0] = json!(77)),
         ("two or more distinct classes", |json| json["tasks"][0]["classes"] = json!(["one"])),
         ("is damaged: its SHA-256 is", |json| json["network_sha256"] = json!("0")),
     ];

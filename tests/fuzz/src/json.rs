@@ -14,7 +14,7 @@ pub(crate) fn changed(text: &[u8], changes: usize, draws: &mut Draws, corpus: &C
     let Ok(mut root) = serde_json::from_slice::<Value>(text) else { return text.to_vec() };
     for _ in 0..changes {
         let spare = match draws.below(4) {
-            0 => serde_json::from_slice(draws.pick(&corpus.entries)).unwrap_or(Value::Null),
+            0 => serde_json::from_slice(draws.pick::<Vec<u8>>(&corpus.entries)).unwrap_or(Value::Null),
             _ => root.clone(),
         };
         let spare = any_node(&spare, draws).clone();

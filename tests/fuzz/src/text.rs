@@ -70,7 +70,7 @@ pub(crate) fn change(input: &mut Vec<u8>, draws: &mut Draws, corpus: &Corpus) {
             let word = word(draws, corpus);
             insert(input, &word, draws);
         }
-        6 => insert(input, draws.pick(&SCRAPS), draws),
+        6 => insert(input, draws.pick::<&[u8]>(&SCRAPS), draws),
         7 | 8 => change_lines(input, draws),
         9 => drop(input.drain(range(input.len(), draws))),
         10 => {

@@ -1,4 +1,10 @@
+use std::sync::OnceLock;
+
+use dermafuse_data::{RgbPixels, encode_png};
+use dermafuse_train::Silent;
+
 use super::*;
+use crate::Workplace;
 use dermafuse_schema::{Case, Task, TaskSet};
 
 fn parse(text: &str) -> Result<Curriculum, String> {
@@ -21,13 +27,21 @@ data = "b"
 weights = "first"
 "#;
 
-/// Sixty clinical photos of three classes; the files need not be there.
+/// A picture that every case has.
+fn picture() -> PathBuf {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let pixels = RgbPixels::new(4, 4, vec![90; 48]).unwrap();
+        std::fs::write(folder.path().join("picture.png"), encode_png(&pixels)).unwrap();
+        folder
+    });
+    folder.path().join("picture.png")
+}
+
+/// Sixty clinical photos of three classes.
 fn set(name: &str, classes: [&str; 3]) -> CaseSet {
-    let case = |n: usize| Case {
-        labels: vec![Some(n % 3)],
-        clinical: Some(format!("{name}-{n}.jpg").into()),
-        ..Case::new(n.to_string())
-    };
+    let case = |n: usize| Case { labels: vec![Some(n % 3)], clinical: Some(picture()), ..Case::new(n.to_string()) };
     let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", classes)]).unwrap();
     let cases = (0..60).map(case).collect();
     CaseSet { name: name.into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] }
@@ -63,7 +77,7 @@ fn a_plan_has_one_recipe_a_stage_and_the_target_the_same_split_and_seed_whatever
     let alone = alone.plan(&sets(), None, 5).unwrap();
     assert_eq!(alone.stages[0].split, plan.stages[1].split);
     assert_eq!(alone.stages[0].recipe.network.training, plan.stages[1].recipe.network.training);
-    plan.check(&burn::tensor::Device::flex()).unwrap();
+    plan.check(Workplace::on(&burn::tensor::Device::flex()), &mut Silent).unwrap();
 }
 
 #[test]
@@ -113,7 +127,7 @@ fn what_does_not_fit_is_refused_with_its_place() {
     let plan = parse(TWO).unwrap().with_settings(&StageSettings { batch_size: Some(1), ..Default::default() });
     let settings = StageSettings { sampling: Some(dermafuse_data::Sampling::EachOnce), ..Default::default() };
     let plan = plan.with_settings(&settings).plan(&sets(), None, 0).unwrap();
-    let text = plan.check(&burn::tensor::Device::flex()).unwrap_err().to_string();
+    let text = plan.check(Workplace::on(&burn::tensor::Device::flex()), &mut Silent).unwrap_err().to_string();
     assert!(text.starts_with("stage `first`: batch_size must be at least 2"), "{text}");
 }
 
