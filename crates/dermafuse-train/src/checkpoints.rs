@@ -499,7 +499,7 @@ mod tests {
             (&|manifest| manifest.state.best_epoch = 3, "it calls epoch 3 the best"),
             (&|manifest| manifest.state.best_epoch = usize::MAX, "the best, which is not what its scores say"),
             (&|manifest| manifest.state.best_from = 3, "which is not what its scores say"),
-            (&|manifest| drop(manifest.state.history.pop()), "it has a history of 2 epochs, not of the first 3"),
+            (&|manifest| manifest.state.history.truncate(2), "it has a history of 2 epochs, not of the first 3"),
             (&|manifest| manifest.state.history[1].epoch = 7, "it has a history of 3 epochs, not of the first 3"),
             (&|manifest| drop(manifest.parts.remove(OPTIMIZER)), "it lists average.bpk, network.bpk, not network.bpk"),
         ];

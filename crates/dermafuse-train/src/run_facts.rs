@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn every_setting_is_a_fact_of_its_own() {
         let released = facts(|_| ());
-        assert_eq!(released.get("training.learning_rate"), Some("3e-5"));
+        assert_eq!(released.get("training.learning_rate"), Some("0.00003"));
         assert_eq!(released.get("training.patience"), Some("none"));
         assert!(released.differences(&facts(|config| config.threads = 7)).is_empty(), "threads change no result");
         let other = facts(|config| {
