@@ -264,13 +264,14 @@ fn forward_runs_fusion_modules_and_networks_with_exchanged_weights() {
 fn jif_cross_validates_resumes_and_compares() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("jif");
-    let jif = |extra: &[&str]| {
+    let jif_in = |out: &Path, extra: &[&str]| {
         let mut command = example("jif");
         command.args(["--dataset", "derm7pt", "--data"]).arg(small_set_folder());
         command.args(["--backbone", "resnet18_quarter", "--image-size", "32", "--batch-size", "12", "--epochs", "1"]);
-        command.args(["--folds", "3", "--tta", "0", "--out"]).arg(&out).args(extra);
+        command.args(["--folds", "3", "--tta", "0", "--out"]).arg(out).args(extra);
         command.output().unwrap()
     };
+    let jif = |extra: &[&str]| jif_in(&out, extra);
     let part = jif(&["--fold", "2"]);
     assert!(part.status.success() && text(&part).contains("fold 2 is done"), "{}", text(&part));
     let done = jif(&["--resume"]);
@@ -283,7 +284,7 @@ fn jif_cross_validates_resumes_and_compares() {
     let report = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(report.contains("t-SNE, fold 1") && report.contains("management"), "pictures and inputs that leak");
 
-    let compared = jif(&["--compare"]);
+    let compared = jif_in(&folder.path().join("compared"), &["--compare"]);
     assert!(compared.status.success(), "{}", text(&compared));
     for row in ["Metadata", "Image", "JF-CAT", "JF-MMFA", "JIF-MN(OFB)", "JIF-MMFA(All)", "Friedman"] {
         assert!(text(&compared).contains(row), "{}", text(&compared));
@@ -383,7 +384,7 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
         assert!(text(&done).contains(row), "{}", text(&done));
     }
     let refused = program("pemm", &all);
-    assert!(text(&refused).contains("already holds a result; resume it"), "{}", text(&refused));
+    assert!(text(&refused).contains("holds a finished run; resume it"), "{}", text(&refused));
     let two = program("pemm", &[&all[..], &["--resume", "--row", "PS", "--row", "PS+CA"]].concat());
     assert!(text(&two).contains("row 2 of 2: PS+CA") && !text(&two).contains("Non-PS"), "{}", text(&two));
     let refused = program("pemm", &["--row", "PS", "--row", "PS+CA"]);
@@ -417,7 +418,7 @@ fn amfam_trains_the_method_or_its_table_and_resumes() {
         assert!(text(&done).contains(row), "{}", text(&done));
     }
     let refused = amfam("all", &["--ablation"]);
-    assert!(text(&refused).contains("already holds a result; resume it"), "{}", text(&refused));
+    assert!(text(&refused).contains("holds a finished run; resume it"), "{}", text(&refused));
     let again = amfam("all", &["--ablation", "--resume"]);
     let table = |output: &Output| text(output).split("test cases").last().unwrap().to_owned();
     assert_eq!(table(&done), table(&again));

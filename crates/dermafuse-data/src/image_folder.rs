@@ -226,7 +226,8 @@ fn same_bytes(one: &Path, other: &Path) -> bool {
         let (mut one, mut other) = (File::open(one)?, File::open(other)?);
         let (mut ours, mut theirs) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
         loop {
-            (ours.clear(), theirs.clear());
+            ours.clear();
+            theirs.clear();
             one.by_ref().take(CHUNK as u64).read_to_end(&mut ours)?;
             other.by_ref().take(CHUNK as u64).read_to_end(&mut theirs)?;
             if ours != theirs || ours.is_empty() {

@@ -227,6 +227,16 @@ fn read_lesions(table: &Table) -> Result<Vec<Lesion>, DataError> {
     Ok(lesions)
 }
 
+/// The images of a folder, for the rows of a table.
+struct Listed {
+    /// How many rows have one.
+    present: usize,
+    paths: Vec<Option<PathBuf>>,
+    index: ImageIndex,
+    /// The first row with several.
+    ambiguous: Option<DataError>,
+}
+
 /// The path of each row's image, and what is to be noted.
 fn find_images(root: &Path, table: &Table, options: &Options) -> Result<(Vec<PathBuf>, Vec<String>), DataError> {
     let image = table.column("isic_id")?;
@@ -235,7 +245,7 @@ fn find_images(root: &Path, table: &Table, options: &Options) -> Result<(Vec<Pat
         None => image_folders(root)?,
     };
     let named = options.images.is_some();
-    let mut best: Option<(usize, Vec<Option<PathBuf>>, ImageIndex, Option<DataError>)> = None;
+    let mut best: Option<Listed> = None;
     let mut as_many: Vec<PathBuf> = Vec::new();
     for folder in folders {
         let mut index = ImageIndex::new(vec![ImageFolder::list(&folder)?], named);
@@ -254,15 +264,15 @@ fn find_images(root: &Path, table: &Table, options: &Options) -> Result<(Vec<Pat
         }
         let present = paths.iter().flatten().count();
         match &best {
-            Some((most, ..)) if present < *most => {}
-            Some((most, ..)) if present == *most => as_many.push(folder),
+            Some(best) if present < best.present => {}
+            Some(best) if present == best.present => as_many.push(folder),
             _ => {
-                best = Some((present, paths, index, ambiguous));
+                best = Some(Listed { present, paths, index, ambiguous });
                 as_many.clear();
             }
         }
     }
-    let Some((present, paths, index, ambiguous)) = best else {
+    let Some(Listed { present, paths, index, ambiguous }) = best else {
         return Err(DataError::Missing { path: root.join("images"), dataset: "MILK10k", how: HOW });
     };
     if let Some(error) = ambiguous {

@@ -479,7 +479,11 @@ mod tests {
         let (a, b) = (table.column("a").unwrap(), table.column("b").unwrap());
         assert_eq!((b.text(0), a.text(1), b.text(2)), (long.as_str(), long.as_str(), "4"));
         assert_eq!((table.line(1), table.line(2)), (3, 5));
-        let wide = format!("{}\n{}", (0..500).map(|c| c.to_string()).collect::<Vec<_>>().join(","), ",".repeat(499));
+        let wide = format!(
+            "{}\n{}",
+            (0..500).map(|c| c.to_string()).collect::<Vec<_>>().join(","),
+            "1".to_owned() + &",".repeat(499)
+        );
         assert_eq!(Table::parse("t.csv", wide.as_bytes()).unwrap().headers().len(), 500);
     }
 

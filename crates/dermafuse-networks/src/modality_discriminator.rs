@@ -44,13 +44,20 @@ impl ModalityDiscriminatorConfig {
     /// A discriminator with fresh weights for features of length `features`, at the start of a training.
     ///
     /// # Errors
-    /// A hidden layer without units; a reversal that is negative or not finite.
+    /// A hidden layer without units; a reversal that is not finite, or of negative steepness. A constant of negative strength
+    /// is no reversal: the features help the discriminator, for comparison.
     pub fn init(&self, features: usize, device: &Device) -> Result<ModalityDiscriminator, NetworkError> {
         NetworkError::require_units(&[self.hidden])?;
-        let (ReversalSchedule::Constant { strength: value } | ReversalSchedule::Ganin { steepness: value }) =
-            self.reversal;
-        if !value.is_finite() || value < 0.0 {
-            return Err(NetworkError::Range { name: "the reversal's strength", range: "0 or more", value });
+        let (name, range, value, fits) = match self.reversal {
+            ReversalSchedule::Constant { strength } => {
+                ("the reversal's strength", "a finite number", strength, strength.is_finite())
+            }
+            ReversalSchedule::Ganin { steepness } => {
+                ("the reversal's steepness", "0 or more", steepness, steepness.is_finite() && steepness >= 0.0)
+            }
+        };
+        if !fits {
+            return Err(NetworkError::Range { name, range, value });
         }
         Ok(ModalityDiscriminator {
             hidden: linear(features, self.hidden, device),

@@ -31,6 +31,14 @@ pub enum SchemaError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// A name with a NUL character, which no table can hold.
+    #[error("{what} `{}` has a NUL character, which no table can hold; rename it", name.escape_debug())]
+    Nul {
+        /// What it names.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// Arrays that do not fit together.
     #[error("{what}: expected shape {expected:?}, found {found:?}")]
     Shape {

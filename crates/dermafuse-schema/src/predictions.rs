@@ -71,6 +71,11 @@ impl Predictions {
                 return Err(SchemaError::Shape { what: what.into(), expected: vec![cases], found: vec![found] });
             }
         }
+        let ids = self.ids.iter().map(|id| ("case", id.as_str()));
+        let names = ids.chain(self.basis.iter().map(|basis| ("basis", basis.as_str())));
+        if let Some((what, name)) = names.into_iter().find(|(_, name)| name.contains('\0')) {
+            return Err(SchemaError::Nul { what, name: name.into() });
+        }
         check_labels(&self.tasks, &self.ids, &self.labels)?;
         if self.probabilities.len() != self.tasks.len() {
             let (expected, found) = (vec![self.tasks.len()], vec![self.probabilities.len()]);

@@ -63,6 +63,10 @@ impl TaskSet {
             return Err(SchemaError::NoTasks);
         }
         for (index, task) in tasks.iter().enumerate() {
+            let names = task.classes.iter().map(|class| ("class", class)).chain([("task", &task.name)]);
+            if let Some((what, name)) = names.into_iter().find(|(_, name)| name.contains('\0')) {
+                return Err(SchemaError::Nul { what, name: name.clone() });
+            }
             if tasks[..index].iter().any(|other| other.name == task.name) {
                 return Err(SchemaError::DuplicateTask { task: task.name.clone() });
             }
@@ -142,6 +146,8 @@ mod tests {
         let twice = vec![Task::new("a", "A", ["x", "y"]), Task::new("a", "A", ["x", "y"])];
         assert!(matches!(TaskSet::new(twice), Err(SchemaError::DuplicateTask { .. })));
         assert!(matches!(TaskSet::new(vec![]), Err(SchemaError::NoTasks)));
+        let nul = vec![Task::new("a", "A", ["x", "y\0"])];
+        assert!(TaskSet::new(nul).unwrap_err().to_string().starts_with(r"class `y\0` has a NUL character"));
         let one_class = r#"[{"name":"a","label":"A","classes":["x","x"],"reference":null}]"#;
         let error = serde_json::from_str::<TaskSet>(one_class).unwrap_err().to_string();
         assert!(error.contains("task `a` needs two or more distinct classes"), "{error}");

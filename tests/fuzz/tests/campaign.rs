@@ -28,7 +28,7 @@ fn no_reader_panics_hangs_or_takes_too_much() {
 #[test]
 fn a_campaign_finds_and_outlives_whatever_goes_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    let output = fuzz(folder.path(), &["self_test", "--executions", "300", "--limit", "0.5", "--threads", "2"]);
+    let output = fuzz(folder.path(), &["self_test", "--executions", "800", "--limit", "0.5", "--threads", "2"]);
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for what in ["Panic, seed", "Broken, seed", "OverCap, seed", "TooLong, seed", "Died, seed"] {
