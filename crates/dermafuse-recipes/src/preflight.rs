@@ -84,10 +84,11 @@ impl NetworkRecipe {
             network = weights.load_into(network, &self.network)?;
         }
         let trainer = self.trainer(seed, place)?;
-        Ok(match place.folder {
+        match place.folder {
             Some(folder) => trainer.check_folder(&network, cases, folder, place.resume)?,
             None => trainer.check(&network, cases)?,
-        })
+        }
+        Ok(())
     }
 
     pub(crate) fn trainer(&self, seed: u64, place: Workplace<'_>) -> Result<Trainer, RecipeError> {

@@ -90,7 +90,11 @@ fn remove_leftovers(folder: &Path) {
     let folder = if folder == Path::new("") { Path::new(".") } else { folder };
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_str().is_some_and(is_scratch_name) && is_left_behind(&entry.path()) {
+        if !entry.file_name().to_str().is_some_and(is_scratch_name) {
+            continue;
+        }
+        // Removed while it is locked: a writer that has just made it waits, and then sees that it is gone.
+        if let Some(_lock) = left_behind(&entry.path()) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -108,14 +112,14 @@ fn is_scratch_name(name: &str) -> bool {
     !stem.is_empty() && digits(process) && digits(count)
 }
 
-/// Whether nobody writes to a scratch file any more. A living writer holds its lock, on this machine, in another
+/// A scratch file that nobody writes to any more, locked where there are locks. A living writer holds its lock, on this machine, in another
 /// container or on another host; process numbers would not tell these apart.
-fn is_left_behind(scratch: &Path) -> bool {
+fn left_behind(scratch: &Path) -> Option<File> {
     if !fs::symlink_metadata(scratch).is_ok_and(|metadata| metadata.is_file()) {
-        return false;
+        return None;
     }
-    let Ok(file) = File::options().write(true).open(scratch) else { return false };
-    match file.try_lock() {
+    let file = File::options().write(true).open(scratch).ok()?;
+    let is_left = match file.try_lock() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(_)) => {
@@ -123,7 +127,8 @@ fn is_left_behind(scratch: &Path) -> bool {
             let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
             modified.and_then(age).is_some_and(|age| age > LEFT_BEHIND)
         }
-    }
+    };
+    is_left.then_some(file)
 }
 
 #[cfg(test)]
