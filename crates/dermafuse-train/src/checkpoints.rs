@@ -495,7 +495,8 @@ mod tests {
             reason(&|manifest| manifest.state.best_epoch = 3, false)
                 .contains("its SHA-256 is not that of its contents")
         );
-        let contradictions: [(&dyn Fn(&mut Manifest), &str); 6] = [
+        type Change<'a> = &'a dyn Fn(&mut Manifest);
+        let contradictions: [(Change<'_>, &str); 6] = [
             (&|manifest| manifest.state.best_epoch = 3, "it calls epoch 3 the best"),
             (&|manifest| manifest.state.best_epoch = usize::MAX, "the best, which is not what its scores say"),
             (&|manifest| manifest.state.best_from = 3, "which is not what its scores say"),
