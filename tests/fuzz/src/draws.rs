@@ -12,12 +12,12 @@ impl Draws {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
         });
         let mut draws = Self(name ^ seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        draws.next();
+        draws.bits();
         draws
     }
 
     /// 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut bits = self.0;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -27,7 +27,7 @@ impl Draws {
 
     /// A number below `count`; 0 if that is 0.
     pub fn below(&mut self, count: usize) -> usize {
-        (self.next() % (count.max(1) as u64)) as usize
+        (self.bits() % (count.max(1) as u64)) as usize
     }
 
     /// Once in `count` times.

@@ -107,7 +107,7 @@ pub(crate) fn change_bytes(input: &mut Vec<u8>, draws: &mut Draws, corpus: &Corp
     let length = input.len();
     match draws.below(12) {
         0 | 1 if length > 0 => input[draws.below(length)] ^= 1 << draws.below(8),
-        2 | 3 if length > 0 => input[draws.below(length)] = draws.next() as u8,
+        2 | 3 if length > 0 => input[draws.below(length)] = draws.bits() as u8,
         4 | 5 => {
             let number = *draws.pick(&INTEGERS);
             let width = *draws.pick(&[1_usize, 2, 2, 4, 4, 8]);
@@ -126,7 +126,7 @@ pub(crate) fn change_bytes(input: &mut Vec<u8>, draws: &mut Draws, corpus: &Corp
             input.splice(at..at, block.repeat(times));
         }
         8 => {
-            let block: Vec<u8> = (0..=draws.below(16)).map(|_| draws.next() as u8).collect();
+            let block: Vec<u8> = (0..=draws.below(16)).map(|_| draws.bits() as u8).collect();
             let at = place(length, draws);
             let end = if draws.once_in(2) { at } else { (at + block.len()).min(length) };
             input.splice(at..end, block);
@@ -144,7 +144,7 @@ pub(crate) fn change_bytes(input: &mut Vec<u8>, draws: &mut Draws, corpus: &Corp
             let end = if draws.once_in(2) { at } else { (at + word.len()).min(length) };
             input.splice(at..end, word.iter().copied());
         }
-        _ => input.push(draws.next() as u8),
+        _ => input.push(draws.bits() as u8),
     }
 }
 

@@ -38,7 +38,7 @@ impl Target for SelfTest {
 }
 
 /// Endless, as far as the stack goes.
-#[allow(unconditional_recursion, reason = "a stack must overflow")]
+#[allow(unconditional_recursion, clippy::only_used_in_recursion, reason = "a stack must overflow")]
 fn depth(input: &[u8], above: usize) -> usize {
     let block = [above; 64];
     std::hint::black_box(&block);
