@@ -76,7 +76,6 @@ pub fn run_two_images(
     let methods = methods(&set.tasks.class_counts());
     let program = title.to_lowercase();
     let mode = RunMode { resume: arguments.resume, shared: false };
-    RunFolder::check(out, &program, mode)?;
     let study = Study { title, arguments, set: &set, split, published, out, program, mode };
     let known = || methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>().join(", ");
     let named = arguments.row.iter().map(|name| {
@@ -84,12 +83,15 @@ pub fn run_two_images(
         method.ok_or_else(|| format!("there is no row `{name}`; the rows are {}", known()))
     });
     let named = named.collect::<Result<Vec<_>, _>>()?;
+    if !arguments.ablation && named.len() > 1 {
+        return Err("several rows are trained with --ablation".into());
+    }
+    RunFolder::check(out, &study.program, mode)?;
     match (arguments.ablation, &named[..]) {
         (true, []) => study.ablation(&methods.iter().collect::<Vec<_>>()),
         (true, rows) => study.ablation(rows),
         (false, []) => study.single(methods.last().ok_or("an empty table")?),
-        (false, [method]) => study.single(method),
-        (false, _) => Err("several rows are trained with --ablation".into()),
+        (false, [method, ..]) => study.single(method),
     }
 }
 
