@@ -10,12 +10,12 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{
     AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
 };
 use dermafuse_fusion::linear;
+use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::reconstruction_loss::reconstruction_loss;
@@ -278,9 +278,12 @@ impl<B: Backbone> Amfam<B> {
 
     /// The logits of joined features, one `[B, K_t]` for each task.
     fn classify(&self, features: &Tensor<2>) -> Vec<Tensor<2>> {
-        let hidden: Vec<Tensor<2>> = self.hidden.iter().map(|layer| relu(layer.forward(features.clone()))).collect(); // [B, 512]
+        let hidden: Vec<Tensor<2>> =
+            self.hidden.iter().map(|layer| project(layer, Activation::Relu, features.clone())).collect(); // [B, 512]
         let tasks = self.tasks.iter().enumerate();
-        tasks.map(|(index, task)| task.forward(hidden[index.min(hidden.len() - 1)].clone())).collect() // [B, K_t]
+        tasks
+            .map(|(index, task)| project(task, Activation::Identity, hidden[index.min(hidden.len() - 1)].clone()))
+            .collect() // [B, K_t]
     }
 
     /// Whether losses are wanted: not in inference, and not where the whole network stands still.

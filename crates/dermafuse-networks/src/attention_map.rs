@@ -13,6 +13,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::global_average_pool;
 use dermafuse_fusion::linear;
 use dermafuse_init::AddressedInit;
+use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::NetworkError;
@@ -87,10 +88,10 @@ impl AttentionMap {
             None => global_average_pool(maps),                                         // [B, C]
         };
         if let Some(layer) = &self.pooled {
-            squeezed = layer.forward(squeezed); // [B, C]
+            squeezed = project(layer, Activation::Identity, squeezed); // [B, C]
         }
-        let hidden = relu(self.reduce.forward(relu(squeezed))); // [B, C/2]
-        sigmoid(self.expand.forward(hidden)) // [B, C]
+        let hidden = project(&self.reduce, Activation::Relu, relu(squeezed)); // [B, C/2]
+        sigmoid(project(&self.expand, Activation::Identity, hidden)) // [B, C]
     }
 
     /// The map at its own size, not scaled.

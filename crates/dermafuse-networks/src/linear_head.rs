@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use dermafuse_fusion::linear;
+use dermafuse_kernels::{Activation, project};
 
 use crate::NetworkError;
 
@@ -31,6 +32,6 @@ impl LinearHead {
     /// `[B, D]` → one `[B, K_t]` for each task.
     #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Vec<Tensor<2>> {
-        self.tasks.iter().map(|task| task.forward(features.clone())).collect() // [B, K_t]
+        self.tasks.iter().map(|task| project(task, Activation::Identity, features.clone())).collect() // [B, K_t]
     }
 }

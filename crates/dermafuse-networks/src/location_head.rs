@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use dermafuse_fusion::linear;
+use dermafuse_kernels::{Activation, project};
 
 use crate::NetworkError;
 
@@ -37,7 +38,7 @@ impl LocationHead {
         let [batch, _, height, width] = map.dims();
         let locations = locations(map); // [B, H*W, D]
         let of_task = |task: &Linear| {
-            let logits = task.forward(locations.clone()).swap_dims(1, 2); // [B, K_t, H*W]
+            let logits = project(task, Activation::Identity, locations.clone()).swap_dims(1, 2); // [B, K_t, H*W]
             let classes = logits.dims()[1];
             logits.reshape([batch, classes, height, width]) // [B, K_t, H, W]
         };
@@ -49,7 +50,8 @@ impl LocationHead {
     #[must_use]
     pub fn forward(&self, map: Tensor<4>) -> Vec<Tensor<2>> {
         let locations = locations(map); // [B, H*W, D]
-        let of_task = |task: &Linear| task.forward(locations.clone()).mean_dim(1).squeeze_dim::<2>(1); // [B, K_t]
+        let of_task =
+            |task: &Linear| project(task, Activation::Identity, locations.clone()).mean_dim(1).squeeze_dim::<2>(1); // [B, K_t]
         self.tasks.iter().map(of_task).collect()
     }
 
@@ -59,7 +61,7 @@ impl LocationHead {
     /// `[B, D]` → one `[B, K_t]` for each task.
     #[must_use]
     pub fn forward_pooled(&self, features: Tensor<2>) -> Vec<Tensor<2>> {
-        self.tasks.iter().map(|task| task.forward(features.clone())).collect() // [B, K_t]
+        self.tasks.iter().map(|task| project(task, Activation::Identity, features.clone())).collect() // [B, K_t]
     }
 }
 

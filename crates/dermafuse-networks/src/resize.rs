@@ -1,6 +1,7 @@
 //! Resizing of maps as matrix products, so that the gradient is exact on every device.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use dermafuse_kernels::Activation;
 
 /// How values between pixels are made. Pixel centres keep their place, as in PyTorch's `interpolate` without
 /// `align_corners`; there is no antialiasing.
@@ -22,13 +23,13 @@ pub(crate) fn resize(maps: Tensor<4>, [height, width]: [usize; 2], interpolation
 /// # Shapes
 /// `[B, C, h, w]` → `[B, C, h, W]`.
 fn along_last(maps: Tensor<4>, width: usize, interpolation: Interpolation) -> Tensor<4> {
-    let [batch, channels, height, from] = maps.dims();
+    let [_, _, _, from] = maps.dims();
     if from == width {
         return maps;
     }
     let weights = weights(from, width, interpolation, &maps.device()); // [w, W]
-    let rows = maps.reshape([batch * channels * height, from]); // [B*C*h, w]
-    rows.matmul(weights).reshape([batch, channels, height, width])
+    let zeros = Tensor::zeros([width], &maps.device());
+    dermafuse_kernels::linear(maps, weights, zeros, Activation::Identity) // [B, C, h, W]
 }
 
 /// How much of each old pixel every new one is made of: `[from, to]`.

@@ -10,7 +10,6 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{
     AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, Swin, global_average_pool,
@@ -19,6 +18,7 @@ use dermafuse_fusion::{
     FeatureFusion, MapFusion, MetadataTokenAttention, PatchMerging, WindowCrossAttention, WindowCrossAttentionConfig,
     linear,
 };
+use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -187,8 +187,8 @@ impl TFormer {
         let clinical_fused = probe.observe(ImageView::Clinical, 3, clinical_fused);
         let dermoscopic_fused = probe.observe(ImageView::Dermoscopic, 3, dermoscopic_fused);
         [
-            relu(self.clinical.forward(global_average_pool(clinical_fused))), // [B, 128]
-            relu(self.dermoscopic.forward(global_average_pool(dermoscopic_fused))), // [B, 128]
+            project(&self.clinical, Activation::Relu, global_average_pool(clinical_fused)), // [B, 128]
+            project(&self.dermoscopic, Activation::Relu, global_average_pool(dermoscopic_fused)), // [B, 128]
         ]
     }
 
