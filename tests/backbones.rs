@@ -447,18 +447,48 @@ fn groups_freeze_inside_another_network() {
     assert!(lists.with.iter().any(|path| path.contains("stages.3")));
 }
 
+/// The bits of the logits, a row for each image.
+fn rows_of_logits(network: &AnyBackbone, images: Tensor<4>) -> Vec<Vec<u32>> {
+    let logits = network.forward_logits(images); // [B, K]
+    let [_, classes] = logits.dims();
+    let bits: Vec<u32> = logits.into_data().iter::<f32>().map(f32::to_bits).collect();
+    bits.chunks_exact(classes).map(<[u32]>::to_vec).collect()
+}
+
 #[test]
-fn an_image_gives_the_same_logits_alone_and_in_a_batch() {
+fn an_image_gives_the_same_logits_alone_and_in_every_batch() {
+    const ALONE: [usize; 3] = [0, 6, 16];
     let device = Device::flex();
+    let with_threads = |threads: usize, network: &AnyBackbone, images: Tensor<4>| {
+        let (network, pool) = (network.clone(), rayon::ThreadPoolBuilder::new().num_threads(threads).build());
+        pool.expect("threads can be started").install(move || rows_of_logits(&network, images))
+    };
     for kind in BackboneKind::ALL {
         let network = kind.init(Some(5), &device.clone().autodiff()).valid();
-        let image = formula_images([1, small(kind), small(kind)], &device);
-        let batch = Tensor::cat(vec![image.clone(), image.clone() * 0.3 + 1.0, image.clone() - 0.5], 0);
-        let alone: Vec<f32> = network.forward_logits(image).into_data().iter::<f32>().collect();
-        let together: Vec<f32> = network.forward_logits(batch).into_data().iter::<f32>().take(5).collect();
-        let scale = alone.iter().fold(0.0_f32, |scale, logit| scale.max(logit.abs()));
-        for (alone, together) in alone.iter().zip(&together) {
-            assert!((alone - together).abs() <= 1e-5 * scale, "{kind}: {alone} alone, {together} in a batch");
+        let images = formula_images([17, small(kind), small(kind)], &device);
+        let image = |index: usize| images.clone().narrow(0, index, 1);
+        for (form, network) in [("trained", network.clone()), ("folded", network.fold_batch_norm())] {
+            let alone = ALONE.map(|index| rows_of_logits(&network, image(index)).remove(0));
+            // A SqueezeNet may start with all classes silent.
+            let apart = alone[0] != alone[1] && alone[1] != alone[2];
+            assert!(apart || kind == BackboneKind::SqueezeNet, "{kind} tells images apart");
+            let batches: &[usize] = if form == "trained" { &[2, 3, 8, 16, 17] } else { &[17] };
+            for &batch in batches {
+                let together = rows_of_logits(&network, images.clone().narrow(0, 0, batch));
+                for (index, alone) in ALONE.iter().zip(&alone).filter(|(index, _)| **index < batch) {
+                    assert!(together[*index] == *alone, "{kind}, {form}: image {index} of {batch}");
+                }
+            }
+            for threads in [1, 5] {
+                let one = with_threads(threads, &network, image(6));
+                assert!(one[0] == alone[1], "{kind}, {form}: an image with {threads} threads");
+                let reversed = Tensor::cat((0..7).rev().map(image).collect(), 0);
+                let some = with_threads(threads, &network, reversed);
+                assert!(some[0] == alone[1] && some[6] == alone[0], "{kind}, {form}: from behind, {threads} threads");
+            }
+            let hostile = vec![image(0) * f32::NAN, image(6), image(16) * 1e38, image(0)];
+            let beside = rows_of_logits(&network, Tensor::cat(hostile, 0));
+            assert!(beside[1] == alone[1] && beside[3] == alone[0], "{kind}, {form}: beside numbers that are none");
         }
     }
 }

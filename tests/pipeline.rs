@@ -197,26 +197,6 @@ fn without_metadata_the_recipe_stops_at_the_first_stage() {
 }
 
 #[test]
-fn an_image_has_the_same_logits_alone_and_in_a_batch() {
-    let _lock = device_lock();
-    let (set, split) = small_set();
-    let network = small_recipe(&set).first_stage.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
-    let predictor = |batch_size| {
-        let preprocess = small_recipe(&set).first_stage.training.preprocess;
-        let mut predictor = dermafuse::infer::Predictor::new(&network, preprocess, "0".parse().unwrap());
-        predictor.batch_size = batch_size;
-        let encoder = dermafuse::data::MetadataEncoder::none();
-        predictor.logits(&set, &split.test[..3], &encoder, |_| ()).unwrap()
-    };
-    let (alone, together) = (predictor(1), predictor(3));
-    for (a, b) in alone.branches.iter().zip(&together.branches) {
-        for (a, b) in a.logits.iter().zip(&b.logits) {
-            assert_eq!(a, b, "to the bit");
-        }
-    }
-}
-
-#[test]
 fn every_branch_and_head_trains_every_parameter() {
     use burn::optim::GradientsParams;
     use dermafuse::networks::MultimodalInput;
