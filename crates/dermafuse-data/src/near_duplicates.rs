@@ -12,8 +12,7 @@ use crate::groups::Components;
 use crate::name_set::first_bytes;
 use crate::{CaseSet, DataError, Modality, Resampling, Strictness, decode, resize};
 
-/// The largest distance that [`near_duplicates`] takes: hashes of photos of different lesions differ in 38 bits or more, in 94 as
-/// a rule.
+/// The largest distance that [`near_duplicates`] takes. Hashes of photos of different lesions differ in 94 bits as a rule.
 pub const MAX_HASH_DISTANCE: u32 = 48;
 
 /// 256 bits: 64, the usual number, hold so little that any two moles in the middle of a picture look alike.
@@ -39,8 +38,9 @@ pub struct NearDuplicate {
 /// Each image is decoded and hashed (256 bits of a discrete cosine transform against their median), on `threads` threads, or one
 /// for each core if 0; `progress` is told how many of how many are done. Two images look alike if their hashes differ in
 /// `distance` bits or fewer. 32 is a good choice: copies of 300 photos of MILK10k, reduced to 70 % or compressed at quality 30,
-/// were within 30, and of 3,000 photos no two that show different lesions were. The pairs tie what they find: where many images
-/// look alike, each is named with one other, not with all. Identical images are among them only if they were not joined.
+/// were within 30 bits of them, and among all its 8,390 photos there are four pairs of different lesions within 32, none within
+/// 25. The pairs tie what they find: where many images look alike, each is named with one other, not with all. Identical images
+/// are among them only if they were not joined.
 ///
 /// Nothing is joined. Whoever is convinced gives such cases one [`group`](dermafuse_schema::Case::group).
 ///
