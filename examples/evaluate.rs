@@ -10,11 +10,9 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use dermafuse::data::{DataSetKind, LoadedSplit, MissingFields, Split, TableChanges};
 use dermafuse::infer::Bundle;
-use dermafuse::recipes::Progress;
+use dermafuse::recipes::{Progress, Results, published_rows};
 use dermafuse::schema::{RunFolder, RunMode};
-use dermafuse_examples::{
-    DeviceName, ImagesArgument, ProgramResult, Results, Terminal, data_set_kind, print_table, published_rows, run, say,
-};
+use dermafuse_examples::{DeviceName, ImagesArgument, ProgramResult, Terminal, data_set_kind, print_table, run, say};
 
 /// Predicts with a saved model and writes metrics.json, predictions.csv and report.html.
 #[derive(Parser)]

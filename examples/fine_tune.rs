@@ -22,13 +22,12 @@ use dermafuse::data::synthetic::{self, SyntheticConfig, clinics};
 use dermafuse::data::{CaseSet, ImageCache};
 use dermafuse::eval::significance::{McNemar, holm};
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
-use dermafuse::recipes::{
-    AugmentationKind, Curriculum, Plan, Progress, StageResult, StageSettings, Workplace, majority,
-};
+use dermafuse::recipes::curriculum::{Plan, StageSettings};
+use dermafuse::recipes::{AugmentationKind, Curriculum, Progress, Results, StageResult, Workplace, majority};
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 use dermafuse::train::Incomplete;
-use dermafuse_examples::{DeviceName, ProgramResult, Results, Terminal, draw_once, print_table, run, say, say_part};
+use dermafuse_examples::{DeviceName, ProgramResult, Terminal, draw_once, print_table, run, say, say_part};
 
 /// The strategies of the paper, which are compared unless others are asked for.
 const STRATEGIES: [&str; 5] = ["scratch", "merged", "dermai", "edra-dermai", "edra-dermofit-dermai"];

@@ -15,11 +15,11 @@ use dermafuse::data::{DataSetKind, MetadataRoles, Split};
 use dermafuse::ensemble::{ClassifierKind, Smoothing, WeightSearchMethod, WeightSearchVariant};
 use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
-use dermafuse::recipes::{FusionM4Net, Workplace, majority};
+use dermafuse::recipes::{FusionM4Net, Results, Workplace, majority, published_rows};
 use dermafuse::schema::{FuseSpace, RunFolder, RunMode, write_whole_file};
 use dermafuse_examples::{
-    ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
-    published_or_stratified_split, published_rows, run, say,
+    ImagesArgument, ProgramResult, Terminal, TrainingArguments, data_set_kind, print_table,
+    published_or_stratified_split, run, say,
 };
 
 /// Trains both stages of FusionM4Net, tests them, and writes metrics.json, predictions.csv, report.html and a model bundle.

@@ -24,13 +24,13 @@ use dermafuse::eval::{MeanDeviation, Report};
 use dermafuse::fusion::FusionKind;
 use dermafuse::networks::ImageView;
 use dermafuse::recipes::{
-    CrossValidated, CrossValidation, JointFusionGrid, JointFusionTable, JointMethod, JointStructure, OneStage,
-    Progress, Workplace, majority,
+    CrossValidated, CrossValidation, Features, JointFusionGrid, JointFusionTable, JointMethod, JointStructure,
+    OneStage, Progress, Results, Workplace, majority,
 };
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 use dermafuse_examples::{
-    Features, ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, draw_once,
-    print_table, published_or_stratified_split, run, say, say_part,
+    ImagesArgument, ProgramResult, Terminal, TrainingArguments, data_set_kind, draw_once, print_table,
+    published_or_stratified_split, run, say, say_part,
 };
 
 /// Trains and tests methods that join one image with the patient's record, on every fold of a cross-validation, and writes

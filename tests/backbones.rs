@@ -472,7 +472,7 @@ fn an_image_gives_the_same_logits_alone_and_in_every_batch() {
             // A SqueezeNet may start with all classes silent.
             let apart = alone[0] != alone[1] && alone[1] != alone[2];
             assert!(apart || kind == BackboneKind::SqueezeNet, "{kind} tells images apart");
-            let batches: &[usize] = if form == "trained" { &[2, 3, 8, 16, 17] } else { &[17] };
+            let batches: &[usize] = if form == "trained" { &[2, 16, 17] } else { &[17] };
             for &batch in batches {
                 let together = rows_of_logits(&network, images.clone().narrow(0, 0, batch));
                 for (index, alone) in ALONE.iter().zip(&alone).filter(|(index, _)| **index < batch) {

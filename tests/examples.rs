@@ -213,8 +213,8 @@ fn forward_runs_fusion_modules_and_networks_with_exchanged_weights() {
     let maps = [("clinical", 16), ("dermoscopic", 24)]
         .map(|(name, channels)| (name.to_string(), (vec![2, channels, 6, 5], values(name, 2 * channels * 30))));
     write_safetensors(&Tensors::from(maps), &path("maps.safetensors"));
-    let network = r#"{"network": "joint_individual_fusion", "beta": 0.5, "joint": {"backbone": "resnet18_quarter", "view": "clinical",
-        "metadata": {"inputs": 9, "layers": [16], "zero": 0.0}, "metadata_input": "features", "fusion": {"fusion": "concat"}, "classes": [3, 2]}}"#;
+    let network = r#"{"kind": "joint_individual_fusion", "beta": 0.5, "backbone": "resnet18_quarter", "view": "clinical",
+        "metadata": {"inputs": 9, "layers": [16], "zero": 0.0}, "metadata_input": "features", "fusion": "concat", "classes": [3, 2]}"#;
     fs::write(path("network.json"), network).unwrap();
 
     let fusion = ["--fusion", "meta_block", "--features", "64,9"].map(str::to_owned).to_vec();

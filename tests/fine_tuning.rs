@@ -9,7 +9,8 @@ use dermafuse::backbones::{Backbone, BackboneKind};
 use dermafuse::data::{CaseSet, EpochLength, MetadataEncoder, Sampling, Split};
 use dermafuse::infer::Bundle;
 use dermafuse::networks::{AnyNetwork, HeadKind, ImageClassifierConfig, ImageView, NetworkConfig};
-use dermafuse::recipes::{Curriculum, Plan, Progress, RecipeError, StageResult, Workplace};
+use dermafuse::recipes::curriculum::Plan;
+use dermafuse::recipes::{Curriculum, Progress, RecipeError, StageResult, Workplace};
 use dermafuse::schema::{BranchLogits, Task, TaskSet};
 use dermafuse::train::{
     EpochReport, Observer, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig, Unfreezing,

@@ -13,6 +13,7 @@ use dermafuse::networks::{
     MetadataNetworkConfig, ModalitySubset, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkConfig,
     SingleSharedNetworkConfig, Squeeze, TFormerConfig,
 };
+use dermafuse::schema::ndarray::Axis;
 use dermafuse_tests::{device_lock, small_set, tensor_by_formula};
 
 const BATCHES: [usize; 3] = [2, 8, 17];
@@ -86,8 +87,10 @@ fn logits(
     let logits = predictor.logits(set, rows, encoder, |_| ()).unwrap();
     let of_case = |case: usize| {
         let tasks = logits.branches.iter().flat_map(|branch| &branch.logits); // [V, N, K_t] each
-        tasks
-            .flat_map(move |task| task.slice(ndarray::s![.., case, ..]).iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+        tasks.flat_map(move |task| {
+            let views = task.index_axis(Axis(1), case); // [V, K_t]
+            views.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>()
+        })
     };
     (0..rows.len()).map(|case| of_case(case).collect()).collect()
 }

@@ -4,7 +4,6 @@
 mod data_set;
 mod device;
 mod drawing;
-mod results;
 mod terminal;
 mod training;
 mod two_images;
@@ -12,7 +11,6 @@ mod two_images;
 pub use data_set::{ImagesArgument, data_set_kind, published_or_stratified_split};
 pub use device::DeviceName;
 pub use drawing::draw_once;
-pub use results::{Features, Results, published_rows};
 pub use terminal::{Terminal, print_error, print_table, print_text};
 pub use training::TrainingArguments;
 pub use two_images::{TwoImageArguments, run_two_images};

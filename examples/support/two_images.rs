@@ -6,12 +6,14 @@ use dermafuse::data::{CaseSet, DataSetKind, Split};
 use dermafuse::eval::published::PublishedAblation;
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
 use dermafuse::infer::MODEL_FILE;
-use dermafuse::recipes::{CrossValidation, OneStage, Progress, SelectedCases, TwoImageMethod, Workplace, majority};
+use dermafuse::recipes::{
+    CrossValidation, OneStage, Progress, Results, SelectedCases, TwoImageMethod, Workplace, majority,
+};
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 
 use crate::{
-    ImagesArgument, ProgramResult, Results, Terminal, TrainingArguments, data_set_kind, print_table,
+    ImagesArgument, ProgramResult, Terminal, TrainingArguments, data_set_kind, print_table,
     published_or_stratified_split, say,
 };
 

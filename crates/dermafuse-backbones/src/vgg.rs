@@ -108,7 +108,7 @@ impl Classifier {
         let hidden = self.hidden.iter().fold(features, |features, linear| {
             self.dropout.forward(project(linear, Activation::Relu, features)) // [B, 4096]
         });
-        self.output.forward(hidden) // [B, K]
+        project(&self.output, Activation::Identity, hidden) // [B, K]
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the second stage says of a record is the same to the last bit alone and beside any others.
 
+use std::ops::Range;
+
 use dermafuse_ensemble::{ClassifierCluster, ClassifierKind};
-use dermafuse_schema::ndarray::{Array2, Axis, s};
+use dermafuse_schema::ndarray::{Array2, ArrayView2, Axis, Slice};
 use dermafuse_schema::{Task, TaskSet};
 
 const RECORDS: usize = 60;
@@ -9,6 +11,10 @@ const RECORDS: usize = 60;
 /// Uneven numbers, no two alike.
 fn records(features: usize) -> Array2<f64> {
     Array2::from_shape_fn((RECORDS, features), |(row, column)| ((row * 7919 + column * 104_729) as f64 * 0.618).fract())
+}
+
+fn rows(records: &Array2<f64>, rows: Range<usize>) -> ArrayView2<'_, f64> {
+    records.slice_axis(Axis(0), Slice::from(rows))
 }
 
 fn labels(row: usize) -> Vec<Option<usize>> {
@@ -32,11 +38,10 @@ fn a_record_alone_is_a_record_among_many() {
         for kind in [ClassifierKind::Svm, ClassifierKind::Logistic, ClassifierKind::Mlp] {
             let params = ClassifierCluster::params(kind, 1);
             let cluster = params.fit(records.view(), &labels, &tasks, &groups).unwrap();
-            let alone: Vec<Vec<u64>> = (0..RECORDS)
-                .map(|row| bits(&cluster.predict(records.slice(s![row..row + 1, ..])).unwrap(), 0))
-                .collect();
+            let alone: Vec<Vec<u64>> =
+                (0..RECORDS).map(|row| bits(&cluster.predict(rows(&records, row..row + 1)).unwrap(), 0)).collect();
             for count in [1, 2, 3, 8, 16, 17, RECORDS] {
-                let some = cluster.predict(records.slice(s![..count, ..])).unwrap();
+                let some = cluster.predict(rows(&records, 0..count)).unwrap();
                 let backwards: Vec<usize> = (0..count).rev().collect();
                 let reversed = cluster.predict(records.select(Axis(0), &backwards).view()).unwrap();
                 for (row, alone) in alone.iter().enumerate().take(count) {

@@ -30,7 +30,9 @@ pub use bootstrap::{Bootstrap, Interval};
 pub use comparison::{ComparedMethod, ComparedPair, Comparison};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use error::EvalError;
-pub use export::{MetricsContext, metrics_json, predictions_csv, write_metrics, write_predictions};
+pub use export::{
+    MetricsContext, answers_csv, metrics_json, predictions_csv, write_answers, write_metrics, write_predictions,
+};
 pub use mean_deviation::MeanDeviation;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use pointing::Pointing;

@@ -1,12 +1,16 @@
 //! The closed list of built-in fusion modules: described as data, chosen at run time.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
+use serde::de::MapAccess;
+use serde::de::value::MapAccessDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::name_or_table::{FromTable, NameOrTable};
 use crate::{
     Concat, FeatureFusion, FeatureWeights, FusionError, MetaBlock, MetaBlockConfig, MetaNet, MetaNetConfig, Mmfa,
     MmfaConfig, MutualAttention, MutualAttentionConfig, TiledMutualAttention, TiledMutualAttentionConfig,
@@ -14,7 +18,7 @@ use crate::{
 
 /// A module that fuses an image with metadata, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fusion", rename_all = "snake_case")]
+#[serde(remote = "Self", tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FusionKind {
     /// Concatenation.
@@ -113,6 +117,26 @@ impl FeatureFusion for AnyFusion {
 
     fn output_features(&self, image: usize, metadata: usize) -> Option<usize> {
         self.module().output_features(image, metadata)
+    }
+}
+
+impl Serialize for FusionKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// From a name, which stands for its default configuration, or a table with `kind`.
+impl<'de> Deserialize<'de> for FusionKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrTable(PhantomData))
+    }
+}
+
+impl FromTable for FusionKind {
+    fn from_table<'de, A: MapAccess<'de>>(table: MapAccessDeserializer<A>) -> Result<Self, A::Error> {
+        // The one that is derived.
+        Self::deserialize(table)
     }
 }
 

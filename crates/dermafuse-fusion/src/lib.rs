@@ -56,6 +56,7 @@ mod meta_net;
 mod metadata_token_attention;
 mod mmfa;
 mod mutual_attention;
+mod name_or_table;
 mod patch_merging;
 mod shared_cross_attention;
 mod sum;

@@ -1,12 +1,16 @@
 //! The closed list of built-in modules that refine feature maps: described as data, chosen at run time.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde::{Deserialize, Serialize};
+use serde::de::MapAccess;
+use serde::de::value::MapAccessDeserializer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::name_or_table::{FromTable, NameOrTable};
 use crate::{
     AsymmetricAttention, AsymmetricAttentionConfig, BidirectionalAttention, BidirectionalAttentionConfig,
     CrossAttention, CrossAttentionConfig, FusionError, MapFusion, MapSource, PositionWeights, SharedCrossAttention,
@@ -15,7 +19,7 @@ use crate::{
 
 /// A module by which the feature maps of two images refine each other, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "map_fusion", rename_all = "snake_case")]
+#[serde(remote = "Self", tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum MapFusionKind {
     /// AAB.
@@ -122,6 +126,26 @@ impl MapFusion for AnyMapFusion {
             Self::CrossAttention(module) => module.attention(clinical, dermoscopic),
             Self::SharedCrossAttention(module) => module.attention(clinical, dermoscopic),
         }
+    }
+}
+
+impl Serialize for MapFusionKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// From a name, which stands for its default configuration, or a table with `kind`.
+impl<'de> Deserialize<'de> for MapFusionKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrTable(PhantomData))
+    }
+}
+
+impl FromTable for MapFusionKind {
+    fn from_table<'de, A: MapAccess<'de>>(table: MapAccessDeserializer<A>) -> Result<Self, A::Error> {
+        // The one that is derived.
+        Self::deserialize(table)
     }
 }
 

@@ -10,6 +10,7 @@ use dermafuse_schema::{BranchLogits, TaskSet, read_regular_file, write_whole_fil
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::earlier_names::with_kinds;
 use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
 use crate::{InferError, KnownCases, Predictor, TestTimeAugmentation, folder_bundle};
@@ -108,7 +109,9 @@ impl Bundle {
     fn read(path: &Path, bytes: &[u8], device: &Device) -> Result<Self, InferError> {
         let error = |source| InferError::Model { path: path.to_owned(), source };
         let ModelFile { description, two_stage, tensors } = ModelFile::from_bytes(bytes).map_err(error)?;
-        let description: BundleDescription = from_json(path, description.as_bytes())?;
+        let description = with_kinds(from_json(path, description.as_bytes())?);
+        let description: BundleDescription = serde_json::from_value(description)
+            .map_err(|source| InferError::Description { path: path.to_owned(), source })?;
         let two_stage = from_json(path, two_stage.as_bytes())?;
         let network = description.network.init(device)?;
         let names = network.tensor_names();

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::InferError;
 use crate::bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, from_json, sha256_hex};
+use crate::earlier_names::with_kinds;
 
 const FORMAT: u64 = 1;
 const DESCRIPTION: &str = "bundle.json";
@@ -43,7 +44,8 @@ pub(crate) fn load(folder: &Path, device: &Device) -> Result<Bundle, InferError>
             return Err(InferError::Format { path: folder.to_owned(), found, expected: FORMAT as u32 });
         }
     }
-    let manifest: Manifest = from_json(&path, &bytes)?;
+    let manifest: Manifest = serde_json::from_value(with_kinds(value))
+        .map_err(|source| InferError::Description { path: path.clone(), source })?;
 
     let read_checked = |name: &str, most: u64, expected: &str| {
         let path = folder.join(name);

@@ -12,6 +12,7 @@ mod attention;
 mod batch;
 mod bundle;
 mod contributions;
+mod earlier_names;
 mod error;
 mod explainer;
 mod folder_bundle;

@@ -41,6 +41,7 @@ pub struct AmfamConfig {
     /// How both images go through the same weights.
     pub batches: ModalityBatches,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
     /// Units of the hidden layer; 512.
     pub hidden: usize,

@@ -50,6 +50,7 @@ pub struct AsymmetricFusionConfig {
     /// What the heads of the single images see.
     pub head_maps: HeadMaps,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
     /// Dropout of the heads; 0.3 as released.
     pub dropout: f64,

@@ -28,6 +28,7 @@ pub struct EmbeddingNetConfig {
     /// Length `M` of the encoded metadata, `MetadataEncoder::width`; `None` leaves the record out.
     pub metadata: Option<usize>,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
     /// Dropout of the perceptron.
     pub dropout: f64,

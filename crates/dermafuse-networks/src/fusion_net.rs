@@ -26,6 +26,7 @@ pub struct FusionNetConfig {
     /// Architecture of both backbones; ResNet-50 in the paper.
     pub backbone: BackboneKind,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
     /// Dropout of the heads; 0.3 as released.
     pub dropout: f64,

@@ -28,6 +28,7 @@ pub struct ImageClassifierConfig {
     /// The image it looks at.
     pub view: ImageView,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
     /// The classifier; linear where a file does not say.
     #[serde(default)]

@@ -46,6 +46,7 @@ pub struct JointFusionConfig {
     /// The module that joins image and record.
     pub fusion: FusionKind,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
 }
 

@@ -8,22 +8,52 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_backbones::{AnyBackbone, Backbone, ParameterGroup};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup};
+use dermafuse_fusion::FusionKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, JointFusion, JointFusionConfig, LinearHead, Modalities, MultimodalInput,
-    Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, ImageView, JointFusion, JointFusionConfig, LinearHead, MetadataInput,
+    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
 };
 
 /// Configuration of a [`JointIndividualFusion`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct JointIndividualFusionConfig {
     /// The joint part.
     pub joint: JointFusionConfig,
     /// Weight `β` of the image's loss, in 0..=1; the record's has `1 − β`. 0.5 in the paper.
     pub beta: f64,
+}
+
+/// A [`JointIndividualFusionConfig`] in files: one table, like that of joint fusion.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "JointIndividualFusionConfig", deny_unknown_fields)]
+struct Stored {
+    backbone: BackboneKind,
+    view: ImageView,
+    metadata: MetadataNetworkConfig,
+    metadata_input: MetadataInput,
+    fusion: FusionKind,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<usize>,
+    beta: f64,
+}
+
+impl From<Stored> for JointIndividualFusionConfig {
+    fn from(stored: Stored) -> Self {
+        let Stored { backbone, view, metadata, metadata_input, fusion, classes, beta } = stored;
+        Self { joint: JointFusionConfig { backbone, view, metadata, metadata_input, fusion, classes }, beta }
+    }
+}
+
+impl From<JointIndividualFusionConfig> for Stored {
+    fn from(config: JointIndividualFusionConfig) -> Self {
+        let JointIndividualFusionConfig { joint, beta } = config;
+        let JointFusionConfig { backbone, view, metadata, metadata_input, fusion, classes } = joint;
+        Self { backbone, view, metadata, metadata_input, fusion, classes, beta }
+    }
 }
 
 /// `P_I = C_I(f_I)`, `P_M = C_M(f_M)` and `P_IM = C_IM(F(f_I, f_M))`, with the loss `β L_I + (1 − β) L_M + L_IM`.

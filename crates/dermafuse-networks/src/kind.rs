@@ -21,7 +21,7 @@ use crate::{
 
 /// A built-in network as data: what a bundle saves beside the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "network", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NetworkConfig {
     /// FusionNet, the first stage of FusionM4Net.
@@ -201,6 +201,25 @@ impl NetworkConfig {
         }
     }
 
+    /// The same network for other tasks, with so many classes each.
+    #[must_use]
+    pub fn with_classes(mut self, classes: Vec<usize>) -> Self {
+        *match &mut self {
+            Self::FusionNet(config) => &mut config.classes,
+            Self::ImageClassifier(config) => &mut config.classes,
+            Self::MetadataClassifier(config) => &mut config.classes,
+            Self::JointFusion(config) => &mut config.classes,
+            Self::JointIndividualFusion(config) => &mut config.joint.classes,
+            Self::Amfam(config) => &mut config.classes,
+            Self::AsymmetricFusion(config) => &mut config.classes,
+            Self::SingleSharedNetwork(config) => &mut config.classes,
+            Self::EmbeddingNet(config) => &mut config.classes,
+            Self::ModalitySubsetNet(config) => &mut config.classes,
+            Self::TFormer(config) => &mut config.classes,
+        } = classes;
+        self
+    }
+
     /// The architectures of the backbones, clinical first.
     #[must_use]
     pub fn backbones(&self) -> Vec<BackboneKind> {
@@ -246,6 +265,15 @@ impl NetworkConfig {
             Self::MetadataClassifier(config) => config.metadata.inputs,
             Self::JointFusion(config) => config.metadata.inputs,
             Self::JointIndividualFusion(config) => config.joint.metadata.inputs,
+        }
+    }
+
+    /// The names of the losses that the network adds by itself in training.
+    #[must_use]
+    pub fn auxiliary_names(&self) -> Vec<&'static str> {
+        match self {
+            Self::Amfam(config) => config.auxiliary(),
+            _ => Vec::new(),
         }
     }
 

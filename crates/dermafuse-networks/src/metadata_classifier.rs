@@ -19,6 +19,7 @@ pub struct MetadataClassifierConfig {
     /// The network over the record.
     pub metadata: MetadataNetworkConfig,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
 }
 

@@ -20,6 +20,7 @@ use crate::limits::{MAX_WIDTH, require_at_most};
 #[serde(deny_unknown_fields)]
 pub struct MetadataNetworkConfig {
     /// Length `M` of the encoded metadata: `MetadataEncoder::width`.
+    #[serde(default)]
     pub inputs: usize,
     /// Units of each layer; `[256, 128]`. The last is the length of the features, `L_M`; without any, the encoded record is.
     pub layers: Vec<usize>,

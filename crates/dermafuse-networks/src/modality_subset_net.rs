@@ -86,6 +86,7 @@ pub struct ModalitySubsetNetConfig {
     /// The subsets, each with a branch of equal weight.
     pub subsets: Vec<ModalitySubset>,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
 }
 

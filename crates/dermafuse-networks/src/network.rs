@@ -1,5 +1,6 @@
 //! What every network takes and gives.
 
+use std::fmt;
 use std::str::FromStr;
 
 use burn::module::{Module, ModuleDisplay};
@@ -81,7 +82,7 @@ impl Modalities {
 }
 
 /// Which of a case's two images a network with one backbone looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageView {
     /// The clinical photo.
@@ -128,6 +129,12 @@ impl ImageView {
 pub struct UnknownView {
     /// The name.
     pub name: String,
+}
+
+impl fmt::Display for ImageView {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
 }
 
 impl FromStr for ImageView {

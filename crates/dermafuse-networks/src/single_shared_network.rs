@@ -36,6 +36,7 @@ pub struct SingleSharedNetworkConfig {
     /// How the two modalities go through the backbone.
     pub batches: ModalityBatches,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
     /// Dropout of the heads; 0.3 as released.
     pub dropout: f64,

@@ -40,6 +40,7 @@ pub struct TFormerConfig {
     /// Length `M` of the encoded metadata, `MetadataEncoder::width`; `None` leaves the record out.
     pub metadata: Option<usize>,
     /// Classes of each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
     /// Dropout of the record's features; 0.3 in the code.
     pub dropout: f64,

@@ -20,7 +20,7 @@ use crate::RecipeError;
 ///
 /// assert_eq!("resnet50.pth".parse::<BackboneWeights>()?, BackboneWeights::OfAll("resnet50.pth".into()));
 /// let two: BackboneWeights = "mobilenet_v3_small=small.pth,swin_v2_t=big.pth".parse()?;
-/// assert_eq!(two.file(BackboneKind::SwinV2Tiny).unwrap().to_str(), Some("big.pth"));
+/// assert_eq!(two.file_of(1, BackboneKind::SwinV2Tiny).unwrap().to_str(), Some("big.pth"));
 /// # Ok::<(), dermafuse_recipes::UnknownBackboneWeights>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,16 +28,20 @@ use crate::RecipeError;
 pub enum BackboneWeights {
     /// One file for all backbones.
     OfAll(PathBuf),
+    /// The file of the backbone that looks at each image; a backbone without a file starts from random weights.
+    ByView(BTreeMap<ImageView, PathBuf>),
     /// The file of each architecture; other architectures start from random weights.
     ByArchitecture(BTreeMap<BackboneKind, PathBuf>),
 }
 
 impl BackboneWeights {
-    /// The file for an architecture; `None` if it starts from random weights.
+    /// The file for one of a network's backbones, clinical first; `None` if it starts from random weights.
     #[must_use]
-    pub fn file(&self, backbone: BackboneKind) -> Option<&Path> {
+    pub fn file_of(&self, index: usize, backbone: BackboneKind) -> Option<&Path> {
+        let view = [ImageView::Clinical, ImageView::Dermoscopic][index.min(1)];
         match self {
             Self::OfAll(file) => Some(file),
+            Self::ByView(files) => files.get(&view).map(PathBuf::as_path),
             Self::ByArchitecture(files) => files.get(&backbone).map(PathBuf::as_path),
         }
     }
@@ -47,7 +51,13 @@ impl BackboneWeights {
     /// # Errors
     /// A file that cannot be read, or has other weights than the architecture.
     pub fn load_into(&self, network: AnyNetwork, config: &NetworkConfig) -> Result<AnyNetwork, NetworkError> {
-        let files: Vec<Option<&Path>> = config.backbones().into_iter().map(|kind| self.file(kind)).collect();
+        let kinds = config.backbones();
+        let mut files: Vec<Option<&Path>> =
+            kinds.iter().enumerate().map(|(index, &kind)| self.file_of(index, kind)).collect();
+        if let (Self::ByView(by_view), [file]) = (self, &mut files[..]) {
+            // The only backbone looks at one image, or at both.
+            *file = by_view.values().next().map(PathBuf::as_path);
+        }
         match files[..] {
             [Some(clinical), Some(dermoscopic)] if clinical == dermoscopic => network.load_backbone_weights(clinical),
             [clinical, dermoscopic] => {
@@ -63,7 +73,7 @@ impl BackboneWeights {
     /// Adds the SHA-256 of the file of each backbone of a network: it tells the weights wherever they lie.
     pub(crate) fn add_to(&self, facts: &mut RunFacts, config: &NetworkConfig) -> Result<(), RecipeError> {
         for (index, kind) in config.backbones().into_iter().enumerate() {
-            if let Some(file) = self.file(kind) {
+            if let Some(file) = self.file_of(index, kind) {
                 facts.set(&format!("weights.{}-{}", index + 1, kind.name()), &weights_fact(&file_digest(file)?));
             }
         }
@@ -86,6 +96,11 @@ impl fmt::Display for BackboneWeights {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OfAll(file) => write!(formatter, "{}", file.display()),
+            Self::ByView(files) => {
+                let files: Vec<String> =
+                    files.iter().map(|(view, file)| format!("{view}={}", file.display())).collect();
+                formatter.write_str(&files.join(","))
+            }
             Self::ByArchitecture(files) => {
                 let files: Vec<String> =
                     files.iter().map(|(backbone, file)| format!("{backbone}={}", file.display())).collect();

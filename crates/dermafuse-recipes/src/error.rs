@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use dermafuse_data::DataError;
+use dermafuse_data::{DataError, DataSetKind};
 use dermafuse_ensemble::EnsembleError;
 use dermafuse_eval::EvalError;
 use dermafuse_infer::InferError;
 use dermafuse_networks::NetworkError;
 use dermafuse_schema::{ReadError, SchemaError, WriteError};
+use dermafuse_settings::SettingsError;
 use dermafuse_train::{Differences, TrainError};
 use thiserror::Error;
 
@@ -95,6 +96,62 @@ pub enum RecipeError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// Settings that cannot be read, or contradict each other.
+    #[error(transparent)]
+    Settings(SettingsError),
+    /// A name that no recipe has.
+    #[error("there is no recipe `{name}`; the recipes are {known}, or the path of a file (.toml)")]
+    NoRecipe {
+        /// The name.
+        name: String,
+        /// The recipes that ship.
+        known: String,
+    },
+    /// Words that name no data.
+    #[error("`{words}`: NAME=PATH is expected, such as derm7pt=release_v0")]
+    DataWords {
+        /// The words.
+        words: String,
+    },
+    /// A path for a set that is not there.
+    #[error("the experiment has no data set `{name}`; its sets are {known}")]
+    NoSuchSet {
+        /// The name.
+        name: String,
+        /// Those that are there.
+        known: String,
+    },
+    /// A set that is used and not declared.
+    #[error("there is no data set `{name}`; say [data.{name}] kind = …, path = …")]
+    NoSet {
+        /// The name.
+        name: String,
+    },
+    /// A set without a path.
+    #[error("where is the data set `{name}` ({kind})? say --data {name}=PATH, or data.{name}.path in the file")]
+    NoPath {
+        /// The name.
+        name: String,
+        /// How it should lie there.
+        kind: DataSetKind,
+    },
+    /// ImageNet's weights without files.
+    #[error(
+        "the method starts from ImageNet's weights of {backbones}; say where they are (method.weights = FILE, or the folder of \
+         downloaded files), or that random ones will do (method.weights = \"random\")"
+    )]
+    NoWeights {
+        /// The architectures.
+        backbones: String,
+    },
+    /// A file of weights that is not there.
+    #[error("there is no file {file} with weights of {backbone}")]
+    NoWeightsFile {
+        /// The file.
+        file: PathBuf,
+        /// The architecture.
+        backbone: &'static str,
     },
     /// A result that is not read.
     #[error(transparent)]

@@ -12,15 +12,22 @@ mod amfam;
 mod backbone_weights;
 mod baseline;
 mod cross_validation;
-mod curriculum;
+pub mod curriculum;
 mod error;
+mod experiment;
 mod fusionm4net;
 mod joint_fusion;
 mod joint_fusion_grid;
 mod network_recipe;
 mod one_stage;
+mod outcome;
+mod plan;
 mod preflight;
 mod progress;
+mod protocol;
+mod recipe;
+mod results;
+mod round;
 mod selection;
 mod stored;
 mod two_images;
@@ -29,17 +36,24 @@ pub use amfam::amfam_methods;
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
 pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
-pub use curriculum::{
-    AugmentationKind, Curriculum, InputKind, Kept, NetworkSettings, Plan, PlannedStage, StageResult, StageSettings,
-    StartWeights,
-};
+pub use curriculum::{AugmentationKind, Curriculum, InputKind, Kept, NetworkSettings, StageResult};
 pub use error::RecipeError;
+pub use experiment::{
+    AnswerKind, DataSource, EvaluationSettings, Experiment, MachineSettings, MergedSource, MethodSettings,
+    PartsSettings, SecondStageTable, StageSettings, StartWeights,
+};
 pub use fusionm4net::{FusionM4Net, Outcome};
 pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};
 pub use joint_fusion_grid::{JointFusionGrid, JointFusionRow, JointFusionTable};
 pub use network_recipe::{NetworkRecipe, Workplace};
 pub use one_stage::{Answer, OneStage, OneStageOutcome, TrainedStage};
+pub use outcome::{MAJORITY, Outcome as ExperimentOutcome, OutcomeRow};
+pub use plan::{Plan, PlannedTraining, Round, StartFrom};
 pub use preflight::SelectedCases;
 pub use progress::Progress;
+pub use protocol::{Protocol, ProtocolOutcome, SecondStageSettings, TrainingCurve};
+pub use recipe::{About, Recipe, Row};
+pub use results::{Features, Results, published_rows};
+pub use round::{BundleOf, RoundResult};
 pub use selection::Selection;
 pub use two_images::{TwoImageMethod, ammfm_methods, pemm_loss_weights, pemm_methods};

@@ -211,9 +211,11 @@ impl TrainingConfig {
         self.rate(epoch) * if is_later { self.later_head_rate } else { 1.0 }
     }
 
+    /// Checks the settings.
+    ///
     /// # Errors
     /// The first setting that makes no training.
-    pub(crate) fn check(&self) -> Result<(), TrainError> {
+    pub fn check(&self) -> Result<(), TrainError> {
         let error = |setting, expected, found: String| Err(TrainError::Setting { setting, expected, found });
         if self.epochs == 0 {
             return error("epochs", "at least 1", "0".into());

@@ -11,7 +11,7 @@ use crate::{TrainError, TrainingConfig};
 
 /// How gradients become steps. Moments, momentum and epsilon as in PyTorch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OptimizerKind {
     /// Adam with an L2 penalty.
     #[default]

@@ -167,15 +167,15 @@ def attention(heads=8, product="outer", scale="inside"):
 
 # (image features, metadata features, configuration)
 CASES = [
-    (1280, 81, {"fusion": "meta_block", "columns": 32}),
-    (1280, 128, {"fusion": "meta_net", "hidden": 64, "columns": 64}),
-    (2048, 128, {"fusion": "mmfa", "image_width": 96, "metadata_width": 96, "attention": attention()}),
-    (1280, 128, {"fusion": "mmfa", "image_width": 64, "metadata_width": 32, "attention": attention(4, "outer_key_rows")}),
-    (1280, 128, {"fusion": "mmfa", "image_width": 96, "metadata_width": 96, "attention": attention(8, "elementwise")}),
-    (1280, 128, {"fusion": "mmfa", "image_width": 96, "metadata_width": 96, "attention": attention(8, "outer", "outside")}),
-    (2048, 128, {"fusion": "mutual_attention", "width": 96, "attention": attention()}),
-    (1280, 128, {"fusion": "mutual_attention", "width": 96, "attention": attention(6, "elementwise", "outside")}),
-    (320, 64, {"fusion": "tiled_mutual_attention", "heads": 3}),
+    (1280, 81, {"kind": "meta_block", "columns": 32}),
+    (1280, 128, {"kind": "meta_net", "hidden": 64, "columns": 64}),
+    (2048, 128, {"kind": "mmfa", "image_width": 96, "metadata_width": 96, "attention": attention()}),
+    (1280, 128, {"kind": "mmfa", "image_width": 64, "metadata_width": 32, "attention": attention(4, "outer_key_rows")}),
+    (1280, 128, {"kind": "mmfa", "image_width": 96, "metadata_width": 96, "attention": attention(8, "elementwise")}),
+    (1280, 128, {"kind": "mmfa", "image_width": 96, "metadata_width": 96, "attention": attention(8, "outer", "outside")}),
+    (2048, 128, {"kind": "mutual_attention", "width": 96, "attention": attention()}),
+    (1280, 128, {"kind": "mutual_attention", "width": 96, "attention": attention(6, "elementwise", "outside")}),
+    (320, 64, {"kind": "tiled_mutual_attention", "heads": 3}),
 ]
 
 
@@ -205,8 +205,8 @@ def kept(tensor):
 
 goldens = []
 for image_length, metadata_length, config in CASES:
-    arguments = {key: value for key, value in config.items() if key != "fusion"}
-    model = MODULES[config["fusion"]](image_length, metadata_length, **arguments)
+    arguments = {key: value for key, value in config.items() if key != "kind"}
+    model = MODULES[config["kind"]](image_length, metadata_length, **arguments)
     fill(model)
     model.double().eval()
     image, metadata = vectors("image", image_length), vectors("metadata", metadata_length)

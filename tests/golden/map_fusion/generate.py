@@ -25,7 +25,7 @@ def attention(product="transposed", gamma=False, reduction=8):
 
 def config(name, source=None, **options):
     source = {"source": source} if source else {}
-    return {"map_fusion": name, **source, "attention": attention(**options)}
+    return {"kind": name, **source, "attention": attention(**options)}
 
 
 CASES = [
@@ -56,8 +56,8 @@ def kept(tensor):
 
 cases = []
 for clinical_channels, dermoscopic_channels, arguments in CASES:
-    options = {key: value for key, value in arguments.items() if key != "map_fusion"}
-    model = MODULES[arguments["map_fusion"]](clinical_channels, dermoscopic_channels, **options).double()
+    options = {key: value for key, value in arguments.items() if key != "kind"}
+    model = MODULES[arguments["kind"]](clinical_channels, dermoscopic_channels, **options).double()
     model.load_state_dict({k: values(k, tuple(v.shape)) for k, v in model.state_dict().items()})
     shapes = [(BATCH, channels, HEIGHT, WIDTH) for channels in (clinical_channels, dermoscopic_channels)]
     inputs = [

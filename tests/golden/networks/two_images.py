@@ -86,8 +86,8 @@ def blocks(fusion, stages, clinical, dermoscopic):
     """A module of `fusion` for each of the chosen stages."""
     if fusion is None:
         return nn.ModuleList(nn.Identity() for _ in stages)
-    options = {key: value for key, value in fusion.items() if key != "map_fusion"}
-    make = lambda c, d: MODULES[fusion["map_fusion"]](c, d, **options)
+    options = {key: value for key, value in fusion.items() if key != "kind"}
+    make = lambda c, d: MODULES[fusion["kind"]](c, d, **options)
     return nn.ModuleList(make(c, d) if fuses else nn.Identity() for fuses, c, d in zip(stages, clinical, dermoscopic))
 
 

@@ -21,7 +21,7 @@ class AsymmetricFusion(nn.Module):
         channels = CHANNELS[config["clinical"]], CHANNELS[config["dermoscopic"]]
         self.fusion = blocks(config["fusion"], config["stages"], *channels)
         self.fuses = [config["fusion"] is not None and fuses for fuses in config["stages"]]
-        self.aab = config["fusion"] is not None and config["fusion"]["map_fusion"] == "asymmetric_attention"
+        self.aab = config["fusion"] is not None and config["fusion"]["kind"] == "asymmetric_attention"
         self.after = config["head_maps"] == "after_fusion"
         (*_, c), (*_, d) = channels
         self.clinical_head, self.dermoscopic_head = Head(c), Head(d)
@@ -54,9 +54,9 @@ def config(clinical, dermoscopic, fusion, stages=(True,) * 4, head_maps="before_
     }
 
 
-AAB = {"map_fusion": "asymmetric_attention", "attention": attention()}
-LITERAL = {"map_fusion": "asymmetric_attention", "attention": attention("literal", True)}
-BAB = {"map_fusion": "bidirectional_attention", "attention": attention()}
+AAB = {"kind": "asymmetric_attention", "attention": attention()}
+LITERAL = {"kind": "asymmetric_attention", "attention": attention("literal", True)}
+BAB = {"kind": "bidirectional_attention", "attention": attention()}
 SMALL, MIDDLE, LARGE = "mobilenet_v3_small", "resnet18", "swin_v2_t"
 
 # The configuration, gain of queries and keys, sizes of the logits, size of the training step.

@@ -52,7 +52,7 @@ def config(fusion, stages=(True,) * 4, shared_head=False, batches="joined", weig
 
 
 def attended(name, source):
-    return {"map_fusion": name, "source": source, "attention": attention()}
+    return {"kind": name, "source": source, "attention": attention()}
 
 
 GAIN = 0.2  # of queries and keys

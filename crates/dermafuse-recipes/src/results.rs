@@ -1,16 +1,16 @@
 use std::fs;
 use std::path::Path;
 
-use dermafuse::data::{CaseSet, SOURCE_FIELD};
-use dermafuse::eval::published::{FUSIONM4NET, PublishedTable};
-use dermafuse::eval::{
+use dermafuse_data::{CaseSet, SOURCE_FIELD};
+use dermafuse_eval::published::{FUSIONM4NET, PublishedTable};
+use dermafuse_eval::{
     Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, TSne,
     figure::Series, write_metrics, write_predictions,
 };
-use dermafuse::networks::NetworkConfig;
-use dermafuse::schema::ndarray::Array2;
-use dermafuse::schema::{BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
-use dermafuse::train::EpochReport;
+use dermafuse_networks::NetworkConfig;
+use dermafuse_schema::ndarray::Array2;
+use dermafuse_schema::{BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
+use dermafuse_train::EpochReport;
 
 /// Cases shown with their images.
 const SAMPLES: usize = 6;
@@ -19,7 +19,7 @@ const MAX_EMBEDDED_BYTES: u64 = 150_000;
 /// Upper ends of the age bands, in years.
 const AGE_BANDS: [(f64, &str); 4] = [(30.0, "0–29"), (50.0, "30–49"), (70.0, "50–69"), (f64::INFINITY, "70+")];
 
-/// The results of a program: what goes into `metrics.json`, `predictions.csv` and `report.html`.
+/// The results of a run: what goes into `metrics.json`, `predictions.csv` and `report.html`.
 #[derive(Debug)]
 pub struct Results<'a> {
     /// Heading of the report.
@@ -193,16 +193,16 @@ fn small_image(path: &Path) -> Option<(&'static str, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dermafuse::backbones::BackboneKind;
-    use dermafuse::networks::{AsymmetricFusionConfig, FusionNetConfig};
-    use dermafuse::schema::TaskSet;
+    use dermafuse_backbones::BackboneKind;
+    use dermafuse_networks::{AsymmetricFusionConfig, FusionNetConfig};
+    use dermafuse_schema::TaskSet;
 
     #[test]
     fn numbers_of_another_method_or_data_set_are_not_shown() {
         let set = |name: &str| CaseSet {
             name: name.into(),
             synthetic: false,
-            tasks: TaskSet::new(vec![dermafuse::schema::Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
+            tasks: TaskSet::new(vec![dermafuse_schema::Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
             fields: vec![],
             cases: vec![],
             split: None,

@@ -1,0 +1,75 @@
+//! Names in the descriptions of models that earlier versions wrote.
+
+use serde_json::{Map, Value};
+
+/// A description whose network and modules are told by `kind`, as they are now: earlier versions called it `network`, `fusion`
+/// and `map_fusion`, and put what joint-individual fusion shares with joint fusion in a table of its own.
+pub(crate) fn with_kinds(mut description: Value) -> Value {
+    if let Some(Value::Object(network)) = description.get_mut("network") {
+        rename(network, "network");
+        if let Some(Value::Object(joint)) = network.remove("joint") {
+            network.extend(joint);
+        }
+        if let Some(Value::Object(fusion)) = network.get_mut("fusion") {
+            rename(fusion, "fusion");
+            rename(fusion, "map_fusion");
+        }
+    }
+    description
+}
+
+fn rename(table: &mut Map<String, Value>, earlier: &str) {
+    if !table.contains_key("kind")
+        && let Some(kind @ Value::String(_)) = table.remove(earlier)
+    {
+        table.insert("kind".into(), kind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dermafuse_backbones::BackboneKind;
+    use dermafuse_fusion::FusionKind;
+    use dermafuse_networks::{
+        AsymmetricFusionConfig, FusionNetConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig,
+        NetworkConfig,
+    };
+    use serde_json::json;
+
+    #[test]
+    fn earlier_descriptions_are_read() {
+        let read = |network: Value| -> NetworkConfig {
+            let description = with_kinds(json!({ "data_set": "a", "network": network }));
+            assert_eq!(description["data_set"], "a");
+            serde_json::from_value(description["network"].clone()).unwrap()
+        };
+        let config = FusionNetConfig::new(BackboneKind::ResNet18, vec![2]);
+        let earlier =
+            json!({ "network": "fusion_net", "backbone": "resnet18", "classes": [2], "dropout": config.dropout });
+        assert_eq!(read(earlier), NetworkConfig::FusionNet(config));
+
+        let fusion: FusionKind = "mmfa".parse().unwrap();
+        let joint = JointFusionConfig::new(BackboneKind::ResNet18, ImageView::Clinical, 7, fusion, vec![2, 3]);
+        let config = NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint));
+        let now = serde_json::to_value(&config).unwrap();
+        assert_eq!(read(now.clone()), config);
+        let (mut earlier, mut joint) = (json!({ "network": now["kind"], "beta": now["beta"] }), now);
+        let joint = joint.as_object_mut().unwrap();
+        (joint.remove("kind"), joint.remove("beta"));
+        let module = joint["fusion"].as_object_mut().unwrap();
+        let kind = module.remove("kind").unwrap();
+        module.insert("fusion".into(), kind);
+        earlier["joint"] = json!(joint);
+        assert_eq!(read(earlier), config);
+
+        let config = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![4]));
+        let mut earlier = serde_json::to_value(&config).unwrap();
+        let module = earlier["fusion"].as_object_mut().unwrap();
+        let kind = module.remove("kind").unwrap();
+        module.insert("map_fusion".into(), kind);
+        let kind = earlier.as_object_mut().unwrap().remove("kind").unwrap();
+        earlier["network"] = kind;
+        assert_eq!(read(earlier), config);
+    }
+}

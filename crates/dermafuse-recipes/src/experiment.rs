@@ -1,0 +1,229 @@
+//! An experiment: data, method and protocol in one value, which a TOML file says.
+
+mod data;
+mod method;
+mod parts;
+mod second_stage;
+mod stage;
+mod start_weights;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dermafuse_infer::TestTimeAugmentation;
+use dermafuse_settings::{Settings, SettingsError, to_toml};
+use dermafuse_train::{Incomplete, TrainingConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+pub(crate) use data::LoadedSets;
+pub use data::{DataSource, MergedSource};
+pub use method::MethodSettings;
+pub(crate) use parts::Parts;
+pub use parts::PartsSettings;
+pub use second_stage::{AnswerKind, SecondStageTable};
+pub use stage::StageSettings;
+pub(crate) use stage::{OF_METHOD, RANDOM};
+pub use start_weights::StartWeights;
+
+use crate::RecipeError;
+use crate::recipe::Recipe;
+
+/// Everything that a training and its test depend on. It is read from layers of [`Settings`]: the library's defaults, a recipe,
+/// a file, and words such as `training.epochs=5`, each over the one before.
+///
+/// ```
+/// use dermafuse_recipes::Experiment;
+/// use dermafuse_settings::Settings;
+///
+/// let mut settings = Settings::parse("mine.toml", "recipe = \"fusionm4net\"\n[training]\nepochs = 20")?;
+/// settings.set("method.network.backbone=resnet18")?;
+/// let experiment = Experiment::read(settings)?;
+/// assert_eq!((experiment.training.epochs, experiment.training.batch_size), (20, 32));
+///
+/// let settings = Settings::parse("mine.toml", "recipe = \"fusionm4net\"\n[training]\nepoch = 20")?;
+/// let error = Experiment::read(settings).unwrap_err().to_string();
+/// assert!(error.starts_with("mine.toml: line 3, column 1: training: there is no setting `epoch`; the settings here are: epochs,"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// What reports call it.
+    pub title: String,
+    /// Seed of first weights, order, augmentation and dropout: it is added to those of training and second stage. Repeats
+    /// and folds count on from it.
+    pub seed: u64,
+    /// How often everything is done, with another seed each time; folds are dealt anew.
+    pub repeats: u64,
+    /// The data sets, by names of your own.
+    pub data: BTreeMap<String, DataSource>,
+    /// Sets that are made of others by a map of classes.
+    pub merged: BTreeMap<String, MergedSource>,
+    /// Which cases train, validate and test.
+    pub split: PartsSettings,
+    /// What becomes of cases that lack an image.
+    pub incomplete: Incomplete,
+    /// The network, what it starts from and how it is judged.
+    pub method: MethodSettings,
+    /// How the network is trained.
+    pub training: TrainingConfig,
+    /// Trainings on one data set after the other; none is a single one.
+    pub stages: Vec<StageSettings>,
+    /// How branches answer together, and what comes after them.
+    pub second_stage: SecondStageTable,
+    /// How the test cases are answered.
+    pub evaluation: EvaluationSettings,
+    /// Where and how it is computed; nothing of it changes the numbers.
+    pub machine: MachineSettings,
+}
+
+/// How cases are answered and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSettings {
+    /// Views that are averaged: 0 (the image as it is), 3, 4 or 6.
+    pub views: TestTimeAugmentation,
+    /// Whether the features before the last classifier are drawn.
+    pub features: bool,
+}
+
+/// Where and how an experiment is computed. The numbers do not depend on it, but for the device's own rounding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineSettings {
+    /// The device, by name: `flex` is the CPU.
+    pub device: String,
+    /// Threads that decode images.
+    pub threads: usize,
+    /// Memory for decoded images, in megabytes.
+    pub image_cache: usize,
+}
+
+/// How settings of a recipe's file begin that are none of an experiment.
+const OF_RECIPES: [&str; 3] = ["about", "rows", "published"];
+
+impl Experiment {
+    /// Reads an experiment. The setting `recipe` names the one that it starts from: a shipped recipe or another file, whose
+    /// path starts from the folder of the one that names it.
+    ///
+    /// # Errors
+    /// Settings that are not known, values that they cannot have, and what contradicts itself; with the place.
+    pub fn read(settings: Settings) -> Result<Self, RecipeError> {
+        let mut settings = with_recipe(settings)?;
+        OF_RECIPES.iter().for_each(|key| drop(settings.take(key)));
+        Self::from_layers(settings)
+    }
+
+    /// Reads an experiment from layers that are complete but for the library's defaults.
+    pub(crate) fn from_layers(settings: Settings) -> Result<Self, RecipeError> {
+        let mut settings = settings.over(defaults());
+        let stages = stage::in_layers(&mut settings)?;
+        let mut experiment: Self = settings.get()?;
+        experiment.stages = stages;
+        for (name, source) in &mut experiment.data {
+            source.resolve(&settings, name);
+        }
+        for (name, merged) in &mut experiment.merged {
+            merged.resolve(&settings, name);
+        }
+        experiment.method.weights.resolve(&settings);
+        experiment.split.resolve(&settings);
+        experiment.check(&settings)?;
+        Ok(experiment)
+    }
+
+    /// Reads the file of an experiment, which may name a recipe, as the only layer over it.
+    ///
+    /// # Errors
+    /// As [`Experiment::read`].
+    pub fn read_file(file: impl AsRef<Path>) -> Result<Self, RecipeError> {
+        Self::read(Settings::read(file)?)
+    }
+
+    /// The text of a file that says every setting, with which the same experiment is repeated.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        to_toml(self)
+    }
+
+    /// What can be told to be wrong without looking at any data.
+    fn check(&self, settings: &Settings) -> Result<(), RecipeError> {
+        let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
+        if self.repeats == 0 {
+            return error("repeats", "at least 1".into());
+        }
+        self.training.check()?;
+        let folds = matches!(self.split, PartsSettings::Folds { .. });
+        if folds && !self.stages.is_empty() {
+            return error("split", "an experiment with stages has no folds; repeats are possible".into());
+        }
+        let kinds = self.method.network.auxiliary_names();
+        if let Some(name) = self.training.loss.auxiliary.keys().find(|name| !kinds.contains(&name.as_str())) {
+            let key = format!("training.loss.auxiliary.{name}");
+            let reason = match &kinds[..] {
+                [] => "this network adds no losses by itself".to_owned(),
+                known => format!("this network adds the losses {} by itself", known.join(", ")),
+            };
+            return error(&key, reason);
+        }
+        data::check(self, settings)?;
+        stage::check(self, settings)?;
+        Ok(())
+    }
+}
+
+/// The settings over those of the recipe that they name.
+pub(crate) fn with_recipe(mut settings: Settings) -> Result<Settings, RecipeError> {
+    let mut seen = Vec::new();
+    while let Some(named) = settings.take("recipe") {
+        let name: String = named.get_value("recipe")?;
+        if seen.contains(&name) {
+            return Err(named.error("", format!("`{name}` is a recipe that starts from itself")).into());
+        }
+        let base = match Recipe::shipped_text(&name) {
+            Some(text) => Settings::parse(format!("recipe {name}"), text)?,
+            None if name.ends_with(".toml") => Settings::read(named.path_of("", Path::new(&name)))?,
+            None => {
+                let known = Recipe::shipped_names().join(", ");
+                let reason =
+                    format!("there is no recipe `{name}`; the recipes are {known}, or the path of a file (.toml)");
+                return Err(named.error("", reason).into());
+            }
+        };
+        settings = settings.over(base);
+        seen.push(name);
+    }
+    Ok(settings)
+}
+
+/// What every setting is that neither a recipe nor a file says.
+fn defaults() -> Settings {
+    let training = TrainingConfig::as_released(224, 0);
+    let defaults = json!({
+        "title": "Experiment",
+        "seed": 0,
+        "repeats": 1,
+        "data": {},
+        "merged": {},
+        "split": PartsSettings::default(),
+        "incomplete": Incomplete::default(),
+        "method": {
+            "weights": "random",
+            "selection": crate::Selection::default(),
+            "metadata": dermafuse_data::EncoderConfig::default(),
+        },
+        "training": training,
+        "stages": [],
+        "second_stage": SecondStageTable::default(),
+        "evaluation": { "views": 6, "features": false },
+        "machine": { "device": "flex", "threads": 2, "image_cache": 1000 },
+    });
+    Settings::parse("defaults", &to_toml(&defaults)).expect("what was written is read")
+}
+
+impl From<SettingsError> for RecipeError {
+    fn from(error: SettingsError) -> Self {
+        Self::Settings(error)
+    }
+}

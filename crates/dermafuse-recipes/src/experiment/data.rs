@@ -1,0 +1,156 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dermafuse_data::{CaseSet, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions};
+use dermafuse_settings::Settings;
+use serde::{Deserialize, Serialize};
+
+use super::Experiment;
+use crate::RecipeError;
+
+/// A data set and where it lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSource {
+    /// How it lies there.
+    pub kind: DataSetKind,
+    /// Its folder, or the file that describes it; recipes leave it to whoever runs them.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// The folder of the images, where a name may mean several.
+    #[serde(default)]
+    pub images: Option<PathBuf>,
+}
+
+/// A set that is made of others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergedSource {
+    /// The name of a class map that ships, or a file. It names the sets.
+    pub class_map: String,
+    /// The set whose cases validate and test; all cases of the others train.
+    pub target: String,
+}
+
+impl DataSource {
+    pub(super) fn resolve(&mut self, settings: &Settings, name: &str) {
+        for (key, path) in [("path", &mut self.path), ("images", &mut self.images)] {
+            if let Some(path) = path {
+                *path = settings.path_of(&format!("data.{name}.{key}"), path);
+            }
+        }
+    }
+
+    /// Loads the set.
+    ///
+    /// # Errors
+    /// A path that was not given; what the loader refuses.
+    pub fn load(&self, name: &str) -> Result<CaseSet, RecipeError> {
+        let path =
+            self.path.as_deref().ok_or_else(|| RecipeError::NoPath { name: name.to_owned(), kind: self.kind })?;
+        let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
+        Ok(self.kind.load_with(path, &LoadOptions { images, ..LoadOptions::default() })?)
+    }
+}
+
+impl MergedSource {
+    pub(super) fn resolve(&mut self, settings: &Settings, name: &str) {
+        if self.class_map.ends_with(".toml") {
+            let file = settings.path_of(&format!("merged.{name}.class_map"), self.class_map.as_ref());
+            self.class_map = file.display().to_string();
+        }
+    }
+
+    /// The class map.
+    ///
+    /// # Errors
+    /// No shipped map of that name, a file that is none.
+    pub fn map(&self) -> Result<ClassMap, DataError> {
+        match self.class_map.as_str() {
+            "dermai-edra-dermofit" => Ok(ClassMap::dermai_edra_dermofit()),
+            "edra-groups" => Ok(ClassMap::edra_groups()),
+            file => ClassMap::read(file),
+        }
+    }
+}
+
+/// The sets of an experiment, by name.
+pub(crate) type LoadedSets = Vec<(String, Arc<CaseSet>)>;
+
+impl Experiment {
+    /// The names of the sets that are used, with those that merged sets are made of, sorted.
+    pub(crate) fn used_sets(&self) -> Result<Vec<String>, RecipeError> {
+        let mut used = Vec::new();
+        for name in self.stage_sets() {
+            match self.merged.get(&name) {
+                Some(merged) => used.extend(merged.map()?.sets().into_iter().map(str::to_owned)),
+                None => used.push(name),
+            }
+        }
+        used.sort();
+        used.dedup();
+        Ok(used)
+    }
+
+    /// The set of each stage, declared or merged.
+    pub(crate) fn stage_sets(&self) -> Vec<String> {
+        match self.stages.is_empty() {
+            true => self.only_set().into_iter().collect(),
+            false => self.stages.iter().map(|stage| stage.data.clone()).collect(),
+        }
+    }
+
+    /// The set of an experiment without stages: the merged one, or the only one.
+    fn only_set(&self) -> Option<String> {
+        match (self.merged.len(), self.data.len()) {
+            (1, _) => self.merged.keys().next().cloned(),
+            (0, 1) => self.data.keys().next().cloned(),
+            _ => None,
+        }
+    }
+
+    /// Loads all sets that are used.
+    ///
+    /// # Errors
+    /// As [`DataSource::load`].
+    pub(crate) fn load_sets(&self) -> Result<LoadedSets, RecipeError> {
+        let load = |name: String| match self.data.get(&name) {
+            Some(source) => Ok((name.clone(), Arc::new(source.load(&name)?))),
+            None => Err(RecipeError::NoSet { name }),
+        };
+        self.used_sets()?.into_iter().map(load).collect()
+    }
+}
+
+/// Whether every set that is used is there.
+pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
+    let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
+    let declared: Vec<&str> = experiment.data.keys().map(String::as_str).collect();
+    for (name, merged) in &experiment.merged {
+        let key = |part: &str| format!("merged.{name}.{part}");
+        if experiment.data.contains_key(name) {
+            return error(&format!("merged.{name}"), "a set of [data] has this name".into());
+        }
+        let map = match merged.map() {
+            Ok(map) => map,
+            Err(source) => return error(&key("class_map"), source.to_string()),
+        };
+        if let Some(foreign) = map.sets().into_iter().find(|set| !declared.contains(set)) {
+            return error(&key("class_map"), format!("its map speaks of `{foreign}`, which [data] does not declare"));
+        }
+        if !map.sets().contains(&merged.target.as_str()) {
+            let sets = map.sets().join(", ");
+            return error(&key("target"), format!("`{}` is none of the merged sets: {sets}", merged.target));
+        }
+    }
+    if experiment.stages.is_empty() && experiment.only_set().is_none() {
+        let reason = match declared.is_empty() {
+            true => "no data set; say [data.NAME] kind = …, path = …".to_owned(),
+            false => {
+                format!("{} sets and no [[stages]] that say which trains; merge them, or leave one", declared.len())
+            }
+        };
+        return error("data", reason);
+    }
+    Ok(())
+}

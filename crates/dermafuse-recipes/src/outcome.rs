@@ -1,0 +1,230 @@
+//! What an experiment gives, and the files that say it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dermafuse_data::{CaseSet, Folds, Split};
+use dermafuse_eval::{EvalError, Evaluation, MeanDeviation, write_answers, write_predictions};
+use dermafuse_infer::{Bundle, MODEL_FILE};
+use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
+use dermafuse_train::EpochReport;
+
+use crate::{Experiment, Features, Plan, RecipeError, Results, RoundResult, majority};
+
+/// The name of the row that always says the most frequent class of the training cases.
+pub const MAJORITY: &str = "majority";
+
+/// What an experiment gave.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// What each round gave, by the names of the rounds.
+    pub rounds: Vec<(String, RoundResult)>,
+    /// What a reader of the numbers should know.
+    pub notes: Vec<String>,
+    set: Arc<CaseSet>,
+    /// The test cases of each round, in the order of its answers.
+    tested: Vec<Vec<usize>>,
+    majorities: Vec<Predictions>,
+    /// The parts of each round, and tables of folds by file name.
+    splits: Vec<Split>,
+    folds: Vec<(String, Folds)>,
+    /// How many of the test cases made the model; `None` where there are several.
+    seen: Option<SeenCases>,
+}
+
+/// A row of results over the rounds, in per cent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutcomeRow {
+    /// Its name, such as `P_3`.
+    pub name: String,
+    /// Mean accuracy over the tasks, of each round.
+    pub accuracy: Vec<f64>,
+    /// Mean balanced accuracy over the tasks, of each round.
+    pub balanced_accuracy: Vec<f64>,
+    /// Mean AUC over the tasks, of each round.
+    pub auc: Vec<f64>,
+}
+
+impl Outcome {
+    pub(crate) fn new(plan: &Plan, results: Vec<RoundResult>) -> Result<Self, RecipeError> {
+        let mut notes = plan.notes.clone();
+        let (mut tested, mut majorities, mut seen) = (Vec::new(), Vec::new(), None);
+        for (round, result) in plan.rounds.iter().zip(&results) {
+            let training = round.stages.last().expect("a round has a training");
+            let ids = &result.test.cohort.ids;
+            let rows = training.split.test.iter().copied();
+            let rows: Vec<usize> = rows.filter(|&row| ids.contains(&training.set.cases[row].id)).collect();
+            majorities.push(majority(&training.set, &training.split.train, &rows)?);
+            if plan.rounds.len() == 1 {
+                seen = Some(training.known_cases().among(&training.set, &rows));
+            }
+            tested.push(rows);
+            notes.extend(result.notes.iter().cloned());
+        }
+        let mut said = Vec::new();
+        notes.retain(|note| {
+            !said.contains(note) && {
+                said.push(note.clone());
+                true
+            }
+        });
+        let set = plan.rounds[0].stages.last().expect("a round has a training").set.clone();
+        let names = plan.rounds.iter().map(|round| round.name.clone());
+        let rounds = names.zip(results).collect();
+        let splits = plan.rounds.iter().map(|round| round.stages.last().expect("a round has a training").split.clone());
+        let (splits, folds, experiment) = (splits.collect(), plan.folds.clone(), plan.experiment.clone());
+        Ok(Self { experiment, rounds, notes, set, tested, majorities, splits, folds, seen })
+    }
+
+    /// The data set that was tested.
+    #[must_use]
+    pub fn set(&self) -> &CaseSet {
+        &self.set
+    }
+
+    /// The model of the only round.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&Bundle> {
+        match &self.rounds[..] {
+            [(_, round)] => round.bundle.as_ref().map(|bundle| &bundle.0),
+            _ => None,
+        }
+    }
+
+    /// Test predictions of every stage by name, the majority's first, those of all rounds one after the other; the last is the
+    /// answer.
+    ///
+    /// # Errors
+    /// Logits that do not fit together.
+    pub fn predictions(&self) -> Result<Vec<(String, Predictions)>, RecipeError> {
+        let mut all = vec![(MAJORITY.to_owned(), Predictions::concatenate(self.majorities.clone())?)];
+        let rounds = self.rounds.iter().map(|(_, round)| round.rows()).collect::<Result<Vec<_>, _>>()?;
+        // A round that a class or branch is missing from may have fewer stages; what all have is shown.
+        for (name, _) in &rounds[0] {
+            let tables = rounds.iter().map(|rows| rows.iter().find(|(other, _)| other == name));
+            if let Some(tables) = tables.map(|row| row.map(|(_, table)| table.clone())).collect::<Option<Vec<_>>>() {
+                all.push((name.clone(), Predictions::concatenate(tables)?));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The scores of every stage in every round.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated.
+    pub fn rows(&self) -> Result<Vec<OutcomeRow>, RecipeError> {
+        let mut rows: Vec<OutcomeRow> = Vec::new();
+        for ((_, round), majority) in self.rounds.iter().zip(&self.majorities) {
+            let stages = std::iter::once((MAJORITY.to_owned(), majority.clone())).chain(round.rows()?);
+            for (name, predictions) in stages {
+                let overall = Evaluation::of(&predictions)?.overall;
+                let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
+                let at = rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
+                    let (accuracy, balanced_accuracy, auc) = (Vec::new(), Vec::new(), Vec::new());
+                    rows.push(OutcomeRow { name: name.clone(), accuracy, balanced_accuracy, auc });
+                    rows.len() - 1
+                });
+                rows[at].accuracy.push(percent(overall.accuracy));
+                rows[at].balanced_accuracy.push(percent(overall.balanced_accuracy));
+                rows[at].auc.push(percent(overall.auc));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The training curves of all rounds, those of earlier stages first, by name.
+    fn curves(&self) -> Vec<(String, &Vec<EpochReport>)> {
+        let mut curves = Vec::new();
+        for (round, result) in &self.rounds {
+            for (stage, earlier) in &result.earlier {
+                let named =
+                    earlier.curves.iter().map(|curve| (format!("{round} {stage}: {}", curve.name), &curve.history));
+                curves.extend(named);
+            }
+            curves.extend(result.curves.iter().map(|curve| (format!("{round} {}", curve.name), &curve.history)));
+        }
+        curves.into_iter().map(|(name, history)| (name.trim_start().to_owned(), history)).collect()
+    }
+
+    /// Writes `report.html`, `metrics.json`, `predictions.csv` (a line for each test case), `stages.csv` (the predictions of all
+    /// stages), `history.csv` (a line for each epoch), the parts of the data (`split.json` or `folds.csv`) and `experiment.toml`, with which the same numbers come again. Gives the
+    /// evaluations of all stages back.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated, files that cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<Vec<(String, Evaluation)>, RecipeError> {
+        let rows = self.predictions()?;
+        let cases: Vec<usize> = self.tested.iter().flatten().copied().collect();
+        let several = self.rounds.len() > 1;
+        let curves = self.curves();
+        let first = &self.rounds[0].1;
+        let mut notes = self.notes.clone();
+        if several {
+            notes.extend(self.rows()?.iter().map(OutcomeRow::sentence));
+        }
+        let results = Results {
+            title: &self.experiment.title,
+            set: &self.set,
+            cases: &cases,
+            rows: &rows,
+            config: serde_json::to_value(&self.experiment).map_err(EvalError::from)?,
+            published: None,
+            leaky_inputs: first.leaky_inputs.clone(),
+            curves: curves.iter().map(|(name, history)| (name.as_str(), history.as_slice())).collect(),
+            notes,
+            failed: &[],
+            seen: self.seen,
+            features: first.features.as_ref().map(|values| Features {
+                title: if several { &self.rounds[0].0 } else { "test cases" },
+                of: &first.test,
+                values,
+            }),
+        };
+        let evaluations = results.write(folder)?;
+        let tables: Vec<(&str, &Predictions)> = rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
+        write_predictions(folder.join("stages.csv"), &tables, &[])?;
+        let (_, last) = rows.last().expect("there is an answer");
+        write_answers(folder.join("predictions.csv"), last, &[])?;
+        let histories: Vec<_> = curves.iter().map(|(name, history)| (name.as_str(), history.as_slice())).collect();
+        write_whole_file(&folder.join("history.csv"), history_csv(&histories).as_bytes())?;
+        write_whole_file(&folder.join("experiment.toml"), self.experiment.to_toml().as_bytes())?;
+        match &self.folds[..] {
+            [] => self.splits[0].save(folder.join("split.json"), &self.set)?,
+            folds => folds.iter().try_for_each(|(name, table)| table.save(folder.join(name), &self.set))?,
+        }
+        if let Some(bundle) = self.bundle()
+            && !folder.join(MODEL_FILE).exists()
+        {
+            bundle.save(folder.join(MODEL_FILE))?;
+        }
+        Ok(evaluations)
+    }
+}
+
+/// The training curves as CSV, a line for each epoch.
+fn history_csv(curves: &[(&str, &[EpochReport])]) -> String {
+    let mut text = String::from("training,epoch,learning_rate,train_loss,valid_loss,valid_score\n");
+    for (name, history) in curves {
+        for report in *history {
+            let EpochReport { epoch, learning_rate, train_loss, valid_loss, valid_score } = report;
+            let name = name.replace('"', "\"\"");
+            text += &format!("\"{name}\",{epoch},{learning_rate},{train_loss},{valid_loss},{valid_score}\n");
+        }
+    }
+    text
+}
+
+impl OutcomeRow {
+    fn sentence(&self) -> String {
+        let cell = |values: &[f64]| MeanDeviation::of(values).map_or_else(|| "n/a".to_owned(), |mean| mean.to_string());
+        let [accuracy, balanced, auc] = [&self.accuracy, &self.balanced_accuracy, &self.auc].map(|values| cell(values));
+        format!(
+            "{} over {} rounds: accuracy {accuracy}, balanced accuracy {balanced}, AUC {auc} per cent.",
+            self.name,
+            self.accuracy.len()
+        )
+    }
+}

@@ -1,0 +1,327 @@
+//! An experiment with its data: every training that it consists of, checked before the first one begins.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dermafuse_data::{CaseSet, Split};
+use dermafuse_infer::KnownCases;
+use dermafuse_train::TrainingConfig;
+
+use crate::experiment::{LoadedSets, OF_METHOD, Parts, RANDOM};
+use crate::outcome::Outcome;
+use crate::round::{RoundFolder, Start, run_round};
+use crate::{
+    BackboneWeights, Experiment, MethodSettings, NetworkRecipe, Progress, Protocol, RecipeError, RoundResult, Workplace,
+};
+
+/// An experiment that is ready to run. Settings can still be changed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The experiment.
+    pub experiment: Experiment,
+    /// The rounds: one, or one for each repeat and fold.
+    pub rounds: Vec<Round>,
+    /// What is to be said of the data and their parts.
+    pub notes: Vec<String>,
+    /// Tables of folds that are kept beside the results, by file name.
+    pub(crate) folds: Vec<(String, dermafuse_data::Folds)>,
+}
+
+/// One round: trainings one after the other, of which the last one counts.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// What its folder is called: `fold-1`, `run-2`; empty for the only round.
+    pub name: String,
+    /// Its trainings.
+    pub stages: Vec<PlannedTraining>,
+}
+
+/// One training with its data.
+#[derive(Clone, Debug)]
+pub struct PlannedTraining {
+    /// Its name; empty for the only one.
+    pub name: String,
+    /// How it is done; the weights of its backbones are those that `start` says.
+    pub protocol: Protocol,
+    /// The data set, merged if it is.
+    pub set: Arc<CaseSet>,
+    /// Its parts.
+    pub split: Split,
+    /// What its backbones start from.
+    pub start: StartFrom,
+}
+
+/// What backbones start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartFrom {
+    /// Random weights.
+    Random,
+    /// Files of weights.
+    Files(BackboneWeights),
+    /// The backbone that the training of that position gave.
+    Stage(usize),
+}
+
+impl Experiment {
+    /// Loads the data and plans every training.
+    ///
+    /// # Errors
+    /// Data that cannot be loaded, and as [`Experiment::plan_for`].
+    pub fn plan(&self) -> Result<Plan, RecipeError> {
+        self.plan_for(&self.load_sets()?)
+    }
+
+    /// Plans every training for data sets that are loaded, by the names of the experiment.
+    ///
+    /// # Errors
+    /// A set that is not there; parts that cannot be made; weights that are needed and not given; a training part without one of
+    /// the classes.
+    pub fn plan_for(&self, sets: &LoadedSets) -> Result<Plan, RecipeError> {
+        let names = self.stage_sets();
+        let last = names.last().ok_or_else(|| RecipeError::NoSet { name: "data".into() })?;
+        let counted = self.set_of(last, sets)?;
+        let mut notes: Vec<String> = counted.notes.clone();
+        let (mut rounds, mut folds) = (Vec::new(), Vec::new());
+        let mut number = 0;
+        for repeat in 0..self.repeats {
+            let parts = self.split.of(&counted, repeat)?;
+            notes.extend(parts.notes.iter().filter(|_| repeat == 0).cloned());
+            let in_repeat = parts.splits.len();
+            for split in &parts.splits {
+                let seed = self.seed.wrapping_add(if in_repeat == 1 { repeat } else { number });
+                let name = match (self.repeats, in_repeat) {
+                    (1, 1) => String::new(),
+                    (_, 1) => format!("run-{}", number + 1),
+                    _ => format!("fold-{}", number + 1),
+                };
+                rounds.push(Round { name, stages: self.trainings(&names, &counted, split, sets, seed)? });
+                number += 1;
+            }
+            if let Parts { folds: Some(table), .. } = parts {
+                let name = if repeat == 0 { "folds.csv".to_owned() } else { format!("folds-{}.csv", repeat + 1) };
+                folds.push((name, table));
+            }
+        }
+        if self.method.weights == crate::StartWeights::Random && !self.method.network.backbones().is_empty() {
+            let all_random = self.stages.iter().all(|stage| stage.weights == RANDOM);
+            if self.stages.is_empty() || all_random {
+                notes.push("The backbones start from random weights, not from ImageNet's.".into());
+            }
+        }
+        Ok(Plan { experiment: self.clone(), rounds, notes, folds })
+    }
+
+    /// The trainings of a round, whose last one has the split.
+    fn trainings(
+        &self,
+        names: &[String],
+        counted: &Arc<CaseSet>,
+        split: &Split,
+        sets: &LoadedSets,
+        seed: u64,
+    ) -> Result<Vec<PlannedTraining>, RecipeError> {
+        if self.stages.is_empty() {
+            let start = self.start_of(&self.method, OF_METHOD)?;
+            let protocol = self.protocol(&self.method, &self.training, counted, seed, true);
+            let (set, split) = (counted.clone(), split.clone());
+            return Ok(vec![PlannedTraining { name: String::new(), protocol, set, split, start }]);
+        }
+        let mut made: BTreeMap<&str, (Arc<CaseSet>, Split)> = BTreeMap::new();
+        made.insert(names.last().expect("there is a stage"), (counted.clone(), split.clone()));
+        let count = self.stages.len();
+        let mut trainings = Vec::new();
+        for (index, (stage, data)) in self.stages.iter().zip(names).enumerate() {
+            // One split for all stages on a set: what a later one tests on, an earlier one has not seen.
+            let (set, split) = match made.get(data.as_str()) {
+                Some(made) => made.clone(),
+                None => {
+                    let set = self.set_of(data, sets)?;
+                    let split = self.split.of(&set, 0)?.splits.remove(0);
+                    made.insert(data, (set.clone(), split.clone()));
+                    (set, split)
+                }
+            };
+            let is_last = index + 1 == count;
+            let seed = seed.wrapping_add((count - 1 - index) as u64);
+            let start = match self.stages[..index].iter().position(|earlier| earlier.name == stage.weights) {
+                Some(earlier) => StartFrom::Stage(earlier),
+                None => self.start_of(&stage.method, &stage.weights)?,
+            };
+            let protocol = self.protocol(&stage.method, &stage.training, &set, seed, is_last);
+            trainings.push(PlannedTraining { name: stage.name.clone(), protocol, set, split, start });
+        }
+        Ok(trainings)
+    }
+
+    fn start_of(&self, method: &MethodSettings, weights: &str) -> Result<StartFrom, RecipeError> {
+        match weights {
+            RANDOM => Ok(StartFrom::Random),
+            _ => Ok(method.weights.files(&method.network)?.map_or(StartFrom::Random, StartFrom::Files)),
+        }
+    }
+
+    fn protocol(
+        &self,
+        method: &MethodSettings,
+        training: &TrainingConfig,
+        set: &CaseSet,
+        seed: u64,
+        is_last: bool,
+    ) -> Protocol {
+        let mut training = TrainingConfig { seed: training.seed.wrapping_add(seed), ..training.clone() };
+        training.threads = self.machine.threads;
+        Protocol {
+            network: NetworkRecipe {
+                network: method.network.clone().with_classes(set.tasks.class_counts()),
+                backbone_weights: None,
+                training,
+                selection: method.selection,
+                augmentation: self.evaluation.views,
+                incomplete: self.incomplete,
+            },
+            metadata: method.metadata,
+            answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
+            second_stage: if is_last { self.second_stage.settings(seed) } else { None },
+        }
+    }
+
+    /// A declared or merged set.
+    fn set_of(&self, name: &str, sets: &LoadedSets) -> Result<Arc<CaseSet>, RecipeError> {
+        let given = |wanted: &str| {
+            let set = sets.iter().find(|(name, _)| name == wanted).map(|(_, set)| set.clone());
+            set.ok_or_else(|| RecipeError::NoSet { name: wanted.to_owned() })
+        };
+        let Some(merged) = self.merged.get(name) else { return given(name) };
+        let map = merged.map()?;
+        let mut sources = Vec::new();
+        for source in map.sets() {
+            let mut set = CaseSet::clone(&*given(source)?);
+            // Only the target's cases validate and test.
+            set.split = match source == merged.target {
+                true => Some(self.split.of(&set, 0)?.splits.remove(0)),
+                false => None,
+            };
+            sources.push((source, set));
+        }
+        let sources: Vec<(&str, &CaseSet)> = sources.iter().map(|(name, set)| (*name, set)).collect();
+        Ok(Arc::new(map.merge(&sources)?))
+    }
+}
+
+impl Plan {
+    /// Checks every training as far as it can be without doing it: its settings, its cases and images, its weights, and in
+    /// the workplace's folder, if it has one, what is there of it. Nothing is written.
+    ///
+    /// # Errors
+    /// The first thing that makes no training.
+    pub fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
+        self.rounds.iter().try_for_each(|round| self.check_round(round, place, progress))
+    }
+
+    /// The same of one round.
+    ///
+    /// # Errors
+    /// As [`Plan::check`].
+    pub fn check_round(
+        &self,
+        round: &Round,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        let folder = self.folder_of(round, place);
+        for (index, stage) in round.stages.iter().enumerate() {
+            stage.check(place, progress).map_err(|error| stage.error(error))?;
+            let Some(folder) = &folder else { continue };
+            // Later ones start from what may not be there yet.
+            if let StartFrom::Stage(_) = stage.start {
+                continue;
+            }
+            let here = RoundFolder::of(folder, round, index, self.keeps_checkpoints());
+            here.check(stage, &stage.start_without_stages(), place, progress).map_err(|error| stage.error(error))?;
+        }
+        Ok(())
+    }
+
+    /// Does everything, one round after the other. With a folder, what is done there is read, not repeated.
+    ///
+    /// # Errors
+    /// What [`Plan::check`] refuses, before anything is trained; the error of the training that failed.
+    pub fn run(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<Outcome, RecipeError> {
+        self.check(place, progress)?;
+        let rounds = self.rounds.iter().map(|round| self.run_round(round, place, progress));
+        Outcome::new(self, rounds.collect::<Result<_, _>>()?)
+    }
+
+    /// Does one round, or reads its result.
+    ///
+    /// # Errors
+    /// As [`Plan::run`].
+    pub fn run_round(
+        &self,
+        round: &Round,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<RoundResult, RecipeError> {
+        if !round.name.is_empty() {
+            progress.step(&format!("{} of {}", round.name, self.rounds.len()));
+        }
+        let folder = self.folder_of(round, place);
+        run_round(self, round, folder.as_deref(), place, progress)
+    }
+
+    /// Whether the trainings' checkpoints stay: a single training can be extended.
+    pub(crate) fn keeps_checkpoints(&self) -> bool {
+        matches!(&self.rounds[..], [round] if round.name.is_empty() && round.stages.len() == 1)
+    }
+
+    fn folder_of(&self, round: &Round, place: Workplace<'_>) -> Option<PathBuf> {
+        let folder = place.folder?;
+        Some(if round.name.is_empty() { folder.to_owned() } else { folder.join(&round.name) })
+    }
+
+    /// The name of a round's model below the folder of the run.
+    #[must_use]
+    pub fn model_of(&self, round: &Round) -> PathBuf {
+        Path::new(&round.name).join(dermafuse_infer::MODEL_FILE)
+    }
+}
+
+impl PlannedTraining {
+    pub(crate) fn error(&self, error: RecipeError) -> RecipeError {
+        match self.name.is_empty() {
+            true => error,
+            false => RecipeError::Stage { stage: self.name.clone(), source: Box::new(error) },
+        }
+    }
+
+    /// The protocol with the weights that it starts from.
+    pub(crate) fn protocol_from(&self, start: &Start) -> Protocol {
+        let network = NetworkRecipe { backbone_weights: start.files.clone(), ..self.protocol.network.clone() };
+        Protocol { network, ..self.protocol.clone() }
+    }
+
+    pub(crate) fn start_without_stages(&self) -> Start {
+        let files = match &self.start {
+            StartFrom::Files(files) => Some(files.clone()),
+            StartFrom::Random | StartFrom::Stage(_) => None,
+        };
+        Start { files, digest: None }
+    }
+
+    /// The cases of this training.
+    #[must_use]
+    pub fn known_cases(&self) -> KnownCases {
+        KnownCases::of(&self.set, &self.split)
+    }
+
+    fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
+        let protocol = self.protocol_from(&self.start_without_stages());
+        let split = protocol.select_cases(&self.set, &self.split, place)?.split;
+        if !self.name.is_empty() {
+            // What a later stage starts from has seen all classes of its own.
+            self.set.require_all_classes(&split.train)?;
+        }
+        protocol.check(&self.set, &self.split, Workplace { folder: None, ..place }, progress)
+    }
+}

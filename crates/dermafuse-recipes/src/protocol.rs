@@ -1,0 +1,292 @@
+//! From cases to a model: a network, weights for its branches, and if it is asked for a classifier for each task over
+//! predictions and metadata, with a weight between the two.
+//!
+//! Paper: Tang et al., FusionM4Net (Medical Image Analysis 2022); thesis ch. 6. Source: the released code (MLSDR). Every other
+//! method is the same without the second stage. Differences: the weight search is free of the released loop bug unless asked for;
+//! the classifiers are fitted once with a fixed seed instead of once for each part; the metadata encoder is fitted on the
+//! training cases alone.
+
+use std::path::PathBuf;
+
+use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
+use dermafuse_ensemble::{
+    Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, MixSearch, MixSearchResult, SecondStage,
+    TwoStage, WeightSearchResult,
+};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases};
+use dermafuse_networks::{AnyNetwork, Network};
+use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
+use dermafuse_train::{EpochReport, Trained, TrainingCases};
+use serde::{Deserialize, Serialize};
+
+use crate::preflight::training_cases;
+use crate::{Answer, NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
+
+/// A protocol with all its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Protocol {
+    /// The network, or those of both stages. The length of its encoded metadata is replaced by that of the fitted encoder.
+    pub network: NetworkRecipe,
+    /// How metadata becomes numbers.
+    pub metadata: EncoderConfig,
+    /// How the branches answer together.
+    pub answer: Answer,
+    /// The second stage; data without metadata columns have none.
+    pub second_stage: Option<SecondStageSettings>,
+}
+
+/// The second stage of FusionM4Net. A network that learnt from half of the training cases answers the other half; its answers
+/// and the metadata are what classifiers learn from; the validation cases choose the weight between both stages.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondStageSettings {
+    /// The classifiers: Fusion Scheme 2.
+    pub classifier: ClassifierKind,
+    /// How the probabilities of support vector machines are calibrated.
+    pub calibration: Calibration,
+    /// The search for the weight between first and second stage.
+    pub mix: MixSearch,
+    /// Seed of the network that learns from half of the training cases.
+    pub half_seed: u64,
+}
+
+impl Default for SecondStageSettings {
+    /// As released, with the steadier calibration.
+    fn default() -> Self {
+        Self {
+            classifier: ClassifierKind::Svm,
+            calibration: Calibration::default(),
+            mix: MixSearch::default(),
+            half_seed: 183,
+        }
+    }
+}
+
+/// What a protocol gives.
+#[derive(Clone, Debug)]
+pub struct ProtocolOutcome {
+    /// The model, ready to be saved.
+    pub bundle: Bundle,
+    /// The training curves by what was learnt from; the first is the model's.
+    pub curves: Vec<TrainingCurve>,
+    /// What the search for branch weights found, if there was one.
+    pub weights: Option<WeightSearchResult>,
+    /// The weight between the stages that was found, if there are two.
+    pub mix: Option<MixSearchResult>,
+    /// Logits of the validation cases, if they were needed.
+    pub valid: Option<BranchLogits>,
+    /// Logits of the test cases.
+    pub test: BranchLogits,
+    /// Test predictions of every stage by name, as [`TwoStage::apply`] gives them; the last is the answer.
+    pub rows: Vec<(String, Predictions)>,
+    /// What a reader of the predictions should know, such as classes that could not be calibrated.
+    pub notes: Vec<String>,
+}
+
+/// How a training went.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingCurve {
+    /// What was learnt from: `all training cases` or `half of them`.
+    pub name: String,
+    /// One report for each epoch.
+    pub history: Vec<EpochReport>,
+    /// The epoch with the best validation score, from 1.
+    pub best_epoch: usize,
+}
+
+/// A protocol that is checked and ready.
+struct Prepared {
+    split: Split,
+    encoder: MetadataEncoder,
+    /// The network's recipe, with the encoder's length.
+    network: NetworkRecipe,
+    second_stage: Option<SecondStageSettings>,
+}
+
+const FULL: &str = "full";
+const HALF: &str = "half";
+
+impl Protocol {
+    /// Follows the protocol. Checkpoints of the trainings are kept in sub-folders `full` and `half` of the workplace's folder, if
+    /// it has one.
+    ///
+    /// # Errors
+    /// The error of the step that failed; see [`RecipeError`].
+    pub fn run(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<ProtocolOutcome, RecipeError> {
+        let prepared = self.prepare(set, split, place, progress)?;
+        let Prepared { split, encoder, network, second_stage } = &prepared;
+        let cases = training_cases(set, split, encoder);
+        progress.step(match second_stage {
+            Some(_) => "stage 1: network on all training cases",
+            None => "training the network",
+        });
+        let full = train(network, FULL, network.training.seed, cases, place, progress)?;
+        let mut curves = vec![TrainingCurve::of("all training cases", &full)];
+
+        let searches = matches!(self.answer, Answer::Search(_));
+        let mut valid = None;
+        if searches || second_stage.is_some() {
+            progress.step("predicting the validation cases");
+            valid = Some(network.logits(&full.network, set, &split.valid, encoder, place, progress)?);
+        }
+        let mut found = None;
+        let (branch_weights, fuse_space) = match (&self.answer, &valid) {
+            (Answer::Search(search), Some(valid)) => {
+                progress.step("searching the branch weights");
+                let result = search.fit(valid)?;
+                let weights = (result.weights.clone(), result.space);
+                found = Some(result);
+                weights
+            }
+            (Answer::OnlyFusionBranch, _) => {
+                let last = full.network.branches().pop().expect("a network has branches").name;
+                (BranchWeights::new([(last, 1.0)])?, FuseSpace::Probabilities)
+            }
+            _ => {
+                let names = full.network.branches().into_iter().map(|branch| (branch.name, 1.0));
+                (BranchWeights::new(names)?, FuseSpace::Probabilities)
+            }
+        };
+        let mut two_stage = TwoStage { branch_weights, fuse_space, second_stage: None, mix: 1.0 };
+
+        let mut mix = None;
+        if let (Some(settings), Some(valid)) = (second_stage, &valid) {
+            let (sub_train, sub_test) = split.half_in_order();
+            progress.step("stage 2: network on half of the training cases");
+            let half = train(
+                network,
+                HALF,
+                settings.half_seed,
+                TrainingCases { train: &sub_train, ..cases },
+                place,
+                progress,
+            )?;
+            curves.push(TrainingCurve::of("half of them", &half));
+
+            progress.step("predicting the other half");
+            let sub_test = network.logits(&half.network, set, &sub_test, encoder, place, progress)?;
+            progress.step("fitting the classifiers");
+            let mut params = ClassifierCluster::params(settings.classifier, network.training.seed);
+            if let ClassifierParams::Svm(svm) = &mut params.classifier {
+                svm.calibration = settings.calibration;
+            }
+            let fused = |logits: &BranchLogits| logits.fuse(&two_stage.branch_weights, two_stage.fuse_space);
+            let fitted = SecondStage::fit(&params, &fused(&sub_test)?, &sub_test.cohort)?;
+            let first = fused(valid)?;
+            let result = settings.mix.fit(&first, &fitted.apply(&first, &valid.cohort)?)?;
+            two_stage = TwoStage { second_stage: Some(fitted), mix: result.weight, ..two_stage };
+            mix = Some(result);
+        }
+
+        progress.step("predicting the test cases");
+        let test = network.logits(&full.network, set, &split.test, encoder, place, progress)?;
+        let rows = two_stage.apply(&test)?;
+        let description = BundleDescription {
+            data_set: set.name.clone(),
+            synthetic: set.synthetic,
+            tasks: set.tasks.clone(),
+            encoder: encoder.clone(),
+            network: network.network.clone(),
+            preprocess: network.training.preprocess.clone(),
+            augmentation: network.augmentation,
+            known_cases: KnownCases::of(set, split),
+        };
+        let notes = two_stage.notes();
+        let bundle = Bundle { description, network: full.network, two_stage };
+        Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, rows, notes })
+    }
+
+    /// Checks all that can be checked without training, as [`run`](Self::run) does first: cases, images, network, weights,
+    /// settings, the folder. Nothing is written.
+    ///
+    /// # Errors
+    /// The first thing that makes no training.
+    pub fn check(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        self.prepare(set, split, place, progress).map(drop)
+    }
+
+    /// The cases of a split that the protocol is followed on; [`run`](Self::run) selects them by itself.
+    ///
+    /// # Errors
+    /// As [`NetworkRecipe::select_cases`]; metadata that cannot be encoded.
+    pub fn select_cases(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+    ) -> Result<SelectedCases, RecipeError> {
+        split.check(set)?;
+        let (_, network) = self.fitted(set, split)?;
+        network.select_cases(set, split, place.device)
+    }
+
+    /// The encoder of the training cases, and the network's recipe with its length.
+    pub(crate) fn fitted(&self, set: &CaseSet, split: &Split) -> Result<(MetadataEncoder, NetworkRecipe), RecipeError> {
+        let training_cases = split.train.iter().map(|&row| &set.cases[row]);
+        let encoder = MetadataEncoder::fit(&set.fields, training_cases, self.metadata)?;
+        let network = self.network.network.clone().with_metadata_inputs(encoder.width());
+        Ok((encoder, NetworkRecipe { network, ..self.network.clone() }))
+    }
+
+    fn prepare(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Prepared, RecipeError> {
+        let SelectedCases { split, notes } = self.select_cases(set, split, place)?;
+        notes.iter().for_each(|note| progress.noted(note));
+        let (encoder, network) = self.fitted(set, &split)?;
+        network.check_images(set, &split, place, progress)?;
+        let cases = training_cases(set, &split, &encoder);
+        let check = |name: &str, seed: u64, cases: TrainingCases<'_>| {
+            let folder = folder_of(place, name);
+            network.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
+        };
+        check(FULL, network.training.seed, cases)?;
+        let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
+        if let Some(settings) = &second_stage {
+            let (sub_train, _) = split.half_in_order();
+            check(HALF, settings.half_seed, TrainingCases { train: &sub_train, ..cases })?;
+        }
+        Ok(Prepared { split, encoder, network, second_stage })
+    }
+}
+
+fn folder_of(place: Workplace<'_>, name: &str) -> Option<PathBuf> {
+    place.folder.map(|folder| folder.join(name))
+}
+
+/// Trains one of the networks, in a sub-folder of its own.
+fn train(
+    network: &NetworkRecipe,
+    name: &str,
+    seed: u64,
+    cases: TrainingCases<'_>,
+    place: Workplace<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Trained<AnyNetwork>, RecipeError> {
+    let folder = folder_of(place, name);
+    network.train(seed, cases, Workplace { folder: folder.as_deref(), ..place }, progress)
+}
+
+impl TrainingCurve {
+    fn of(name: &str, trained: &Trained<AnyNetwork>) -> Self {
+        Self { name: name.to_owned(), history: trained.history.clone(), best_epoch: trained.best_epoch }
+    }
+}

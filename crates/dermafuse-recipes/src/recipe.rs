@@ -1,0 +1,186 @@
+//! Recipes: experiments that ship, each a file with a paper's defaults, its rows and its printed numbers.
+
+use std::path::Path;
+
+use dermafuse_settings::Settings;
+use serde::Deserialize;
+
+use crate::experiment::with_recipe;
+use crate::{Experiment, RecipeError};
+
+/// The recipes that ship with this crate (`recipes/`): the file's name without `.toml`, and its text.
+const SHIPPED: [(&str, &str); 1] = [("fusionm4net", include_str!("../recipes/fusionm4net.toml"))];
+
+/// A file of settings with what stands around them: where the method was published, the rows of its comparison, and the numbers
+/// that were printed.
+///
+/// ```
+/// use dermafuse_recipes::Recipe;
+///
+/// let recipe = Recipe::shipped("fusionm4net").expect("it ships");
+/// assert_eq!(recipe.about().paper, "Tang et al., FusionM4Net, Medical Image Analysis 2022");
+/// assert_eq!(recipe.experiment()?.training.epochs, 250);
+/// # Ok::<(), dermafuse_recipes::RecipeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    settings: Settings,
+    about: About,
+    rows: Vec<Row>,
+    /// How many layers lie under the changes of the rows.
+    depth: usize,
+}
+
+/// What a recipe is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// The paper, with year; empty in files that say nothing.
+    #[serde(default)]
+    pub paper: String,
+    /// One sentence on the method.
+    #[serde(default)]
+    pub summary: String,
+}
+
+/// A row of a comparison: the recipe with some settings changed.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its name, as printed.
+    pub name: String,
+    change: Option<Settings>,
+}
+
+impl Recipe {
+    /// The names of the recipes that ship with this crate.
+    #[must_use]
+    pub fn shipped_names() -> Vec<&'static str> {
+        SHIPPED.iter().map(|(name, _)| *name).collect()
+    }
+
+    pub(crate) fn shipped_text(name: &str) -> Option<&'static str> {
+        SHIPPED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+    }
+
+    /// A recipe that ships with this crate.
+    ///
+    /// # Panics
+    /// Never: the files are tested.
+    #[must_use]
+    pub fn shipped(name: &str) -> Option<Self> {
+        let text = Self::shipped_text(name)?;
+        let settings = Settings::parse(format!("recipe {name}"), text).expect("the files are tested");
+        Some(Self::of(settings).expect("the files are tested"))
+    }
+
+    /// Reads a file, or takes a recipe that ships, by its name.
+    ///
+    /// # Errors
+    /// A name that no recipe has, a file that cannot be read, and as [`Recipe::of`].
+    pub fn named(name: &str) -> Result<Self, RecipeError> {
+        match Self::shipped(name) {
+            Some(recipe) => Ok(recipe),
+            None if Path::new(name).is_file() || name.ends_with(".toml") => Self::of(Settings::read(name)?),
+            None => Err(RecipeError::NoRecipe { name: name.to_owned(), known: Self::shipped_names().join(", ") }),
+        }
+    }
+
+    /// Takes settings, which may name a recipe that they start from.
+    ///
+    /// # Errors
+    /// What is said around an experiment and cannot be read. The experiment itself is read by [`Recipe::experiment`].
+    pub fn of(settings: Settings) -> Result<Self, RecipeError> {
+        let mut settings = with_recipe(settings)?;
+        let about = settings.take("about").map(|about| about.get_value("about")).transpose()?.unwrap_or_default();
+        drop(settings.take("published"));
+        let depth = settings.depth_of("rows");
+        let rows = settings.take("rows").and_then(|rows| rows.elements()).unwrap_or_default();
+        let rows = rows.into_iter().map(Row::of).collect::<Result<Vec<_>, RecipeError>>()?;
+        Ok(Self { settings, about, rows, depth })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// The rows of its comparison; none where there is only the method itself.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The same with other settings laid over it.
+    #[must_use]
+    pub fn with(mut self, over: Settings) -> Self {
+        self.settings = over.over(self.settings);
+        self
+    }
+
+    /// The same with one setting laid over it: `training.epochs=5`.
+    ///
+    /// # Errors
+    /// As [`Settings::set`].
+    pub fn set(&mut self, words: &str) -> Result<(), RecipeError> {
+        Ok(self.settings.set(words)?)
+    }
+
+    /// The same with a data set from a path: `NAME=PATH` with the name of a set; where there is one set only, also `KIND=PATH`.
+    ///
+    /// # Errors
+    /// Words without `=`, a set that is not there.
+    pub fn set_data(&mut self, words: &str) -> Result<(), RecipeError> {
+        let Some((name, path)) = words.split_once('=') else {
+            return Err(RecipeError::DataWords { words: words.to_owned() });
+        };
+        let said = format!("--data {words}");
+        let mut sets = self.settings.clone();
+        let sets = sets.take("data").map_or_else(Vec::new, |data| data.keys());
+        match &sets[..] {
+            _ if sets.iter().any(|set| set == name) => self.settings.set_text(said, &["data", name, "path"], path),
+            [only] if name.parse::<dermafuse_data::DataSetKind>().is_ok() => {
+                self.settings.set_text(said.clone(), &["data", only, "path"], path);
+                self.settings.set_text(said, &["data", only, "kind"], name);
+            }
+            [] if name.parse::<dermafuse_data::DataSetKind>().is_ok() => {
+                self.settings.set_text(said.clone(), &["data", name, "path"], path);
+                self.settings.set_text(said, &["data", name, "kind"], name);
+            }
+            _ => return Err(RecipeError::NoSuchSet { name: name.to_owned(), known: sets.join(", ") }),
+        }
+        Ok(())
+    }
+
+    /// The experiment.
+    ///
+    /// # Errors
+    /// As [`Experiment::read`].
+    pub fn experiment(&self) -> Result<Experiment, RecipeError> {
+        Experiment::from_layers(self.settings.clone())
+    }
+
+    /// The experiment of a row: its changes lie over the layer that has the method, under what was laid over the recipe since.
+    ///
+    /// # Errors
+    /// As [`Experiment::read`].
+    pub fn experiment_of(&self, row: &Row) -> Result<Experiment, RecipeError> {
+        match &row.change {
+            Some(change) => Experiment::from_layers(change.clone().over_lowest(self.depth, &self.settings)),
+            None => self.experiment(),
+        }
+    }
+}
+
+impl Row {
+    fn of(mut settings: Settings) -> Result<Self, RecipeError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            name: String,
+        }
+        let change = settings.take("change");
+        let Named { name } = settings.get_value("rows")?;
+        Ok(Self { name, change })
+    }
+}

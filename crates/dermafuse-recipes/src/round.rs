@@ -1,0 +1,322 @@
+//! One round of an experiment: its trainings in folders, and the result that is kept of each.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
+use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE};
+use dermafuse_networks::{Network, NetworkError};
+use dermafuse_schema::ndarray::Array2;
+use dermafuse_schema::{BranchLogits, Predictions};
+use dermafuse_train::{ImageRecord, RunIdentity, file_digest};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{PlannedTraining, StartFrom};
+use crate::stored::{Stored, check_history};
+use crate::{BackboneWeights, Plan, Progress, Protocol, RecipeError, Round, TrainingCurve, Workplace};
+
+/// The backbone of a stage, in its folder.
+const BACKBONE: &str = "backbone.safetensors";
+const RESULT: &str = "result.json";
+const CHECKPOINTS: &str = "checkpoints";
+
+/// What a training gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundResult {
+    /// Logits of the test cases.
+    pub test: BranchLogits,
+    /// What happens to them.
+    pub two_stage: TwoStage,
+    /// The training curves.
+    pub curves: Vec<TrainingCurve>,
+    /// What the search for branch weights found, if there was one.
+    pub weights: Option<WeightSearchResult>,
+    /// The weight between the stages that was found, if there are two.
+    pub mix: Option<MixSearchResult>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+    /// Metadata inputs that are known after a diagnosis only.
+    pub leaky_inputs: Vec<String>,
+    /// Training cases of each class of the first task.
+    pub cases: Vec<usize>,
+    /// How often cases of each class were shown in all epochs.
+    pub shown: Vec<usize>,
+    /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted.
+    pub features: Option<Array2<f32>>,
+    /// SHA-256 of the backbone that is handed on, of stages.
+    pub backbone: Option<String>,
+    /// The results of the stages before, by name.
+    pub earlier: Vec<(String, RoundResult)>,
+    /// The model; only in its file if the round has a folder.
+    #[serde(skip)]
+    pub bundle: Option<BundleOf>,
+}
+
+/// A model that compares as equal to any: results are compared by their numbers.
+#[derive(Clone, Debug)]
+pub struct BundleOf(pub Bundle);
+
+impl PartialEq for BundleOf {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// The weights that a training starts from, and the digest that an earlier stage's must have.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) files: Option<BackboneWeights>,
+    pub(crate) digest: Option<String>,
+}
+
+/// Where a training keeps what it has.
+#[derive(Clone, Debug)]
+pub(crate) struct RoundFolder {
+    folder: PathBuf,
+    keeps_checkpoints: bool,
+}
+
+impl RoundResult {
+    /// Test predictions of every stage by name; the last is the answer.
+    ///
+    /// # Errors
+    /// Logits that do not fit together.
+    pub fn rows(&self) -> Result<Vec<(String, Predictions)>, RecipeError> {
+        Ok(self.two_stage.apply(&self.test)?)
+    }
+
+    /// What was read is what a training can give.
+    fn check(&self) -> Result<(), String> {
+        self.test.check().map_err(|error| error.to_string())?;
+        self.curves.iter().try_for_each(|curve| check_history(&curve.history, curve.best_epoch))?;
+        let rows = self.features.as_ref().map_or(self.test.cohort.len(), Array2::nrows);
+        if rows != self.test.cohort.len() {
+            return Err(format!("it has features of {rows} cases, not of {}", self.test.cohort.len()));
+        }
+        let classes = self.test.tasks[0].classes.len();
+        if [&self.cases, &self.shown].into_iter().any(|counts| counts.len() != classes) {
+            let (cases, shown) = (self.cases.len(), self.shown.len());
+            return Err(format!("it counts cases of {cases} and {shown} classes, not of {classes}"));
+        }
+        self.rows().map_err(|error| error.to_string())?;
+        self.earlier.iter().try_for_each(|(_, result)| result.check())
+    }
+}
+
+impl RoundFolder {
+    pub(crate) fn of(folder: &Path, round: &Round, index: usize, keeps_checkpoints: bool) -> Self {
+        let is_last = index + 1 == round.stages.len();
+        let folder = match is_last {
+            true => folder.to_owned(),
+            false => folder.join(format!("stage-{}-{}", index + 1, round.stages[index].name)),
+        };
+        Self { folder, keeps_checkpoints }
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.folder.join(CHECKPOINTS)
+    }
+
+    /// Whether a training may go on here. Nothing is written.
+    pub(crate) fn check(
+        &self,
+        training: &PlannedTraining,
+        start: &Start,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        if self.done(training, start, place)?.is_some() {
+            return Ok(());
+        }
+        let checkpoints = self.checkpoints();
+        let place = Workplace { folder: Some(&checkpoints), ..place };
+        training.protocol_from(start).check(&training.set, &training.split, place, progress)
+    }
+
+    /// The result of a training that is done.
+    fn done(
+        &self,
+        training: &PlannedTraining,
+        start: &Start,
+        place: Workplace<'_>,
+    ) -> Result<Option<RoundResult>, RecipeError> {
+        if self.keeps_checkpoints {
+            return Ok(None);
+        }
+        let Some(stored) = Stored::read(&self.folder.join(RESULT), RoundResult::check)? else { return Ok(None) };
+        let record = ImageRecord::read(&self.folder);
+        let identity = identity(training, start, &record, place)?;
+        stored.require(&identity, &record, &self.folder)?;
+        match place.resume {
+            true => Ok(Some(stored.result)),
+            false => Err(RecipeError::Done { path: self.folder.clone() }),
+        }
+    }
+}
+
+/// Does a round, with or without a folder.
+pub(crate) fn run_round(
+    plan: &Plan,
+    round: &Round,
+    folder: Option<&Path>,
+    place: Workplace<'_>,
+    progress: &mut dyn Progress,
+) -> Result<RoundResult, RecipeError> {
+    if folder.is_none() && round.stages.len() > 1 {
+        return Err(RecipeError::NoFolder);
+    }
+    let mut earlier: Vec<(String, RoundResult)> = Vec::new();
+    let count = round.stages.len();
+    for (index, training) in round.stages.iter().enumerate() {
+        if count > 1 {
+            progress.step(&format!("stage {} of {count}, {}", index + 1, training.name));
+        }
+        let is_last = index + 1 == count;
+        let here = folder.map(|folder| RoundFolder::of(folder, round, index, plan.keeps_checkpoints()));
+        let start = match (&training.start, folder) {
+            (StartFrom::Stage(stage), Some(folder)) => {
+                let file = RoundFolder::of(folder, round, *stage, false).folder.join(BACKBONE);
+                Start { files: Some(file.into()), digest: earlier[*stage].1.backbone.clone() }
+            }
+            _ => training.start_without_stages(),
+        };
+        let known = known_before(round, index);
+        let features = is_last && plan.experiment.evaluation.features;
+        let run = || run_training(training, here.as_ref(), &start, &known, features, !is_last, place, progress);
+        let result = { run }().map_err(|error| training.error(error))?;
+        match is_last {
+            true => return Ok(RoundResult { earlier, ..result }),
+            false => earlier.push((training.name.clone(), result)),
+        }
+    }
+    unreachable!("a round has a training")
+}
+
+/// The cases that made the backbone that a training starts from.
+fn known_before(round: &Round, index: usize) -> KnownCases {
+    let mut known = KnownCases::default();
+    let mut start = &round.stages[index].start;
+    while let StartFrom::Stage(earlier) = start {
+        let training = &round.stages[*earlier];
+        known.add(&training.known_cases());
+        start = &training.start;
+    }
+    known
+}
+
+#[allow(clippy::too_many_arguments, reason = "each says another thing")]
+fn run_training(
+    training: &PlannedTraining,
+    here: Option<&RoundFolder>,
+    start: &Start,
+    known: &KnownCases,
+    features: bool,
+    hands_on: bool,
+    place: Workplace<'_>,
+    progress: &mut dyn Progress,
+) -> Result<RoundResult, RecipeError> {
+    let protocol = training.protocol_from(start);
+    let Some(here) = here else {
+        return Ok(follow(training, &protocol, known, features, place, progress)?.0);
+    };
+    if let Some(result) = here.done(training, start, place)? {
+        return Ok(result);
+    }
+    let RoundFolder { folder, keeps_checkpoints } = here;
+    let identity = identity(training, start, &ImageRecord::read(folder), place)?;
+    let checkpoints = here.checkpoints();
+    let (mut result, bundle) =
+        follow(training, &protocol, known, features, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
+    fs::create_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
+    bundle.save(folder.join(MODEL_FILE))?;
+    if hands_on {
+        let file = folder.join(BACKBONE);
+        let backbone = bundle.network.backbones().into_iter().next().expect("a network that hands on has a backbone");
+        backbone.save_weights(&file).map_err(NetworkError::from)?;
+        result.backbone = Some(file_digest(&file)?);
+    }
+    if !keeps_checkpoints {
+        identity.images.write(folder)?;
+        let stored = Stored::new(identity.facts, result);
+        stored.write(&folder.join(RESULT))?;
+        result = stored.result;
+        // Model and result say all that is needed.
+        fs::remove_dir_all(&checkpoints).map_err(|source| RecipeError::Io { path: checkpoints, source })?;
+    }
+    Ok(result)
+}
+
+fn follow(
+    training: &PlannedTraining,
+    protocol: &Protocol,
+    known: &KnownCases,
+    features: bool,
+    place: Workplace<'_>,
+    progress: &mut dyn Progress,
+) -> Result<(RoundResult, Bundle), RecipeError> {
+    let PlannedTraining { set, split, .. } = training;
+    let selected = protocol.select_cases(set, split, place)?;
+    let mut outcome = protocol.run(set, split, place, progress)?;
+    outcome.bundle.description.known_cases.add(known);
+    let encoder = &outcome.bundle.description.encoder;
+    let test = &selected.split.test;
+    let features = features.then(|| {
+        let predictor = protocol.network.predictor(&outcome.bundle.network, place);
+        predictor.embeddings(set, test, encoder, |done| progress.predicted(done, test.len()))
+    });
+    let config = &protocol.network.training;
+    let epochs = outcome.curves[0].history.len();
+    let result = RoundResult {
+        cases: set.class_counts(0, &selected.split.train)?,
+        shown: config.sampling.shown(set, &selected.split.train, config.seed, epochs)?,
+        features: features.transpose()?,
+        leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
+        notes: [selected.notes, outcome.notes].concat(),
+        test: outcome.test,
+        two_stage: outcome.bundle.two_stage.clone(),
+        curves: outcome.curves,
+        weights: outcome.weights,
+        mix: outcome.mix,
+        backbone: None,
+        earlier: Vec::new(),
+        bundle: Some(BundleOf(outcome.bundle.clone())),
+    };
+    Ok((result, outcome.bundle))
+}
+
+/// Everything that a training's result depends on.
+fn identity(
+    training: &PlannedTraining,
+    start: &Start,
+    record: &ImageRecord,
+    place: Workplace<'_>,
+) -> Result<RunIdentity, RecipeError> {
+    let PlannedTraining { set, split, .. } = training;
+    if let (Some(BackboneWeights::OfAll(file)), Some(expected)) = (&start.files, &start.digest)
+        && file_digest(file)? != *expected
+    {
+        return Err(RecipeError::ForeignWeights { path: file.clone() });
+    }
+    let protocol = training.protocol_from(start);
+    let split = protocol.select_cases(set, split, place)?.split;
+    let (_, network) = protocol.fitted(set, &split)?;
+    let mut facts = network.facts()?;
+    facts.set("training", &network.training);
+    facts.set("views", &network.augmentation);
+    facts.set("incomplete", &network.incomplete);
+    facts.set("metadata", &protocol.metadata);
+    facts.set("answer", &protocol.answer);
+    facts.set("second_stage", &protocol.second_stage);
+    facts.set_digest("data.tasks", &set.tasks);
+    // Their roles say which of the metadata are inputs.
+    facts.set_digest("data.fields", &set.fields);
+    facts.set_cases("train", set, &split.train);
+    facts.set_cases("valid", set, &split.valid);
+    facts.set_cases("test", set, &split.test);
+    let views = network.network.init(place.device)?.modalities();
+    let rows = [&split.train[..], &split.valid, &split.test].concat();
+    let images = ImageRecord::take(set, &rows, views, record)?;
+    images.add_to(&mut facts);
+    Ok(RunIdentity { facts, images, length: None })
+}

@@ -1,0 +1,93 @@
+//! A TOML document as a tree in which every value knows its place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use crate::place::Source;
+use crate::{Place, SettingsError};
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Boolean(bool),
+    Integer(i128),
+    Float(f64),
+    Text(String),
+    Array(Vec<Node>),
+    Table(BTreeMap<String, Entry>),
+}
+
+/// What a table has under a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: Place,
+    pub(crate) node: Node,
+}
+
+impl Node {
+    /// Takes a text apart.
+    pub(crate) fn parse(source: &Arc<Source>, text: &str) -> Result<Self, SettingsError> {
+        let syntax = |offset, reason| SettingsError::Syntax { place: Place::new(source, offset), reason };
+        let table = DeTable::parse(text)
+            .map_err(|error| syntax(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        table_of(source, 0, table.into_inner()).map_err(|(offset, reason)| syntax(offset, reason.to_owned()))
+    }
+
+    pub(crate) fn table(&self) -> Option<&BTreeMap<String, Entry>> {
+        match &self.value {
+            Value::Table(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The text under `kind`, which says what a table is of.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        match &self.table()?.get("kind")?.node.value {
+            Value::Text(kind) => Some(kind),
+            _ => None,
+        }
+    }
+}
+
+type Failure = (usize, &'static str);
+
+fn table_of(source: &Arc<Source>, offset: usize, table: DeTable<'_>) -> Result<Node, Failure> {
+    let mut entries = BTreeMap::new();
+    for (key, value) in table {
+        let place = Place::new(source, key.span().start);
+        entries.insert(key.into_inner().into_owned(), Entry { key: place, node: node_of(source, value)? });
+    }
+    Ok(Node { place: Place::new(source, offset), value: Value::Table(entries) })
+}
+
+fn node_of(source: &Arc<Source>, value: Spanned<DeValue<'_>>) -> Result<Node, Failure> {
+    let offset = value.span().start;
+    let value = match value.into_inner() {
+        DeValue::Boolean(value) => Value::Boolean(value),
+        DeValue::Integer(value) => {
+            let number = i128::from_str_radix(value.as_str(), value.radix());
+            Value::Integer(number.map_err(|_| (offset, "a number beyond all limits"))?)
+        }
+        DeValue::Float(value) => {
+            Value::Float(value.as_str().parse().map_err(|_| (offset, "a number that cannot be read"))?)
+        }
+        DeValue::String(value) => Value::Text(value.into_owned()),
+        DeValue::Datetime(value) => Value::Text(value.to_string()),
+        DeValue::Array(values) => array_of(source, values)?,
+        DeValue::Table(table) => return table_of(source, offset, table),
+    };
+    Ok(Node { place: Place::new(source, offset), value })
+}
+
+fn array_of(source: &Arc<Source>, values: DeArray<'_>) -> Result<Value, Failure> {
+    values.into_iter().map(|value| node_of(source, value)).collect::<Result<_, _>>().map(Value::Array)
+}

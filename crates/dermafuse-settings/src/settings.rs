@@ -1,0 +1,211 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dermafuse_schema::read_regular_file;
+use serde::de::DeserializeOwned;
+
+use crate::node::{Entry, Node, Value};
+use crate::overlay::Overlay;
+use crate::place::Source;
+use crate::{Place, SettingsError};
+
+/// Bytes of a file that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Layers of settings; what a higher one says goes before what a lower one says.
+///
+/// A table is laid over a table setting by setting. Everything else replaces what is below, and so does a table whose `kind` is
+/// another. The word `none` takes away an optional value.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The topmost first.
+    layers: Vec<Node>,
+}
+
+impl Settings {
+    /// Reads a TOML file as the only layer.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no regular file, larger than 1 MiB, not UTF-8, or no TOML.
+    pub fn read(file: impl AsRef<Path>) -> Result<Self, SettingsError> {
+        let file = file.as_ref();
+        let bytes = read_regular_file(file, MAX_BYTES)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            SettingsError::Encoding { file: file.into(), line: 1 + valid.iter().filter(|&&byte| byte == b'\n').count() }
+        })?;
+        let folder = file.parent().map(Path::to_path_buf);
+        Self::of(Source { name: file.display().to_string(), text: Some(text), folder })
+    }
+
+    /// Takes a TOML text as the only layer; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// No TOML.
+    pub fn parse(name: impl Into<String>, text: &str) -> Result<Self, SettingsError> {
+        Self::of(Source { name: name.into(), text: Some(text.to_owned()), folder: None })
+    }
+
+    fn of(source: Source) -> Result<Self, SettingsError> {
+        let source = Arc::new(source);
+        Ok(Self { layers: vec![Node::parse(&source, source.text.as_deref().unwrap_or_default())?] })
+    }
+
+    /// Lays these settings over others.
+    #[must_use]
+    pub fn over(mut self, below: Self) -> Self {
+        self.layers.extend(below.layers);
+        self
+    }
+
+    /// Lays one setting over all others: `training.epochs=5`. What is no TOML value is text, so quotes can be left out.
+    ///
+    /// # Errors
+    /// Words without `=`, a key that is none.
+    pub fn set(&mut self, words: &str) -> Result<(), SettingsError> {
+        let no_setting = || SettingsError::Words { words: words.to_owned() };
+        let (key, value) = words.split_once('=').ok_or_else(no_setting)?;
+        let source = Arc::new(Source { name: format!("--set {words}"), text: None, folder: None });
+        let node = Node::parse(&source, &format!("{key} = {value}"))
+            .or_else(|_| Node::parse(&source, &format!("{key} = {}", quoted(value))))
+            .map_err(|_| no_setting())?;
+        self.layers.insert(0, node);
+        Ok(())
+    }
+
+    /// Lays a text over all others, under a key of several steps; `words` is what errors call it.
+    pub fn set_text(&mut self, words: impl Into<String>, key: &[&str], text: &str) {
+        let source = Arc::new(Source { name: words.into(), text: None, folder: None });
+        let place = || Place::new(&source, 0);
+        let leaf = Node { place: place(), value: Value::Text(text.to_owned()) };
+        let node = key.iter().rev().fold(leaf, |node, step| {
+            let entry = Entry { key: place(), node };
+            Node { place: place(), value: Value::Table([((*step).to_owned(), entry)].into()) }
+        });
+        self.layers.insert(0, node);
+    }
+
+    /// Reads all layers together as a type.
+    ///
+    /// # Errors
+    /// A setting that the type does not have, a value that it cannot have, one that is missing; with the place.
+    pub fn get<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+        let empty = Node { place: nowhere(), value: Value::Table(Default::default()) };
+        let layers = if self.layers.is_empty() { vec![&empty] } else { self.layers.iter().collect() };
+        let overlay = Overlay::new(layers, String::new());
+        overlay.locate(T::deserialize(overlay.clone())).map_err(|failure| failure.into_error())
+    }
+
+    /// Reads a setting that was [taken out](Self::take); `key` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Settings::get`].
+    pub fn get_value<T: DeserializeOwned>(&self, key: &str) -> Result<T, SettingsError> {
+        if self.layers.is_empty() {
+            return Err(SettingsError::Missing { reason: format!("`{key}` is missing") });
+        }
+        let overlay = Overlay::new(self.layers.iter().collect(), key.to_owned());
+        overlay.locate(T::deserialize(overlay.clone())).map_err(|failure| failure.into_error())
+    }
+
+    /// A path that a setting gives: one in a file starts from the file's folder.
+    #[must_use]
+    pub fn path_of(&self, key: &str, path: &Path) -> PathBuf {
+        match self.place(key).as_ref().and_then(Place::folder) {
+            Some(folder) => folder.join(path),
+            None => path.to_owned(),
+        }
+    }
+
+    /// How many layers there are from the topmost that has a setting of the first level down to the lowest; 0 if none has it.
+    #[must_use]
+    pub fn depth_of(&self, key: &str) -> usize {
+        let has = |layer: &Node| layer.table().is_some_and(|entries| entries.contains_key(key));
+        self.layers.iter().position(has).map_or(0, |above| self.layers.len() - above)
+    }
+
+    /// Lays these settings over so many of the lowest layers of others, under those above.
+    #[must_use]
+    pub fn over_lowest(self, depth: usize, others: &Self) -> Self {
+        let (above, below) = others.layers.split_at(others.layers.len().saturating_sub(depth));
+        Self { layers: [above, &self.layers, below].concat() }
+    }
+
+    /// The same settings as those under a key.
+    #[must_use]
+    pub fn under(self, key: &str) -> Self {
+        let wrap = |node: Node| {
+            let (place, entry) = (node.place.clone(), Entry { key: node.place.clone(), node });
+            Node { place, value: Value::Table([(key.to_owned(), entry)].into()) }
+        };
+        Self { layers: self.layers.into_iter().map(wrap).collect() }
+    }
+
+    /// Takes a setting of the first level out of all layers; `None` if none has it.
+    pub fn take(&mut self, key: &str) -> Option<Self> {
+        let taken = |layer: &mut Node| match &mut layer.value {
+            Value::Table(entries) => entries.remove(key).map(|entry| entry.node),
+            _ => None,
+        };
+        let layers: Vec<Node> = self.layers.iter_mut().filter_map(taken).collect();
+        (!layers.is_empty()).then_some(Self { layers })
+    }
+
+    /// The elements of the topmost layer, if it is a list, each as settings of its own.
+    #[must_use]
+    pub fn elements(&self) -> Option<Vec<Self>> {
+        match &self.layers.first()?.value {
+            Value::Array(values) => Some(values.iter().map(|node| Self { layers: vec![node.clone()] }).collect()),
+            _ => None,
+        }
+    }
+
+    /// The keys of the first level, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        match self.layers.is_empty() {
+            true => Vec::new(),
+            false => {
+                let overlay = Overlay::new(self.layers.iter().collect(), String::new());
+                overlay.parts().into_keys().map(str::to_owned).collect()
+            }
+        }
+    }
+
+    /// The place of a setting such as `training.epochs`, or of the nearest that it is a part of.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<Place> {
+        let mut overlay = Overlay::new(vec![self.layers.first()?], String::new());
+        if key.is_empty() {
+            return Some(overlay.place());
+        }
+        overlay = Overlay::new(self.layers.iter().collect(), String::new());
+        let mut place = None;
+        for step in key.split('.') {
+            let Some((_, part)) = overlay.parts().remove(step) else { break };
+            place = Some(part.place());
+            overlay = part;
+        }
+        place
+    }
+
+    /// The error that a setting has a value that it cannot have beside the others.
+    #[must_use]
+    pub fn error(&self, key: &str, reason: impl Into<String>) -> SettingsError {
+        let reason = reason.into();
+        match self.place(key) {
+            Some(place) => SettingsError::Value { place, key: key.to_owned(), reason },
+            None => SettingsError::Missing { reason: format!("{key}: {reason}") },
+        }
+    }
+}
+
+fn nowhere() -> Place {
+    Place::new(&Arc::new(Source { name: "no settings".into(), text: None, folder: None }), 0)
+}
+
+/// A text as TOML writes it.
+pub(crate) fn quoted(text: &str) -> String {
+    // JSON's escapes are TOML's.
+    serde_json::to_string(text).expect("a text is JSON").replace('\u{7f}', "\\u007F")
+}
