@@ -56,7 +56,8 @@ mod tests {
         assert_eq!(read(now.clone()), config);
         let (mut earlier, mut joint) = (json!({ "network": now["kind"], "beta": now["beta"] }), now);
         let joint = joint.as_object_mut().unwrap();
-        (joint.remove("kind"), joint.remove("beta"));
+        joint.remove("kind");
+        joint.remove("beta");
         let module = joint["fusion"].as_object_mut().unwrap();
         let kind = module.remove("kind").unwrap();
         module.insert("fusion".into(), kind);
