@@ -128,6 +128,26 @@ pub enum RecipeError {
         /// The name.
         name: String,
     },
+    /// Methods that cannot be compared, or shards that cannot be joined.
+    #[error("{reason}")]
+    Comparison {
+        /// Why.
+        reason: String,
+    },
+    /// Words that name no share.
+    #[error("`{words}`: I/N is expected, from 1/N to N/N")]
+    Shard {
+        /// The words.
+        words: String,
+    },
+    /// A method of a comparison that cannot be trained or was not.
+    #[error("method `{method}`: {source}")]
+    Method {
+        /// The method.
+        method: String,
+        /// What went wrong.
+        source: Box<RecipeError>,
+    },
     /// A set without a path.
     #[error("where is the data set `{name}` ({kind})? say --data {name}=PATH, or data.{name}.path in the file")]
     NoPath {

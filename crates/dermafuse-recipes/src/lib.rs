@@ -18,6 +18,7 @@ mod experiment;
 mod fusionm4net;
 mod joint_fusion;
 mod joint_fusion_grid;
+mod method_comparison;
 mod network_recipe;
 mod one_stage;
 mod outcome;
@@ -45,6 +46,7 @@ pub use experiment::{
 pub use fusionm4net::{FusionM4Net, Outcome};
 pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};
 pub use joint_fusion_grid::{JointFusionGrid, JointFusionRow, JointFusionTable};
+pub use method_comparison::{ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, Shard, merge_runs};
 pub use network_recipe::{NetworkRecipe, Workplace};
 pub use one_stage::{Answer, OneStage, OneStageOutcome, TrainedStage};
 pub use outcome::{MAJORITY, Outcome as ExperimentOutcome, OutcomeRow};

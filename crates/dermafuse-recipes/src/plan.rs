@@ -24,6 +24,8 @@ pub struct Plan {
     pub rounds: Vec<Round>,
     /// What is to be said of the data and their parts.
     pub notes: Vec<String>,
+    /// Whether each round keeps its result instead of its checkpoints, as those of comparisons do.
+    pub keeps_results: bool,
     /// Tables of folds that are kept beside the results, by file name.
     pub(crate) folds: Vec<(String, dermafuse_data::Folds)>,
 }
@@ -109,7 +111,7 @@ impl Experiment {
                 notes.push("The backbones start from random weights, not from ImageNet's.".into());
             }
         }
-        Ok(Plan { experiment: self.clone(), rounds, notes, folds })
+        Ok(Plan { experiment: self.clone(), rounds, notes, keeps_results: false, folds })
     }
 
     /// The trainings of a round, whose last one has the split.
@@ -272,7 +274,8 @@ impl Plan {
 
     /// Whether the trainings' checkpoints stay: a single training can be extended.
     pub(crate) fn keeps_checkpoints(&self) -> bool {
-        matches!(&self.rounds[..], [round] if round.name.is_empty() && round.stages.len() == 1)
+        let is_single = matches!(&self.rounds[..], [round] if round.name.is_empty() && round.stages.len() == 1);
+        is_single && !self.keeps_results
     }
 
     fn folder_of(&self, round: &Round, place: Workplace<'_>) -> Option<PathBuf> {

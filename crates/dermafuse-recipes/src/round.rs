@@ -7,13 +7,13 @@ use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
 use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE};
 use dermafuse_networks::{Network, NetworkError};
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{BranchLogits, Predictions};
+use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
 use dermafuse_train::{ImageRecord, RunIdentity, file_digest};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{PlannedTraining, StartFrom};
 use crate::stored::{Stored, check_history};
-use crate::{BackboneWeights, Plan, Progress, Protocol, RecipeError, Round, TrainingCurve, Workplace};
+use crate::{AnswerKind, BackboneWeights, Plan, Progress, Protocol, RecipeError, Round, TrainingCurve, Workplace};
 
 /// The backbone of a stage, in its folder.
 const BACKBONE: &str = "backbone.safetensors";
@@ -84,6 +84,19 @@ impl RoundResult {
     /// Logits that do not fit together.
     pub fn rows(&self) -> Result<Vec<(String, Predictions)>, RecipeError> {
         Ok(self.two_stage.apply(&self.test)?)
+    }
+
+    /// The same training with another answer of its branches.
+    ///
+    /// # Errors
+    /// Branches that cannot be weighed.
+    pub(crate) fn answered(&self, answer: AnswerKind) -> Result<Self, RecipeError> {
+        let branch_weights = match (answer, self.test.branches.last()) {
+            (AnswerKind::OnlyFusionBranch, Some(last)) => BranchWeights::new([(last.name.clone(), 1.0)])?,
+            _ => self.test.equal_weights(),
+        };
+        let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Probabilities, second_stage: None, mix: 1.0 };
+        Ok(Self { two_stage, ..self.clone() })
     }
 
     /// What was read is what a training can give.

@@ -1,0 +1,266 @@
+//! Several experiments on the same cases: trained, shared among processes, joined again, and compared.
+
+mod merged_runs;
+mod outcome;
+
+use std::path::{Path, PathBuf};
+
+use dermafuse_schema::write_whole_file;
+
+pub use merged_runs::merge_runs;
+pub use outcome::{ComparedRow, ComparisonOutcome};
+
+use crate::experiment::LoadedSets;
+use crate::{AnswerKind, Experiment, Plan, Progress, RecipeError, Round, RoundResult, Workplace};
+
+/// Where the methods lie in the folder of a comparison.
+const METHODS: &str = "methods";
+/// A method's experiment in its folder.
+const EXPERIMENT: &str = "experiment.toml";
+
+/// Experiments to compare. All learn from and answer the same cases.
+///
+/// Methods that differ in the answer of their branches alone are trained once.
+#[derive(Clone, Debug)]
+pub struct MethodComparison {
+    /// What reports call it.
+    pub title: String,
+    /// The methods.
+    pub methods: Vec<ComparedMethod>,
+}
+
+/// One experiment of a comparison.
+#[derive(Clone, Debug)]
+pub struct ComparedMethod {
+    /// The method, such as `AFF-AAB MN+ST`. The same name on other blocks is the same method.
+    pub name: String,
+    /// What the method stands on, such as a backbone; empty where there is one for all.
+    pub block: String,
+    /// Its trainings.
+    pub plan: Plan,
+}
+
+/// A share of the trainings: the `index`-th of `count`, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which share, from 1.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = RecipeError;
+
+    /// `I/N`.
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parts {
+            Some((index, count)) if (1..=count).contains(&index) => Ok(Self { index, count }),
+            _ => Err(RecipeError::Shard { words: text.to_owned() }),
+        }
+    }
+}
+
+impl MethodComparison {
+    /// Plans methods, each with its name and block, and takes care that all have the same cases.
+    ///
+    /// # Errors
+    /// Fewer than two methods; two of the same name and block; experiments on other data or with another number of rounds; and
+    /// as [`Experiment::plan`].
+    pub fn new(
+        title: impl Into<String>,
+        methods: Vec<(String, String, Experiment)>,
+        place: Workplace<'_>,
+    ) -> Result<Self, RecipeError> {
+        let mut loaded: Vec<(Vec<(String, crate::DataSource)>, LoadedSets)> = Vec::new();
+        let mut compared: Vec<ComparedMethod> = Vec::new();
+        for (name, block, experiment) in methods {
+            if compared.iter().any(|other| other.name == name && other.block == block) {
+                return Err(RecipeError::Comparison {
+                    reason: format!("there are two methods `{name}` on the same block"),
+                });
+            }
+            // Sets are loaded once.
+            let sources: Vec<_> = experiment.data.clone().into_iter().collect();
+            let sets = match loaded.iter().find(|(known, _)| *known == sources) {
+                Some((_, sets)) => sets.clone(),
+                None => {
+                    let sets = experiment.load_sets()?;
+                    loaded.push((sources, sets.clone()));
+                    sets
+                }
+            };
+            let plan = Plan { keeps_results: true, ..experiment.plan_for(&sets)? };
+            compared.push(ComparedMethod { name, block, plan });
+        }
+        if compared.len() < 2 {
+            return Err(RecipeError::Comparison { reason: "a comparison takes two methods or more".into() });
+        }
+        let mut comparison = Self { title: title.into(), methods: compared };
+        comparison.share_cases(place)?;
+        Ok(comparison)
+    }
+
+    /// Leaves out of all methods the cases that one of them leaves out.
+    fn share_cases(&mut self, place: Workplace<'_>) -> Result<(), RecipeError> {
+        let rounds = self.methods[0].plan.rounds.len();
+        let fingerprint =
+            |method: &ComparedMethod| method.plan.rounds[0].stages.last().map(|last| last.set.fingerprint());
+        for method in &self.methods[1..] {
+            let other = || format!("`{}` and `{}`", self.methods[0].name, method.name);
+            if method.plan.rounds.len() != rounds {
+                let (one, two) = (rounds, method.plan.rounds.len());
+                let reason =
+                    format!("{} have {one} and {two} rounds; give all methods the same split and repeats", other());
+                return Err(RecipeError::Comparison { reason });
+            }
+            if fingerprint(method) != fingerprint(&self.methods[0]) {
+                return Err(RecipeError::Comparison { reason: format!("{} are tested on different data", other()) });
+            }
+        }
+        for round in 0..rounds {
+            let of = |method: &ComparedMethod| {
+                method.plan.rounds[round].stages.last().cloned().expect("a round has a training")
+            };
+            let mut split = of(&self.methods[0]).split;
+            for method in &self.methods {
+                let last = of(method);
+                split = last.protocol.select_cases(&last.set, &split, place)?.split;
+            }
+            for method in &mut self.methods {
+                let last = method.plan.rounds[round].stages.last_mut().expect("a round has a training");
+                last.split = split.clone();
+            }
+        }
+        Ok(())
+    }
+
+    /// The methods that train; others take the results of one of them.
+    fn trained(&self) -> Vec<&ComparedMethod> {
+        self.methods.iter().enumerate().filter(|(index, _)| self.trained_as(*index) == *index).map(|(_, m)| m).collect()
+    }
+
+    /// The method whose training a method's answers come from: the first that differs from it in the branches' answer at most.
+    fn trained_as(&self, index: usize) -> usize {
+        let without_answer = |method: &ComparedMethod| {
+            let mut experiment = method.plan.experiment.clone();
+            if experiment.second_stage.classifier.is_none() && experiment.second_stage.answer != AnswerKind::Search {
+                experiment.second_stage.answer = AnswerKind::All;
+            }
+            experiment.title = String::new();
+            experiment
+        };
+        let wanted = without_answer(&self.methods[index]);
+        let same = |method: &ComparedMethod| without_answer(method) == wanted;
+        self.methods.iter().position(same).expect("a method is like itself")
+    }
+
+    /// The trainings, in the order in which they are done: rounds within methods.
+    fn jobs(&self) -> Vec<(&ComparedMethod, &Round)> {
+        let trained = self.trained();
+        trained.into_iter().flat_map(|method| method.plan.rounds.iter().map(move |round| (method, round))).collect()
+    }
+
+    /// How many trainings there are.
+    #[must_use]
+    pub fn trainings(&self) -> usize {
+        self.jobs().len()
+    }
+
+    /// Checks every training, as the runs do first. Nothing is written.
+    ///
+    /// # Errors
+    /// As [`Plan::check`], with the name of the method.
+    pub fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
+        self.each(&self.jobs(), place, progress, |method, round, place, progress| {
+            method.plan.check_round(round, place, progress)
+        })
+    }
+
+    /// Does all trainings, one after the other, in sub-folders named after the methods; what is done there is read.
+    ///
+    /// # Errors
+    /// What [`MethodComparison::check`] refuses, before anything is trained; the error of the training that failed.
+    pub fn run(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<ComparisonOutcome, RecipeError> {
+        self.run_shard(Shard { index: 1, count: 1 }, place, progress)?;
+        let results = self.results(Workplace { resume: true, ..place }, progress)?;
+        ComparisonOutcome::new(self, results)
+    }
+
+    /// Does a share of all trainings: every `count`-th, so that processes can work side by side, in one folder or each in its own
+    /// ([`merge_runs`] joins these).
+    ///
+    /// # Errors
+    /// As [`MethodComparison::run`]; no folder.
+    pub fn run_shard(
+        &self,
+        shard: Shard,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        let folder = place.folder.ok_or(RecipeError::NoFolder)?;
+        let jobs: Vec<_> = self.jobs().into_iter().skip(shard.index - 1).step_by(shard.count).collect();
+        self.each(&jobs, place, progress, |method, round, place, progress| {
+            method.plan.check_round(round, place, progress)
+        })?;
+        for method in self.trained() {
+            let text = method.plan.experiment.to_toml();
+            write_whole_file(&folder_of(folder, method).join(EXPERIMENT), text.as_bytes())?;
+        }
+        let mut number = 0;
+        self.each(&jobs, place, progress, |method, round, place, progress| {
+            number += 1;
+            let (block, round_name) = (&method.block, &round.name);
+            let words = [method.name.as_str(), block, round_name].into_iter().filter(|word| !word.is_empty());
+            let name = words.collect::<Vec<_>>().join(", ");
+            progress.step(&format!("training {number} of {}: {name}", jobs.len()));
+            method.plan.run_round(round, place, progress).map(drop)
+        })
+    }
+
+    /// The results of all methods, which are done.
+    fn results(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<Vec<Vec<RoundResult>>, RecipeError> {
+        let mut trained: Vec<Vec<RoundResult>> = Vec::new();
+        for (index, method) in self.methods.iter().enumerate() {
+            let source = self.trained_as(index);
+            let results = match source == index {
+                true => {
+                    let folder = place.folder.map(|folder| folder_of(folder, method));
+                    let place = Workplace { folder: folder.as_deref(), ..place };
+                    let rounds = method.plan.rounds.iter();
+                    rounds.map(|round| method.plan.run_round(round, place, progress)).collect::<Result<Vec<_>, _>>()?
+                }
+                false => {
+                    let answer = method.plan.experiment.second_stage.answer;
+                    trained[source].iter().map(|result| result.answered(answer)).collect::<Result<_, _>>()?
+                }
+            };
+            trained.push(results);
+        }
+        Ok(trained)
+    }
+
+    fn each(
+        &self,
+        jobs: &[(&ComparedMethod, &Round)],
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+        mut follow: impl FnMut(&ComparedMethod, &Round, Workplace<'_>, &mut dyn Progress) -> Result<(), RecipeError>,
+    ) -> Result<(), RecipeError> {
+        for (method, round) in jobs {
+            let folder = place.folder.map(|folder| folder_of(folder, method));
+            let place = Workplace { folder: folder.as_deref(), ..place };
+            follow(method, round, place, progress)
+                .map_err(|source| RecipeError::Method { method: method.name.clone(), source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+}
+
+/// `methods/aff-aab-mn+st`, with what the method stands on.
+fn folder_of(folder: &Path, method: &ComparedMethod) -> PathBuf {
+    let words = if method.block.is_empty() { method.name.clone() } else { format!("{} {}", method.name, method.block) };
+    let plain = |letter: char| if letter.is_alphanumeric() || "+-_.()=".contains(letter) { letter } else { '-' };
+    folder.join(METHODS).join(words.to_lowercase().chars().map(plain).collect::<String>())
+}
