@@ -1,20 +1,26 @@
-//! One-stage protocols on folds: no patient crosses, nothing is learnt from test cases, what is done is not repeated.
+//! Experiments on folds: no patient crosses, nothing is learnt from test cases, what is done is not repeated.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
-    CaseSet, EncoderConfig, FoldConfig, FoldProtocol, Folds, MetadataEncoder, NumericScaling, Split,
+    CaseSet, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, MetadataEncoder, NumericScaling, Split,
 };
-use dermafuse::networks::{ImageView, NetworkConfig};
+use dermafuse::fusion::FusionKind;
+use dermafuse::infer::MODEL_FILE;
+use dermafuse::networks::{
+    ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
+    MetadataNetworkConfig, NetworkConfig,
+};
 use dermafuse::recipes::{
-    BackboneWeights, CrossValidation, JointFusionGrid, JointMethod, JointStructure, NetworkRecipe, OneStage, Selection,
-    Workplace,
+    AnswerKind, BackboneWeights, ComparedMethod, ComparedRow, Experiment, MethodComparison, NetworkRecipe,
+    PartsSettings, Plan, Protocol, SecondStageTable, Selection, Workplace, merge_runs,
 };
 use dermafuse::schema::{Field, FieldRole, FieldValue};
-use dermafuse::train::{Silent, TrainingCases};
-use dermafuse_tests::{device_lock, numbers_of, small_set};
+use dermafuse::train::{Silent, TrainingCases, TrainingConfig};
+use dermafuse_tests::{contents_of, device_lock, numbers_of, small_experiment, small_set};
 
 /// The small set with the diagnosis as its only task, a number in the record, and three photos of each of twenty patients.
 fn patients() -> CaseSet {
@@ -33,14 +39,48 @@ fn patients() -> CaseSet {
     set
 }
 
-fn recipe(set: &CaseSet, structure: JointStructure) -> OneStage {
+/// A network over the dermoscopic image, the record, or both; the classes and the length of the record follow from the data.
+fn network(structure: &str) -> NetworkConfig {
     let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Dermoscopic);
-    let method = JointMethod { structure, backbone, view, ..JointMethod::default() };
-    let encoding = EncoderConfig { numeric: NumericScaling::Standardized, ..EncoderConfig::default() };
-    let mut recipe = method.recipe(set.tasks.class_counts(), encoding, 32, 5);
-    recipe.network.training.epochs = 2;
-    recipe.network.training.batch_size = 6;
-    recipe
+    let joint = || JointFusionConfig::new(backbone, view, 0, FusionKind::Mmfa(Default::default()), Vec::new());
+    match structure {
+        "image" => NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, Vec::new())),
+        "record" => NetworkConfig::MetadataClassifier(MetadataClassifierConfig {
+            metadata: MetadataNetworkConfig::new(0),
+            classes: Vec::new(),
+        }),
+        "joint" => NetworkConfig::JointFusion(joint()),
+        _ => NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint())),
+    }
+}
+
+/// Three folds.
+fn experiment(structure: &str) -> Experiment {
+    let training = TrainingConfig { epochs: 2, batch_size: 6, ..TrainingConfig::joint_individual_fusion(32, 5) };
+    let mut experiment = small_experiment();
+    experiment.title = structure.into();
+    experiment.split = PartsSettings::Folds {
+        folds: 3,
+        grouping: FoldGrouping::Grouped,
+        protocol: FoldProtocol::NextFoldSelects,
+        hold_out: None,
+        seed: 1,
+    };
+    experiment.method.network = network(structure);
+    experiment.method.selection = Selection::JointBalancedAccuracy;
+    experiment.method.metadata = EncoderConfig { numeric: NumericScaling::Standardized, ..EncoderConfig::default() };
+    experiment.training = training;
+    experiment.second_stage = SecondStageTable::default();
+    experiment.evaluation.features = true;
+    experiment
+}
+
+fn plan(structure: &str, set: &CaseSet) -> Plan {
+    experiment(structure).plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).unwrap()
+}
+
+fn recipe(set: &CaseSet, structure: &str) -> Protocol {
+    plan(structure, set).rounds[0].stages[0].protocol.clone()
 }
 
 fn splits(set: &CaseSet) -> Vec<Split> {
@@ -64,10 +104,8 @@ fn no_patient_is_on_two_sides_and_every_case_is_tested_once() {
     let mut split = splits(&set).remove(0);
     let stray = split.test.pop().unwrap();
     split.train.push(stray);
-    let error = recipe(&set, JointStructure::Metadata)
-        .run(&set, &split, Workplace::on(&Device::flex()), &mut Silent)
-        .unwrap_err()
-        .to_string();
+    let error =
+        recipe(&set, "record").run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err().to_string();
     assert!(error.contains("patient "), "{error}");
 }
 
@@ -84,20 +122,21 @@ fn nothing_is_learnt_from_test_cases() {
         *case.metadata.last_mut().unwrap() = FieldValue::Number(1e6);
         case.dermoscopic = set.cases[split.train[0]].dermoscopic.clone();
     }
-    let recipe = recipe(&set, JointStructure::JointIndividual);
+    let recipe = recipe(&set, "joint individual");
     let run = |set: &CaseSet| recipe.run(set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let (first, second) = (run(&set), run(&changed));
-    assert_eq!(first.stage.encoder, second.stage.encoder);
-    assert_eq!(first.stage.trained.history, second.stage.trained.history);
+    let encoder = &first.bundle.description.encoder;
+    assert_eq!(*encoder, second.bundle.description.encoder);
+    assert_eq!(first.curves, second.curves);
     assert!(numbers_of(&first.bundle.network) == numbers_of(&second.bundle.network));
     assert_ne!(first.test, second.test);
 
     // The encoder's mean is that of the training cases, not of those that choose the epoch either.
     let mean = split.train.iter().map(|&row| 20.0 + row as f64).sum::<f64>() / split.train.len() as f64;
-    let at = first.stage.encoder.column_names().iter().position(|name| name == "age").unwrap();
+    let at = encoder.column_names().iter().position(|name| name == "age").unwrap();
     let mut case = set.cases[0].clone();
     *case.metadata.last_mut().unwrap() = FieldValue::Number(mean);
-    assert!(first.stage.encoder.matched(&set.fields).unwrap().encode(&case).unwrap()[at].abs() < 1e-9);
+    assert!(encoder.matched(&set.fields).unwrap().encode(&case).unwrap()[at].abs() < 1e-9);
 }
 
 #[test]
@@ -105,42 +144,43 @@ fn folds_that_are_done_are_read_and_others_refused() {
     let _lock = device_lock();
     let set = patients();
     let device = Device::flex();
-    let mut validation = CrossValidation {
-        recipe: recipe(&set, JointStructure::JointIndividual),
-        folds: splits(&set),
-        keep_features: true,
-    };
-    let in_memory = validation.run(&set, Workplace::on(&device), &mut Silent).unwrap();
+    let validation = plan("joint individual", &set);
+    let in_memory = validation.run(Workplace::on(&device), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let place = |resume| Workplace::on(&device).in_folder(folder.path(), resume);
-    validation.run_fold(1, &set, place(false), &mut Silent).unwrap();
-    assert!(folder.path().join("fold-2/fold.json").is_file() && !folder.path().join("fold-2/checkpoints").exists());
-    let error = validation.run_fold(1, &set, place(false), &mut Silent).unwrap_err().to_string();
+    let run_second =
+        |plan: &Plan, resume| plan.run_round(&plan.rounds[1], place(resume), &mut Silent).map_err(Box::new);
+    run_second(&validation, false).unwrap();
+    let second = folder.path().join("fold-2");
+    assert!(second.join("result.json").is_file() && second.join(MODEL_FILE).is_file());
+    assert!(!second.join("checkpoints").exists());
+    let error = run_second(&validation, false).unwrap_err().to_string();
     assert!(error.ends_with("fold-2 already holds a result; resume it, or give another folder"), "{error}");
-    let resumed = validation.run(&set, place(true), &mut Silent).unwrap();
-    assert_eq!(resumed, in_memory);
+    let resumed = validation.run(place(true), &mut Silent).unwrap();
+    assert_eq!(resumed.rounds, in_memory.rounds);
 
-    let all = resumed.out_of_fold().unwrap();
+    let all = resumed.predictions().unwrap().pop().unwrap().1;
     let mut ids: Vec<_> = all.ids.iter().map(ToString::to_string).collect();
     let mut expected: Vec<_> = set.cases.iter().map(|case| case.id.to_string()).collect();
     ids.sort();
     expected.sort();
     assert_eq!(ids, expected);
-    let features = resumed.folds[0].features.as_ref().unwrap();
-    assert_eq!(features.dim(), (validation.folds[0].test.len(), 128 + 128)); // quarter ResNet-18 and record
+    let features = resumed.rounds[0].1.features.as_ref().unwrap();
+    assert_eq!(features.dim(), (validation.rounds[0].stages[0].split.test.len(), 128 + 128)); // quarter ResNet-18 and record
 
-    std::fs::write(folder.path().join("fold-1/fold.json"), "{").unwrap();
-    let error = validation.run(&set, place(true), &mut Silent).unwrap_err().to_string();
-    assert!(error.ends_with("fold.json is not a result; remove it to repeat its fold or stage"), "{error}");
-    std::fs::remove_file(folder.path().join("fold-1/fold.json")).unwrap();
+    std::fs::write(folder.path().join("fold-1/result.json"), "{").unwrap();
+    let error = validation.run(place(true), &mut Silent).unwrap_err().to_string();
+    assert!(error.ends_with("result.json is not a result; remove it to repeat its fold or stage"), "{error}");
+    std::fs::remove_file(folder.path().join("fold-1/result.json")).unwrap();
     // What was an input is found to leak: the folds that used it are not read as if they had not.
     let mut mended = set.clone();
     mended.fields.last_mut().unwrap().role = FieldRole::PostDiagnosis;
-    let error = validation.run_fold(1, &mended, place(true), &mut Silent).unwrap_err().to_string();
+    let error = run_second(&plan("joint individual", &mended), true).unwrap_err().to_string();
     let differs = "fold-2 holds the result of another recipe or other data: ";
     assert!(error.contains(differs) && error.contains("`data.fields` was SHA-256 "), "{error}");
-    validation.recipe.network.training.learning_rate *= 2.0;
-    let error = validation.run_fold(1, &set, place(true), &mut Silent).unwrap_err().to_string();
+    let mut faster = validation.clone();
+    faster.rounds[1].stages[0].protocol.network.training.learning_rate *= 2.0;
+    let error = run_second(&faster, true).unwrap_err().to_string();
     let differs = format!("{differs}`training.learning_rate` was 0.005 and is 0.01; give another folder");
     assert!(error.ends_with(&differs), "{error}");
 }
@@ -154,7 +194,7 @@ fn a_training_of_something_else_is_not_continued() {
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
     let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
     let place = Workplace::on(&device).in_folder(folder.path(), true);
-    let recipe = recipe(&set, JointStructure::Image).network;
+    let recipe = recipe(&set, "image").network;
     let first = recipe.train(1, cases, place, &mut Silent).unwrap();
     let again = recipe.train(1, cases, place, &mut Silent).unwrap();
     assert_eq!(again.history, first.history);
@@ -199,37 +239,63 @@ fn a_training_of_something_else_is_not_continued() {
 }
 
 #[test]
-fn a_grid_compares_every_row_on_every_fold() {
+fn methods_are_compared_on_every_fold_and_shared_among_processes() {
     let _lock = device_lock();
-    let set = patients();
-    let structures =
-        [JointStructure::Metadata, JointStructure::Image, JointStructure::Joint, JointStructure::JointIndividual];
-    let methods = structures.map(|structure| {
-        let view = ImageView::Dermoscopic;
-        let method = JointMethod { structure, backbone: BackboneKind::ResNet18Quarter, view, ..JointMethod::default() };
-        (method, recipe(&set, structure))
-    });
-    let grid = JointFusionGrid { methods: methods.to_vec(), folds: splits(&set) };
-    let table = grid.run(&set, Workplace::on(&Device::flex()), &mut Silent).unwrap();
-    assert_eq!(table.names(), ["Metadata", "Image", "JF-MMFA", "JIF-MMFA(OFB)", "JIF-MMFA(All)"]);
-    let comparison = table.comparison().unwrap();
-    assert_eq!((comparison.methods.len(), comparison.blocks.len()), (4, 3));
-    let mean = table.balanced_accuracy("Image").unwrap();
-    assert_eq!(comparison.methods[0].scores, mean);
-    assert!(mean.mean > 0.0 && mean.mean <= 100.0);
-
-    // Shared among processes, a fold of every method each, it is the same table.
-    let grid = JointFusionGrid { methods: methods[..2].to_vec(), ..grid };
-    let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
-    let place = Workplace::on(&device).in_folder(folder.path(), true);
-    for fold in [1, 0] {
-        grid.run_fold(fold, &set, place, &mut Silent).unwrap();
-    }
-    let results = |fold: usize| {
-        let of_methods = ["metadata", "image-resnet18_quarter"];
-        of_methods.map(|method| folder.path().join(format!("{method}/fold-{fold}/fold.json")).is_file())
+    let set = Arc::new(patients());
+    let device = Device::flex();
+    let compared = |structures: &[&str], last: AnswerKind| {
+        let methods = structures.iter().enumerate().map(|(index, structure)| {
+            let mut plan = plan(structure, &set);
+            plan.keeps_results = true;
+            if index + 1 == structures.len() {
+                plan.experiment.second_stage.answer = last;
+            }
+            let name =
+                if index + 1 == structures.len() { format!("{structure}, {last:?}") } else { (*structure).into() };
+            ComparedMethod { name, block: String::new(), plan }
+        });
+        MethodComparison { title: "structures".into(), methods: methods.collect() }
     };
-    assert_eq!([1, 2, 3].map(results), [[true; 2], [true; 2], [false; 2]]);
-    let shared = grid.run(&set, place, &mut Silent).unwrap();
-    assert_eq!(shared.rows, table.rows[..2]);
+    // The last two are one training.
+    let structures = ["record", "image", "joint", "joint individual", "joint individual"];
+    let comparison = compared(&structures, AnswerKind::OnlyFusionBranch);
+    assert_eq!(comparison.trainings(), 4 * 3);
+    let folder = tempfile::tempdir().unwrap();
+    let place = Workplace::on(&device).in_folder(folder.path(), false);
+    let outcome = comparison.run(place, &mut Silent).unwrap();
+    let names = ["record", "image", "joint", "joint individual", "joint individual, OnlyFusionBranch"];
+    assert_eq!(outcome.names(), names);
+    assert!(outcome.rows.iter().all(|row| row.accuracy.len() == 3 && row.of_cases.len() == set.len()));
+    assert_ne!(outcome.rows[3].auc, outcome.rows[4].auc, "another answer of the same training");
+    let tests = outcome.write(folder.path()).unwrap();
+    assert_eq!((tests[0].1.methods.len(), tests[0].1.blocks.len()), (5, 3));
+    assert!(folder.path().join("report.html").is_file());
+
+    // In shares of two processes, joined again, it is the same table.
+    let comparison = compared(&structures[..2], AnswerKind::All);
+    let root = tempfile::tempdir().unwrap();
+    let shares = ["1/2", "2/2"].map(|share| {
+        let folder = root.path().join(share.replace('/', "-of-"));
+        let place = Workplace::on(&device).in_folder(&folder, false);
+        comparison.run_shard(share.parse().unwrap(), place, &mut Silent).unwrap();
+        folder
+    });
+    let joined = root.path().join("joined");
+    merge_runs(&shares[..1], &joined).unwrap();
+    let count = |folder: &Path| contents_of(folder).keys().filter(|file| file.ends_with("result.json")).count();
+    assert_eq!((count(&shares[0]), count(&shares[1]), count(&joined)), (3, 3, 3));
+    std::fs::remove_dir_all(&joined).unwrap();
+    merge_runs(&shares, &joined).unwrap();
+    let shared = comparison.run(Workplace::on(&device).in_folder(&joined, true), &mut Silent).unwrap();
+    let rows =
+        |rows: &[ComparedRow]| rows.iter().map(|row| (row.auc.clone(), row.of_cases.clone())).collect::<Vec<_>>();
+    assert_eq!(rows(&shared.rows), rows(&outcome.rows[..2]));
+    // Two shards that did the same with other results are not joined.
+    let result = contents_of(&shares[0]).into_keys().find(|file| file.ends_with("result.json")).unwrap();
+    let twin = root.path().join("twin").join(result.strip_prefix(&shares[0]).unwrap());
+    std::fs::create_dir_all(twin.parent().unwrap()).unwrap();
+    std::fs::write(&twin, "other").unwrap();
+    let error = merge_runs(&[shares[0].clone(), root.path().join("twin")], &root.path().join("third")).unwrap_err();
+    assert!(error.to_string().contains("differ; two shards did the same training"), "{error}");
+    assert!(!root.path().join("third").exists());
 }

@@ -468,8 +468,8 @@ fn contributions_include_the_second_stage() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.metadata = MetadataRoles::PreDiagnosis;
-    recipe.first_stage.training.epochs = 1;
+    recipe.metadata = MetadataRoles::PreDiagnosis.into();
+    recipe.network.training.epochs = 1;
     let device = Device::flex();
     let bundle = recipe.run(&set, &split, Workplace::on(&device), &mut Silent).unwrap().bundle;
     assert!(bundle.two_stage.second_stage.is_some());

@@ -24,11 +24,11 @@ fn a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let recipe = small_recipe(&set);
-    let mut config = recipe.first_stage.training.clone();
+    let mut config = recipe.network.training.clone();
     config.learning_rate = 1e30; // the first step is finite, the second batch's loss is not
     let encoder = MetadataEncoder::none();
     let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
-    let network = recipe.first_stage.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
+    let network = recipe.network.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let result =
         Trainer::new(config).fit(network, cases, mean_branch_accuracy, Some(folder.path()), false, &mut Silent);
@@ -47,10 +47,10 @@ fn settings_that_make_no_training_are_refused() {
     let recipe = small_recipe(&set);
     let encoder = MetadataEncoder::none();
     let fit = |change: fn(&mut dermafuse::train::TrainingConfig), train: &[usize], device: Device| {
-        let mut config = recipe.first_stage.training.clone();
+        let mut config = recipe.network.training.clone();
         change(&mut config);
         let cases = TrainingCases { set: &set, train, valid: &split.valid, encoder: &encoder };
-        let network = recipe.first_stage.network.init_seeded(0, &device).unwrap();
+        let network = recipe.network.network.init_seeded(0, &device).unwrap();
         let result = Trainer::new(config).fit(network, cases, mean_branch_accuracy, None, false, &mut Silent);
         result.unwrap_err().to_string()
     };
@@ -70,7 +70,7 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.first_stage.training.epochs = 1;
+    recipe.network.training.epochs = 1;
     recipe.classifier = None;
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -114,8 +114,8 @@ fn weights_of_another_network_are_refused_by_the_recipe() {
     let mut recipe = small_recipe(&set);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weights.safetensors");
-    recipe.first_stage.backbone_weights = Some(file.clone().into());
-    let run = |recipe: &dermafuse::recipes::FusionM4Net| {
+    recipe.network.backbone_weights = Some(file.clone().into());
+    let run = |recipe: &dermafuse::recipes::Protocol| {
         let _lock = device_lock();
         text_of(&recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err())
     };
@@ -128,7 +128,7 @@ fn weights_of_another_network_are_refused_by_the_recipe() {
 #[test]
 fn a_class_count_that_makes_no_head_is_refused() {
     let (set, _) = small_set();
-    let NetworkConfig::FusionNet(mut config) = small_recipe(&set).first_stage.network else { panic!("a FusionNet") };
+    let NetworkConfig::FusionNet(mut config) = small_recipe(&set).network.network else { panic!("a FusionNet") };
     config.classes = vec![5, 1];
     let text = config.init(&Device::flex()).unwrap_err().to_string();
     assert!(text.contains("found class counts [5, 1]"), "{text}");
@@ -215,7 +215,7 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
     let (mut set, split) = small_set();
     let device = Device::flex();
     let mut recipe = small_recipe(&set);
-    recipe.first_stage.training.epochs = 1;
+    recipe.network.training.epochs = 1;
     recipe.classifier = None;
     // Two training cases without a photo, a test case without one, another test case without any image.
     set.cases[split.train[0]].clinical = None;
@@ -225,7 +225,7 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
     set.cases[split.test[1]].dermoscopic = None;
     let run = |incomplete, set: &dermafuse::data::CaseSet, notes: &mut Notes| {
         let mut recipe = recipe.clone();
-        recipe.first_stage.incomplete = incomplete;
+        recipe.network.incomplete = incomplete;
         recipe.run(set, &split, Workplace::on(&device), notes).map_err(Box::new)
     };
     let (train, test) = (split.train.len(), split.test.len());
@@ -264,8 +264,8 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
         let mut recipe = recipe.clone();
         let (backbone, classes) = (BackboneKind::ResNet18Quarter, set.tasks.class_counts());
         let network = AsymmetricFusionConfig::new(backbone, backbone, "bab".parse().ok(), classes);
-        recipe.first_stage.network = NetworkConfig::AsymmetricFusion(network);
-        recipe.first_stage.incomplete = Incomplete::Use;
+        recipe.network.network = NetworkConfig::AsymmetricFusion(network);
+        recipe.network.incomplete = Incomplete::Use;
         set.cases[split.test[0]].clinical = set.cases[split.test[2]].clinical.clone();
         set.cases[split.test[1]].clinical = set.cases[split.test[2]].clinical.clone();
         recipe.run(&set, &split, Workplace::on(&device), &mut Silent).unwrap_err().to_string()

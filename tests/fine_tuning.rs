@@ -3,15 +3,16 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use dermafuse::backbones::{Backbone, BackboneKind};
 use dermafuse::data::{CaseSet, EpochLength, MetadataEncoder, Sampling, Split};
 use dermafuse::infer::Bundle;
 use dermafuse::networks::{AnyNetwork, HeadKind, ImageClassifierConfig, ImageView, NetworkConfig};
-use dermafuse::recipes::curriculum::Plan;
-use dermafuse::recipes::{Curriculum, Progress, RecipeError, StageResult, Workplace};
+use dermafuse::recipes::{Experiment, Plan, Progress, RecipeError, RoundResult, Workplace};
 use dermafuse::schema::{BranchLogits, Task, TaskSet};
+use dermafuse::settings::{Settings, to_toml};
 use dermafuse::train::{
     EpochReport, Observer, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig, Unfreezing,
     mean_branch_accuracy,
@@ -160,37 +161,42 @@ fn schedules_and_samplings_that_do_not_fit_are_refused() {
 /// Two stages: the five diagnoses, then the same photos as three classes.
 fn plan(seed: u64) -> Plan {
     const TEXT: &str = r#"
-        name = "two"
-        [network]
-        backbone = "resnet18_quarter"
-        image_size = 32
+        [method]
+        network = { kind = "image_classifier", backbone = "resnet18_quarter", view = "clinical", head = "per_location" }
+        selection = "balanced_accuracy"
         [data]
-        five = "class-folders"
-        three = "class-folders"
-        [training]
-        unfreezing = { blocks = 2, epochs_per_step = 1 }
-        learning_rate = 1e-3
+        five.kind = "class-folders"
+        three.kind = "class-folders"
+        [evaluation]
+        views = 0
         [[stages]]
         name = "five"
         data = "five"
         weights = "random"
-        training.unfreezing = { blocks = 1, epochs_per_step = 1 }
+        training.unfreezing.blocks = 1
+        training.epochs = 2
         [[stages]]
         name = "three"
         data = "three"
         weights = "five"
     "#;
+    let training = TrainingConfig { learning_rate: 1e-3, epochs: 3, ..TrainingConfig::nedelcu(32, 2, 0) };
+    let unfreezing = Unfreezing { blocks: 2, epochs_per_step: 1, cumulative: true };
+    let training = TrainingConfig { unfreezing: Some(unfreezing), ..training };
+    let defaults = to_toml(&serde_json::json!({ "training": training, "seed": seed }));
+    let settings = Settings::parse("two.toml", TEXT).unwrap().over(Settings::parse("training", &defaults).unwrap());
     let (five, _) = diagnoses();
     let mut three = five.clone();
     let classes = &five.tasks[0].classes[..3];
     three.tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", classes)]).unwrap();
     three.cases.iter_mut().for_each(|case| case.labels[0] = case.labels[0].map(|label| label.min(2)));
-    let sets = [("five".to_owned(), five), ("three".to_owned(), three)];
-    Curriculum::parse("two.toml", TEXT).unwrap().plan(&sets, None, seed).unwrap()
+    let sets = [("five".to_owned(), Arc::new(five)), ("three".to_owned(), Arc::new(three))];
+    Experiment::read(settings).unwrap().plan_for(&sets).unwrap()
 }
 
-fn follow(plan: &Plan, folder: &Path, resume: bool) -> Result<Vec<StageResult>, Box<RecipeError>> {
-    plan.run(Workplace::on(&Device::flex()).in_folder(folder, resume), &mut Silent).map_err(Box::new)
+fn follow(plan: &Plan, folder: &Path, resume: bool) -> Result<RoundResult, Box<RecipeError>> {
+    let outcome = plan.run(Workplace::on(&Device::flex()).in_folder(folder, resume), &mut Silent).map_err(Box::new)?;
+    Ok(outcome.rounds.into_iter().next().expect("there is one round").1)
 }
 
 #[test]
@@ -198,37 +204,40 @@ fn a_backbone_carries_over_and_a_head_does_not() {
     let _lock = device_lock();
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(4);
-    let results = follow(&plan, folder.path(), false).unwrap();
-    assert_eq!(results.iter().map(|result| result.history.len()).collect::<Vec<_>>(), [2, 3]);
-    assert_eq!(results[1].test.tasks[0].classes.len(), 3);
+    let result = follow(&plan, folder.path(), false).unwrap();
+    let [(name, first)] = &result.earlier[..] else { panic!("one stage before") };
+    assert_eq!(name, "five");
+    assert_eq!([first, &result].map(|result| result.curves[0].history.len()), [2, 3]);
+    assert_eq!(result.test.tasks[0].classes.len(), 3);
     // Balanced batches: every class is shown equally often, however few cases it has.
-    for result in &results {
+    for result in [first, &result] {
         assert!(result.shown.windows(2).all(|pair| pair[0] == pair[1]) && result.shown[0] > 0, "{:?}", result.shown);
         assert!(result.cases.windows(2).any(|pair| pair[0] != pair[1]));
     }
-    let bundle = |stage| Bundle::load(plan.bundle(folder.path(), stage), &Device::flex()).unwrap();
+    let bundle = |folder: &Path| Bundle::load(folder, &Device::flex()).unwrap();
+    let (before, after) = (bundle(&folder.path().join("stage-1-five")), bundle(folder.path()));
     // Two blocks were unfrozen: what is below them is the first stage's backbone still.
-    assert_eq!(changed(&bundle(0).network, &bundle(1).network), [false, false, false, true, true]);
-    let stage = &plan.stages[1];
-    let predictions = bundle(1).predict(&stage.set, &stage.split.test, |_| ()).unwrap();
-    assert_eq!(*predictions.last(), results[1].predictions().unwrap(), "the bundle answers as the result");
+    assert_eq!(changed(&before.network, &after.network), [false, false, false, true, true]);
+    let stage = &plan.rounds[0].stages[1];
+    let predictions = after.predict(&stage.set, &stage.split.test, |_| ()).unwrap();
+    assert_eq!(*predictions.last(), result.rows().unwrap().pop().unwrap().1, "the bundle answers as the result");
 
     // What is done is read, not repeated, and nothing else is accepted in its place.
-    assert_eq!(follow(&plan, folder.path(), true).unwrap(), results);
-    let text = |result: Result<Vec<StageResult>, Box<RecipeError>>| text_of(&*result.unwrap_err());
+    assert_eq!(follow(&plan, folder.path(), true).unwrap(), result);
+    let text = |result: Result<RoundResult, Box<RecipeError>>| text_of(&*result.unwrap_err());
     assert!(text(follow(&plan, folder.path(), false)).contains("already holds a result"));
     let mut other = plan.clone();
-    other.stages[1].recipe.network.training.learning_rate = 2e-3;
+    other.rounds[0].stages[1].protocol.network.training.learning_rate = 2e-3;
     let refused = text(follow(&other, folder.path(), true));
     assert!(refused.contains("stage `three`") && refused.contains("another recipe or other data"), "{refused}");
     assert!(refused.contains("`training.learning_rate` was 0.001 and is 0.002"), "{refused}");
-    let weights = plan.backbone(folder.path(), 0);
+    let weights = folder.path().join("stage-1-five/backbone.safetensors");
     let mut bytes = std::fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&weights, bytes).unwrap();
     let refused = text(follow(&plan, folder.path(), true));
     assert!(refused.contains("backbone.safetensors is not what the stage wrote"), "{refused}");
-    let homeless = plan.run(Workplace::on(&Device::flex()), &mut Silent).map_err(Box::new);
+    let homeless = plan.run(Workplace::on(&Device::flex()), &mut Silent).map(|_| unreachable!()).map_err(Box::new);
     assert!(text(homeless).contains("give it a folder"));
 }
 

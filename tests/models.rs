@@ -21,8 +21,8 @@ fn model() -> (Bundle, CaseSet, Vec<usize>) {
     let (set, split) = small_set();
     let bytes = MODEL.get_or_init(|| {
         let mut recipe = small_recipe(&set);
-        recipe.first_stage.training.epochs = 1;
-        recipe.metadata = MetadataRoles::IncludePostDiagnosis;
+        recipe.network.training.epochs = 1;
+        recipe.metadata = MetadataRoles::IncludePostDiagnosis.into();
         let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
         assert!(outcome.bundle.two_stage.second_stage.is_some());
         outcome.bundle.to_bytes().unwrap()

@@ -8,7 +8,7 @@ use dermafuse::data::{CaseSet, MetadataRoles};
 use dermafuse::eval::{Evaluation, MetricsContext, metrics_json};
 use dermafuse::infer::{Bundle, MODEL_FILE};
 use dermafuse::networks::{BackboneFreeze, Network, NetworkConfig};
-use dermafuse::recipes::{FusionM4Net, Progress, Workplace, majority};
+use dermafuse::recipes::{Progress, Protocol, Workplace, majority};
 use dermafuse::schema::{FieldValue, Predictions};
 use dermafuse::train::{EpochReport, Observer, Silent, WeightAveraging};
 use dermafuse_tests::{device_lock, numbers_of, small_recipe, small_set};
@@ -26,7 +26,8 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let (set, split) = small_set();
     let run = |run: u64| {
         let mut recipe = small_recipe(&set);
-        recipe.run = run;
+        recipe.network.training.seed += run;
+        recipe.second_stage.as_mut().unwrap().half_seed += run;
         recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap()
     };
     let (first, second, other) = (run(0), run(0), run(1));
@@ -39,7 +40,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let names: Vec<&str> = first.rows.iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["P_clinical", "P_dermoscopic", "P_fusion", "P_1 averaged", "P_1", "P_2", "P_3 averaged", "P_3"];
     assert_eq!(names, expected);
-    assert!(first.full_history[1].train_loss < first.full_history[0].train_loss);
+    assert!(first.curves[0].history[1].train_loss < first.curves[0].history[0].train_loss);
     assert_eq!(
         first.bundle.description.encoder.uses_post_diagnosis(),
         ["level_of_diagnostic_difficulty", "management"]
@@ -69,11 +70,11 @@ impl Progress for Killer {
 }
 
 /// A small recipe of three epochs, part of whose network stands still.
-fn three_epochs(set: &CaseSet, averaging: Option<WeightAveraging>) -> FusionM4Net {
+fn three_epochs(set: &CaseSet, averaging: Option<WeightAveraging>) -> Protocol {
     let mut recipe = small_recipe(set);
-    recipe.first_stage.training.epochs = 3;
-    recipe.first_stage.training.freeze = BackboneFreeze { groups: 1, batch_norm: false };
-    recipe.first_stage.training.averaging = averaging;
+    recipe.network.training.epochs = 3;
+    recipe.network.training.freeze = BackboneFreeze { groups: 1, batch_norm: false };
+    recipe.network.training.averaging = averaging;
     recipe
 }
 
@@ -104,8 +105,7 @@ fn a_run_that_was_killed_after_every_epoch_ends_like_one_that_was_not() {
         };
         // The network on all cases, then the one on half of them, each killed after every of its three epochs.
         assert_eq!(killer.resumed_after, [1, 2, 3, 3, 1, 3, 2, 3, 3]);
-        assert_eq!(resumed.full_history, uninterrupted.full_history);
-        assert_eq!(resumed.half_history, uninterrupted.half_history);
+        assert_eq!(resumed.curves, uninterrupted.curves);
         assert!(numbers_of(&resumed.bundle.network) == numbers_of(&uninterrupted.bundle.network), "{averaging:?}");
         assert_eq!(metrics(&resumed.rows), metrics(&uninterrupted.rows));
     }
@@ -123,7 +123,7 @@ fn a_folder_that_holds_another_run_is_refused() {
         .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), false), &mut Silent)
         .unwrap_err();
     assert!(error.to_string().contains("already holds a run of 3 epochs; resume it"), "{error}");
-    recipe.first_stage.training.learning_rate *= 2.0;
+    recipe.network.training.learning_rate *= 2.0;
     let error = recipe
         .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), true), &mut Silent)
         .unwrap_err();
@@ -137,7 +137,7 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.first_stage.training.epochs = 1;
+    recipe.network.training.epochs = 1;
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     outcome.bundle.save(folder.path().join(MODEL_FILE)).unwrap();
@@ -189,11 +189,11 @@ fn without_metadata_the_recipe_stops_at_the_first_stage() {
     set.fields.clear();
     set.cases.iter_mut().for_each(|case| case.metadata.clear());
     let mut recipe = small_recipe(&set);
-    recipe.first_stage.training.epochs = 1;
-    recipe.metadata = MetadataRoles::PreDiagnosis;
+    recipe.network.training.epochs = 1;
+    recipe.metadata = MetadataRoles::PreDiagnosis.into();
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     assert_eq!(outcome.rows.last().unwrap().0, "P_1");
-    assert!(outcome.half_history.is_empty() && outcome.mix.is_none());
+    assert!(outcome.curves.len() == 1 && outcome.mix.is_none());
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn every_branch_and_head_trains_every_parameter() {
     use dermafuse::networks::MultimodalInput;
     let _lock = device_lock();
     let (set, _) = small_set();
-    let NetworkConfig::FusionNet(config) = small_recipe(&set).first_stage.network else { panic!("a FusionNet") };
+    let NetworkConfig::FusionNet(config) = small_recipe(&set).network.network else { panic!("a FusionNet") };
     let device = Device::flex().autodiff();
     let network = config.init(&device).unwrap();
     let images = || burn::tensor::Tensor::random([2, 3, 32, 32], burn::tensor::Distribution::Default, &device);

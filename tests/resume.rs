@@ -2,19 +2,20 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{CaseSet, MetadataEncoder, Split, derm7pt};
 use dermafuse::networks::{AnyNetwork, ImageClassifierConfig, ImageView, NetworkConfig};
-use dermafuse::recipes::{CrossValidation, OneStage, Workplace};
+use dermafuse::recipes::{Plan, RecipeError, SecondStageTable, Workplace};
 use dermafuse::schema::BranchLogits;
 use dermafuse::train::{
     EpochReport, LostBest, Observer, RateSchedule, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig,
     WeightAveraging, mean_branch_accuracy,
 };
-use dermafuse_tests::{contents_of, device_lock, numbers_of, small_set, small_set_folder};
+use dermafuse_tests::{contents_of, device_lock, numbers_of, small_experiment, small_set, small_set_folder};
 
 fn classifier(set: &CaseSet) -> NetworkConfig {
     let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
@@ -108,22 +109,24 @@ fn changed_image_bytes_are_noticed_and_a_moved_set_is_not() {
         (set, split)
     };
     let (set, split) = load(&first);
-    let recipe = OneStage {
-        network: dermafuse::recipes::NetworkRecipe {
-            network: classifier(&set),
-            training: config(1),
-            ..dermafuse_tests::small_recipe(&set).first_stage
-        },
-        metadata: dermafuse::data::EncoderConfig::default(),
-        answer: dermafuse::recipes::Answer::All,
+    let device = Device::flex();
+    // One round of an experiment that keeps its results, as those of comparisons do.
+    let plan = |set: &CaseSet| {
+        let mut experiment = small_experiment();
+        experiment.method.network = classifier(set);
+        experiment.training = config(1);
+        experiment.second_stage = SecondStageTable::default();
+        let plan = experiment.plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).unwrap();
+        Plan { keeps_results: true, ..plan }
     };
-    let folds = CrossValidation { recipe, folds: vec![split.clone()], keep_features: false };
-    let (device, trainer) = (Device::flex(), Trainer::new(config(1)));
+    let trainer = Trainer::new(config(1));
     let (run, fold) = (root.path().join("run"), root.path().join("folds"));
     let resume =
         |(set, split): (&CaseSet, &Split)| fit(&trainer, (set, split), mean_branch_accuracy, Some(&run), &mut Silent);
-    let read =
-        |set: &CaseSet| folds.run(set, Workplace::on(&device).in_folder(&fold, true), &mut Silent).map_err(Box::new);
+    let read = |set: &CaseSet| {
+        let outcome = plan(set).run(Workplace::on(&device).in_folder(&fold, true), &mut Silent).map_err(Box::new)?;
+        Ok::<_, Box<RecipeError>>(outcome.rounds)
+    };
     let (trained, tested) = (resume((&set, &split)).unwrap(), read(&set).unwrap());
 
     fs::rename(&first, &moved).unwrap();

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
 use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{CaseSet, Split, derm7pt};
-use dermafuse::networks::{FusionNetConfig, NetworkConfig};
-use dermafuse::recipes::FusionM4Net;
+use dermafuse::recipes::{Experiment, Protocol, Recipe};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde::Deserialize;
 
@@ -38,14 +37,27 @@ pub fn small_set() -> (CaseSet, Split) {
     (set, split)
 }
 
-/// Two epochs at 32 pixels.
-pub fn small_recipe(set: &CaseSet) -> FusionM4Net {
-    let network = FusionNetConfig::new(BackboneKind::ResNet18Quarter, set.tasks.class_counts());
-    let mut recipe = FusionM4Net::as_released(NetworkConfig::FusionNet(network), 32, 0);
-    recipe.first_stage.training.epochs = 2;
-    recipe.first_stage.training.batch_size = 8;
-    recipe.first_stage.training.learning_rate = 1e-3;
-    recipe
+/// FusionM4Net on the small set: two epochs at 32 pixels.
+pub fn small_experiment() -> Experiment {
+    let mut recipe = Recipe::shipped("fusionm4net").expect("it ships");
+    recipe.set_data(&format!("derm7pt={}", small_set_folder().display())).expect("a set of the recipe");
+    for words in [
+        "method.network.backbone=resnet18_quarter",
+        "method.weights=random",
+        "training.preprocess.size=32",
+        "training.epochs=2",
+        "training.batch_size=8",
+        "training.learning_rate=1e-3",
+    ] {
+        recipe.set(words).expect("a setting");
+    }
+    recipe.experiment().expect("a small experiment")
+}
+
+/// The protocol of [`small_experiment`] for a set.
+pub fn small_recipe(set: &CaseSet) -> Protocol {
+    let plan = small_experiment().plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).expect("a plan");
+    plan.rounds[0].stages[0].protocol.clone()
 }
 
 /// A built example; `cargo test --release --workspace` builds them all before it runs anything.

@@ -218,7 +218,9 @@ fn history_csv(curves: &[(&str, &[EpochReport])]) -> String {
 }
 
 impl OutcomeRow {
-    fn sentence(&self) -> String {
+    /// The row in a sentence: means and deviations over the rounds.
+    #[must_use]
+    pub fn sentence(&self) -> String {
         let cell = |values: &[f64]| MeanDeviation::of(values).map_or_else(|| "n/a".to_owned(), |mean| mean.to_string());
         let [accuracy, balanced, auc] = [&self.accuracy, &self.balanced_accuracy, &self.auc].map(|values| cell(values));
         format!(

@@ -8,7 +8,7 @@ use dermafuse_data::{CaseSet, Split};
 use dermafuse_infer::KnownCases;
 use dermafuse_train::TrainingConfig;
 
-use crate::experiment::{LoadedSets, OF_METHOD, Parts, RANDOM};
+use crate::experiment::{OF_METHOD, Parts, RANDOM};
 use crate::outcome::Outcome;
 use crate::round::{RoundFolder, Start, run_round};
 use crate::{
@@ -79,7 +79,7 @@ impl Experiment {
     /// # Errors
     /// A set that is not there; parts that cannot be made; weights that are needed and not given; a training part without one of
     /// the classes.
-    pub fn plan_for(&self, sets: &LoadedSets) -> Result<Plan, RecipeError> {
+    pub fn plan_for(&self, sets: &[(String, Arc<CaseSet>)]) -> Result<Plan, RecipeError> {
         let names = self.stage_sets();
         let last = names.last().ok_or_else(|| RecipeError::NoSet { name: "data".into() })?;
         let counted = self.set_of(last, sets)?;
@@ -120,7 +120,7 @@ impl Experiment {
         names: &[String],
         counted: &Arc<CaseSet>,
         split: &Split,
-        sets: &LoadedSets,
+        sets: &[(String, Arc<CaseSet>)],
         seed: u64,
     ) -> Result<Vec<PlannedTraining>, RecipeError> {
         if self.stages.is_empty() {
@@ -189,7 +189,7 @@ impl Experiment {
     }
 
     /// A declared or merged set.
-    fn set_of(&self, name: &str, sets: &LoadedSets) -> Result<Arc<CaseSet>, RecipeError> {
+    fn set_of(&self, name: &str, sets: &[(String, Arc<CaseSet>)]) -> Result<Arc<CaseSet>, RecipeError> {
         let given = |wanted: &str| {
             let set = sets.iter().find(|(name, _)| name == wanted).map(|(_, set)| set.clone());
             set.ok_or_else(|| RecipeError::NoSet { name: wanted.to_owned() })

@@ -58,7 +58,9 @@ impl Recipe {
         SHIPPED.iter().map(|(name, _)| *name).collect()
     }
 
-    pub(crate) fn shipped_text(name: &str) -> Option<&'static str> {
+    /// The text of a recipe that ships, to start a file of one's own from.
+    #[must_use]
+    pub fn shipped_text(name: &str) -> Option<&'static str> {
         SHIPPED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
     }
 
@@ -109,6 +111,18 @@ impl Recipe {
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// A row of its comparison by name.
+    ///
+    /// # Errors
+    /// A name that no row has.
+    pub fn row(&self, name: &str) -> Result<&Row, RecipeError> {
+        let row = self.rows.iter().find(|row| row.name == name);
+        row.ok_or_else(|| {
+            let known: Vec<&str> = self.rows.iter().map(|row| row.name.as_str()).collect();
+            RecipeError::NoRow { name: name.to_owned(), known: known.join(", ") }
+        })
     }
 
     /// The same with other settings laid over it.

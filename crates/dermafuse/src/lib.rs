@@ -18,7 +18,8 @@
 //! | [`train`] | losses, the learning loop, resumable checkpoints |
 //! | [`ensemble`] | branch-weight search, SVM cluster, the two stages after the network |
 //! | [`eval`] | metrics, figures, the HTML report |
-//! | [`recipes`] | the papers' protocols from cases to bundle |
+//! | [`settings`] | TOML files and words that are laid over each other |
+//! | [`recipes`] | experiments, the papers' recipes, comparisons |
 //!
 //! Research software: not a medical device, not for diagnosis.
 //!
@@ -54,4 +55,5 @@ pub use dermafuse_infer as infer;
 pub use dermafuse_networks as networks;
 pub use dermafuse_recipes as recipes;
 pub use dermafuse_schema as schema;
+pub use dermafuse_settings as settings;
 pub use dermafuse_train as train;
