@@ -71,7 +71,7 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     let (mut set, split) = small_set();
     let mut recipe = small_recipe(&set);
     recipe.network.training.epochs = 1;
-    recipe.classifier = None;
+    recipe.second_stage = None;
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let load = || Bundle::load(folder.path(), &Device::flex());
@@ -216,7 +216,7 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
     let device = Device::flex();
     let mut recipe = small_recipe(&set);
     recipe.network.training.epochs = 1;
-    recipe.classifier = None;
+    recipe.second_stage = None;
     // Two training cases without a photo, a test case without one, another test case without any image.
     set.cases[split.train[0]].clinical = None;
     set.cases[split.train[1]].clinical = None;

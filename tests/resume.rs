@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{CaseSet, MetadataEncoder, Split, derm7pt};
 use dermafuse::networks::{AnyNetwork, ImageClassifierConfig, ImageView, NetworkConfig};
-use dermafuse::recipes::{Plan, RecipeError, SecondStageTable, Workplace};
+use dermafuse::recipes::{RecipeError, SecondStageTable, Workplace};
 use dermafuse::schema::BranchLogits;
 use dermafuse::train::{
     EpochReport, LostBest, Observer, RateSchedule, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig,
@@ -116,8 +116,9 @@ fn changed_image_bytes_are_noticed_and_a_moved_set_is_not() {
         experiment.method.network = classifier(set);
         experiment.training = config(1);
         experiment.second_stage = SecondStageTable::default();
-        let plan = experiment.plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).unwrap();
-        Plan { keeps_results: true, ..plan }
+        let mut plan = experiment.plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).unwrap();
+        plan.keeps_results = true;
+        plan
     };
     let trainer = Trainer::new(config(1));
     let (run, fold) = (root.path().join("run"), root.path().join("folds"));

@@ -91,7 +91,8 @@ impl MethodComparison {
                     sets
                 }
             };
-            let plan = Plan { keeps_results: true, ..experiment.plan_for(&sets)? };
+            let mut plan = experiment.plan_for(&sets)?;
+            plan.keeps_results = true;
             compared.push(ComparedMethod { name, block, plan });
         }
         if compared.len() < 2 {
