@@ -69,6 +69,7 @@ pub struct Experiment {
     /// How the network is trained.
     pub training: TrainingConfig,
     /// Trainings on one data set after the other; none is a single one.
+    #[serde(default)]
     pub stages: Vec<StageSettings>,
     /// How branches answer together, and what comes after them.
     pub second_stage: SecondStageTable,
