@@ -56,6 +56,6 @@ pub use progress::Progress;
 pub use protocol::{Protocol, ProtocolOutcome, SecondStageSettings, TrainingCurve};
 pub use recipe::{About, Recipe, Row};
 pub use results::{Features, Results, published_rows};
-pub use round::{BundleOf, RoundResult};
+pub use round::{HeldModel, RoundResult};
 pub use selection::Selection;
 pub use two_images::{TwoImageMethod, ammfm_methods, pemm_loss_weights, pemm_methods};

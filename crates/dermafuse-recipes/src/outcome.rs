@@ -84,11 +84,11 @@ impl Outcome {
         &self.set
     }
 
-    /// The model of the only round.
+    /// The model of the only round, if it is not in a file.
     #[must_use]
     pub fn bundle(&self) -> Option<&Bundle> {
         match &self.rounds[..] {
-            [(_, round)] => round.bundle.as_ref().map(|bundle| &bundle.0),
+            [(_, round)] => round.model.0.as_ref(),
             _ => None,
         }
     }
@@ -195,9 +195,7 @@ impl Outcome {
             [] => self.splits[0].save(folder.join("split.json"), &self.set)?,
             folds => folds.iter().try_for_each(|(name, table)| table.save(folder.join(name), &self.set))?,
         }
-        if let Some(bundle) = self.bundle()
-            && !folder.join(MODEL_FILE).exists()
-        {
+        if let Some(bundle) = self.bundle() {
             bundle.save(folder.join(MODEL_FILE))?;
         }
         Ok(evaluations)

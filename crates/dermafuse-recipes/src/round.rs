@@ -48,16 +48,17 @@ pub struct RoundResult {
     pub backbone: Option<String>,
     /// The results of the stages before, by name.
     pub earlier: Vec<(String, RoundResult)>,
-    /// The model; only in its file if the round has a folder.
+    /// The model, unless it is in a file.
     #[serde(skip)]
-    pub bundle: Option<BundleOf>,
+    pub model: HeldModel,
 }
 
-/// A model that compares as equal to any: results are compared by their numbers.
-#[derive(Clone, Debug)]
-pub struct BundleOf(pub Bundle);
+/// The model of a round without a folder; a round with one has it in its file. Results are compared by their numbers, so all
+/// are equal here.
+#[derive(Clone, Debug, Default)]
+pub struct HeldModel(pub Option<Bundle>);
 
-impl PartialEq for BundleOf {
+impl PartialEq for HeldModel {
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -231,7 +232,8 @@ fn run_training(
 ) -> Result<RoundResult, RecipeError> {
     let protocol = training.protocol_from(start);
     let Some(here) = here else {
-        return Ok(follow(training, &protocol, known, features, place, progress)?.0);
+        let (result, bundle) = follow(training, &protocol, known, features, place, progress)?;
+        return Ok(RoundResult { model: HeldModel(Some(bundle)), ..result });
     };
     if let Some(result) = here.done(training, start, place)? {
         return Ok(result);
@@ -293,7 +295,7 @@ fn follow(
         mix: outcome.mix,
         backbone: None,
         earlier: Vec::new(),
-        bundle: Some(BundleOf(outcome.bundle.clone())),
+        model: HeldModel::default(),
     };
     Ok((result, outcome.bundle))
 }
