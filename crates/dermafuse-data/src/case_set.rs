@@ -4,6 +4,10 @@ use dermafuse_schema::{Case, Cohort, Field, FieldKind, FieldValue, Name, TaskSet
 use crate::name_set::{NameMap, NameSet};
 use crate::{DataError, MetadataEncoder, Split};
 
+/// A file of this name in a data set's folder says that its pictures were rendered, and that the set is not to be held against
+/// published counts.
+pub const SYNTHETIC_MARKER: &str = "SYNTHETIC";
+
 /// A data set in memory: what is asked ([`TaskSet`]), what is known ([`Field`]s), and the [`Case`]s, whose images stay
 /// on disk until a [`BatchLoader`](crate::BatchLoader) reads them.
 ///

@@ -28,7 +28,7 @@ use crate::{CaseSet, DataError, SharedImages, Split, Table};
 /// Rows of the published `meta.csv`.
 pub const PUBLISHED_CASES: usize = 1011;
 
-pub use crate::synthetic::SYNTHETIC_MARKER;
+pub use crate::SYNTHETIC_MARKER;
 
 const HOW: &str = "get it at http://derm.cs.sfu.ca (under the terms stated there; do not pass it on) and keep the folders \
                    `release_v0/images` and `release_v0/meta` as they come";

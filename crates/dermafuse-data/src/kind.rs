@@ -150,7 +150,6 @@ impl FromStr for DataSetKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic::{self, SyntheticConfig};
 
     #[test]
     fn a_kind_has_one_name_in_text_and_in_files() {
@@ -169,20 +168,5 @@ mod tests {
         assert_eq!(milk10k::Options::from(&options).images.as_deref(), Some("elsewhere".as_ref()));
         let text = DataSetKind::Milk10k.load_with("nowhere".as_ref(), &options).unwrap_err().to_string();
         assert!(text.starts_with("nowhere: not found"), "{text}");
-    }
-
-    #[test]
-    fn a_set_is_called_as_its_kind() {
-        let root = tempfile::tempdir().unwrap();
-        let (photos, pad) = (root.path().join("photos"), root.path().join("pad"));
-        let config = SyntheticConfig { cases: 20, image_size: (24, 20), ..SyntheticConfig::default() };
-        synthetic::write(&photos, &config).unwrap();
-        let config = synthetic::pad_ufes_20::Config { photos: 20, image_size: (24, 24), ..Default::default() };
-        synthetic::pad_ufes_20::write(&pad, &config).unwrap();
-        for (kind, folder) in
-            [(DataSetKind::Derm7pt, &photos), (DataSetKind::Edra, &photos), (DataSetKind::PadUfes20, &pad)]
-        {
-            assert_eq!(kind.load(folder).unwrap().name, format!("{kind}-synthetic"));
-        }
     }
 }

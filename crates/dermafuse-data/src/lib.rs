@@ -74,7 +74,6 @@ mod shuffle;
 mod spelling;
 mod split;
 mod split_file;
-pub mod synthetic;
 mod table;
 
 pub use self::image::{
@@ -83,7 +82,7 @@ pub use self::image::{
 };
 pub use augment::{Augmentation, DermoscopicMode, Outside};
 pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault};
-pub use case_set::CaseSet;
+pub use case_set::{CaseSet, SYNTHETIC_MARKER};
 pub use class_map::{ClassMap, SOURCE_FIELD};
 pub use declaration::Declaration;
 pub use encoder::MetadataEncoder;
@@ -103,7 +102,6 @@ pub use sampling::{EpochLength, Sampling};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};
 pub use split_file::{LoadedSplit, TableChanges};
-pub use synthetic::SYNTHETIC_MARKER;
 pub use table::{Cell, Column, Row, Table, TableReader};
 
 #[cfg(doctest)]

@@ -3,21 +3,20 @@
 //!
 //! A class has a [`Look`], which is the same in every clinic. What differs is the [`Camera`]: how near it is, its
 //! colours, light, sharpness and noise. A network that was trained on one clinic's photos and is shown another's meets
-//! such a change. The stand-in for EDRA is [`synthetic::write`](super::write)'s set in the layout of Derm7pt.
+//! such a change. The stand-in for EDRA is [`write`](crate::write())'s set in the layout of Derm7pt.
 
 use std::io;
 use std::path::Path;
 
+use dermafuse_data::{DataError, Modality, SYNTHETIC_MARKER};
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::noise::{Stream, derive};
-use super::{
-    Diagnosis, Lesion, Modality, NOTICE, Pattern, Regression, SYNTHETIC_MARKER, Vessels, failed, render, write_file,
-};
-use crate::DataError;
+use crate::files::{NOTICE, failed, write_file};
+use crate::noise::{Stream, derive};
+use crate::{Diagnosis, Lesion, Pattern, Regression, Vessels, render};
 
 /// How a class is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,8 +288,10 @@ fn blurred(photo: &RgbImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
+    use dermafuse_data::{ClassMap, Split, class_folders, derm7pt, dermofit};
+
     use super::*;
-    use crate::{ClassMap, class_folders, derm7pt, dermofit};
+    use crate::SyntheticConfig;
 
     fn small(config: Config) -> Config {
         Config { image_size: (24, 20), ..config }
@@ -302,14 +303,14 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         write(&at("dermai"), &small(Config::dermai(150, 1))).unwrap();
         write(&at("dermofit"), &small(Config::dermofit(100, 1))).unwrap();
-        let edra = super::super::SyntheticConfig { cases: 60, image_size: (24, 20), ..Default::default() };
-        super::super::write(&at("edra"), &edra).unwrap();
+        let edra = SyntheticConfig { cases: 60, image_size: (24, 20), ..Default::default() };
+        crate::write(&at("edra"), &edra).unwrap();
         let mut target = class_folders::load(at("dermai")).unwrap();
         assert!(target.synthetic);
         assert_eq!(target.tasks[0].classes.len(), 13);
         let rows: Vec<usize> = (0..target.len()).collect();
         assert!(target.class_counts(0, &rows).unwrap().iter().all(|&count| count >= LEAST));
-        target.split = Some(crate::Split::stratified(&target, 0, [0.6, 0.2, 0.2], 0).unwrap());
+        target.split = Some(Split::stratified(&target, 0, [0.6, 0.2, 0.2], 0).unwrap());
         let (edra, fit) = (derm7pt::load_edra(at("edra")).unwrap(), dermofit::load(at("dermofit")).unwrap());
         let sets = [("dermai", &target), ("edra", &edra), ("dermofit", &fit)];
         let merged = ClassMap::dermai_edra_dermofit().merge(&sets).unwrap();

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::*;
+use dermafuse_data::{Modality, derm7pt};
+
+use crate::{Diagnosis, Lesion, Pattern, Regression, SyntheticConfig, Vessels, render, sample, table, write};
 
 fn small(seed: u64) -> SyntheticConfig {
     SyntheticConfig { cases: 60, image_size: (48, 36), seed, ..SyntheticConfig::default() }
@@ -11,13 +13,13 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
+        for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-                found.insert(name, fs::read(&path).unwrap());
+                found.insert(name, std::fs::read(&path).unwrap());
             }
         }
     }
@@ -174,7 +176,7 @@ fn the_loader_reads_what_is_written() {
         let root = tempfile::tempdir().unwrap();
         let config = SyntheticConfig { with_traps, ..small(6) };
         write(root.path(), &config).unwrap();
-        let set = crate::derm7pt::load(root.path()).unwrap();
+        let set = derm7pt::load(root.path()).unwrap();
         assert_eq!((set.name.as_str(), set.len()), ("derm7pt-synthetic", 60));
         assert_eq!(set.notes.is_empty(), !with_traps, "{:?}", set.notes);
         let split = set.split.as_ref().unwrap();

@@ -2,14 +2,14 @@
 
 use std::f32::consts::TAU;
 
-use super::body::Layers;
-use super::canvas::{Honeycomb, Knot, View, disc, ramp, soft_stroke};
-use super::noise::{Stream, derive, fractal};
-use super::shape::Shape;
-use super::{Lesion, Pattern, Regression};
+use crate::body::Layers;
+use crate::canvas::{Honeycomb, Knot, View, disc, ramp, soft_stroke};
+use crate::noise::{Stream, derive, fractal};
+use crate::shape::Shape;
+use crate::{Lesion, Pattern, Regression};
 
 /// Draws all of them, the deepest last. `clarity` scales their contrast.
-pub(super) fn draw(lesion: &Lesion, shape: &Shape, view: &View, clarity: f32, layers: &mut Layers) {
+pub(crate) fn draw(lesion: &Lesion, shape: &Shape, view: &View, clarity: f32, layers: &mut Layers) {
     network(lesion, view, clarity, layers);
     pigmentation(lesion, view, clarity, layers);
     dots(lesion, shape, view, clarity, layers);
@@ -193,7 +193,7 @@ fn streaks(lesion: &Lesion, shape: &Shape, view: &View, clarity: f32, layers: &m
 }
 
 /// Where the lesion regresses; vessels within regression keep to the same place.
-pub(super) fn regression_blobs(seed: u64) -> Vec<Knot> {
+pub(crate) fn regression_blobs(seed: u64) -> Vec<Knot> {
     let mut stream = Stream::new(seed, "regression");
     let (angle, far) = (stream.angle(), stream.range(0.2, 0.45));
     let second = angle + stream.range(0.7, 1.3);

@@ -1,12 +1,13 @@
 //! Where in a picture the lesion and each of its structures are: what an explanation should point at.
 
+use dermafuse_data::Modality;
 use dermafuse_schema::ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::body::Layers;
-use super::render::{clarity_in, place};
-use super::shape::Shape;
-use super::{Lesion, Modality, Pattern, Regression, Vessels, structures, vessels};
+use crate::body::Layers;
+use crate::render::{clarity_in, place};
+use crate::shape::Shape;
+use crate::{Lesion, Pattern, Regression, Vessels, structures, vessels};
 
 /// A pixel belongs to a structure that changes its optical density or its coverage by more than this.
 const VISIBLE: f32 = 0.05;
@@ -52,7 +53,7 @@ impl Structure {
     }
 }
 
-/// Which pixels of the picture that [`render`](super::render) draws are lesion: `[height, width]`.
+/// Which pixels of the picture that [`render`](crate::render()) draws are lesion: `[height, width]`.
 ///
 /// # Panics
 /// If a side of the picture is zero.
@@ -94,7 +95,7 @@ fn mask((width, height): (u32, u32), belongs: impl Fn(usize) -> bool) -> Array2<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic::{Diagnosis, render};
+    use crate::{Diagnosis, render};
 
     const SIZE: (u32, u32) = (96, 64);
 

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use dermafuse_data::synthetic::pad_ufes_20::{COLUMNS, Config, Inputs, Optimum, Photo, Shares, sample, write};
 use dermafuse_data::{FoldConfig, FoldProtocol, Folds, LoadOptions, MetadataEncoder, Strictness, decode, pad_ufes_20};
+use dermafuse_synthetic::pad_ufes_20::{COLUMNS, Config, Inputs, Optimum, Photo, Shares, sample, write};
 use proptest::prelude::*;
 
 fn small() -> Config {

@@ -1,13 +1,14 @@
 //! From a lesion to pixels: layers of matter, light through them, lens and sensor.
 
+use dermafuse_data::Modality;
 use image::RgbImage;
 
-use super::body::Layers;
-use super::canvas::{REACH, View};
-use super::noise::Stream;
-use super::scene::Scene;
-use super::shape::Shape;
-use super::{Lesion, Modality, scene, structures, vessels};
+use crate::body::Layers;
+use crate::canvas::{REACH, View};
+use crate::noise::Stream;
+use crate::scene::Scene;
+use crate::shape::Shape;
+use crate::{Lesion, scene, structures, vessels};
 
 /// Linear reflectance of skin without pigment or blood.
 const DERMIS: [f32; 3] = [0.86, 0.73, 0.64];
@@ -47,14 +48,14 @@ pub fn render(lesion: &Lesion, modality: Modality, size: (u32, u32)) -> RgbImage
 }
 
 /// The contrast of the structures in a picture.
-pub(super) fn clarity_in(lesion: &Lesion, modality: Modality) -> f32 {
+pub(crate) fn clarity_in(lesion: &Lesion, modality: Modality) -> f32 {
     match modality {
         Modality::Clinical => lesion.clarity * lesion.clinical_clarity,
         Modality::Dermoscopic => lesion.clarity,
     }
 }
 
-pub(super) fn place(lesion: &Lesion, modality: Modality, (width, height): (u32, u32)) -> View {
+pub(crate) fn place(lesion: &Lesion, modality: Modality, (width, height): (u32, u32)) -> View {
     let mut stream = Stream::new(lesion.seed, "place");
     let [clinical, dermoscopic] = [stream.range(0.15, 0.25), stream.range(0.37, 0.45)];
     let mut shift = |most: f32| stream.range(-most, most);

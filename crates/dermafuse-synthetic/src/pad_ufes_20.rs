@@ -18,23 +18,22 @@
 //! classifier of photos, of records or of both is right: [`Config::optimum`]. That of the photo supposes that appearances
 //! are told apart without fault, which is harder the smaller and less clear the pictures are. A record's optimum is that
 //! of any encoding that keeps region and bleeding apart, such as
-//! [`pad_ufes_20::encoding`](crate::pad_ufes_20::encoding).
+//! [`pad_ufes_20::encoding`](dermafuse_data::pad_ufes_20::encoding).
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+use dermafuse_data::pad_ufes_20::{CLASSES, PUBLISHED_CLASSES};
+use dermafuse_data::{DataError, Modality, SYNTHETIC_MARKER};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ImageEncoder};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::noise::Stream;
-use super::{
-    Diagnosis, Lesion, Modality, NOTICE, Pattern, SYNTHETIC_MARKER, Vessels, failed, render, write_file, write_table,
-};
-use crate::DataError;
-use crate::pad_ufes_20::{CLASSES, PUBLISHED_CLASSES};
+use crate::files::{NOTICE, failed, write_file, write_table};
+use crate::noise::Stream;
+use crate::{Diagnosis, Lesion, Pattern, Vessels, render};
 
 mod optimum;
 mod record;
@@ -263,7 +262,7 @@ fn picture(appearance: usize, config: &Config, stream: &mut Stream) -> Lesion {
     lesion
 }
 
-/// Writes a data set below `root`, which is created, for [`pad_ufes_20::load`](crate::pad_ufes_20::load): `metadata.csv`,
+/// Writes a data set below `root`, which is created, for [`pad_ufes_20::load`](dermafuse_data::pad_ufes_20::load): `metadata.csv`,
 /// the photos in three folders, `SYNTHETIC`, and `causes.csv`, which says of each photo what the table does not: the
 /// appearance and the profile. Files of the same name are replaced.
 ///

@@ -1,32 +1,32 @@
 //! The lesion without its seven criteria: what its diagnosis looks like.
 
-use super::canvas::{Honeycomb, View, disc, displace, ramp};
-use super::noise::{Stream, derive, fractal};
-use super::shape::Shape;
-use super::{Diagnosis, Lesion};
+use crate::canvas::{Honeycomb, View, disc, displace, ramp};
+use crate::noise::{Stream, derive, fractal};
+use crate::shape::Shape;
+use crate::{Diagnosis, Lesion};
 
 /// What absorbs or scatters light, per pixel, from the surface down.
-pub(super) struct Layers {
+pub(crate) struct Layers {
     /// Brown pigment, as optical density.
-    pub(super) melanin: Vec<f32>,
+    pub(crate) melanin: Vec<f32>,
     /// Blood, as optical density.
-    pub(super) blood: Vec<f32>,
+    pub(crate) blood: Vec<f32>,
     /// Pigment so deep that it looks blue, as coverage.
-    pub(super) blue: Vec<f32>,
+    pub(crate) blue: Vec<f32>,
     /// Scar or keratin, as coverage.
-    pub(super) white: Vec<f32>,
+    pub(crate) white: Vec<f32>,
     /// 1 inside the lesion, 0 outside, soft between.
-    pub(super) inside: Vec<f32>,
+    pub(crate) inside: Vec<f32>,
     /// 1 in the centre, 0 on the outline, negative outside.
-    pub(super) depth: Vec<f32>,
+    pub(crate) depth: Vec<f32>,
     /// Noise that bends what is drawn, across and down.
-    pub(super) bends: [Vec<f32>; 2],
+    pub(crate) bends: [Vec<f32>; 2],
     /// Fine noise that mottles what is drawn.
-    pub(super) grain: Vec<f32>,
+    pub(crate) grain: Vec<f32>,
 }
 
 impl Layers {
-    pub(super) fn of(lesion: &Lesion, shape: &Shape, view: &View, clarity: f32) -> Self {
+    pub(crate) fn of(lesion: &Lesion, shape: &Shape, view: &View, clarity: f32) -> Self {
         let depth = shape.depth(view, lesion.seed);
         let softness = match (lesion.diagnosis, lesion.subtype) {
             (Diagnosis::SeborrheicKeratosis, _) | (_, "vascular lesion") => 0.035,
@@ -44,7 +44,7 @@ impl Layers {
     }
 
     /// What was drawn with clean edges, as it looks in tissue: displaced by `amount` and mottled.
-    pub(super) fn settle(&self, view: &View, plane: &[f32], amount: f32) -> Vec<f32> {
+    pub(crate) fn settle(&self, view: &View, plane: &[f32], amount: f32) -> Vec<f32> {
         let mut settled = displace(plane, view, [&self.bends[0], &self.bends[1]], amount);
         settled.iter_mut().zip(&self.grain).for_each(|(value, grain)| *value *= 1.0 + 0.4 * grain);
         settled

@@ -1,10 +1,12 @@
 //! The published files: image names, the table of 19 columns, and the three lists of rows.
 
-use super::noise::Stream;
-use super::{Lesion, Modality, Pattern, Regression, SyntheticCase, Vessels};
+use dermafuse_data::Modality;
+
+use crate::noise::Stream;
+use crate::{Lesion, Pattern, Regression, SyntheticCase, Vessels};
 
 /// The columns of `meta.csv`, in order.
-pub(super) const COLUMNS: [&str; 19] = [
+pub(crate) const COLUMNS: [&str; 19] = [
     "case_num",
     "diagnosis",
     "seven_point_score",
@@ -33,14 +35,14 @@ const PUBLISHED: [usize; 3] = [413, 203, 395];
 const FOLDERS: [&str; 12] = ["NEL", "FCL", "NAL", "FAL", "NBL", "FBL", "NCL", "FDL", "NDL", "FEL", "NFL", "FGL"];
 
 /// An image's name as it is on disk, relative to `images`.
-pub(super) fn image_name(case: usize, modality: Modality) -> String {
+pub(crate) fn image_name(case: usize, modality: Modality) -> String {
     let folder = FOLDERS[case % FOLDERS.len()];
     let number = 2 * (case / FOLDERS.len()) + if modality == Modality::Dermoscopic { 1 } else { 2 };
     format!("{folder}/{folder}{number:03}.jpg")
 }
 
 /// One row of the table, given the names of the images as the table spells them.
-pub(super) fn row(index: usize, case: &SyntheticCase, clinic: String, derm: String) -> [String; 19] {
+pub(crate) fn row(index: usize, case: &SyntheticCase, clinic: String, derm: String) -> [String; 19] {
     let SyntheticCase { lesion, difficulty, elevation, location, sex, management } = case;
     let text = str::to_owned;
     [
@@ -122,13 +124,13 @@ fn classes(lesion: &Lesion) -> u32 {
 }
 
 /// The classes that the rows have between them, one bit each.
-pub(super) fn seen(cases: &[SyntheticCase], rows: &[usize]) -> u32 {
+pub(crate) fn seen(cases: &[SyntheticCase], rows: &[usize]) -> u32 {
     rows.iter().fold(0, |all, &row| all | classes(&cases[row].lesion))
 }
 
 /// Row numbers of train, valid and test: the published proportions, stratified by diagnosis. Of 64 such splits the
 /// first that misses the fewest classes.
-pub(super) fn split(cases: &[SyntheticCase], seed: u64) -> [Vec<usize>; 3] {
+pub(crate) fn split(cases: &[SyntheticCase], seed: u64) -> [Vec<usize>; 3] {
     let share = |part: usize| (cases.len() * PUBLISHED[part] + 505) / 1011;
     let sizes = [share(0), share(1), cases.len() - share(0) - share(1)];
     let every = seen(cases, &(0..cases.len()).collect::<Vec<_>>());

@@ -50,7 +50,7 @@ impl Config {
     /// diagnosis that is most probable then, summed up. Exact, but for rounding.
     ///
     /// ```
-    /// use dermafuse_data::synthetic::pad_ufes_20::{Config, Inputs, Shares};
+    /// use dermafuse_synthetic::pad_ufes_20::{Config, Inputs, Shares};
     ///
     /// // Nothing but what the two say together: three looks, two courses, six diagnoses.
     /// let shares = Shares { image: 0.0, record: 0.0, either: 0.0, together: 1.0 };

@@ -1,6 +1,6 @@
 //! What the table says: the patient's history, and what was asked of each lesion.
 
-use crate::synthetic::noise::Stream;
+use crate::noise::Stream;
 
 /// The columns of `metadata.csv`, in order.
 pub const COLUMNS: [&str; 26] = [

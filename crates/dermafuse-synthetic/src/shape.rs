@@ -2,14 +2,14 @@
 
 use std::f32::consts::TAU;
 
-use super::canvas::View;
-use super::noise::{Stream, derive, fractal};
-use super::{Diagnosis, Lesion};
+use crate::canvas::View;
+use crate::noise::{Stream, derive, fractal};
+use crate::{Diagnosis, Lesion};
 
 const STEPS: usize = 256;
 
 /// A closed outline around the origin: its distance for each direction, in units of the mean radius.
-pub(super) struct Shape {
+pub(crate) struct Shape {
     radii: Vec<f32>,
     /// How much fine noise frays the border.
     frayed: f32,
@@ -27,7 +27,7 @@ fn turn(u: f32, v: f32) -> f32 {
 }
 
 impl Shape {
-    pub(super) fn of(lesion: &Lesion) -> Self {
+    pub(crate) fn of(lesion: &Lesion) -> Self {
         let mut stream = Stream::new(lesion.seed, "outline");
         let (stretch, irregular, frayed) = match (lesion.diagnosis, lesion.subtype) {
             (Diagnosis::Nevus, _) => (0.14, 0.018, 0.07),
@@ -60,7 +60,7 @@ impl Shape {
     }
 
     /// The outline's distance from the origin in a direction (radians).
-    pub(super) fn radius(&self, angle: f32) -> f32 {
+    pub(crate) fn radius(&self, angle: f32) -> f32 {
         self.at(turn(angle.cos(), angle.sin()))
     }
 
@@ -71,7 +71,7 @@ impl Shape {
     }
 
     /// How deep each pixel lies inside: 1 in the centre, 0 on the outline, negative outside.
-    pub(super) fn depth(&self, view: &View, seed: u64) -> Vec<f32> {
+    pub(crate) fn depth(&self, view: &View, seed: u64) -> Vec<f32> {
         let frays = fractal(view, 3.2, 4, derive(seed, "border"));
         let mut plane = vec![-1.0; view.len()];
         for y in view.rows() {
@@ -85,7 +85,7 @@ impl Shape {
     }
 
     /// How deep a point lies inside, without the fraying.
-    pub(super) fn depth_at(&self, point: [f32; 2]) -> f32 {
+    pub(crate) fn depth_at(&self, point: [f32; 2]) -> f32 {
         1.0 - (point[0] * point[0] + point[1] * point[1]).sqrt() / self.at(turn(point[0], point[1]))
     }
 }

@@ -1,8 +1,8 @@
 //! Draws cases as the published table has them: diagnosis by quota, criteria given the diagnosis, then what is said
 //! of the patient given both.
 
-use super::noise::Stream;
-use super::{Diagnosis, Lesion, Pattern, Regression, SyntheticCase, SyntheticConfig, Vessels};
+use crate::noise::Stream;
+use crate::{Diagnosis, Lesion, Pattern, Regression, SyntheticCase, SyntheticConfig, Vessels};
 
 /// Shares of the diagnoses.
 const DIAGNOSES: [f32; 5] = [0.57, 0.04, 0.25, 0.10, 0.04];
@@ -24,7 +24,7 @@ const REGRESSION: Shares =
 const VEIL: Shares = [[0.91, 0.0, 0.09], [0.90, 0.0, 0.10], [0.50, 0.0, 0.50], [0.92, 0.0, 0.08], [0.92, 0.0, 0.08]];
 
 /// Whole numbers in proportion to the shares, adding up to `total`: largest remainders first.
-pub(super) fn quota(total: usize, shares: &[f32]) -> Vec<usize> {
+pub(crate) fn quota(total: usize, shares: &[f32]) -> Vec<usize> {
     let sum: f32 = shares.iter().sum();
     let exact: Vec<f32> = shares.iter().map(|share| total as f32 * share / sum).collect();
     let mut counts: Vec<usize> = exact.iter().map(|count| count.floor() as usize).collect();

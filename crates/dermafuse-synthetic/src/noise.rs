@@ -1,12 +1,12 @@
 //! Reproducible random draws and smooth noise. In-house, so that a picture of a given seed does not change when a
 //! random-number crate does.
 
-use super::canvas::View;
+use crate::canvas::View;
 
 /// A stream of draws (SplitMix64), named by a seed and a tag: streams with different tags are independent, so that
 /// switching one structure off leaves all the others where they were.
 #[derive(Clone, Debug)]
-pub(super) struct Stream(u64);
+pub(crate) struct Stream(u64);
 
 fn scramble(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -15,52 +15,52 @@ fn scramble(mut bits: u64) -> u64 {
 }
 
 /// The seed of a part of something that has a seed.
-pub(super) fn derive(seed: u64, tag: &str) -> u64 {
+pub(crate) fn derive(seed: u64, tag: &str) -> u64 {
     let fold = |state: u64, byte: u8| scramble(state.wrapping_add(u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     tag.bytes().fold(scramble(seed ^ 0x5851_f42d_4c95_7f2d), fold)
 }
 
 impl Stream {
-    pub(super) fn new(seed: u64, tag: &str) -> Self {
+    pub(crate) fn new(seed: u64, tag: &str) -> Self {
         Self(derive(seed, tag))
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         scramble(self.0)
     }
 
     /// Uniform in `[0, 1)`.
-    pub(super) fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 24) as f32
     }
 
     /// Uniform in `[low, high)`.
-    pub(super) fn range(&mut self, low: f32, high: f32) -> f32 {
+    pub(crate) fn range(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
     /// Uniform integer in `low..=high`.
-    pub(super) fn count(&mut self, low: usize, high: usize) -> usize {
+    pub(crate) fn count(&mut self, low: usize, high: usize) -> usize {
         low + (self.next() % (high - low + 1) as u64) as usize
     }
 
-    pub(super) fn chance(&mut self, probability: f32) -> bool {
+    pub(crate) fn chance(&mut self, probability: f32) -> bool {
         self.unit() < probability
     }
 
     /// Close to a standard normal: the sum of twelve uniforms, centred.
-    pub(super) fn normal(&mut self) -> f32 {
+    pub(crate) fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }
 
     /// An angle in radians.
-    pub(super) fn angle(&mut self) -> f32 {
+    pub(crate) fn angle(&mut self) -> f32 {
         self.range(0.0, std::f32::consts::TAU)
     }
 
     /// An index drawn in proportion to the weights.
-    pub(super) fn weighted(&mut self, weights: &[f32]) -> usize {
+    pub(crate) fn weighted(&mut self, weights: &[f32]) -> usize {
         let mut left = self.unit() * weights.iter().sum::<f32>();
         for (index, weight) in weights.iter().enumerate() {
             left -= weight;
@@ -71,7 +71,7 @@ impl Stream {
         weights.len() - 1
     }
 
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.count(0, last));
         }
@@ -91,12 +91,12 @@ fn fade(t: f32) -> f32 {
 
 /// Fractal gradient noise over the view, roughly within `[-1, 1]`: `octaves` layers, the first with `frequency` cells
 /// for each unit of the view, each next one twice as fine and half as strong.
-pub(super) fn fractal(view: &View, frequency: f32, octaves: u32, seed: u64) -> Vec<f32> {
+pub(crate) fn fractal(view: &View, frequency: f32, octaves: u32, seed: u64) -> Vec<f32> {
     fractal_stretched(view, [frequency, frequency], octaves, seed)
 }
 
 /// As [`fractal`], with one frequency across and another down.
-pub(super) fn fractal_stretched(view: &View, frequency: [f32; 2], octaves: u32, seed: u64) -> Vec<f32> {
+pub(crate) fn fractal_stretched(view: &View, frequency: [f32; 2], octaves: u32, seed: u64) -> Vec<f32> {
     let mut plane = vec![0.0; view.len()];
     let (mut gain, mut scale) = (1.0f32, 1.0f32);
     for octave in 0..octaves {

@@ -2,46 +2,46 @@
 
 use std::ops::Range;
 
-use super::noise::Stream;
+use crate::noise::Stream;
 
 /// Where the picture's units are: pixel size, the pixel of the origin, and the pixels of one unit (the mean lesion
 /// radius).
 #[derive(Clone, Debug)]
-pub(super) struct View {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) centre: [f32; 2],
-    pub(super) radius: f32,
+pub(crate) struct View {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) centre: [f32; 2],
+    pub(crate) radius: f32,
     /// Nothing is drawn farther than this from the origin, across or down, in units.
-    pub(super) reach: f32,
+    pub(crate) reach: f32,
 }
 
 impl View {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.width * self.height
     }
 
-    pub(super) fn u(&self, x: usize) -> f32 {
+    pub(crate) fn u(&self, x: usize) -> f32 {
         (x as f32 + 0.5 - self.centre[0]) / self.radius
     }
 
-    pub(super) fn v(&self, y: usize) -> f32 {
+    pub(crate) fn v(&self, y: usize) -> f32 {
         (y as f32 + 0.5 - self.centre[1]) / self.radius
     }
 
     /// The same picture measured in picture heights from its centre, for what does not belong to the lesion.
-    pub(super) fn frame(&self) -> Self {
+    pub(crate) fn frame(&self) -> Self {
         let centre = [self.width as f32 / 2.0, self.height as f32 / 2.0];
         Self { centre, radius: self.height as f32, reach: f32::INFINITY, ..self.clone() }
     }
 
     /// The pixels across that are within reach.
-    pub(super) fn columns(&self) -> Range<usize> {
+    pub(crate) fn columns(&self) -> Range<usize> {
         self.within(self.centre[0], self.width)
     }
 
     /// The pixels down that are within reach.
-    pub(super) fn rows(&self) -> Range<usize> {
+    pub(crate) fn rows(&self) -> Range<usize> {
         self.within(self.centre[1], self.height)
     }
 
@@ -57,34 +57,34 @@ impl View {
 }
 
 /// Smooth step from 0 at `low` to 1 at `high`.
-pub(super) fn ramp(low: f32, high: f32, value: f32) -> f32 {
+pub(crate) fn ramp(low: f32, high: f32, value: f32) -> f32 {
     let t = ((value - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
 /// A point with the half-width of the stroke there.
-pub(super) type Knot = [f32; 3];
+pub(crate) type Knot = [f32; 3];
 
 /// Fills what is within `softness` (in units) of the disc; overlapping marks do not add up.
-pub(super) fn disc(plane: &mut [f32], view: &View, centre: [f32; 2], radius: f32, softness: f32, strength: f32) {
+pub(crate) fn disc(plane: &mut [f32], view: &View, centre: [f32; 2], radius: f32, softness: f32, strength: f32) {
     let soft = softness * view.radius;
     capsule(plane, view, [centre[0], centre[1], radius], [centre[0], centre[1], radius], soft, strength);
 }
 
 /// A line through the knots, with a hard edge.
-pub(super) fn stroke(plane: &mut [f32], view: &View, knots: &[Knot], strength: f32) {
+pub(crate) fn stroke(plane: &mut [f32], view: &View, knots: &[Knot], strength: f32) {
     soft_stroke(plane, view, knots, 0.0, strength);
 }
 
 /// A line through the knots that fades over `softness` (in units) to each side.
-pub(super) fn soft_stroke(plane: &mut [f32], view: &View, knots: &[Knot], softness: f32, strength: f32) {
+pub(crate) fn soft_stroke(plane: &mut [f32], view: &View, knots: &[Knot], softness: f32, strength: f32) {
     for pair in knots.windows(2) {
         capsule(plane, view, pair[0], pair[1], softness * view.radius, strength);
     }
 }
 
 /// Moves what is drawn by `amount` (in units) times the two planes of noise, so that nothing stays straight or round.
-pub(super) fn displace(plane: &[f32], view: &View, [across, down]: [&[f32]; 2], amount: f32) -> Vec<f32> {
+pub(crate) fn displace(plane: &[f32], view: &View, [across, down]: [&[f32]; 2], amount: f32) -> Vec<f32> {
     let reach = amount * view.radius;
     let (right, bottom) = (view.width as f32 - 1.001, view.height as f32 - 1.001);
     let mut moved = vec![0.0; plane.len()];
@@ -139,7 +139,7 @@ fn capsule(plane: &mut [f32], view: &View, from: Knot, to: Knot, soft: f32, stre
 }
 
 /// A jittered honeycomb in lesion units: walls between cells make a pigment network or the septa of lacunae.
-pub(super) struct Honeycomb {
+pub(crate) struct Honeycomb {
     spacing: f32,
     columns: i32,
     rows: i32,
@@ -147,10 +147,10 @@ pub(super) struct Honeycomb {
 }
 
 /// The honeycomb covers the square of this half side.
-pub(super) const REACH: f32 = 1.8;
+pub(crate) const REACH: f32 = 1.8;
 
 impl Honeycomb {
-    pub(super) fn new(spacing: f32, jitter: f32, stream: &mut Stream) -> Self {
+    pub(crate) fn new(spacing: f32, jitter: f32, stream: &mut Stream) -> Self {
         let columns = (2.0 * REACH / spacing).ceil() as i32 + 4;
         let rows = (2.0 * REACH / (spacing * 0.866)).ceil() as i32 + 4;
         let mut seeds = Vec::with_capacity((columns * rows) as usize);
@@ -166,14 +166,14 @@ impl Honeycomb {
     }
 
     /// Cell centres in lesion units.
-    pub(super) fn centres(&self) -> impl Iterator<Item = [f32; 2]> + '_ {
+    pub(crate) fn centres(&self) -> impl Iterator<Item = [f32; 2]> + '_ {
         let place =
             |seed: &[f32; 2]| [(seed[0] - 2.0) * self.spacing - REACH, (seed[1] - 2.0 * 0.866) * self.spacing - REACH];
         self.seeds.iter().map(place)
     }
 
     /// Distance from the nearest wall, in spacings: 0 on a wall, about 0.5 in the middle of a cell.
-    pub(super) fn wall_distance(&self, u: f32, v: f32) -> f32 {
+    pub(crate) fn wall_distance(&self, u: f32, v: f32) -> f32 {
         let (x, y) = ((u + REACH) / self.spacing + 2.0, (v + REACH) / self.spacing + 2.0 * 0.866);
         let (row, column) = ((y / 0.866).floor() as i32, x.floor() as i32);
         let row = row.clamp(1, self.rows - 2);

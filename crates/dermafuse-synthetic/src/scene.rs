@@ -1,26 +1,27 @@
 //! All that is in a picture besides the lesion: skin, light, hairs, and what each instrument leaves behind.
 
-use super::Modality;
-use super::body::Layers;
-use super::canvas::{Knot, View, disc, ramp, stroke};
-use super::noise::{Stream, derive, fractal, fractal_stretched};
+use dermafuse_data::Modality;
+
+use crate::body::Layers;
+use crate::canvas::{Knot, View, disc, ramp, stroke};
+use crate::noise::{Stream, derive, fractal, fractal_stretched};
 
 /// What the camera adds on top of the layers.
-pub(super) struct Scene {
+pub(crate) struct Scene {
     /// Colour of the light.
-    pub(super) tint: [f32; 3],
+    pub(crate) tint: [f32; 3],
     /// Brightness of the light, per pixel.
-    pub(super) light: Vec<f32>,
+    pub(crate) light: Vec<f32>,
     /// Reflections, added.
-    pub(super) gloss: Vec<f32>,
+    pub(crate) gloss: Vec<f32>,
     /// Coverage by hairs and marks, which are nearly black.
-    pub(super) dark: Vec<f32>,
+    pub(crate) dark: Vec<f32>,
     /// How far the lens spreads a point, in picture heights.
-    pub(super) blur: f32,
+    pub(crate) blur: f32,
 }
 
 /// Adds the skin's own pigment and blood to the layers and returns the rest.
-pub(super) fn set(seed: u64, modality: Modality, view: &View, layers: &mut Layers) -> Scene {
+pub(crate) fn set(seed: u64, modality: Modality, view: &View, layers: &mut Layers) -> Scene {
     let frame = view.frame();
     let mut stream = Stream::new(seed, "skin");
     let tones = [0.04, 0.12, 0.24, 0.42, 0.75];

@@ -1,14 +1,14 @@
 //! The seventh criterion: vessels, each shape of the published table drawn its own way.
 
-use super::body::Layers;
-use super::canvas::{Knot, View, disc, ramp, soft_stroke};
-use super::noise::Stream;
-use super::shape::Shape;
-use super::structures::regression_blobs;
-use super::{Lesion, Vessels};
+use crate::body::Layers;
+use crate::canvas::{Knot, View, disc, ramp, soft_stroke};
+use crate::noise::Stream;
+use crate::shape::Shape;
+use crate::structures::regression_blobs;
+use crate::{Lesion, Vessels};
 
 /// Draws the vessels above all pigment; where they run, they push it aside.
-pub(super) fn draw(lesion: &Lesion, shape: &Shape, view: &View, clarity: f32, layers: &mut Layers) {
+pub(crate) fn draw(lesion: &Lesion, shape: &Shape, view: &View, clarity: f32, layers: &mut Layers) {
     let mut pen = Pen {
         shape,
         view,
