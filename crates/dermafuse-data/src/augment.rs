@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::preprocess::Preprocess;
-use crate::sampler::{Affine, sample};
+use crate::sampler::{Affine, Interpolation, Outside, sample};
 use crate::shuffle::{stream, uniform};
 use crate::{DataError, RgbPixels};
 
@@ -23,19 +23,6 @@ pub enum DermoscopicMode {
     Paired,
     /// A draw of its own.
     Independent,
-}
-
-/// What is seen where an image that was moved has no pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outside {
-    /// The image, reflected at its border without repeating the border pixel.
-    #[default]
-    Reflection,
-    /// Black.
-    Black,
-    /// The pixel of the border that is nearest: Keras' `fill_mode="nearest"`.
-    Border,
 }
 
 /// The ranges and probabilities of the training augmentation; [`Default`] is as released.
@@ -315,13 +302,6 @@ pub(crate) struct Draw {
     pub(crate) light: Option<Light>,
     pub(crate) cut: Option<Cut>,
     pub(crate) outside: Outside,
-}
-
-/// How pixels between pixels are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interpolation {
-    Bilinear,
-    Nearest,
 }
 
 impl Draw {

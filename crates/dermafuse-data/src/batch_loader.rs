@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
-use crate::augment::{Augmentation, DermoscopicMode, Draw, Interpolation, Stream};
+use crate::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::image::{Accepted, decode_resized};
-use crate::{CaseSet, DataError, ImageCache, Preprocess};
+use crate::sampler::Interpolation;
+use crate::{CaseSet, DataError, ImageCache, Preprocess, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,22 +92,6 @@ pub struct ImageBatch {
     pub failed: Vec<RowFault>,
     /// The cases among `rows` with a damaged image that was [accepted](crate::Strictness::Lenient), in order.
     pub accepted: Vec<RowFault>,
-}
-
-/// A row of a case set, and what is wrong with an image of it.
-#[derive(Clone, Debug)]
-pub struct RowFault {
-    /// The row.
-    pub row: usize,
-    /// The fault, which names the file.
-    pub error: Arc<DataError>,
-}
-
-impl PartialEq for RowFault {
-    /// By row and by what the error says.
-    fn eq(&self, other: &Self) -> bool {
-        self.row == other.row && self.error.to_string() == other.error.to_string()
-    }
 }
 
 /// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.

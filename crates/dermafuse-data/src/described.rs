@@ -63,11 +63,11 @@ use self::description::{Columns, Description};
 use self::images::{ImageFiles, ImageReader, MissingImages};
 use self::values::{FieldReader, LabelReader, settle};
 use crate::declaration::Declaration;
-use crate::load_options::check_unique;
 use crate::name_set::NameSet;
 use crate::oddity::Contradictions;
 use crate::spelling::on_disk;
 use crate::table::{Cell, Row};
+use crate::unique::check_unique;
 use crate::{
     CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, SharedImages, Table, TableReader,
 };

@@ -1,9 +1,8 @@
 use dermafuse_schema::{Case, Field, FieldKind, FieldRole, FieldValue};
 use serde::{Deserialize, Serialize};
 
+use crate::DataError;
 use crate::encoder_config::{CategorySource, EncoderConfig, MissingFields, NumericScaling};
-use crate::matched_encoder::MatchedEncoder;
-use crate::{CaseSet, DataError};
 
 /// More columns than any data set has; an encoder that was read from a file and says more is damaged.
 const MAX_COLUMNS: usize = 1 << 16;
@@ -152,25 +151,6 @@ impl MetadataEncoder {
     #[must_use]
     pub fn config(&self) -> &EncoderConfig {
         &self.config
-    }
-
-    /// The encoder for cases of a set with these fields, in which its own fields and categories are found by name.
-    ///
-    /// # Errors
-    /// Two fields of one name; a field that the encoder uses and that is not there, unless
-    /// [`MissingFields::Allow`] says that it may be; one that holds numbers here and categories there.
-    pub fn matched<'a>(&'a self, fields: &'a [Field]) -> Result<MatchedEncoder<'a>, DataError> {
-        MatchedEncoder::new(self, fields)
-    }
-
-    /// What must be said of the encoding of the cases at `rows`: fields that the set lacks, and how many cases have a
-    /// category that the encoder does not know, which counts as not recorded.
-    ///
-    /// # Errors
-    /// Those of [`MetadataEncoder::matched`]; a row that there is not.
-    pub fn notes(&self, set: &CaseSet, rows: &[usize]) -> Result<Vec<String>, DataError> {
-        set.check_rows(rows)?;
-        self.matched(&set.fields)?.notes(rows.iter().map(|&row| &set.cases[row]))
     }
 
     /// The number of encoded columns, `M`.

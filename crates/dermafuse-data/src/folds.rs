@@ -6,25 +6,13 @@ use std::path::Path;
 use dermafuse_schema::write_whole_file;
 use serde::{Deserialize, Serialize};
 
-use crate::load_options::check_unique;
-use crate::split::{assign, deal};
+use crate::deal::{assign, deal};
 use crate::split_file::Changes;
-use crate::{CaseSet, DataError, Split, Table, TableChanges};
+use crate::unique::check_unique;
+use crate::{CaseSet, DataError, FoldGrouping, Split, Table, TableChanges};
 
 /// What a fold file calls the rows that no fold has.
 const HELD_OUT: &str = "test";
-
-/// Whether the cases of a group (a patient, a lesion) stay together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FoldGrouping {
-    /// All cases of a [group](dermafuse_schema::Case::group) are in one fold.
-    #[default]
-    Grouped,
-    /// Each case is dealt out for itself, as published protocols have it. [`Folds::notes`] says how many groups stand in
-    /// several folds, and the splits say that they [leak](Split::leaks).
-    Ungrouped,
-}
 
 /// How folds are made.
 ///

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
-use crate::load_options::{Place, check_unique, table_file};
+use crate::load_options::{Place, table_file};
 use crate::oddity::{Ages, contradictory_sex};
 use crate::one_hot::OneHot;
 use crate::table::Column;
+use crate::unique::check_unique;
 use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, SharedImages, Table};
 
 /// The seven diagnoses, in alphabetical order; the columns of the challenge's ground truth have another.

@@ -1,5 +1,6 @@
 //! From an image file to upright RGB pixels of the asked size.
 
+mod bilinear;
 mod budget;
 mod buffer;
 mod decode;

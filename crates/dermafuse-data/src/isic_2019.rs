@@ -9,9 +9,10 @@ use std::path::Path;
 
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
-use crate::load_options::{Place, check_unique};
+use crate::load_options::Place;
 use crate::oddity::{Ages, contradictory_sex};
 use crate::one_hot::OneHot;
+use crate::unique::check_unique;
 use crate::{CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SharedImages, Table};
 
 /// The eight diagnoses, in alphabetical order; the columns of the ground truth have another.

@@ -15,10 +15,11 @@ use std::path::Path;
 
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 
-use crate::load_options::{Place, check_unique};
+use crate::load_options::Place;
 use crate::malignancy::{CLASSES, malignancy};
 use crate::oddity::{Ages, contradictory_sex};
 use crate::table::Column;
+use crate::unique::check_unique;
 use crate::{CaseSet, DataError, EncoderConfig, ImageSource, LoadOptions, Modality, SharedImages, Table};
 
 /// Images of the published training set.

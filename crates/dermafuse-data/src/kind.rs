@@ -143,7 +143,7 @@ impl FromStr for DataSetKind {
 
     fn from_str(name: &str) -> Result<Self, DataError> {
         let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| DataError::UnknownKind { name: name.to_owned() })
+        known.ok_or_else(|| DataError::UnknownKind { name: name.to_owned(), known: Self::ALL.map(Self::name).to_vec() })
     }
 }
 

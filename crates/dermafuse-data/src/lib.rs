@@ -32,10 +32,11 @@
 
 mod augment;
 mod batch_loader;
-mod bilinear;
 mod case_set;
 pub mod class_folders;
 mod class_map;
+mod cohort;
+mod deal;
 mod declaration;
 pub mod derm7pt;
 pub mod dermofit;
@@ -75,20 +76,22 @@ mod spelling;
 mod split;
 mod split_file;
 mod table;
+mod unique;
 
 pub use self::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
     Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,
 };
-pub use augment::{Augmentation, DermoscopicMode, Outside};
-pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault};
+pub use augment::{Augmentation, DermoscopicMode};
+pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig};
 pub use case_set::{CaseSet, SYNTHETIC_MARKER};
 pub use class_map::{ClassMap, SOURCE_FIELD};
+pub use deal::FoldGrouping;
 pub use declaration::Declaration;
 pub use encoder::MetadataEncoder;
 pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory};
-pub use error::DataError;
-pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
+pub use error::{DataError, RowFault};
+pub use folds::{FoldConfig, FoldProtocol, Folds};
 pub use groups::{LabelConflict, LabelPair, SharedImages};
 pub use image_cache::ImageCache;
 pub use image_check::{ImageCheck, check_images};
@@ -98,6 +101,7 @@ pub use matched_encoder::MatchedEncoder;
 pub use modality::Modality;
 pub use near_duplicates::{MAX_HASH_DISTANCE, NearDuplicate, near_duplicate_note, near_duplicates};
 pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
+pub use sampler::Outside;
 pub use sampling::{EpochLength, Sampling};
 pub use shuffle::shuffled;
 pub use split::{Leak, Split};

@@ -1,6 +1,5 @@
 //! What the loaders of sets with one image a case have in common: where the images are.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use dermafuse_schema::Case;
@@ -8,7 +7,7 @@ use dermafuse_schema::Case;
 use crate::image_folder::{ImageFolder, ImageIndex, Lookup};
 use crate::spelling::is_clutter;
 use crate::table::Column;
-use crate::{DataError, Modality, Table};
+use crate::{DataError, Modality};
 
 /// Where the images of a data set are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -197,19 +196,4 @@ fn find_images(column: Column<'_>, index: &mut ImageIndex, place: Place<'_>) -> 
             total: table.len(),
         }),
     }
-}
-
-/// Checks that a column names each row, and none as another.
-pub(crate) fn check_unique(column: Column<'_>) -> Result<(), DataError> {
-    let table: &Table = column.table();
-    let mut rows: HashMap<&str, usize> = HashMap::with_capacity(table.len());
-    for row in 0..table.len() {
-        if column.text(row).is_empty() {
-            return Err(column.value_error(row, "an identifier"));
-        }
-        if let Some(other) = rows.insert(column.text(row), row) {
-            return Err(column.value_error(row, format!("a name that line {} does not have", table.line(other))));
-        }
-    }
-    Ok(())
 }

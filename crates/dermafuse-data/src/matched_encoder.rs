@@ -4,7 +4,7 @@ use dermafuse_schema::{Case, Field, FieldKind, FieldValue};
 
 use crate::encoder::{EncodedField, check_length, check_names, check_value};
 use crate::encoder_config::{MissingFields, UnseenCategory};
-use crate::{DataError, MetadataEncoder};
+use crate::{CaseSet, DataError, MetadataEncoder};
 
 /// A [`MetadataEncoder`] whose fields and categories have been found by name among the fields of one set. Made by
 /// [`MetadataEncoder::matched`].
@@ -24,8 +24,29 @@ struct MatchedField<'a> {
     slots: Vec<Option<usize>>,
 }
 
+impl MetadataEncoder {
+    /// The encoder for cases of a set with these fields, in which its own fields and categories are found by name.
+    ///
+    /// # Errors
+    /// Two fields of one name; a field that the encoder uses and that is not there, unless
+    /// [`MissingFields::Allow`] says that it may be; one that holds numbers here and categories there.
+    pub fn matched<'a>(&'a self, fields: &'a [Field]) -> Result<MatchedEncoder<'a>, DataError> {
+        MatchedEncoder::new(self, fields)
+    }
+
+    /// What must be said of the encoding of the cases at `rows`: fields that the set lacks, and how many cases have a
+    /// category that the encoder does not know, which counts as not recorded.
+    ///
+    /// # Errors
+    /// Those of [`MetadataEncoder::matched`]; a row that there is not.
+    pub fn notes(&self, set: &CaseSet, rows: &[usize]) -> Result<Vec<String>, DataError> {
+        set.check_rows(rows)?;
+        self.matched(&set.fields)?.notes(rows.iter().map(|&row| &set.cases[row]))
+    }
+}
+
 impl<'a> MatchedEncoder<'a> {
-    pub(crate) fn new(encoder: &'a MetadataEncoder, fields: &'a [Field]) -> Result<Self, DataError> {
+    fn new(encoder: &'a MetadataEncoder, fields: &'a [Field]) -> Result<Self, DataError> {
         check_names(fields)?;
         let places: HashMap<&str, usize> =
             fields.iter().enumerate().map(|(place, field)| (field.name.as_str(), place)).collect();

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
 
-use crate::load_options::{Place, check_unique, table_file};
+use crate::load_options::{Place, table_file};
 use crate::oddity::{Ages, contradictory_sex};
 use crate::table::Column;
+use crate::unique::check_unique;
 use crate::{
     CaseSet, DataError, EncoderConfig, LoadOptions, Modality, NumericScaling, SYNTHETIC_MARKER, SharedImages, Table,
 };

@@ -3,8 +3,29 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::RgbPixels;
-use crate::augment::{Interpolation, Outside};
+
+/// What is seen where an image that was moved has no pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outside {
+    /// The image, reflected at its border without repeating the border pixel.
+    #[default]
+    Reflection,
+    /// Black.
+    Black,
+    /// The pixel of the border that is nearest: Keras' `fill_mode="nearest"`.
+    Border,
+}
+
+/// How pixels between pixels are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interpolation {
+    Bilinear,
+    Nearest,
+}
 
 /// `(x, y) ↦ (a x + b y + c, d x + e y + f)`, stored `[a, b, c, d, e, f]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

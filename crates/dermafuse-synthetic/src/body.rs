@@ -1,8 +1,9 @@
 //! The lesion without its seven criteria: what its diagnosis looks like.
 
-use crate::canvas::{Honeycomb, View, disc, displace, ramp};
+use crate::canvas::{Honeycomb, disc, displace, ramp};
 use crate::noise::{Stream, derive, fractal};
 use crate::shape::Shape;
+use crate::view::View;
 use crate::{Diagnosis, Lesion};
 
 /// What absorbs or scatters light, per pixel, from the surface down.

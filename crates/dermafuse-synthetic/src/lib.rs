@@ -39,6 +39,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod vessels;
+mod view;
 
 pub use config::SyntheticConfig;
 pub use lesion::{Diagnosis, Lesion, Pattern, Regression, SyntheticCase, Vessels};

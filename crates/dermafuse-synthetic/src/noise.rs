@@ -1,7 +1,7 @@
 //! Reproducible random draws and smooth noise. In-house, so that a picture of a given seed does not change when a
 //! random-number crate does.
 
-use crate::canvas::View;
+use crate::view::View;
 
 /// A stream of draws (SplitMix64), named by a seed and a tag: streams with different tags are independent, so that
 /// switching one structure off leaves all the others where they were.

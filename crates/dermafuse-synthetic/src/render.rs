@@ -4,10 +4,11 @@ use dermafuse_data::Modality;
 use image::RgbImage;
 
 use crate::body::Layers;
-use crate::canvas::{REACH, View};
+use crate::canvas::REACH;
 use crate::noise::Stream;
 use crate::scene::Scene;
 use crate::shape::Shape;
+use crate::view::View;
 use crate::{Lesion, scene, structures, vessels};
 
 /// Linear reflectance of skin without pigment or blood.

@@ -3,8 +3,9 @@
 use dermafuse_data::Modality;
 
 use crate::body::Layers;
-use crate::canvas::{Knot, View, disc, ramp, stroke};
+use crate::canvas::{Knot, disc, ramp, stroke};
 use crate::noise::{Stream, derive, fractal, fractal_stretched};
+use crate::view::View;
 
 /// What the camera adds on top of the layers.
 pub(crate) struct Scene {

@@ -2,8 +2,8 @@
 
 use std::f32::consts::TAU;
 
-use crate::canvas::View;
 use crate::noise::{Stream, derive, fractal};
+use crate::view::View;
 use crate::{Diagnosis, Lesion};
 
 const STEPS: usize = 256;

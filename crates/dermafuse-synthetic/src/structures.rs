@@ -3,9 +3,10 @@
 use std::f32::consts::TAU;
 
 use crate::body::Layers;
-use crate::canvas::{Honeycomb, Knot, View, disc, ramp, soft_stroke};
+use crate::canvas::{Honeycomb, Knot, disc, ramp, soft_stroke};
 use crate::noise::{Stream, derive, fractal};
 use crate::shape::Shape;
+use crate::view::View;
 use crate::{Lesion, Pattern, Regression};
 
 /// Draws all of them, the deepest last. `clarity` scales their contrast.

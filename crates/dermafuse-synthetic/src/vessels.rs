@@ -1,10 +1,11 @@
 //! The seventh criterion: vessels, each shape of the published table drawn its own way.
 
 use crate::body::Layers;
-use crate::canvas::{Knot, View, disc, ramp, soft_stroke};
+use crate::canvas::{Knot, disc, ramp, soft_stroke};
 use crate::noise::Stream;
 use crate::shape::Shape;
 use crate::structures::regression_blobs;
+use crate::view::View;
 use crate::{Lesion, Vessels};
 
 /// Draws the vessels above all pigment; where they run, they push it aside.

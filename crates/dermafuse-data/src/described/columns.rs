@@ -9,10 +9,10 @@ use toml::Spanned;
 
 use super::Loader;
 use super::description::{ColumnName, Description, JoinedTable};
-use crate::load_options::check_unique;
 use crate::oddity::Contradictions;
 use crate::spelling::on_disk;
 use crate::table::{Cell, Row};
+use crate::unique::check_unique;
 use crate::{DataError, Table};
 
 /// The tables whose columns can be named: that of the cases, being read, and those that are joined.

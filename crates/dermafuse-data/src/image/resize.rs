@@ -4,9 +4,9 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
+use super::bilinear::resize_bilinear;
 use super::{MAX_PIXELS, MAX_SIDE, Resampling, RgbPixels};
 use crate::DataError;
-use crate::bilinear::resize_bilinear;
 
 /// Resizes to `size` x `size` pixels; the aspect ratio is not kept.
 ///

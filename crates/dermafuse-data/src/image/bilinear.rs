@@ -3,7 +3,7 @@
 //! Written out because the general resizer takes three times as long for it: it works on every source row, this on the
 //! two that an output row needs.
 
-use crate::RgbPixels;
+use super::RgbPixels;
 
 /// Bits of a weight along a column: a blend of two bytes fits 16 bits, which every processor multiplies eight at a time.
 const DOWN: u32 = 8;
