@@ -512,7 +512,7 @@ pub enum DataError {
     /// A file that is of no known format, whatever its name says.
     #[error(
         "{}: not {} (it starts with the bytes {start:02x?}); convert it to JPEG or PNG, or copy it again",
-        path.display(), crate::image::READ
+        path.display(), crate::images::image::READ
     )]
     ImageFormat {
         /// The image.
@@ -521,7 +521,7 @@ pub enum DataError {
         start: Vec<u8>,
     },
     /// A file of a format that is known and not read, whatever its name says.
-    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), crate::image::READ)]
+    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), crate::images::image::READ)]
     ImageKind {
         /// The image.
         path: PathBuf,
