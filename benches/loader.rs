@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{Augmentation, BatchLoader, CaseSet, LoaderConfig, Preprocess, derm7pt};
+use dermafuse::synthetic::{self, SyntheticConfig};
 
 const IMAGES: usize = 64;
 

@@ -16,7 +16,6 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::{Args, Parser, Subcommand};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::synthetic::{self, SyntheticConfig, lesion_mask};
 use dermafuse::data::{
     BatchLoader, CaseSet, DataError, LoaderConfig, MetadataEncoder, Modality, Preprocess, Split, derm7pt,
 };
@@ -31,6 +30,7 @@ use dermafuse::networks::{
 };
 use dermafuse::schema::ndarray::{Array1, Array2, Axis, concatenate};
 use dermafuse::schema::{RunFolder, RunMode, write_whole_file};
+use dermafuse::synthetic::{self, SyntheticConfig, lesion_mask};
 use dermafuse::train::{Observer, Trainer, TrainingCases, TrainingConfig, WeightAveraging, mean_branch_accuracy};
 use dermafuse_examples::{ProgramResult, draw_once, run, say};
 

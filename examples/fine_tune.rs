@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::synthetic::{self, SyntheticConfig, clinics};
 use dermafuse::data::{CaseSet, ImageCache};
 use dermafuse::eval::significance::{McNemar, holm};
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
@@ -26,6 +25,7 @@ use dermafuse::recipes::curriculum::{Plan, StageSettings};
 use dermafuse::recipes::{AugmentationKind, Curriculum, Progress, Results, StageResult, Workplace, majority};
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
+use dermafuse::synthetic::{self, SyntheticConfig, clinics};
 use dermafuse::train::Incomplete;
 use dermafuse_examples::{DeviceName, ProgramResult, Terminal, draw_once, print_table, run, say, say_part};
 

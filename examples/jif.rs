@@ -17,7 +17,6 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
     CaseSet, DataError, DataSetKind, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, LoadOptions,
     MetadataEncoder, MetadataRoles, NumericScaling, Split, derm7pt,
-    synthetic::{self, pad_ufes_20::Inputs},
 };
 use dermafuse::eval::published::{PublishedScores, joint_fusion};
 use dermafuse::eval::{MeanDeviation, Report};
@@ -28,6 +27,7 @@ use dermafuse::recipes::{
     OneStage, Progress, Results, Workplace, majority,
 };
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
+use dermafuse::synthetic::{self, pad_ufes_20::Inputs};
 use dermafuse_examples::{
     ImagesArgument, ProgramResult, Terminal, TrainingArguments, data_set_kind, draw_once, print_table,
     published_or_stratified_split, run, say, say_part,

@@ -14,12 +14,12 @@ use std::time::Instant;
 use burn::tensor::Device;
 use clap::Parser;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{DataError, derm7pt};
 use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::recipes::{FusionM4Net, Results, Workplace, majority};
 use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse::synthetic::{self, SyntheticConfig};
 use dermafuse_examples::{ProgramResult, Terminal, draw_once, print_table, run, say};
 
 /// Trains FusionM4Net on synthetic lesions and writes a report. Needs no arguments.

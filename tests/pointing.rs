@@ -3,12 +3,12 @@
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::synthetic::{self, SyntheticConfig, lesion_mask};
 use dermafuse::data::{BatchLoader, CaseSet, LoaderConfig, MetadataEncoder, Modality, Preprocess, derm7pt};
 use dermafuse::eval::Pointing;
 use dermafuse::infer::{CamMethod, ExplainedLogit, Explainer, tensors_of};
 use dermafuse::networks::{AmfamConfig, AmfamRow, AnyNetwork, ImageView, Modalities, NetworkConfig};
 use dermafuse::schema::TaskSet;
+use dermafuse::synthetic::{self, SyntheticConfig, lesion_mask};
 use dermafuse::train::{Silent, Trainer, TrainingCases, TrainingConfig, mean_branch_accuracy};
 use dermafuse_tests::device_lock;
 use ndarray::Array2;

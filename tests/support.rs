@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
-use dermafuse::data::synthetic::{self, SyntheticConfig};
 use dermafuse::data::{CaseSet, Split, derm7pt};
 use dermafuse::recipes::{Experiment, Protocol, Recipe};
+use dermafuse::synthetic::{self, SyntheticConfig};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde::Deserialize;
 

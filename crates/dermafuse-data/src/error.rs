@@ -1,9 +1,8 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dermafuse_schema::{ReadError, SchemaError, WriteError};
 use thiserror::Error;
-
-use crate::{DataSetKind, RowFault};
 
 /// What can be wrong with a data set, a split, an image or the request for them.
 ///
@@ -22,10 +21,12 @@ pub enum DataError {
         how: &'static str,
     },
     /// No built-in data set has this name.
-    #[error("unknown data set `{name}`: use one of {}", DataSetKind::ALL.map(DataSetKind::name).join(", "))]
+    #[error("unknown data set `{name}`: use one of {}", known.join(", "))]
     UnknownKind {
         /// The name asked for.
         name: String,
+        /// The names that there are.
+        known: Vec<&'static str>,
     },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
@@ -511,7 +512,7 @@ pub enum DataError {
     /// A file that is of no known format, whatever its name says.
     #[error(
         "{}: not {} (it starts with the bytes {start:02x?}); convert it to JPEG or PNG, or copy it again",
-        path.display(), crate::image::READ
+        path.display(), crate::images::image::READ
     )]
     ImageFormat {
         /// The image.
@@ -520,7 +521,7 @@ pub enum DataError {
         start: Vec<u8>,
     },
     /// A file of a format that is known and not read, whatever its name says.
-    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), crate::image::READ)]
+    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), crate::images::image::READ)]
     ImageKind {
         /// The image.
         path: PathBuf,
@@ -609,6 +610,22 @@ impl DataError {
             ReadError::Io { path, source } => Self::Io { path, source },
             other => Self::Read(other),
         }
+    }
+}
+
+/// A row of a case set, and what is wrong with an image of it.
+#[derive(Clone, Debug)]
+pub struct RowFault {
+    /// The row.
+    pub row: usize,
+    /// The fault, which names the file.
+    pub error: Arc<DataError>,
+}
+
+impl PartialEq for RowFault {
+    /// By row and by what the error says.
+    fn eq(&self, other: &Self) -> bool {
+        self.row == other.row && self.error.to_string() == other.error.to_string()
     }
 }
 

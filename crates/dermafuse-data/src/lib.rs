@@ -30,81 +30,50 @@
 //! # Ok::<(), dermafuse_data::DataError>(())
 //! ```
 
-mod augment;
-mod batch_loader;
-mod bilinear;
-mod case_set;
-pub mod class_folders;
-mod class_map;
-mod declaration;
-pub mod derm7pt;
-pub mod dermofit;
-pub mod described;
-mod encoder;
-mod encoder_config;
+mod cases;
 mod error;
-mod fingerprint;
-mod folds;
-mod groups;
-pub mod ham10000;
-mod identical_images;
-mod image;
-mod image_cache;
-mod image_check;
-mod image_folder;
-pub mod isic_2019;
-pub mod isic_2020;
-pub mod isic_2024;
-mod kind;
-mod load_options;
-mod malignancy;
-mod matched_encoder;
-pub mod milk10k;
-mod modality;
+mod images;
+mod metadata;
 mod name_set;
-mod near_duplicates;
-mod oddity;
-mod one_hot;
-pub mod pad_ufes_20;
-pub mod ph2;
-mod preprocess;
-mod sampler;
-mod sampling;
 mod shuffle;
-mod spelling;
-mod split;
-mod split_file;
-pub mod synthetic;
-mod table;
+mod sources;
+mod splits;
+mod tables;
 
-pub use self::image::{
+pub use cases::case_set::{CaseSet, SYNTHETIC_MARKER};
+pub use cases::modality::Modality;
+pub use cases::sampling::{EpochLength, Sampling};
+pub use cases::split::{Leak, Split};
+pub use error::{DataError, RowFault};
+pub use images::augment::{Augmentation, DermoscopicMode};
+pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig};
+pub use images::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
     Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,
 };
-pub use augment::{Augmentation, DermoscopicMode, Outside};
-pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault};
-pub use case_set::CaseSet;
-pub use class_map::{ClassMap, SOURCE_FIELD};
-pub use declaration::Declaration;
-pub use encoder::MetadataEncoder;
-pub use encoder_config::{CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory};
-pub use error::DataError;
-pub use folds::{FoldConfig, FoldGrouping, FoldProtocol, Folds};
-pub use groups::{LabelConflict, LabelPair, SharedImages};
-pub use image_cache::ImageCache;
-pub use image_check::{ImageCheck, check_images};
-pub use kind::DataSetKind;
-pub use load_options::{ImageSource, LoadOptions};
-pub use matched_encoder::MatchedEncoder;
-pub use modality::Modality;
-pub use near_duplicates::{MAX_HASH_DISTANCE, NearDuplicate, near_duplicate_note, near_duplicates};
-pub use preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
-pub use sampling::{EpochLength, Sampling};
+pub use images::image_cache::ImageCache;
+pub use images::image_check::{ImageCheck, check_images};
+pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
+pub use images::sampler::Outside;
+pub use metadata::encoder::MetadataEncoder;
+pub use metadata::encoder_config::{
+    CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory,
+};
+pub use metadata::matched_encoder::MatchedEncoder;
 pub use shuffle::shuffled;
-pub use split::{Leak, Split};
-pub use split_file::{LoadedSplit, TableChanges};
-pub use synthetic::SYNTHETIC_MARKER;
-pub use table::{Cell, Column, Row, Table, TableReader};
+pub use sources::class_map::{ClassMap, SOURCE_FIELD};
+pub use sources::kind::DataSetKind;
+pub use sources::load_options::{ImageSource, LoadOptions};
+pub use sources::{
+    class_folders, derm7pt, dermofit, described, ham10000, isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
+};
+pub use splits::deal::FoldGrouping;
+pub use splits::folds::{FoldConfig, FoldProtocol, Folds};
+pub use splits::groups::{LabelConflict, LabelPair, SharedImages};
+pub use splits::near_duplicates::{MAX_HASH_DISTANCE, NearDuplicate, near_duplicate_note, near_duplicates};
+pub use splits::split_file::{LoadedSplit, TableChanges};
+pub use tables::declaration::Declaration;
+pub use tables::table::{Cell, Column, Row, Table, TableReader};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/adding-a-dataset.md")]

@@ -10,7 +10,8 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`schema`] | the words: tasks, fields, cases, logits, predictions |
-//! | [`data`] | Derm7pt, MILK10k, a synthetic set; splits, metadata encoding, image pipeline, batch loader |
+//! | [`data`] | Derm7pt, MILK10k and other sets; splits, metadata encoding, image pipeline, batch loader |
+//! | [`synthetic`] | drawn lesions and records in the layouts of published sets |
 //! | [`backbones`] | ResNet to Xception: published architectures, strict weight loading |
 //! | [`fusion`] | modules that join features |
 //! | [`networks`] | whole architectures: FusionNet, joint and joint-individual fusion, AMFAM |
@@ -56,4 +57,5 @@ pub use dermafuse_networks as networks;
 pub use dermafuse_recipes as recipes;
 pub use dermafuse_schema as schema;
 pub use dermafuse_settings as settings;
+pub use dermafuse_synthetic as synthetic;
 pub use dermafuse_train as train;

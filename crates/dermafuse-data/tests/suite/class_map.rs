@@ -1,13 +1,7 @@
 use std::path::Path;
 
-use dermafuse_data::synthetic::{SyntheticConfig, write as write_synthetic};
-use dermafuse_data::{
-    CaseSet, ClassMap, MetadataEncoder, MetadataRoles, SOURCE_FIELD, Split, class_folders, derm7pt, dermofit,
-};
+use dermafuse_data::{CaseSet, ClassMap, SOURCE_FIELD, Split, derm7pt, dermofit};
 use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
-use image::ExtendedColorType;
-
-use crate::fixture::{png, write};
 
 /// The classes of DermAI, in the order of the paper that merges into them.
 const DERMAI: [&str; 13] = [
@@ -70,67 +64,6 @@ fn the_published_merging_has_the_published_counts() {
             "edra: 29 cases of `vascular lesion` are dropped"
         ]
     );
-}
-
-#[test]
-fn the_published_merging_works_on_folders() {
-    let root = tempfile::tempdir().unwrap();
-    let mut level = 0_u32;
-    let mut photo = |path: String| {
-        level += 1;
-        let colour: [u8; 3] = [level as u8, (level >> 8) as u8, 9];
-        write(&root.path().join(path), &png(1, 1, ExtendedColorType::Rgb8, &colour));
-    };
-    for part in ["train", "val", "test"] {
-        for class in DERMAI {
-            photo(format!("dermai/{part}/{class}/{class}.png"));
-        }
-    }
-    for class in dermofit::CLASSES {
-        photo(format!("dermofit/{class}/{class}1.png"));
-        photo(format!("dermofit/{class}/{class}1mask.png"));
-    }
-    // The same photo as one of the training part, in another set.
-    std::fs::copy(root.path().join("dermai/train/Nev/Nev.png"), root.path().join("dermofit/ML/copy.png")).unwrap();
-    let config = SyntheticConfig { cases: 200, image_size: (8, 6), ..SyntheticConfig::default() };
-    write_synthetic(&root.path().join("release_v0"), &config).unwrap();
-
-    let dermai = class_folders::load(root.path().join("dermai")).unwrap();
-    let (edra, library) =
-        (derm7pt::load_edra(root.path()).unwrap(), dermofit::load(root.path().join("dermofit")).unwrap());
-    let map = ClassMap::dermai_edra_dermofit();
-    let merged = map.merge(&[("dermai", &dermai), ("edra", &edra), ("dermofit", &library)]).unwrap();
-    assert!(merged.synthetic, "one of the sets is");
-    let split = merged.split.clone().unwrap();
-    assert_eq!((split.valid.len(), split.test.len()), (13, 13));
-    assert!(split.test.iter().all(|&row| merged.cases[row].id.as_str().starts_with("dermai:test/")));
-    let elsewhere = |row: &&usize| !merged.cases[**row].id.as_str().starts_with("dermai:");
-    assert_eq!(split.train.iter().filter(elsewhere).count(), merged.len() - 39);
-    merged.require_all_classes(&split.train).unwrap();
-
-    let row = |id: &str| merged.cases.iter().position(|case| case.id.as_str() == id).unwrap();
-    let (one, other) = (row("dermai:train/Nev/Nev.png"), row("dermofit:ML/copy.png"));
-    assert_eq!(merged.cases[one].group, merged.cases[other].group, "one photo is one group");
-    assert_ne!(merged.cases[row("edra:1")].group, "1");
-    assert_eq!(merged.cases[row("edra:1")].metadata.len(), 6);
-    assert_eq!(merged.cases[one].metadata[..5], [FieldValue::Missing; 5]);
-
-    // Where a case comes from can be asked, and is never an input.
-    let source = merged.fields.last().unwrap();
-    assert_eq!((source.name.as_str(), source.role), (SOURCE_FIELD, FieldRole::Provenance));
-    let text = |row: usize| source.text(merged.cases[row].metadata.last().unwrap());
-    assert_eq!((text(one), text(other)), (Some("dermai".into()), Some("dermofit".into())));
-    for roles in [MetadataRoles::PreDiagnosis, MetadataRoles::All] {
-        let encoder = MetadataEncoder::fit(&merged.fields, &merged.cases, roles).unwrap();
-        assert!(encoder.column_names().iter().all(|name| !name.contains(SOURCE_FIELD)));
-        assert!(!encoder.matched(&merged.fields).unwrap().has_metadata(&merged.cases[one]).unwrap());
-    }
-
-    // A photo of the test part that another set has, too, is no training case.
-    std::fs::copy(root.path().join("dermai/test/Nev/Nev.png"), root.path().join("dermofit/ML/copy.png")).unwrap();
-    let library = dermofit::load(root.path().join("dermofit")).unwrap();
-    let text = map.merge(&[("dermai", &dermai), ("edra", &edra), ("dermofit", &library)]).unwrap_err().to_string();
-    assert!(text.contains("is in the training part of the split and in the test part"), "{text}");
 }
 
 const MAP: &str = "name = \"both\"

@@ -22,5 +22,4 @@ mod photos;
 mod real_data;
 mod split;
 mod split_file;
-mod synthetic_pad;
 mod tables_as_found;

@@ -1,10 +1,9 @@
-//! Sets of photos: class folders, Dermofit, EDRA, PH².
+//! Sets of photos: class folders, Dermofit, PH².
 
 use std::path::{Path, PathBuf};
 
-use dermafuse_data::synthetic::{SyntheticConfig, write as write_synthetic};
 use dermafuse_data::{
-    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, class_folders, derm7pt, dermofit, ph2,
+    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, class_folders, dermofit, ph2,
 };
 use image::ExtendedColorType;
 
@@ -151,37 +150,6 @@ fn a_full_dermofit_is_held_against_the_published_counts() {
     );
     write(&root.path().join(SYNTHETIC_MARKER), b"");
     assert!(dermofit::load(root.path()).unwrap().synthetic);
-}
-
-#[test]
-fn edra_is_the_photos_of_derm7pt_with_diagnoses_as_written() {
-    let root = tempfile::tempdir().unwrap();
-    write_synthetic(root.path(), &SyntheticConfig { cases: 60, image_size: (16, 12), ..SyntheticConfig::default() })
-        .unwrap();
-    let (edra, whole) = (derm7pt::load_edra(root.path()).unwrap(), derm7pt::load(root.path()).unwrap());
-    assert_eq!((edra.name.as_str(), edra.len(), edra.split.as_ref()), ("edra-synthetic", 60, None));
-    assert_eq!(edra.tasks[0].classes.len(), 20);
-    assert!(edra.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
-    assert_eq!(edra.fields, whole.fields);
-    // Grouped, the diagnoses as written are those of the published task.
-    let sizes = [7, 1, 6, 5, 1];
-    for (raw, grouped) in edra.cases.iter().zip(&whole.cases) {
-        let mut label = raw.labels[0].unwrap();
-        let mut group = 0;
-        while label >= sizes[group] {
-            label -= sizes[group];
-            group += 1;
-        }
-        assert_eq!(Some(group), grouped.labels[0]);
-    }
-    let counts = derm7pt::PUBLISHED_DIAGNOSES.map(|(_, count)| count);
-    let mut grouped = Vec::new();
-    let mut at = 0;
-    for size in sizes {
-        grouped.push(counts[at..at + size].iter().sum::<usize>());
-        at += size;
-    }
-    assert_eq!(grouped, [575, 42, 252, 97, 45]);
 }
 
 const PH2_TEXT: &str = "||   Name ||    Histological Diagnosis ||   Clinical Diagnosis ||   Asymmetry || Colors ||

@@ -1,0 +1,10 @@
+//! From image files to batches: where they lie, decoding, resizing, augmentation, checks.
+
+pub(crate) mod augment;
+pub(crate) mod batch_loader;
+pub(crate) mod image;
+pub(crate) mod image_cache;
+pub(crate) mod image_check;
+pub(crate) mod image_folder;
+pub(crate) mod preprocess;
+pub(crate) mod sampler;

@@ -1,0 +1,389 @@
+//! Random cut-outs, flips, shifts, scalings, rotations and changes of light, drawn for each case from
+//! (seed, epoch, row) alone and applied in a single resampling.
+//!
+//! Order, probabilities and ranges are those of the code released with FusionM4Net, which uses Albumentations;
+//! [`Augmentation::amfam`] has those of AMFAM.
+
+use serde::{Deserialize, Serialize};
+
+use crate::images::preprocess::Preprocess;
+use crate::images::sampler::{Affine, Interpolation, Outside, sample};
+use crate::shuffle::{stream, uniform};
+use crate::{DataError, RgbPixels};
+
+/// What the dermoscopic image of a case receives when the clinical image is augmented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DermoscopicMode {
+    /// The same geometry with the nearest pixel instead of interpolation, and no change of light: the released code
+    /// passes the image as a segmentation mask.
+    #[default]
+    AsMask,
+    /// The same geometry and the same change of light, both interpolated.
+    Paired,
+    /// A draw of its own.
+    Independent,
+}
+
+/// The ranges and probabilities of the training augmentation; [`Default`] is as released.
+///
+/// A case is augmented at all with probability `p`; if so, each step happens with its own probability, in the order of
+/// the fields, but for the cut-out, which comes first.
+///
+/// ```
+/// use dermafuse_data::Augmentation;
+///
+/// let augmentation = Augmentation { rotate_degrees: 180.0, ..Augmentation::default() };
+/// assert_eq!(augmentation.p, 0.5);
+/// assert!(augmentation.check().is_ok());
+/// let error = Augmentation { p: 1.5, ..augmentation }.check().unwrap_err().to_string();
+/// assert_eq!(error, "augmentation probability: 1.5 is not within 0..=1");
+/// # Ok::<(), dermafuse_data::DataError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augmentation {
+    /// Probability that a case is augmented at all.
+    pub p: f64,
+    /// Probability of turning upside down.
+    pub vertical_flip: f64,
+    /// Probability of mirroring left and right.
+    pub horizontal_flip: f64,
+    /// Probability of shifting, scaling and rotating, all three at once.
+    pub shift_scale_rotate: f64,
+    /// The shift along each axis is uniform in ± this share of the side.
+    pub shift_limit: f64,
+    /// Whether images are shifted up and down too; otherwise left and right only.
+    pub shift_down: bool,
+    /// The scale is uniform in 1 ± this.
+    pub scale_limit: f64,
+    /// Whether each axis has a scale of its own.
+    pub scale_axes: bool,
+    /// The angle is uniform in ± this, in degrees.
+    pub rotate_degrees: f64,
+    /// The smallest angle, in either direction, in degrees: the range leaves out what is below.
+    pub rotate_at_least: f64,
+    /// Probability of 0, 1, 2 or 3 quarter turns.
+    pub quarter_turns: f64,
+    /// Probability of changing brightness and contrast.
+    pub brightness_contrast: f64,
+    /// The added brightness is uniform in ± this share of 255.
+    pub brightness_limit: f64,
+    /// The contrast factor is uniform in `contrast_centre` ± this.
+    pub contrast_limit: f64,
+    /// The middle of the range of the contrast factor; 1 darkens as often as it brightens. The factor is on all bytes,
+    /// so 0.5 ± 0.3 is Keras' `brightness_range=(0.2, 0.8)`.
+    pub contrast_centre: f64,
+    /// What the dermoscopic image receives.
+    pub dermoscopic: DermoscopicMode,
+    /// Every image that is augmented is padded with black by this share of its side, and as much is cut out again at a
+    /// random place; 0 leaves it. It comes before all other steps.
+    pub padded_crop: f64,
+    /// What is seen where a moved image has no pixels.
+    pub outside: Outside,
+}
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self {
+            p: 0.5,
+            vertical_flip: 0.5,
+            horizontal_flip: 0.5,
+            shift_scale_rotate: 0.5,
+            shift_limit: 0.0625,
+            shift_down: true,
+            scale_limit: 0.5,
+            scale_axes: false,
+            rotate_degrees: 45.0,
+            rotate_at_least: 0.0,
+            quarter_turns: 0.5,
+            brightness_contrast: 0.5,
+            brightness_limit: 0.2,
+            contrast_limit: 0.2,
+            contrast_centre: 1.0,
+            dermoscopic: DermoscopicMode::AsMask,
+            padded_crop: 0.0,
+            outside: Outside::Reflection,
+        }
+    }
+}
+
+impl Augmentation {
+    /// The augmentation of AMFAM (Wang et al. 2022): 20 of 299 pixels of padding and a random cut-out, rotation by up to 45°,
+    /// upside down every second time; both images on their own. What lies outside is black.
+    #[must_use]
+    pub fn amfam() -> Self {
+        Self {
+            p: 1.0,
+            vertical_flip: 0.5,
+            horizontal_flip: 0.0,
+            shift_scale_rotate: 1.0,
+            shift_limit: 0.0,
+            scale_limit: 0.0,
+            rotate_degrees: 45.0,
+            quarter_turns: 0.0,
+            brightness_contrast: 0.0,
+            dermoscopic: DermoscopicMode::Independent,
+            padded_crop: 20.0 / 299.0,
+            outside: Outside::Black,
+            ..Self::default()
+        }
+    }
+
+    /// The augmentation of Nedelcu et al., with the meaning that Keras gives to these settings: rotation by 1° to 30°
+    /// in either direction, mirroring left and right, each axis scaled by 0.8 to 1.2, a shift to the side by up to a
+    /// tenth, all bytes times 0.2 to 0.8, the border pixel outside.
+    #[must_use]
+    pub fn nedelcu() -> Self {
+        Self {
+            p: 1.0,
+            vertical_flip: 0.0,
+            horizontal_flip: 0.5,
+            shift_scale_rotate: 1.0,
+            shift_limit: 0.1,
+            shift_down: false,
+            scale_limit: 0.2,
+            scale_axes: true,
+            rotate_degrees: 30.0,
+            rotate_at_least: 1.0,
+            quarter_turns: 0.0,
+            brightness_contrast: 1.0,
+            brightness_limit: 0.0,
+            contrast_limit: 0.3,
+            contrast_centre: 0.5,
+            dermoscopic: DermoscopicMode::Paired,
+            outside: Outside::Border,
+            ..Self::default()
+        }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below its middle; a
+    /// smallest angle above the largest.
+    pub fn check(&self) -> Result<(), DataError> {
+        let fail = |what, found: f64, expected| Err(DataError::Setting { what, found: found.to_string(), expected });
+        let probabilities = [
+            self.p,
+            self.vertical_flip,
+            self.horizontal_flip,
+            self.shift_scale_rotate,
+            self.quarter_turns,
+            self.brightness_contrast,
+        ];
+        if let Some(p) = probabilities.into_iter().find(|p| !(0.0..=1.0).contains(p)) {
+            return fail("augmentation probability", p, "within 0..=1");
+        }
+        if !(0.0..1.0).contains(&self.scale_limit) {
+            return fail("scale limit", self.scale_limit, "within 0..1");
+        }
+        if !(self.contrast_centre.is_finite() && self.contrast_centre > 0.0) {
+            return fail("contrast centre", self.contrast_centre, "positive");
+        }
+        if !(0.0..self.contrast_centre).contains(&self.contrast_limit) {
+            return fail("contrast limit", self.contrast_limit, "from 0 and below the contrast centre (1 unless set)");
+        }
+        let shares = [
+            ("shift limit", self.shift_limit),
+            ("brightness limit", self.brightness_limit),
+            ("padding of the cut-out", self.padded_crop),
+        ];
+        for (what, limit) in shares {
+            if !(0.0..=1.0).contains(&limit) {
+                return fail(what, limit, "within 0..=1");
+            }
+        }
+        if !(0.0..=360.0).contains(&self.rotate_degrees) {
+            return fail("rotation limit in degrees", self.rotate_degrees, "within 0..=360");
+        }
+        match (0.0..=self.rotate_degrees).contains(&self.rotate_at_least) {
+            true => Ok(()),
+            false => fail("smallest rotation in degrees", self.rotate_at_least, "from 0 to the rotation limit"),
+        }
+    }
+
+    /// The draw for one case of one epoch, the `time`-th time (from 0) that it is seen in it. All numbers are drawn
+    /// whether used or not, so that changing one probability does not change the others' draws.
+    pub(crate) fn draw(&self, seed: u64, epoch: u64, row: usize, time: usize, image: Stream) -> Draw {
+        let mut rng = stream(seed, epoch, row as u64, (time as u64) << 32 | image as u64);
+        let mut number = |low: f64, high: f64| uniform(&mut rng, low, high);
+        let any = number(0.0, 1.0) < self.p;
+        let happens = |p: f64, number: &mut dyn FnMut(f64, f64) -> f64| number(0.0, 1.0) < p && any;
+        let vertical_flip = happens(self.vertical_flip, &mut number);
+        let horizontal_flip = happens(self.horizontal_flip, &mut number);
+        let warped = happens(self.shift_scale_rotate, &mut number);
+        let angle = number(-self.rotate_degrees, self.rotate_degrees);
+        let beyond = if self.rotate_degrees > 0.0 { 1.0 - angle.abs() / self.rotate_degrees } else { 0.0 };
+        let mut warp = Warp {
+            degrees: angle + (self.rotate_at_least * beyond).copysign(angle),
+            scale: [1.0 + number(-self.scale_limit, self.scale_limit); 2],
+            shift_x: number(-self.shift_limit, self.shift_limit),
+            shift_y: number(-self.shift_limit, self.shift_limit),
+        };
+        let turned = happens(self.quarter_turns, &mut number);
+        let turns = number(0.0, 4.0) as u8;
+        let lit = happens(self.brightness_contrast, &mut number);
+        let light = Light {
+            contrast: self.contrast_centre as f32 + number(-self.contrast_limit, self.contrast_limit) as f32,
+            brightness: number(-self.brightness_limit, self.brightness_limit) as f32,
+        };
+        let place = [number(0.0, 1.0), number(0.0, 1.0)];
+        let cut = Cut { padding: self.padded_crop, place };
+        let scale_down = 1.0 + number(-self.scale_limit, self.scale_limit);
+        if self.scale_axes {
+            warp.scale[1] = scale_down;
+        }
+        if !self.shift_down {
+            warp.shift_y = 0.0;
+        }
+        Draw {
+            vertical_flip,
+            horizontal_flip,
+            warp: warped.then_some(warp),
+            quarter_turns: if turned { turns % 4 } else { 0 },
+            light: lit.then_some(light),
+            cut: (any && self.padded_crop > 0.0).then_some(cut),
+            outside: self.outside,
+        }
+    }
+}
+
+/// Which image of a case a draw is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    /// The clinical image, or both.
+    Case = 1,
+    /// The dermoscopic image, where it has its own.
+    Dermoscopic = 2,
+}
+
+/// A scaling of each axis and a rotation by `degrees` (counter-clockwise) about the centre, then a shift in shares of
+/// the side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Warp {
+    pub(crate) degrees: f64,
+    /// Across and down.
+    pub(crate) scale: [f64; 2],
+    pub(crate) shift_x: f64,
+    pub(crate) shift_y: f64,
+}
+
+/// `clamp(contrast · x + brightness · 255)`, cut to a byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Light {
+    pub(crate) contrast: f32,
+    pub(crate) brightness: f32,
+}
+
+/// A cut-out of the padded image: the padding as a share of the side, and where in it the cut-out lies, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cut {
+    pub(crate) padding: f64,
+    pub(crate) place: [f64; 2],
+}
+
+impl Cut {
+    /// Where the upper left pixel of the cut-out lies in an image of that side, in whole pixels.
+    fn corner(self, size: usize) -> [f64; 2] {
+        let padding = (self.padding * size as f64).round();
+        self.place.map(|place| (place * (2.0 * padding + 1.0)).floor().min(2.0 * padding) - padding)
+    }
+}
+
+/// What happens to one image.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Draw {
+    pub(crate) vertical_flip: bool,
+    pub(crate) horizontal_flip: bool,
+    pub(crate) warp: Option<Warp>,
+    /// Counter-clockwise, after the warp.
+    pub(crate) quarter_turns: u8,
+    pub(crate) light: Option<Light>,
+    pub(crate) cut: Option<Cut>,
+    pub(crate) outside: Outside,
+}
+
+impl Draw {
+    /// Writes the augmented and normalized planes of a square image, `[3, S, S]`.
+    pub(crate) fn render(
+        &self,
+        pixels: &RgbPixels,
+        interpolation: Interpolation,
+        preprocess: &Preprocess,
+        planes: &mut [f32],
+    ) {
+        let tables = preprocess.tables(&self.photometric());
+        let size = pixels.width();
+        let moved = self.output_to_source(size);
+        let corner = self.cut.map_or([0.0; 2], |cut| cut.corner(size));
+        let cut = Affine([1.0, 0.0, corner[0], 0.0, 1.0, corner[1]]);
+        let map = if self.cut.is_some() { moved.then(&cut) } else { moved };
+        let interpolation = if self.warp.is_some() { interpolation } else { Interpolation::Nearest };
+        sample(pixels, &map, interpolation, self.outside, preprocess.sources(), &tables, planes);
+        // The padding is black; what is moved in from outside the cut-out is too, if it is to be.
+        let visible: Vec<&Affine> = [(self.cut.is_some(), &map), (self.outside == Outside::Black, &moved)]
+            .into_iter()
+            .filter_map(|(matters, map)| matters.then_some(map))
+            .collect();
+        if visible.is_empty() {
+            return;
+        }
+        let black = preprocess.tables(&std::array::from_fn(|byte| byte as u8)).map(|table| table[0]);
+        for at in 0..size * size {
+            let point = ((at % size) as f64, (at / size) as f64);
+            if visible.iter().any(|map| !map.leads_inside(point, size)) {
+                (0..3).for_each(|plane| planes[plane * size * size + at] = black[plane]);
+            }
+        }
+    }
+
+    fn photometric(&self) -> [u8; 256] {
+        let Light { contrast, brightness } = self.light.unwrap_or(Light { contrast: 1.0, brightness: 0.0 });
+        std::array::from_fn(|byte| (byte as f32 * contrast + brightness * 255.0).clamp(0.0, 255.0) as u8)
+    }
+
+    /// Where in the source image each output pixel lies: the inverses of the steps, last step first.
+    fn output_to_source(&self, size: usize) -> Affine {
+        let last = (size - 1) as f64;
+        let mut map = Affine::IDENTITY;
+        for _ in 0..self.quarter_turns {
+            // Counter-clockwise: output (x, y) is source (last − y, x).
+            map = map.then(&Affine([0.0, -1.0, last, 1.0, 0.0, 0.0]));
+        }
+        if let Some(warp) = self.warp {
+            map = map.then(&warp.inverse(size));
+        }
+        if self.horizontal_flip {
+            map = map.then(&Affine([-1.0, 0.0, last, 0.0, 1.0, 0.0]));
+        }
+        if self.vertical_flip {
+            map = map.then(&Affine([1.0, 0.0, 0.0, 0.0, -1.0, last]));
+        }
+        map
+    }
+}
+
+impl Affine {
+    /// Whether a point comes to lie on a pixel of an image of that side.
+    fn leads_inside(&self, (x, y): (f64, f64), size: usize) -> bool {
+        let [a, b, c, d, e, f] = self.0;
+        let within = |place: f64| (-0.5..size as f64 - 0.5).contains(&place);
+        within(a * x + b * y + c) && within(d * x + e * y + f)
+    }
+}
+
+impl Warp {
+    /// The inverse of `x ↦ R(degrees) scale (x − c) + c + shift · size`, `c` the centre of the pixel grid.
+    fn inverse(&self, size: usize) -> Affine {
+        let centre = (size - 1) as f64 / 2.0;
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let [across, down] = self.scale;
+        let (a, b, d, e) = (cos / across, -sin / across, sin / down, cos / down);
+        let (x, y) = (centre + self.shift_x * size as f64, centre + self.shift_y * size as f64);
+        Affine([a, b, centre - a * x - b * y, d, e, centre - d * x - e * y])
+    }
+}
+
+#[cfg(test)]
+mod tests;

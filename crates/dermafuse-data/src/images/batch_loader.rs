@@ -1,0 +1,338 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
+use crate::images::image::{Accepted, decode_resized};
+use crate::images::sampler::Interpolation;
+use crate::{CaseSet, DataError, ImageCache, Preprocess, RowFault};
+
+/// What a [`BatchLoader`] does with a case whose image cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Failures {
+    /// The first one ends the loader with its error.
+    #[default]
+    Stop,
+    /// The case is left out of its batch and listed in [`ImageBatch::failed`]; the loader goes on.
+    Report,
+}
+
+/// How a [`BatchLoader`] works.
+#[derive(Clone, Debug)]
+pub struct LoaderConfig {
+    /// Cases in a batch; the last batch may have fewer.
+    pub batch_size: usize,
+    /// What is done to every image.
+    pub preprocess: Preprocess,
+    /// Whether clinical images are read.
+    pub clinical: bool,
+    /// Whether dermoscopic images are read.
+    pub dermoscopic: bool,
+    /// The random changes for training with their seed and the epoch; `None` for evaluation.
+    pub augmentation: Option<(Augmentation, u64, u64)>,
+    /// Decoding threads; 0 for one a core. The batches do not depend on it.
+    pub threads: usize,
+    /// Finished batches that may wait for the caller. One more is being made.
+    pub queue_batches: usize,
+    /// Keeps decoded images for the next epoch.
+    pub cache: Option<Arc<ImageCache>>,
+    /// What is done with a case whose image cannot be read.
+    pub failures: Failures,
+}
+
+impl Default for LoaderConfig {
+    /// Batches of 32 images [as released](Preprocess::as_released) at 224 pixels; the rest as in [`LoaderConfig::new`].
+    fn default() -> Self {
+        Self::new(32, Preprocess::as_released(224))
+    }
+}
+
+impl LoaderConfig {
+    /// Both images, no augmentation, a thread a core, two batches ahead, no cache, an end at the first image that
+    /// cannot be read.
+    #[must_use]
+    pub fn new(batch_size: usize, preprocess: Preprocess) -> Self {
+        Self {
+            batch_size,
+            preprocess,
+            clinical: true,
+            dermoscopic: true,
+            augmentation: None,
+            threads: 0,
+            queue_batches: 2,
+            cache: None,
+            failures: Failures::Stop,
+        }
+    }
+}
+
+/// The images of `B` cases, ready to become tensors. The planes of an image that a case does not have are zero; images that
+/// the loader was not to read have no planes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageBatch {
+    /// `[B]` rows of the case set.
+    pub rows: Vec<usize>,
+    /// Side of the images, `S`.
+    pub size: usize,
+    /// `[B, 3, S, S]` clinical images, if they are read.
+    pub clinical: Option<Vec<f32>>,
+    /// `[B, 3, S, S]` dermoscopic images, if they are read.
+    pub dermoscopic: Option<Vec<f32>>,
+    /// `[B]` whether the case has a clinical image.
+    pub has_clinical: Vec<bool>,
+    /// `[B]` whether the case has a dermoscopic image.
+    pub has_dermoscopic: Vec<bool>,
+    /// The cases that could not be read and are not among `rows`, in order; see [`Failures::Report`]. Where no case could be
+    /// read, the batch has no rows.
+    pub failed: Vec<RowFault>,
+    /// The cases among `rows` with a damaged image that was [accepted](crate::Strictness::Lenient), in order.
+    pub accepted: Vec<RowFault>,
+}
+
+/// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
+///
+/// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at
+/// most, however slow the caller is. Dropping the loader stops its threads. The numbers depend on the files and the
+/// configuration alone, not on threads or timing. After an error the loader ends; with [`Failures::Report`] an image that
+/// cannot be read is no error of the loader but an entry of its batch.
+///
+/// ```
+/// use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, Preprocess};
+/// use dermafuse_schema::{Case, Task, TaskSet};
+///
+/// // Two cases without images: planes of zeros and two flags that say so.
+/// let case = |id: &str| Case { labels: vec![None], ..Case::new(id) };
+/// let set = CaseSet {
+///     name: "none".into(),
+///     synthetic: false,
+///     tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?,
+///     fields: vec![],
+///     cases: vec![case("1"), case("2")],
+///     split: None,
+///     notes: vec![],
+/// };
+/// let loader = BatchLoader::new(&set, vec![1, 0], LoaderConfig::new(8, Preprocess::imagenet(4)))?;
+/// let batches = loader.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(batches.len(), 1);
+/// assert_eq!(batches[0].rows, [1, 0]);
+/// assert_eq!(batches[0].clinical, Some(vec![0.0; 2 * 3 * 4 * 4]));
+/// assert_eq!(batches[0].has_clinical, [false, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct BatchLoader {
+    batches: Option<Receiver<Result<ImageBatch, DataError>>>,
+    stop: Arc<AtomicBool>,
+    maker: Option<JoinHandle<()>>,
+    remaining: usize,
+}
+
+/// The images of one case.
+#[derive(Debug)]
+struct Job {
+    row: usize,
+    /// How many times the row came before.
+    time: usize,
+    clinical: Option<PathBuf>,
+    dermoscopic: Option<PathBuf>,
+}
+
+impl BatchLoader {
+    /// Starts to read the images of `rows`, in that order; see [`shuffled`](crate::shuffled) for another order each
+    /// epoch.
+    ///
+    /// # Errors
+    /// A row that there is not, a batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
+    /// that the system refuses.
+    pub fn new(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
+        set.check_rows(&rows)?;
+        config.preprocess.check()?;
+        if let Some((augmentation, _, _)) = &config.augmentation {
+            augmentation.check()?;
+        }
+        if config.batch_size == 0 {
+            return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });
+        }
+        let mut times = vec![0; set.len()];
+        let jobs: Vec<Job> = rows
+            .iter()
+            .map(|&row| {
+                let case = &set.cases[row];
+                let time = times[row];
+                times[row] += 1;
+                Job { row, time, clinical: case.clinical.clone(), dermoscopic: case.dermoscopic.clone() }
+            })
+            .collect();
+        let refused = |error: &dyn std::fmt::Display| DataError::Setting {
+            what: "number of loader threads",
+            found: format!("{} ({error})", config.threads),
+            expected: "one that the system grants",
+        };
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(config.threads)
+            .thread_name(|index| format!("image-loader-{index}"))
+            .build()
+            .map_err(|error| refused(&error))?;
+        let remaining = jobs.len().div_ceil(config.batch_size);
+        let (sender, batches) = sync_channel(config.queue_batches);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let settings = config.clone();
+        let make = move || {
+            for jobs in jobs.chunks(settings.batch_size) {
+                let batch = pool.install(|| load_batch(jobs, &settings, &stopped));
+                let failed = batch.is_err();
+                if stopped.load(Ordering::Relaxed) || sender.send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        };
+        let maker =
+            std::thread::Builder::new().name("image-loader".into()).spawn(make).map_err(|error| refused(&error))?;
+        Ok(Self { batches: Some(batches), stop, maker: Some(maker), remaining })
+    }
+}
+
+impl Iterator for BatchLoader {
+    type Item = Result<ImageBatch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.as_ref()?.recv().ok();
+        match &batch {
+            Some(Ok(_)) => self.remaining -= 1,
+            Some(Err(_)) => {
+                self.remaining = 0;
+                self.batches = None;
+            }
+            None => {
+                self.batches = None;
+                // The thread ends early only by a defect of this crate, which must not look like the last batch.
+                if let Some(Err(panic)) = self.maker.take().filter(|_| self.remaining > 0).map(JoinHandle::join) {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+        batch
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining))
+    }
+}
+
+impl Drop for BatchLoader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.batches = None;
+        if let Some(maker) = self.maker.take() {
+            // A panic of the thread has been reported by its own message; dropping must not add a second one.
+            let _ = maker.join();
+        }
+    }
+}
+
+fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<ImageBatch, DataError> {
+    let size = config.preprocess.size;
+    let image = 3 * size * size;
+    let planes = |read: bool| read.then(|| vec![0.0; jobs.len() * image]);
+    let (mut clinical, mut dermoscopic) = (planes(config.clinical), planes(config.dermoscopic));
+    // One slot for each case, also where nothing is read.
+    fn slots(planes: &mut Option<Vec<f32>>, cases: usize, image: usize) -> Vec<Option<&mut [f32]>> {
+        match planes {
+            Some(planes) => planes.chunks_mut(image).map(Some).collect(),
+            None => (0..cases).map(|_| None).collect(),
+        }
+    }
+    let results: Vec<Result<Vec<Arc<DataError>>, DataError>> = jobs
+        .par_iter()
+        .zip(slots(&mut clinical, jobs.len(), image))
+        .zip(slots(&mut dermoscopic, jobs.len(), image))
+        .map(|((job, clinical), dermoscopic)| match stop.load(Ordering::Relaxed) {
+            true => Ok(Vec::new()),
+            false => load_case(job, config, clinical, dermoscopic),
+        })
+        .collect();
+
+    let (mut read, mut failed, mut accepted) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
+    for (at, (job, result)) in jobs.iter().zip(results).enumerate() {
+        match result {
+            Ok(damage) => {
+                read.push(at);
+                accepted.extend(damage.into_iter().map(|error| RowFault { row: job.row, error }));
+            }
+            // The first error by row, not by time.
+            Err(error) if config.failures == Failures::Stop => return Err(error),
+            Err(error) => failed.push(RowFault { row: job.row, error: Arc::new(error) }),
+        }
+    }
+    for planes in [&mut clinical, &mut dermoscopic].into_iter().flatten() {
+        for (to, &from) in read.iter().enumerate() {
+            planes.copy_within(from * image..(from + 1) * image, to * image);
+        }
+        planes.truncate(read.len() * image);
+    }
+    let jobs: Vec<&Job> = read.into_iter().map(|at| &jobs[at]).collect();
+    Ok(ImageBatch {
+        rows: jobs.iter().map(|job| job.row).collect(),
+        size,
+        clinical,
+        dermoscopic,
+        has_clinical: jobs.iter().map(|job| job.clinical.is_some()).collect(),
+        has_dermoscopic: jobs.iter().map(|job| job.dermoscopic.is_some()).collect(),
+        failed,
+        accepted,
+    })
+}
+
+/// Fills the planes of a case and gives the damage that was accepted.
+fn load_case(
+    job: &Job,
+    config: &LoaderConfig,
+    clinical: Option<&mut [f32]>,
+    dermoscopic: Option<&mut [f32]>,
+) -> Result<Vec<Arc<DataError>>, DataError> {
+    let mut damage = Vec::new();
+    // As a mask, a dermoscopic image follows the clinical one; alone it is varied like any photo.
+    let mode = |augmentation: &Augmentation| match clinical.is_some() {
+        true => augmentation.dermoscopic,
+        false => DermoscopicMode::Paired,
+    };
+    let (draw, derm_draw, derm_interpolation) = match &config.augmentation {
+        None => (Draw::default(), Draw::default(), Interpolation::Nearest),
+        Some((augmentation, seed, epoch)) => {
+            let draw = augmentation.draw(*seed, *epoch, job.row, job.time, Stream::Case);
+            match mode(augmentation) {
+                DermoscopicMode::AsMask => (draw, Draw { light: None, ..draw }, Interpolation::Nearest),
+                DermoscopicMode::Paired => (draw, draw, Interpolation::Bilinear),
+                DermoscopicMode::Independent => {
+                    let own = augmentation.draw(*seed, *epoch, job.row, job.time, Stream::Dermoscopic);
+                    (draw, own, Interpolation::Bilinear)
+                }
+            }
+        }
+    };
+    if let (Some(path), Some(planes)) = (&job.clinical, clinical) {
+        let image = read(path, config)?;
+        draw.render(&image.pixels, Interpolation::Bilinear, &config.preprocess, planes);
+        damage.extend(image.damage.clone());
+    }
+    if let (Some(path), Some(planes)) = (&job.dermoscopic, dermoscopic) {
+        let image = read(path, config)?;
+        derm_draw.render(&image.pixels, derm_interpolation, &config.preprocess, planes);
+        damage.extend(image.damage.clone());
+    }
+    Ok(damage)
+}
+
+/// Decoded and resized pixels, from the cache where there is one.
+fn read(path: &std::path::Path, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
+    match &config.cache {
+        Some(cache) => cache.get_or_decode(path, &config.preprocess),
+        None => Ok(Arc::new(decode_resized(path, &config.preprocess)?)),
+    }
+}

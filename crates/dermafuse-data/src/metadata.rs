@@ -1,0 +1,6 @@
+//! From fields to numbers.
+
+pub(crate) mod cohort;
+pub(crate) mod encoder;
+pub(crate) mod encoder_config;
+pub(crate) mod matched_encoder;

@@ -1,0 +1,4 @@
+//! What the crate promises, from the outside.
+
+mod drawn_sets;
+mod pad_ufes_20;
