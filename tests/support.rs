@@ -69,6 +69,15 @@ pub fn example(name: &str) -> Command {
     Command::new(program)
 }
 
+/// A built program of the workspace, as [`example`] is.
+pub fn program(name: &str) -> Command {
+    let test = std::env::current_exe().expect("this program has a path");
+    let target = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
+    let program = target.join(name);
+    assert!(program.is_file(), "{} is not built; run `cargo test --release --workspace`", program.display());
+    Command::new(program)
+}
+
 /// Every file below a folder with its contents, and the folders themselves.
 pub fn contents_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut contents = BTreeMap::new();

@@ -1,0 +1,121 @@
+//! `dermafuse check`: an experiment and its data, looked at without training.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use clap::Args;
+use dermafuse::backbones::parameter_count;
+use dermafuse::data::Sampling;
+use dermafuse::networks::NetworkConfig;
+use dermafuse::recipes::{PlannedTraining, Workplace};
+
+use crate::train::{ExperimentArguments, describe};
+use crate::{ProgramResult, Terminal, device_of, say, say_part};
+
+/// Looks at an experiment and its data without training: counts, classes, groups, missing and damaged images, what would run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    experiment: ExperimentArguments,
+    /// Also train a few batches, to say how long an epoch takes
+    #[arg(long)]
+    time: bool,
+}
+
+pub(crate) fn run(arguments: &Check) -> ProgramResult {
+    let experiment = arguments.experiment.read()?;
+    let device = device_of(&experiment.machine.device)?;
+    let plan = experiment.plan()?;
+    describe(&plan);
+    for stage in &plan.rounds[0].stages {
+        print_classes(stage)?;
+        print_groups(stage);
+    }
+    let place = Workplace::on(&device);
+    plan.check(place, &mut Terminal::default())?;
+    say!("\nEvery check that needs no training has passed.\n");
+    for stage in &plan.rounds[0].stages {
+        let network = &stage.protocol.network;
+        let name = if stage.name.is_empty() { String::new() } else { format!("stage {}: ", stage.name) };
+        let parameters = parameter_count(&network.network.clone().init(&device)?);
+        let (epochs, trainings) = (network.training.epochs, 1 + usize::from(stage.protocol.second_stage.is_some()));
+        say!("{name}{}, {parameters} parameters without the record's", kind_of(&network.network));
+        say!("{name}{trainings} training(s) of at most {epochs} epochs in each of {} round(s)", plan.rounds.len());
+        if arguments.time {
+            match seconds_an_epoch(stage, place) {
+                Ok(seconds) => say!(
+                    "{name}about {seconds:.0} s an epoch, {:.1} h in all at most",
+                    hours(seconds, epochs, trainings, plan.rounds.len())
+                ),
+                Err(error) => say!("{name}the time of an epoch cannot be told: {error}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hours(seconds: f64, epochs: usize, trainings: usize, rounds: usize) -> f64 {
+    // The second of two trainings learns from half of the cases.
+    let trainings = if trainings == 2 { 1.5 } else { 1.0 };
+    seconds * epochs as f64 * trainings * rounds as f64 / 3600.0
+}
+
+fn kind_of(network: &NetworkConfig) -> String {
+    let backbones: Vec<&str> = network.backbones().iter().map(|kind| kind.name()).collect();
+    let kind = serde_json::to_value(network).ok().and_then(|value| Some(value["kind"].as_str()?.replace('_', " ")));
+    format!("{} ({})", kind.unwrap_or_default(), backbones.join(", "))
+}
+
+/// The classes of every task in every part.
+fn print_classes(stage: &PlannedTraining) -> ProgramResult {
+    let (set, split) = (&stage.set, &stage.split);
+    for (index, task) in set.tasks.iter().enumerate() {
+        let parts = [&split.train, &split.valid, &split.test].map(|rows| set.class_counts(index, rows));
+        let [train, valid, test] = parts;
+        let (train, valid, test) = (train?, valid?, test?);
+        say_part!("  {:<28}", task.name);
+        for (class, name) in task.classes.iter().enumerate() {
+            say_part!("  {name} {}/{}/{}", train[class], valid[class], test[class]);
+        }
+        say!();
+        let absent: Vec<&str> =
+            task.classes.iter().zip(&train).filter(|(_, count)| **count == 0).map(|(name, _)| name.as_str()).collect();
+        if !absent.is_empty() {
+            say!("  note: {}: no training case of {}", task.name, absent.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// How many groups there are, and which images are missing.
+fn print_groups(stage: &PlannedTraining) {
+    let (set, split) = (&stage.set, &stage.split);
+    let rows: Vec<usize> = [&split.train[..], &split.valid, &split.test].concat();
+    let groups: BTreeSet<&str> = rows.iter().map(|&row| set.cases[row].group.as_str()).collect();
+    let clinical = rows.iter().filter(|&&row| set.cases[row].clinical.is_some()).count();
+    let dermoscopic = rows.iter().filter(|&&row| set.cases[row].dermoscopic.is_some()).count();
+    say!(
+        "  {} cases in {} groups (patients, lesions, identical images); {clinical} with a clinical photo, {dermoscopic} with a \
+         dermoscopic image",
+        rows.len(),
+        groups.len()
+    );
+    split.leaks().iter().for_each(|leak| say!("  note: {leak}"));
+}
+
+/// Trains on a few batches, and on none of the others.
+fn seconds_an_epoch(stage: &PlannedTraining, place: Workplace<'_>) -> Result<f64, Box<dyn std::error::Error>> {
+    let mut protocol = stage.protocol.clone();
+    let (mut split, batch) = (stage.split.clone(), protocol.network.training.batch_size);
+    let all = split.train.len();
+    split.train.truncate(4 * batch);
+    split.valid.truncate(batch);
+    split.test.truncate(1);
+    let training = &mut protocol.network.training;
+    (training.epochs, training.averaging, training.unfreezing, training.patience) = (1, None, None, None);
+    training.sampling = Sampling::EachOnce;
+    (protocol.second_stage, protocol.answer) = (None, dermafuse::recipes::Answer::All);
+    let started = Instant::now();
+    protocol.run(&stage.set, &split, place, &mut dermafuse::train::Silent)?;
+    Ok(started.elapsed().as_secs_f64() * all as f64 / split.train.len() as f64)
+}

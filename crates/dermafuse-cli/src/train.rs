@@ -1,0 +1,126 @@
+//! `dermafuse train`: one experiment, from a file or a recipe.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use dermafuse::data::ImageCache;
+use dermafuse::recipes::{Experiment, OutcomeRow, Plan, Progress, Recipe, Workplace};
+use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse::train::LostBest;
+
+use crate::{ProgramResult, Terminal, device_of, print_table, say};
+
+/// Which experiment, and where its data are: what `train` and `check` share.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ExperimentArguments {
+    /// The file of an experiment
+    #[arg(required_unless_present = "recipe", conflicts_with = "recipe")]
+    file: Option<String>,
+    /// A recipe instead of a file; `dermafuse recipes` lists them
+    #[arg(long)]
+    recipe: Option<String>,
+    /// A row of the recipe's comparison instead of the method itself
+    #[arg(long)]
+    row: Option<String>,
+    /// Where a data set lies: NAME=PATH, or KIND=PATH where there is one only; once for each set
+    #[arg(long, value_name = "NAME=PATH")]
+    data: Vec<String>,
+    /// A setting in place of what the file says, such as training.epochs=5; as often as needed
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Trains an experiment, tests it, and writes report, metrics, predictions and model.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Train {
+    #[command(flatten)]
+    experiment: ExperimentArguments,
+    /// Folder for everything that is written
+    #[arg(long, default_value = "runs/train")]
+    out: PathBuf,
+    /// Continue the run in the folder, with the same result as if it had not been stopped
+    #[arg(long)]
+    resume: bool,
+    /// What becomes of a resumed training whose best epoch is damaged
+    #[arg(long, default_value_t)]
+    lost_best: LostBest,
+}
+
+impl ExperimentArguments {
+    /// The experiment with everything that was said laid over it.
+    pub(crate) fn read(&self) -> Result<Experiment, Box<dyn std::error::Error>> {
+        let mut recipe = Recipe::named(self.file.as_deref().or(self.recipe.as_deref()).unwrap_or_default())?;
+        for words in &self.data {
+            recipe.set_data(words)?;
+        }
+        for words in &self.set {
+            recipe.set(words)?;
+        }
+        match &self.row {
+            None => Ok(recipe.experiment()?),
+            Some(name) => Ok(recipe.experiment_of(recipe.row(name)?)?),
+        }
+    }
+}
+
+/// What is said of a plan before anything is computed.
+pub(crate) fn describe(plan: &Plan) {
+    for stage in &plan.rounds[0].stages {
+        let (set, split) = (&stage.set, &stage.split);
+        let name = if stage.name.is_empty() { String::new() } else { format!("stage {}: ", stage.name) };
+        let [train, valid, test] = [&split.train, &split.valid, &split.test].map(Vec::len);
+        say!("{name}{}: {} cases, {train} / {valid} / {test} to train, validate, test", set.name, set.len());
+    }
+    if plan.rounds.len() > 1 {
+        say!("{} rounds", plan.rounds.len());
+    }
+    plan.notes.iter().for_each(|note| say!("  note: {note}"));
+}
+
+pub(crate) fn run(arguments: &Train) -> ProgramResult {
+    let started = Instant::now();
+    let Train { experiment, out, resume, lost_best } = arguments;
+    let experiment = experiment.read()?;
+    let device = device_of(&experiment.machine.device)?;
+    let mode = RunMode { resume: *resume, shared: false };
+    RunFolder::check(out, "train", mode)?;
+    let plan = experiment.plan()?;
+    describe(&plan);
+    let cache = Arc::new(ImageCache::new(experiment.machine.image_cache.saturating_mul(1_000_000)));
+    let place = Workplace::on(&device).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
+    let mut terminal = Terminal::default();
+    plan.check(place, &mut terminal)?;
+    let mut folder = RunFolder::open(out, "train", mode)?;
+    folder.begin()?;
+    let outcome = plan.run(place, &mut terminal)?;
+    terminal.step("writing the report");
+    let evaluations = outcome.write(out)?;
+    folder.finish()?;
+
+    let cases = evaluations.last().map_or(0, |(_, evaluation)| evaluation.cases);
+    say!("\n{}: test accuracy in per cent, {cases} cases\n", experiment.title);
+    print_table(&evaluations);
+    if outcome.rounds.len() > 1 {
+        say!("\nover {} rounds\n", outcome.rounds.len());
+        outcome.rows()?.iter().for_each(print_row);
+    }
+    for (name, round) in &outcome.rounds {
+        if let Some(weights) = &round.weights {
+            let pairs = weights.weights.names().iter().zip(weights.weights.values());
+            let pairs = pairs.map(|(branch, weight)| format!("{branch} {weight:.3}")).collect::<Vec<_>>().join(", ");
+            say!("{}branch weights: {pairs}", if name.is_empty() { String::new() } else { format!("{name}, ") });
+        }
+    }
+    let models = plan.rounds.iter().map(|round| out.join(plan.model_of(round)).display().to_string());
+    say!("\nreport: {}", out.join("report.html").display());
+    say!("model: {}", models.collect::<Vec<_>>().join(", "));
+    say!("again: dermafuse train {} --out ANOTHER", out.join("experiment.toml").display());
+    say!("took {} s", started.elapsed().as_secs());
+    Ok(())
+}
+
+fn print_row(row: &OutcomeRow) {
+    say!("{}", row.sentence());
+}

@@ -1,0 +1,212 @@
+//! The program `dermafuse` as a process: experiments, comparisons, shares and what they refuse, small.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use dermafuse::recipes::Recipe;
+use dermafuse_tests::{contents_of, program, small_set_folder, text};
+
+/// `train` with a recipe at small size on the small set.
+fn train(out: &Path, recipe: &str, extra: &[&str]) -> Command {
+    let mut command = program("dermafuse");
+    command.args(["train", "--recipe", recipe, "--data"]).arg(format!("derm7pt={}", small_set_folder().display()));
+    command.args([
+        "--set",
+        "method.weights=random",
+        "--set",
+        "training.preprocess.size=32",
+        "--set",
+        "training.epochs=1",
+    ]);
+    command.args([
+        "--set",
+        "training.batch_size=8",
+        "--set",
+        "training.learning_rate=1e-3",
+        "--set",
+        "evaluation.views=0",
+    ]);
+    command.arg("--out").arg(out);
+    extra.iter().for_each(|setting| drop(command.args(["--set", setting])));
+    command
+}
+
+fn done(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+fn refused(mut command: Command) -> String {
+    let output: Output = command.output().unwrap();
+    assert!(!output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+fn read(folder: &Path, name: &str) -> Vec<u8> {
+    fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{}: {error}", folder.join(name).display()))
+}
+
+/// What a run leaves that must be the same when it is run again.
+const RESULTS: [&str; 7] =
+    ["metrics.json", "predictions.csv", "stages.csv", "history.csv", "report.html", "model.safetensors", "split.json"];
+
+/// Settings that make each recipe small: a tiny backbone where it has one to choose.
+fn small(recipe: &str) -> Vec<&'static str> {
+    match recipe {
+        "ammfm" => vec![
+            "method.network.clinical=resnet18_quarter",
+            "method.network.dermoscopic=resnet18_quarter",
+            "training.averaging.last_epochs.epochs=1",
+        ],
+        "pemm" => vec!["method.network.backbone=resnet18_quarter", "training.averaging.last_epochs.epochs=1"],
+        "amfam" => vec!["method.network.backbone=resnet18_quarter", "training.preprocess.size=33"],
+        "modality_subsets" => vec!["method.network.backbone=resnet18_quarter"],
+        "tformer" => vec!["training.preprocess.size=64"],
+        _ => vec!["method.network.backbone=resnet18_quarter"],
+    }
+}
+
+#[test]
+fn every_recipe_trains_and_its_experiment_gives_the_same_bytes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for recipe in Recipe::shipped_names().into_iter().filter(|name| *name != "nedelcu") {
+        let out = folder.path().join(recipe);
+        let printed = done(train(&out, recipe, &small(recipe)));
+        assert!(printed.contains("majority") && printed.contains("report: "), "{printed}");
+        let mut again = program("dermafuse");
+        let twin = folder.path().join(format!("{recipe}-again"));
+        again.arg("train").arg(out.join("experiment.toml")).arg("--out").arg(&twin);
+        done(again);
+        for name in RESULTS.into_iter().filter(|name| out.join(name).exists()) {
+            assert!(read(&out, name) == read(&twin, name), "{recipe}: {name}");
+        }
+        assert_eq!(read(&out, "experiment.toml"), read(&twin, "experiment.toml"), "{recipe}");
+        assert!(out.join("model.safetensors").is_file(), "{recipe}");
+    }
+}
+
+#[test]
+fn folds_are_shared_resumed_and_leave_a_model_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("folds");
+    let folds = ["method.network.backbone=resnet18_quarter", "split={ kind = \"folds\", folds = 3 }"];
+    let mut command = train(&out, "fusionm4net", &folds);
+    command.args(["--set", "second_stage.classifier=none", "--set", "evaluation.features=true"]);
+    let printed = done(command);
+    assert!(printed.contains("fold-3 of 3") && printed.contains("over 3 rounds"), "{printed}");
+    for fold in ["fold-1", "fold-2", "fold-3"] {
+        assert!(out.join(fold).join("model.safetensors").is_file() && out.join(fold).join("result.json").is_file());
+    }
+    assert!(out.join("folds.csv").is_file());
+    // One line for each case, whatever its fold.
+    let predictions = String::from_utf8(read(&out, "predictions.csv")).unwrap();
+    assert_eq!(predictions.lines().count(), 61);
+    assert!(predictions.starts_with("case,basis,status,diagnosis,diagnosis:truth,diagnosis="), "{predictions}");
+    let history = String::from_utf8(read(&out, "history.csv")).unwrap();
+    assert_eq!(history.lines().count(), 4);
+
+    let before = contents_of(&out);
+    let error = refused(train(&out, "fusionm4net", &folds));
+    assert!(error.contains("holds a finished run; resume it, or give another folder"), "{error}");
+    assert!(contents_of(&out) == before, "a refused run changes nothing");
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    let run =
+        |out: &Path| train(out, "fusionm4net", &["method.network.backbone=resnet18_quarter", "training.epochs=3"]);
+    done(run(&whole));
+    let mut child = run(&killed).spawn().unwrap();
+    let started = Instant::now();
+    while !killed.join("checkpoints/full/epoch-00001/manifest.json").is_file() {
+        assert!(started.elapsed() < Duration::from_secs(300), "no checkpoint was written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(refused(run(&killed)).contains("resume it, or give another folder"));
+    let mut resumed = run(&killed);
+    resumed.arg("--resume");
+    assert!(done(resumed).contains("resuming after epoch"));
+    for name in RESULTS {
+        assert!(read(&whole, name) == read(&killed, name), "{name}");
+    }
+}
+
+#[test]
+fn methods_are_compared_in_shares() {
+    let folder = tempfile::tempdir().unwrap();
+    let compare = |out: &str, extra: &[&str]| {
+        let mut command = program("dermafuse");
+        command.args(["compare", "pemm", "--data"]).arg(format!("derm7pt={}", small_set_folder().display()));
+        command.args(["--row", "PS", "--row", "PS+SCA+BL", "--set", "method.weights=random", "--set", "repeats=2"]);
+        command.args([
+            "--set",
+            "training.preprocess.size=32",
+            "--set",
+            "training.epochs=1",
+            "--set",
+            "evaluation.views=0",
+        ]);
+        command.args(["--set", "training.averaging.last_epochs.epochs=1", "--set", "training.batch_size=8"]);
+        command.args(["--set", "method.network.backbone=resnet18_quarter", "--out"]).arg(folder.path().join(out));
+        command.args(extra);
+        command
+    };
+    let whole = done(compare("whole", &[]));
+    for words in ["2 methods, 4 trainings", "PS+SCA+BL", "Friedman", "Accuracy of each test case"] {
+        assert!(whole.contains(words), "{words}: {whole}");
+    }
+    let table =
+        |text: &str| text.split("in per cent;").nth(1).unwrap().split("\nwritten to").next().unwrap().to_owned();
+    done(compare("one", &["--shard", "1/2"]));
+    done(compare("two", &["--shard", "2/2"]));
+    let mut merge = program("dermafuse");
+    merge.arg("merge").arg(folder.path().join("one")).arg(folder.path().join("two"));
+    merge.arg("--out").arg(folder.path().join("joined"));
+    done(merge);
+    assert_eq!(table(&done(compare("joined", &["--resume"]))), table(&whole));
+    assert!(refused(compare("third", &["--shard", "3/2"])).contains("I/N is expected, from 1/N to N/N"));
+    assert!(refused(compare("third", &["--row", "PS+BAB"])).contains("there is no row `PS+BAB`; the rows are "));
+    assert!(!folder.path().join("third").exists());
+}
+
+#[test]
+fn what_cannot_be_is_said_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let says = |command: Command, words: &str| {
+        let error = refused(command);
+        assert!(error.contains(words), "{words}: {error}");
+        assert!(!out.exists(), "{words}");
+    };
+    let backbone = "method.network.backbone=resnet18_quarter";
+    says(
+        train(&out, "fusionm4net", &[backbone, "training.epoch=3"]),
+        "--set training.epoch=3: training: there is no setting `epoch`; the settings here are: epochs,",
+    );
+    says(train(&out, "fusionm4net", &[backbone, "training.micro_batch_size=3"]), "micro_batch_size must be");
+    says(
+        train(&out, "fusionm4net", &[backbone, "method.weights=nowhere.pth"]),
+        "there is no file nowhere.pth with weights of resnet18_quarter",
+    );
+    says(
+        train(&out, "fusionm4net", &["method.weights=imagenet"]),
+        "the method starts from ImageNet's weights of resnet50; say where they are",
+    );
+    says(train(&out, "fusionm5net", &[]), "there is no recipe `fusionm5net`; the recipes are fusionm4net");
+    says(train(&out, "fusionm4net", &[backbone, "machine.device=cuda"]), "cuda");
+    let mut data = train(&out, "fusionm4net", &[backbone]);
+    data.args(["--data", "moon=nowhere"]);
+    says(data, "the experiment has no data set `moon`; its sets are derm7pt");
+    let file = folder.path().join("mine.toml");
+    fs::write(&file, "recipe = \"fusionm4net\"\n\n[training]\nepochs = \"many\"\n").unwrap();
+    let mut mine = program("dermafuse");
+    mine.arg("train").arg(&file).arg("--out").arg(&out);
+    says(mine, "mine.toml: line 4, column 10: training.epochs: invalid type: string \"many\", expected usize");
+}
