@@ -29,7 +29,9 @@ fn train(out: &Path, recipe: &str, extra: &[&str]) -> Command {
         "evaluation.views=0",
     ]);
     command.arg("--out").arg(out);
-    extra.iter().for_each(|setting| drop(command.args(["--set", setting])));
+    for setting in extra {
+        command.args(["--set", setting]);
+    }
     command
 }
 
