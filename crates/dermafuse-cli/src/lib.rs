@@ -9,6 +9,7 @@
 mod check;
 mod compare;
 mod device;
+mod drawing;
 mod recipes;
 mod table;
 mod terminal;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use device::device_of;
+pub use drawing::draw_once;
 pub use table::print_table;
 pub use terminal::{Terminal, print_error, print_text};
 

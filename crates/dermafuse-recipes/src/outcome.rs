@@ -84,6 +84,12 @@ impl Outcome {
         &self.set
     }
 
+    /// How many cases were tested, those of all rounds together.
+    #[must_use]
+    pub fn test_cases(&self) -> usize {
+        self.tested.iter().map(Vec::len).sum()
+    }
+
     /// The model of the only round, if it is not in a file.
     #[must_use]
     pub fn bundle(&self) -> Option<&Bundle> {
