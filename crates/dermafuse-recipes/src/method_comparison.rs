@@ -3,6 +3,7 @@
 mod merged_runs;
 mod outcome;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use dermafuse_schema::write_whole_file;
@@ -206,8 +207,9 @@ impl MethodComparison {
             method.plan.check_round(round, place, progress)
         })?;
         for method in self.trained() {
-            let text = method.plan.experiment.to_toml();
-            write_whole_file(&folder_of(folder, method).join(EXPERIMENT), text.as_bytes())?;
+            let (text, folder) = (method.plan.experiment.to_toml(), folder_of(folder, method));
+            fs::create_dir_all(&folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
+            write_whole_file(&folder.join(EXPERIMENT), text.as_bytes())?;
         }
         let mut number = 0;
         self.each(&jobs, place, progress, |method, round, place, progress| {

@@ -231,16 +231,27 @@ impl Plan {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
-        let folder = self.folder_of(round, place);
+        let Some(folder) = self.folder_of(round, place) else {
+            return round
+                .stages
+                .iter()
+                .try_for_each(|stage| stage.check(place, progress).map_err(|error| stage.error(error)));
+        };
+        let mut done: Vec<Option<RoundResult>> = Vec::new();
         for (index, stage) in round.stages.iter().enumerate() {
-            stage.check(place, progress).map_err(|error| stage.error(error))?;
-            let Some(folder) = &folder else { continue };
-            // Later ones start from what may not be there yet.
-            if let StartFrom::Stage(_) = stage.start {
-                continue;
-            }
-            let here = RoundFolder::of(folder, round, index, self.keeps_checkpoints());
-            here.check(stage, &stage.start_without_stages(), place, progress).map_err(|error| stage.error(error))?;
+            let here = RoundFolder::of(&folder, round, index, self.keeps_checkpoints());
+            let start = match &stage.start {
+                StartFrom::Stage(earlier) => {
+                    done[*earlier].as_ref().map(|result| round.start_after(&folder, *earlier, result))
+                }
+                _ => Some(stage.start_without_stages()),
+            };
+            let result = match start {
+                Some(start) => here.check(stage, &start, place, progress),
+                // It starts from what is not there yet.
+                None => stage.check(place, progress).map(|()| None),
+            };
+            done.push(result.map_err(|error| stage.error(error))?);
         }
         Ok(())
     }
@@ -290,6 +301,14 @@ impl Plan {
     }
 }
 
+impl Round {
+    /// What a training starts from after one that is done.
+    pub(crate) fn start_after(&self, folder: &Path, earlier: usize, result: &RoundResult) -> Start {
+        let file = RoundFolder::of(folder, self, earlier, false).backbone();
+        Start { files: Some(file.into()), digest: result.backbone.clone() }
+    }
+}
+
 impl PlannedTraining {
     pub(crate) fn error(&self, error: RecipeError) -> RecipeError {
         match self.name.is_empty() {
@@ -318,7 +337,7 @@ impl PlannedTraining {
         KnownCases::of(&self.set, &self.split)
     }
 
-    fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
+    pub(crate) fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
         let protocol = self.protocol_from(&self.start_without_stages());
         let split = protocol.select_cases(&self.set, &self.split, place)?.split;
         if !self.name.is_empty() {

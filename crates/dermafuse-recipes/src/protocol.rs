@@ -6,7 +6,7 @@
 //! the classifiers are fitted once with a fixed seed instead of once for each part; the metadata encoder is fitted on the
 //! training cases alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
 use dermafuse_ensemble::{
@@ -253,18 +253,42 @@ impl Protocol {
         notes.iter().for_each(|note| progress.noted(note));
         let (encoder, network) = self.fitted(set, &split)?;
         network.check_images(set, &split, place, progress)?;
-        let cases = training_cases(set, &split, &encoder);
+        let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
+        let prepared = Prepared { split, encoder, network, second_stage };
+        prepared.check_trainings(set, place)?;
+        Ok(prepared)
+    }
+
+    /// Checks what lies in the folder of checkpoints, as [`run`](Self::run) does; the images are not looked at.
+    pub(crate) fn check_folder(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        checkpoints: &Path,
+        place: Workplace<'_>,
+    ) -> Result<(), RecipeError> {
+        let split = self.select_cases(set, split, place)?.split;
+        let (encoder, network) = self.fitted(set, &split)?;
+        let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
+        let prepared = Prepared { split, encoder, network, second_stage };
+        prepared.check_trainings(set, Workplace { folder: Some(checkpoints), ..place })
+    }
+}
+
+impl Prepared {
+    fn check_trainings(&self, set: &CaseSet, place: Workplace<'_>) -> Result<(), RecipeError> {
+        let Self { split, encoder, network, second_stage } = self;
+        let cases = training_cases(set, split, encoder);
         let check = |name: &str, seed: u64, cases: TrainingCases<'_>| {
             let folder = folder_of(place, name);
             network.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
         };
         check(FULL, network.training.seed, cases)?;
-        let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        if let Some(settings) = &second_stage {
+        if let Some(settings) = second_stage {
             let (sub_train, _) = split.half_in_order();
             check(HALF, settings.half_seed, TrainingCases { train: &sub_train, ..cases })?;
         }
-        Ok(Prepared { split, encoder, network, second_stage })
+        Ok(())
     }
 }
 

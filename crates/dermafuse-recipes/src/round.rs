@@ -132,20 +132,25 @@ impl RoundFolder {
         self.folder.join(CHECKPOINTS)
     }
 
-    /// Whether a training may go on here. Nothing is written.
+    pub(crate) fn backbone(&self) -> PathBuf {
+        self.folder.join(BACKBONE)
+    }
+
+    /// Whether a training may go on here, and its result if it is done. Nothing is written.
     pub(crate) fn check(
         &self,
         training: &PlannedTraining,
         start: &Start,
         place: Workplace<'_>,
         progress: &mut dyn Progress,
-    ) -> Result<(), RecipeError> {
-        if self.done(training, start, place)?.is_some() {
-            return Ok(());
+    ) -> Result<Option<RoundResult>, RecipeError> {
+        if let Some(result) = self.done(training, start, place)? {
+            return Ok(Some(result));
         }
+        training.check(place, progress)?;
         let checkpoints = self.checkpoints();
-        let place = Workplace { folder: Some(&checkpoints), ..place };
-        training.protocol_from(start).check(&training.set, &training.split, place, progress)
+        training.protocol_from(start).check_folder(&training.set, &training.split, &checkpoints, place)?;
+        Ok(None)
     }
 
     /// The result of a training that is done.
@@ -189,10 +194,7 @@ pub(crate) fn run_round(
         let is_last = index + 1 == count;
         let here = folder.map(|folder| RoundFolder::of(folder, round, index, plan.keeps_checkpoints()));
         let start = match (&training.start, folder) {
-            (StartFrom::Stage(stage), Some(folder)) => {
-                let file = RoundFolder::of(folder, round, *stage, false).folder.join(BACKBONE);
-                Start { files: Some(file.into()), digest: earlier[*stage].1.backbone.clone() }
-            }
+            (StartFrom::Stage(stage), Some(folder)) => round.start_after(folder, *stage, &earlier[*stage].1),
             _ => training.start_without_stages(),
         };
         let known = known_before(round, index);
@@ -246,7 +248,7 @@ fn run_training(
     fs::create_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
     bundle.save(folder.join(MODEL_FILE))?;
     if hands_on {
-        let file = folder.join(BACKBONE);
+        let file = here.backbone();
         let backbone = bundle.network.backbones().into_iter().next().expect("a network that hands on has a backbone");
         backbone.save_weights(&file).map_err(NetworkError::from)?;
         result.backbone = Some(file_digest(&file)?);

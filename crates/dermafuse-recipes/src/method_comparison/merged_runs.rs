@@ -40,6 +40,8 @@ pub fn merge_runs(shards: &[PathBuf], folder: &Path) -> Result<usize, RecipeErro
         }
     }
     for (name, file) in &files {
+        let parent = folder.join(name.parent().unwrap_or(Path::new("")));
+        fs::create_dir_all(&parent).map_err(|source| RecipeError::Io { path: parent, source })?;
         write_whole_file(&folder.join(name), &read_regular_file(file, MAX_BYTES)?)?;
     }
     Ok(files.len())
