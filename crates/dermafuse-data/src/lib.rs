@@ -81,6 +81,8 @@ pub use self::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
     Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,
 };
+#[cfg(feature = "dicom")]
+pub use self::image::{DicomMetadata, read_dicom_metadata};
 pub use augment::{Augmentation, DermoscopicMode, Outside};
 pub use batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, RowFault};
 pub use case_set::CaseSet;
