@@ -51,6 +51,8 @@ pub use images::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
     Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,
 };
+#[cfg(feature = "dicom")]
+pub use images::image::{DicomMetadata, read_dicom_metadata};
 pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};

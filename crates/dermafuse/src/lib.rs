@@ -45,7 +45,7 @@
 //!
 //! # Cargo features
 //! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA. `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
-//! weights by name, with their checksums.
+//! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them.
 
 pub use dermafuse_backbones as backbones;
 pub use dermafuse_data as data;

@@ -4,6 +4,8 @@ mod bilinear;
 mod budget;
 mod buffer;
 mod decode;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod format;
 mod header;
 mod jpeg;
@@ -19,6 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use self::budget::DECODING_BUDGET;
 pub(crate) use self::decode::{Accepted, decode_resized, read_header};
 pub use self::decode::{decode, decode_bytes};
+#[cfg(feature = "dicom")]
+pub use self::dicom::{DicomMetadata, read_dicom_metadata};
 pub use self::format::IMAGE_EXTENSIONS;
 pub(crate) use self::format::{READ, has_image_extension};
 pub(crate) use self::header::Header;

@@ -45,7 +45,8 @@ const TABLES: [&str; 5] =
 
 const HOW: &str = "get it at https://challenge2020.isic-archive.com (CC BY-NC 4.0); the folder needs \
                    ISIC_2020_Training_GroundTruth_v2.csv, ISIC_2020_Training_GroundTruth.csv or Kaggle's train.csv and, \
-                   unless metadata alone is asked for, a folder of JPEG images (those as DICOM or TFRecords are not read)";
+                   unless metadata alone is asked for, a folder of JPEG images (those as DICOM take the feature \
+                   `dicom`; TFRecords are not read)";
 
 /// Loads ISIC 2020 with the default [`LoadOptions`].
 ///

@@ -7,6 +7,12 @@ use dermafuse_schema::{Case, Task, TaskSet};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
+/// The formats that are read, in messages.
+pub(crate) const READ: &str = match cfg!(feature = "dicom") {
+    true => "JPEG, PNG, BMP, WebP, TIFF or 8-bit DICOM",
+    false => "JPEG, PNG, BMP, WebP or TIFF",
+};
+
 /// A file of the golden folder.
 pub(crate) fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/images").join(name)

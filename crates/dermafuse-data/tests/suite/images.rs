@@ -3,7 +3,7 @@ use std::path::Path;
 use dermafuse_data::{Resampling, RgbPixels, Strictness, decode, decode_bytes, resize, resize_and_crop};
 use image::ExtendedColorType;
 
-use crate::fixture::{golden, jpeg, plain_jpeg, png, write};
+use crate::fixture::{READ, golden, jpeg, plain_jpeg, png, write};
 
 fn strict(bytes: &[u8]) -> Result<RgbPixels, String> {
     decode_bytes("x.jpg", bytes, Strictness::Strict).map_err(|error| error.to_string())
@@ -203,7 +203,7 @@ fn what_is_no_image_is_named() {
     assert!(error(&empty).ends_with("empty.jpg: the image file is empty (0 bytes); copy it again"));
     let page = folder.path().join("page.jpg");
     write(&page, b"<!doctype html>");
-    assert!(error(&page).contains("page.jpg: not JPEG, PNG, BMP, WebP or TIFF (it starts with the bytes [3c, 21"));
+    assert!(error(&page).contains(&format!("page.jpg: not {READ} (it starts with the bytes [3c, 21")));
     let text = error(&folder.path().join("gone.jpg"));
     assert!(text.contains("gone.jpg: No such file"), "{text}");
     for junk in [&b"\xff\xd8\xff"[..], b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\0\0"] {

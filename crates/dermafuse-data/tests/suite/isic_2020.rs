@@ -79,8 +79,11 @@ fn faults_of_isic_2020_are_named_with_their_place() {
     assert!(error("IP_2", "", &IMAGES).ends_with("line 4, column `patient_id`: found ``, expected an identifier"));
     assert!(error("ISIC_2", "ISIC_1", &IMAGES).ends_with("expected a name that line 2 does not have"));
     assert!(error("ISIC_2", "ISIC_9", &IMAGES).ends_with("(1 of 3 images are missing)"));
-    let text = error("ISIC_2", "ISIC_2", &["train/ISIC_1.dcm"]);
-    assert!(text.contains("not found; ISIC 2020: get it at https://") && text.contains("DICOM or TFRecords"), "{text}");
+    let text = error("ISIC_2", "ISIC_2", &["train/ISIC_1.tfrec"]);
+    assert!(
+        text.contains("not found; ISIC 2020: get it at https://") && text.contains("TFRecords are not read"),
+        "{text}"
+    );
     let text = isic_2020::load("/nowhere/isic").unwrap_err().to_string();
     assert!(text.starts_with("/nowhere/isic: not found; ISIC 2020: get it at https://"), "{text}");
     let empty = isic_2020::load(root(&[], &[]).path()).unwrap_err().to_string();

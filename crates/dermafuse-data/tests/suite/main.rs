@@ -3,6 +3,8 @@
 mod class_map;
 mod derm7pt;
 mod described;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod encoder;
 mod files_as_found;
 mod fixture;

@@ -26,7 +26,8 @@ const SMALL_FILE: u64 = 4 << 20;
 
 /// Reads a JPEG, PNG, BMP, WebP or TIFF file (of several pages, the first), whatever its name says, as upright RGB: EXIF
 /// or XMP orientation is applied, an alpha channel is dropped (not blended), 16 bits are reduced to 8, palettes and greys
-/// are expanded.
+/// are expanded. With the feature `dicom` a DICOM object of one picture is read too: 8 bits, grey or RGB, not compressed or as
+/// a baseline JPEG.
 ///
 /// All threads together decode within [`DECODING_BUDGET`](crate::DECODING_BUDGET); one whose image would exceed it waits.
 ///
@@ -37,7 +38,7 @@ const SMALL_FILE: u64 = 4 << 20;
 pub fn decode(path: impl AsRef<Path>, strictness: Strictness) -> Result<RgbPixels, DataError> {
     let path = path.as_ref();
     let image = ImageFile::read(path)?;
-    decode_file(path, &image.bytes, image.header, strictness)
+    Ok(decode_accepted(path, &image.bytes, image.header, strictness)?.pixels)
 }
 
 /// [`decode`] for bytes in memory; `path` is the name for its errors.
@@ -48,7 +49,7 @@ pub fn decode_bytes(path: impl AsRef<Path>, bytes: &[u8], strictness: Strictness
     let path = path.as_ref();
     let header = header_of(path, bytes)?;
     let _reservation = BUDGET.reserve(header.memory);
-    decode_file(path, bytes, header, strictness)
+    Ok(decode_accepted(path, bytes, header, strictness)?.pixels)
 }
 
 /// Pixels, and what is wrong with their file if they were [accepted](Strictness::Lenient) all the same.
@@ -62,13 +63,7 @@ pub(crate) struct Accepted {
 pub(crate) fn decode_resized(path: &Path, preprocess: &Preprocess) -> Result<Accepted, DataError> {
     let &Preprocess { size, resampling, decoding, .. } = preprocess;
     let ImageFile { bytes, header, _reservation } = ImageFile::read(path)?;
-    // First strictly, so that a sound image has the same pixels under both policies.
-    let (pixels, damage) = match (decode_file(path, &bytes, header, Strictness::Strict), decoding) {
-        (Err(error @ DataError::ImageDamaged { .. }), Strictness::Lenient) if header.format == Format::Jpeg => {
-            (decode_file(path, &bytes, header, Strictness::Lenient)?, Some(Arc::new(error)))
-        }
-        (pixels, _) => (pixels?, None),
-    };
+    let Accepted { pixels, damage } = decode_accepted(path, &bytes, header, decoding)?;
     drop(bytes);
     if (pixels.width, pixels.height) == (size, size) {
         return Ok(Accepted { pixels, damage });
@@ -115,8 +110,19 @@ impl ImageFile {
     }
 }
 
+/// The pixels of a file whose memory is reserved: first strictly, so that a sound image has the same pixels under both policies.
+fn decode_accepted(path: &Path, bytes: &[u8], header: Header, decoding: Strictness) -> Result<Accepted, DataError> {
+    match (decode_file(path, bytes, header, Strictness::Strict), decoding) {
+        (Err(error @ DataError::ImageDamaged { .. }), Strictness::Lenient) if header.format.holds_jpeg() => {
+            let pixels = decode_file(path, bytes, header, Strictness::Lenient)?;
+            Ok(Accepted { pixels, damage: Some(Arc::new(error)) })
+        }
+        (pixels, _) => Ok(Accepted { pixels: pixels?, damage: None }),
+    }
+}
+
 /// What `work` gives; a defect of a decoder that panics is, for the caller, a damaged image like any other.
-fn caught<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+pub(super) fn caught<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged(path, "the decoder gave up")))
 }
 
@@ -142,11 +148,26 @@ fn decode_file(path: &Path, bytes: &[u8], header: Header, strictness: Strictness
             let orientation = from_exif(bytes).or(turned).or_else(|| packet.as_deref().and_then(from_xmp));
             decode_with(path, decoder, orientation)
         }
+        #[cfg(feature = "dicom")]
+        Format::Dicom => super::dicom::pixels(path, bytes, strictness),
     })
 }
 
 fn decode_jpeg(path: &Path, bytes: &[u8], header: Header, strictness: Strictness) -> Result<RgbPixels, DataError> {
     let orientation = jpeg::metadata(bytes).orientation();
+    let data = decode_jpeg_samples(path, bytes, header, strictness, ColorSpace::YCbCr)?;
+    upright(path, header.width, header.height, data, orientation)
+}
+
+/// The pixels of a JPEG as RGB, as they stand in the file. `untold` are the colours of three components of which the file
+/// does not say what they are.
+pub(super) fn decode_jpeg_samples(
+    path: &Path,
+    bytes: &[u8],
+    header: Header,
+    strictness: Strictness,
+    untold: ColorSpace,
+) -> Result<Vec<u8>, DataError> {
     let bytes = jpeg::without_stray_bytes(bytes);
     let options = DecoderOptions::default()
         .set_strict_mode(strictness == Strictness::Strict)
@@ -155,9 +176,13 @@ fn decode_jpeg(path: &Path, bytes: &[u8], header: Header, strictness: Strictness
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes.as_ref()), options);
     decoder.decode_headers().map_err(|error| damaged_jpeg(path, error))?;
-    let (width, height) = (header.width, header.height);
-    if decoder.dimensions() != Some((width, height)) {
+    if decoder.dimensions() != Some((header.width, header.height)) {
         return Err(damaged_jpeg(path, "two headers that differ in size"));
+    }
+    if untold == ColorSpace::RGB && decoder.input_colorspace() == Some(ColorSpace::YCbCr) && !jpeg::says_colours(&bytes)
+    {
+        // The same in and out: as they are.
+        decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::YCbCr));
     }
     let bytes = decoder.output_buffer_size().ok_or_else(|| damaged_jpeg(path, "no size in the header"))?;
     // What a lenient decoder leaves out must not show the thread's last image.
@@ -166,8 +191,7 @@ fn decode_jpeg(path: &Path, bytes: &[u8], header: Header, strictness: Strictness
         Strictness::Lenient => vec![128; bytes],
     };
     decoder.decode_into(&mut data).map_err(|error| damaged_jpeg(path, error))?;
-    drop(decoder);
-    upright(path, width, height, data, orientation)
+    Ok(data)
 }
 
 fn decode_with(

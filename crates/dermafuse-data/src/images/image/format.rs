@@ -2,11 +2,18 @@
 
 use std::path::Path;
 
-/// The extensions, in lower case, of the image files that are read. A file of such a name may hold any of the formats.
-pub const IMAGE_EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "tif", "tiff"];
+/// The extensions, in lower case, of the image files that are read; `dcm` and `dicom` are among them with the feature
+/// `dicom`. A file of such a name may hold any of the formats.
+pub const IMAGE_EXTENSIONS: &[&str] = match cfg!(feature = "dicom") {
+    true => &["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "tif", "tiff", "dcm", "dicom"],
+    false => &["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "tif", "tiff"],
+};
 
 /// The formats that are read, for messages.
-pub(crate) const READ: &str = "JPEG, PNG, BMP, WebP or TIFF";
+pub(crate) const READ: &str = match cfg!(feature = "dicom") {
+    true => "JPEG, PNG, BMP, WebP, TIFF or 8-bit DICOM",
+    false => "JPEG, PNG, BMP, WebP or TIFF",
+};
 
 /// Whether a file's name ends like an image that is read, in upper or lower case.
 pub(crate) fn has_image_extension(path: &Path) -> bool {
@@ -22,6 +29,20 @@ pub(super) enum Format {
     Bmp,
     WebP,
     Tiff,
+    #[cfg(feature = "dicom")]
+    Dicom,
+}
+
+impl Format {
+    /// Whether the pixels are, or may be, a JPEG: then what can be decoded of a damaged file is of use.
+    pub(super) fn holds_jpeg(self) -> bool {
+        match self {
+            Self::Jpeg => true,
+            #[cfg(feature = "dicom")]
+            Self::Dicom => true,
+            Self::Png | Self::Bmp | Self::WebP | Self::Tiff => false,
+        }
+    }
 }
 
 /// What a file is that is not read, and what to do about it.
@@ -42,7 +63,7 @@ const AVIF: Foreign =
     Foreign { found: "an AVIF image", remedy: "convert it to PNG, e.g. with `magick photo.avif photo.png`" };
 const DICOM: Foreign = Foreign {
     found: "a DICOM object",
-    remedy: "build with the feature `dicom`, or convert it to PNG, e.g. with `dcmj2pnm photo.dcm photo.png`",
+    remedy: "build with the feature `dicom`, or convert it to PNG, e.g. with `dcmj2pnm --write-png photo.dcm photo.png`",
 };
 /// Signatures, where they stand, and what they mean.
 const FOREIGN: [(usize, &[u8], Foreign); 16] = [
@@ -72,6 +93,12 @@ const JPEG_XL: Foreign =
 const JPEG_2000: Foreign =
     Foreign { found: "a JPEG 2000 image", remedy: "convert it to PNG, e.g. with `magick photo.jp2 photo.png`" };
 
+/// Whether a file that starts like this is a DICOM object.
+#[cfg(feature = "dicom")]
+pub(super) fn is_dicom(start: &[u8]) -> bool {
+    start.get(128..132) == Some(b"DICM")
+}
+
 /// What a file is that starts like this: a format that is read, one that is known not to be, or nothing known.
 pub(super) fn sniff(start: &[u8]) -> Result<Format, Option<Foreign>> {
     // Mostly, but not always, a marker follows the start of the image.
@@ -86,6 +113,10 @@ pub(super) fn sniff(start: &[u8]) -> Result<Format, Option<Foreign>> {
     } else if [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|magic| start.starts_with(*magic)) {
         Ok(Format::Tiff)
     } else {
+        #[cfg(feature = "dicom")]
+        if is_dicom(start) {
+            return Ok(Format::Dicom);
+        }
         let stands =
             |(at, bytes, _): &&(usize, &[u8], Foreign)| start.get(*at..).is_some_and(|rest| rest.starts_with(bytes));
         Err(FOREIGN.iter().find(stands).map(|(_, _, foreign)| *foreign))
@@ -101,8 +132,11 @@ mod tests {
         for name in ["a.jpg", "a.JPG", "x/b.c.Jfif", "a.tif", "a.TIFF", "a.webp", "a.bmp", "a.png"] {
             assert!(has_image_extension(Path::new(name)), "{name}");
         }
-        for name in ["a.heic", "a.gif", "a.dcm", "jpg", ".jpg", "a.jpg.txt", "a", ""] {
+        for name in ["a.heic", "a.gif", "jpg", ".jpg", "a.jpg.txt", "a", ""] {
             assert!(!has_image_extension(Path::new(name)), "{name}");
+        }
+        for name in ["a.dcm", "a.DICOM"] {
+            assert_eq!(has_image_extension(Path::new(name)), cfg!(feature = "dicom"), "{name}");
         }
     }
 
@@ -120,7 +154,11 @@ mod tests {
         assert_eq!(found(b"\0\0\0\x18ftypavif"), Some("an AVIF image"));
         assert_eq!(found(b"\0\0\0\x18ftypmp42"), Some("a video or a raw photo"));
         assert_eq!(found(b"GIF89a"), Some("a GIF image"));
-        assert_eq!(found(&[&[0; 128][..], b"DICM"].concat()), Some("a DICOM object"));
+        let dicom = [&[0; 128][..], b"DICM"].concat();
+        #[cfg(not(feature = "dicom"))]
+        assert_eq!(found(&dicom), Some("a DICOM object"));
+        #[cfg(feature = "dicom")]
+        assert_eq!(sniff(&dicom), Ok(Format::Dicom));
         assert_eq!(found(b"<!doctype html>"), None);
         assert_eq!(found(b""), None);
         let longest = FOREIGN.iter().map(|(at, bytes, _)| at + bytes.len()).max();

@@ -56,6 +56,8 @@ impl Header {
             Ok(Format::Bmp) => Self::of(path, Format::Bmp, &bmp(path, file)?),
             Ok(Format::WebP) => Self::of(path, Format::WebP, &webp(path, file)?),
             Ok(Format::Tiff) => Self::of(path, Format::Tiff, &tiff(path, file)?),
+            #[cfg(feature = "dicom")]
+            Ok(Format::Dicom) => super::dicom::header(path, file, length),
             Err(Some(foreign)) => {
                 let (found, remedy) = (foreign.found.into(), foreign.remedy);
                 Err(DataError::ImageKind { path: path.into(), found, remedy })
@@ -67,7 +69,8 @@ impl Header {
         }
     }
 
-    fn of_jpeg(path: &Path, file: &mut (impl BufRead + Seek), length: u64) -> Result<Self, DataError> {
+    /// Reads the headers of a JPEG of `length` bytes.
+    pub(super) fn of_jpeg(path: &Path, file: &mut (impl BufRead + Seek), length: u64) -> Result<Self, DataError> {
         let header = jpeg::read_header(file).map_err(|error| damaged_jpeg(path, error))?;
         let jpeg = header.ok_or_else(|| damaged_jpeg(path, "the headers end before the picture"))?;
         if !jpeg.known {
@@ -124,6 +127,8 @@ impl Header {
             Format::Jpeg => Some(&[0xff, 0xd9]),
             Format::Png => Some(b"IEND\xae\x42\x60\x82"),
             Format::Bmp | Format::WebP | Format::Tiff => None,
+            #[cfg(feature = "dicom")]
+            Format::Dicom => None,
         }
     }
 
@@ -147,6 +152,9 @@ impl Header {
                 // Not compressed.
                 matches!(number(30), 0 | 3) && u64::from(number(10)) + row * self.height as u64 <= length
             }
+            // Its elements were stepped through.
+            #[cfg(feature = "dicom")]
+            Format::Dicom => true,
             _ => false,
         })
     }
@@ -182,7 +190,7 @@ pub(super) fn webp<R: BufRead + Seek>(path: &Path, file: R) -> Result<WebPDecode
     Ok(decoder)
 }
 
-fn check_size(path: &Path, width: usize, height: usize) -> Result<(), DataError> {
+pub(super) fn check_size(path: &Path, width: usize, height: usize) -> Result<(), DataError> {
     let too_large = width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS;
     if too_large {
         let path = path.into();
@@ -202,7 +210,13 @@ fn check_memory(path: &Path, bytes: u64) -> Result<(), DataError> {
 }
 
 /// Refuses a file too short for its pixels, so that memory follows the file and not a forged header.
-fn check_length(path: &Path, header: Header, needed: u64, held: u64, length: u64) -> Result<Header, DataError> {
+pub(super) fn check_length(
+    path: &Path,
+    header: Header,
+    needed: u64,
+    held: u64,
+    length: u64,
+) -> Result<Header, DataError> {
     let Header { width, height, .. } = header;
     match needed > held {
         true => Err(damaged(path, format!("{length} bytes cannot hold the {width} x {height} pixels of the header"))),

@@ -150,6 +150,30 @@ pub(super) fn without_stray_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
 /// The EXIF data and the XMP packet in the headers.
 pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
     let mut found = Metadata::default();
+    each_header(bytes, |marker, content| {
+        if marker == 0xe1 {
+            let part = |name: &[u8]| content.strip_prefix(name);
+            found.exif = found.exif.or(part(b"Exif\0"));
+            found.xmp = found.xmp.or(part(b"http://ns.adobe.com/xap/1.0/\0"));
+        }
+    });
+    // Behind the name stands a byte that is mostly, but not always, 0.
+    found.exif = found.exif.and_then(|exif| exif.get(1..));
+    found
+}
+
+/// Whether the headers say of what colours the components are: by JFIF, YCbCr, or as Adobe's segment has it.
+pub(super) fn says_colours(bytes: &[u8]) -> bool {
+    let mut says = false;
+    each_header(bytes, |marker, content| {
+        says |= matches!(marker, 0xe0 if content.starts_with(b"JFIF\0"));
+        says |= matches!(marker, 0xee if content.starts_with(b"Adobe"));
+    });
+    says
+}
+
+/// Calls `look` with the marker and the content of each segment before the first scan.
+fn each_header<'a>(bytes: &'a [u8], mut look: impl FnMut(u8, &'a [u8])) {
     let (mut file, mut at) = (io::Cursor::new(bytes), 2);
     file.set_position(at);
     while let Ok(Some(segment)) = next_segment(&mut file, &mut at) {
@@ -158,16 +182,8 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
         }
         at = segment.content + segment.length;
         file.set_position(at);
-        let content = bytes.get(segment.content as usize..at as usize).unwrap_or_default();
-        if segment.marker == 0xe1 {
-            let part = |name: &[u8]| content.strip_prefix(name);
-            found.exif = found.exif.or(part(b"Exif\0"));
-            found.xmp = found.xmp.or(part(b"http://ns.adobe.com/xap/1.0/\0"));
-        }
+        look(segment.marker, bytes.get(segment.content as usize..at as usize).unwrap_or_default());
     }
-    // Behind the name stands a byte that is mostly, but not always, 0.
-    found.exif = found.exif.and_then(|exif| exif.get(1..));
-    found
 }
 
 #[cfg(test)]
