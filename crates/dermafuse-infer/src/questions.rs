@@ -159,10 +159,11 @@ impl Questions {
             };
             self.add(name, clinical, dermoscopic, &[])?;
         }
-        let counts =
-            [(others, "files that are no images by their names"), (folders, "folders, which are not looked into")];
-        let notes = counts.into_iter().filter(|(count, _)| *count > 0);
-        self.set.notes.extend(notes.map(|(count, what)| format!("{} also holds {count} {what}.", folder.display())));
+        let counts = [(others, "files that are no images by their names"), (folders, "folders")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        self.set
+            .notes
+            .extend(counts.map(|(count, what)| format!("{}: passed over {what}: {count}.", folder.display())));
         Ok(())
     }
 
@@ -509,7 +510,7 @@ mod tests {
         let mut questions = model.questions();
         questions.add_folder(folder.path(), ImageView::Clinical).unwrap();
         assert_eq!(questions.notes().len(), 2);
-        assert!(questions.notes()[0].ends_with("also holds 1 files that are no images by their names."));
+        assert!(questions.notes()[0].ends_with(": passed over files that are no images by their names: 1."));
         let table = Table::parse("t.csv", b"case,age,clinical\nd,old,a.png\ne,30,a.png\n").unwrap();
         questions.add_table(&table, folder.path(), &[]).unwrap();
 
