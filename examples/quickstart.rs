@@ -17,7 +17,7 @@ use dermafuse::infer::MODEL_FILE;
 use dermafuse::recipes::{Recipe, Workplace};
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::synthetic::{self, SyntheticConfig};
-use dermafuse_cli::{ProgramResult, Terminal, draw_once, print_table, run, say};
+use dermafuse_examples::{ProgramResult, Terminal, draw_once, print_table, run, say};
 
 /// Trains FusionM4Net on synthetic lesions and writes a report. Needs no arguments.
 #[derive(Parser)]

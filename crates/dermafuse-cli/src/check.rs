@@ -9,8 +9,10 @@ use dermafuse::data::Sampling;
 use dermafuse::networks::NetworkConfig;
 use dermafuse::recipes::{PlannedTraining, Workplace};
 
+use crate::device::device_of;
+use crate::failure::ProgramResult;
+use crate::terminal::{Terminal, say, say_part};
 use crate::train::{ExperimentArguments, describe};
-use crate::{ProgramResult, Terminal, device_of, say, say_part};
 
 /// Looks at an experiment and its data without training: counts, classes, groups, missing and damaged images, what would run.
 #[derive(Args, Clone, Debug)]

@@ -9,7 +9,9 @@ use dermafuse::recipes::{Experiment, MethodComparison, Progress, Recipe, Shard, 
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::LostBest;
 
-use crate::{ProgramResult, Terminal, device_of, say, say_part};
+use crate::device::device_of;
+use crate::failure::ProgramResult;
+use crate::terminal::{Terminal, say, say_part};
 
 /// Trains several methods on the same cases with the same seeds, and tests whether they differ.
 ///

@@ -1,7 +1,112 @@
-//! `dermafuse`: the program over the library.
+//! The program `dermafuse`: a thin layer of words over the library. Each verb has a file of its own.
+
+mod check;
+mod compare;
+mod completions;
+mod data;
+mod datasets;
+mod device;
+mod download;
+mod draw;
+mod evaluate;
+mod explain;
+mod failure;
+mod forward;
+mod model;
+mod models;
+mod predict;
+mod recipes;
+mod show;
+mod table;
+mod terminal;
+mod train;
 
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+use crate::failure::{ProgramResult, print_failure};
+
+/// DermaFuse classifies skin lesions from a clinical photo, a dermoscopic image and what is known of the patient.
+///
+/// It is research software. It is no medical device and not for diagnosis.
+#[derive(Parser)]
+#[command(name = "dermafuse", version, arg_required_else_help = true)]
+struct Program {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What the program can do, in the order in which `--help` lists it. What a verb does is said where its arguments are.
+#[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a program")]
+enum Verb {
+    Check(check::Check),
+    Train(train::Train),
+    Compare(compare::Compare),
+    Merge(compare::Merge),
+    Recipes(recipes::Recipes),
+    Evaluate(evaluate::Arguments),
+    Predict(predict::Arguments),
+    Explain(explain::Arguments),
+    Show(show::Arguments),
+    Models(models::Arguments),
+    Datasets(datasets::Arguments),
+    Draw(draw::Arguments),
+    Download(download::Arguments),
+    Forward(forward::Arguments),
+    Completions(completions::Arguments),
+}
+
+impl Verb {
+    fn run(&self) -> ProgramResult {
+        match self {
+            Self::Check(arguments) => check::run(arguments),
+            Self::Train(arguments) => train::run(arguments),
+            Self::Compare(arguments) => compare::run(arguments),
+            Self::Merge(arguments) => compare::merge(arguments),
+            Self::Recipes(arguments) => recipes::run(arguments),
+            Self::Evaluate(arguments) => evaluate::evaluate(arguments),
+            Self::Predict(arguments) => predict::predict(arguments),
+            Self::Explain(arguments) => explain::explain(arguments),
+            Self::Show(arguments) => show::show(arguments),
+            Self::Models(arguments) => models::models(arguments),
+            Self::Datasets(arguments) => datasets::datasets(arguments),
+            Self::Draw(arguments) => draw::draw(arguments),
+            Self::Download(arguments) => download::download(arguments),
+            Self::Forward(arguments) => forward::forward(arguments),
+            Self::Completions(arguments) => completions::completions(arguments),
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    dermafuse_cli::main()
+    match Program::parse().verb.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print_failure(failure.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_words_of_the_program_fit_together() {
+        Program::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_and_option_says_what_it_is() {
+        for verb in Program::command().get_subcommands() {
+            assert!(verb.get_about().is_some(), "{}", verb.get_name());
+            for argument in verb.get_arguments().filter(|argument| argument.get_id() != "help") {
+                assert!(argument.get_help().is_some(), "{} {}", verb.get_name(), argument.get_id());
+            }
+        }
+    }
 }

@@ -4,7 +4,8 @@ use clap::Args;
 use dermafuse::recipes::Recipe;
 use serde_json::json;
 
-use crate::{ProgramResult, say};
+use crate::failure::ProgramResult;
+use crate::terminal::say;
 
 /// Lists the recipes that ship, with their rows, or prints one as a file to start from.
 #[derive(Args, Clone, Debug)]

@@ -1,9 +1,11 @@
+//! Evaluations as a table.
+
 use dermafuse::eval::Evaluation;
 
-use crate::{say, say_part};
+use crate::terminal::{say, say_part};
 
 /// Prints accuracy per task, their mean, mean balanced accuracy and mean AUC, in per cent, one row for each evaluation.
-pub fn print_table(rows: &[(String, Evaluation)]) {
+pub(crate) fn print_table(rows: &[(String, Evaluation)]) {
     let Some((_, first)) = rows.first() else { return };
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let percent = |value: Option<f64>| value.map_or("n/a".to_owned(), |value| format!("{:.1}", 100.0 * value));

@@ -10,7 +10,10 @@ use dermafuse::recipes::{Experiment, OutcomeRow, Plan, Progress, Recipe, Workpla
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::LostBest;
 
-use crate::{ProgramResult, Terminal, device_of, print_table, say};
+use crate::device::device_of;
+use crate::failure::ProgramResult;
+use crate::table::print_table;
+use crate::terminal::{Terminal, say};
 
 /// Which experiment, and where its data are: what `train` and `check` share.
 #[derive(Args, Clone, Debug)]

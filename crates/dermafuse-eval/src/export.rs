@@ -19,7 +19,7 @@ pub struct MetricsContext {
     pub notes: Vec<String>,
 }
 
-const WRITES: &str = "writing to a string does not fail";
+pub(crate) const WRITES: &str = "writing to a string does not fail";
 
 #[derive(Serialize)]
 struct MetricsFile<'a> {
@@ -148,7 +148,7 @@ pub fn write_answers(path: impl AsRef<Path>, answers: &Predictions, failed: &[Fa
 }
 
 /// A text as a CSV field: nothing that a spreadsheet would run, quoted where it must be (RFC 4180).
-fn field(text: &str) -> String {
+pub(crate) fn field(text: &str) -> String {
     let text = &*spreadsheet_safe(text);
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }

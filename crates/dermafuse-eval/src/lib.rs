@@ -9,6 +9,7 @@
 //! that is undefined is `None`, printed `n/a`, and in no mean; [`Evaluation`] lists the cases. Values agree with
 //! scikit-learn where it defines them (`tests/golden/eval`).
 
+mod answer_table;
 mod bootstrap;
 mod comparison;
 mod confusion;
@@ -26,6 +27,7 @@ pub mod significance;
 mod subgroups;
 mod tsne;
 
+pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, TaskAnswer};
 pub use bootstrap::{Bootstrap, Interval};
 pub use comparison::{ComparedMethod, ComparedPair, Comparison};
 pub use confusion::{ConfusionMatrix, OneVsRest};

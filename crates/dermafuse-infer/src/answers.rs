@@ -1,9 +1,9 @@
 use dermafuse_data::{CaseSet, DataError};
 use dermafuse_schema::{BranchLogits, FailedCase, Predictions, SeenCases};
 
-use crate::InferError;
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
+use crate::{InferError, Questions};
 
 /// What a model says of the cases that it was asked about.
 #[derive(Clone, Debug)]
@@ -41,7 +41,38 @@ impl Bundle {
     /// A data set with other tasks, or with classes or fields that the model does not know; no case that could be
     /// answered; logits that are not finite.
     pub fn predict(&self, set: &CaseSet, rows: &[usize], progress: impl FnMut(usize)) -> Result<Answers, InferError> {
-        let (logits, rows, failed) = self.readable_logits(set, rows, progress)?;
+        self.predict_beside(set, rows, &[], progress)
+    }
+
+    /// The predictions for the cases that the model is asked about, as [`Bundle::predict`] gives them; those that cannot be
+    /// asked about are among the failed ones.
+    ///
+    /// # Errors
+    /// No case, no case that could be answered; logits that are not finite.
+    pub fn answer(&self, questions: &Questions, progress: impl FnMut(usize)) -> Result<Answers, InferError> {
+        let rows = questions.rows();
+        match (rows.is_empty(), questions.refused()) {
+            (true, []) => Err(InferError::NoCases),
+            (true, [first, ..]) => {
+                Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
+            }
+            (false, refused) => self.predict_beside(questions.set(), &rows, refused, progress),
+        }
+    }
+
+    /// The predictions for the cases at `rows`, and other cases that were refused.
+    fn predict_beside(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        refused: &[FailedCase],
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        let (logits, rows, mut failed) = self.readable_logits(set, rows, progress)?;
+        if !refused.is_empty() {
+            failed.extend(refused.iter().cloned());
+            failed.sort_by_key(|case| case.row);
+        }
         let stages = self.two_stage.apply(&logits)?;
         let description = &self.description;
         let mut notes = self.notes();

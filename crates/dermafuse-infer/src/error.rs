@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dermafuse_data::DataError;
+use dermafuse_data::{DataError, IMAGE_EXTENSIONS};
 use dermafuse_ensemble::EnsembleError;
 use dermafuse_networks::NetworkError;
 use dermafuse_schema::{ReadError, SchemaError, WriteError};
@@ -61,6 +61,39 @@ pub enum InferError {
     /// None of the cases could be read; the first error.
     #[error("no case could be answered; the first: {0}")]
     Unreadable(Arc<DataError>),
+    /// Questions of which none can be asked; the first.
+    #[error("no case could be answered; the first, `{id}`: {reason}")]
+    NothingAsked {
+        /// The case.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Questions without a case.
+    #[error("there is no case to ask about")]
+    NoCases,
+    /// Two cases of one id among those that a model is asked about.
+    #[error("the id `{case}` is that of an earlier case too; give each case an id of its own")]
+    CaseTwice {
+        /// The id.
+        case: String,
+    },
+    /// A table that says nothing of its cases that the model uses.
+    #[error("{} has none of the columns {}; it has {}", file.display(), known.join(", "), found.join(", "))]
+    NoColumn {
+        /// The table.
+        file: PathBuf,
+        /// The columns that it has.
+        found: Vec<String>,
+        /// The columns that are used.
+        known: Vec<String>,
+    },
+    /// A folder of images without one.
+    #[error("{} holds no image file ({})", folder.display(), IMAGE_EXTENSIONS.join(", "))]
+    NoImageFiles {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A class of a data set that the model does not have.
     #[error(
         "task `{task}`: the model has no class `{class}`; it has {}; map the classes of the set, or leave its cases out",

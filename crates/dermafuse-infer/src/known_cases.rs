@@ -17,6 +17,7 @@ const DIGITS: usize = 16;
 ///
 /// let known = KnownCases::new("clinic", ["a", "b"].map(Into::into), ["c".into()], []);
 /// assert!(known.trained(&"a".into()) && !known.trained(&"c".into()) && known.selected(&"c".into()));
+/// assert_eq!((known.counts(), known.data_sets().collect::<Vec<_>>()), ([2, 1, 0], vec!["clinic"]));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Lists", into = "Lists")]
@@ -80,6 +81,17 @@ impl KnownCases {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.training.is_empty() && self.selection.is_empty() && self.test.is_empty()
+    }
+
+    /// The names of the data sets that made the model.
+    pub fn data_sets(&self) -> impl Iterator<Item = &str> {
+        self.data_sets.iter().map(String::as_str)
+    }
+
+    /// How many cases trained, selected and tested the model. A case of a merged set counts once for each of its two names.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 3] {
+        [self.training.len(), self.selection.len(), self.test.len()]
     }
 
     /// Whether a case of this id trained the model.

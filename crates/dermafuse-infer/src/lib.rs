@@ -1,7 +1,8 @@
 //! The bridge between the world of files and tables and the world of tensors, and back.
 //!
 //! [`tensors_of`] (for a single image [`published_input`]) is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
-//! host data. [`Bundle`] is a trained model: everything that is needed to predict, on disk in one file. [`Explainer`] and
+//! host data. [`Bundle`] is a trained model: everything that is needed to predict, on disk in one file. [`Questions`] are the
+//! cases without labels that it is asked about, [`Answers`] what it says. [`Explainer`] and
 //! [`Bundle::contributions`] say what a prediction comes from: where in an image, where attention looks, and from which input.
 //!
 //! # Shapes
@@ -23,6 +24,7 @@ mod model_tasks;
 mod occlusion;
 mod predictor;
 mod published_input;
+mod questions;
 mod shapley;
 mod single_case;
 mod test_time_augmentation;
@@ -40,5 +42,6 @@ pub use model_file::{ModelFile, ModelFileError};
 pub use occlusion::{ImageBaseline, Occlusion};
 pub use predictor::Predictor;
 pub use published_input::published_input;
+pub use questions::Questions;
 pub use shapley::shapley_values;
 pub use test_time_augmentation::{TestTimeAugmentation, View};

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{BranchWeights, Case, CaseId, Field, FieldKind, FieldValue};
+use dermafuse_schema::{BranchWeights, Case, CaseId};
 
 use crate::bundle::Bundle;
 use crate::{ExplainedLogit, InferError, tensors_of};
@@ -23,36 +23,9 @@ impl Bundle {
         dermoscopic: Option<&Path>,
         metadata: &[(String, String)],
     ) -> Result<CaseSet, InferError> {
-        let encoder = &self.description.encoder;
-        let fields: Vec<Field> = encoder.fields().cloned().collect();
-        let mut values = vec![FieldValue::Missing; fields.len()];
-        for (at, (name, text)) in metadata.iter().enumerate() {
-            let place =
-                fields.iter().position(|field| field.name == *name).ok_or_else(|| InferError::UnknownField {
-                    field: name.clone(),
-                    known: encoder.field_names().into_iter().map(str::to_owned).collect(),
-                })?;
-            if let Some((_, first)) = metadata[..at].iter().find(|(earlier, _)| earlier == name) {
-                return Err(InferError::FieldTwice { field: name.clone(), first: first.clone(), second: text.clone() });
-            }
-            values[place] = parse(&fields[place], text)?;
-        }
-        let case = Case {
-            clinical: clinical.map(Path::to_owned),
-            dermoscopic: dermoscopic.map(Path::to_owned),
-            metadata: values,
-            labels: vec![None; self.description.tasks.len()],
-            ..Case::new(id)
-        };
-        Ok(CaseSet {
-            name: "a single case".into(),
-            synthetic: false,
-            tasks: self.description.tasks.clone(),
-            fields,
-            cases: vec![case],
-            split: None,
-            notes: Vec::new(),
-        })
+        let mut questions = self.questions();
+        questions.add(id, clinical, dermoscopic, metadata)?;
+        Ok(CaseSet { name: "a single case".into(), ..questions.into_set() })
     }
 
     /// The cases at `rows` as the network sees them, on its device; an image that is not there is zeros.
@@ -98,20 +71,5 @@ impl Bundle {
     /// The network's device, without gradients.
     pub(crate) fn device(&self) -> Device {
         self.network.devices().first().expect("a network has parameters").clone().inner()
-    }
-}
-
-fn parse(field: &Field, text: &str) -> Result<FieldValue, InferError> {
-    let refused =
-        |expected| Err(InferError::FieldValue { field: field.name.clone(), found: text.to_owned(), expected });
-    match &field.kind {
-        FieldKind::Categorical { categories } => match categories.iter().position(|category| category == text) {
-            Some(index) => Ok(FieldValue::Category(index)),
-            None => refused(format!("one of {}", categories.join(", "))),
-        },
-        FieldKind::Numeric => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(FieldValue::Number(number)),
-            _ => refused("a number".into()),
-        },
     }
 }

@@ -1,0 +1,128 @@
+//! The verb `evaluate`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use dermafuse::data::{CaseSet, LoadedSplit, MissingFields, Split, TableChanges};
+use dermafuse::eval::{write_answers, write_predictions};
+use dermafuse::recipes::{Progress, Results, published_rows};
+use dermafuse::schema::{Predictions, RunFolder, RunMode, read_regular_file};
+
+use crate::data::DataArguments;
+use crate::failure::{Failure, ProgramResult};
+use crate::model::ModelArguments;
+use crate::table::print_table;
+use crate::terminal::{Terminal, print_note, print_result, say};
+
+/// The longest `metrics.json` that is printed.
+const MAX_METRICS: u64 = 1 << 30;
+
+/// Evaluate a saved model on labelled cases and write a report.
+///
+/// It writes report.html, metrics.json, predictions.csv (one line a case) and stages.csv (the predictions of every
+/// stage). Classes, fields and tasks are matched by their names; a class map is for a data set with other classes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    data: DataArguments,
+    /// Which cases: a part of the published (or given) split, or all.
+    #[arg(long, value_enum, default_value_t = Part::Test)]
+    part: Part,
+    /// A split that a run has saved; it is needed for a part of a data set that publishes no split.
+    #[arg(long, value_name = "FILE")]
+    split: Option<PathBuf>,
+    /// Take fields that the data set does not have for not recorded, instead of refusing the set.
+    #[arg(long)]
+    allow_missing_fields: bool,
+    /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken.
+    #[arg(long)]
+    changed_table: bool,
+    /// The folder for everything that is written.
+    #[arg(long, value_name = "DIR", default_value = "runs/evaluate")]
+    out: PathBuf,
+    /// Print metrics.json instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Part {
+    /// The training part.
+    Train,
+    /// The validation part.
+    Valid,
+    /// The test part.
+    Test,
+    /// All cases.
+    All,
+}
+
+pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
+    let mut bundle = arguments.model.load()?;
+    if arguments.allow_missing_fields {
+        let description = &mut bundle.description;
+        description.encoder = description.encoder.clone().with_missing_fields(MissingFields::Allow);
+    }
+    let set = arguments.data.load()?;
+    let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
+    notes.extend(set.notes.iter().cloned());
+    let rows = chosen_rows(arguments, &set, &mut notes)?;
+
+    // What an earlier evaluation left there is replaced; what something else left is not.
+    let out = &arguments.out;
+    let mut folder = RunFolder::open(out, "evaluate", RunMode { resume: true, shared: false })?;
+    let mut terminal = Terminal::default();
+    terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
+    let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
+    notes.extend(answers.notes.iter().cloned());
+    notes[1..].iter().for_each(|note| print_note(note));
+    print_note(&answers.seen.to_string());
+    let results = Results {
+        title: "Evaluation of a saved model",
+        set: &set,
+        cases: &answers.rows,
+        rows: &answers.stages,
+        config: serde_json::to_value(&bundle.description)?,
+        published: published_rows(&set, &bundle.description.network),
+        leaky_inputs: bundle.description.encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
+        curves: Vec::new(),
+        notes,
+        failed: &answers.failed,
+        seen: Some(answers.seen),
+        features: None,
+    };
+    folder.begin()?;
+    let evaluations = results.write(out)?;
+    let stages: Vec<(&str, &Predictions)> = answers.stages.iter().map(|(name, table)| (name.as_str(), table)).collect();
+    write_predictions(out.join("stages.csv"), &stages, &answers.failed)?;
+    write_answers(out.join("predictions.csv"), answers.last(), &answers.failed)?;
+    folder.finish()?;
+    if arguments.json {
+        return print_result(&String::from_utf8(read_regular_file(&out.join("metrics.json"), MAX_METRICS)?)?);
+    }
+    print_table(&evaluations);
+    say!("\nwritten to {}: report.html, metrics.json, predictions.csv, stages.csv", out.display());
+    Ok(())
+}
+
+/// The cases of the part that was asked for.
+fn chosen_rows(arguments: &Arguments, set: &CaseSet, notes: &mut Vec<String>) -> Result<Vec<usize>, Failure> {
+    let split = match &arguments.split {
+        Some(path) => {
+            let changes = if arguments.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
+            let LoadedSplit { split, notes: found } = Split::load_with(path, set, changes)?;
+            notes.extend(found);
+            Some(split)
+        }
+        None => set.split.clone(),
+    };
+    match (arguments.part, split) {
+        (Part::All, _) => Ok((0..set.len()).collect()),
+        (Part::Train, Some(split)) => Ok(split.train),
+        (Part::Valid, Some(split)) => Ok(split.valid),
+        (Part::Test, Some(split)) => Ok(split.test),
+        (_, None) => Err("the data set publishes no split: give --split FILE, or --part all".into()),
+    }
+}

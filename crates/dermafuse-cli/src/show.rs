@@ -1,0 +1,174 @@
+//! The verb `show`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use dermafuse::backbones::{BackboneKind, parameter_count};
+use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE};
+use dermafuse::networks::Network;
+use dermafuse::schema::{Field, FieldKind, FieldRole};
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, ProgramResult};
+use crate::model::ModelArguments;
+use crate::terminal::print_result;
+
+/// Show what a saved model is and what it takes.
+///
+/// That is what it was trained on, what it predicts and from what, its network and its second stage, and what must be
+/// said of it.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn show(arguments: &Arguments) -> ProgramResult {
+    let bundle = arguments.model.load()?;
+    let card = card(&bundle, &arguments.model.model)?;
+    match arguments.json {
+        true => print_result(&(serde_json::to_string_pretty(&card)? + "\n")),
+        false => print_result(&text_of(&bundle, &card)),
+    }
+}
+
+/// Everything that is said of the model, for programs.
+fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
+    let BundleDescription { data_set, synthetic, tasks, encoder, network, preprocess, augmentation, known_cases } =
+        &bundle.description;
+    let (file, bytes) = file_and_size(path)?;
+    let looks_at = bundle.network.modalities();
+    let branches: Vec<&str> = bundle.network.branches().iter().map(|branch| branch.name).collect();
+    let stage = &bundle.two_stage;
+    let weights: Vec<Value> = stage
+        .branch_weights
+        .names()
+        .iter()
+        .zip(stage.branch_weights.values())
+        .map(|(name, weight)| json!({ "branch": name, "weight": weight }))
+        .collect();
+    let [training, selection, test] = known_cases.counts();
+    Ok(json!({
+        "file": file.display().to_string(),
+        "bytes": bytes,
+        "data_set": data_set,
+        "synthetic": synthetic,
+        "tasks": tasks,
+        "fields": encoder.fields().collect::<Vec<_>>(),
+        "encoded_columns": encoder.width(),
+        "leaky_inputs": encoder.uses_post_diagnosis(),
+        "network": network,
+        "backbones": network.backbones().into_iter().map(BackboneKind::name).collect::<Vec<_>>(),
+        "parameters": parameter_count(&bundle.network),
+        "looks_at": {
+            "clinical": looks_at.clinical,
+            "dermoscopic": looks_at.dermoscopic,
+            "metadata": looks_at.metadata || stage.second_stage.is_some(),
+        },
+        "branches": branches,
+        "preprocess": preprocess,
+        "views": augmentation.views().len(),
+        "branch_weights": weights,
+        "fuse_space": stage.fuse_space,
+        "second_stage": stage.second_stage.as_ref().map(|second| json!({
+            "features": second.cluster.features(),
+            "weight_of_first_stage": stage.mix,
+        })),
+        "known_cases": {
+            "data_sets": known_cases.data_sets().collect::<Vec<_>>(),
+            "training": training,
+            "selection": selection,
+            "test": test,
+        },
+        "notes": bundle.notes(),
+    }))
+}
+
+/// The model's file and its size; of a folder of the older format, the folder and the size of its files.
+fn file_and_size(path: &Path) -> Result<(PathBuf, u64), Failure> {
+    let file = path.join(MODEL_FILE);
+    if path.is_dir() && !file.is_file() {
+        let mut bytes = 0;
+        for entry in fs::read_dir(path)? {
+            let facts = entry?.metadata()?;
+            bytes += if facts.is_file() { facts.len() } else { 0 };
+        }
+        return Ok((path.to_owned(), bytes));
+    }
+    let file = if path.is_dir() { file } else { path.to_owned() };
+    let bytes = fs::metadata(&file)?.len();
+    Ok((file, bytes))
+}
+
+/// The card for people: a heading and what it says, a line or more each.
+fn text_of(bundle: &Bundle, card: &Value) -> String {
+    let BundleDescription { data_set, synthetic, tasks, encoder, network, preprocess, augmentation, known_cases } =
+        &bundle.description;
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    let megabytes = card["bytes"].as_f64().unwrap_or(0.0) / 1e6;
+    lines.push(("file", format!("{} ({megabytes:.1} MB)", card["file"].as_str().unwrap_or_default())));
+    let of_synthetic = if *synthetic { " (synthetic images: the model knows nothing of skin)" } else { "" };
+    lines.push(("trained on", format!("{data_set}{of_synthetic}")));
+    let [training, selection, test] = known_cases.counts();
+    lines.push(match known_cases.is_empty() {
+        true => ("cases", "the model does not say which cases made it".into()),
+        false => ("cases", format!("{training} trained it, {selection} selected it, {test} tested it")),
+    });
+    for (at, task) in tasks.iter().enumerate() {
+        lines.push((if at == 0 { "tasks" } else { "" }, format!("{}: {}", task.name, task.classes.join(", "))));
+    }
+    let fields: Vec<String> = encoder.fields().map(field_text).collect();
+    match fields.is_empty() {
+        true => lines.push(("fields", "none: the model uses no record".into())),
+        false => {
+            lines.extend(fields.into_iter().enumerate().map(|(at, field)| (if at == 0 { "fields" } else { "" }, field)))
+        }
+    }
+    let looks_at = ["clinical", "dermoscopic", "metadata"].into_iter().filter(|view| card["looks_at"][view] == true);
+    lines.push(("looks at", looks_at.collect::<Vec<_>>().join(", ")));
+    let backbones: Vec<&str> = network.backbones().into_iter().map(BackboneKind::name).collect();
+    let kind = card["network"]["kind"].as_str().unwrap_or_default();
+    let parameters = card["parameters"].as_u64().unwrap_or_default();
+    let of_backbones = if backbones.is_empty() { String::new() } else { format!(" of {}", backbones.join(" and ")) };
+    lines.push(("network", format!("{kind}{of_backbones}, {parameters} parameters")));
+    lines.push((
+        "images",
+        format!(
+            "{} x {} pixels, {} {} of each",
+            preprocess.size,
+            preprocess.size,
+            augmentation.views().len(),
+            if augmentation.views().len() == 1 { "view" } else { "views" }
+        ),
+    ));
+    let stage = &bundle.two_stage;
+    let weights = stage.branch_weights.names().iter().zip(stage.branch_weights.values());
+    let weights: Vec<String> = weights.map(|(name, weight)| format!("{name} {weight:.3}")).collect();
+    lines.push(("branch weights", weights.join(", ")));
+    lines.push(match &stage.second_stage {
+        None => ("second stage", "none: the network answers".into()),
+        Some(second) => (
+            "second stage",
+            format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
+        ),
+    });
+    lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
+    let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
+    lines.into_iter().map(|(heading, text)| format!("{heading:width$}  {text}\n")).collect()
+}
+
+fn field_text(field: &Field) -> String {
+    let known = match field.role {
+        FieldRole::PostDiagnosis => " (known after the diagnosis: it leaks)",
+        FieldRole::ImageDerived => " (computed from the image)",
+        FieldRole::PreDiagnosis | FieldRole::Provenance => "",
+    };
+    match &field.kind {
+        FieldKind::Numeric => format!("{}: a number{known}", field.name),
+        FieldKind::Categorical { categories } => format!("{}: {}{known}", field.name, categories.join(", ")),
+    }
+}

@@ -1,0 +1,455 @@
+//! The verbs that need no training, as a user calls them, on small models with random weights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn::tensor::Device;
+use dermafuse::backbones::BackboneKind;
+use dermafuse::data::{
+    CaseSet, DataSetKind, MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, derm7pt, encode_png,
+};
+use dermafuse::ensemble::TwoStage;
+use dermafuse::fusion::FusionKind;
+use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
+use dermafuse::networks::{
+    FusionNetConfig, ImageClassifierConfig, ImageView, JointFusionConfig, Network, NetworkConfig,
+};
+use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Side of the images that the models look at.
+const SIDE: usize = 32;
+
+/// The program with these words.
+fn dermafuse<S: AsRef<std::ffi::OsStr>>(words: impl IntoIterator<Item = S>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dermafuse")).args(words).output().unwrap()
+}
+
+/// The words of a command line, with paths in the places of their names.
+fn words<'a>(line: &'a str, paths: &[(&str, &'a Path)]) -> Vec<&'a std::ffi::OsStr> {
+    let path = |word: &str| paths.iter().find(|(name, _)| *name == word).map(|(_, path)| path.as_os_str());
+    line.split(' ').map(|word| path(word).unwrap_or(word.as_ref())).collect()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// What a verb that ends well prints.
+#[track_caller]
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}{}", out(output), errors(output));
+    out(output)
+}
+
+/// What a verb that cannot do what it was asked says.
+#[track_caller]
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}{}", out(output), errors(output));
+    errors(output)
+}
+
+/// Writes a model with random weights, whose branches answer together.
+fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEncoder, network: NetworkConfig) {
+    let description = BundleDescription {
+        data_set: data_set.into(),
+        synthetic: true,
+        tasks: tasks.clone(),
+        encoder,
+        network: network.clone(),
+        preprocess: Preprocess::imagenet(SIDE),
+        augmentation: TestTimeAugmentation::Off,
+        known_cases: KnownCases::new(data_set, ["a".into(), "b".into()], ["c".into()], []),
+    };
+    let network = network.init_seeded(5, &Device::flex()).unwrap();
+    let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
+    let two_stage = TwoStage {
+        branch_weights: BranchWeights::new(weights).unwrap(),
+        fuse_space: FuseSpace::Logits,
+        second_stage: None,
+        mix: 1.0,
+    };
+    Bundle { description, network, two_stage }.save(file).unwrap();
+}
+
+/// A model of two classes from the clinical photo, sex and age.
+fn record_model(folder: &Path) -> PathBuf {
+    let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["benign", "malignant"])]).unwrap();
+    let fields = [
+        Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]),
+        Field::numeric("age", FieldRole::PreDiagnosis),
+    ];
+    let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
+    let encoder = MetadataEncoder::fit(&fields, &[case(0, 40.0), case(1, 60.0)], MetadataRoles::PreDiagnosis).unwrap();
+    let fusion: FusionKind = "concat".parse().unwrap();
+    let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
+    let network = NetworkConfig::JointFusion(JointFusionConfig::new(backbone, view, encoder.width(), fusion, vec![2]));
+    let file = folder.join("record.safetensors");
+    write_model(&file, "a clinic", &tasks, encoder, network);
+    file
+}
+
+/// A model of a set's tasks from both images.
+fn pair_model(folder: &Path, set: &CaseSet) -> PathBuf {
+    let encoder = MetadataEncoder::fit(&set.fields, &set.cases, MetadataRoles::PreDiagnosis).unwrap();
+    let network = FusionNetConfig::new(BackboneKind::ResNet18Quarter, set.tasks.class_counts());
+    let file = folder.join("pair.safetensors");
+    write_model(&file, &set.name, &set.tasks, encoder, NetworkConfig::FusionNet(network));
+    file
+}
+
+/// A photo of stripes.
+fn write_photo(file: &Path) {
+    let pixels: Vec<u8> = (0..3 * 40 * 36).map(|at| (at * 7 % 251) as u8).collect();
+    fs::write(file, encode_png(&RgbPixels::new(40, 36, pixels).unwrap())).unwrap();
+}
+
+/// A folder with the model of photo and record, a photo `a.png`, and a file `broken.png` that is none.
+fn practice() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = record_model(folder.path());
+    write_photo(&folder.path().join("a.png"));
+    fs::write(folder.path().join("broken.png"), b"no image").unwrap();
+    (folder, model)
+}
+
+fn json_lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn one_case_is_predicted_from_its_files_and_fields() {
+    let (folder, model) = practice();
+    let photo = folder.path().join("a.png");
+    let paths = [("MODEL", model.as_path()), ("PHOTO", &photo)];
+    let output = dermafuse(words("predict MODEL --clinical PHOTO --field sex=male --field age=50", &paths));
+    let text = succeeded(&output);
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let header =
+        ["case", "basis", "status", "diagnosis", "diagnosis:probability", "diagnosis=benign", "diagnosis=malignant"];
+    assert_eq!(lines[0], header);
+    assert_eq!((lines.len(), lines[1][0], lines[1][1], lines[1][2]), (2, "a", "fusion", "ok"));
+    let number = |at: usize| lines[1][at].parse::<f64>().unwrap();
+    assert!((number(5) + number(6) - 1.0).abs() < 1e-9);
+    assert_eq!(number(4), number(5).max(number(6)));
+    assert_eq!(lines[1][3], if number(5) >= number(6) { "benign" } else { "malignant" });
+    assert!(errors(&output).ends_with("1 of 1 cases answered\n"), "{}", errors(&output));
+
+    // The record counts: another age, another answer.
+    let other = dermafuse(words("predict MODEL --clinical PHOTO --field sex=male --field age=80", &paths));
+    assert_ne!(succeeded(&other).lines().nth(1), text.lines().nth(1));
+}
+
+#[test]
+fn a_table_is_predicted_line_by_line_and_wrong_lines_say_why() {
+    let (folder, model) = practice();
+    let table = folder.path().join("patients.csv");
+    let rows = "case,sex,age,clinical,remark\na1,female,40,a.png,x\nb2,robot,41,a.png,x\nc3,male,,broken.png,x\n\
+                d4,NA,52,a.png,x\n";
+    fs::write(&table, rows).unwrap();
+    let paths = [("MODEL", model.as_path()), ("TABLE", &table)];
+    let output = dermafuse(words("predict MODEL --table TABLE --missing NA --format jsonl", &paths));
+    let cases = json_lines(&succeeded(&output));
+    let ids: Vec<&str> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["a1", "b2", "c3", "d4"]);
+    let status = |at: usize| cases[at]["status"].as_str().unwrap();
+    assert_eq!((status(0), status(3)), ("ok", "ok"));
+    assert!(status(1).contains("line 3, column `sex`: unknown value `robot`; known: female, male"), "{}", status(1));
+    assert!(status(2).contains("broken.png"), "{}", status(2));
+    assert!(cases[1]["basis"].is_null() && cases[1]["tasks"].as_object().unwrap().is_empty());
+    let diagnosis = &cases[0]["tasks"]["diagnosis"];
+    let class = diagnosis["class"].as_str().unwrap();
+    assert_eq!(diagnosis["probability"], diagnosis["probabilities"][class]);
+    let errors = errors(&output);
+    for words in ["these columns are not used: remark", "2 of 4 cases could not be answered", "2 of 4 cases answered"] {
+        assert!(errors.contains(words), "{words}: {errors}");
+    }
+
+    // Photos may lie elsewhere, and answers be written there.
+    let (photos, answers) = (folder.path().join("photos"), folder.path().join("answers.csv"));
+    fs::create_dir(&photos).unwrap();
+    write_photo(&photos.join("a.png"));
+    fs::remove_file(folder.path().join("a.png")).unwrap();
+    let paths = [("MODEL", model.as_path()), ("TABLE", &table), ("PHOTOS", &photos), ("ANSWERS", &answers)];
+    let output = dermafuse(words("predict MODEL --table TABLE --images PHOTOS --out ANSWERS", &paths));
+    assert_eq!(succeeded(&output), "");
+    let written = fs::read_to_string(&answers).unwrap();
+    assert_eq!((written.lines().count(), written.lines().filter(|line| line.contains(",ok,")).count()), (5, 1));
+}
+
+#[test]
+fn each_image_of_a_folder_is_a_case() {
+    let (folder, model) = practice();
+    let answers = folder.path().join("answers.json");
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    write_photo(&photos.join("one.png"));
+    write_photo(&photos.join("two.PNG"));
+    fs::write(photos.join("wrong.jpg"), b"no image").unwrap();
+    fs::write(photos.join("notes.txt"), b"x").unwrap();
+    let paths = [("MODEL", model.as_path()), ("PHOTOS", &photos), ("ANSWERS", &answers)];
+    let output = dermafuse(words("predict MODEL --folder PHOTOS --format json --out ANSWERS", &paths));
+    assert_eq!(succeeded(&output), "");
+    let json: Value = serde_json::from_slice(&fs::read(&answers).unwrap()).unwrap();
+    let cases = json["cases"].as_array().unwrap();
+    let ids: Vec<&str> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
+    assert_eq!((json["format"].as_u64(), ids), (Some(1), vec!["one.png", "two.PNG", "wrong.jpg"]));
+    assert_eq!(cases[0]["tasks"], cases[1]["tasks"]);
+    assert_ne!(cases[2]["status"], "ok");
+    let notes: Vec<&str> = json["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect();
+    assert!(notes.iter().any(|note| note.contains("passed over files that are no images")), "{notes:?}");
+
+    // Where nothing can be answered, that is an error.
+    fs::remove_file(photos.join("one.png")).unwrap();
+    fs::remove_file(photos.join("two.PNG")).unwrap();
+    let text = refused(&dermafuse(words("predict MODEL --folder PHOTOS", &paths)));
+    assert!(text.contains("no case could be answered") && text.contains("wrong.jpg"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_predicted_is_said_in_the_words_of_the_user() {
+    let (folder, model) = practice();
+    let (photo, nowhere) = (folder.path().join("a.png"), folder.path().join("nowhere"));
+    let paths = [("MODEL", model.as_path()), ("PHOTO", &photo), ("NOWHERE", &nowhere)];
+    for (line, expected) in [
+        ("predict MODEL --clinical PHOTO --field colour=red", "the model uses no field `colour`; it uses sex, age"),
+        ("predict MODEL --clinical PHOTO --field sex=f", "field `sex` is one of female, male, not `f`"),
+        ("predict MODEL --clinical PHOTO --field age=old", "field `age` is a number, not `old`"),
+        ("predict MODEL --clinical NOWHERE", "nowhere"),
+        ("predict NOWHERE --clinical PHOTO", "nowhere"),
+        ("predict PHOTO --clinical PHOTO", "a.png"),
+        (
+            "predict MODEL --clinical PHOTO --device gpu",
+            "there is no device `gpu`; the devices are flex (the CPU), wgpu",
+        ),
+        ("predict MODEL --folder NOWHERE", "nowhere"),
+        ("show NOWHERE", "nowhere"),
+        ("explain MODEL --clinical PHOTO --task colour", "the model has no task `colour`; it has diagnosis"),
+        ("evaluate MODEL --data derm7pt=nowhere", "nowhere"),
+    ] {
+        let text = refused(&dermafuse(words(line, &paths)));
+        assert!(text.starts_with("error: ") && text.contains(expected), "{line}: {text}");
+        assert!(!text.contains("::") && !text.contains("Error"), "{line}: {text}");
+    }
+    // What no verb understands is told from what cannot be done, and the usage is shown.
+    for (line, expected) in [
+        ("predict MODEL", "--clinical <FILE>|--dermoscopic <FILE>|"),
+        ("predict MODEL --clinical PHOTO --folder NOWHERE", "cannot be used with"),
+        ("predict MODEL --clinical PHOTO --field sex", "give NAME=VALUE, such as sex=female"),
+        (
+            "predict MODEL --folder NOWHERE --view side",
+            "there is no image `side`; the images are clinical and dermoscopic",
+        ),
+        ("evaluate MODEL --data derm7pt", "give KIND=PATH, such as derm7pt=release_v0"),
+        ("evaluate MODEL --data pad=x", "unknown data set `pad`: use one of class-folders, derm7pt, "),
+        ("foretell MODEL", "unrecognized subcommand 'foretell'"),
+    ] {
+        let output = dermafuse(words(line, &paths));
+        let text = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{line}: {text}");
+        assert!(text.contains(expected), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_drawn_set_is_evaluated_shown_and_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (folder.path().join("data"), folder.path().join("run"));
+    let output = dermafuse(words("draw derm7pt DATA --cases 30 --seed 4 --image-size 48x36", &[("DATA", &data)]));
+    assert!(succeeded(&output).contains("drawn: 30 cases; they are read with --data derm7pt="), "{}", out(&output));
+    let text = refused(&dermafuse(words("draw derm7pt DATA --cases 30", &[("DATA", &data)])));
+    assert!(text.contains("give a new or empty folder"), "{text}");
+
+    let set = derm7pt::load(&data).unwrap();
+    let model = pair_model(folder.path(), &set);
+    let source = format!("derm7pt={}", data.display());
+    let evaluate = |more: &str| {
+        let line = format!("evaluate MODEL --out RUN --data SOURCE {more}");
+        let paths = [("MODEL", model.as_path()), ("RUN", &run), ("SOURCE", Path::new(&source))];
+        dermafuse(words(line.trim_end(), &paths))
+    };
+    let text = succeeded(&evaluate("--part all"));
+    assert!(text.contains("P_clinical") && text.contains("AVG ACC"), "{text}");
+    let read = |name: &str| fs::read_to_string(run.join(name)).unwrap();
+    assert_eq!(read("predictions.csv").lines().count(), 31);
+    assert!(read("predictions.csv").starts_with("case,basis,status,diagnosis,diagnosis:truth,"));
+    // Each stage has a line for each case and class.
+    let classes: usize = set.tasks.class_counts().iter().sum();
+    let stages = read("metrics.json");
+    let stages = serde_json::from_str::<Value>(&stages).unwrap()["rows"].as_array().unwrap().len();
+    assert_eq!(read("stages.csv").lines().count(), 1 + stages * 30 * classes);
+    assert!(read("report.html").contains("not a medical device"));
+    // An evaluation is repeated in its folder; the published split has parts; JSON is printed as it is written.
+    let output = evaluate("--json");
+    assert_eq!(succeeded(&output), read("metrics.json"));
+    let test = set.split.as_ref().unwrap().test.len();
+    assert_eq!(read("predictions.csv").lines().count(), 1 + test);
+
+    let paths = [("MODEL", model.as_path()), ("DATA", &data)];
+    let card = succeeded(&dermafuse(words("show MODEL", &paths)));
+    for words in [
+        "trained on",
+        "the model knows nothing of skin",
+        "2 trained it, 1 selected it, 0 tested it",
+        "diagnosis: ",
+        "sex: female, male",
+        "clinical, dermoscopic\n",
+        "fusion_net of resnet18_quarter and resnet18_quarter, ",
+        "32 x 32 pixels, 1 view of each",
+        "clinical 0.333, dermoscopic 0.333, fusion 0.333",
+    ] {
+        assert!(card.contains(words), "{words} is not in\n{card}");
+    }
+    let json: Value = serde_json::from_str(&succeeded(&dermafuse(words("show MODEL --json", &paths)))).unwrap();
+    assert_eq!(json["bytes"].as_u64().unwrap(), fs::metadata(&model).unwrap().len());
+    assert_eq!(json["tasks"].as_array().unwrap().len(), set.tasks.len());
+    assert_eq!(json["network"]["kind"], "fusion_net");
+    assert_eq!(json["known_cases"]["training"], 2);
+
+    // The model looks at both images: which are these?
+    let text = refused(&dermafuse(words("predict MODEL --folder DATA", &paths)));
+    assert!(text.contains("say with --view which the folder has"), "{text}");
+
+    let case = &set.cases[0];
+    let (clinical, dermoscopic) = (case.clinical.as_deref().unwrap(), case.dermoscopic.as_deref().unwrap());
+    let page = folder.path().join("case.html");
+    let paths = [("MODEL", model.as_path()), ("CLINICAL", clinical), ("DERMOSCOPIC", dermoscopic), ("PAGE", &page)];
+    let line = "explain MODEL --clinical CLINICAL --dermoscopic DERMOSCOPIC --field sex=female --out PAGE --stage 1";
+    let text = succeeded(&dermafuse(words(line, &paths)));
+    assert!(text.contains(" DIAG  ") && text.contains("seven-point score"), "{text}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert_eq!(html.matches("Grad-CAM of stage 1").count(), 2);
+}
+
+#[test]
+fn a_set_with_other_classes_is_evaluated_through_a_class_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run, map) = (folder.path().join("data"), folder.path().join("run"), folder.path().join("map.toml"));
+    succeeded(&dermafuse(words("draw dermofit DATA --cases 80 --image-size 24x24", &[("DATA", &data)])));
+    let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["malignant", "scar", "benign"])]).unwrap();
+    let model = folder.path().join("model.safetensors");
+    let network = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, vec![3]);
+    write_model(&model, "a clinic", &tasks, MetadataEncoder::none(), NetworkConfig::ImageClassifier(network));
+    let source = format!("dermofit={}", data.display());
+    let paths = [("MODEL", model.as_path()), ("RUN", &run), ("MAP", &map), ("SOURCE", Path::new(&source))];
+    let line = "evaluate MODEL --data SOURCE --out RUN --part all";
+    let text = refused(&dermafuse(words(line, &paths)));
+    assert!(text.contains("the model has no class `AK`; it has malignant, scar, benign; map the classes"), "{text}");
+
+    let text = r#"
+        name = "two-kinds"
+        [[classes]]
+        name = "benign"
+        from.theirs = ["ML", "SK", "DF", "VASC", "PYO"]
+        [[classes]]
+        name = "malignant"
+        from.theirs = ["MEL", "BCC", "SCC"]
+        [drop]
+        theirs = ["AK", "IEC"]
+    "#;
+    fs::write(&map, text).unwrap();
+    let line = format!("{line} --class-map MAP");
+    let output = dermafuse(words(&line, &paths));
+    succeeded(&output);
+    let set = DataSetKind::Dermofit.load(&data).unwrap();
+    let dropped = |class: &str| {
+        let label = set.tasks[0].index_of(class);
+        set.cases.iter().filter(|case| case.labels[0] == label).count()
+    };
+    let (kept, keratoses) = (set.len() - dropped("AK") - dropped("IEC"), dropped("AK"));
+    assert_eq!(fs::read_to_string(run.join("predictions.csv")).unwrap().lines().count(), 1 + kept);
+    let notes = errors(&output);
+    assert!(notes.contains(&format!("theirs: {keratoses} cases of `AK` are dropped")), "{notes}");
+    assert!(notes.contains("The set has no class scar of task `diagnosis`"), "{notes}");
+
+    let line = format!("evaluate MODEL --data SOURCE --data edra={} --out RUN", data.display());
+    let text = refused(&dermafuse(words(&line, &paths)));
+    assert!(text.contains("say with --class-map which of their classes are which"), "{text}");
+}
+
+#[test]
+fn lists_are_complete_in_both_forms() {
+    let table = succeeded(&dermafuse(["datasets"]));
+    let json: Value = serde_json::from_str(&succeeded(&dermafuse(["datasets", "--json"]))).unwrap();
+    assert_eq!(
+        (table.lines().count(), json.as_array().unwrap().len()),
+        (DataSetKind::ALL.len(), DataSetKind::ALL.len())
+    );
+    for (line, kind) in table.lines().zip(DataSetKind::ALL) {
+        assert!(line.starts_with(kind.name()) && line.ends_with(kind.description()), "{line}");
+    }
+
+    let table = succeeded(&dermafuse(["models"]));
+    let json: Value = serde_json::from_str(&succeeded(&dermafuse(["models", "--json"]))).unwrap();
+    let backbones = json["backbones"].as_array().unwrap();
+    assert_eq!(backbones.len(), BackboneKind::ALL.len());
+    for (backbone, kind) in backbones.iter().zip(BackboneKind::ALL) {
+        assert_eq!((&backbone["name"], &backbone["parameters"]), (&kind.name().into(), &kind.num_params().into()));
+        assert!(table.contains(&format!("\n{} ", kind.name())), "{table}");
+    }
+    for network in json["networks"].as_array().unwrap() {
+        assert!(table.contains(network["name"].as_str().unwrap()), "{table}");
+    }
+    for fusion in FusionKind::ALL {
+        assert!(table.contains(&format!("\n{fusion} ")), "{table}");
+    }
+}
+
+#[test]
+fn every_kind_that_is_drawn_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for (kind, least) in [("derm7pt", 24), ("pad-ufes-20", 24), ("dermai", 13 * 8), ("dermofit", 10 * 8)] {
+        let data = folder.path().join(kind);
+        let line = format!("draw {kind} DATA --cases 24 --image-size 16x12");
+        let text = succeeded(&dermafuse(words(&line, &[("DATA", &data)])));
+        let (read_as, _) = text.trim_end().rsplit_once("--data ").unwrap().1.split_once('=').unwrap();
+        let set = read_as.parse::<DataSetKind>().unwrap().load(&data).unwrap();
+        assert!(set.synthetic && set.len() >= least, "{kind}: {}", set.len());
+        assert!(text.starts_with(&format!("drawn: {} cases;", set.len())), "{text}");
+    }
+}
+
+#[test]
+fn forward_writes_what_a_backbone_makes_of_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
+    let bytes: Vec<u8> = (0..3 * SIDE * SIDE).flat_map(|at| (at as f32 / 1000.0).to_le_bytes()).collect();
+    let images = TensorView::new(Dtype::F32, vec![1, 3, SIDE, SIDE], &bytes).unwrap();
+    serialize_to_file([("images", images)], None, &input).unwrap();
+    let paths = [("IN", input.as_path()), ("OUT", &output)];
+    let line = "forward --backbone resnet18_quarter --classes 7 --input IN --output OUT";
+    let text = succeeded(&dermafuse(words(line, &paths)));
+    assert!(text.contains("logits    [1, 7]"), "{text}");
+    let bytes = fs::read(&output).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = tensors.names();
+    names.sort_unstable();
+    assert_eq!(names, ["features", "logits", "stage1", "stage2", "stage3", "stage4"]);
+    let line = "forward --backbone resnet18_quarter --fusion mmfa --features 1,2 --input IN --output OUT";
+    assert_eq!(dermafuse(words(line, &paths)).status.code(), Some(2));
+}
+
+#[test]
+#[cfg(not(feature = "download"))]
+fn a_verb_that_is_not_built_in_names_its_feature() {
+    let text = refused(&dermafuse(["download", "squeezenet1_1"]));
+    assert!(text.contains("install it with `cargo install dermafuse-cli --features download`"), "{text}");
+}
+
+#[test]
+fn shells_can_complete_the_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = succeeded(&dermafuse(["completions", shell]));
+        assert!(
+            ["predict", "evaluate", "--table"].iter().all(|word| script.contains(word.trim_start_matches('-'))),
+            "{shell}"
+        );
+    }
+}

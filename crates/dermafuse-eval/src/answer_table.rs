@@ -1,0 +1,290 @@
+use std::fmt::Write;
+
+use dermafuse_schema::{FailedCase, Predictions, SchemaError, TaskSet};
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+
+use crate::EvalError;
+use crate::export::{WRITES, field};
+use crate::metrics::check;
+
+/// Version of the layout of [`AnswerTable::to_json`], raised when a key changes its meaning.
+const FORMAT: u32 = 1;
+/// The status of a case that was answered.
+const ANSWERED: &str = "ok";
+
+/// How an [`AnswerTable`] is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFormat {
+    /// One line a case, for spreadsheets.
+    #[default]
+    Csv,
+    /// One JSON object with all cases and the notes.
+    Json,
+    /// One JSON object a line and case.
+    JsonLines,
+}
+
+/// The answers of a model to cases whose labels nobody knows, a line for each case, in the order in which they were asked.
+///
+/// ```
+/// use dermafuse_eval::{AnswerFormat, AnswerTable};
+/// use dermafuse_schema::{FailedCase, Predictions, Task, TaskSet, ndarray::array};
+///
+/// let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?;
+/// let answers = Predictions {
+///     tasks,
+///     ids: vec!["b".into()],
+///     labels: vec![vec![None]],
+///     probabilities: vec![array![[0.25, 0.75]]],
+///     basis: vec!["clinical".into()],
+/// };
+/// let failed = [FailedCase { row: 0, id: "a".into(), reason: "a.jpg is damaged".into() }];
+/// let table = AnswerTable::new(&answers, &[1], &failed)?;
+/// assert_eq!(
+///     table.to_text(AnswerFormat::Csv, &[]),
+///     "case,basis,status,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL\n\
+///      a,,a.jpg is damaged,,,,\n\
+///      b,clinical,ok,MEL,0.75,0.25,0.75\n"
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnswerTable {
+    /// The tasks of the model.
+    tasks: TaskSet,
+    /// The cases, in order.
+    cases: Vec<CaseAnswer>,
+}
+
+/// What a model says of one case.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CaseAnswer {
+    /// The case's identity.
+    pub case: String,
+    /// What the case was predicted from; `None` where it was not.
+    pub basis: Option<String>,
+    /// `ok`, or why the case could not be answered.
+    pub status: String,
+    /// The answer to each task, in order; in JSON an object with the tasks' names as keys. Empty where there is no answer.
+    #[serde(serialize_with = "by_task")]
+    pub tasks: Vec<TaskAnswer>,
+}
+
+/// What a model says of one case in one task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskAnswer {
+    /// The task's name.
+    #[serde(skip)]
+    pub task: String,
+    /// The most probable class.
+    pub class: String,
+    /// Its probability.
+    pub probability: f64,
+    /// The probability of each class, in order; in JSON an object with the classes' names as keys.
+    #[serde(serialize_with = "by_class")]
+    pub probabilities: Vec<(String, f64)>,
+}
+
+#[derive(Serialize)]
+struct AnswerFile<'a> {
+    format: u32,
+    notes: &'a [String],
+    cases: &'a [CaseAnswer],
+}
+
+impl AnswerTable {
+    /// The answers to the cases at `rows`, and the cases that could not be answered, sorted by their rows.
+    ///
+    /// # Errors
+    /// Predictions whose columns do not fit together, another number of rows than predictions.
+    pub fn new(answers: &Predictions, rows: &[usize], failed: &[FailedCase]) -> Result<Self, EvalError> {
+        check(answers)?;
+        if rows.len() != answers.len() {
+            let (expected, found) = (vec![answers.len()], vec![rows.len()]);
+            return Err(SchemaError::Shape { what: "rows of the answers".into(), expected, found }.into());
+        }
+        let answered = rows.iter().enumerate().map(|(case, &row)| (row, CaseAnswer::of(answers, case)));
+        let mut cases: Vec<(usize, CaseAnswer)> =
+            answered.chain(failed.iter().map(|case| (case.row, CaseAnswer::failed(case)))).collect();
+        cases.sort_by_key(|(row, _)| *row);
+        Ok(Self { tasks: answers.tasks.clone(), cases: cases.into_iter().map(|(_, case)| case).collect() })
+    }
+
+    /// The cases, in order.
+    #[must_use]
+    pub fn cases(&self) -> &[CaseAnswer] {
+        &self.cases
+    }
+
+    /// The table as text; the notes are in the form that has a place for them.
+    #[must_use]
+    pub fn to_text(&self, format: AnswerFormat, notes: &[String]) -> String {
+        match format {
+            AnswerFormat::Csv => self.to_csv(),
+            AnswerFormat::Json => self.to_json(notes),
+            AnswerFormat::JsonLines => self.to_json_lines(),
+        }
+    }
+
+    /// The table as CSV: `case,basis,status`, then for each task its name (the most probable class), `NAME:probability` (its
+    /// probability) and `NAME=CLASS` (the probability of each class). A case that could not be answered has the reason as its
+    /// status, and nothing else. Texts that a spreadsheet would run are marked as in
+    /// [`predictions_csv`](crate::predictions_csv).
+    #[must_use]
+    pub fn to_csv(&self) -> String {
+        let mut text = String::from("case,basis,status");
+        for task in &self.tasks {
+            write!(text, ",{},{}", field(&task.name), field(&format!("{}:probability", task.name))).expect(WRITES);
+            for class in &task.classes {
+                write!(text, ",{}", field(&format!("{}={class}", task.name))).expect(WRITES);
+            }
+        }
+        text.push('\n');
+        let columns: usize = self.tasks.iter().map(|task| 2 + task.classes.len()).sum();
+        for CaseAnswer { case, basis, status, tasks } in &self.cases {
+            let basis = basis.as_deref().unwrap_or_default();
+            write!(text, "{},{},{}", field(case), field(basis), field(status)).expect(WRITES);
+            if tasks.is_empty() {
+                text += &",".repeat(columns);
+            }
+            for TaskAnswer { class, probability, probabilities, .. } in tasks {
+                write!(text, ",{},{probability}", field(class)).expect(WRITES);
+                probabilities.iter().for_each(|(_, value)| write!(text, ",{value}").expect(WRITES));
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The table as JSON: `{"format": 1, "notes": […], "cases": [{"case", "basis", "status", "tasks": {NAME: {"class",
+    /// "probability", "probabilities": {CLASS: …}}}}]}`.
+    #[must_use]
+    pub fn to_json(&self, notes: &[String]) -> String {
+        let file = AnswerFile { format: FORMAT, notes, cases: &self.cases };
+        serde_json::to_string_pretty(&file).expect(KEYS) + "\n"
+    }
+
+    /// The cases as JSON, one a line.
+    #[must_use]
+    pub fn to_json_lines(&self) -> String {
+        self.cases.iter().map(|case| serde_json::to_string(case).expect(KEYS) + "\n").collect()
+    }
+}
+
+const KEYS: &str = "answers have string keys only, so they always serialise";
+
+impl CaseAnswer {
+    fn of(answers: &Predictions, case: usize) -> Self {
+        let tasks = answers.tasks.iter().zip(&answers.probabilities).enumerate().map(|(index, (task, table))| {
+            let class = answers.predicted(case, index);
+            TaskAnswer {
+                task: task.name.clone(),
+                class: task.classes[class].clone(),
+                probability: table[[case, class]],
+                probabilities: task.classes.iter().cloned().zip(table.row(case).iter().copied()).collect(),
+            }
+        });
+        Self {
+            case: answers.ids[case].to_string(),
+            basis: Some(answers.basis[case].clone()),
+            status: ANSWERED.into(),
+            tasks: tasks.collect(),
+        }
+    }
+
+    fn failed(case: &FailedCase) -> Self {
+        Self { case: case.id.to_string(), basis: None, status: case.reason.clone(), tasks: Vec::new() }
+    }
+
+    /// Whether the case was answered.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+}
+
+fn by_task<S: Serializer>(tasks: &[TaskAnswer], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tasks.iter().map(|task| (&task.task, task)))
+}
+
+fn by_class<S: Serializer>(probabilities: &[(String, f64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(probabilities.iter().map(|(class, value)| (class, value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dermafuse_schema::Task;
+    use ndarray::array;
+
+    fn table() -> AnswerTable {
+        let tasks = vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"]), Task::new("veil", "BWV", ["no", "yes"])];
+        let answers = Predictions {
+            tasks: TaskSet::new(tasks).unwrap(),
+            ids: vec!["=b".into(), "d".into()],
+            labels: vec![vec![None, None], vec![Some(0), None]],
+            probabilities: vec![array![[0.25, 0.75], [0.5, 0.5]], array![[1.0, 0.0], [0.125, 0.875]]],
+            basis: vec!["clinical".into(), "clinical+dermoscopic".into()],
+        };
+        let failed = [(0, "a"), (2, "c")].map(|(row, id)| FailedCase {
+            row,
+            id: id.into(),
+            reason: format!("{id}.jpg is cut off, or empty"),
+        });
+        AnswerTable::new(&answers, &[1, 3], &failed).unwrap()
+    }
+
+    #[test]
+    fn cases_stand_in_the_order_in_which_they_were_asked() {
+        let table = table();
+        let cases: Vec<(&str, bool)> =
+            table.cases().iter().map(|case| (case.case.as_str(), case.is_answered())).collect();
+        assert_eq!(cases, [("a", false), ("=b", true), ("c", false), ("d", true)]);
+    }
+
+    #[test]
+    fn every_form_says_the_same() {
+        let table = table();
+        let csv = table.to_csv();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "case,basis,status,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL,veil,veil:probability,\
+                 veil=no,veil=yes",
+                "a,,\"a.jpg is cut off, or empty\",,,,,,,,",
+                "'=b,clinical,ok,MEL,0.75,0.25,0.75,no,1,1,0",
+                "c,,\"c.jpg is cut off, or empty\",,,,,,,,",
+                "d,clinical+dermoscopic,ok,NEV,0.5,0.5,0.5,yes,0.875,0.125,0.875",
+            ]
+        );
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        assert!(reader.records().all(|record| record.is_ok_and(|record| record.len() == 11)));
+
+        let json: serde_json::Value = serde_json::from_str(&table.to_json(&["of a test".into()])).unwrap();
+        assert_eq!((&json["format"], &json["notes"][0]), (&1.into(), &"of a test".into()));
+        assert_eq!(json["cases"][1]["tasks"]["diagnosis"]["class"], "MEL");
+        assert_eq!(json["cases"][1]["tasks"]["diagnosis"]["probabilities"]["NEV"], 0.25);
+        let of_lines = table.to_json_lines();
+        let of_lines: Vec<serde_json::Value> =
+            of_lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(json["cases"].as_array().unwrap(), &of_lines);
+        assert!(of_lines[0]["basis"].is_null() && of_lines[0]["tasks"].as_object().unwrap().is_empty());
+    }
+
+    #[test]
+    fn another_number_of_rows_is_refused() {
+        let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap();
+        let answers = Predictions {
+            tasks,
+            ids: vec!["a".into()],
+            labels: vec![vec![None]],
+            probabilities: vec![array![[0.5, 0.5]]],
+            basis: vec!["clinical".into()],
+        };
+        let error = AnswerTable::new(&answers, &[0, 1], &[]).unwrap_err().to_string();
+        assert_eq!(error, "rows of the answers: expected shape [1], found [2]");
+    }
+}

@@ -1,0 +1,542 @@
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use dermafuse_data::{CaseSet, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, Table, UnseenCategory};
+use dermafuse_networks::ImageView;
+use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldValue, TaskSet};
+
+use crate::InferError;
+use crate::bundle::Bundle;
+
+/// The columns of a table that name its cases; the first that is there does.
+const ID_COLUMNS: [&str; 2] = ["case", "id"];
+
+/// The cases that a model is asked about, without labels: one by one, from a table, or from a folder of images.
+/// [`Bundle::questions`] begins them, [`Bundle::answer`] answers them.
+///
+/// A row that cannot be asked about (a value that its field does not have, an id that an earlier case has) keeps its place
+/// and the reason, so that one wrong row of a table does not keep the others from being answered.
+///
+/// ```
+/// use dermafuse_data::{MetadataEncoder, MetadataRoles, Table};
+/// use dermafuse_infer::Questions;
+/// use dermafuse_schema::{Field, FieldRole, Task, TaskSet};
+///
+/// let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?;
+/// let sex = Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]);
+/// let encoder = MetadataEncoder::fit(&[sex], [], MetadataRoles::PreDiagnosis)?;
+/// let mut questions = Questions::new(&tasks, &encoder);
+///
+/// let table = Table::parse("patients.csv", b"case,sex,clinical\na,female,a.jpg\nb,f,b.jpg\nc,,c.jpg\n")?;
+/// questions.add_table(&table, "photos".as_ref(), &[])?;
+/// assert_eq!((questions.len(), questions.rows()), (3, vec![0, 2]));
+/// let reason = &questions.refused()[0].reason;
+/// assert_eq!(reason, "patients.csv: line 3, column `sex`: unknown value `f`; known: female, male");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Questions {
+    encoder: MetadataEncoder,
+    set: CaseSet,
+    refused: Vec<FailedCase>,
+    ids: HashSet<CaseId>,
+}
+
+/// Where a table says what.
+struct Columns<'a> {
+    id: Option<Column<'a>>,
+    clinical: Option<Column<'a>>,
+    dermoscopic: Option<Column<'a>>,
+    /// One for each field; `None` where the table does not have it.
+    fields: Vec<Option<Column<'a>>>,
+}
+
+impl Bundle {
+    /// No questions yet, for this model.
+    #[must_use]
+    pub fn questions(&self) -> Questions {
+        Questions::new(&self.description.tasks, &self.description.encoder)
+    }
+}
+
+impl Questions {
+    /// No questions yet, for a model of these tasks whose encoder this is.
+    #[must_use]
+    pub fn new(tasks: &TaskSet, encoder: &MetadataEncoder) -> Self {
+        let set = CaseSet {
+            name: "cases without labels".into(),
+            synthetic: false,
+            tasks: tasks.clone(),
+            fields: encoder.fields().cloned().collect(),
+            cases: Vec::new(),
+            split: None,
+            notes: Vec::new(),
+        };
+        Self { encoder: encoder.clone(), set, refused: Vec::new(), ids: HashSet::new() }
+    }
+
+    /// Adds a case from image files and what is known of the patient: names of the model's fields with their values as text.
+    /// What is not named is not recorded.
+    ///
+    /// # Errors
+    /// A field that the model does not use, one that is given twice, a category that the field does not have, a number that
+    /// is none; an id that an earlier case has. Nothing is added then.
+    pub fn add(
+        &mut self,
+        id: impl Into<CaseId>,
+        clinical: Option<&Path>,
+        dermoscopic: Option<&Path>,
+        values: &[(String, String)],
+    ) -> Result<(), InferError> {
+        let case = Case {
+            clinical: clinical.map(Path::to_owned),
+            dermoscopic: dermoscopic.map(Path::to_owned),
+            metadata: self.metadata(values)?,
+            ..self.blank(id.into())
+        };
+        self.check(&case)?;
+        self.push(case);
+        Ok(())
+    }
+
+    /// Adds a case for each row of a table. Its column `case` or `id` names the cases (without one they are called by their
+    /// lines), `clinical` and `dermoscopic` hold paths of images, which start from the folder `images`, and each other column
+    /// of the name of a field of the model holds its values. Nothing at all, or one of the words `missing`, is not recorded.
+    ///
+    /// Columns that are not used and fields that have no column are in the [notes](Questions::notes). A row that cannot be
+    /// asked about is [refused](Questions::refused).
+    ///
+    /// # Errors
+    /// A table of which no column but the id is used.
+    pub fn add_table(&mut self, table: &Table, images: &Path, missing: &[String]) -> Result<(), InferError> {
+        let columns = self.columns(table)?;
+        for row in 0..table.len() {
+            let id = match columns.id.map(|column| column.text(row)) {
+                Some(id) if !id.is_empty() => CaseId::from(id),
+                _ => CaseId::from(format!("line {}", table.line(row))),
+            };
+            match self.case_of(&columns, row, id.clone(), images, missing) {
+                Ok(case) => self.push(case),
+                Err(error) => {
+                    self.refused.push(FailedCase { row: self.set.len(), id: id.clone(), reason: error.to_string() });
+                    let case = self.blank(id);
+                    self.set.cases.push(case);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a case for each image file that lies in a folder, in the order of their names, which are the cases' ids. Folders
+    /// in it are not looked into; they, and other files that are not hidden, are counted in the [notes](Questions::notes).
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or that has no image file; a name that an earlier case has.
+    pub fn add_folder(&mut self, folder: &Path, view: ImageView) -> Result<(), InferError> {
+        let io_error = |source| DataError::Io { path: folder.into(), source };
+        let (mut files, mut folders, mut others) = (Vec::new(), 0_usize, 0_usize);
+        for entry in fs::read_dir(folder).map_err(io_error)? {
+            let entry = entry.map_err(io_error)?;
+            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            if name.starts_with('.') {
+                continue;
+            }
+            match (path.is_dir(), is_image(&path)) {
+                (true, _) => folders += 1,
+                (false, true) => files.push((name, path)),
+                (false, false) => others += 1,
+            }
+        }
+        if files.is_empty() {
+            return Err(InferError::NoImageFiles { folder: folder.into() });
+        }
+        files.sort();
+        for (name, path) in files {
+            let (clinical, dermoscopic) = match view {
+                ImageView::Clinical => (Some(path.as_path()), None),
+                ImageView::Dermoscopic => (None, Some(path.as_path())),
+            };
+            self.add(name, clinical, dermoscopic, &[])?;
+        }
+        let counts = [(others, "files that are no images by their names"), (folders, "folders")];
+        let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+        self.set
+            .notes
+            .extend(counts.map(|(count, what)| format!("{}: passed over {what}: {count}.", folder.display())));
+        Ok(())
+    }
+
+    /// How many cases there are, those that are refused included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    /// Whether there is no case.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty()
+    }
+
+    /// The rows that can be asked about, in order.
+    #[must_use]
+    pub fn rows(&self) -> Vec<usize> {
+        let refused: HashSet<usize> = self.refused.iter().map(|case| case.row).collect();
+        (0..self.len()).filter(|row| !refused.contains(row)).collect()
+    }
+
+    /// The rows that cannot be asked about, in order, and why.
+    #[must_use]
+    pub fn refused(&self) -> &[FailedCase] {
+        &self.refused
+    }
+
+    /// What was passed over or not found, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.set.notes
+    }
+
+    /// The cases as a set in the model's tasks and fields. A refused one has its id alone.
+    #[must_use]
+    pub fn set(&self) -> &CaseSet {
+        &self.set
+    }
+
+    /// The cases as a set of their own.
+    #[must_use]
+    pub fn into_set(self) -> CaseSet {
+        self.set
+    }
+
+    fn push(&mut self, case: Case) {
+        self.ids.insert(case.id.clone());
+        self.set.cases.push(case);
+    }
+
+    /// A case of which nothing is known.
+    fn blank(&self, id: CaseId) -> Case {
+        Case {
+            metadata: vec![FieldValue::Missing; self.set.fields.len()],
+            labels: vec![None; self.set.tasks.len()],
+            ..Case::new(id)
+        }
+    }
+
+    /// Refuses what would stop the model from answering the others.
+    fn check(&self, case: &Case) -> Result<(), InferError> {
+        if self.ids.contains(&case.id) {
+            return Err(InferError::CaseTwice { case: case.id.to_string() });
+        }
+        if self.encoder.config().unseen == UnseenCategory::Refuse {
+            self.encoder.matched(&self.set.fields)?.encode(case)?;
+        }
+        Ok(())
+    }
+
+    fn metadata(&self, given: &[(String, String)]) -> Result<Vec<FieldValue>, InferError> {
+        let fields = &self.set.fields;
+        let mut values = vec![FieldValue::Missing; fields.len()];
+        for (at, (name, text)) in given.iter().enumerate() {
+            let place =
+                fields.iter().position(|field| field.name == *name).ok_or_else(|| InferError::UnknownField {
+                    field: name.clone(),
+                    known: fields.iter().map(|field| field.name.clone()).collect(),
+                })?;
+            if let Some((_, first)) = given[..at].iter().find(|(earlier, _)| earlier == name) {
+                return Err(InferError::FieldTwice { field: name.clone(), first: first.clone(), second: text.clone() });
+            }
+            values[place] = parse(&fields[place], text)?;
+        }
+        Ok(values)
+    }
+
+    /// Finds the columns, and notes what is not used and what is not there.
+    fn columns<'a>(&mut self, table: &'a Table) -> Result<Columns<'a>, InferError> {
+        let column = |name: &str| table.column(name).ok();
+        let id = ID_COLUMNS.into_iter().find_map(column);
+        let (clinical, dermoscopic) = (column("clinical"), column("dermoscopic"));
+        let fields: Vec<_> = self.set.fields.iter().map(|field| column(&field.name)).collect();
+        let used: Vec<&str> = fields.iter().flatten().chain(&clinical).chain(&dermoscopic).map(Column::name).collect();
+        let file = table.file();
+        if used.is_empty() {
+            return Err(InferError::NoColumn {
+                file: file.into(),
+                found: table.headers().to_vec(),
+                known: ["clinical", "dermoscopic"]
+                    .into_iter()
+                    .chain(self.set.fields.iter().map(|field| field.name.as_str()))
+                    .map(str::to_owned)
+                    .collect(),
+            });
+        }
+        let idle: Vec<&str> = table
+            .headers()
+            .iter()
+            .map(String::as_str)
+            .filter(|name| !name.is_empty() && !used.contains(name) && id.map(|id| id.name()) != Some(*name))
+            .collect();
+        let mut notes = Vec::new();
+        if !idle.is_empty() {
+            notes.push(format!("{}: these columns are not used: {}.", file.display(), idle.join(", ")));
+        }
+        let absent = self.set.fields.iter().zip(&fields).filter(|(_, column)| column.is_none());
+        let absent: Vec<&str> = absent.map(|(field, _)| field.name.as_str()).collect();
+        if !absent.is_empty() {
+            notes.push(format!(
+                "{}: these fields of the model have no column and count as not recorded: {}.",
+                file.display(),
+                absent.join(", ")
+            ));
+        }
+        if id.is_none() {
+            let names = ID_COLUMNS.join("` or `");
+            notes.push(format!(
+                "{}: no column `{names}` names the cases: they are called by their lines.",
+                file.display()
+            ));
+        }
+        self.set.notes.extend(notes);
+        Ok(Columns { id, clinical, dermoscopic, fields })
+    }
+
+    fn case_of(
+        &self,
+        columns: &Columns<'_>,
+        row: usize,
+        id: CaseId,
+        images: &Path,
+        missing: &[String],
+    ) -> Result<Case, InferError> {
+        let image = |column: Option<Column<'_>>| {
+            let text = column.map(|column| column.text(row)).filter(|text| !text.is_empty())?;
+            // Tables from Windows have `\` in their paths.
+            (!missing.iter().any(|word| word == text)).then(|| images.join(text.replace('\\', "/")))
+        };
+        let values = self.set.fields.iter().zip(&columns.fields).map(|(field, column)| match column {
+            Some(column) => value_of(field, column.cell(row), missing),
+            None => Ok(FieldValue::Missing),
+        });
+        let case = Case {
+            clinical: image(columns.clinical),
+            dermoscopic: image(columns.dermoscopic),
+            metadata: values.collect::<Result<_, _>>()?,
+            ..self.blank(id)
+        };
+        self.check(&case)?;
+        Ok(case)
+    }
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|found| IMAGE_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(found)))
+}
+
+fn value_of(field: &Field, cell: Cell<'_>, missing: &[String]) -> Result<FieldValue, DataError> {
+    if missing.iter().any(|word| word == cell.text()) {
+        return Ok(FieldValue::Missing);
+    }
+    let value = match &field.kind {
+        FieldKind::Categorical { categories } => cell.category(categories)?.map(FieldValue::Category),
+        FieldKind::Numeric => cell.number()?.map(FieldValue::Number),
+    };
+    Ok(value.unwrap_or(FieldValue::Missing))
+}
+
+fn parse(field: &Field, text: &str) -> Result<FieldValue, InferError> {
+    let refused =
+        |expected| Err(InferError::FieldValue { field: field.name.clone(), found: text.to_owned(), expected });
+    match &field.kind {
+        FieldKind::Categorical { categories } => match categories.iter().position(|category| category == text) {
+            Some(index) => Ok(FieldValue::Category(index)),
+            None => refused(format!("one of {}", categories.join(", "))),
+        },
+        FieldKind::Numeric => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(FieldValue::Number(number)),
+            _ => refused("a number".into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+    use dermafuse_backbones::BackboneKind;
+    use dermafuse_data::{CategorySource, EncoderConfig, MetadataRoles, Preprocess, RgbPixels, encode_png};
+    use dermafuse_ensemble::TwoStage;
+    use dermafuse_networks::{ImageClassifierConfig, NetworkConfig};
+    use dermafuse_schema::{BranchWeights, FieldRole, FuseSpace, Task};
+
+    use crate::{BundleDescription, KnownCases, TestTimeAugmentation};
+
+    fn encoder(config: impl Into<EncoderConfig>) -> MetadataEncoder {
+        let sex = Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]);
+        let age = Field::numeric("age", FieldRole::PreDiagnosis);
+        let case = Case { metadata: vec![FieldValue::Category(0), FieldValue::Number(40.0)], ..Case::new("1") };
+        MetadataEncoder::fit(&[sex, age], [&case], config).unwrap()
+    }
+
+    fn tasks() -> TaskSet {
+        TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"]), Task::new("veil", "BWV", ["no", "yes"])])
+            .unwrap()
+    }
+
+    fn questions() -> Questions {
+        Questions::new(&tasks(), &encoder(MetadataRoles::PreDiagnosis))
+    }
+
+    fn pairs(values: &[(&str, &str)]) -> Vec<(String, String)> {
+        values.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn a_case_is_made_of_names_and_values() {
+        let mut questions = questions();
+        questions.add("a", Some("a.jpg".as_ref()), None, &pairs(&[("age", "52"), ("sex", "male")])).unwrap();
+        questions.add("b", None, None, &[]).unwrap();
+        let set = questions.set();
+        assert_eq!(set.cases[0].metadata, [FieldValue::Category(1), FieldValue::Number(52.0)]);
+        assert_eq!(set.cases[0].clinical.as_deref(), Some("a.jpg".as_ref()));
+        assert_eq!(set.cases[1].metadata, [FieldValue::Missing; 2]);
+        set.check().unwrap();
+
+        let mut error = |id: &str, values| questions.add(id, None, None, &pairs(values)).unwrap_err().to_string();
+        assert_eq!(error("c", &[("colour", "red")]), "the model uses no field `colour`; it uses sex, age");
+        assert_eq!(error("c", &[("sex", "f")]), "field `sex` is one of female, male, not `f`");
+        assert_eq!(error("c", &[("age", "old")]), "field `age` is a number, not `old`");
+        assert_eq!(error("c", &[("age", "1"), ("age", "2")]), "field `age` is given twice: `1` and `2`");
+        assert!(error("a", &[]).starts_with("the id `a` is that of an earlier case too"));
+        assert_eq!((questions.len(), questions.rows()), (2, vec![0, 1]));
+    }
+
+    #[test]
+    fn a_wrong_row_of_a_table_keeps_its_place_and_the_reason() {
+        let mut questions = questions();
+        let table = "id,sex,age,clinical,dermoscopic,remark\n\
+                     a,female,40,photos\\a.jpg,,x\n\
+                     b,unknown,,b.jpg,b2.jpg,\n\
+                     c,,old,c.jpg,,\n\
+                     a,male,,d.jpg,,\n\
+                     ,male,12.5,e.jpg,NA,\n";
+        let table = Table::parse("t.csv", table.as_bytes()).unwrap();
+        questions.add_table(&table, "root".as_ref(), &["NA".into(), "unknown".into()]).unwrap();
+        assert_eq!((questions.len(), questions.rows()), (5, vec![0, 1, 4]));
+        let refused: Vec<(usize, &str, &str)> =
+            questions.refused().iter().map(|case| (case.row, case.id.as_str(), case.reason.as_str())).collect();
+        assert_eq!(
+            refused,
+            [
+                (2, "c", "t.csv: line 4, column `age`: found `old`, expected a finite number or nothing"),
+                (3, "a", "the id `a` is that of an earlier case too; give each case an id of its own"),
+            ]
+        );
+        let cases = &questions.set().cases;
+        assert_eq!(cases[0].clinical.as_deref(), Some("root/photos/a.jpg".as_ref()));
+        assert_eq!((cases[1].metadata[0], cases[4].id.as_str()), (FieldValue::Missing, "line 6"));
+        assert_eq!((cases[1].dermoscopic.is_some(), cases[4].dermoscopic.is_none()), (true, true));
+        assert_eq!(questions.notes(), ["t.csv: these columns are not used: remark."]);
+    }
+
+    #[test]
+    fn what_a_table_lacks_is_said() {
+        let mut questions = questions();
+        let table = Table::parse("t.csv", b"clinical\na.jpg\n").unwrap();
+        questions.add_table(&table, "".as_ref(), &[]).unwrap();
+        assert_eq!(
+            questions.notes(),
+            [
+                "t.csv: these fields of the model have no column and count as not recorded: sex, age.",
+                "t.csv: no column `case` or `id` names the cases: they are called by their lines.",
+            ]
+        );
+        assert_eq!(questions.set().cases[0].id.as_str(), "line 2");
+        let table = Table::parse("t.csv", b"id,image\n1,a.jpg\n").unwrap();
+        let error = questions.add_table(&table, "".as_ref(), &[]).unwrap_err().to_string();
+        assert_eq!(error, "t.csv has none of the columns clinical, dermoscopic, sex, age; it has id, image");
+    }
+
+    #[test]
+    fn a_category_that_the_encoder_refuses_is_refused_alone() {
+        let config = EncoderConfig {
+            categories: CategorySource::Observed,
+            unseen: UnseenCategory::Refuse,
+            ..EncoderConfig::default()
+        };
+        let mut questions = Questions::new(&tasks(), &encoder(config));
+        let table = Table::parse("t.csv", b"case,sex\na,male\nb,female\n").unwrap();
+        questions.add_table(&table, "".as_ref(), &[]).unwrap();
+        assert_eq!(questions.rows(), [1]);
+        let reason = &questions.refused()[0].reason;
+        assert!(reason.starts_with("case `a`: field `sex`: no training case had `male`; known: female;"), "{reason}");
+    }
+
+    /// A model of a random network that looks at the clinical photo.
+    fn model() -> Bundle {
+        let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, vec![2, 2]);
+        let network = NetworkConfig::ImageClassifier(config);
+        let description = BundleDescription {
+            data_set: "none".into(),
+            synthetic: true,
+            tasks: tasks(),
+            encoder: encoder(MetadataRoles::PreDiagnosis),
+            network: network.clone(),
+            preprocess: Preprocess::imagenet(32),
+            augmentation: TestTimeAugmentation::Off,
+            known_cases: KnownCases::default(),
+        };
+        let two_stage = TwoStage {
+            branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),
+            fuse_space: FuseSpace::Logits,
+            second_stage: None,
+            mix: 1.0,
+        };
+        Bundle { description, network: network.init_seeded(3, &Device::flex()).unwrap(), two_stage }
+    }
+
+    #[test]
+    fn all_that_can_be_answered_is_answered_and_the_rest_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pixels = RgbPixels::new(8, 8, (0..192).collect()).unwrap();
+        fs::write(folder.path().join("a.png"), encode_png(&pixels)).unwrap();
+        fs::write(folder.path().join("b.JPG"), b"no image").unwrap();
+        fs::write(folder.path().join("c.png"), encode_png(&pixels)).unwrap();
+        fs::write(folder.path().join("notes.txt"), b"x").unwrap();
+        fs::create_dir(folder.path().join("more")).unwrap();
+
+        let model = model();
+        let mut questions = model.questions();
+        questions.add_folder(folder.path(), ImageView::Clinical).unwrap();
+        assert_eq!(questions.notes().len(), 2);
+        assert!(questions.notes()[0].ends_with(": passed over files that are no images by their names: 1."));
+        let table = Table::parse("t.csv", b"case,age,clinical\nd,old,a.png\ne,30,a.png\n").unwrap();
+        questions.add_table(&table, folder.path(), &[]).unwrap();
+
+        let answers = model.answer(&questions, |_| ()).unwrap();
+        let ids: Vec<&str> = answers.last().ids.iter().map(CaseId::as_str).collect();
+        assert_eq!((ids, answers.rows.as_slice()), (vec!["a.png", "c.png", "e"], [0, 2, 4].as_slice()));
+        assert_eq!(answers.failed.iter().map(|case| case.row).collect::<Vec<_>>(), [1, 3]);
+        assert!(
+            answers.notes.iter().any(|note| note.starts_with("2 of 5 cases could not be answered; the first, `b.JPG`"))
+        );
+        // The same photo has the same answer, alone too.
+        let table = &answers.last().probabilities[0];
+        assert_eq!(table.row(0), table.row(1));
+        let alone = model.single_case("a", Some(&folder.path().join("a.png")), None, &[]).unwrap();
+        let alone = model.predict(&alone, &[0], |_| ()).unwrap();
+        assert_eq!(alone.last().probabilities[0].row(0), table.row(0));
+
+        // Where nothing can be answered, the first reason is the error.
+        let mut wrong = model.questions();
+        let table = Table::parse("t.csv", b"case,age\nd,old\n").unwrap();
+        wrong.add_table(&table, folder.path(), &[]).unwrap();
+        let error = model.answer(&wrong, |_| ()).unwrap_err().to_string();
+        assert!(error.starts_with("no case could be answered; the first, `d`: t.csv: line 2, column `age`"), "{error}");
+        let error = model.answer(&model.questions(), |_| ()).unwrap_err().to_string();
+        assert_eq!(error, "there is no case to ask about");
+        let error = wrong.add_folder(&folder.path().join("more"), ImageView::Clinical).unwrap_err().to_string();
+        assert!(error.contains("more holds no image file (jpg, "), "{error}");
+    }
+}
