@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dermafuse_eval::figure::{Series, TernaryPoint};
-use dermafuse_eval::published::FUSIONM4NET;
+use dermafuse_eval::published::{Printed, PublishedRow, PublishedTable};
 use dermafuse_eval::{
     Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, metrics_json,
     predictions_csv, write_metrics, write_predictions,
@@ -124,7 +124,7 @@ fn demo(synthetic: bool) -> Report {
             "training": {"epochs": 250, "batch": 32, "learning_rate": 3e-5, "swa": false},
             "seed": 0,
         }))
-        .rows(&rows, Some(&FUSIONM4NET))
+        .rows(&rows, Some(&published()))
         .detail("P_3", &rows[5].1, &last)
         .unwrap()
         .curves(
@@ -145,6 +145,25 @@ fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+/// Two rows with all that a row can have.
+fn published() -> PublishedTable {
+    let row = |name: &str, mean: f64, deviation: f64| PublishedRow {
+        name: name.into(),
+        accuracy: Some(Printed { mean, deviation: Some(deviation) }),
+        auc: Some(Printed { mean: 86.2, deviation: Some(0.3) }),
+        tasks: [("BWV".to_owned(), 84.8), ("diag".to_owned(), 68.2)].into(),
+        ..PublishedRow::default()
+    };
+    PublishedTable {
+        source: "Somebody et al., Table 6".into(),
+        data: "derm7pt".into(),
+        protocol: "Derm7pt, published split, 395 test cases".into(),
+        runs: Some(5),
+        friedman_p: None,
+        rows: vec![row("P_clinical", 67.7, 0.3), row("P_3", 76.3, 0.7)],
+    }
 }
 
 #[test]
@@ -172,7 +191,12 @@ fn the_page_is_closed_in_itself_and_small() {
 
 #[test]
 fn published_numbers_do_not_stand_beside_synthetic_data() {
-    assert!(demo(false).to_html().contains("67.7"));
+    let page = demo(false).to_html();
+    for expected in
+        ["67.7", "± 0.3", "84.8", "68.2", "86.2 ± 0.3", "Published: Somebody et al., Table 6, Derm7pt, published split"]
+    {
+        assert!(page.contains(expected), "{expected}");
+    }
     let page = demo(true).to_html();
     assert!(page.contains("Synthetic data.") && !page.contains("class=\"published\""));
 }

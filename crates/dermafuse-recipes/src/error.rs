@@ -108,6 +108,14 @@ pub enum RecipeError {
         /// The recipes that ship.
         known: String,
     },
+    /// A name that no row of a recipe has.
+    #[error("there is no row `{name}`; the rows are {known}")]
+    NoRow {
+        /// The name.
+        name: String,
+        /// The rows.
+        known: String,
+    },
     /// Words that name no data.
     #[error("`{words}`: NAME=PATH is expected, such as derm7pt=release_v0")]
     DataWords {
