@@ -13,10 +13,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::eval::published::AMFAM_ABLATION;
 use dermafuse::fusion::ReversalSchedule;
 use dermafuse::networks::{ModalityBatches, NetworkConfig};
-use dermafuse::recipes::{TwoImageMethod, amfam_methods};
+use dermafuse::recipes::{Recipe, TwoImageMethod, amfam_methods};
 use dermafuse_examples::{TwoImageArguments, run, run_two_images};
 
 /// Trains AMFAM or a row of its ablation, tests it, and writes metrics.json, predictions.csv, report.html and a model bundle.
@@ -86,5 +85,8 @@ fn main() -> ExitCode {
         ("reconstruction_dermoscopic", arguments.reconstruction_weight),
     ];
     let methods = |classes: &[usize]| arguments.methods(classes);
-    run(|| run_two_images("AMFAM", &arguments.study, methods, &AMFAM_ABLATION, &arguments.out))
+    run(|| {
+        let recipe = Recipe::named("amfam")?;
+        run_two_images("AMFAM", &arguments.study, methods, &recipe.published()[0], &arguments.out)
+    })
 }

@@ -13,8 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::eval::published::AMMFM;
-use dermafuse::recipes::ammfm_methods;
+use dermafuse::recipes::{Recipe, ammfm_methods};
 use dermafuse_examples::{TwoImageArguments, run, run_two_images};
 
 /// Trains AMMFM or a row of its ablations, tests it, and writes metrics.json, predictions.csv, report.html and a model bundle.
@@ -35,5 +34,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { small, big, study, out } = Arguments::parse();
-    run(|| run_two_images("AMMFM", &study, |classes| ammfm_methods(small, big, classes), &AMMFM, &out))
+    run(|| {
+        let recipe = Recipe::named("ammfm")?;
+        run_two_images("AMMFM", &study, |classes| ammfm_methods(small, big, classes), &recipe.published()[0], &out)
+    })
 }

@@ -93,13 +93,14 @@ fn evaluate(arguments: &Arguments) -> ProgramResult {
     answers.notes.iter().for_each(|note| say!("note: {note}"));
     notes.extend(answers.notes);
     let leaky = bundle.description.encoder.uses_post_diagnosis();
+    let published = published_rows(&set, &bundle.description.network);
     let results = Results {
         title: "Evaluation of a saved model",
         set: &set,
         cases: &answers.rows,
         rows: &answers.stages,
         config: serde_json::to_value(&bundle.description)?,
-        published: published_rows(&set, &bundle.description.network),
+        published: published.as_ref(),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
         notes,

@@ -192,13 +192,14 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
     let mut rows = vec![("majority".to_owned(), majority(&set, train, test)?)];
     rows.extend(outcome.rows);
     let leaky = outcome.bundle.description.encoder.uses_post_diagnosis();
+    let published = published_rows(&set, &recipe.first_stage.network);
     let results = Results {
         title: "FusionM4Net",
         set: &set,
         cases: test,
         rows: &rows,
         config: serde_json::to_value(&recipe)?,
-        published: published_rows(&set, &recipe.first_stage.network),
+        published: published.as_ref(),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),
         curves: vec![("all training cases", &outcome.full_history), ("half of them", &outcome.half_history)],
         failed: &[],

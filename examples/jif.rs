@@ -18,13 +18,13 @@ use dermafuse::data::{
     CaseSet, DataError, DataSetKind, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, LoadOptions,
     MetadataEncoder, MetadataRoles, NumericScaling, Split, derm7pt,
 };
-use dermafuse::eval::published::{PublishedScores, joint_fusion};
+use dermafuse::eval::published::{PublishedScore, PublishedTable};
 use dermafuse::eval::{MeanDeviation, Report};
 use dermafuse::fusion::FusionKind;
 use dermafuse::networks::ImageView;
 use dermafuse::recipes::{
     CrossValidated, CrossValidation, Features, JointFusionGrid, JointFusionTable, JointMethod, JointStructure,
-    OneStage, Progress, Results, Workplace, majority,
+    OneStage, Progress, Recipe, Results, Workplace, majority,
 };
 use dermafuse::schema::{Predictions, RunFolder, RunMode, write_whole_file};
 use dermafuse::synthetic::{self, pad_ufes_20::Inputs};
@@ -429,7 +429,7 @@ impl Study<'_> {
 
         let published = published(&self.set.name);
         say!("\nbalanced accuracy in per cent, {} folds\n", self.splits.len());
-        print_comparison(&table, backbone, published);
+        print_comparison(&table, backbone, published.as_ref());
         let leaky = self.leaky_inputs()?;
         let mut report = Report::new("Image and record: joint and joint-individual fusion")
             .synthetic(self.set.synthetic)
@@ -442,6 +442,7 @@ impl Study<'_> {
             say!("\n{comparison}");
             write_whole_file(&out.join("comparison.json"), &serde_json::to_vec_pretty(&comparison)?)?;
             written += ", comparison.json";
+            let published = published.as_ref().map(|table| (table, PublishedScore::BalancedAccuracy));
             report = report.comparison("Balanced accuracy, per cent", &comparison, published);
         } else {
             let rows = table.rows.iter().map(|row| format!("{} {:.1}", row.name, row.balanced_accuracy[0]));
@@ -515,17 +516,12 @@ fn folds_text(folds: &CrossValidated) -> Result<String, Box<dyn std::error::Erro
 }
 
 /// The published scores of a data set, by the name of its loader.
-fn published(set: &str) -> Option<&'static PublishedScores> {
-    match set {
-        "pad-ufes-20" => joint_fusion("PAD"),
-        "derm7pt" => joint_fusion("SPC"),
-        "isic-2019" => joint_fusion("ISIC-2019"),
-        _ => None,
-    }
+fn published(set: &str) -> Option<PublishedTable> {
+    Recipe::shipped("jif")?.published_for(set).next().cloned()
 }
 
 /// Rows as in the thesis' tables: a column for each backbone, their average, and the published average.
-fn print_comparison(table: &JointFusionTable, backbones: &[BackboneKind], published: Option<&PublishedScores>) {
+fn print_comparison(table: &JointFusionTable, backbones: &[BackboneKind], published: Option<&PublishedTable>) {
     say_part!("{:18}", "");
     backbones.iter().for_each(|backbone| say_part!("{:>18}", backbone.name()));
     say!("{:>18}{:>14}", "average", published.map_or("", |_| "published"));
@@ -537,7 +533,8 @@ fn print_comparison(table: &JointFusionTable, backbones: &[BackboneKind], publis
             say_part!("{:>18}", cell.map_or_else(String::new, |cell| cell.to_string()));
         }
         let average = table.balanced_accuracy(name).map_or_else(String::new, |average| average.to_string());
-        let printed = published.and_then(|scores| scores.named(name)).map_or_else(String::new, ToString::to_string);
+        let printed = published.and_then(|table| table.row(name)?.balanced_accuracy);
+        let printed = printed.map_or_else(String::new, |printed| printed.to_string());
         say!("{average:>18}{printed:>14}");
     }
 }

@@ -10,13 +10,12 @@ use std::process::ExitCode;
 use burn::tensor::Device;
 use clap::Parser;
 use dermafuse::backbones::{BackboneKind, parameter_count};
-use dermafuse::eval::published;
 use dermafuse::fusion::FusionKind;
 use dermafuse::networks::{
     AmfamConfig, EmbeddingNetConfig, FusionNetConfig, ModalitySubsetNetConfig, NetworkConfig, NetworkError,
     TFormerConfig,
 };
-use dermafuse::recipes::{JointMethod, JointStructure, TwoImageMethod, ammfm_methods, pemm_methods};
+use dermafuse::recipes::{JointMethod, JointStructure, Recipe, TwoImageMethod, ammfm_methods, pemm_methods};
 use dermafuse_examples::{ProgramResult, run, say, say_part};
 use serde_json::json;
 
@@ -125,18 +124,22 @@ fn listed_networks() -> Vec<Listed> {
     let other = |paper, name: &str, network, published| Listed { paper, name: name.into(), network, published };
     let fusion_net = FusionNetConfig::new(ResNet50, classes());
     let mut listed = vec![other("FusionM4Net", "FusionNet RN50", NetworkConfig::FusionNet(fusion_net), Some(54.45))];
+    let published = |recipe: &str, row: &str| {
+        let recipe = Recipe::shipped(recipe)?;
+        recipe.published().iter().find_map(|table| Some(table.row(row)?.parameters))
+    };
     for big in [SwinV2Tiny, ResNet50, ConvNeXtTiny] {
         for TwoImageMethod { name, network } in ammfm_methods(MobileNetV3Small, big, &DERM7PT) {
-            let row = published::AMMFM.row(&name);
+            let row = published("ammfm", &name);
             if listed.iter().all(|listed| listed.name != name)
-                && let Some(row) = row
+                && let Some(parameters) = row
             {
-                listed.push(Listed { paper: "AMMFM", name, network, published: row.parameters });
+                listed.push(Listed { paper: "AMMFM", name, network, published: parameters });
             }
         }
     }
     for TwoImageMethod { name, network } in pemm_methods(SwinV2Tiny, &DERM7PT) {
-        let published = published::PEMM.row(&name).and_then(|row| row.parameters);
+        let published = published("pemm", &name).flatten();
         listed.push(Listed { paper: "PEMM", name: format!("{name} ST"), network, published });
     }
     for (backbone, short) in [(ResNet50, "RN50"), (ConvNeXtTiny, "CXT"), (DenseNet201, "DN201")] {

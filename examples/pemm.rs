@@ -14,8 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::eval::published::{PEMM, PEMM_LOSS_WEIGHTS};
-use dermafuse::recipes::{pemm_loss_weights, pemm_methods};
+use dermafuse::recipes::{Recipe, pemm_loss_weights, pemm_methods};
 use dermafuse_examples::{TwoImageArguments, run, run_two_images};
 
 /// Trains PEMM or a row of its ablations, tests it, and writes metrics.json, predictions.csv, report.html and a model bundle.
@@ -36,11 +35,15 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let Arguments { backbone, loss_weights, study, out } = Arguments::parse();
-    run(|| match loss_weights {
-        true => {
-            let methods = |classes: &[usize]| pemm_loss_weights(backbone, classes);
-            run_two_images("PEMM, weight of the clinical loss", &study, methods, &PEMM_LOSS_WEIGHTS, &out)
+    run(|| {
+        let recipe = Recipe::named("pemm")?;
+        let [ablation, weights] = recipe.published() else { return Err("two tables were published".into()) };
+        match loss_weights {
+            true => {
+                let methods = |classes: &[usize]| pemm_loss_weights(backbone, classes);
+                run_two_images("PEMM, weight of the clinical loss", &study, methods, weights, &out)
+            }
+            false => run_two_images("PEMM", &study, |classes| pemm_methods(backbone, classes), ablation, &out),
         }
-        false => run_two_images("PEMM", &study, |classes| pemm_methods(backbone, classes), &PEMM, &out),
     })
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use dermafuse::backbones::parameter_count;
 use dermafuse::data::{CaseSet, DataSetKind, Split};
-use dermafuse::eval::published::PublishedAblation;
+use dermafuse::eval::published::PublishedTable;
 use dermafuse::eval::{Comparison, Evaluation, MeanDeviation, Report};
 use dermafuse::infer::MODEL_FILE;
 use dermafuse::recipes::{
@@ -69,7 +69,7 @@ pub fn run_two_images(
     title: &str,
     arguments: &TwoImageArguments,
     methods: impl Fn(&[usize]) -> Vec<TwoImageMethod>,
-    published: &PublishedAblation,
+    published: &PublishedTable,
     out: &Path,
 ) -> ProgramResult {
     let set = arguments.dataset.load_with(&arguments.data, &arguments.images.options())?;
@@ -102,7 +102,7 @@ struct Study<'a> {
     arguments: &'a TwoImageArguments,
     set: &'a CaseSet,
     split: Split,
-    published: &'a PublishedAblation,
+    published: &'a PublishedTable,
     out: &'a Path,
     program: String,
     mode: RunMode,

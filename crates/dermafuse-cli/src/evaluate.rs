@@ -79,13 +79,14 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     notes.extend(answers.notes.iter().cloned());
     notes[1..].iter().for_each(|note| print_note(note));
     print_note(&answers.seen.to_string());
+    let published = published_rows(&set, &bundle.description.network);
     let results = Results {
         title: "Evaluation of a saved model",
         set: &set,
         cases: &answers.rows,
         rows: &answers.stages,
         config: serde_json::to_value(&bundle.description)?,
-        published: published_rows(&set, &bundle.description.network),
+        published: published.as_ref(),
         leaky_inputs: bundle.description.encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
         notes,

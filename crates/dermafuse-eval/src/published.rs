@@ -1,107 +1,153 @@
-//! Numbers printed in the literature, to stand beside ours where data set and split are the same.
+//! Numbers printed in the literature, to stand beside ours where data and protocol are the same. They come with the recipes.
 
-mod fine_tuning;
-mod joint_fusion;
-mod two_images;
+mod printed;
 
-pub use fine_tuning::{NEDELCU, NEDELCU_CLASSES, PublishedStrategy};
-pub use joint_fusion::{
-    FusionStructure, JOINT_FUSION_ISIC_2019, JOINT_FUSION_PAD, JOINT_FUSION_SPC, PublishedScore, PublishedScores,
-    joint_fusion, printed_fusion,
-};
-pub use two_images::{AMFAM_ABLATION, AMMFM, AblationRow, PEMM, PEMM_LOSS_WEIGHTS, PublishedAblation};
+use std::collections::BTreeMap;
+use std::fmt;
 
-/// A published table of accuracies.
-#[derive(Clone, Copy, Debug, PartialEq)]
+use serde::{Deserialize, Serialize};
+
+pub use printed::Printed;
+
+/// A published table of methods on one data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PublishedTable {
-    /// What to call the source in a heading.
-    pub source: &'static str,
-    /// The data set and split that the numbers are of.
-    pub data_set: &'static str,
-    /// Short headings of the tasks, in the order of the numbers.
-    pub tasks: &'static [&'static str],
-    /// The rows.
-    pub rows: &'static [PublishedRow],
+    /// Paper and table, for a heading.
+    pub source: String,
+    /// The data set, by the name that its loader gives it.
+    pub data: String,
+    /// The cases, how they were divided, and what the numbers are.
+    pub protocol: String,
+    /// How many runs a number is the mean of, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u32>,
+    /// The p-value of Friedman's test of the methods, where it is printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub friedman_p: Option<f64>,
+    /// The methods.
+    pub rows: Vec<PublishedRow>,
 }
 
-/// One row of a published table, in per cent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A method in a [`PublishedTable`]; scores are means over the tasks, in per cent. A score that is not printed is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PublishedRow {
-    /// Name of the row, such as `P_clinical`.
-    pub name: &'static str,
-    /// Accuracy of each task.
-    pub accuracy: &'static [f64],
-    /// Printed mean over the tasks.
-    pub average: f64,
-    /// Printed standard deviation of the mean over runs.
-    pub deviation: Option<f64>,
+    /// Its name, as printed.
+    pub name: String,
+    /// Accuracy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<Printed>,
+    /// Balanced accuracy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced_accuracy: Option<Printed>,
+    /// AUC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auc: Option<Printed>,
+    /// F1, each class alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macro_f1: Option<Printed>,
+    /// F1, each class by its number of cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weighted_f1: Option<Printed>,
+    /// Parameters in millions; they may count classifiers of ImageNet that nothing uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<f64>,
+    /// The accuracy of each task, by its short heading.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<String, f64>,
+    /// Sensitivity, precision and F1 of each class.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<String, [f64; 3]>,
+}
+
+/// A score that tables print for each method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishedScore {
+    /// Accuracy.
+    Accuracy,
+    /// Balanced accuracy.
+    BalancedAccuracy,
+    /// AUC.
+    Auc,
+    /// F1, each class alike.
+    MacroF1,
+    /// F1, each class by its number of cases.
+    WeightedF1,
 }
 
 impl PublishedTable {
-    /// The row of that name.
+    /// The row of that name; letters may be large or small.
+    ///
+    /// ```
+    /// use dermafuse_eval::published::{PublishedRow, PublishedTable};
+    ///
+    /// let row = |name: &str, accuracy: f64| PublishedRow {
+    ///     name: name.into(),
+    ///     accuracy: Some(accuracy.into()),
+    ///     ..PublishedRow::default()
+    /// };
+    /// let table = PublishedTable {
+    ///     source: "Somebody et al., Table 1".into(),
+    ///     data: "derm7pt".into(),
+    ///     protocol: "published split, accuracy".into(),
+    ///     runs: None,
+    ///     friedman_p: None,
+    ///     rows: vec![row("Clin", 67.4), row("Derm", 72.4)],
+    /// };
+    /// assert_eq!(table.row("derm").unwrap().to_string(), "accuracy 72.4");
+    /// assert_eq!(table.row("Both"), None);
+    /// ```
     #[must_use]
     pub fn row(&self, name: &str) -> Option<&PublishedRow> {
         self.rows.iter().find(|row| row.name.eq_ignore_ascii_case(name))
     }
 
-    /// The accuracy of a row in the task of that heading, in per cent.
+    /// Whether any row has this score.
     #[must_use]
-    pub fn accuracy(&self, row: &str, task: &str) -> Option<f64> {
-        let column = self.tasks.iter().position(|label| label.eq_ignore_ascii_case(task))?;
-        self.row(row)?.accuracy.get(column).copied()
+    pub fn prints(&self, score: PublishedScore) -> bool {
+        self.rows.iter().any(|row| row.score(score).is_some())
     }
 }
 
-/// Test accuracies of FusionM4Net on Derm7pt (395 cases), thesis Tables 6.4 to 6.7 and 6.9: mean of five runs, but
-/// FS and SS, which are single runs.
-pub const FUSIONM4NET: PublishedTable = PublishedTable {
-    source: "FusionM4Net",
-    data_set: "Derm7pt, published split, 395 test cases",
-    tasks: &["BWV", "DaG", "PIG", "PN", "RS", "STR", "VS", "DIAG"],
-    rows: &[
-        row("P_clinical", &[84.8, 53.3, 56.9, 57.8, 73.8, 67.7, 78.8, 68.2], 67.7, Some(0.3)),
-        row("P_dermoscopic", &[87.6, 59.4, 70.8, 66.6, 80.9, 74.0, 81.1, 74.6], 74.4, Some(0.4)),
-        row("P_fusion", &[87.0, 60.4, 70.2, 67.0, 80.5, 74.0, 81.8, 75.7], 74.6, Some(0.5)),
-        row("P_1 averaged", &[87.5, 60.3, 69.5, 66.8, 81.0, 74.2, 81.7, 75.4], 74.6, Some(0.4)),
-        row("P_1", &[87.9, 60.2, 71.5, 67.6, 81.9, 73.8, 82.1, 75.6], 75.1, Some(0.4)),
-        row("P_2", &[86.7, 65.4, 65.7, 70.4, 79.0, 75.8, 79.2, 75.4], 74.7, Some(0.2)),
-        row("P_3 averaged", &[88.2, 66.3, 69.5, 70.2, 80.9, 76.7, 80.3, 75.9], 76.0, Some(0.3)),
-        row("P_3", &[88.5, 64.4, 71.3, 69.2, 81.4, 76.1, 81.6, 77.6], 76.3, Some(0.7)),
-        row("FusionM4Net-FS", &[86.8, 61.0, 72.4, 70.9, 83.0, 74.4, 81.8, 74.9], 75.7, None),
-        row("FusionM4Net-SS", &[88.1, 66.1, 70.1, 71.1, 81.5, 78.0, 81.8, 78.5], 77.0, None),
-    ],
-};
+impl PublishedRow {
+    /// The accuracy of the task with that short heading; letters may be large or small.
+    #[must_use]
+    pub fn task(&self, label: &str) -> Option<f64> {
+        self.tasks.iter().find(|(name, _)| name.eq_ignore_ascii_case(label)).map(|(_, accuracy)| *accuracy)
+    }
 
-/// Test accuracies of AMFAM on Derm7pt (395 cases), Wang et al., MedIA 2022, Table 2: the rows that are printed for each task.
-pub const AMFAM: PublishedTable = PublishedTable {
-    source: "AMFAM",
-    data_set: "Derm7pt, published split, 395 test cases",
-    tasks: &["BWV", "DaG", "PIG", "PN", "RS", "STR", "VS", "DIAG"],
-    rows: &[
-        row("Clin", &[83.0, 53.7, 64.1, 55.2, 72.4, 66.3, 80.0, 64.8], 67.4, None),
-        row("Derm", &[87.1, 60.0, 66.6, 66.1, 78.5, 71.1, 80.5, 69.4], 72.4, None),
-        row("Concat", &[88.6, 62.0, 67.1, 70.1, 79.7, 74.7, 82.0, 70.1], 74.3, None),
-        row("AMFAM", &[88.1, 63.8, 70.9, 70.6, 80.8, 74.7, 83.3, 75.4], 76.0, None),
-    ],
-};
-
-const fn row(name: &'static str, accuracy: &'static [f64], average: f64, deviation: Option<f64>) -> PublishedRow {
-    PublishedRow { name, accuracy, average, deviation }
+    /// A score, if it is printed.
+    #[must_use]
+    pub fn score(&self, score: PublishedScore) -> Option<Printed> {
+        match score {
+            PublishedScore::Accuracy => self.accuracy,
+            PublishedScore::BalancedAccuracy => self.balanced_accuracy,
+            PublishedScore::Auc => self.auc,
+            PublishedScore::MacroF1 => self.macro_f1,
+            PublishedScore::WeightedF1 => self.weighted_f1,
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_printed_averages_are_those_of_the_printed_rows() {
-        for row in FUSIONM4NET.rows.iter().chain(AMFAM.rows) {
-            assert_eq!(row.accuracy.len(), FUSIONM4NET.tasks.len());
-            let mean = row.accuracy.iter().sum::<f64>() / row.accuracy.len() as f64;
-            assert!((mean - row.average).abs() < 0.16, "{}: {mean} and {}", row.name, row.average);
+impl fmt::Display for PublishedRow {
+    /// Its scores: `AUC 87.2 ± 0.1, accuracy 76.6 ± 0.3`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scores = [
+            ("AUC", self.auc),
+            ("accuracy", self.accuracy),
+            ("balanced accuracy", self.balanced_accuracy),
+            ("macro F1", self.macro_f1),
+            ("weighted F1", self.weighted_f1),
+        ];
+        let mut separator = "";
+        for (name, score) in scores {
+            if let Some(score) = score {
+                write!(f, "{separator}{name} {score}")?;
+                separator = ", ";
+            }
         }
-        assert_eq!(FUSIONM4NET.accuracy("p_clinical", "bwv"), Some(84.8));
-        assert_eq!(FUSIONM4NET.accuracy("P_3", "DIAG"), Some(77.6));
-        assert_eq!(FUSIONM4NET.accuracy("P_9", "DIAG"), None);
+        Ok(())
     }
 }

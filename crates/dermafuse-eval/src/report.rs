@@ -10,7 +10,7 @@ use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 
 use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
-use crate::published::{PublishedScores, PublishedTable};
+use crate::published::{PublishedScore, PublishedTable};
 use crate::{Comparison, EvalError, Evaluation, RocCurve, SubgroupTable};
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture, SUSPICIOUS_SCORE};
@@ -52,7 +52,7 @@ pub struct Report {
 struct ComparedMethods {
     title: String,
     comparison: Comparison,
-    published: Option<PublishedScores>,
+    published: Option<(PublishedTable, PublishedScore)>,
 }
 
 /// A row in full: its numbers and its figures.
@@ -122,21 +122,22 @@ impl Report {
     #[must_use]
     pub fn rows(mut self, rows: &[(String, Evaluation)], published: Option<&PublishedTable>) -> Self {
         self.rows.extend_from_slice(rows);
-        self.published = published.copied().or(self.published);
+        self.published = published.cloned().or(self.published);
         self
     }
 
     /// Adds methods measured on the same blocks: a table of means and standard deviations, their mean ranks with the
-    /// critical difference, and the tests of all pairs. `published` scores stand beside the methods of the same name.
+    /// critical difference, and the tests of all pairs. The score of a `published` table stands beside the methods of the same
+    /// name.
     #[must_use]
     pub fn comparison(
         mut self,
         title: impl Into<String>,
         comparison: &Comparison,
-        published: Option<&PublishedScores>,
+        published: Option<(&PublishedTable, PublishedScore)>,
     ) -> Self {
-        let (title, comparison, published) = (title.into(), comparison.clone(), published.copied());
-        self.comparisons.push(ComparedMethods { title, comparison, published });
+        let published = published.map(|(table, score)| (table.clone(), score));
+        self.comparisons.push(ComparedMethods { title: title.into(), comparison: comparison.clone(), published });
         self
     }
 

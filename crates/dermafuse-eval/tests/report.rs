@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use dermafuse_eval::figure::{Series, TernaryPoint};
-use dermafuse_eval::published::FUSIONM4NET;
+use dermafuse_eval::published::{Printed, PublishedRow, PublishedScore, PublishedTable};
 use dermafuse_eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, metrics_json,
-    predictions_csv, write_metrics, write_predictions,
+    Bootstrap, Comparison, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable,
+    metrics_json, predictions_csv, write_metrics, write_predictions,
 };
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{FailedCase, Predictions, SeenCases, Task, TaskSet, from_spreadsheet, softmax};
@@ -124,7 +124,7 @@ fn demo(synthetic: bool) -> Report {
             "training": {"epochs": 250, "batch": 32, "learning_rate": 3e-5, "swa": false},
             "seed": 0,
         }))
-        .rows(&rows, Some(&FUSIONM4NET))
+        .rows(&rows, Some(&published()))
         .detail("P_3", &rows[5].1, &last)
         .unwrap()
         .curves(
@@ -145,6 +145,25 @@ fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+/// Two rows with all that a row can have.
+fn published() -> PublishedTable {
+    let row = |name: &str, mean: f64, deviation: f64| PublishedRow {
+        name: name.into(),
+        accuracy: Some(Printed { mean, deviation: Some(deviation) }),
+        auc: Some(Printed { mean: 86.2, deviation: Some(0.3) }),
+        tasks: [("BWV".to_owned(), 84.8), ("diag".to_owned(), 68.2)].into(),
+        ..PublishedRow::default()
+    };
+    PublishedTable {
+        source: "Somebody et al., Table 6".into(),
+        data: "derm7pt".into(),
+        protocol: "Derm7pt, published split, 395 test cases".into(),
+        runs: Some(5),
+        friedman_p: None,
+        rows: vec![row("P_clinical", 67.7, 0.3), row("P_3", 76.3, 0.7)],
+    }
 }
 
 #[test]
@@ -172,9 +191,32 @@ fn the_page_is_closed_in_itself_and_small() {
 
 #[test]
 fn published_numbers_do_not_stand_beside_synthetic_data() {
-    assert!(demo(false).to_html().contains("67.7"));
+    let page = demo(false).to_html();
+    for expected in
+        ["67.7", "± 0.3", "84.8", "68.2", "86.2 ± 0.3", "Published: Somebody et al., Table 6, Derm7pt, published split"]
+    {
+        assert!(page.contains(expected), "{expected}");
+    }
     let page = demo(true).to_html();
     assert!(page.contains("Synthetic data.") && !page.contains("class=\"published\""));
+}
+
+#[test]
+fn printed_scores_stand_beside_compared_methods_of_the_same_name() {
+    let names = ["P_clinical".to_owned(), "ours".to_owned()];
+    let scores = Array2::from_shape_fn((4, 2), |(block, method)| 60.0 + block as f64 + 5.0 * method as f64);
+    let blocks: Vec<String> = (1..=4).map(|fold| format!("fold {fold}")).collect();
+    let comparison = Comparison::of(&names, &blocks, &scores).unwrap();
+    let table = PublishedTable { friedman_p: Some(1.99e-24), ..published() };
+    let page = |published| Report::new("").comparison("Accuracy", &comparison, published).to_html();
+    let accuracies = page(Some((&table, PublishedScore::Accuracy)));
+    for expected in ["67.7 ± 0.3", "(published: ", "Published: Somebody et al., Table 6, Derm7pt, published split"] {
+        assert!(accuracies.contains(expected), "{expected}");
+    }
+    assert!(page(Some((&table, PublishedScore::Auc))).contains("86.2 ± 0.3"));
+    assert!(!page(Some((&table, PublishedScore::MacroF1))).contains(" ± 0.3<"));
+    assert!(!page(None).contains("ublished"));
+    assert!(table.prints(PublishedScore::Auc) && !table.prints(PublishedScore::MacroF1));
 }
 
 #[test]

@@ -15,11 +15,9 @@ use crate::{Answer, NetworkRecipe, OneStage, Selection, TwoImageMethod};
 ///
 /// ```
 /// use dermafuse_backbones::BackboneKind;
-/// use dermafuse_eval::published::AMFAM_ABLATION;
 /// use dermafuse_recipes::amfam_methods;
 ///
 /// let rows = amfam_methods(BackboneKind::ResNet50, &[5, 3]);
-/// assert!(rows.iter().all(|row| AMFAM_ABLATION.row(&row.name).is_some()));
 /// assert_eq!(rows.last().unwrap().name, "AMFAM");
 /// ```
 #[must_use]

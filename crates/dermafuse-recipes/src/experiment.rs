@@ -148,6 +148,28 @@ impl Experiment {
         to_toml(self)
     }
 
+    /// In which parts another experiment differs, as far as numbers depend on them and are not a matter of chance.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let unseeded = |training: &TrainingConfig| TrainingConfig { seed: 0, ..training.clone() };
+        let trainings = |experiment: &Self| -> Vec<TrainingConfig> {
+            let stages = experiment.stages.iter().map(|stage| &stage.training);
+            stages.chain([&experiment.training]).map(unseeded).collect()
+        };
+        let is_random = |experiment: &Self| experiment.method.weights == StartWeights::Random;
+        let parts = [
+            ("split", self.split != other.split),
+            ("incomplete", self.incomplete != other.incomplete),
+            ("method.network", self.method.network != other.method.network),
+            ("method.weights", is_random(self) != is_random(other)),
+            ("method.selection", self.method.selection != other.method.selection),
+            ("method.metadata", self.method.metadata != other.method.metadata),
+            ("training", trainings(self) != trainings(other)),
+            ("second_stage", self.second_stage != other.second_stage),
+            ("evaluation.views", self.evaluation.views != other.evaluation.views),
+        ];
+        parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
+    }
+
     /// What can be told to be wrong without looking at any data.
     fn check(&self, settings: &Settings) -> Result<(), RecipeError> {
         let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
@@ -177,25 +199,26 @@ impl Experiment {
 /// The settings over those of the recipe that they name.
 pub(crate) fn with_recipe(mut settings: Settings) -> Result<Settings, RecipeError> {
     let mut seen = Vec::new();
-    while let Some(named) = settings.take("recipe") {
+    loop {
+        let said = settings.clone();
+        let Some(named) = settings.take("recipe") else { return Ok(settings) };
         let name: String = named.get_value("recipe")?;
         if seen.contains(&name) {
-            return Err(named.error("", format!("`{name}` is a recipe that starts from itself")).into());
+            return Err(said.error("recipe", format!("`{name}` is a recipe that starts from itself")).into());
         }
         let base = match Recipe::shipped_text(&name) {
             Some(text) => Settings::parse(format!("recipe {name}"), text)?,
-            None if name.ends_with(".toml") => Settings::read(named.path_of("", Path::new(&name)))?,
+            None if name.ends_with(".toml") => Settings::read(said.path_of("recipe", Path::new(&name)))?,
             None => {
                 let known = Recipe::shipped_names().join(", ");
                 let reason =
                     format!("there is no recipe `{name}`; the recipes are {known}, or the path of a file (.toml)");
-                return Err(named.error("", reason).into());
+                return Err(said.error("recipe", reason).into());
             }
         };
         settings = settings.over(base);
         seen.push(name);
     }
-    Ok(settings)
 }
 
 /// What every setting is that neither a recipe nor a file says.

@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::EncoderConfig;
-use dermafuse_eval::published::printed_fusion;
 use dermafuse_fusion::FusionKind;
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
@@ -119,6 +118,18 @@ impl fmt::Display for JointMethod {
             JointStructure::Joint => write!(formatter, "JF-{fusion}"),
             JointStructure::JointIndividual => write!(formatter, "JIF-{fusion}"),
         }
+    }
+}
+
+/// What the thesis' tables call a fusion module; names that they do not have stay as they are.
+fn printed_fusion(name: &str) -> &str {
+    match name {
+        "concat" => "CAT",
+        "meta_block" => "MB",
+        "meta_net" => "MN",
+        "mutual_attention" => "MA",
+        "mmfa" => "MMFA",
+        other => other,
     }
 }
 

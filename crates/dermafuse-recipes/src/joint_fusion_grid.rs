@@ -3,7 +3,6 @@
 //! Paper: thesis Tables 4.1–4.6. Source: the text. Differences: none.
 
 use dermafuse_data::{CaseSet, Split};
-use dermafuse_eval::published::FusionStructure;
 use dermafuse_eval::{Comparison, EvalError, MeanDeviation};
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{BranchWeights, FuseSpace, Predictions};
@@ -11,6 +10,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::selection::balanced_accuracy;
 use crate::{CrossValidated, CrossValidation, JointMethod, JointStructure, OneStage, Progress, RecipeError, Workplace};
+
+/// How image and metadata are joined, and what is predicted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FusionStructure {
+    /// The image alone.
+    Image,
+    /// JF: joint fusion, one classifier on the fused features.
+    Jf,
+    /// JIF(OFB): joint individual fusion, only the fusion branch predicts.
+    JifOfb,
+    /// JIF(All): joint individual fusion, the mean of all three branches.
+    JifAll,
+}
 
 /// Methods to compare and how each is trained.
 #[derive(Clone, Debug)]

@@ -45,7 +45,7 @@ pub use experiment::{
 };
 pub use fusionm4net::{FusionM4Net, Outcome};
 pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};
-pub use joint_fusion_grid::{JointFusionGrid, JointFusionRow, JointFusionTable};
+pub use joint_fusion_grid::{FusionStructure, JointFusionGrid, JointFusionRow, JointFusionTable};
 pub use method_comparison::{ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, Shard, merge_runs};
 pub use network_recipe::{NetworkRecipe, Workplace};
 pub use one_stage::{Answer, OneStage, OneStageOutcome, TrainedStage};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dermafuse_data::{CaseSet, Folds, Split};
+use dermafuse_eval::published::{PublishedRow, PublishedTable};
 use dermafuse_eval::{EvalError, Evaluation, MeanDeviation, write_answers, write_predictions};
 use dermafuse_infer::{Bundle, MODEL_FILE};
 use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
@@ -32,6 +33,9 @@ pub struct Outcome {
     folds: Vec<(String, Folds)>,
     /// How many of the test cases made the model; `None` where there are several.
     seen: Option<SeenCases>,
+    /// Printed numbers, and the name that the answer has there.
+    published: Vec<PublishedTable>,
+    published_row: Option<String>,
 }
 
 /// A row of results over the rounds, in per cent.
@@ -75,7 +79,8 @@ impl Outcome {
         let rounds = names.zip(results).collect();
         let splits = plan.rounds.iter().map(|round| round.stages.last().expect("a round has a training").split.clone());
         let (splits, folds, experiment) = (splits.collect(), plan.folds.clone(), plan.experiment.clone());
-        Ok(Self { experiment, rounds, notes, set, tested, majorities, splits, folds, seen })
+        let (published, published_row) = (plan.published.clone(), plan.published_row.clone());
+        Ok(Self { experiment, rounds, notes, set, tested, majorities, splits, folds, seen, published, published_row })
     }
 
     /// The data set that was tested.
@@ -155,6 +160,19 @@ impl Outcome {
         curves.into_iter().map(|(name, history)| (name.trim_start().to_owned(), history)).collect()
     }
 
+    /// What was printed of the stages on this data set: a table that has their names, or the row that is run, as the answer.
+    fn published(&self, stages: &[(String, Predictions)]) -> Option<PublishedTable> {
+        let fits = || self.published.iter().filter(|table| table.data == self.set.name);
+        let of_stages = fits().find(|table| stages.iter().any(|(name, _)| table.row(name).is_some()));
+        if let Some(table) = of_stages {
+            return Some(table.clone());
+        }
+        let (printed, (answer, _)) = (self.published_row.as_deref()?, stages.last()?);
+        let (table, row) = fits().find_map(|table| Some((table, table.row(printed)?)))?;
+        let rows = vec![PublishedRow { name: answer.clone(), ..row.clone() }];
+        Some(PublishedTable { source: format!("{}, {printed}", table.source), rows, ..table.clone() })
+    }
+
     /// Writes `report.html`, `metrics.json`, `predictions.csv` (a line for each test case), `stages.csv` (the predictions of all
     /// stages), `history.csv` (a line for each epoch), the parts of the data (`split.json` or `folds.csv`) and `experiment.toml`, with which the same numbers come again. Gives the
     /// evaluations of all stages back.
@@ -171,13 +189,14 @@ impl Outcome {
         if several {
             notes.extend(self.rows()?.iter().map(OutcomeRow::sentence));
         }
+        let published = self.published(&rows);
         let results = Results {
             title: &self.experiment.title,
             set: &self.set,
             cases: &cases,
             rows: &rows,
             config: serde_json::to_value(&self.experiment).map_err(EvalError::from)?,
-            published: None,
+            published: published.as_ref(),
             leaky_inputs: first.leaky_inputs.clone(),
             curves: curves.iter().map(|(name, history)| (name.as_str(), history.as_slice())).collect(),
             notes,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dermafuse_data::{CaseSet, Split};
+use dermafuse_eval::published::PublishedTable;
 use dermafuse_infer::KnownCases;
 use dermafuse_train::TrainingConfig;
 
@@ -12,7 +13,8 @@ use crate::experiment::{OF_METHOD, Parts, RANDOM};
 use crate::outcome::Outcome;
 use crate::round::{RoundFolder, Start, run_round};
 use crate::{
-    BackboneWeights, Experiment, MethodSettings, NetworkRecipe, Progress, Protocol, RecipeError, RoundResult, Workplace,
+    BackboneWeights, Experiment, MethodSettings, NetworkRecipe, Progress, Protocol, Recipe, RecipeError, RoundResult,
+    Row, StartWeights, Workplace,
 };
 
 /// An experiment that is ready to run. Settings can still be changed.
@@ -24,6 +26,10 @@ pub struct Plan {
     pub rounds: Vec<Round>,
     /// What is to be said of the data and their parts.
     pub notes: Vec<String>,
+    /// Printed numbers that stand beside ours in the report, where the data set is theirs; see [`Plan::with_published`].
+    pub published: Vec<PublishedTable>,
+    /// The name that the answer has in these tables.
+    pub published_row: Option<String>,
     /// Whether each round keeps its result instead of its checkpoints, as those of comparisons do.
     pub keeps_results: bool,
     /// Tables of folds that are kept beside the results, by file name.
@@ -105,13 +111,21 @@ impl Experiment {
                 folds.push((name, table));
             }
         }
-        if self.method.weights == crate::StartWeights::Random && !self.method.network.backbones().is_empty() {
+        if self.method.weights == StartWeights::Random && !self.method.network.backbones().is_empty() {
             let all_random = self.stages.iter().all(|stage| stage.weights == RANDOM);
             if self.stages.is_empty() || all_random {
                 notes.push("The backbones start from random weights, not from ImageNet's.".into());
             }
         }
-        Ok(Plan { experiment: self.clone(), rounds, notes, keeps_results: false, folds })
+        Ok(Plan {
+            experiment: self.clone(),
+            rounds,
+            notes,
+            published: Vec::new(),
+            published_row: None,
+            keeps_results: false,
+            folds,
+        })
     }
 
     /// The trainings of a round, whose last one has the split.
@@ -212,6 +226,25 @@ impl Experiment {
 }
 
 impl Plan {
+    /// The same with the numbers that were printed of the recipe, unless its network is another now. What else differs is noted.
+    /// `row` is the row that is run; without one it is the method itself.
+    #[must_use]
+    pub fn with_published(mut self, recipe: &Recipe, row: Option<&Row>) -> Self {
+        let row = row.or(recipe.own_row());
+        let Some(printed) = recipe.printed_experiment(row) else { return self };
+        if printed.method.network != self.experiment.method.network {
+            return self;
+        }
+        self.published = recipe.published().to_vec();
+        self.published_row = row.map(|row| row.name.clone());
+        let set = &self.rounds[0].stages.last().expect("a round has a training").set;
+        let other = printed.differences(&self.experiment);
+        if !set.synthetic && recipe.published_for(&set.name).next().is_some() && !other.is_empty() {
+            self.notes.push(format!("The published numbers are of other settings: {}.", other.join(", ")));
+        }
+        self
+    }
+
     /// Checks every training as far as it can be without doing it: its settings, its cases and images, its weights, and in
     /// the workplace's folder, if it has one, what is there of it. Nothing is written.
     ///

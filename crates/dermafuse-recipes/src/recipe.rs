@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dermafuse_eval::published::PublishedTable;
 use dermafuse_settings::Settings;
 use serde::Deserialize;
 
@@ -9,7 +10,17 @@ use crate::experiment::with_recipe;
 use crate::{Experiment, RecipeError};
 
 /// The recipes that ship with this crate (`recipes/`): the file's name without `.toml`, and its text.
-const SHIPPED: [(&str, &str); 1] = [("fusionm4net", include_str!("../recipes/fusionm4net.toml"))];
+const SHIPPED: [(&str, &str); 9] = [
+    ("fusionm4net", include_str!("../recipes/fusionm4net.toml")),
+    ("jif", include_str!("../recipes/jif.toml")),
+    ("ammfm", include_str!("../recipes/ammfm.toml")),
+    ("pemm", include_str!("../recipes/pemm.toml")),
+    ("amfam", include_str!("../recipes/amfam.toml")),
+    ("nedelcu", include_str!("../recipes/nedelcu.toml")),
+    ("tformer", include_str!("../recipes/tformer.toml")),
+    ("embedding_net", include_str!("../recipes/embedding_net.toml")),
+    ("modality_subsets", include_str!("../recipes/modality_subsets.toml")),
+];
 
 /// A file of settings with what stands around them: where the method was published, the rows of its comparison, and the numbers
 /// that were printed.
@@ -20,6 +31,7 @@ const SHIPPED: [(&str, &str); 1] = [("fusionm4net", include_str!("../recipes/fus
 /// let recipe = Recipe::shipped("fusionm4net").expect("it ships");
 /// assert_eq!(recipe.about().paper, "Tang et al., FusionM4Net, Medical Image Analysis 2022");
 /// assert_eq!(recipe.experiment()?.training.epochs, 250);
+/// assert_eq!(recipe.published_for("derm7pt").next().unwrap().row("P_3").unwrap().to_string(), "accuracy 76.3 ± 0.7");
 /// # Ok::<(), dermafuse_recipes::RecipeError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -29,6 +41,9 @@ pub struct Recipe {
     rows: Vec<Row>,
     /// How many layers lie under the changes of the rows.
     depth: usize,
+    published: Vec<PublishedTable>,
+    /// The layers that the printed numbers are of.
+    printed: Settings,
 }
 
 /// What a recipe is.
@@ -94,11 +109,15 @@ impl Recipe {
     pub fn of(settings: Settings) -> Result<Self, RecipeError> {
         let mut settings = with_recipe(settings)?;
         let about = settings.take("about").map(|about| about.get_value("about")).transpose()?.unwrap_or_default();
-        drop(settings.take("published"));
+        let printed_depth = settings.depth_of("published");
+        let published = settings.take("published").and_then(|tables| tables.elements()).unwrap_or_default();
+        let published = published.iter().map(|table| table.get_value("published"));
+        let published = published.collect::<Result<Vec<_>, _>>()?;
         let depth = settings.depth_of("rows");
         let rows = settings.take("rows").and_then(|rows| rows.elements()).unwrap_or_default();
         let rows = rows.into_iter().map(Row::of).collect::<Result<Vec<_>, RecipeError>>()?;
-        Ok(Self { settings, about, rows, depth })
+        let printed = settings.clone().lowest(printed_depth);
+        Ok(Self { settings, about, rows, depth, published, printed })
     }
 
     /// What it is.
@@ -123,6 +142,23 @@ impl Recipe {
             let known: Vec<&str> = self.rows.iter().map(|row| row.name.as_str()).collect();
             RecipeError::NoRow { name: name.to_owned(), known: known.join(", ") }
         })
+    }
+
+    /// The row that is the method itself: the one that changes nothing.
+    #[must_use]
+    pub fn own_row(&self) -> Option<&Row> {
+        self.rows.iter().find(|row| row.change.is_none())
+    }
+
+    /// The numbers that were printed of it.
+    #[must_use]
+    pub fn published(&self) -> &[PublishedTable] {
+        &self.published
+    }
+
+    /// Those of a data set, by the name that its loader gives it: that of its kind, for most.
+    pub fn published_for<'a>(&'a self, data: &'a str) -> impl Iterator<Item = &'a PublishedTable> {
+        self.published.iter().filter(move |table| table.data == data)
     }
 
     /// The same with other settings laid over it.
@@ -172,6 +208,17 @@ impl Recipe {
     /// As [`Experiment::read`].
     pub fn experiment(&self) -> Result<Experiment, RecipeError> {
         Experiment::from_layers(self.settings.clone())
+    }
+
+    /// What the printed numbers of a row are of, whatever was laid over the recipe since; `None` for a file that has no such
+    /// numbers.
+    pub(crate) fn printed_experiment(&self, row: Option<&Row>) -> Option<Experiment> {
+        let change = row.and_then(|row| row.change.clone());
+        let settings = match change {
+            Some(change) => change.over_lowest(self.depth, &self.printed),
+            None => self.printed.clone(),
+        };
+        (!self.published.is_empty()).then(|| Experiment::from_layers(settings).ok()).flatten()
     }
 
     /// The experiment of a row: its changes lie over the layer that has the method, under what was laid over the recipe since.

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use dermafuse_data::{CaseSet, SOURCE_FIELD};
-use dermafuse_eval::published::{FUSIONM4NET, PublishedTable};
+use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
     Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, TSne,
     figure::Series, write_metrics, write_predictions,
@@ -11,6 +11,8 @@ use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
 use dermafuse_train::EpochReport;
+
+use crate::Recipe;
 
 /// Cases shown with their images.
 const SAMPLES: usize = 6;
@@ -33,7 +35,7 @@ pub struct Results<'a> {
     /// The resolved recipe.
     pub config: serde_json::Value,
     /// Published rows, which stand under the rows of the same name; see [`published_rows`].
-    pub published: Option<&'static PublishedTable>,
+    pub published: Option<&'a PublishedTable>,
     /// Metadata inputs that leak the diagnosis.
     pub leaky_inputs: Vec<String>,
     /// Training curves by name.
@@ -62,8 +64,9 @@ pub struct Features<'a> {
 /// What was published of a network on a data set: FusionM4Net's rows on Derm7pt. Other methods have rows of the same names
 /// (`P_1`), which these numbers are not of.
 #[must_use]
-pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<&'static PublishedTable> {
-    (set.name == "derm7pt" && matches!(network, NetworkConfig::FusionNet(_))).then_some(&FUSIONM4NET)
+pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<PublishedTable> {
+    let recipe = Recipe::shipped("fusionm4net").filter(|_| matches!(network, NetworkConfig::FusionNet(_)))?;
+    recipe.published_for(&set.name).find(|table| table.row("P_1").is_some()).cloned()
 }
 
 impl Results<'_> {
@@ -210,7 +213,8 @@ mod tests {
         };
         let fusion_net = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet50, vec![2]));
         let ammfm = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![2]));
-        assert_eq!(published_rows(&set("derm7pt"), &fusion_net), Some(&FUSIONM4NET));
+        let published = published_rows(&set("derm7pt"), &fusion_net).expect("it was published");
+        assert_eq!(published.row("P_1").and_then(|row| row.task("DIAG")), Some(75.6));
         assert_eq!(published_rows(&set("derm7pt"), &ammfm), None);
         assert_eq!(published_rows(&set("milk10k"), &fusion_net), None);
     }

@@ -36,11 +36,9 @@ pub struct TwoImageMethod {
 ///
 /// ```
 /// use dermafuse_backbones::BackboneKind::{MobileNetV3Small, SwinV2Tiny};
-/// use dermafuse_eval::published::AMMFM;
 /// use dermafuse_recipes::ammfm_methods;
 ///
 /// let rows = ammfm_methods(MobileNetV3Small, SwinV2Tiny, &[5, 3]);
-/// assert!(rows.iter().all(|row| AMMFM.row(&row.name).is_some()));
 /// assert_eq!(rows.last().unwrap().name, "AFF-AAB MN+ST");
 /// ```
 #[must_use]

@@ -179,8 +179,17 @@ impl<'a> Overlay<'a> {
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Text(value) => visitor.visit_borrowed_str(value),
             Value::Array(values) => visitor.visit_seq(Elements { values: values.iter(), key: &self.key, index: 0 }),
-            Value::Table(_) => visitor.visit_map(Parts { parts: self.parts().into_iter(), next: None }),
+            Value::Table(_) => {
+                // Whoever asks for no struct knows no optional fields: what is taken away is not there.
+                let mut parts = self.parts();
+                parts.retain(|_, (_, part)| !part.is_taken_away());
+                visitor.visit_map(Parts { parts: parts.into_iter(), next: None })
+            }
         }
+    }
+
+    fn is_taken_away(&self) -> bool {
+        matches!(&self.top().value, Value::Text(text) if text == NONE)
     }
 }
 
@@ -192,17 +201,29 @@ impl<'a> Deserializer<'a> for Overlay<'a> {
     }
 
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match &self.top().value {
-            Value::Text(text) if text == NONE => self.locate(visitor.visit_none()),
-            _ => visitor.visit_some(self),
+        match self.is_taken_away() {
+            true => self.locate(visitor.visit_none()),
+            false => visitor.visit_some(self),
         }
     }
 
     fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match &self.top().value {
-            Value::Text(text) if text == NONE => self.locate(visitor.visit_unit()),
-            _ => self.deserialize_any(visitor),
+        match self.is_taken_away() {
+            true => self.locate(visitor.visit_unit()),
+            false => self.deserialize_any(visitor),
         }
+    }
+
+    fn deserialize_struct<V: Visitor<'a>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        self.locate(match &self.top().value {
+            Value::Table(_) => visitor.visit_map(Parts { parts: self.parts().into_iter(), next: None }),
+            _ => self.visit(visitor),
+        })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Failure> {
@@ -234,7 +255,7 @@ impl<'a> Deserializer<'a> for Overlay<'a> {
     serde::forward_to_deserialize_any! {
         <V: Visitor<'a>>
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        tuple_struct map identifier ignored_any
     }
 }
 
@@ -315,7 +336,7 @@ impl<'a> VariantAccess<'a> for Overlay<'a> {
         self.deserialize_any(visitor)
     }
 
-    fn struct_variant<V: Visitor<'a>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_any(visitor)
+    fn struct_variant<V: Visitor<'a>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Failure> {
+        self.deserialize_struct("", fields, visitor)
     }
 }

@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Layers of settings; what a higher one says goes before what a lower one says.
 ///
 /// A table is laid over a table setting by setting. Everything else replaces what is below, and so does a table whose `kind` is
-/// another. The word `none` takes away an optional value.
+/// another. The word `none` takes away an optional value, or one of the entries of a map.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The topmost first.
@@ -129,6 +129,13 @@ impl Settings {
     pub fn over_lowest(self, depth: usize, others: &Self) -> Self {
         let (above, below) = others.layers.split_at(others.layers.len().saturating_sub(depth));
         Self { layers: [above, &self.layers, below].concat() }
+    }
+
+    /// So many of the lowest layers.
+    #[must_use]
+    pub fn lowest(mut self, depth: usize) -> Self {
+        self.layers.drain(..self.layers.len().saturating_sub(depth));
+        self
     }
 
     /// The same settings as those under a key.

@@ -24,6 +24,7 @@ struct Small {
 struct Large {
     backbone: String,
     towers: u8,
+    record: Option<u8>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,7 @@ const RECIPE: &str = r#"
 kind = "large"
 backbone = "resnet50"
 towers = 2
+record = 20
 
 [training]
 epochs = 250
@@ -86,7 +88,7 @@ fn read(file: &str, words: &[&str]) -> Result<Experiment, String> {
 
 #[test]
 fn each_setting_comes_from_the_topmost_layer_that_has_it() {
-    let network = |towers| Network::Large(Large { backbone: "resnet18".into(), towers });
+    let network = |towers| Network::Large(Large { backbone: "resnet18".into(), towers, record: Some(20) });
     let file = "[network]\nbackbone = \"resnet18\"\n[training]\nrate = 1";
     let read_of = |words: &[&str]| read(file, words).unwrap();
     assert_eq!(read_of(&[]).network, network(2));
@@ -101,6 +103,22 @@ fn each_setting_comes_from_the_topmost_layer_that_has_it() {
     let data = read_of(&["data.moon.backbone=a b", "data.\"a.b\".backbone='c'"]).data;
     assert_eq!(data["moon"].backbone, "a b");
     assert_eq!(data["a.b"].backbone, "c");
+}
+
+#[test]
+fn none_takes_a_value_away() {
+    let record_of = |words: &[&str]| match read("", words).unwrap().network {
+        Network::Large(Large { record, .. }) => record,
+        Network::Small(_) => panic!("the recipe has a large one"),
+    };
+    // Also inside of a kind, where serde asks for values before it knows what they are for.
+    assert_eq!(record_of(&["network.record=none"]), None);
+    assert_eq!(record_of(&["network.record=none", "network.record=8"]), Some(8));
+    let file = "[data]\nmoon = { backbone = \"a\" }\nsun = { backbone = \"b\" }";
+    let data = read(file, &["data.sun=none"]).unwrap().data;
+    assert_eq!(data.keys().collect::<Vec<_>>(), ["moon"]);
+    let error = read(file, &["network.backbone=none"]).unwrap_err();
+    assert!(error.ends_with("network: `backbone` is missing"), "{error}");
 }
 
 #[test]
@@ -125,7 +143,8 @@ fn errors_name_the_place_the_setting_and_what_is_known() {
     // Inside of a kind, too.
     assert_eq!(
         error("[network]\nbackbone = \"a\"\ntower = 3", &[]),
-        "mine.toml: line 3, column 1: network: there is no setting `tower`; the settings here are: backbone, towers"
+        "mine.toml: line 3, column 1: network: there is no setting `tower`; the settings here are: backbone, towers, \
+         record"
     );
     assert_eq!(
         error("[network]\nkind = \"huge\"", &[]),
@@ -186,7 +205,11 @@ fn any_experiment() -> impl Strategy<Value = Experiment> {
     let text = "[ -~äß\\\\\"'\n\t]{0,12}";
     let network = prop_oneof![
         text.prop_map(|backbone| Network::Small(Small { backbone })),
-        (text, any::<u8>()).prop_map(|(backbone, towers)| Network::Large(Large { backbone, towers })),
+        (text, any::<u8>(), any::<Option<u8>>()).prop_map(|(backbone, towers, record)| Network::Large(Large {
+            backbone,
+            towers,
+            record
+        })),
     ];
     let optimizer = prop_oneof![
         Just(Optimizer::Adam),

@@ -15,7 +15,10 @@ pub(super) fn render(report: &Report) -> Option<Markup> {
 fn comparison_of(compared: &ComparedMethods, synthetic: bool) -> Markup {
     let ComparedMethods { title, comparison, published } = compared;
     let published = published.as_ref().filter(|_| !synthetic);
-    let printed = |name: &str| published.and_then(|scores| scores.named(name)).map(ToString::to_string);
+    let printed = |name: &str| {
+        let (table, score) = published?;
+        Some(table.row(name)?.score(*score)?.to_string())
+    };
     let greatest = comparison.methods.iter().map(|method| method.scores.mean).fold(f64::NEG_INFINITY, f64::max);
     let friedman = &comparison.friedman;
     let names: Vec<String> = comparison.methods.iter().map(|method| method.name.clone()).collect();
@@ -39,13 +42,9 @@ fn comparison_of(compared: &ComparedMethods, synthetic: bool) -> Markup {
         p.caption {
             "Over " (comparison.blocks.len()) " blocks. Friedman: χ² = " (format!("{:.2}", friedman.statistic)) ", "
             (friedman.degrees_of_freedom) " degrees of freedom, p = " (p_text(friedman.p))
-            @if let Some(scores) = published {
-                " (published, of 8 methods on 25 blocks: " (p_text(scores.friedman_p)) ")"
-            }
+            @if let Some(p) = published.and_then(|(table, _)| table.friedman_p) { " (published: " (p_text(p)) ")" }
             ". Rank 1 is the best; methods joined by a bar do not differ by Nemenyi's test."
-            @if let Some(scores) = published {
-                " Published: " (scores.source) ", " (scores.division) ", " (scores.metric) "."
-            }
+            @if let Some((table, _)) = published { " Published: " (table.source) ", " (table.protocol) "." }
         }
         div.figures {
             (inline(&figure::critical_difference_diagram("Mean ranks", &names, &comparison.nemenyi)))

@@ -5,7 +5,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::{Detail, Report};
 use crate::figure::{self, NAMESPACE, Score};
-use crate::published::PublishedTable;
+use crate::published::{Printed, PublishedRow, PublishedTable};
 use crate::{Evaluation, Interval, SMALL_GROUP, SubgroupRow, TaskEvaluation};
 
 /// The order of columns in the field's tables of the seven-point checklist.
@@ -21,12 +21,12 @@ pub(super) fn results(report: &Report) -> Option<Markup> {
         h3 { "Accuracy, per cent" }
         (accuracy_table(report, published, &columns))
         @if let Some(table) = published {
-            p.caption { "Published: " (table.source) ", " (table.data_set) "." }
+            p.caption { "Published: " (table.source) ", " (table.protocol) "." }
         }
         (basis(&evaluation.basis, evaluation.cases))
         div.figures { @for chart in score_charts(report, published) { (inline(&chart)) } }
         h3 { "Means over tasks, per cent" }
-        (means_table(report))
+        (means_table(report, published))
         p.caption {
             "BAC: mean recall over the classes that occur. AUC: flat mean over the findings, one against the rest, "
             "without the classes that stand for “absent”. ECE: expected calibration error, 15 bins. "
@@ -91,14 +91,14 @@ fn accuracy_table(report: &Report, published: Option<&PublishedTable>, columns: 
                     }
                     td.interval { (interval_text(evaluation.overall.accuracy_interval)) }
                 }
-                @if let Some((table, row)) = published.and_then(|table| Some((table, table.row(name)?))) {
+                @if let Some((row, accuracy)) = printed_row(published, name).and_then(|row| Some((row, row.accuracy?))) {
                     tr.published {
                         th scope="row" { "published" }
                         @for (_, label) in columns {
-                            td { (table.accuracy(name, label).map_or("–".into(), |value| format!("{value:.1}"))) }
+                            td { (row.task(label).map_or("–".into(), |value| format!("{value:.1}"))) }
                         }
-                        td.mean { (format!("{:.1}", row.average)) }
-                        td.interval { @if let Some(deviation) = row.deviation { "± " (format!("{deviation:.1}")) } }
+                        td.mean { (format!("{:.1}", accuracy.mean)) }
+                        td.interval { (deviation_text(accuracy)) }
                     }
                 }
             } }
@@ -106,7 +106,19 @@ fn accuracy_table(report: &Report, published: Option<&PublishedTable>, columns: 
     }
 }
 
-fn means_table(report: &Report) -> Markup {
+fn printed_row<'a>(published: Option<&'a PublishedTable>, name: &str) -> Option<&'a PublishedRow> {
+    published?.row(name)
+}
+
+fn deviation_text(printed: Printed) -> String {
+    printed.deviation.map_or_else(String::new, |deviation| format!("± {deviation:.1}"))
+}
+
+fn means_table(report: &Report, published: Option<&PublishedTable>) -> Markup {
+    let text = |printed: Option<Printed>| printed.map_or_else(|| "–".to_owned(), |printed| printed.to_string());
+    let printed = |name: &str| {
+        printed_row(published, name).filter(|row| row.balanced_accuracy.or(row.auc).or(row.macro_f1).is_some())
+    };
     let rows = || report.rows.iter().map(|(_, row)| &row.overall);
     let best_balanced = best(rows().map(|row| row.balanced_accuracy));
     let best_auc = best(rows().map(|row| row.auc));
@@ -134,6 +146,17 @@ fn means_table(report: &Report) -> Markup {
                     td { (decimal(mean(tasks, |task| task.log_loss))) }
                     td { (decimal(mean(tasks, |task| task.brier))) }
                 }
+                @if let Some(row) = printed(name) {
+                    tr.published {
+                        th scope="row" { "published" }
+                        td { (text(row.balanced_accuracy)) }
+                        td {}
+                        td { (text(row.auc)) }
+                        td {}
+                        td { (text(row.macro_f1)) }
+                        td {} td {} td {}
+                    }
+                }
             } }
         } }
     }
@@ -151,7 +174,7 @@ fn score_charts(report: &Report, published: Option<&PublishedTable>) -> [String;
             name: name.clone(),
             value: percent(overall.accuracy),
             interval: percents(overall.accuracy_interval),
-            published: published.and_then(|table| Some(table.row(name)?.average)),
+            published: printed_row(published, name).and_then(|row| row.accuracy).map(|printed| printed.mean),
         })
         .collect();
     let balanced: Vec<Score> = rows()
@@ -159,7 +182,7 @@ fn score_charts(report: &Report, published: Option<&PublishedTable>) -> [String;
             name: name.clone(),
             value: percent(overall.balanced_accuracy),
             interval: percents(overall.balanced_accuracy_interval),
-            published: None,
+            published: printed_row(published, name).and_then(|row| row.balanced_accuracy).map(|printed| printed.mean),
         })
         .collect();
     [

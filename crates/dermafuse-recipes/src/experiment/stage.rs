@@ -32,7 +32,7 @@ pub(super) fn in_layers(settings: &mut Settings) -> Result<Vec<StageSettings>, R
     let (whole, depth) = (settings.clone(), settings.depth_of("stages"));
     let Some(stages) = settings.take("stages") else { return Ok(Vec::new()) };
     let Some(elements) = stages.elements() else {
-        return Err(stages.error("", "a list of stages is expected: [[stages]]").into());
+        return Err(whole.error("stages", "a list of stages is expected: [[stages]]").into());
     };
     let read = |mut stage: Settings| -> Result<StageSettings, RecipeError> {
         let part = |stage: &mut Settings, key: &str| match stage.take(key) {

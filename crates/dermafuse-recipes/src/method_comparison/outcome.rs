@@ -3,6 +3,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use dermafuse_backbones::parameter_count;
+use dermafuse_eval::published::{PublishedRow, PublishedScore, PublishedTable};
 use dermafuse_eval::{Comparison, Evaluation, MeanDeviation, Report};
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{Predictions, write_whole_file};
@@ -26,6 +27,8 @@ pub struct ComparisonOutcome {
     /// The test cases of all rounds, one round after the other.
     cases: Vec<String>,
     rounds: Vec<String>,
+    /// What was printed of the methods on this data set.
+    published: Option<PublishedTable>,
 }
 
 /// One method on one block, in per cent.
@@ -48,13 +51,13 @@ pub struct ComparedRow {
     pub of_cases: Vec<f64>,
 }
 
-/// A measure of each block: its heading, and its values of a row.
-type Measure = (&'static str, fn(&ComparedRow) -> &[f64]);
+/// A measure of each block: its heading, its values of a row, and what it is called where it is printed.
+type Measure = (&'static str, fn(&ComparedRow) -> &[f64], PublishedScore);
 
 const MEASURES: [Measure; 3] = [
-    ("Balanced accuracy, per cent", |row| &row.balanced_accuracy),
-    ("Mean AUC, per cent", |row| &row.auc),
-    ("Accuracy, per cent", |row| &row.accuracy),
+    ("Balanced accuracy, per cent", |row| &row.balanced_accuracy, PublishedScore::BalancedAccuracy),
+    ("Mean AUC, per cent", |row| &row.auc, PublishedScore::Auc),
+    ("Accuracy, per cent", |row| &row.accuracy, PublishedScore::Accuracy),
 ];
 
 impl ComparisonOutcome {
@@ -107,6 +110,7 @@ impl ComparisonOutcome {
             notes,
             cases,
             rounds: first.rounds.iter().enumerate().map(name).collect(),
+            published: published_of(comparison, &last.set.name),
         })
     }
 
@@ -201,13 +205,16 @@ impl ComparisonOutcome {
             report = report.note(note);
         }
         let mut tests = Vec::new();
-        for (title, values) in MEASURES {
+        let mut scores = Vec::new();
+        for (title, values, score) in MEASURES {
             if let Some(tested) = self.tested(values, &self.rounds)? {
                 tests.push((title.to_owned(), tested));
+                scores.push(Some(score));
             }
         }
         if let Some(tested) = self.tested(|row| &row.of_cases, &self.cases)? {
             tests.push(("Accuracy of each test case over its tasks, per cent".to_owned(), tested));
+            scores.push(None);
         }
         if self.rounds.len() * self.blocks().len() == 1 {
             let rows = self.rows.iter().map(|row| format!("{} {:.1}", row.name, row.balanced_accuracy[0]));
@@ -216,14 +223,39 @@ impl ComparisonOutcome {
                 .note(format!("Balanced accuracy, per cent: {rows}."))
                 .note("One training of each method: what differs from training to training is not tested. More repeats or folds can.");
         }
-        for (title, tested) in &tests {
-            report = report.comparison(title, tested, None);
+        for ((title, tested), score) in tests.iter().zip(scores) {
+            let printed = |table: &&PublishedTable| score.is_some_and(|score| table.prints(score));
+            report = report.comparison(title, tested, self.published.as_ref().filter(printed).zip(score));
         }
         report.write(folder.join("report.html"))?;
         write_whole_file(&folder.join("table.json"), &pretty(&self.rows))?;
         write_whole_file(&folder.join("comparison.json"), &pretty(&tests))?;
         Ok(tests)
     }
+}
+
+/// The printed rows of the methods on a data set, under the names that the methods have here.
+fn published_of(comparison: &MethodComparison, data_set: &str) -> Option<PublishedTable> {
+    let mut all: Option<PublishedTable> = None;
+    for method in &comparison.methods {
+        let printed = |table| Some((table, PublishedTable::row(table, method.plan.published_row.as_deref()?)?));
+        let mut tables = method.plan.published.iter().filter(|table| table.data == data_set);
+        let Some((table, row)) = tables.find_map(printed) else { continue };
+        let row = PublishedRow { name: method.name.clone(), ..row.clone() };
+        match &mut all {
+            None => all = Some(PublishedTable { rows: vec![row], ..table.clone() }),
+            Some(all) if all.row(&row.name).is_some() => {}
+            Some(all) => {
+                all.rows.push(row);
+                if !all.source.contains(&table.source) {
+                    all.source = format!("{}; {}", all.source, table.source);
+                    all.protocol = format!("{}; {}", all.protocol, table.protocol);
+                    (all.runs, all.friedman_p) = (None, None);
+                }
+            }
+        }
+    }
+    all
 }
 
 fn pretty(value: &impl Serialize) -> Vec<u8> {
