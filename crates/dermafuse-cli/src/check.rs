@@ -27,7 +27,7 @@ pub(crate) struct Check {
 pub(crate) fn run(arguments: &Check) -> ProgramResult {
     let experiment = arguments.experiment.read()?;
     let device = device_of(&experiment.machine.device)?;
-    let plan = experiment.plan()?;
+    let plan = arguments.experiment.plan(&experiment)?;
     describe(&plan);
     for stage in &plan.rounds[0].stages {
         print_classes(stage)?;

@@ -10,7 +10,7 @@ use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::LostBest;
 
 use crate::device::device_of;
-use crate::failure::ProgramResult;
+use crate::failure::{Failure, ProgramResult};
 use crate::terminal::{Terminal, say, say_part};
 
 /// Trains several methods on the same cases with the same seeds, and tests whether they differ.
@@ -61,7 +61,7 @@ pub(crate) struct Merge {
 }
 
 impl Compare {
-    fn recipe(&self, name: &str) -> Result<Recipe, Box<dyn std::error::Error>> {
+    fn recipe(&self, name: &str) -> Result<Recipe, Failure> {
         let mut recipe = Recipe::named(name)?;
         for words in &self.data {
             recipe.set_data(words)?;
@@ -72,9 +72,8 @@ impl Compare {
         Ok(recipe)
     }
 
-    /// The methods with their names and what they stand on, and a title.
-    #[allow(clippy::type_complexity, reason = "a list of named methods")]
-    fn methods(&self) -> Result<(String, Vec<(String, String, Experiment)>), Box<dyn std::error::Error>> {
+    /// The methods, and a title.
+    fn methods(&self) -> Result<(String, Vec<Method>), Failure> {
         let mut recipes: Vec<(Recipe, Option<String>)> = Vec::new();
         for named in &self.methods {
             let (name, row) = match named.split_once(':') {
@@ -116,7 +115,7 @@ impl Compare {
                         (experiment.title.clone(), experiment)
                     }
                 };
-                methods.push((name, block.clone(), experiment));
+                methods.push(Method { name, block: block.clone(), experiment, recipe, row: row.clone() });
             }
         }
         let title = match &recipes[..] {
@@ -127,16 +126,34 @@ impl Compare {
     }
 }
 
+/// A method that was asked for.
+struct Method {
+    name: String,
+    /// What it stands on, with `--over`.
+    block: String,
+    experiment: Experiment,
+    recipe: Recipe,
+    row: Option<String>,
+}
+
 pub(crate) fn run(arguments: &Compare) -> ProgramResult {
     let Compare { shard, out, resume, lost_best, .. } = arguments;
     let (title, methods) = arguments.methods()?;
-    let machine = methods[0].2.machine.clone();
+    let machine = methods[0].experiment.machine.clone();
     let device = device_of(&machine.device)?;
     let mode = RunMode { resume: *resume, shared: shard.is_some() };
     RunFolder::check(out, "compare", mode)?;
     let cache = Arc::new(ImageCache::new(machine.image_cache.saturating_mul(1_000_000)));
     let place = Workplace::on(&device).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
-    let comparison = MethodComparison::new(title, methods, place)?;
+    let named = methods.iter().map(|method| (method.name.clone(), method.block.clone(), method.experiment.clone()));
+    let mut comparison = MethodComparison::new(title, named.collect(), place)?;
+    for (compared, Method { recipe, row, .. }) in comparison.methods.iter_mut().zip(&methods) {
+        let row = match row {
+            Some(name) => Some(recipe.row(name)?),
+            None => None,
+        };
+        compared.plan = compared.plan.clone().with_published(recipe, row);
+    }
     let mut terminal = Terminal::default();
     say!("{} methods, {} trainings", comparison.methods.len(), comparison.trainings());
     comparison.check(place, &mut terminal)?;

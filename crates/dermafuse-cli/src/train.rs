@@ -11,7 +11,7 @@ use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::LostBest;
 
 use crate::device::device_of;
-use crate::failure::ProgramResult;
+use crate::failure::{Failure, ProgramResult};
 use crate::table::print_table;
 use crate::terminal::{Terminal, say};
 
@@ -52,8 +52,8 @@ pub(crate) struct Train {
 }
 
 impl ExperimentArguments {
-    /// The experiment with everything that was said laid over it.
-    pub(crate) fn read(&self) -> Result<Experiment, Box<dyn std::error::Error>> {
+    /// The recipe with everything that was said laid over it.
+    fn recipe(&self) -> Result<Recipe, Failure> {
         let mut recipe = Recipe::named(self.file.as_deref().or(self.recipe.as_deref()).unwrap_or_default())?;
         for words in &self.data {
             recipe.set_data(words)?;
@@ -61,10 +61,26 @@ impl ExperimentArguments {
         for words in &self.set {
             recipe.set(words)?;
         }
+        Ok(recipe)
+    }
+
+    /// The experiment.
+    pub(crate) fn read(&self) -> Result<Experiment, Failure> {
+        let recipe = self.recipe()?;
         match &self.row {
             None => Ok(recipe.experiment()?),
             Some(name) => Ok(recipe.experiment_of(recipe.row(name)?)?),
         }
+    }
+
+    /// Its trainings, with the numbers that were printed of the recipe.
+    pub(crate) fn plan(&self, experiment: &Experiment) -> Result<Plan, Failure> {
+        let recipe = self.recipe()?;
+        let row = match &self.row {
+            Some(name) => Some(recipe.row(name)?),
+            None => None,
+        };
+        Ok(experiment.plan()?.with_published(&recipe, row))
     }
 }
 
@@ -85,11 +101,11 @@ pub(crate) fn describe(plan: &Plan) {
 pub(crate) fn run(arguments: &Train) -> ProgramResult {
     let started = Instant::now();
     let Train { experiment, out, resume, lost_best } = arguments;
-    let experiment = experiment.read()?;
+    let (arguments, experiment) = (experiment, experiment.read()?);
     let device = device_of(&experiment.machine.device)?;
     let mode = RunMode { resume: *resume, shared: false };
     RunFolder::check(out, "train", mode)?;
-    let plan = experiment.plan()?;
+    let plan = arguments.plan(&experiment)?;
     describe(&plan);
     let cache = Arc::new(ImageCache::new(experiment.machine.image_cache.saturating_mul(1_000_000)));
     let place = Workplace::on(&device).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
