@@ -39,9 +39,9 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
     for stage in &plan.rounds[0].stages {
         let network = &stage.protocol.network;
         let name = if stage.name.is_empty() { String::new() } else { format!("stage {}: ", stage.name) };
-        let parameters = parameter_count(&network.network.clone().init(&device)?);
+        let parameters = parameter_count(&stage.network()?.init(&device)?);
         let (epochs, trainings) = (network.training.epochs, 1 + usize::from(stage.protocol.second_stage.is_some()));
-        say!("{name}{}, {parameters} parameters without the record's", kind_of(&network.network));
+        say!("{name}{}, {parameters} parameters", kind_of(&network.network));
         say!("{name}{trainings} training(s) of at most {epochs} epochs in each of {} round(s)", plan.rounds.len());
         if arguments.time {
             match seconds_an_epoch(stage, place) {

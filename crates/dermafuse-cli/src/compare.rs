@@ -156,7 +156,10 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
     }
     let mut terminal = Terminal::default();
     say!("{} methods, {} trainings", comparison.methods.len(), comparison.trainings());
-    comparison.check(place, &mut terminal)?;
+    match shard {
+        Some(shard) => comparison.check_shard(*shard, place, &mut terminal)?,
+        None => comparison.check(place, &mut terminal)?,
+    }
     let mut folder = RunFolder::open(out, "compare", mode)?;
     folder.begin()?;
     if let Some(shard) = shard {
@@ -182,7 +185,10 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
 }
 
 pub(crate) fn merge(arguments: &Merge) -> ProgramResult {
+    // The comparison goes on in the folder.
+    let mut folder = RunFolder::open(&arguments.out, "compare", RunMode::default())?;
     let files = merge_runs(&arguments.shards, &arguments.out)?;
+    folder.begin()?;
     say!("{files} files of {} shards are in {}", arguments.shards.len(), arguments.out.display());
     Ok(())
 }

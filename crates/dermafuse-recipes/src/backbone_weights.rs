@@ -16,11 +16,14 @@ use crate::RecipeError;
 ///
 /// ```
 /// use dermafuse_backbones::BackboneKind;
+/// use dermafuse_networks::{AsymmetricFusionConfig, NetworkConfig};
 /// use dermafuse_recipes::BackboneWeights;
 ///
 /// assert_eq!("resnet50.pth".parse::<BackboneWeights>()?, BackboneWeights::OfAll("resnet50.pth".into()));
 /// let two: BackboneWeights = "mobilenet_v3_small=small.pth,swin_v2_t=big.pth".parse()?;
-/// assert_eq!(two.file_of(1, BackboneKind::SwinV2Tiny).unwrap().to_str(), Some("big.pth"));
+/// let network = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![5]));
+/// assert_eq!(network.backbones()[1], BackboneKind::SwinV2Tiny);
+/// assert_eq!(two.file_of(&network, 1).unwrap().to_str(), Some("big.pth"));
 /// # Ok::<(), dermafuse_recipes::UnknownBackboneWeights>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,14 +38,18 @@ pub enum BackboneWeights {
 }
 
 impl BackboneWeights {
-    /// The file for one of a network's backbones, clinical first; `None` if it starts from random weights.
+    /// The file for one of a network's backbones, clinical first; `None` if it starts from random weights. The only backbone of a
+    /// network takes the file of the image that it looks at; if it looks at both, that of either.
     #[must_use]
-    pub fn file_of(&self, index: usize, backbone: BackboneKind) -> Option<&Path> {
-        let view = [ImageView::Clinical, ImageView::Dermoscopic][index.min(1)];
+    pub fn file_of(&self, config: &NetworkConfig, index: usize) -> Option<&Path> {
+        let kind = *config.backbones().get(index)?;
         match self {
             Self::OfAll(file) => Some(file),
-            Self::ByView(files) => files.get(&view).map(PathBuf::as_path),
-            Self::ByArchitecture(files) => files.get(&backbone).map(PathBuf::as_path),
+            Self::ByArchitecture(files) => files.get(&kind).map(PathBuf::as_path),
+            Self::ByView(files) => match view_of(config, index) {
+                Some(view) => files.get(&view).map(PathBuf::as_path),
+                None => files.values().next().map(PathBuf::as_path),
+            },
         }
     }
 
@@ -51,13 +58,8 @@ impl BackboneWeights {
     /// # Errors
     /// A file that cannot be read, or has other weights than the architecture.
     pub fn load_into(&self, network: AnyNetwork, config: &NetworkConfig) -> Result<AnyNetwork, NetworkError> {
-        let kinds = config.backbones();
-        let mut files: Vec<Option<&Path>> =
-            kinds.iter().enumerate().map(|(index, &kind)| self.file_of(index, kind)).collect();
-        if let (Self::ByView(by_view), [file]) = (self, &mut files[..]) {
-            // The only backbone looks at one image, or at both.
-            *file = by_view.values().next().map(PathBuf::as_path);
-        }
+        let files: Vec<Option<&Path>> =
+            (0..config.backbones().len()).map(|index| self.file_of(config, index)).collect();
         match files[..] {
             [Some(clinical), Some(dermoscopic)] if clinical == dermoscopic => network.load_backbone_weights(clinical),
             [clinical, dermoscopic] => {
@@ -73,11 +75,23 @@ impl BackboneWeights {
     /// Adds the SHA-256 of the file of each backbone of a network: it tells the weights wherever they lie.
     pub(crate) fn add_to(&self, facts: &mut RunFacts, config: &NetworkConfig) -> Result<(), RecipeError> {
         for (index, kind) in config.backbones().into_iter().enumerate() {
-            if let Some(file) = self.file_of(index, kind) {
+            if let Some(file) = self.file_of(config, index) {
                 facts.set(&format!("weights.{}-{}", index + 1, kind.name()), &weights_fact(&file_digest(file)?));
             }
         }
         Ok(())
+    }
+}
+
+/// The image that a backbone looks at; `None` if it looks at both.
+fn view_of(config: &NetworkConfig, index: usize) -> Option<ImageView> {
+    match config {
+        NetworkConfig::ImageClassifier(config) => Some(config.view),
+        NetworkConfig::JointFusion(config) => Some(config.view),
+        NetworkConfig::JointIndividualFusion(config) => Some(config.joint.view),
+        NetworkConfig::Amfam(config) if config.views.len() == 1 => config.views.first().copied(),
+        _ if config.backbones().len() == 2 => Some([ImageView::Clinical, ImageView::Dermoscopic][index]),
+        _ => None,
     }
 }
 

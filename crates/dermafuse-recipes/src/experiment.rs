@@ -142,10 +142,16 @@ impl Experiment {
         Self::read(Settings::read(file)?)
     }
 
-    /// The text of a file that says every setting, with which the same experiment is repeated.
+    /// The text of a file that says every setting, with which the same experiment is repeated. Its paths are absolute.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        to_toml(self)
+        let mut saved = self.clone();
+        saved.data.values_mut().for_each(DataSource::make_absolute);
+        saved.merged.values_mut().for_each(MergedSource::make_absolute);
+        saved.split.make_absolute();
+        saved.method.weights.make_absolute();
+        saved.stages.iter_mut().for_each(|stage| stage.method.weights.make_absolute());
+        to_toml(&saved)
     }
 
     /// In which parts another experiment differs, as far as numbers depend on them and are not a matter of chance.
@@ -180,6 +186,11 @@ impl Experiment {
         let folds = matches!(self.split, PartsSettings::Folds { .. });
         if folds && !self.stages.is_empty() {
             return error("split", "an experiment with stages has no folds; repeats are possible".into());
+        }
+        if folds && !self.merged.is_empty() {
+            let reason =
+                "a merged set has no folds, since its target alone is tested; drawn parts and repeats are possible";
+            return error("split", reason.into());
         }
         let kinds = self.method.network.auxiliary_names();
         if let Some(name) = self.training.loss.auxiliary.keys().find(|name| !kinds.contains(&name.as_str())) {

@@ -5,6 +5,7 @@ mod outcome;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dermafuse_schema::write_whole_file;
 
@@ -79,7 +80,7 @@ impl MethodComparison {
         for (name, block, experiment) in methods {
             if compared.iter().any(|other| other.name == name && other.block == block) {
                 return Err(RecipeError::Comparison {
-                    reason: format!("there are two methods `{name}` on the same block"),
+                    reason: format!("there are two methods `{name}` on the same block; change a title"),
                 });
             }
             // Sets are loaded once.
@@ -94,7 +95,15 @@ impl MethodComparison {
             };
             let mut plan = experiment.plan_for(&sets)?;
             plan.keeps_results = true;
-            compared.push(ComparedMethod { name, block, plan });
+            let method = ComparedMethod { name, block, plan };
+            let (here, named) = (folder_name(&method), method.name.clone());
+            if here.chars().all(|letter| letter == '.') || compared.iter().any(|other| folder_name(other) == here) {
+                let reason = format!(
+                    "the method `{named}` would have the folder `{here}`, of another method or none; change its title"
+                );
+                return Err(RecipeError::Comparison { reason });
+            }
+            compared.push(method);
         }
         if compared.len() < 2 {
             return Err(RecipeError::Comparison { reason: "a comparison takes two methods or more".into() });
@@ -118,7 +127,12 @@ impl MethodComparison {
                 return Err(RecipeError::Comparison { reason });
             }
             if fingerprint(method) != fingerprint(&self.methods[0]) {
-                return Err(RecipeError::Comparison { reason: format!("{} are tested on different data", other()) });
+                let reason = format!("{} are tested on different data; compare methods of the same set", other());
+                return Err(RecipeError::Comparison { reason });
+            }
+            if method.plan.experiment.split != self.methods[0].plan.experiment.split {
+                let reason = format!("{} have different parts; give all methods the same `split`", other());
+                return Err(RecipeError::Comparison { reason });
             }
         }
         for round in 0..rounds {
@@ -126,13 +140,19 @@ impl MethodComparison {
                 method.plan.rounds[round].stages.last().cloned().expect("a round has a training")
             };
             let mut split = of(&self.methods[0]).split;
-            for method in &self.methods {
+            for method in &mut self.methods {
                 let last = of(method);
-                split = last.protocol.select_cases(&last.set, &split, place)?.split;
+                let selected = last.protocol.select_cases(&last.set, &split, place)?;
+                split = selected.split;
+                method.plan.notes.extend(selected.notes.iter().map(|note| format!("{}: {note}", method.name)));
             }
             for method in &mut self.methods {
-                let last = method.plan.rounds[round].stages.last_mut().expect("a round has a training");
-                last.split = split.clone();
+                let stages = &mut method.plan.rounds[round].stages;
+                let counted = stages.last().expect("a round has a training").set.clone();
+                // Earlier stages on the same set train on the same cases.
+                for stage in stages.iter_mut().filter(|stage| Arc::ptr_eq(&stage.set, &counted)) {
+                    stage.split = split.clone();
+                }
             }
         }
         Ok(())
@@ -175,9 +195,26 @@ impl MethodComparison {
     /// # Errors
     /// As [`Plan::check`], with the name of the method.
     pub fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
-        self.each(&self.jobs(), place, progress, |method, round, place, progress| {
+        self.check_shard(Shard { index: 1, count: 1 }, place, progress)
+    }
+
+    /// The same of a share of all trainings.
+    ///
+    /// # Errors
+    /// As [`MethodComparison::check`].
+    pub fn check_shard(
+        &self,
+        shard: Shard,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        self.each(&self.share(shard), place, progress, |method, round, place, progress| {
             method.plan.check_round(round, place, progress)
         })
+    }
+
+    fn share(&self, shard: Shard) -> Vec<(&ComparedMethod, &Round)> {
+        self.jobs().into_iter().skip(shard.index - 1).step_by(shard.count).collect()
     }
 
     /// Does all trainings, one after the other, in sub-folders named after the methods; what is done there is read.
@@ -202,10 +239,8 @@ impl MethodComparison {
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
         let folder = place.folder.ok_or(RecipeError::NoFolder)?;
-        let jobs: Vec<_> = self.jobs().into_iter().skip(shard.index - 1).step_by(shard.count).collect();
-        self.each(&jobs, place, progress, |method, round, place, progress| {
-            method.plan.check_round(round, place, progress)
-        })?;
+        self.check_shard(shard, place, progress)?;
+        let jobs = self.share(shard);
         for method in self.trained() {
             let (text, folder) = (method.plan.experiment.to_toml(), folder_of(folder, method));
             fs::create_dir_all(&folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
@@ -261,9 +296,13 @@ impl MethodComparison {
     }
 }
 
-/// `methods/aff-aab-mn+st`, with what the method stands on.
 fn folder_of(folder: &Path, method: &ComparedMethod) -> PathBuf {
+    folder.join(METHODS).join(folder_name(method))
+}
+
+/// `aff-aab-mn+st`, with what the method stands on.
+fn folder_name(method: &ComparedMethod) -> String {
     let words = if method.block.is_empty() { method.name.clone() } else { format!("{} {}", method.name, method.block) };
     let plain = |letter: char| if letter.is_alphanumeric() || "+-_.()=".contains(letter) { letter } else { '-' };
-    folder.join(METHODS).join(words.to_lowercase().chars().map(plain).collect::<String>())
+    words.to_lowercase().chars().map(plain).collect()
 }

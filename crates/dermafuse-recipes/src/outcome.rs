@@ -10,6 +10,7 @@ use dermafuse_infer::{Bundle, MODEL_FILE};
 use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use dermafuse_train::EpochReport;
 
+use crate::round::known_before;
 use crate::{Experiment, Features, Plan, RecipeError, Results, RoundResult, majority};
 
 /// The name of the row that always says the most frequent class of the training cases.
@@ -62,7 +63,10 @@ impl Outcome {
             let rows: Vec<usize> = rows.filter(|&row| ids.contains(&training.set.cases[row].id)).collect();
             majorities.push(majority(&training.set, &training.split.train, &rows)?);
             if plan.rounds.len() == 1 {
-                seen = Some(training.known_cases().among(&training.set, &rows));
+                // Those of earlier stages too.
+                let mut known = training.known_cases();
+                known.add(&known_before(round, round.stages.len() - 1));
+                seen = Some(known.among(&training.set, &rows));
             }
             tested.push(rows);
             notes.extend(result.notes.iter().cloned());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dermafuse_data::{CaseSet, Split};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_infer::KnownCases;
+use dermafuse_networks::NetworkConfig;
 use dermafuse_train::TrainingConfig;
 
 use crate::experiment::{OF_METHOD, Parts, RANDOM};
@@ -93,7 +94,7 @@ impl Experiment {
         let (mut rounds, mut folds) = (Vec::new(), Vec::new());
         let mut number = 0;
         for repeat in 0..self.repeats {
-            let parts = self.split.of(&counted, repeat)?;
+            let parts = self.parts_of(last, &counted, repeat)?;
             notes.extend(parts.notes.iter().filter(|_| repeat == 0).cloned());
             let in_repeat = parts.splits.len();
             for split in &parts.splits {
@@ -153,7 +154,7 @@ impl Experiment {
                 Some(made) => made.clone(),
                 None => {
                     let set = self.set_of(data, sets)?;
-                    let split = self.split.of(&set, 0)?.splits.remove(0);
+                    let split = self.parts_of(data, &set, 0)?.splits.remove(0);
                     made.insert(data, (set.clone(), split.clone()));
                     (set, split)
                 }
@@ -199,6 +200,16 @@ impl Experiment {
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
             second_stage: if is_last { self.second_stage.settings(seed) } else { None },
+        }
+    }
+
+    /// The parts of a set in a repeat. Those of a merged set are its target's, and came with it.
+    fn parts_of(&self, name: &str, set: &CaseSet, repeat: u64) -> Result<Parts, RecipeError> {
+        match &set.split {
+            Some(split) if self.merged.contains_key(name) => {
+                Ok(Parts { splits: vec![split.clone()], folds: None, notes: Vec::new() })
+            }
+            _ => self.split.of(set, repeat),
         }
     }
 
@@ -272,10 +283,10 @@ impl Plan {
         };
         let mut done: Vec<Option<RoundResult>> = Vec::new();
         for (index, stage) in round.stages.iter().enumerate() {
-            let here = RoundFolder::of(&folder, round, index, self.keeps_checkpoints());
+            let here = RoundFolder::of(&folder, self, round, index);
             let start = match &stage.start {
                 StartFrom::Stage(earlier) => {
-                    done[*earlier].as_ref().map(|result| round.start_after(&folder, *earlier, result))
+                    done[*earlier].as_ref().map(|result| self.start_after(&folder, round, *earlier, result))
                 }
                 _ => Some(stage.start_without_stages()),
             };
@@ -287,6 +298,12 @@ impl Plan {
             done.push(result.map_err(|error| stage.error(error))?);
         }
         Ok(())
+    }
+
+    /// What a training starts from after one that is done.
+    pub(crate) fn start_after(&self, folder: &Path, round: &Round, earlier: usize, result: &RoundResult) -> Start {
+        let file = RoundFolder::of(folder, self, round, earlier).backbone();
+        Start { files: Some(file.into()), digest: result.backbone.clone() }
     }
 
     /// Does everything, one round after the other. With a folder, what is done there is read, not repeated.
@@ -334,11 +351,13 @@ impl Plan {
     }
 }
 
-impl Round {
-    /// What a training starts from after one that is done.
-    pub(crate) fn start_after(&self, folder: &Path, earlier: usize, result: &RoundResult) -> Start {
-        let file = RoundFolder::of(folder, self, earlier, false).backbone();
-        Start { files: Some(file.into()), digest: result.backbone.clone() }
+impl PlannedTraining {
+    /// The network with the length that the record has here.
+    ///
+    /// # Errors
+    /// Metadata that cannot be encoded.
+    pub fn network(&self) -> Result<NetworkConfig, RecipeError> {
+        Ok(self.protocol.fitted(&self.set, &self.split)?.1.network)
     }
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Start {
 pub(crate) struct RoundFolder {
     folder: PathBuf,
     keeps_checkpoints: bool,
+    /// Whether the result has the features of the test cases.
+    features: bool,
 }
 
 impl RoundResult {
@@ -119,13 +121,15 @@ impl RoundResult {
 }
 
 impl RoundFolder {
-    pub(crate) fn of(folder: &Path, round: &Round, index: usize, keeps_checkpoints: bool) -> Self {
+    pub(crate) fn of(folder: &Path, plan: &Plan, round: &Round, index: usize) -> Self {
+        let keeps_checkpoints = plan.keeps_checkpoints();
         let is_last = index + 1 == round.stages.len();
         let folder = match is_last {
             true => folder.to_owned(),
             false => folder.join(format!("stage-{}-{}", index + 1, round.stages[index].name)),
         };
-        Self { folder, keeps_checkpoints }
+        let features = is_last && plan.experiment.evaluation.features;
+        Self { folder, keeps_checkpoints, features }
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -165,7 +169,7 @@ impl RoundFolder {
         }
         let Some(stored) = Stored::read(&self.folder.join(RESULT), RoundResult::check)? else { return Ok(None) };
         let record = ImageRecord::read(&self.folder);
-        let identity = identity(training, start, &record, place)?;
+        let identity = identity(training, start, self.features, &record, place)?;
         stored.require(&identity, &record, &self.folder)?;
         match place.resume {
             true => Ok(Some(stored.result)),
@@ -192,9 +196,9 @@ pub(crate) fn run_round(
             progress.step(&format!("stage {} of {count}, {}", index + 1, training.name));
         }
         let is_last = index + 1 == count;
-        let here = folder.map(|folder| RoundFolder::of(folder, round, index, plan.keeps_checkpoints()));
+        let here = folder.map(|folder| RoundFolder::of(folder, plan, round, index));
         let start = match (&training.start, folder) {
-            (StartFrom::Stage(stage), Some(folder)) => round.start_after(folder, *stage, &earlier[*stage].1),
+            (StartFrom::Stage(stage), Some(folder)) => plan.start_after(folder, round, *stage, &earlier[*stage].1),
             _ => training.start_without_stages(),
         };
         let known = known_before(round, index);
@@ -210,7 +214,7 @@ pub(crate) fn run_round(
 }
 
 /// The cases that made the backbone that a training starts from.
-fn known_before(round: &Round, index: usize) -> KnownCases {
+pub(crate) fn known_before(round: &Round, index: usize) -> KnownCases {
     let mut known = KnownCases::default();
     let mut start = &round.stages[index].start;
     while let StartFrom::Stage(earlier) = start {
@@ -238,10 +242,12 @@ fn run_training(
         return Ok(RoundResult { model: HeldModel(Some(bundle)), ..result });
     };
     if let Some(result) = here.done(training, start, place)? {
+        // A process that was killed at its very end left them.
+        remove_checkpoints(&here.checkpoints())?;
         return Ok(result);
     }
-    let RoundFolder { folder, keeps_checkpoints } = here;
-    let identity = identity(training, start, &ImageRecord::read(folder), place)?;
+    let RoundFolder { folder, keeps_checkpoints, .. } = here;
+    let identity = identity(training, start, features, &ImageRecord::read(folder), place)?;
     let checkpoints = here.checkpoints();
     let (mut result, bundle) =
         follow(training, &protocol, known, features, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
@@ -259,9 +265,16 @@ fn run_training(
         stored.write(&folder.join(RESULT))?;
         result = stored.result;
         // Model and result say all that is needed.
-        fs::remove_dir_all(&checkpoints).map_err(|source| RecipeError::Io { path: checkpoints, source })?;
+        remove_checkpoints(&checkpoints)?;
     }
     Ok(result)
+}
+
+fn remove_checkpoints(folder: &Path) -> Result<(), RecipeError> {
+    match folder.exists() {
+        true => fs::remove_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.into(), source }),
+        false => Ok(()),
+    }
 }
 
 fn follow(
@@ -306,6 +319,7 @@ fn follow(
 fn identity(
     training: &PlannedTraining,
     start: &Start,
+    features: bool,
     record: &ImageRecord,
     place: Workplace<'_>,
 ) -> Result<RunIdentity, RecipeError> {
@@ -325,6 +339,7 @@ fn identity(
     facts.set("metadata", &protocol.metadata);
     facts.set("answer", &protocol.answer);
     facts.set("second_stage", &protocol.second_stage);
+    facts.set("evaluation.features", &features);
     facts.set_digest("data.tasks", &set.tasks);
     // Their roles say which of the metadata are inputs.
     facts.set_digest("data.fields", &set.fields);

@@ -32,7 +32,18 @@ pub struct MergedSource {
     pub target: String,
 }
 
+/// A path that can be read from anywhere.
+fn absolute(path: &mut PathBuf) {
+    if let Ok(whole) = std::path::absolute(&*path) {
+        *path = whole;
+    }
+}
+
 impl DataSource {
+    pub(super) fn make_absolute(&mut self) {
+        [&mut self.path, &mut self.images].into_iter().flatten().for_each(absolute);
+    }
+
     pub(super) fn resolve(&mut self, settings: &Settings, name: &str) {
         for (key, path) in [("path", &mut self.path), ("images", &mut self.images)] {
             if let Some(path) = path {
@@ -54,6 +65,14 @@ impl DataSource {
 }
 
 impl MergedSource {
+    pub(super) fn make_absolute(&mut self) {
+        if self.class_map.ends_with(".toml") {
+            let mut file = PathBuf::from(&self.class_map);
+            absolute(&mut file);
+            self.class_map = file.display().to_string();
+        }
+    }
+
     pub(super) fn resolve(&mut self, settings: &Settings, name: &str) {
         if self.class_map.ends_with(".toml") {
             let file = settings.path_of(&format!("merged.{name}.class_map"), self.class_map.as_ref());

@@ -84,6 +84,14 @@ pub(crate) struct Parts {
 }
 
 impl PartsSettings {
+    pub(super) fn make_absolute(&mut self) {
+        if let Self::File { path, .. } = self
+            && let Ok(whole) = std::path::absolute(&*path)
+        {
+            *path = whole;
+        }
+    }
+
     pub(super) fn resolve(&mut self, settings: &Settings) {
         if let Self::File { path, .. } = self {
             *path = settings.path_of("split.path", path);

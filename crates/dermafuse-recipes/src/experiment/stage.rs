@@ -43,7 +43,9 @@ pub(super) fn in_layers(settings: &mut Settings) -> Result<Vec<StageSettings>, R
         let mut method = part(&mut stage, "method");
         let missing = |key: &str| whole.error(key, "is missing");
         let training = training.take("training").ok_or_else(|| missing("training"))?.get_value("training")?;
-        let method: MethodSettings = method.take("method").ok_or_else(|| missing("method"))?.get_value("method")?;
+        let layers = method.clone();
+        let mut method: MethodSettings = method.take("method").ok_or_else(|| missing("method"))?.get_value("method")?;
+        method.weights.resolve(&layers);
         let own: Own = stage.get_value("stages")?;
         Ok(StageSettings { name: own.name, data: own.data, weights: own.weights, training, method })
     };

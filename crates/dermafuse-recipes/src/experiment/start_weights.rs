@@ -27,6 +27,21 @@ pub enum StartWeights {
 }
 
 impl StartWeights {
+    /// Makes paths absolute, so that they can be read from anywhere.
+    pub(super) fn make_absolute(&mut self) {
+        let absolute = |path: &mut PathBuf| {
+            if let Ok(whole) = std::path::absolute(&*path) {
+                *path = whole;
+            }
+        };
+        match self {
+            Self::Random | Self::Imagenet => {}
+            Self::Files(BackboneWeights::OfAll(path)) => absolute(path),
+            Self::Files(BackboneWeights::ByView(files)) => files.values_mut().for_each(absolute),
+            Self::Files(BackboneWeights::ByArchitecture(files)) => files.values_mut().for_each(absolute),
+        }
+    }
+
     pub(super) fn resolve(&mut self, settings: &Settings) {
         let path_of = |key: &str, path: &Path| settings.path_of(key, path);
         match self {
@@ -65,7 +80,7 @@ impl StartWeights {
             }
             Self::Files(files) => {
                 for (index, &kind) in kinds.iter().enumerate() {
-                    match files.file_of(index, kind) {
+                    match files.file_of(network, index) {
                         None => return Err(RecipeError::NoWeights { backbones: names(&[kind]) }),
                         Some(file) if !file.is_file() => {
                             return Err(RecipeError::NoWeightsFile { file: file.into(), backbone: kind.name() });

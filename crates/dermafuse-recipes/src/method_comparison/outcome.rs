@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -24,7 +25,7 @@ pub struct ComparisonOutcome {
     pub majority: f64,
     /// What a reader of the numbers should know.
     pub notes: Vec<String>,
-    /// The test cases of all rounds, one round after the other.
+    /// The test cases of all rounds.
     cases: Vec<String>,
     rounds: Vec<String>,
     /// What was printed of the methods on this data set.
@@ -46,7 +47,7 @@ pub struct ComparedRow {
     pub balanced_accuracy: Vec<f64>,
     /// Mean AUC over the tasks, of each round.
     pub auc: Vec<f64>,
-    /// Accuracy of each test case over its tasks, one round after the other.
+    /// Accuracy of each test case over its tasks and rounds, in the order of the cases' ids.
     #[serde(skip)]
     pub of_cases: Vec<f64>,
 }
@@ -62,7 +63,8 @@ const MEASURES: [Measure; 3] = [
 
 impl ComparisonOutcome {
     pub(super) fn new(comparison: &MethodComparison, results: Vec<Vec<RoundResult>>) -> Result<Self, RecipeError> {
-        let mut rows = Vec::new();
+        let (mut rows, mut cases) = (Vec::new(), Vec::new());
+        let mut notes: Vec<String> = comparison.methods.iter().flat_map(|method| method.plan.notes.clone()).collect();
         for (method, results) in comparison.methods.iter().zip(&results) {
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
             let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
@@ -76,25 +78,37 @@ impl ComparisonOutcome {
                 auc: Vec::new(),
                 of_cases: Vec::new(),
             };
+            // A case that several rounds test counts once.
+            let mut of_cases: BTreeMap<String, Vec<f64>> = BTreeMap::new();
             for result in results {
+                notes.extend(result.notes.iter().map(|note| format!("{}: {note}", method.name)));
+                if !result.leaky_inputs.is_empty() {
+                    let inputs = result.leaky_inputs.join(", ");
+                    notes.push(format!("{} uses what is known after a diagnosis only: {inputs}.", method.name));
+                }
                 let predictions = result.rows()?.pop().expect("there is an answer").1;
                 let overall = Evaluation::of(&predictions)?.overall;
                 let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
                 row.accuracy.push(percent(overall.accuracy));
                 row.balanced_accuracy.push(percent(overall.balanced_accuracy));
                 row.auc.push(percent(overall.auc));
-                row.of_cases.extend((0..predictions.len()).map(|case| 100.0 * accuracy_of_case(&predictions, case)));
+                for (case, id) in predictions.ids.iter().enumerate() {
+                    of_cases.entry(id.to_string()).or_default().push(100.0 * accuracy_of_case(&predictions, case));
+                }
             }
+            let mean = |accuracies: &Vec<f64>| accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+            row.of_cases = of_cases.values().map(mean).collect();
+            cases = of_cases.into_keys().collect();
             rows.push(row);
         }
         let first = &comparison.methods[0].plan;
         let last = first.rounds[0].stages.last().expect("a round has a training");
-        let mut cases = Vec::new();
-        for result in &results[0] {
-            cases.extend(result.test.cohort.ids.iter().map(ToString::to_string));
-        }
-        let majority = majority(&last.set, &last.split.train, &last.split.test)?.mean_accuracy();
-        let mut notes: Vec<String> = comparison.methods.iter().flat_map(|method| method.plan.notes.clone()).collect();
+        let majorities = first.rounds.iter().map(|round| {
+            let last = round.stages.last().expect("a round has a training");
+            Ok(majority(&last.set, &last.split.train, &last.split.test)?.mean_accuracy().unwrap_or(f64::NAN))
+        });
+        let majorities = majorities.collect::<Result<Vec<f64>, RecipeError>>()?;
+        let majority = majorities.iter().sum::<f64>() / majorities.len() as f64;
         let mut said = std::collections::BTreeSet::new();
         notes.retain(|note| said.insert(note.clone()));
         let name = |(index, round): (usize, &crate::Round)| match round.name.is_empty() {
@@ -106,7 +120,7 @@ impl ComparisonOutcome {
             data_set: last.set.name.clone(),
             synthetic: last.set.synthetic,
             rows,
-            majority: 100.0 * majority.unwrap_or(f64::NAN),
+            majority: 100.0 * majority,
             notes,
             cases,
             rounds: first.rounds.iter().enumerate().map(name).collect(),
@@ -158,6 +172,10 @@ impl ComparisonOutcome {
             let row = of(&names[name], blocks[label / units.len()]).expect("complete methods are on every block");
             values(row)[label % units.len()]
         });
+        if scores.iter().any(|score| !score.is_finite()) {
+            // A part without a score, such as one of a single class, cannot be ranked.
+            return Ok(None);
+        }
         Ok(Some(Comparison::of(&names, &labels, &scores)?))
     }
 
