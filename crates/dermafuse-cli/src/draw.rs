@@ -38,6 +38,7 @@ enum Kind {
     /// Pairs of a clinical and a dermoscopic image with a record and the seven-point checklist, in the layout of Derm7pt.
     Derm7pt,
     /// Photos with a long record, in the layout of PAD-UFES-20.
+    #[value(name = "pad-ufes-20")]
     PadUfes20,
     /// Photos of thirteen diagnoses by telephone, in a folder for each class: a stand-in for DermAI.
     Dermai,

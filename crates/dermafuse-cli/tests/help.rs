@@ -9,7 +9,7 @@ fn every_verb_explains_itself_and_unknown_words_are_refused() {
         (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
     let (done, help) = run(&["--help"]);
-    assert!(done && help.contains("not a medical device"), "{help}");
+    assert!(done && help.contains("no medical device"), "{help}");
     for verb in ["check", "compare", "merge", "recipes", "train"] {
         assert!(help.contains(&format!("  {verb} ")), "{verb}: {help}");
         let (done, help) = run(&[verb, "--help"]);
