@@ -45,10 +45,10 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
         say!("{name}{trainings} training(s) of at most {epochs} epochs in each of {} round(s)", plan.rounds.len());
         if arguments.time {
             match seconds_an_epoch(stage, place) {
-                Ok(seconds) => say!(
-                    "{name}about {seconds:.0} s an epoch, {:.1} h in all at most",
-                    hours(seconds, epochs, trainings, plan.rounds.len())
-                ),
+                Ok(seconds) => {
+                    let all = whole(seconds, epochs, trainings, plan.rounds.len());
+                    say!("{name}about {seconds:.0} s an epoch, {} in all at most", length(all));
+                }
                 Err(error) => say!("{name}the time of an epoch cannot be told: {error}"),
             }
         }
@@ -56,10 +56,20 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
     Ok(())
 }
 
-fn hours(seconds: f64, epochs: usize, trainings: usize, rounds: usize) -> f64 {
+/// The seconds of all epochs.
+fn whole(seconds: f64, epochs: usize, trainings: usize, rounds: usize) -> f64 {
     // The second of two trainings learns from half of the cases.
     let trainings = if trainings == 2 { 1.5 } else { 1.0 };
-    seconds * epochs as f64 * trainings * rounds as f64 / 3600.0
+    seconds * epochs as f64 * trainings * rounds as f64
+}
+
+/// Seconds, minutes or hours, as people would say.
+fn length(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{seconds:.0} s"),
+        120.0..7200.0 => format!("{:.0} minutes", seconds / 60.0),
+        _ => format!("{:.1} hours", seconds / 3600.0),
+    }
 }
 
 fn kind_of(network: &NetworkConfig) -> String {
