@@ -193,7 +193,7 @@ mod tests {
             config.seed = 2;
         });
         let text = other.differences(&released).to_string();
-        assert!(text.contains("`training.optimizer.name` was adam and is sgd"), "{text}");
+        assert!(text.contains("`training.optimizer.kind` was adam and is sgd"), "{text}");
         assert!(text.contains("`training.optimizer.momentum` was not set and is 0.9"), "{text}");
         assert!(text.ends_with("`training.seed` was 1 and is 2"), "{text}");
     }
