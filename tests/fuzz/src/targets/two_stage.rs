@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dermafuse::ensemble::{ClassifierCluster, ClassifierKind, SecondStage, TwoStage};
+use dermafuse::ensemble::{ClassifierCluster, ClassifierKind, EnsembleError, SecondStage, TwoStage};
 use dermafuse::schema::{BranchLogits, BranchWeights, FuseSpace};
 
 use super::{Target, Verdict, accepted, promise, sample};
@@ -75,7 +75,12 @@ impl Target for TwoStages {
         let stage: TwoStage = accepted!(serde_json::from_slice(input));
         let _ = stage.notes();
         accepted!(stage.check(&self.logits.tasks, &BRANCHES, self.logits.cohort.metadata.ncols()));
-        let rows = stage.apply(&self.logits).map_err(|error| format!("checked, and not applied: {error}"))?;
+        let rows = match stage.apply(&self.logits) {
+            Ok(rows) => rows,
+            // Finite numbers of a damaged file can be so large that a score is not: it is refused then, by the record.
+            Err(EnsembleError::Unbounded { .. }) => return Ok(Verdict::Refused),
+            Err(error) => return Err(format!("checked, and not applied: {error}")),
+        };
         promise!(!rows.is_empty(), "no stage");
         rows.iter().try_for_each(|(name, predictions)| sample::check_probabilities(name, predictions))?;
         Ok(Verdict::Accepted)
