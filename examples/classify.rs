@@ -17,7 +17,7 @@ use dermafuse_examples::{DeviceName, ProgramResult, run, say};
 /// Prints the most probable classes of an image.
 #[derive(Parser)]
 struct Arguments {
-    /// Architecture; `--example models` lists them
+    /// Architecture; `dermafuse models` lists them
     #[arg(long)]
     model: BackboneKind,
     /// Weights with classifier, in the published names (.safetensors, .pth)

@@ -14,7 +14,7 @@ use dermafuse_examples::{ProgramResult, Terminal, run, say};
 /// Downloads the published weights of a backbone, or continues an interrupted download.
 #[derive(Parser)]
 struct Arguments {
-    /// Architecture; `--example models` lists them
+    /// Architecture; `dermafuse models` lists them
     #[arg(long)]
     model: BackboneKind,
     /// Folder for the file

@@ -33,7 +33,7 @@ struct Arguments {
     data: PathBuf,
     #[command(flatten)]
     images: ImagesArgument,
-    /// Architecture of both backbones; `--example models` lists them
+    /// Architecture of both backbones; `dermafuse models` lists them
     #[arg(long, default_value = "resnet50")]
     backbone: BackboneKind,
     #[command(flatten)]

@@ -7,8 +7,20 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, Pretrained};
-use dermafuse_tests::{Tensors, example, small_set_folder, text, uniform, write_safetensors};
+use dermafuse_tests::{Tensors, example, program, small_set_folder, text, uniform, write_safetensors};
 use safetensors::SafeTensors;
+
+/// A verb of the program `dermafuse`.
+fn verb(name: &str) -> Command {
+    let mut command = program("dermafuse");
+    command.arg(name);
+    command
+}
+
+/// A set in the layout of Derm7pt, as the program is told of it.
+fn derm7pt(folder: &Path) -> String {
+    format!("derm7pt={}", folder.display())
+}
 
 fn quickstart(out: &Path) -> Output {
     let arguments = ["--cases", "60", "--image-size", "32", "--epochs", "2", "--out"];
@@ -38,22 +50,18 @@ fn quickstart_writes_a_report_and_a_bundle_that_evaluate_reads() {
     assert!(report.len() < 2_000_000, "{} bytes", report.len());
 
     let evaluated = folder.path().join("evaluate");
-    let output = example("evaluate")
-        .args(["--dataset", "derm7pt", "--model"])
-        .arg(out.join("model.safetensors"))
-        .arg("--data")
-        .arg(out.join("data"))
-        .arg("--out")
-        .arg(&evaluated)
-        .output()
-        .unwrap();
+    let mut evaluate = verb("evaluate");
+    evaluate.arg(out.join("model.safetensors")).arg("--data").arg(derm7pt(&out.join("data")));
+    let output = evaluate.arg("--out").arg(&evaluated).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let read = |path: PathBuf| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
     let (trained, loaded) = (read(out.join("metrics.json")), read(evaluated.join("metrics.json")));
     let third = |metrics: &serde_json::Value| find_row(metrics, "P_3").expect("a row P_3");
     assert_eq!(third(&trained), third(&loaded));
-    let predictions = fs::read_to_string(evaluated.join("predictions.csv")).unwrap();
-    assert!(predictions.lines().next().unwrap().contains("probability"));
+    let header = |name: &str| fs::read_to_string(evaluated.join(name)).unwrap().lines().next().unwrap().to_owned();
+    assert!(header("stages.csv").contains("probability"), "{}", header("stages.csv"));
+    assert!(header("predictions.csv").contains("diagnosis:truth,diagnosis="), "{}", header("predictions.csv"));
+    assert_eq!(fs::read(out.join("predictions.csv")).unwrap(), fs::read(evaluated.join("predictions.csv")).unwrap());
 }
 
 /// The part of the metrics that belongs to a row, wherever it stands.
@@ -124,8 +132,8 @@ fn a_full_disk_is_an_error_that_names_the_file_and_keeps_what_was_written() {
 
 #[test]
 fn the_list_of_models_is_complete_in_both_forms() {
-    let table = example("models").output().unwrap();
-    let json = example("models").arg("--json").output().unwrap();
+    let table = verb("models").output().unwrap();
+    let json = verb("models").arg("--json").output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let (table, backbones) = (text(&table), json["backbones"].as_array().unwrap());
     assert_eq!(backbones.len(), BackboneKind::ALL.len());
@@ -170,8 +178,8 @@ fn forward_writes_what_the_library_computes() {
     let images = Tensor::<4>::from_data(TensorData::new(values.clone(), [2, 3, 65, 64]), &Device::flex());
     write_safetensors(&Tensors::from([("images".to_string(), (vec![2, 3, 65, 64], values))]), &input);
 
-    let mut command = example("forward");
-    command.args(["--model", "resnet18_quarter", "--classes", "7", "--weights"]).arg(&weights);
+    let mut command = verb("forward");
+    command.args(["--backbone", "resnet18_quarter", "--classes", "7", "--weights"]).arg(&weights);
     command.arg("--input").arg(&input).arg("--output").arg(&output);
     let done = command.output().unwrap();
     assert!(done.status.success(), "{}", text(&done));
@@ -234,7 +242,7 @@ fn forward_runs_fusion_modules_and_networks_with_exchanged_weights() {
         let input = path(&format!("{input}.safetensors"));
         // The weights that one run saves give another run the same results; fresh ones do not.
         let run = |weights: &[&str], output: &str| {
-            let mut command = example("forward");
+            let mut command = verb("forward");
             command.args(&what).args(weights).arg("--input").arg(&input);
             let done = command.arg("--output").arg(path(output)).current_dir(folder.path()).output().unwrap();
             assert!(done.status.success(), "{}", text(&done));
@@ -254,7 +262,7 @@ fn forward_runs_fusion_modules_and_networks_with_exchanged_weights() {
         assert!(saved.names().contains(&weight), "{:?}", saved.names());
     }
 
-    let mut command = example("forward");
+    let mut command = verb("forward");
     command.args(["--fusion", "meta_block", "--features", "64,8", "--input"]).arg(path("in.safetensors"));
     let refused = command.arg("--output").arg(path("out.safetensors")).output().unwrap();
     assert!(text(&refused).contains("`metadata` has shape [2, 9] instead of [B, 8]"), "{}", text(&refused));
@@ -353,11 +361,9 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     for row in ["majority", "P_clinical", "P_fusion", "P_1", "average of the last 1 epochs"] {
         assert!(text(&done).contains(row), "{}", text(&done));
     }
-    let mut evaluate = example("evaluate");
-    evaluate.args(["--dataset", "derm7pt", "--model"]).arg(folder.path().join("ammfm/model.safetensors"));
-    let evaluated =
-        evaluate.arg("--data").arg(small_set_folder()).arg("--out").arg(folder.path().join("again")).output();
-    let evaluated = evaluated.unwrap();
+    let mut evaluate = verb("evaluate");
+    evaluate.arg(folder.path().join("ammfm/model.safetensors")).arg("--data").arg(derm7pt(small_set_folder()));
+    let evaluated = evaluate.arg("--out").arg(folder.path().join("again")).output().unwrap();
     assert!(evaluated.status.success(), "{}", text(&evaluated));
     let metrics = |name: &str| -> serde_json::Value {
         serde_json::from_slice(&fs::read(folder.path().join(name).join("metrics.json")).unwrap()).unwrap()
@@ -367,8 +373,8 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     // Where the asymmetric attention looks: one map, over the image that makes it and the one that it refines.
     let case = &dermafuse::data::derm7pt::load(small_set_folder()).unwrap().cases[0];
     let page = folder.path().join("case.html");
-    let mut explain = example("explain");
-    explain.arg("--model").arg(folder.path().join("ammfm/model.safetensors")).arg("--out").arg(&page);
+    let mut explain = verb("explain");
+    explain.arg(folder.path().join("ammfm/model.safetensors")).arg("--out").arg(&page);
     explain.arg("--clinical").arg(case.clinical.as_ref().unwrap()).arg("--dermoscopic");
     let explained = explain.arg(case.dermoscopic.as_ref().unwrap()).args(["--method", "attention"]).output().unwrap();
     assert!(explained.status.success(), "{}", text(&explained));
@@ -532,19 +538,13 @@ fn explain_writes_a_page_about_one_case() {
 
     let page = folder.path().join("case.html");
     let explain = || {
-        let mut command = example("explain");
-        command
-            .arg("--model")
-            .arg(out.join("model.safetensors"))
-            .arg("--clinical")
-            .arg(clinical)
-            .arg("--out")
-            .arg(&page);
+        let mut command = verb("explain");
+        command.arg(out.join("model.safetensors")).arg("--clinical").arg(clinical).arg("--out").arg(&page);
         command
     };
     let both = || {
         let mut command = explain();
-        command.arg("--dermoscopic").arg(dermoscopic).args(["--metadata", "sex=female", "--metadata", "location=back"]);
+        command.arg("--dermoscopic").arg(dermoscopic).args(["--field", "sex=female", "--field", "location=back"]);
         command
     };
     let output = both().output().unwrap();
@@ -574,7 +574,7 @@ fn explain_writes_a_page_about_one_case() {
 
     let refused = both().args(["--method", "attention", "--stage", "2"]).output().unwrap();
     assert!(text(&refused).contains("no attention between positions after stage 1; AMMFM"), "{}", text(&refused));
-    let refused = explain().args(["--metadata", "sex=unknown"]).output().unwrap();
+    let refused = explain().args(["--field", "sex=unknown"]).output().unwrap();
     assert!(text(&refused).contains("field `sex` is one of female, male, not `unknown`"), "{}", text(&refused));
     let refused = explain().args(["--task", "colour"]).output().unwrap();
     assert!(text(&refused).contains("the model has no task `colour`; it has diagnosis, "), "{}", text(&refused));
@@ -586,13 +586,7 @@ fn programs_explain_what_is_wrong() {
     let missing = folder.path().join("nowhere");
     let output = example("fusionm4net").args(["--dataset", "milk10k", "--data"]).arg(&missing).output().unwrap();
     assert!(!output.status.success() && text(&output).contains("nowhere"), "{}", text(&output));
-    let output = example("evaluate")
-        .args(["--dataset", "derm7pt", "--data"])
-        .arg(small_set_folder())
-        .arg("--model")
-        .arg(&missing)
-        .output()
-        .unwrap();
+    let output = verb("evaluate").arg(&missing).arg("--data").arg(derm7pt(small_set_folder())).output().unwrap();
     assert!(text(&output).contains("nowhere"), "{}", text(&output));
     let output = fusionm4net(&missing, "1").args(["--device", "cuda"]).output().unwrap();
     assert!(text(&output).contains("add `--features cuda`"), "{}", text(&output));

@@ -233,7 +233,7 @@ impl Study<'_> {
             say!("{:<24}{parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}   {printed}", method.name);
         }
         say!(
-            "\nparameters of what predicts, without the ImageNet classifiers, which some papers count (`--example models` \
+            "\nparameters of what predicts, without the ImageNet classifiers, which some papers count (`dermafuse models` \
              lists both); published: {}",
             self.published.source
         );
