@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use dermafuse::data::{CaseSet, LoadedSplit, MissingFields, Split, TableChanges};
-use dermafuse::eval::{write_answers, write_predictions};
 use dermafuse::recipes::{Progress, Results, published_rows};
-use dermafuse::schema::{Predictions, RunFolder, RunMode, read_regular_file};
+use dermafuse::schema::{RunFolder, RunMode, read_regular_file};
 
 use crate::data::DataArguments;
 use crate::failure::{Failure, ProgramResult};
@@ -96,9 +95,6 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     };
     folder.begin()?;
     let evaluations = results.write(out)?;
-    let stages: Vec<(&str, &Predictions)> = answers.stages.iter().map(|(name, table)| (name.as_str(), table)).collect();
-    write_predictions(out.join("stages.csv"), &stages, &answers.failed)?;
-    write_answers(out.join("predictions.csv"), answers.last(), &answers.failed)?;
     folder.finish()?;
     if arguments.json {
         return print_result(&String::from_utf8(read_regular_file(&out.join("metrics.json"), MAX_METRICS)?)?);

@@ -1,16 +1,18 @@
 //! What an experiment gives, and the files that say it.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use dermafuse_data::{CaseSet, Folds, Split};
 use dermafuse_eval::published::{PublishedRow, PublishedTable};
-use dermafuse_eval::{EvalError, Evaluation, MeanDeviation, write_answers, write_predictions};
+use dermafuse_eval::{EvalError, Evaluation, MeanDeviation};
 use dermafuse_infer::{Bundle, MODEL_FILE};
 use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use dermafuse_train::EpochReport;
 
 use crate::round::known_before;
+use crate::selection::overall;
 use crate::{Experiment, Features, Plan, RecipeError, Results, RoundResult, majority};
 
 /// The name of the row that always says the most frequent class of the training cases.
@@ -58,7 +60,7 @@ impl Outcome {
         let (mut tested, mut majorities, mut seen) = (Vec::new(), Vec::new(), None);
         for (round, result) in plan.rounds.iter().zip(&results) {
             let training = round.stages.last().expect("a round has a training");
-            let ids = &result.test.cohort.ids;
+            let ids: HashSet<_> = result.test.cohort.ids.iter().collect();
             let rows = training.split.test.iter().copied();
             let rows: Vec<usize> = rows.filter(|&row| ids.contains(&training.set.cases[row].id)).collect();
             majorities.push(majority(&training.set, &training.split.train, &rows)?);
@@ -135,7 +137,7 @@ impl Outcome {
         for ((_, round), majority) in self.rounds.iter().zip(&self.majorities) {
             let stages = std::iter::once((MAJORITY.to_owned(), majority.clone())).chain(round.rows()?);
             for (name, predictions) in stages {
-                let overall = Evaluation::of(&predictions)?.overall;
+                let overall = overall(&predictions)?;
                 let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
                 let at = rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
                     let (accuracy, balanced_accuracy, auc) = (Vec::new(), Vec::new(), Vec::new());
@@ -213,10 +215,6 @@ impl Outcome {
             }),
         };
         let evaluations = results.write(folder)?;
-        let tables: Vec<(&str, &Predictions)> = rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
-        write_predictions(folder.join("stages.csv"), &tables, &[])?;
-        let (_, last) = rows.last().expect("there is an answer");
-        write_answers(folder.join("predictions.csv"), last, &[])?;
         let histories: Vec<_> = curves.iter().map(|(name, history)| (name.as_str(), history.as_slice())).collect();
         write_whole_file(&folder.join("history.csv"), history_csv(&histories).as_bytes())?;
         write_whole_file(&folder.join("experiment.toml"), self.experiment.to_toml().as_bytes())?;

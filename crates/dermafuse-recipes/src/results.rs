@@ -5,7 +5,7 @@ use dermafuse_data::{CaseSet, SOURCE_FIELD};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
     Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, TSne,
-    figure::Series, write_metrics, write_predictions,
+    figure::Series, write_answers, write_metrics, write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
@@ -21,7 +21,8 @@ const MAX_EMBEDDED_BYTES: u64 = 150_000;
 /// Upper ends of the age bands, in years.
 const AGE_BANDS: [(f64, &str); 4] = [(30.0, "0–29"), (50.0, "30–49"), (70.0, "50–69"), (f64::INFINITY, "70+")];
 
-/// The results of a run: what goes into `metrics.json`, `predictions.csv` and `report.html`.
+/// The results of a run: what goes into `metrics.json`, `predictions.csv` (a line for each case), `stages.csv` (the predictions of every
+/// stage) and `report.html`.
 #[derive(Debug)]
 pub struct Results<'a> {
     /// Heading of the report.
@@ -70,7 +71,7 @@ pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<Publishe
 }
 
 impl Results<'_> {
-    /// Evaluates every row and writes the three files into a folder; gives the evaluations back.
+    /// Evaluates every row and writes the four files into a folder; gives the evaluations back.
     ///
     /// # Errors
     /// Predictions that cannot be evaluated, files that cannot be written.
@@ -83,7 +84,10 @@ impl Results<'_> {
         let context = MetricsContext { seen: self.seen, notes: self.notes.clone() };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
-        write_predictions(folder.join("predictions.csv"), &tables, self.failed)?;
+        write_predictions(folder.join("stages.csv"), &tables, self.failed)?;
+        if let Some((_, answers)) = self.rows.last() {
+            write_answers(folder.join("predictions.csv"), answers, self.failed)?;
+        }
         self.report(&evaluations)?.write(folder.join("report.html"))?;
         Ok(evaluations)
     }

@@ -1,4 +1,4 @@
-use dermafuse_eval::{Bootstrap, Evaluation, EvaluationOptions};
+use dermafuse_eval::{Bootstrap, Evaluation, EvaluationOptions, Overall};
 use dermafuse_schema::{BranchLogits, FuseSpace, Predictions, SchemaError};
 use dermafuse_train::mean_branch_accuracy;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,13 @@ impl Selection {
 
 /// The mean over tasks of the mean recall over classes.
 pub(crate) fn balanced_accuracy(predictions: &Predictions) -> Result<f64, RecipeError> {
+    overall(predictions)?.balanced_accuracy.ok_or(RecipeError::NoScore)
+}
+
+/// The means over the tasks, without the intervals, which take most of an evaluation's time.
+pub(crate) fn overall(predictions: &Predictions) -> Result<Overall, RecipeError> {
     let options = EvaluationOptions { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..EvaluationOptions::default() };
-    Evaluation::with(predictions, &options)?.overall.balanced_accuracy.ok_or(RecipeError::NoScore)
+    Ok(Evaluation::with(predictions, &options)?.overall)
 }
 
 /// NaN where there is none.

@@ -68,9 +68,10 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
         let before = || experiment.stages[..index].iter().map(|stage| stage.name.as_str());
         let StageSettings { name, data, weights, training, method } = stage;
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-        if name.is_empty() || !name.chars().all(is_plain) || before().any(|other| other == name) {
+        let is_taken = before().chain([RANDOM, OF_METHOD]).any(|other| other == name);
+        if name.is_empty() || !name.chars().all(is_plain) || is_taken {
             return error(format!(
-                "the name of stage {} is `{name}`; letters, digits, - and _ are expected, unlike the other stages (it names a folder)",
+                "the name of stage {} is `{name}`; letters, digits, - and _ are expected, unlike the other stages, `random` and `method` (it names a folder)",
                 index + 1
             ));
         }

@@ -5,12 +5,13 @@ use std::path::Path;
 use burn::tensor::Device;
 use dermafuse_backbones::parameter_count;
 use dermafuse_eval::published::{PublishedRow, PublishedScore, PublishedTable};
-use dermafuse_eval::{Comparison, Evaluation, MeanDeviation, Report};
+use dermafuse_eval::{Comparison, MeanDeviation, Report};
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{Predictions, write_whole_file};
 use serde::Serialize;
 
 use super::MethodComparison;
+use crate::selection::overall;
 use crate::{RecipeError, RoundResult, majority};
 
 /// What a comparison gave.
@@ -87,7 +88,7 @@ impl ComparisonOutcome {
                     notes.push(format!("{} uses what is known after a diagnosis only: {inputs}.", method.name));
                 }
                 let predictions = result.rows()?.pop().expect("there is an answer").1;
-                let overall = Evaluation::of(&predictions)?.overall;
+                let overall = overall(&predictions)?;
                 let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
                 row.accuracy.push(percent(overall.accuracy));
                 row.balanced_accuracy.push(percent(overall.balanced_accuracy));
