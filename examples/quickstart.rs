@@ -7,17 +7,21 @@
 //! Draws synthetic lesions in the layout of Derm7pt, trains FusionM4Net on them at small size, prints the table from
 //! P_clinical to P_3, and writes the report and the model.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::fmt::Display;
+use std::fs;
+use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use clap::Parser;
+use dermafuse::eval::text_table;
 use dermafuse::infer::MODEL_FILE;
-use dermafuse::recipes::{Recipe, Workplace};
-use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse::recipes::{Recipe, TerminalProgress, Workplace};
+use dermafuse::schema::{RunFolder, RunMode, write_whole_file};
 use dermafuse::synthetic::{self, SyntheticConfig};
-use dermafuse_examples::{ProgramResult, Terminal, draw_once, print_table, run, say};
 
 /// Trains FusionM4Net on synthetic lesions and writes a report. Needs no arguments.
 #[derive(Parser)]
@@ -43,17 +47,47 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    run(|| quickstart(&Arguments::parse()))
+    match quickstart(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What nobody reads is not worth a panic.
+            let _ = writeln!(stderr(), "error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                let _ = writeln!(stderr(), "  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn quickstart(arguments: &Arguments) -> ProgramResult {
+fn say(text: impl Display) {
+    let _ = writeln!(stdout(), "{text}");
+}
+
+/// Draws the data once: a run that is resumed finds what it was begun with, and is refused if it asks for something else.
+fn draw(data: &Path, config: &SyntheticConfig) -> Result<(), Box<dyn Error>> {
+    let (description, settings) = (data.with_extension("drawn.txt"), format!("{config:?}\n"));
+    if description.is_file() {
+        return match fs::read_to_string(&description)? == settings {
+            true => Ok(()),
+            false => Err(format!("{} was drawn with other settings; give another folder", data.display()).into()),
+        };
+    }
+    synthetic::write(data, config)?;
+    Ok(write_whole_file(&description, settings.as_bytes())?)
+}
+
+fn quickstart(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let Arguments { cases, image_size, epochs, seed, out, resume } = arguments;
     let started = Instant::now();
     let mode = RunMode { resume: *resume, shared: false };
     let mut folder = RunFolder::open(out, "quickstart", mode)?;
-    say!("drawing {cases} synthetic cases in {}", out.display());
+    say(format_args!("drawing {cases} synthetic cases in {}", out.display()));
     let config = SyntheticConfig { cases: *cases, seed: *seed, ..SyntheticConfig::default() };
-    let data = draw_once(&folder, "data", &config, |data| synthetic::write(data, &config))?;
+    let data = out.join("data");
+    draw(&data, &config)?;
 
     let mut recipe = Recipe::named("fusionm4net")?;
     recipe.set_data(&format!("derm7pt={}", data.display()))?;
@@ -68,7 +102,7 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
     let small = "A small network trained for minutes: this shows that the programs work, not how good the method is.";
     plan.notes.insert(0, small.to_owned());
 
-    let (device, mut terminal) = (Device::flex(), Terminal::default());
+    let (device, mut terminal) = (Device::flex(), TerminalProgress::default());
     let place = Workplace::on(&device).in_folder(out, *resume);
     plan.check(place, &mut terminal)?;
     folder.begin()?;
@@ -76,14 +110,12 @@ fn quickstart(arguments: &Arguments) -> ProgramResult {
     let evaluations = outcome.write(out)?;
     folder.finish()?;
 
-    say!(
-        "\ntest accuracy in per cent, {} synthetic cases (published numbers are of real ones)\n",
-        outcome.test_cases()
-    );
-    print_table(&evaluations);
+    let cases = outcome.test_cases();
+    say(format_args!("\ntest accuracy in per cent, {cases} synthetic cases (published numbers are of real ones)\n"));
+    say(text_table(&evaluations));
     let out = out.display();
-    say!("\nreport: {out}/report.html   metrics: {out}/metrics.json   model: {out}/{MODEL_FILE}");
-    say!("again: cargo run --release --bin dermafuse -- train {out}/experiment.toml --out runs/again");
-    say!("took {} s", started.elapsed().as_secs());
+    say(format_args!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/{MODEL_FILE}"));
+    say(format_args!("again: cargo run --release --bin dermafuse -- train {out}/experiment.toml --out runs/again"));
+    say(format_args!("took {} s", started.elapsed().as_secs()));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use dermafuse_backbones::{BackboneError, BackboneKind, DownloadProgress, PublishedWeights};
-use dermafuse_tests::{example, text};
+use dermafuse_tests::{program, text};
 use sha2::{Digest, Sha256};
 
 /// What the server does with a request, given the byte from which on it is asked for.
@@ -241,8 +241,8 @@ fn the_program_asks_a_mirror_and_names_the_licence() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(b"not the weights", &[serve]);
     let mirror = server.url.rsplit_once('/').unwrap().0;
-    let arguments = ["--model", "squeezenet1_1", "--mirror", mirror, "--out"];
-    let output = example("download").args(arguments).arg(folder.path()).output().unwrap();
+    let arguments = ["download", "squeezenet1_1", "--mirror", mirror, "--out"];
+    let output = program("dermafuse").args(arguments).arg(folder.path()).output().unwrap();
     assert!(!output.status.success());
     for part in [&format!("{mirror}/squeezenet1_1-b8a52dc0.pth"), "licence: BSD-3-Clause", "not b8a52dc0…"] {
         assert!(text(&output).contains(part), "{}", text(&output));

@@ -16,7 +16,8 @@ use dermafuse::train::{
     ClassWeights, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
 };
 use dermafuse_tests::{
-    contents_of, device_lock, example, numbers_of, small_recipe, small_set, small_set_folder, text, text_of, uniform,
+    contents_of, device_lock, example, numbers_of, program, small_recipe, small_set, small_set_folder, text, text_of,
+    train_small, uniform,
 };
 
 #[test]
@@ -284,15 +285,13 @@ fn a_group_on_both_sides_of_a_split_is_refused() {
 
 /// FusionM4Net's first stage, small.
 fn fusionm4net(out: &Path) -> Command {
-    let mut command = example("fusionm4net");
-    command.args(["--dataset", "derm7pt", "--data"]).arg(small_set_folder());
-    command.args(["--backbone", "resnet18_quarter", "--image-size", "32", "--batch-size", "8", "--epochs", "3"]);
-    command.args(["--learning-rate", "1e-3", "--no-second-stage", "--grid", "5", "--tta", "0", "--out"]).arg(out);
-    command
+    let network = "method.network.backbone=resnet18_quarter";
+    let settings = [network, "training.epochs=3", "second_stage.classifier=none", "second_stage.search.steps=5"];
+    train_small(out, "fusionm4net", &settings)
 }
 
 /// What a run leaves that must not depend on how it came about.
-const RESULTS: [&str; 5] = ["metrics.json", "predictions.csv", "report.html", "config.json", "split.json"];
+const RESULTS: [&str; 5] = ["metrics.json", "predictions.csv", "report.html", "experiment.toml", "split.json"];
 
 #[cfg(unix)]
 #[test]
@@ -322,6 +321,30 @@ fn a_closed_or_full_output_does_not_end_a_training() {
     }
 }
 
+/// A limit on the size of files stands for a full disk: the write fails in the middle.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file_and_keeps_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let output = fusionm4net(&out).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let before = fs::read(out.join("checkpoints/full/epoch-00001/network.bpk")).unwrap();
+
+    let full = folder.path().join("full");
+    let command = fusionm4net(&full);
+    let arguments: Vec<String> = command.get_args().map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let program = command.get_program().to_str().unwrap();
+    let script = format!("trap '' XFSZ; ulimit -f 2000; exec '{program}' {}", arguments.join(" "));
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(!output.status.success());
+    let text = text(&output);
+    assert!(text.contains("cannot write") && text.contains("network.bpk") && text.contains(" bytes)"), "{text}");
+    assert!(text.contains("because: File too large"), "{text}");
+    assert!(!full.join("checkpoints/full/epoch-00001").exists(), "half a checkpoint must not look like one");
+    assert_eq!(before, fs::read(out.join("checkpoints/full/epoch-00001/network.bpk")).unwrap());
+}
+
 #[test]
 fn a_refused_program_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -332,29 +355,33 @@ fn a_refused_program_changes_nothing() {
         assert!(!output.status.success() && text(&output).contains(expected), "{}", text(&output));
         assert!(contents_of(folder.path()) == before, "{expected}");
     };
-    refused(fusionm4net(&out).args(["--weights", "nowhere.pth"]), "nowhere.pth");
-    refused(fusionm4net(&out).args(["--micro-batch-size", "3"]), "micro_batch_size must be");
-    let jif = |extra: &[&str]| {
-        let mut command = example("jif");
-        command.args(["--backbone", "resnet18_quarter", "--image-size", "32", "--photos", "120"]).args(extra);
-        command.arg("--out").arg(&out);
+    let set = |words: &str| {
+        let mut command = fusionm4net(&out);
+        command.args(["--set", words]);
         command
     };
-    refused(&mut jif(&["--weights", "nowhere.pth"]), "nowhere.pth"); // although its data set was drawn there
-    refused(&mut jif(&["--fold", "9"]), "there are folds 1 to 5, not 9");
-    let mut pemm = example("pemm");
-    pemm.arg("--data").arg(small_set_folder()).args(["--row", "nothing", "--out"]).arg(&out);
-    refused(&mut pemm, "there is no row `nothing`");
+    refused(&mut set("method.weights=nowhere.pth"), "nowhere.pth");
+    refused(&mut set("training.micro_batch_size=3"), "micro_batch_size must be");
+    let mut data = fusionm4net(&out);
+    refused(data.arg("--data").arg(format!("derm7pt={}", folder.path().join("nowhere").display())), "nowhere");
+    let compare = |row: &str| {
+        let mut command = program("dermafuse");
+        command.args(["compare", "pemm", "--data"]).arg(format!("derm7pt={}", small_set_folder().display()));
+        command.args(["--set", "method.weights=random", "--row", "PS", "--row", row, "--out"]).arg(&out);
+        command
+    };
+    refused(&mut compare("nothing"), "there is no row `nothing`");
 
-    let mut held = RunFolder::open(&out, "fusionm4net", RunMode::default()).unwrap();
+    let mut held = RunFolder::open(&out, "train", RunMode::default()).unwrap();
     held.begin().unwrap();
-    for command in [fusionm4net(&out).arg("--resume"), &mut jif(&[]), example("quickstart").arg("--out").arg(&out)] {
+    let (mut resumed, mut compared, mut quickstart) = (fusionm4net(&out), compare("PS+SCA"), example("quickstart"));
+    for command in [resumed.arg("--resume"), &mut compared, quickstart.arg("--out").arg(&out)] {
         refused(command, "is in use by another run");
     }
     held.finish().unwrap();
     drop(held);
     refused(&mut fusionm4net(&out), "holds a finished run; resume it, or give another folder");
-    refused(jif(&[]).arg("--resume"), "holds a run of `fusionm4net`, not of `jif`");
+    refused(compare("PS+SCA").arg("--resume"), "holds a run of `train`, not of `compare`");
     fs::write(folder.path().join("a/notes.txt"), "mine").unwrap();
     fs::remove_dir_all(&out).unwrap();
     refused(example("quickstart").arg("--out").arg(folder.path().join("a")), "holds `notes.txt` and no run");

@@ -6,34 +6,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use dermafuse::recipes::Recipe;
-use dermafuse_tests::{contents_of, program, small_set_folder, text};
-
-/// `train` with a recipe at small size on the small set.
-fn train(out: &Path, recipe: &str, extra: &[&str]) -> Command {
-    let mut command = program("dermafuse");
-    command.args(["train", "--recipe", recipe, "--data"]).arg(format!("derm7pt={}", small_set_folder().display()));
-    command.args([
-        "--set",
-        "method.weights=random",
-        "--set",
-        "training.preprocess.size=32",
-        "--set",
-        "training.epochs=1",
-    ]);
-    command.args([
-        "--set",
-        "training.batch_size=8",
-        "--set",
-        "training.learning_rate=1e-3",
-        "--set",
-        "evaluation.views=0",
-    ]);
-    command.arg("--out").arg(out);
-    for setting in extra {
-        command.args(["--set", setting]);
-    }
-    command
-}
+use dermafuse_tests::{contents_of, program, small_set_folder, text, train_small};
 
 fn done(mut command: Command) -> String {
     let output = command.output().unwrap();
@@ -77,7 +50,7 @@ fn every_recipe_trains_and_its_experiment_gives_the_same_bytes_again() {
     let folder = tempfile::tempdir().unwrap();
     for recipe in Recipe::shipped_names().into_iter().filter(|name| *name != "nedelcu") {
         let out = folder.path().join(recipe);
-        let printed = done(train(&out, recipe, &small(recipe)));
+        let printed = done(train_small(&out, recipe, &small(recipe)));
         assert!(printed.contains("majority") && printed.contains("report: "), "{printed}");
         let mut again = program("dermafuse");
         let twin = folder.path().join(format!("{recipe}-again"));
@@ -96,7 +69,7 @@ fn folds_are_shared_resumed_and_leave_a_model_each() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("folds");
     let folds = ["method.network.backbone=resnet18_quarter", "split={ kind = \"folds\", folds = 3 }"];
-    let mut command = train(&out, "fusionm4net", &folds);
+    let mut command = train_small(&out, "fusionm4net", &folds);
     command.args(["--set", "second_stage.classifier=none", "--set", "evaluation.features=true"]);
     let printed = done(command);
     assert!(printed.contains("fold-3 of 3") && printed.contains("over 3 rounds"), "{printed}");
@@ -112,17 +85,97 @@ fn folds_are_shared_resumed_and_leave_a_model_each() {
     assert_eq!(history.lines().count(), 4);
 
     let before = contents_of(&out);
-    let error = refused(train(&out, "fusionm4net", &folds));
+    let error = refused(train_small(&out, "fusionm4net", &folds));
     assert!(error.contains("holds a finished run; resume it, or give another folder"), "{error}");
     assert!(contents_of(&out) == before, "a refused run changes nothing");
+}
+
+#[test]
+fn a_table_of_folds_can_hold_test_cases_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = ["method.network={ kind = \"metadata_classifier\", metadata = { inputs = 0, layers = [16] } }"];
+    let train = |out: &str, split: &str| {
+        let settings =
+            [&record[..], &["training.loss.class_weights=uniform", "evaluation.features=true", split]].concat();
+        done(train_small(&folder.path().join(out), "jif", &settings))
+    };
+    train("folds", "split={ kind = \"folds\", folds = 3 }");
+    let table = fs::read_to_string(folder.path().join("folds/folds.csv")).unwrap();
+    let held_out = table.lines().filter(|line| line.ends_with(",2")).count();
+    let table = table.lines().map(|line| match line.strip_suffix(",2") {
+        Some(start) => format!("{start},test\n"),
+        None => format!("{line}\n"),
+    });
+    let file = folder.path().join("folds.csv");
+    fs::write(&file, table.collect::<String>()).unwrap();
+    let printed = train("tested", &format!("split={{ kind = \"file\", path = \"{}\" }}", file.display()));
+    let note = format!("The {held_out} cases that the table of folds marks `test` are tested in every round.");
+    assert!(printed.contains(&note), "{printed}");
+    let report = fs::read_to_string(folder.path().join("tested/report.html")).unwrap();
+    assert!(report.contains("t-SNE, fold-1") && report.contains("P_metadata"), "pictures and rows");
+}
+
+#[test]
+fn the_adversary_is_set_by_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [
+        "method.network.backbone=resnet18_quarter",
+        "training.preprocess.size=33",
+        "method.network.discriminator.reversal={ kind = \"ganin\" }",
+        "training.loss.auxiliary.modality=0.3",
+    ];
+    let printed = done(train_small(&folder.path().join("one"), "amfam", &settings));
+    for words in ["majority", "P_1", "modality ", "reconstruction_dermoscopic "] {
+        assert!(printed.contains(words), "{printed}");
+    }
+    let experiment = fs::read_to_string(folder.path().join("one/experiment.toml")).unwrap();
+    assert!(experiment.contains("kind = \"ganin\"") && experiment.contains("modality = 0.3"), "{experiment}");
+}
+
+#[test]
+fn strategies_of_fine_tuning_are_compared_on_stand_ins_of_three_clinics() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (kind, name) in [("dermai", "dermai"), ("dermofit", "dermofit"), ("derm7pt", "edra")] {
+        let mut draw = program("dermafuse");
+        draw.arg("draw").arg(kind).arg(path(name)).args(["--cases", "100", "--image-size", "64x64"]);
+        done(draw);
+    }
+    let data = ["dermai", "dermofit", "edra"].map(|name| format!("{name}={}", path(name).display()));
+    let compare = |out: &str| {
+        let mut command = program("dermafuse");
+        command.args(["compare", "nedelcu", "--row", "a) ImageNet, DermAI", "--row", "b) ImageNet, EDRA, DermAI"]);
+        for data in &data {
+            command.args(["--data", data]);
+        }
+        for words in [
+            "method.weights=random",
+            "method.network.backbone=resnet18_quarter",
+            "training.preprocess.size=32",
+            "training.epochs=5",
+            "training.unfreezing.epochs_per_step=1",
+            "repeats=2",
+        ] {
+            command.args(["--set", words]);
+        }
+        command.arg("--out").arg(path(out));
+        command
+    };
+    let printed = done(compare("all"));
+    for part in ["macro F1", "weighted F1", "Friedman", "McNemar", "stage 2 of 2, dermai"] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let report = fs::read_to_string(path("all/report.html")).unwrap();
+    assert!(report.contains("times each") && report.contains("Synthetic data"), "what oversampling did is said");
 }
 
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
-    let run =
-        |out: &Path| train(out, "fusionm4net", &["method.network.backbone=resnet18_quarter", "training.epochs=3"]);
+    let run = |out: &Path| {
+        train_small(out, "fusionm4net", &["method.network.backbone=resnet18_quarter", "training.epochs=3"])
+    };
     done(run(&whole));
     let mut child = run(&killed).spawn().unwrap();
     let started = Instant::now();
@@ -211,21 +264,21 @@ fn what_cannot_be_is_said_before_anything_is_written() {
     };
     let backbone = "method.network.backbone=resnet18_quarter";
     says(
-        train(&out, "fusionm4net", &[backbone, "training.epoch=3"]),
+        train_small(&out, "fusionm4net", &[backbone, "training.epoch=3"]),
         "--set training.epoch=3: training: there is no setting `epoch`; the settings here are: epochs,",
     );
-    says(train(&out, "fusionm4net", &[backbone, "training.micro_batch_size=3"]), "micro_batch_size must be");
+    says(train_small(&out, "fusionm4net", &[backbone, "training.micro_batch_size=3"]), "micro_batch_size must be");
     says(
-        train(&out, "fusionm4net", &[backbone, "method.weights=nowhere.pth"]),
+        train_small(&out, "fusionm4net", &[backbone, "method.weights=nowhere.pth"]),
         "there is no file nowhere.pth with weights of resnet18_quarter",
     );
     says(
-        train(&out, "fusionm4net", &["method.weights=imagenet"]),
+        train_small(&out, "fusionm4net", &["method.weights=imagenet"]),
         "the method starts from ImageNet's weights of resnet50; say where they are",
     );
-    says(train(&out, "fusionm5net", &[]), "there is no recipe `fusionm5net`; the recipes are fusionm4net");
-    says(train(&out, "fusionm4net", &[backbone, "machine.device=cuda"]), "was built without the device `cuda`");
-    let mut data = train(&out, "fusionm4net", &[backbone]);
+    says(train_small(&out, "fusionm5net", &[]), "there is no recipe `fusionm5net`; the recipes are fusionm4net");
+    says(train_small(&out, "fusionm4net", &[backbone, "machine.device=cuda"]), "was built without the device `cuda`");
+    let mut data = train_small(&out, "fusionm4net", &[backbone]);
     data.args(["--data", "moon=nowhere"]);
     says(data, "the experiment has no data set `moon`; its sets are derm7pt");
     let file = folder.path().join("mine.toml");

@@ -78,6 +78,35 @@ pub fn program(name: &str) -> Command {
     Command::new(program)
 }
 
+/// `dermafuse train` with a recipe at small size on the small set: one epoch at 32 pixels, and settings over that.
+pub fn train_small(out: &Path, recipe: &str, settings: &[&str]) -> Command {
+    let mut command = program("dermafuse");
+    command.args(["train", "--recipe", recipe, "--out"]).arg(out);
+    command.arg("--data").arg(format!("derm7pt={}", small_set_folder().display()));
+    let small = [
+        "method.weights=random",
+        "training.preprocess.size=32",
+        "training.epochs=1",
+        "training.batch_size=8",
+        "training.learning_rate=1e-3",
+        "evaluation.views=0",
+    ];
+    for setting in small.iter().chain(settings) {
+        command.args(["--set", setting]);
+    }
+    command
+}
+
+/// A small network with weights in a file, for programs that need both.
+pub fn saved_backbone(folder: &Path, classes: usize) -> (AnyBackbone, PathBuf) {
+    let device = Device::flex();
+    device.seed(7);
+    let network = BackboneKind::ResNet18Quarter.init(Some(classes), &device);
+    let file = folder.join("weights.safetensors");
+    network.save_weights(&file).expect("the weights are written");
+    (network, file)
+}
+
 /// Every file below a folder with its contents, and the folders themselves.
 pub fn contents_of(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut contents = BTreeMap::new();

@@ -7,11 +7,11 @@ use clap::Args;
 use dermafuse::backbones::parameter_count;
 use dermafuse::data::Sampling;
 use dermafuse::networks::NetworkConfig;
-use dermafuse::recipes::{PlannedTraining, Workplace};
+use dermafuse::recipes::{PlannedTraining, TerminalProgress, Workplace};
 
 use crate::device::device_of;
 use crate::failure::ProgramResult;
-use crate::terminal::{Terminal, say, say_part};
+use crate::terminal::{say, say_part};
 use crate::train::{ExperimentArguments, describe};
 
 /// Looks at an experiment and its data without training: counts, classes, groups, missing and damaged images, what would run.
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
         print_groups(stage);
     }
     let place = Workplace::on(&device);
-    plan.check(place, &mut Terminal::default())?;
+    plan.check(place, &mut TerminalProgress::default())?;
     say!("\nEvery check that needs no training has passed.\n");
     for stage in &plan.rounds[0].stages {
         let network = &stage.protocol.network;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use clap::Args;
 use dermafuse::data::ImageCache;
-use dermafuse::recipes::{Experiment, MethodComparison, Progress, Recipe, Shard, Workplace, merge_runs};
+use dermafuse::recipes::{
+    Experiment, MethodComparison, Progress, Recipe, Shard, TerminalProgress, Workplace, merge_runs,
+};
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::LostBest;
 
 use crate::device::device_of;
 use crate::failure::{Failure, ProgramResult};
-use crate::terminal::{Terminal, say, say_part};
+use crate::terminal::{say, say_part};
 
 /// Trains several methods on the same cases with the same seeds, and tests whether they differ.
 ///
@@ -37,6 +39,13 @@ pub(crate) struct Compare {
     /// Do a share of the trainings only, from 1/N to N/N
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
+    /// Test whether methods are as good as those with more parameters, but for so many per cent of accuracy; say it before you
+    /// look at the numbers
+    #[arg(long, value_name = "PER_CENT", value_parser = margin)]
+    margin: Option<f64>,
+    /// Measure how long each network takes for one case
+    #[arg(long)]
+    latency: bool,
     /// Folder for everything that is written
     #[arg(long, default_value = "runs/compare")]
     out: PathBuf,
@@ -137,7 +146,7 @@ struct Method {
 }
 
 pub(crate) fn run(arguments: &Compare) -> ProgramResult {
-    let Compare { shard, out, resume, lost_best, .. } = arguments;
+    let Compare { shard, margin, latency, out, resume, lost_best, .. } = arguments;
     let (title, methods) = arguments.methods()?;
     let machine = methods[0].experiment.machine.clone();
     let device = device_of(&machine.device)?;
@@ -154,7 +163,7 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
         };
         compared.plan = compared.plan.clone().with_published(recipe, row);
     }
-    let mut terminal = Terminal::default();
+    let mut terminal = TerminalProgress::default();
     say!("{} methods, {} trainings", comparison.methods.len(), comparison.trainings());
     match shard {
         Some(shard) => comparison.check_shard(*shard, place, &mut terminal)?,
@@ -171,7 +180,12 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
         );
         return Ok(());
     }
-    let outcome = comparison.run(place, &mut terminal)?;
+    let mut outcome = comparison.run(place, &mut terminal)?;
+    outcome.margin = *margin;
+    if *latency {
+        terminal.step("measuring how long the networks take");
+        outcome.measure_latency(&comparison, &device)?;
+    }
     terminal.step("writing the report");
     let tests = outcome.write(out)?;
     folder.finish()?;
@@ -180,8 +194,17 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
     for (title, tested) in tests {
         say!("\n{title}\n\n{tested}");
     }
+    for table in outcome.case_tests()? {
+        say!("\n{}\n\n{table}", table.title());
+    }
     say!("\nwritten to {}: report.html, table.json, comparison.json, methods", out.display());
     Ok(())
+}
+
+/// A margin above nothing, in per cent.
+fn margin(text: &str) -> Result<f64, String> {
+    let margin = text.parse::<f64>().ok().filter(|margin| *margin > 0.0 && *margin < 100.0);
+    margin.ok_or_else(|| "give per cent of accuracy, above 0 and below 100".to_owned())
 }
 
 pub(crate) fn merge(arguments: &Merge) -> ProgramResult {

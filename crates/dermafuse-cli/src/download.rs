@@ -25,9 +25,22 @@ pub(crate) struct Arguments {
 
 #[cfg(feature = "download")]
 pub(crate) fn download(arguments: &Arguments) -> ProgramResult {
-    use dermafuse::backbones::PublishedWeights;
+    use dermafuse::backbones::{DownloadProgress, PublishedWeights};
+    use dermafuse::recipes::TerminalProgress;
 
-    use crate::terminal::{Terminal, say};
+    use crate::terminal::say;
+
+    fn show(progress: &DownloadProgress, terminal: &mut TerminalProgress) {
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let received = megabytes(progress.received);
+        let Some(total) = progress.total else { return terminal.passing(&received) };
+        let times = terminal.times("bytes", progress.received as f64, total as f64);
+        let line = format!("{received} of {}  {times}", megabytes(total));
+        match total == progress.received {
+            true => terminal.lasting(&line),
+            false => terminal.passing(&line),
+        }
+    }
 
     let Some(published) = arguments.name.published_weights() else {
         return Err(format!("nobody has published weights for {}", arguments.name).into());
@@ -38,8 +51,8 @@ pub(crate) fn download(arguments: &Arguments) -> ProgramResult {
 
     say!("{}", weights.url);
     say!("licence: {}", weights.licence);
-    let mut terminal = Terminal::default();
-    let path = weights.download(&arguments.out, |progress| terminal.download(&progress))?;
+    let mut terminal = TerminalProgress::default();
+    let path = weights.download(&arguments.out, |progress| show(&progress, &mut terminal))?;
     say!("{}", path.display());
     Ok(())
 }

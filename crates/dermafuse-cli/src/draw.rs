@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// The seed: another number gives other cases.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// How clearly the clinical photos of derm7pt show what the dermoscopic images show, from 0 to 1.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    clinical_clarity: Option<f32>,
     /// The size of the images in pixels; that of the kind if not given.
     #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = size)]
     image_size: Option<(u32, u32)>,
@@ -58,13 +61,14 @@ impl Kind {
     }
 
     fn write(self, arguments: &Arguments) -> Result<(), DataError> {
-        let Arguments { folder, cases, seed, image_size, .. } = arguments;
+        let Arguments { folder, cases, seed, image_size, clinical_clarity, .. } = arguments;
         let (cases, seed) = (*cases as usize, *seed);
         match self {
             Self::Derm7pt => {
                 let config = SyntheticConfig { cases, seed, ..SyntheticConfig::default() };
                 let image_size = image_size.unwrap_or(config.image_size);
-                synthetic::write(folder, &SyntheticConfig { image_size, ..config })
+                let clinical_clarity = clinical_clarity.unwrap_or(config.clinical_clarity);
+                synthetic::write(folder, &SyntheticConfig { image_size, clinical_clarity, ..config })
             }
             Self::PadUfes20 => {
                 let config = pad_ufes_20::Config { photos: cases, seed, ..pad_ufes_20::Config::default() };
@@ -84,7 +88,10 @@ impl Kind {
 }
 
 pub(crate) fn draw(arguments: &Arguments) -> ProgramResult {
-    let Arguments { kind, folder, cases, .. } = arguments;
+    let Arguments { kind, folder, cases, clinical_clarity, .. } = arguments;
+    if clinical_clarity.is_some() && *kind != Kind::Derm7pt {
+        return Err("--clinical-clarity is about derm7pt; leave it out".into());
+    }
     require_empty(folder)?;
     print_error(format_args!("drawing {cases} cases in {}\n", folder.display()));
     kind.write(arguments)?;
@@ -108,6 +115,12 @@ fn require_empty(folder: &Path) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A share from 0 to 1.
+fn share(text: &str) -> Result<f32, String> {
+    let share = text.parse::<f32>().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "give a number from 0 to 1".to_owned())
 }
 
 /// Width and height in pixels, as `WIDTHxHEIGHT`.

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use dermafuse::data::{CaseSet, LoadedSplit, MissingFields, Split, TableChanges};
-use dermafuse::recipes::{Progress, Results, published_rows};
+use dermafuse::eval::text_table;
+use dermafuse::recipes::{Progress, Results, TerminalProgress, published_rows};
 use dermafuse::schema::{RunFolder, RunMode, read_regular_file};
 
 use crate::data::DataArguments;
 use crate::failure::{Failure, ProgramResult};
 use crate::model::ModelArguments;
-use crate::table::print_table;
-use crate::terminal::{Terminal, print_note, print_result, say};
+use crate::terminal::{print_note, print_result, say, say_part};
 
 /// The longest `metrics.json` that is printed.
 const MAX_METRICS: u64 = 1 << 30;
@@ -72,7 +72,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     // What an earlier evaluation left there is replaced; what something else left is not.
     let out = &arguments.out;
     let mut folder = RunFolder::open(out, "evaluate", RunMode { resume: true, shared: false })?;
-    let mut terminal = Terminal::default();
+    let mut terminal = TerminalProgress::default();
     terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
     let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
     notes.extend(answers.notes.iter().cloned());
@@ -99,7 +99,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     if arguments.json {
         return print_result(&String::from_utf8(read_regular_file(&out.join("metrics.json"), MAX_METRICS)?)?);
     }
-    print_table(&evaluations);
+    say_part!("{}", text_table(&evaluations));
     say!("\nwritten to {}: report.html, metrics.json, predictions.csv, stages.csv", out.display());
     Ok(())
 }

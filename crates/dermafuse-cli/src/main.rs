@@ -17,7 +17,6 @@ mod models;
 mod predict;
 mod recipes;
 mod show;
-mod table;
 mod terminal;
 mod train;
 

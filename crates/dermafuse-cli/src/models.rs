@@ -5,14 +5,13 @@ use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
 use dermafuse::fusion::FusionKind;
 use dermafuse::networks::{
-    AmfamConfig, EmbeddingNetConfig, FusionNetConfig, ModalitySubsetNetConfig, NetworkConfig, NetworkError,
-    TFormerConfig,
+    ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig, NetworkConfig, NetworkError,
 };
-use dermafuse::recipes::{JointMethod, JointStructure, Recipe, TwoImageMethod, ammfm_methods, pemm_methods};
+use dermafuse::recipes::Recipe;
 use serde_json::json;
 
 use crate::device::DeviceArgument;
-use crate::failure::ProgramResult;
+use crate::failure::{Failure, ProgramResult};
 use crate::terminal::{print_result, say, say_part};
 
 /// List the built-in architectures and the networks of the papers with their sizes.
@@ -32,7 +31,7 @@ pub(crate) fn models(arguments: &Arguments) -> ProgramResult {
     if arguments.json {
         let backbones: Vec<_> = BackboneKind::ALL.into_iter().map(description).collect();
         let networks =
-            listed_networks().iter().map(|listed| listed.description(&device)).collect::<Result<Vec<_>, _>>()?;
+            listed_networks()?.iter().map(|listed| listed.description(&device)).collect::<Result<Vec<_>, _>>()?;
         let text = serde_json::to_string_pretty(&json!({ "backbones": backbones, "networks": networks }))?;
         return print_result(&(text + "\n"));
     }
@@ -79,12 +78,12 @@ const CLASSES: usize = 6;
 
 /// Parameters that joint-individual fusion adds to an image classifier.
 fn added(backbone: BackboneKind, fusion: FusionKind, device: &Device) -> Result<usize, NetworkError> {
-    let count = |structure| {
-        let method = JointMethod { structure, fusion, backbone, ..JointMethod::default() };
-        let config = method.network(vec![CLASSES]).with_metadata_inputs(RECORD);
-        Ok::<usize, NetworkError>(parameter_count(&config.init(device)?))
-    };
-    Ok(count(JointStructure::JointIndividual)? - count(JointStructure::Image)?)
+    let (view, classes) = (ImageView::Clinical, vec![CLASSES]);
+    let image = NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, classes.clone()));
+    let joint = JointFusionConfig::new(backbone, view, RECORD, fusion, classes);
+    let joint = NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint));
+    let count = |config: &NetworkConfig| Ok::<usize, NetworkError>(parameter_count(&config.init(device)?));
+    Ok(count(&joint)? - count(&image)?)
 }
 
 fn print_fusions(device: &Device) -> ProgramResult {
@@ -116,48 +115,47 @@ const DERM7PT: [usize; 8] = [5, 3, 3, 3, 2, 3, 2, 3];
 /// Encoded metadata columns of Derm7pt.
 const DERM7PT_RECORD: usize = 20;
 
-fn listed_networks() -> Vec<Listed> {
-    use BackboneKind::{ConvNeXtTiny, DenseNet201, MobileNetV3Small, ResNet50, SwinV2Tiny};
-    let classes = || DERM7PT.to_vec();
-    let other = |paper, name: &str, network, published| Listed { paper, name: name.into(), network, published };
-    let fusion_net = FusionNetConfig::new(ResNet50, classes());
-    let mut listed = vec![other("FusionM4Net", "FusionNet RN50", NetworkConfig::FusionNet(fusion_net), Some(54.45))];
-    let published = |recipe: &str, row: &str| {
-        let recipe = Recipe::shipped(recipe)?;
-        recipe.published().iter().find_map(|table| Some(table.row(row)?.parameters))
+impl Listed {
+    /// A row of a recipe, or the method itself, with words that change it.
+    fn of(recipe: &str, row: Option<&str>, words: &[&str]) -> Result<NetworkConfig, Failure> {
+        let mut recipe = Recipe::named(recipe)?;
+        for words in words {
+            recipe.set(words)?;
+        }
+        let experiment = match row {
+            Some(row) => recipe.experiment_of(recipe.row(row)?)?,
+            None => recipe.experiment()?,
+        };
+        Ok(experiment.method.network.inference().with_classes(DERM7PT.to_vec()).with_metadata_inputs(DERM7PT_RECORD))
+    }
+}
+
+fn listed_networks() -> Result<Vec<Listed>, Failure> {
+    let mut listed = Vec::new();
+    let mut add = |paper, name: &str, network, published| {
+        listed.push(Listed { paper, name: name.to_owned(), network, published });
     };
-    for big in [SwinV2Tiny, ResNet50, ConvNeXtTiny] {
-        for TwoImageMethod { name, network } in ammfm_methods(MobileNetV3Small, big, &DERM7PT) {
-            let row = published("ammfm", &name);
-            if listed.iter().all(|listed| listed.name != name)
-                && let Some(parameters) = row
-            {
-                listed.push(Listed { paper: "AMMFM", name, network, published: parameters });
-            }
+    add("FusionM4Net", "FusionNet RN50", Listed::of("fusionm4net", None, &[])?, Some(54.45));
+    for (paper, recipe, backbone) in [("AMMFM", "ammfm", ""), ("PEMM", "pemm", " ST")] {
+        let tables = Recipe::named(recipe)?.published().to_vec();
+        for row in tables.iter().flat_map(|table| &table.rows).filter(|row| row.parameters.is_some()) {
+            let network = Listed::of(recipe, Some(&row.name), &[])?;
+            add(paper, &format!("{}{backbone}", row.name), network, row.parameters);
         }
     }
-    for TwoImageMethod { name, network } in pemm_methods(SwinV2Tiny, &DERM7PT) {
-        let published = published("pemm", &name).flatten();
-        listed.push(Listed { paper: "PEMM", name: format!("{name} ST"), network, published });
+    for (backbone, short) in [("resnet50", "RN50"), ("convnext_tiny", "CXT"), ("densenet201", "DN201")] {
+        let network = Listed::of("pemm", None, &[&format!("method.network.backbone={backbone}")])?;
+        add("PEMM", &format!("PS+SCA+BL {short}"), network, None);
     }
-    for (backbone, short) in [(ResNet50, "RN50"), (ConvNeXtTiny, "CXT"), (DenseNet201, "DN201")] {
-        let TwoImageMethod { name, network } = pemm_methods(backbone, &DERM7PT).pop().expect("PEMM is the last row");
-        listed.push(Listed { paper: "PEMM", name: format!("{name} {short}"), network, published: None });
-    }
-    for shared_backbone in [true, false] {
-        let network = AmfamConfig { shared_backbone, ..AmfamConfig::new(ResNet50, classes()) };
-        let name = if shared_backbone { "one backbone RN50" } else { "two backbones RN50" };
-        listed.push(other("AMFAM", name, NetworkConfig::Amfam(network).inference(), None));
-    }
-    let embedding = EmbeddingNetConfig::new(ResNet50, Some(DERM7PT_RECORD), classes());
-    listed.push(other("Yap et al.", "EmbeddingNet RN50", NetworkConfig::EmbeddingNet(embedding), None));
-    let subsets = ModalitySubsetNetConfig::kawahara(DERM7PT_RECORD, classes());
-    listed.push(other("Kawahara et al.", "Inception-V3 pair", NetworkConfig::ModalitySubsetNet(subsets), None));
+    add("AMFAM", "one backbone RN50", Listed::of("amfam", None, &[])?, None);
+    let two = ["method.network.shared_backbone=false"];
+    add("AMFAM", "two backbones RN50", Listed::of("amfam", None, &two)?, None);
+    add("Yap et al.", "EmbeddingNet RN50", Listed::of("embedding_net", None, &[])?, None);
+    add("Kawahara et al.", "Inception-V3 pair", Listed::of("modality_subsets", None, &[])?, None);
     // Its code leaves a classifier of 128 classes in the backbone.
-    listed.push(other("TFormer", "images", NetworkConfig::TFormer(TFormerConfig::new(None, classes())), Some(77.76)));
-    let with_record = TFormerConfig::new(Some(DERM7PT_RECORD), classes());
-    listed.push(other("TFormer", "images and record", NetworkConfig::TFormer(with_record), None));
-    listed
+    add("TFormer", "images", Listed::of("tformer", Some("images"), &[])?, Some(77.76));
+    add("TFormer", "images and record", Listed::of("tformer", None, &[])?, None);
+    Ok(listed)
 }
 
 impl Listed {
@@ -184,7 +182,7 @@ fn print_networks(device: &Device) -> ProgramResult {
         "\nnetworks of the papers for Derm7pt's eight tasks; papers count the ImageNet classifiers too, which nothing uses\n"
     );
     say!("{:<18}{:<26}{:>12}{:>18}{:>14}", "paper", "network", "parameters", "with classifiers", "published, M");
-    for listed in listed_networks() {
+    for listed in listed_networks()? {
         let [own, with_classifiers] = listed.sizes(device)?;
         let published = listed.published.map_or_else(String::new, |millions| format!("{millions:.2}"));
         say!("{:<18}{:<26}{own:>12}{with_classifiers:>18}{published:>14}", listed.paper, listed.name);

@@ -7,12 +7,12 @@ use dermafuse::data::Table;
 use dermafuse::eval::{AnswerFormat, AnswerTable};
 use dermafuse::infer::{Bundle, Questions};
 use dermafuse::networks::{ImageView, Network};
-use dermafuse::recipes::Progress;
+use dermafuse::recipes::{Progress, TerminalProgress};
 use dermafuse::schema::write_whole_file;
 
 use crate::failure::{Failure, ProgramResult};
 use crate::model::{ModelArguments, field_value};
-use crate::terminal::{Terminal, print_error, print_note, print_result};
+use crate::terminal::{print_error, print_note, print_result};
 
 /// Predict cases without labels, one line a case.
 ///
@@ -73,7 +73,7 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
     let questions = questions(arguments, &bundle)?;
     questions.notes().iter().for_each(|note| print_note(note));
     let asked = questions.rows().len();
-    let mut terminal = Terminal::default();
+    let mut terminal = TerminalProgress::default();
     let answers = bundle.answer(&questions, |done| terminal.predicted(done, asked))?;
     let table = AnswerTable::new(answers.last(), &answers.rows, &answers.failed)?;
 

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use clap::Args;
 use dermafuse::data::ImageCache;
-use dermafuse::recipes::{Experiment, OutcomeRow, Plan, Progress, Recipe, Workplace};
+use dermafuse::eval::text_table;
+use dermafuse::recipes::{Experiment, OutcomeRow, Plan, Progress, Recipe, TerminalProgress, Workplace};
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::LostBest;
 
 use crate::device::device_of;
 use crate::failure::{Failure, ProgramResult};
-use crate::table::print_table;
-use crate::terminal::{Terminal, say};
+use crate::terminal::{say, say_part};
 
 /// Which experiment, and where its data are: what `train` and `check` share.
 #[derive(Args, Clone, Debug)]
@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     describe(&plan);
     let cache = Arc::new(ImageCache::new(experiment.machine.image_cache.saturating_mul(1_000_000)));
     let place = Workplace::on(&device).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
-    let mut terminal = Terminal::default();
+    let mut terminal = TerminalProgress::default();
     plan.check(place, &mut terminal)?;
     let mut folder = RunFolder::open(out, "train", mode)?;
     folder.begin()?;
@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
 
     let cases = evaluations.last().map_or(0, |(_, evaluation)| evaluation.cases);
     say!("\n{}: test accuracy in per cent, {cases} cases\n", experiment.title);
-    print_table(&evaluations);
+    say_part!("{}", text_table(&evaluations));
     if outcome.rounds.len() > 1 {
         say!("\nover {} rounds\n", outcome.rounds.len());
         outcome.rows()?.iter().for_each(print_row);

@@ -154,7 +154,8 @@ fn pairs(of_methods: &[Vec<f64>], nemenyi: &Nemenyi, level: f64) -> Result<Vec<C
 }
 
 /// A p-value to three digits; what is too small for decimals has an exponent.
-pub(crate) fn p_text(p: f64) -> String {
+#[must_use]
+pub fn p_text(p: f64) -> String {
     if p < 0.001 { format!("{p:.2e}") } else { format!("{p:.3}") }
 }
 
@@ -163,9 +164,10 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let methods = self.methods.iter().map(|method| {
             let rank = format!("{:.2}", method.mean_rank);
-            [method.name.clone(), method.scores.to_string(), rank]
+            vec![method.name.clone(), method.scores.to_string(), rank]
         });
-        write_table(f, ["method", "mean ± std", "mean rank"], methods.collect())?;
+        let head = ["method", "mean ± std", "mean rank"].map(str::to_owned);
+        write_table(f, &head, &methods.collect::<Vec<_>>())?;
         let Friedman { statistic, degrees_of_freedom, p, .. } = &self.friedman;
         let (k, n, level) = (self.methods.len(), self.blocks.len(), self.level);
         let p = p_text(*p);
@@ -179,18 +181,19 @@ impl fmt::Display for Comparison {
             let mark = if pair.differs { " *" } else { "" };
             let holm = format!("{}{mark}", p_text(pair.holm));
             let statistic = pair.wilcoxon.statistic.to_string();
-            [self.name_of(pair), statistic, p_text(pair.wilcoxon.p), holm, p_text(pair.nemenyi)]
+            vec![self.name_of(pair), statistic, p_text(pair.wilcoxon.p), holm, p_text(pair.nemenyi)]
         });
-        write_table(f, ["pair", "W", "p (Wilcoxon)", "p (Holm)", "p (Nemenyi)"], pairs.collect())
+        let head = ["pair", "W", "p (Wilcoxon)", "p (Holm)", "p (Nemenyi)"].map(str::to_owned);
+        write_table(f, &head, &pairs.collect::<Vec<_>>())
     }
 }
 
 /// Columns as wide as their widest cell, the first to the left, the others to the right.
-fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, head: [&str; N], rows: Vec<[String; N]>) -> fmt::Result {
-    let rows: Vec<[String; N]> = std::iter::once(head.map(String::from)).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    for row in &rows {
+pub(crate) fn write_table(f: &mut fmt::Formatter<'_>, head: &[String], rows: &[Vec<String>]) -> fmt::Result {
+    let lines = || std::iter::once(head).chain(rows.iter().map(Vec::as_slice));
+    let width = |column: usize| lines().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    for row in lines() {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
             0 => format!("{cell:<width$}"),
             _ => format!("{cell:>width$}"),

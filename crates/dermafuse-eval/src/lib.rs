@@ -25,11 +25,12 @@ mod report;
 mod roc;
 pub mod significance;
 mod subgroups;
+mod text_table;
 mod tsne;
 
 pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, TaskAnswer};
 pub use bootstrap::{Bootstrap, Interval};
-pub use comparison::{ComparedMethod, ComparedPair, Comparison};
+pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use error::EvalError;
 pub use export::{
@@ -39,8 +40,9 @@ pub use mean_deviation::MeanDeviation;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use pointing::Pointing;
 pub use report::{
-    CasePage, ChecklistScore, HeatPicture, Report, SUSPICIOUS_SCORE, SampleCase, SampleImage, SampleTask,
+    CasePage, ChecklistScore, HeatPicture, Report, ReportTable, SUSPICIOUS_SCORE, SampleCase, SampleImage, SampleTask,
 };
 pub use roc::{RocCurve, auc};
 pub use subgroups::{Grouping, SMALL_GROUP, SubgroupRow, SubgroupTable};
+pub use text_table::text_table;
 pub use tsne::{Embedding, TSne};

@@ -1,6 +1,7 @@
 mod case_page;
 mod comparison;
 mod page;
+mod report_table;
 mod sample;
 mod sections;
 
@@ -14,6 +15,7 @@ use crate::published::{PublishedScore, PublishedTable};
 use crate::{Comparison, EvalError, Evaluation, RocCurve, SubgroupTable};
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture, SUSPICIOUS_SCORE};
+pub use report_table::ReportTable;
 pub use sample::{SampleCase, SampleImage, SampleTask};
 
 /// One HTML page with everything that is known of a run: no scripts, nothing loaded from elsewhere, the same bytes
@@ -39,6 +41,7 @@ pub struct Report {
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
     comparisons: Vec<ComparedMethods>,
+    tables: Vec<ReportTable>,
     details: Vec<Detail>,
     curves: Vec<String>,
     weight_searches: Vec<String>,
@@ -138,6 +141,13 @@ impl Report {
     ) -> Self {
         let published = published.map(|(table, score)| (table.clone(), score));
         self.comparisons.push(ComparedMethods { title: title.into(), comparison: comparison.clone(), published });
+        self
+    }
+
+    /// Adds a table under the comparisons.
+    #[must_use]
+    pub fn table(mut self, table: ReportTable) -> Self {
+        self.tables.push(table);
         self
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Two ways to ask. Over several runs (folds, seeds, backbones): [`Friedman`] says whether any of the methods differs,
 //! [`WilcoxonSignedRank`] with [`holm`] or [`Nemenyi`] which; [`Comparison`](crate::Comparison) does all of it. Over
-//! the cases of one test set: [`McNemar`] compares hits, [`DeLong`] areas under ROC curves.
+//! the cases of one test set: [`McNemar`] compares hits, [`DeLong`] areas under ROC curves. [`NonInferiority`] asks the other way round,
+//! whether a method is as good but for a stated margin.
 //!
 //! All p-values are two-sided and those of SciPy and statsmodels, also far out in the tail (`tests/golden/eval`); Wilcoxon's are
 //! those of SciPy up to version 1.8 where scores tie.
@@ -16,6 +17,7 @@ mod friedman;
 mod holm;
 mod mcnemar;
 mod nemenyi;
+mod non_inferiority;
 mod ranks;
 mod studentized_range;
 mod wilcoxon;
@@ -25,6 +27,7 @@ pub use friedman::Friedman;
 pub use holm::holm;
 pub use mcnemar::McNemar;
 pub use nemenyi::Nemenyi;
+pub use non_inferiority::NonInferiority;
 pub use studentized_range::{studentized_range_quantile, studentized_range_survival};
 pub use wilcoxon::WilcoxonSignedRank;
 

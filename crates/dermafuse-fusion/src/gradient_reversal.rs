@@ -24,18 +24,28 @@ pub fn reverse_gradient<const D: usize>(tensor: Tensor<D>, strength: f64) -> Ten
 
 /// How strongly a gradient is reversed in the course of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "schedule", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ReversalSchedule {
     /// Always alike.
     Constant {
         /// The strength; 1 where the paper leaves it to the weight of the loss.
+        #[serde(default = "one")]
         strength: f64,
     },
     /// `2 / (1 + exp(−steepness · p)) − 1` at the share `p` of the training that is done: from 0 to almost 1.
     Ganin {
         /// 10 in the paper.
+        #[serde(default = "ten")]
         steepness: f64,
     },
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn ten() -> f64 {
+    10.0
 }
 
 impl Default for ReversalSchedule {

@@ -28,6 +28,7 @@ pub struct MetadataNetworkConfig {
     #[serde(default)]
     pub dropout: f64,
     /// What stands for a 0 of the encoded metadata: soft labels, as mutual attention proposes (0.1); 0 leaves them hard.
+    #[serde(default)]
     pub zero: f64,
 }
 

@@ -16,7 +16,6 @@ use dermafuse_train::{Incomplete, TrainingConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-pub(crate) use data::LoadedSets;
 pub use data::{DataSource, MergedSource};
 pub use method::MethodSettings;
 pub(crate) use parts::Parts;
@@ -54,7 +53,7 @@ pub struct Experiment {
     /// Seed of first weights, order, augmentation and dropout: it is added to those of training and second stage. Repeats
     /// and folds count on from it.
     pub seed: u64,
-    /// How often everything is done, with another seed each time; folds are dealt anew.
+    /// How often everything is done, with another seed each time; folds are dealt anew. At most 1000.
     pub repeats: u64,
     /// The data sets, by names of your own.
     pub data: BTreeMap<String, DataSource>,
@@ -100,6 +99,9 @@ pub struct MachineSettings {
     /// Memory for decoded images, in megabytes.
     pub image_cache: usize,
 }
+
+/// More repeats than anybody has time for.
+const MAX_REPEATS: u64 = 1000;
 
 /// How settings of a recipe's file begin that are none of an experiment.
 const OF_RECIPES: [&str; 3] = ["about", "rows", "published"];
@@ -179,8 +181,8 @@ impl Experiment {
     /// What can be told to be wrong without looking at any data.
     fn check(&self, settings: &Settings) -> Result<(), RecipeError> {
         let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
-        if self.repeats == 0 {
-            return error("repeats", "at least 1".into());
+        if !(1..=MAX_REPEATS).contains(&self.repeats) {
+            return error("repeats", format!("from 1 to {MAX_REPEATS}"));
         }
         self.training.check()?;
         let folds = matches!(self.split, PartsSettings::Folds { .. });

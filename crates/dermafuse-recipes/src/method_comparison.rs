@@ -10,10 +10,9 @@ use std::sync::Arc;
 use dermafuse_schema::write_whole_file;
 
 pub use merged_runs::merge_runs;
-pub use outcome::{ComparedRow, ComparisonOutcome};
+pub use outcome::{ComparedRow, ComparisonOutcome, NonInferiorPair};
 
-use crate::experiment::LoadedSets;
-use crate::{AnswerKind, Experiment, Plan, Progress, RecipeError, Round, RoundResult, Workplace};
+use crate::{AnswerKind, Experiment, Plan, PlannedTraining, Progress, RecipeError, Round, RoundResult, Workplace};
 
 /// Where the methods lie in the folder of a comparison.
 const METHODS: &str = "methods";
@@ -40,6 +39,31 @@ pub struct ComparedMethod {
     pub block: String,
     /// Its trainings.
     pub plan: Plan,
+}
+
+impl ComparedMethod {
+    /// The training of a round that counts.
+    pub(crate) fn counted(&self, round: usize) -> &PlannedTraining {
+        self.plan.rounds[round].stages.last().expect("a round has a training")
+    }
+
+    /// The id of a case as the set says it that it comes from: a merged set puts the name of that before it.
+    pub(crate) fn own_id<'a>(&self, id: &'a str) -> &'a str {
+        let data = match self.plan.experiment.stages.last() {
+            Some(stage) => self.plan.experiment.merged.get(&stage.data),
+            None => self.plan.experiment.merged.values().next(),
+        };
+        data.and_then(|merged| id.strip_prefix(merged.target.as_str())?.strip_prefix(':')).unwrap_or(id)
+    }
+
+    /// The test cases of a round, in order.
+    fn tested(&self, round: usize) -> Vec<String> {
+        let PlannedTraining { set, split, .. } = self.counted(round);
+        let ids = split.test.iter().map(|&row| set.cases[row].id.to_string());
+        let mut ids: Vec<String> = ids.map(|id| self.own_id(&id).to_owned()).collect();
+        ids.sort();
+        ids
+    }
 }
 
 /// A share of the trainings: the `index`-th of `count`, from 1.
@@ -75,7 +99,7 @@ impl MethodComparison {
         methods: Vec<(String, String, Experiment)>,
         place: Workplace<'_>,
     ) -> Result<Self, RecipeError> {
-        let mut loaded: Vec<(Vec<(String, crate::DataSource)>, LoadedSets)> = Vec::new();
+        let mut loaded = Vec::new();
         let mut compared: Vec<ComparedMethod> = Vec::new();
         for (name, block, experiment) in methods {
             if compared.iter().any(|other| other.name == name && other.block == block) {
@@ -84,15 +108,7 @@ impl MethodComparison {
                 });
             }
             // Sets are loaded once.
-            let sources: Vec<_> = experiment.data.clone().into_iter().collect();
-            let sets = match loaded.iter().find(|(known, _)| *known == sources) {
-                Some((_, sets)) => sets.clone(),
-                None => {
-                    let sets = experiment.load_sets()?;
-                    loaded.push((sources, sets.clone()));
-                    sets
-                }
-            };
+            let sets = experiment.load_sets_beside(&mut loaded)?;
             let mut plan = experiment.plan_for(&sets)?;
             plan.keeps_results = true;
             let method = ComparedMethod { name, block, plan };
@@ -113,46 +129,61 @@ impl MethodComparison {
         Ok(comparison)
     }
 
-    /// Leaves out of all methods the cases that one of them leaves out.
+    /// Leaves out of all methods on a set the cases that one of them leaves out. Methods on other sets, such as one that is merged
+    /// of several, must test the same cases.
     fn share_cases(&mut self, place: Workplace<'_>) -> Result<(), RecipeError> {
         let rounds = self.methods[0].plan.rounds.len();
-        let fingerprint =
-            |method: &ComparedMethod| method.plan.rounds[0].stages.last().map(|last| last.set.fingerprint());
+        let error = |reason: String| Err(RecipeError::Comparison { reason });
+        let first = self.methods[0].name.clone();
         for method in &self.methods[1..] {
-            let other = || format!("`{}` and `{}`", self.methods[0].name, method.name);
-            if method.plan.rounds.len() != rounds {
-                let (one, two) = (rounds, method.plan.rounds.len());
-                let reason =
-                    format!("{} have {one} and {two} rounds; give all methods the same split and repeats", other());
-                return Err(RecipeError::Comparison { reason });
-            }
-            if fingerprint(method) != fingerprint(&self.methods[0]) {
-                let reason = format!("{} are tested on different data; compare methods of the same set", other());
-                return Err(RecipeError::Comparison { reason });
+            let (found, name) = (method.plan.rounds.len(), &method.name);
+            if found != rounds {
+                return error(format!(
+                    "`{first}` and `{name}` have {rounds} and {found} rounds; give all methods the same split and repeats"
+                ));
             }
             if method.plan.experiment.split != self.methods[0].plan.experiment.split {
-                let reason = format!("{} have different parts; give all methods the same `split`", other());
-                return Err(RecipeError::Comparison { reason });
+                return error(format!(
+                    "`{first}` and `{name}` have different parts; give all methods the same `split`"
+                ));
             }
         }
+        let fingerprints: Vec<_> = self.methods.iter().map(|method| method.counted(0).set.fingerprint()).collect();
         for round in 0..rounds {
-            let of = |method: &ComparedMethod| {
-                method.plan.rounds[round].stages.last().cloned().expect("a round has a training")
-            };
-            let mut split = of(&self.methods[0]).split;
-            for method in &mut self.methods {
-                let last = of(method);
-                let selected = last.protocol.select_cases(&last.set, &split, place)?;
-                split = selected.split;
-                method.plan.notes.extend(selected.notes.iter().map(|note| format!("{}: {note}", method.name)));
-            }
-            for method in &mut self.methods {
-                let stages = &mut method.plan.rounds[round].stages;
-                let counted = stages.last().expect("a round has a training").set.clone();
-                // Earlier stages on the same set train on the same cases.
-                for stage in stages.iter_mut().filter(|stage| Arc::ptr_eq(&stage.set, &counted)) {
-                    stage.split = split.clone();
+            for (index, fingerprint) in fingerprints.iter().enumerate() {
+                if fingerprints[..index].contains(fingerprint) {
+                    continue;
                 }
+                let alike: Vec<usize> =
+                    (index..fingerprints.len()).filter(|&at| fingerprints[at] == *fingerprint).collect();
+                self.share_cases_of(&alike, round, place)?;
+            }
+            let tested = self.methods[0].tested(round);
+            if let Some(method) = self.methods[1..].iter().find(|method| method.tested(round) != tested) {
+                let name = &method.name;
+                return error(format!("`{first}` and `{name}` test different cases; compare methods of the same set"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out of a round of methods on the same set the cases that one of them leaves out.
+    fn share_cases_of(&mut self, methods: &[usize], round: usize, place: Workplace<'_>) -> Result<(), RecipeError> {
+        let mut split = self.methods[methods[0]].counted(round).split.clone();
+        for &at in methods {
+            let method = &mut self.methods[at];
+            let last = method.counted(round);
+            let selected = last.protocol.select_cases(&last.set, &split, place)?;
+            split = selected.split;
+            let notes: Vec<String> = selected.notes.iter().map(|note| format!("{}: {note}", method.name)).collect();
+            method.plan.notes.extend(notes);
+        }
+        for &at in methods {
+            let counted = self.methods[at].counted(round).set.clone();
+            let stages = &mut self.methods[at].plan.rounds[round].stages;
+            // Earlier stages on the same set train on the same cases.
+            for stage in stages.iter_mut().filter(|stage| Arc::ptr_eq(&stage.set, &counted)) {
+                stage.split = split.clone();
             }
         }
         Ok(())

@@ -71,6 +71,7 @@ impl Outcome {
                 seen = Some(known.among(&training.set, &rows));
             }
             tested.push(rows);
+            notes.extend(result.earlier.iter().flat_map(|(_, earlier)| earlier.notes.iter().cloned()));
             notes.extend(result.notes.iter().cloned());
         }
         let mut said = Vec::new();

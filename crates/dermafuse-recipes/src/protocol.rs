@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
 use dermafuse_ensemble::{
     Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, MixSearch, MixSearchResult, SecondStage,
-    TwoStage, WeightSearchResult,
+    TwoStage, WeightSearch, WeightSearchResult,
 };
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases};
 use dermafuse_networks::{AnyNetwork, Network};
@@ -20,7 +20,7 @@ use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
 use crate::preflight::training_cases;
-use crate::{Answer, NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
+use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
 
 /// A protocol with all its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,19 @@ pub struct Protocol {
     pub answer: Answer,
     /// The second stage; data without metadata columns have none.
     pub second_stage: Option<SecondStageSettings>,
+}
+
+/// How the branches of a network answer together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The mean of all branches' probabilities: JIF(All).
+    #[default]
+    All,
+    /// The fusion branch, which every network gives last: JIF(OFB).
+    OnlyFusionBranch,
+    /// The weights that are best on the validation cases.
+    Search(WeightSearch),
 }
 
 /// The second stage of FusionM4Net. A network that learnt from half of the training cases answers the other half; its answers

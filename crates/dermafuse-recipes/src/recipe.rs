@@ -1,5 +1,6 @@
 //! Recipes: experiments that ship, each a file with a paper's defaults, its rows and its printed numbers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use dermafuse_eval::published::PublishedTable;
@@ -64,6 +65,8 @@ pub struct Row {
     /// Its name, as printed.
     pub name: String,
     change: Option<Settings>,
+    /// Where settings go that are laid over the recipe and that this row's network has under other keys, or not at all.
+    elsewhere: BTreeMap<String, Vec<String>>,
 }
 
 impl Recipe {
@@ -226,10 +229,12 @@ impl Recipe {
     /// # Errors
     /// As [`Experiment::read`].
     pub fn experiment_of(&self, row: &Row) -> Result<Experiment, RecipeError> {
-        match &row.change {
-            Some(change) => Experiment::from_layers(change.clone().over_lowest(self.depth, &self.settings)),
-            None => self.experiment(),
+        let Some(change) = &row.change else { return self.experiment() };
+        let mut settings = self.settings.clone();
+        for (key, instead) in &row.elsewhere {
+            settings.redirect(self.depth, key, instead);
         }
+        Experiment::from_layers(change.clone().over_lowest(self.depth, &settings))
     }
 }
 
@@ -239,9 +244,11 @@ impl Row {
         #[serde(deny_unknown_fields)]
         struct Named {
             name: String,
+            #[serde(default)]
+            elsewhere: BTreeMap<String, Vec<String>>,
         }
         let change = settings.take("change");
-        let Named { name } = settings.get_value("rows")?;
-        Ok(Self { name, change })
+        let Named { name, elsewhere } = settings.get_value("rows")?;
+        Ok(Self { name, change, elsewhere })
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dermafuse_data::Sampling;
 use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
 use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE};
 use dermafuse_networks::{Network, NetworkError};
@@ -297,12 +298,23 @@ fn follow(
     });
     let config = &protocol.network.training;
     let epochs = outcome.curves[0].history.len();
+    let cases = set.class_counts(0, &selected.split.train)?;
+    let shown = config.sampling.shown(set, &selected.split.train, config.seed, epochs)?;
+    let oversampled = (config.sampling != Sampling::default()).then(|| {
+        let classes = set.tasks[0].classes.iter().zip(cases.iter().zip(&shown));
+        let texts = classes.map(|(class, (cases, shown))| {
+            format!("{class} {cases} cases, {:.1} times each", *shown as f64 / (*cases).max(1) as f64)
+        });
+        let stage = if training.name.is_empty() { String::new() } else { format!(" of stage {}", training.name) };
+        let texts = texts.collect::<Vec<_>>().join("; ");
+        format!("Training cases{stage} and how often {epochs} epochs showed them: {texts}.")
+    });
     let result = RoundResult {
-        cases: set.class_counts(0, &selected.split.train)?,
-        shown: config.sampling.shown(set, &selected.split.train, config.seed, epochs)?,
+        cases,
+        shown,
         features: features.transpose()?,
         leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
-        notes: [selected.notes, outcome.notes].concat(),
+        notes: selected.notes.into_iter().chain(outcome.notes).chain(oversampled).collect(),
         test: outcome.test,
         two_stage: outcome.bundle.two_stage.clone(),
         curves: outcome.curves,

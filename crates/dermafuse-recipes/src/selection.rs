@@ -38,10 +38,15 @@ pub(crate) fn balanced_accuracy(predictions: &Predictions) -> Result<f64, Recipe
     overall(predictions)?.balanced_accuracy.ok_or(RecipeError::NoScore)
 }
 
-/// The means over the tasks, without the intervals, which take most of an evaluation's time.
-pub(crate) fn overall(predictions: &Predictions) -> Result<Overall, RecipeError> {
+/// All numbers without the intervals, which take most of an evaluation's time.
+pub(crate) fn evaluation(predictions: &Predictions) -> Result<Evaluation, RecipeError> {
     let options = EvaluationOptions { bootstrap: Bootstrap { resamples: 0, seed: 0 }, ..EvaluationOptions::default() };
-    Ok(Evaluation::with(predictions, &options)?.overall)
+    Ok(Evaluation::with(predictions, &options)?)
+}
+
+/// The means over the tasks.
+pub(crate) fn overall(predictions: &Predictions) -> Result<Overall, RecipeError> {
+    Ok(evaluation(predictions)?.overall)
 }
 
 /// NaN where there is none.

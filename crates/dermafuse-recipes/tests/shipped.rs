@@ -1,24 +1,24 @@
 //! The recipes that ship: their files say what the methods' constructors say, and their rows are those of the papers.
 
+#[path = "shipped/expected.rs"]
+mod expected;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{CaseSet, DataSetKind, EncoderConfig, MetadataRoles, Split};
-use dermafuse_ensemble::Calibration;
-use dermafuse_fusion::FusionKind;
+use dermafuse_ensemble::{Calibration, ClassifierKind, MixSearch, WeightSearch};
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
     EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig, ImageView, ModalitySubsetNetConfig,
     NetworkConfig, TFormerConfig,
 };
-use dermafuse_recipes::{
-    Answer, AnswerKind, Curriculum, Experiment, FusionM4Net, JointMethod, JointStructure, OneStage, Plan, Recipe,
-    Selection, StartWeights, amfam_methods, ammfm_methods, pemm_loss_weights, pemm_methods,
-};
+use dermafuse_recipes::{AnswerKind, Experiment, Plan, Recipe, Selection, StartWeights};
 use dermafuse_schema::{Case, Task, TaskSet};
 use dermafuse_settings::Settings;
-use dermafuse_train::{OptimizerKind, TrainingConfig};
+use dermafuse_train::{Incomplete, OptimizerKind, TrainingConfig};
+use expected::Expected;
 
 /// The rows of FusionM4Net's table that are stages of one training.
 const STAGES: [&str; 8] =
@@ -43,23 +43,24 @@ fn experiments(recipe: &Recipe) -> Vec<(String, Experiment)> {
     std::iter::once(("the method".to_owned(), recipe.experiment().unwrap())).chain(rows).collect()
 }
 
-/// The experiment is what the constructor makes.
-fn assert_is(experiment: &Experiment, expected: &OneStage, name: &str) {
-    let Experiment { method, training, second_stage, evaluation, .. } = experiment;
-    assert_eq!(rounded(method.network.clone()), rounded(expected.network.network.clone()), "{name}");
-    assert_eq!(*training, expected.network.training, "{name}");
-    assert_eq!(method.selection, expected.network.selection, "{name}");
-    assert_eq!(method.metadata, expected.metadata, "{name}");
-    assert_eq!(evaluation.views, expected.network.augmentation, "{name}");
-    assert_eq!(experiment.incomplete, expected.network.incomplete, "{name}");
-    let answer = match second_stage.answer {
-        AnswerKind::All => Answer::All,
-        AnswerKind::OnlyFusionBranch => Answer::OnlyFusionBranch,
-        AnswerKind::Search => Answer::Search(second_stage.search.clone()),
-    };
-    assert_eq!(answer, expected.answer, "{name}");
-    assert_eq!(second_stage.classifier, None, "{name}");
-    assert_eq!(method.weights, StartWeights::Imagenet, "{name}");
+/// The rows of a recipe that are asked for are what the tables say.
+fn assert_rows(recipe: &Recipe, expected: &[Expected]) {
+    for Expected { name, network, training, selection, metadata, views, answer } in expected {
+        let experiment = row(recipe, name);
+        let second_stage = &experiment.second_stage;
+        assert_eq!(rounded(experiment.method.network.clone()), rounded(network.clone()), "{name}");
+        assert_eq!(experiment.training, *training, "{name}");
+        assert_eq!(experiment.method.selection, *selection, "{name}");
+        assert_eq!(experiment.method.metadata, *metadata, "{name}");
+        assert_eq!(experiment.evaluation.views, *views, "{name}");
+        assert_eq!(experiment.incomplete, Incomplete::default(), "{name}");
+        assert_eq!((second_stage.answer, second_stage.classifier), (*answer, None), "{name}");
+        assert_eq!(second_stage.search, WeightSearch::default(), "{name}");
+        assert_eq!(experiment.method.weights, StartWeights::Imagenet, "{name}");
+    }
+    let names: BTreeSet<&str> = expected.iter().map(|row| row.name.as_str()).collect();
+    let found: BTreeSet<&str> = recipe.rows().iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(found, names);
 }
 
 /// 0.5 − 0.4 is not 0.1 to the last bit.
@@ -94,15 +95,15 @@ fn what_is_written_of_a_recipe_and_of_its_rows_is_read_back() {
 fn fusionm4net_is_as_released() {
     let experiment = experiment("fusionm4net");
     let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet50, vec![]));
-    let released = FusionM4Net::as_released(network, 224, 0);
-    assert_eq!(experiment.method.network, released.first_stage.network);
-    assert_eq!(experiment.training, released.first_stage.training);
-    assert_eq!(experiment.method.selection, released.first_stage.selection);
-    assert_eq!(experiment.evaluation.views, released.first_stage.augmentation);
-    assert_eq!(experiment.method.metadata, EncoderConfig::from(released.metadata));
+    assert_eq!(experiment.method.network, network);
+    // The released code seeds the network that learns from all training cases with 170, the other with 183.
+    assert_eq!(experiment.training, TrainingConfig::as_released(224, 170));
+    assert_eq!(experiment.method.selection, Selection::default());
+    assert_eq!(experiment.evaluation.views, TestTimeAugmentation::default());
+    assert_eq!(experiment.method.metadata, EncoderConfig::from(MetadataRoles::IncludePostDiagnosis));
     let second = &experiment.second_stage;
-    assert_eq!((second.answer, &second.search), (AnswerKind::Search, &released.weights));
-    assert_eq!((second.classifier, second.mix), (released.classifier, released.mix));
+    assert_eq!((second.answer, &second.search), (AnswerKind::Search, &WeightSearch::default()));
+    assert_eq!((second.classifier, second.mix), (Some(ClassifierKind::default()), MixSearch::default()));
     assert_eq!((second.calibration, second.half_seed), (Calibration::default(), 183));
     assert_eq!(experiment.data["derm7pt"].kind, DataSetKind::Derm7pt);
 
@@ -117,69 +118,43 @@ fn fusionm4net_is_as_released() {
 fn joint_fusion_is_that_of_the_thesis() {
     let recipe = recipe("jif");
     assert_eq!(recipe.experiment().unwrap().data["pad"].kind, DataSetKind::PadUfes20);
-    let expected = |method: JointMethod| method.recipe(vec![], DataSetKind::PadUfes20.encoding(), 224, 0);
-    let image = JointMethod { structure: JointStructure::Image, ..JointMethod::default() };
-    assert_is(&row(&recipe, "Image"), &expected(image), "Image");
-    let mut found = 1;
-    for fusion in FusionKind::COMPARED.map(|name| name.parse().unwrap()) {
-        let joint = JointMethod { structure: JointStructure::Joint, fusion, ..JointMethod::default() };
-        assert_is(&row(&recipe, &joint.to_string()), &expected(joint), &joint.to_string());
-        let method = JointMethod { structure: JointStructure::JointIndividual, ..joint };
-        for (suffix, answer) in [("(OFB)", Answer::OnlyFusionBranch), ("(All)", Answer::All)] {
-            let name = format!("{method}{suffix}");
-            assert_is(&row(&recipe, &name), &OneStage { answer, ..expected(method) }, &name);
-        }
-        found += 3;
-    }
-    assert_eq!(recipe.rows().len(), found);
+    assert_rows(&recipe, &expected::joint_fusion());
     assert_eq!(row(&recipe, "JIF-MMFA(All)"), recipe.experiment().unwrap());
 }
 
 #[test]
 fn the_rows_of_two_images_are_those_of_the_tables() {
-    use BackboneKind::{ConvNeXtTiny, MobileNetV3Small, ResNet50, SwinV2Tiny};
-    let of_ammfm = [SwinV2Tiny, ResNet50, ConvNeXtTiny].map(|big| ammfm_methods(MobileNetV3Small, big, &[]));
-    let of_pemm = [pemm_methods(SwinV2Tiny, &[]), pemm_loss_weights(SwinV2Tiny, &[])];
-    let of_amfam = [amfam_methods(ResNet50, &[])];
     let tables = [
-        ("ammfm", of_ammfm.concat(), 224, "AFF-AAB MN+ST"),
-        ("pemm", of_pemm.concat(), 224, "PS+SCA+BL"),
-        ("amfam", of_amfam.concat(), 299, "AMFAM"),
+        ("ammfm", expected::ammfm(), "AFF-AAB MN+ST"),
+        ("pemm", expected::pemm(), "PS+SCA+BL"),
+        ("amfam", expected::amfam(), "AMFAM"),
     ];
-    for (name, methods, image_size, own) in tables {
+    for (name, rows, own) in tables {
         let recipe = recipe(name);
-        for entry in recipe.rows() {
-            let method = methods.iter().find(|method| method.name == entry.name);
-            let method = method.unwrap_or_else(|| panic!("{name}: no method {}", entry.name));
-            assert_is(&row(&recipe, &entry.name), &method.recipe(image_size, 0), &entry.name);
-        }
-        // The other way round: rows of the published pair; the others have rows that were not printed.
-        let all = if name == "ammfm" { &methods[..12] } else { &methods[..] };
-        assert!(all.iter().all(|method| recipe.row(&method.name).is_ok()), "{name}");
+        assert_rows(&recipe, &rows);
         assert_eq!(recipe.own_row().unwrap().name, own);
     }
 }
 
 #[test]
-fn the_strategies_of_fine_tuning_are_the_curricula() {
+fn the_strategies_of_fine_tuning_are_those_of_the_paper() {
     let recipe = recipe("nedelcu");
     let published = TrainingConfig::nedelcu(300, 4, 0);
     let scratch = TrainingConfig { unfreezing: None, backbone_rate: 1.0, ..published.clone() };
     let network = ImageClassifierConfig::new(BackboneKind::EfficientNetB3, ImageView::Clinical, vec![]);
     let network = NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::PerLocation, ..network });
     let rows = [
-        ("o) from scratch", "scratch", &scratch),
-        ("x) ImageNet, merged", "merged", &published),
-        ("a) ImageNet, DermAI", "dermai", &published),
-        ("b) ImageNet, EDRA, DermAI", "edra-dermai", &published),
-        ("c) ImageNet, EDRA, Dermofit, DermAI", "edra-dermofit-dermai", &published),
+        ("o) from scratch", &["dermai"][..], &scratch),
+        ("x) ImageNet, merged", &["merged"], &published),
+        ("a) ImageNet, DermAI", &["dermai"], &published),
+        ("b) ImageNet, EDRA, DermAI", &["edra", "dermai"], &published),
+        ("c) ImageNet, EDRA, Dermofit, DermAI", &["edra", "dermofit", "dermai"], &published),
     ];
     assert_eq!(recipe.rows().len(), rows.len());
-    for (name, curriculum, training) in rows {
+    for (name, expected, training) in rows {
         let experiment = row(&recipe, name);
-        let curriculum = Curriculum::shipped(curriculum).unwrap();
         let stages: Vec<&str> = experiment.stages.iter().map(|stage| stage.name.as_str()).collect();
-        assert_eq!(stages, curriculum.stages(), "{name}");
+        assert_eq!(stages, expected, "{name}");
         for (number, stage) in experiment.stages.iter().enumerate() {
             assert_eq!((&stage.training, &stage.method.network), (training, &network), "{name}");
             let start = if number > 0 { stages[number - 1] } else { "method" };
@@ -353,4 +328,31 @@ fn printed_numbers_go_with_the_method_that_they_are_of() {
     let text = "data.derm7pt.kind = \"derm7pt\"\nmethod.network = { kind = \"fusion_net\", backbone = \"resnet18\", dropout = 0 }";
     let bare = Recipe::of(Settings::parse("bare.toml", text).unwrap()).unwrap();
     assert!(plan(&bare, "derm7pt", None).published.is_empty());
+}
+
+#[test]
+fn another_backbone_is_for_every_row() {
+    for name in ["jif", "pemm", "amfam", "embedding_net", "modality_subsets"] {
+        let mut recipe = recipe(name);
+        recipe.set("method.network.backbone=resnet18").unwrap();
+        for (row, experiment) in experiments(&recipe) {
+            let backbones = experiment.method.network.backbones();
+            assert!(backbones.iter().all(|backbone| *backbone == BackboneKind::ResNet18), "{name}, {row}");
+            assert_eq!(backbones.is_empty(), row == "Metadata", "{name}, {row}");
+        }
+    }
+    let mut jif = recipe("jif");
+    jif.set("method.network.metadata.layers=[8]").unwrap();
+    jif.set("method.network.view=dermoscopic").unwrap();
+    let rows: Vec<_> = experiments(&jif).into_iter().map(|(_, experiment)| experiment.method.network).collect();
+    assert!(rows.len() > 15);
+    for network in rows {
+        match network {
+            NetworkConfig::ImageClassifier(image) => assert_eq!(image.view, ImageView::Dermoscopic),
+            NetworkConfig::MetadataClassifier(record) => assert_eq!(record.metadata.layers, [8]),
+            NetworkConfig::JointFusion(joint) => assert_eq!(joint.metadata.layers, [8]),
+            NetworkConfig::JointIndividualFusion(network) => assert_eq!(network.joint.metadata.layers, [8]),
+            other => panic!("{other:?}"),
+        }
+    }
 }

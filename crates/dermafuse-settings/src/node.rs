@@ -49,6 +49,33 @@ impl Node {
         }
     }
 
+    /// Takes out what is under a key of several steps. A table that says its `kind` keeps everything.
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Entry> {
+        let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+        let is_whole = self.kind().is_some();
+        let Value::Table(entries) = &mut self.value else { return None };
+        match rest {
+            Some(rest) => entries.get_mut(first)?.node.remove(rest),
+            None if is_whole => None,
+            None => entries.remove(first),
+        }
+    }
+
+    /// Puts something under a key of several steps, unless there is something.
+    pub(crate) fn insert(&mut self, key: &str, entry: Entry) {
+        let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+        let Value::Table(entries) = &mut self.value else { return };
+        let Some(rest) = rest else {
+            entries.entry(first.to_owned()).or_insert(entry);
+            return;
+        };
+        let empty = || {
+            let place = entry.node.place.clone();
+            Entry { key: entry.key.clone(), node: Node { place, value: Value::Table(BTreeMap::new()) } }
+        };
+        entries.entry(first.to_owned()).or_insert_with(empty).node.insert(rest, entry);
+    }
+
     /// The text under `kind`, which says what a table is of.
     pub(crate) fn kind(&self) -> Option<&str> {
         match &self.table()?.get("kind")?.node.value {

@@ -158,6 +158,29 @@ impl Settings {
         (!layers.is_empty()).then_some(Self { layers })
     }
 
+    /// Lets what the layers above the `depth` lowest ones say under a key stand under other keys instead; without any, it is left out.
+    ///
+    /// ```
+    /// use dermafuse_settings::Settings;
+    ///
+    /// let below = Settings::parse("two", "network = { clinical = \"a\", dermoscopic = \"b\" }")?;
+    /// let mut settings = below.clone();
+    /// settings.set("network.backbone=c")?;
+    /// settings.redirect(1, "network.backbone", &["network.clinical".into(), "network.dermoscopic".into()]);
+    /// let read = settings.get::<std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>>>()?;
+    /// assert_eq!(read["network"].values().collect::<Vec<_>>(), ["c", "c"]);
+    /// # Ok::<(), dermafuse_settings::SettingsError>(())
+    /// ```
+    pub fn redirect(&mut self, depth: usize, key: &str, instead: &[String]) {
+        let above = self.layers.len().saturating_sub(depth);
+        for layer in &mut self.layers[..above] {
+            let Some(entry) = layer.remove(key) else { continue };
+            for other in instead {
+                layer.insert(other, entry.clone());
+            }
+        }
+    }
+
     /// The elements of the topmost layer, if it is a list, each as settings of its own.
     #[must_use]
     pub fn elements(&self) -> Option<Vec<Self>> {

@@ -1,7 +1,7 @@
 //! DermaFuse: train, embed and deploy classifiers that fuse a clinical photo, a dermoscopic image and patient metadata into
 //! a skin-lesion diagnosis and the seven-point checklist.
 //!
-//! This crate only re-exports the others; each is a module here. Data flows one way:
+//! The other crates are modules here. Data flows one way:
 //!
 //! ```text
 //! files → data: cases, samples → infer: batches → networks → infer: logits → ensemble: predictions → eval: numbers, report
@@ -24,38 +24,82 @@
 //!
 //! Research software: not a medical device, not for diagnosis.
 //!
-//! # Predicting with a trained model
+//! # Tutorial: from pictures to answers
 //!
-//! ```no_run
-//! use dermafuse::{data::derm7pt, infer::Bundle};
-//! use burn::tensor::Device;
+//! **Data.** A folder of a published set, a table of your own that a TOML file describes ([`data::described`]), or, to try things,
+//! drawn lesions. **Experiment.** A recipe of a paper with settings laid over it; the same settings can stand in a file. **Training
+//! and test.** A plan checks everything before the first epoch; its outcome is report, metrics, predictions and model in a folder.
 //!
-//! let bundle = Bundle::load("runs/quickstart/model.safetensors", &Device::flex())?;
-//! let set = derm7pt::load("runs/quickstart/data")?;
-//! let rows: Vec<usize> = (0..4).collect();
-//! let answers = bundle.predict(&set, &rows, |_| ())?;
-//! let predictions = answers.last();
-//! for (case, id) in predictions.ids.iter().enumerate() {
-//!     let class = predictions.predicted(case, 0);
-//!     let diagnosis = &predictions.tasks[0].classes[class];
-//!     println!("{id}: {diagnosis} {:.2} (from {})", predictions.probabilities[0][[case, class]], predictions.basis[case]);
+//! ```
+//! use dermafuse::recipes::{Recipe, Workplace};
+//! use dermafuse::synthetic::{self, SyntheticConfig};
+//! use dermafuse::train::Silent;
+//! use dermafuse::{Device, infer::Bundle};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let out = folder.path();
+//! // let out = Path::new("runs/first");
+//! let drawn = SyntheticConfig { cases: 40, image_size: (48, 48), ..SyntheticConfig::default() };
+//! synthetic::write(out.join("data"), &drawn)?;
+//!
+//! let mut recipe = Recipe::named("fusionm4net")?;
+//! recipe.set_data(&format!("derm7pt={}", out.join("data").display()))?;
+//! for setting in [
+//!     "method.network.backbone=resnet18_quarter", // a small network from random weights
+//!     "method.weights=random",
+//!     "training.preprocess.size=32",
+//!     "training.epochs=1",
+//!     "second_stage.classifier=none",
+//! ] {
+//!     recipe.set(setting)?;
 //! }
+//! let device = Device::flex();
+//! let plan = recipe.experiment()?.plan()?;
+//! let outcome = plan.run(Workplace::on(&device).in_folder(out, false), &mut Silent)?;
+//! outcome.write(out)?; // report.html, metrics.json, predictions.csv, model.safetensors, experiment.toml …
+//! assert!(out.join("report.html").is_file());
+//!
+//! // **Embedding.** The model file is all that an answer needs.
+//! let bundle = Bundle::load(out.join("model.safetensors"), &device)?;
+//! let photo = plan.rounds[0].stages[0].set.cases[0].clinical.clone();
+//! let case = bundle.single_case("patient 1", photo.as_deref(), None, &[("sex".into(), "female".into())])?;
+//! let answers = bundle.predict(&case, &[0], |_| ())?;
+//! let answer = answers.last();
+//! let class = &answer.tasks[0].classes[answer.predicted(0, 0)];
+//! println!("{class}, from {}", answer.basis[0]);
+//! assert_eq!(answer.basis[0], "clinical");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! The program `dermafuse` (crate `dermafuse-cli`) does the same from the command line.
 //!
 //! # Cargo features
 //! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA. `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
 //! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them.
 
+/// Where tensors live and are computed, chosen at run time.
+pub use burn::tensor::Device;
+#[doc(inline)]
 pub use dermafuse_backbones as backbones;
+#[doc(inline)]
 pub use dermafuse_data as data;
+#[doc(inline)]
 pub use dermafuse_ensemble as ensemble;
+#[doc(inline)]
 pub use dermafuse_eval as eval;
+#[doc(inline)]
 pub use dermafuse_fusion as fusion;
+#[doc(inline)]
 pub use dermafuse_infer as infer;
+#[doc(inline)]
 pub use dermafuse_networks as networks;
+#[doc(inline)]
 pub use dermafuse_recipes as recipes;
+#[doc(inline)]
 pub use dermafuse_schema as schema;
+#[doc(inline)]
 pub use dermafuse_settings as settings;
+#[doc(inline)]
 pub use dermafuse_synthetic as synthetic;
+#[doc(inline)]
 pub use dermafuse_train as train;

@@ -5,10 +5,13 @@ use super::{ComparedMethods, Report};
 use crate::comparison::p_text;
 use crate::{Comparison, figure};
 
-/// Methods measured on the same blocks.
+/// Methods measured on the same blocks, and further tables.
 pub(super) fn render(report: &Report) -> Option<Markup> {
-    (!report.comparisons.is_empty()).then(|| {
-        html! { @for compared in &report.comparisons { (comparison_of(compared, report.synthetic)) } }
+    (!report.comparisons.is_empty() || !report.tables.is_empty()).then(|| {
+        html! {
+            @for compared in &report.comparisons { (comparison_of(compared, report.synthetic)) }
+            @for table in &report.tables { (table.render()) }
+        }
     })
 }
 

@@ -133,11 +133,24 @@ impl Experiment {
     /// # Errors
     /// As [`DataSource::load`].
     pub(crate) fn load_sets(&self) -> Result<LoadedSets, RecipeError> {
-        let load = |name: String| match self.data.get(&name) {
-            Some(source) => Ok((name.clone(), Arc::new(source.load(&name)?))),
-            None => Err(RecipeError::NoSet { name }),
+        self.load_sets_beside(&mut Vec::new())
+    }
+
+    /// The same with sets that are loaded already, by name and source; those that are loaded now are added.
+    pub(crate) fn load_sets_beside(
+        &self,
+        loaded: &mut Vec<(String, DataSource, Arc<CaseSet>)>,
+    ) -> Result<LoadedSets, RecipeError> {
+        let mut load = |name: String| {
+            let Some(source) = self.data.get(&name) else { return Err(RecipeError::NoSet { name }) };
+            if let Some((_, _, set)) = loaded.iter().find(|(known, from, _)| *known == name && from == source) {
+                return Ok((name, set.clone()));
+            }
+            let set = Arc::new(source.load(&name)?);
+            loaded.push((name.clone(), source.clone(), set.clone()));
+            Ok((name, set))
         };
-        self.used_sets()?.into_iter().map(load).collect()
+        self.used_sets()?.into_iter().map(&mut load).collect()
     }
 }
 

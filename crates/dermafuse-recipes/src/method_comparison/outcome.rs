@@ -1,17 +1,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::parameter_count;
 use dermafuse_eval::published::{PublishedRow, PublishedScore, PublishedTable};
-use dermafuse_eval::{Comparison, MeanDeviation, Report};
+use dermafuse_eval::significance::{McNemar, NonInferiority, holm};
+use dermafuse_eval::{Comparison, MeanDeviation, Report, ReportTable, p_text};
+use dermafuse_networks::{Modalities, MultimodalInput, Network, NetworkConfig};
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{Predictions, write_whole_file};
 use serde::Serialize;
 
 use super::MethodComparison;
-use crate::selection::overall;
+use crate::selection::evaluation;
 use crate::{RecipeError, RoundResult, majority};
 
 /// What a comparison gave.
@@ -31,6 +34,8 @@ pub struct ComparisonOutcome {
     rounds: Vec<String>,
     /// What was printed of the methods on this data set.
     published: Option<PublishedTable>,
+    /// By how many per cent of accuracy a method may be worse and still be called as good. Say it before you look at the numbers.
+    pub margin: Option<f64>,
 }
 
 /// One method on one block, in per cent.
@@ -48,18 +53,49 @@ pub struct ComparedRow {
     pub balanced_accuracy: Vec<f64>,
     /// Mean AUC over the tasks, of each round.
     pub auc: Vec<f64>,
+    /// Mean macro F1 over the tasks, of each round.
+    pub macro_f1: Vec<f64>,
+    /// Mean F1 over the tasks, each class weighed by its cases, of each round.
+    pub weighted_f1: Vec<f64>,
+    /// Billions of multiply-adds of the backbones for one case: those counted at 224 pixels, by the number of pixels here. What
+    /// joins their features and classifies is not in it.
+    pub backbone_gmacs: f64,
+    /// Milliseconds that the network takes for one case, if they were measured.
+    pub milliseconds: Option<f64>,
     /// Accuracy of each test case over its tasks and rounds, in the order of the cases' ids.
     #[serde(skip)]
     pub of_cases: Vec<f64>,
+    /// Whether each answer is right, in the order of rounds and cases; empty where there are several tasks.
+    #[serde(skip)]
+    pub right: Vec<bool>,
 }
+
+/// Two methods, of which one is to be as good as the other but for a margin.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NonInferiorPair {
+    /// The method with fewer parameters.
+    pub smaller: String,
+    /// The other one.
+    pub larger: String,
+    /// The share of the parameters that the first has, from 0 to 1.
+    pub share_of_parameters: f64,
+    /// The test of the test cases' accuracies, in per cent.
+    pub test: NonInferiority,
+}
+
+/// Passes before the time is taken, and those that are timed.
+const WARM_UP: usize = 2;
+const PASSES: usize = 7;
 
 /// A measure of each block: its heading, its values of a row, and what it is called where it is printed.
 type Measure = (&'static str, fn(&ComparedRow) -> &[f64], PublishedScore);
 
-const MEASURES: [Measure; 3] = [
+const MEASURES: [Measure; 5] = [
     ("Balanced accuracy, per cent", |row| &row.balanced_accuracy, PublishedScore::BalancedAccuracy),
     ("Mean AUC, per cent", |row| &row.auc, PublishedScore::Auc),
     ("Accuracy, per cent", |row| &row.accuracy, PublishedScore::Accuracy),
+    ("Mean macro F1, per cent", |row| &row.macro_f1, PublishedScore::MacroF1),
+    ("Mean weighted F1, per cent", |row| &row.weighted_f1, PublishedScore::WeightedF1),
 ];
 
 impl ComparisonOutcome {
@@ -70,10 +106,17 @@ impl ComparisonOutcome {
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
             let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
             let network = last.protocol.network.network.clone().with_metadata_inputs(width).inference();
+            let built = network.init(&Device::default())?;
+            let size = last.protocol.network.training.preprocess.size;
             let mut row = ComparedRow {
                 name: method.name.clone(),
                 block: method.block.clone(),
-                parameters: parameter_count(&network.init(&Device::default())?),
+                parameters: parameter_count(&built),
+                backbone_gmacs: backbone_gmacs(&network, built.modalities(), size),
+                milliseconds: None,
+                macro_f1: Vec::new(),
+                weighted_f1: Vec::new(),
+                right: Vec::new(),
                 accuracy: Vec::new(),
                 balanced_accuracy: Vec::new(),
                 auc: Vec::new(),
@@ -82,23 +125,34 @@ impl ComparisonOutcome {
             // A case that several rounds test counts once.
             let mut of_cases: BTreeMap<String, Vec<f64>> = BTreeMap::new();
             for result in results {
-                notes.extend(result.notes.iter().map(|note| format!("{}: {note}", method.name)));
+                let earlier = result.earlier.iter().flat_map(|(_, earlier)| &earlier.notes);
+                notes.extend(earlier.chain(&result.notes).map(|note| format!("{}: {note}", method.name)));
                 if !result.leaky_inputs.is_empty() {
                     let inputs = result.leaky_inputs.join(", ");
                     notes.push(format!("{} uses what is known after a diagnosis only: {inputs}.", method.name));
                 }
                 let predictions = result.rows()?.pop().expect("there is an answer").1;
-                let overall = overall(&predictions)?;
+                let evaluation = evaluation(&predictions)?;
+                let overall = &evaluation.overall;
                 let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
+                row.macro_f1.push(percent(overall.macro_f1));
+                row.weighted_f1.push(percent(mean(evaluation.tasks.iter().filter_map(|task| task.weighted_f1))));
+                if predictions.tasks.len() == 1 {
+                    let answers = (0..predictions.ids.len()).filter(|&case| predictions.labels[case][0].is_some());
+                    row.right.extend(answers.map(|case| accuracy_of_case(&predictions, case) > 0.5));
+                }
                 row.accuracy.push(percent(overall.accuracy));
                 row.balanced_accuracy.push(percent(overall.balanced_accuracy));
                 row.auc.push(percent(overall.auc));
                 for (case, id) in predictions.ids.iter().enumerate() {
-                    of_cases.entry(id.to_string()).or_default().push(100.0 * accuracy_of_case(&predictions, case));
+                    of_cases
+                        .entry(method.own_id(id.as_str()).to_owned())
+                        .or_default()
+                        .push(100.0 * accuracy_of_case(&predictions, case));
                 }
             }
-            let mean = |accuracies: &Vec<f64>| accuracies.iter().sum::<f64>() / accuracies.len() as f64;
-            row.of_cases = of_cases.values().map(mean).collect();
+            let of_case = |accuracies: &Vec<f64>| accuracies.iter().sum::<f64>() / accuracies.len() as f64;
+            row.of_cases = of_cases.values().map(of_case).collect();
             cases = of_cases.into_keys().collect();
             rows.push(row);
         }
@@ -126,6 +180,7 @@ impl ComparisonOutcome {
             cases,
             rounds: first.rounds.iter().enumerate().map(name).collect(),
             published: published_of(comparison, &last.set.name),
+            margin: None,
         })
     }
 
@@ -180,6 +235,107 @@ impl ComparisonOutcome {
         Ok(Some(Comparison::of(&names, &labels, &scores)?))
     }
 
+    /// Measures how long each network takes for one case of the experiment's size on a device, with fresh weights: the median of
+    /// several passes.
+    ///
+    /// # Errors
+    /// A configuration that makes no network.
+    pub fn measure_latency(&mut self, comparison: &MethodComparison, device: &Device) -> Result<(), RecipeError> {
+        for (row, method) in self.rows.iter_mut().zip(&comparison.methods) {
+            let last = method.plan.rounds[0].stages.last().expect("a round has a training");
+            let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
+            let network = last.protocol.network.network.clone().with_metadata_inputs(width).inference();
+            row.milliseconds = Some(latency(&network, last.protocol.network.training.preprocess.size, width, device)?);
+        }
+        Ok(())
+    }
+
+    /// McNemar's test of every pair of methods on all test cases of all rounds; `None` where there are several tasks.
+    ///
+    /// # Errors
+    /// Methods that answered different cases.
+    fn mcnemar(&self) -> Result<Option<ReportTable>, RecipeError> {
+        if self.rows.iter().any(|row| row.right.is_empty()) {
+            return Ok(None);
+        }
+        let mut tests = Vec::new();
+        for (index, first) in self.rows.iter().enumerate() {
+            for second in self.rows[index + 1..].iter().filter(|second| second.block == first.block) {
+                tests.push((first.label(), second.label(), McNemar::of_hits(&first.right, &second.right)?));
+            }
+        }
+        let adjusted = holm(&tests.iter().map(|(_, _, test)| test.p).collect::<Vec<_>>())?;
+        let answers = self.rows[0].right.len();
+        let mut table = ReportTable::new(
+            "McNemar's test of the answers",
+            ["pair", "only the first right", "only the second right", "p", "p (Holm)"],
+            format!(
+                "{answers} answers of all rounds; a case that several rounds test counts in each, which makes p too small."
+            ),
+        );
+        for ((first, second, test), holm) in tests.iter().zip(adjusted) {
+            let [one, two] = [test.first_only, test.second_only].map(|count| count.to_string());
+            table.push([format!("{first} – {second}"), one, two, p_text(test.p), p_text(holm)]);
+        }
+        Ok(Some(table))
+    }
+
+    /// For each method whether it is as good as those with more parameters, but for a margin in per cent of accuracy: a test over
+    /// the test cases, each a mean over its tasks and rounds.
+    ///
+    /// # Errors
+    /// A margin that is not above 0, fewer than two cases.
+    pub fn non_inferior(&self, margin: f64) -> Result<Vec<NonInferiorPair>, RecipeError> {
+        let mut pairs = Vec::new();
+        for smaller in &self.rows {
+            let larger =
+                self.rows.iter().filter(|row| row.parameters > smaller.parameters && row.block == smaller.block);
+            for larger in larger {
+                let share_of_parameters = smaller.parameters as f64 / larger.parameters as f64;
+                let test = NonInferiority::of(&smaller.of_cases, &larger.of_cases, margin)?;
+                pairs.push(NonInferiorPair {
+                    smaller: smaller.label(),
+                    larger: larger.label(),
+                    share_of_parameters,
+                    test,
+                });
+            }
+        }
+        Ok(pairs)
+    }
+
+    /// The tests over test cases that stand under the comparisons: McNemar's, and whether smaller methods are as good.
+    ///
+    /// # Errors
+    /// As [`ComparisonOutcome::non_inferior`].
+    pub fn case_tests(&self) -> Result<Vec<ReportTable>, RecipeError> {
+        let mut tables: Vec<ReportTable> = self.mcnemar()?.into_iter().collect();
+        let Some(margin) = self.margin else { return Ok(tables) };
+        let mut table = ReportTable::new(
+            format!("As good with fewer parameters, but for {margin} % of accuracy"),
+            ["pair", "parameters", "difference", "at least", "p", "as good"],
+            format!(
+                "One-sided paired t-tests over {} test cases. At least: the lower end of the difference with 95 % confidence. \
+                 As good: it is above −{margin}. p is not corrected for their number.",
+                self.cases.len()
+            ),
+        );
+        for NonInferiorPair { smaller, larger, share_of_parameters, test } in self.non_inferior(margin)? {
+            let NonInferiority { difference, lower, p, holds, .. } = test;
+            let shown = if holds { "yes" } else { "not shown" }.to_owned();
+            table.push([
+                format!("{smaller} – {larger}"),
+                format!("{:.0} %", 100.0 * share_of_parameters),
+                format!("{difference:+.1}"),
+                format!("{lower:+.1}"),
+                p_text(p),
+                shown,
+            ]);
+        }
+        tables.push(table);
+        Ok(tables)
+    }
+
     /// The table as text.
     #[must_use]
     pub fn table(&self) -> String {
@@ -190,26 +346,35 @@ impl ComparisonOutcome {
             several => MeanDeviation::of(several).map_or_else(String::new, |value| value.to_string()),
         };
         let mut text = String::new();
-        let heads = ["parameters", "AUC", "accuracy", "balanced accuracy"];
-        writeln!(
-            text,
-            "{:<width$} {:<block_width$} {:>12}{:>14}{:>14}{:>20}",
-            "method", "", heads[0], heads[1], heads[2], heads[3]
-        )
-        .expect("writing to a string does not fail");
+        let measured = self.rows.iter().any(|row| row.milliseconds.is_some());
+        let several = |values: fn(&ComparedRow) -> &[f64]| self.rows.iter().any(|row| values(row).len() > 1);
+        let wide = if several(|row| &row.accuracy) { 14 } else { 10 };
+        let mut line = |name: &str, block: &str, cells: &[String]| {
+            let (parameters, cells) = cells.split_first().expect("a row has parameters");
+            write!(text, "{name:<width$} {block:<block_width$} {parameters:>12}").expect("a string takes all");
+            cells.iter().for_each(|cell| write!(text, "{cell:>wide$}").expect("a string takes all"));
+            text.push('\n');
+        };
+        let mut heads = ["parameters", "GMACs", "AUC", "accuracy", "balanced", "macro F1", "weighted F1"]
+            .map(str::to_owned)
+            .to_vec();
+        if measured {
+            heads.push("ms".to_owned());
+        }
+        line("method", "", &heads);
         for row in &self.rows {
-            let ComparedRow { name, block, parameters, accuracy, balanced_accuracy, auc, .. } = row;
-            let (auc, accuracy, balanced) = (cell(auc), cell(accuracy), cell(balanced_accuracy));
-            writeln!(
-                text,
-                "{name:<width$} {block:<block_width$} {parameters:>12}{auc:>14}{accuracy:>14}{balanced:>20}"
-            )
-            .expect("writing to a string does not fail");
+            let mut cells = vec![row.parameters.to_string(), format!("{:.2}", row.backbone_gmacs)];
+            let scores = [&row.auc, &row.accuracy, &row.balanced_accuracy, &row.macro_f1, &row.weighted_f1];
+            cells.extend(scores.map(|values| cell(values)));
+            if measured {
+                cells.push(row.milliseconds.map_or_else(String::new, |value| format!("{value:.1}")));
+            }
+            line(&row.name, &row.block, &cells);
         }
         text
     }
 
-    /// Writes `report.html`, `table.json` and, where there are several blocks or rounds, `comparison.json`. Gives the tests as text.
+    /// Writes `report.html`, with the tests over cases and the sizes, `table.json` and, where there are several blocks or rounds, `comparison.json`. Gives the tests as text.
     ///
     /// # Errors
     /// Scores that cannot be compared, files that cannot be written.
@@ -246,11 +411,75 @@ impl ComparisonOutcome {
             let printed = |table: &&PublishedTable| score.is_some_and(|score| table.prints(score));
             report = report.comparison(title, tested, self.published.as_ref().filter(printed).zip(score));
         }
+        for table in self.case_tests()? {
+            report = report.table(table);
+        }
+        report = report.table(self.sizes());
         report.write(folder.join("report.html"))?;
         write_whole_file(&folder.join("table.json"), &pretty(&self.rows))?;
         write_whole_file(&folder.join("comparison.json"), &pretty(&tests))?;
         Ok(tests)
     }
+}
+
+impl ComparedRow {
+    /// Its name, with what it stands on.
+    fn label(&self) -> String {
+        format!("{} {}", self.name, self.block).trim_end().to_owned()
+    }
+}
+
+impl ComparisonOutcome {
+    /// How large the networks are, and how long they take.
+    fn sizes(&self) -> ReportTable {
+        let caption = "Parameters of what predicts; multiply-adds of the backbones alone, those counted at 224 pixels by the number of \
+                       pixels here; milliseconds for one case, if they were measured.";
+        let mut table = ReportTable::new("Sizes", ["method", "parameters", "GMACs of backbones", "ms"], caption);
+        for row in &self.rows {
+            let milliseconds = row.milliseconds.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"));
+            table.push([row.label(), row.parameters.to_string(), format!("{:.2}", row.backbone_gmacs), milliseconds]);
+        }
+        table
+    }
+}
+
+/// Multiply-adds of the backbones for a case, in billions, from those that were counted at 224 pixels. One backbone for several
+/// images works once for each.
+fn backbone_gmacs(network: &NetworkConfig, looked_at: Modalities, size: usize) -> f64 {
+    let backbones = network.backbones();
+    let images = usize::from(looked_at.clinical) + usize::from(looked_at.dermoscopic);
+    let passes = if backbones.len() == 1 { images.max(1) } else { 1 };
+    let at_224: f64 = backbones.iter().map(|kind| kind.gflops()).sum();
+    at_224 * passes as f64 * (size as f64 / 224.0).powi(2)
+}
+
+/// The median time of a pass of one case, in milliseconds.
+fn latency(network: &NetworkConfig, size: usize, width: usize, device: &Device) -> Result<f64, RecipeError> {
+    let network = network.init_seeded(0, device)?;
+    let looked_at = network.modalities();
+    let image = |is_seen: bool| is_seen.then(|| Tensor::<4>::zeros([1, 3, size, size], device));
+    let input = MultimodalInput {
+        clinical: image(looked_at.clinical),
+        dermoscopic: image(looked_at.dermoscopic),
+        metadata: looked_at.metadata.then(|| Tensor::<2>::zeros([1, width], device)),
+    };
+    let mut times: Vec<f64> = (0..WARM_UP + PASSES)
+        .map(|_| {
+            let started = Instant::now();
+            // Reading a number waits for the device.
+            let output = network.forward(input.clone());
+            drop(output.branches[0].logits[0].clone().into_data());
+            1000.0 * started.elapsed().as_secs_f64()
+        })
+        .skip(WARM_UP)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let values: Vec<f64> = values.collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// The printed rows of the methods on a data set, under the names that the methods have here.

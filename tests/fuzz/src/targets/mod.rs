@@ -2,9 +2,9 @@
 
 mod bundle;
 mod class_map;
-mod curriculum;
 mod described;
 mod encoder;
+mod experiment;
 mod image;
 mod logits;
 mod manifest;
@@ -64,7 +64,7 @@ pub const ALL: [Entry; 17] = [
     Entry { name: "described", cheap: true, make: described::descriptions },
     Entry { name: "described_tables", cheap: true, make: described::tables },
     Entry { name: "class_map", cheap: true, make: class_map::target },
-    Entry { name: "curriculum", cheap: true, make: curriculum::target },
+    Entry { name: "experiment", cheap: true, make: experiment::target },
     Entry { name: "encoder", cheap: true, make: encoder::target },
     Entry { name: "split", cheap: true, make: split::target },
     Entry { name: "logits", cheap: true, make: logits::target },
