@@ -115,14 +115,18 @@ impl<'a> Overlay<'a> {
         self.values[0]
     }
 
-    /// The tables from the top down to the first value that is none, or is of another kind.
+    /// The tables from the top down to the first value that is none, or is of another kind. A table that does not say its kind
+    /// is of the kind of what it lies on.
     fn tables(&self) -> impl Iterator<Item = &'a Node> {
-        let mut kind = None;
-        self.values.iter().copied().take_while(move |node| {
-            let is_of_another = matches!((kind, node.kind()), (Some(above), Some(below)) if above != below);
-            kind = kind.or(node.kind());
-            node.table().is_some() && !is_of_another
-        })
+        let tables: Vec<&Node> = self.values.iter().copied().take_while(|node| node.table().is_some()).collect();
+        let mut below = None;
+        let kinds = tables.iter().rev().map(|node| {
+            below = node.kind().or(below);
+            below
+        });
+        let kinds: Vec<Option<&str>> = kinds.collect::<Vec<_>>().into_iter().rev().collect();
+        let top = kinds.first().copied().flatten();
+        tables.into_iter().zip(kinds).take_while(move |(_, kind)| kind.is_none() || *kind == top).map(|(node, _)| node)
     }
 
     /// The parts of the table, each with its key's place.

@@ -128,6 +128,11 @@ fn what_belongs_to_another_kind_does_not_count() {
     // Without a backbone of its own it has none: the recipe's belonged to the large one.
     let error = read("network = { kind = \"small\" }", &[]).unwrap_err();
     assert_eq!(error, "mine.toml: line 1, column 11: network: `backbone` is missing");
+    // What a layer between says without a kind was of the large one, too.
+    let above = Settings::parse("above.toml", small).unwrap();
+    let between = above.over(Settings::parse("between.toml", "network.towers = 7").unwrap());
+    let all = between.over(Settings::parse("below.toml", RECIPE).unwrap());
+    assert_eq!(all.get::<Experiment>().unwrap().network, Network::Small(Small { backbone: "squeezenet".into() }));
     let over = read("", &["training.optimizer={ sgd = { momentum = 0.5 } }"]).unwrap().training.optimizer;
     assert_eq!(over, Optimizer::Sgd { momentum: 0.5, nesterov: false });
 }
