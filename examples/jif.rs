@@ -277,7 +277,7 @@ fn rounds(arguments: &Arguments, set: &CaseSet) -> Result<Rounds, Box<dyn std::e
 
 /// The image that is looked at unless it is said: dermoscopic where there is one.
 fn default_view(set: &CaseSet) -> ImageView {
-    match set.cases.iter().any(|case| case.dermoscopic.is_some()) {
+    match set.cases.iter().any(|case| !case.dermoscopic.is_empty()) {
         true => ImageView::Dermoscopic,
         false => ImageView::Clinical,
     }

@@ -375,8 +375,8 @@ fn ammfm_and_pemm_train_a_row_or_all_of_their_tables() {
     let page = folder.path().join("case.html");
     let mut explain = verb("explain");
     explain.arg(folder.path().join("ammfm/model.safetensors")).arg("--out").arg(&page);
-    explain.arg("--clinical").arg(case.clinical.as_ref().unwrap()).arg("--dermoscopic");
-    let explained = explain.arg(case.dermoscopic.as_ref().unwrap()).args(["--method", "attention"]).output().unwrap();
+    explain.arg("--clinical").arg(&case.clinical[0]).arg("--dermoscopic");
+    let explained = explain.arg(&case.dermoscopic[0]).args(["--method", "attention"]).output().unwrap();
     assert!(explained.status.success(), "{}", text(&explained));
     let html = fs::read_to_string(&page).unwrap();
     let caption = "attention of the dermoscopic map after stage 2, weights of the clinical image: at most ";
@@ -534,7 +534,7 @@ fn explain_writes_a_page_about_one_case() {
     let data = out.join("data");
     let set = dermafuse::data::derm7pt::load(&data).unwrap();
     let case = &set.cases[0];
-    let (clinical, dermoscopic) = (case.clinical.as_ref().unwrap(), case.dermoscopic.as_ref().unwrap());
+    let (clinical, dermoscopic) = (&case.clinical[0], &case.dermoscopic[0]);
 
     let page = folder.path().join("case.html");
     let explain = || {

@@ -37,12 +37,12 @@ const SHAPLEY_NOTE: &str = "Exact Shapley values in per cent points: they add up
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The clinical photo (JPEG or PNG).
+    /// The clinical photo (JPEG or PNG); may be given several times for a case with several.
     #[arg(long, value_name = "FILE", required_unless_present = "dermoscopic")]
-    clinical: Option<PathBuf>,
-    /// The dermoscopic image.
+    clinical: Vec<PathBuf>,
+    /// The dermoscopic image; may be given several times for a case with several.
     #[arg(long, value_name = "FILE")]
-    dermoscopic: Option<PathBuf>,
+    dermoscopic: Vec<PathBuf>,
     /// What is known of the patient, as NAME=VALUE with the name of a field of the model; may be given several times.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field_value)]
     fields: Vec<(String, String)>,
@@ -74,7 +74,7 @@ enum Method {
 
 pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let bundle = arguments.model.load()?;
-    let (clinical, dermoscopic) = (arguments.clinical.as_deref(), arguments.dermoscopic.as_deref());
+    let (clinical, dermoscopic) = (&arguments.clinical, &arguments.dermoscopic);
     let name = case_name(clinical, dermoscopic);
     let set = bundle.single_case(name, clinical, dermoscopic, &arguments.fields)?;
     let tasks = &bundle.description.tasks;
@@ -97,7 +97,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let explainer = Explainer::new(&bundle.network);
     let input = bundle.input(&set, &[0])?;
     let logit = bundle.explained_logit(&set.cases[0], task)?.with_class(class);
-    let images = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+    let images = [(ImageView::Clinical, clinical.first()), (ImageView::Dermoscopic, dermoscopic.first())];
     let mut attended = None;
     if let Method::Attention = arguments.method {
         match attention(&explainer, &input, arguments.stage)? {

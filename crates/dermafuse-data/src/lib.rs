@@ -41,9 +41,9 @@ mod splits;
 mod tables;
 
 pub use cases::case_set::{CaseSet, SYNTHETIC_MARKER};
-pub use cases::modality::Modality;
 pub use cases::sampling::{EpochLength, Sampling};
 pub use cases::split::{Leak, Split};
+pub use dermafuse_schema::Modality;
 pub use error::{DataError, RowFault};
 pub use images::augment::{Augmentation, DermoscopicMode};
 pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig};

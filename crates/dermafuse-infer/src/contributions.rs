@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::{CaseSet, DataError};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{Branch, BranchLogits, Case, CaseId, Cohort, FieldValue, Predictions};
+use dermafuse_schema::{Branch, BranchLogits, Case, CaseId, Cohort, FieldValue, Modality, Predictions};
 use ndarray::{Array2, Array3, Axis};
 
 use crate::bundle::Bundle;
@@ -119,8 +119,8 @@ impl Bundle {
             .map(|subset| {
                 let mut question = Question {
                     case: Case { id: CaseId::from(format!("{}/{subset}", case.id)), ..case.clone() },
-                    clinical: own(true, case.clinical.is_some()),
-                    dermoscopic: own(true, case.dermoscopic.is_some()),
+                    clinical: own(true, case.has(Modality::Clinical)),
+                    dermoscopic: own(true, case.has(Modality::Dermoscopic)),
                 };
                 for (index, player) in players.iter().enumerate() {
                     let there = subset & (1 << index) != 0;
@@ -176,10 +176,10 @@ impl Bundle {
     fn players(&self, set: &CaseSet, case: &Case) -> (Vec<Input>, Vec<Player>) {
         let modalities = self.network.modalities();
         let mut players = Vec::new();
-        if modalities.clinical && case.clinical.is_some() {
+        if modalities.clinical && case.has(Modality::Clinical) {
             players.push((Input::Clinical, Player::Clinical));
         }
-        if modalities.dermoscopic && case.dermoscopic.is_some() {
+        if modalities.dermoscopic && case.has(Modality::Dermoscopic) {
             players.push((Input::Dermoscopic, Player::Dermoscopic));
         }
         if modalities.metadata || self.two_stage.second_stage.is_some() {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_data::{BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, MetadataEncoder, Preprocess, RowFault};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
-use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError};
+use dermafuse_schema::{Branch, BranchLogits, FailedCase, Modality, SchemaError};
 
 use crate::{InferError, TestTimeAugmentation, tensors_of};
 
@@ -95,7 +95,7 @@ impl<N: Network> Predictor<N> {
         let (mut asked, mut kept) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for (at, &row) in rows.iter().enumerate() {
             let case = &set.cases[row];
-            if infos.iter().any(|info| can_see(*info, case.clinical.is_some(), case.dermoscopic.is_some())) {
+            if infos.iter().any(|info| can_see(*info, case.has(Modality::Clinical), case.has(Modality::Dermoscopic))) {
                 asked.push(row);
                 kept.push(at);
                 continue;

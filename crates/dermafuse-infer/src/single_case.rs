@@ -1,10 +1,10 @@
-use std::path::Path;
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{BranchWeights, Case, CaseId};
+use dermafuse_schema::{BranchWeights, Case, CaseId, Modality};
 
 use crate::bundle::Bundle;
 use crate::{ExplainedLogit, InferError, tensors_of};
@@ -19,8 +19,8 @@ impl Bundle {
     pub fn single_case(
         &self,
         id: impl Into<CaseId>,
-        clinical: Option<&Path>,
-        dermoscopic: Option<&Path>,
+        clinical: &[PathBuf],
+        dermoscopic: &[PathBuf],
         metadata: &[(String, String)],
     ) -> Result<CaseSet, InferError> {
         let mut questions = self.questions();
@@ -50,8 +50,8 @@ impl Bundle {
     /// A case that no branch can answer to.
     pub fn explained_logit(&self, case: &Case, task: usize) -> Result<ExplainedLogit, InferError> {
         let has = |branch: &BranchInfo| {
-            (case.clinical.is_some() || !branch.needs.clinical)
-                && (case.dermoscopic.is_some() || !branch.needs.dermoscopic)
+            (case.has(Modality::Clinical) || !branch.needs.clinical)
+                && (case.has(Modality::Dermoscopic) || !branch.needs.dermoscopic)
         };
         let weights = &self.two_stage.branch_weights;
         let weight = |name: &str| {

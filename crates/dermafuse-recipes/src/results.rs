@@ -9,7 +9,9 @@ use dermafuse_eval::{
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
+use dermafuse_schema::{
+    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Modality, Predictions, SeenCases,
+};
 use dermafuse_train::EpochReport;
 
 use crate::Recipe;
@@ -160,10 +162,10 @@ impl Results<'_> {
                 (field.name.clone(), field.text(value).unwrap_or_else(|| "not recorded".to_owned()))
             });
             let mut sample = SampleCase::of(predictions, position)?.with_metadata(metadata.collect());
-            if let Some((mime, bytes)) = case.clinical.as_deref().and_then(small_image) {
+            if let Some((mime, bytes)) = case.image(Modality::Clinical, 0).and_then(small_image) {
                 sample = sample.with_clinical(mime, bytes);
             }
-            if let Some((mime, bytes)) = case.dermoscopic.as_deref().and_then(small_image) {
+            if let Some((mime, bytes)) = case.image(Modality::Dermoscopic, 0).and_then(small_image) {
                 sample = sample.with_dermoscopic(mime, bytes);
             }
             samples.push(sample);

@@ -36,11 +36,16 @@ impl ImageRecord {
     pub fn take(set: &CaseSet, rows: &[usize], views: Modalities, known: &Self) -> Result<Self, TrainError> {
         let mut files: BTreeMap<String, &Path> = BTreeMap::new();
         for case in rows.iter().filter_map(|&row| set.cases.get(row)) {
-            let clinical = case.clinical.as_deref().filter(|_| views.clinical).map(|file| ("clinical", file));
-            let dermoscopic =
-                case.dermoscopic.as_deref().filter(|_| views.dermoscopic).map(|file| ("dermoscopic", file));
-            let views = clinical.into_iter().chain(dermoscopic);
-            files.extend(views.map(|(view, file)| (format!("case {}, {view}", case.id), file)));
+            for (view, images) in [("clinical", &case.clinical), ("dermoscopic", &case.dermoscopic)] {
+                let is_seen = if view == "clinical" { views.clinical } else { views.dermoscopic };
+                for (at, file) in images.iter().enumerate().filter(|_| is_seen) {
+                    let name = match at {
+                        0 => format!("case {}, {view}", case.id),
+                        _ => format!("case {}, {view} {}", case.id, at + 1),
+                    };
+                    files.insert(name, file);
+                }
+            }
         }
         let files: Vec<(String, &Path)> = files.into_iter().collect();
         let contents = files.par_iter().map(|(name, file)| FileContents::of(file, MAX_BYTES, known.images.get(name)));
@@ -108,7 +113,7 @@ mod tests {
     const BOTH: Modalities = Modalities { clinical: true, dermoscopic: true, metadata: false };
 
     fn set(clinical: &Path, dermoscopic: &Path) -> CaseSet {
-        let images = |path: &Path| Some(path.to_owned());
+        let images = |path: &Path| vec![path.to_owned()];
         let case =
             Case { labels: vec![None], clinical: images(clinical), dermoscopic: images(dermoscopic), ..Case::new("7") };
         CaseSet {

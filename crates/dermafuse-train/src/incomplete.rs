@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use dermafuse_networks::{BranchInfo, Modalities};
-use dermafuse_schema::Case;
+use dermafuse_schema::{Case, Modality};
 use serde::{Deserialize, Serialize};
 
 /// What becomes of cases that lack an image which the network looks at. It is decided before the first epoch.
@@ -51,7 +51,8 @@ impl fmt::Display for Incomplete {
 /// The first image that a case lacks of those that are looked at.
 #[must_use]
 pub fn missing_image(case: &Case, looked_at: Modalities) -> Option<&'static str> {
-    match (looked_at.clinical && case.clinical.is_none(), looked_at.dermoscopic && case.dermoscopic.is_none()) {
+    let lacks = |modality| !case.has(modality);
+    match (looked_at.clinical && lacks(Modality::Clinical), looked_at.dermoscopic && lacks(Modality::Dermoscopic)) {
         (true, _) => Some("a clinical photo"),
         (_, true) => Some("a dermoscopic image"),
         _ => None,

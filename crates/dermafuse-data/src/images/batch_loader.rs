@@ -1,9 +1,10 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
+use dermafuse_schema::Modality;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
@@ -165,7 +166,8 @@ impl BatchLoader {
                 let case = &set.cases[row];
                 let time = times[row];
                 times[row] += 1;
-                Job { row, time, clinical: case.clinical.clone(), dermoscopic: case.dermoscopic.clone() }
+                let image = |modality| case.image(modality, 0).map(Path::to_owned);
+                Job { row, time, clinical: image(Modality::Clinical), dermoscopic: image(Modality::Dermoscopic) }
             })
             .collect();
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
@@ -330,7 +332,7 @@ fn load_case(
 }
 
 /// Decoded and resized pixels, from the cache where there is one.
-fn read(path: &std::path::Path, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
+fn read(path: &Path, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
     match &config.cache {
         Some(cache) => cache.get_or_decode(path, &config.preprocess),
         None => Ok(Arc::new(decode_resized(path, &config.preprocess)?)),

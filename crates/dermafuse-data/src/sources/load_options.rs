@@ -67,10 +67,7 @@ impl LoadOptions {
         };
         let mut index = ImageIndex::new(vec![ImageFolder::list(folder)?], folder != place.root);
         for (case, path) in cases.iter_mut().zip(find_images(column, &mut index, place)?) {
-            match modality {
-                Modality::Clinical => case.clinical = Some(path),
-                Modality::Dermoscopic => case.dermoscopic = Some(path),
-            }
+            case.images_mut(modality).push(path);
         }
         Ok(index.notes())
     }

@@ -177,8 +177,8 @@ pub(super) fn leave_out_incomplete(set: &mut CaseSet, split: &mut Split, view: I
 pub(super) fn require_images(set: &CaseSet, split: &Split, view: ImageView) -> Result<(), DataError> {
     let parts = [&split.train, &split.valid, &split.test];
     let missing = parts.into_iter().flatten().map(|&row| &set.cases[row]).find(|case| match view {
-        ImageView::Clinical => case.clinical.is_none(),
-        ImageView::Dermoscopic => case.dermoscopic.is_none(),
+        ImageView::Clinical => case.clinical.is_empty(),
+        ImageView::Dermoscopic => case.dermoscopic.is_empty(),
     });
     match missing {
         None => Ok(()),

@@ -41,7 +41,7 @@ fn picture() -> PathBuf {
 
 /// Sixty clinical photos of three classes.
 fn set(name: &str, classes: [&str; 3]) -> CaseSet {
-    let case = |n: usize| Case { labels: vec![Some(n % 3)], clinical: Some(picture()), ..Case::new(n.to_string()) };
+    let case = |n: usize| Case { labels: vec![Some(n % 3)], clinical: vec![picture()], ..Case::new(n.to_string()) };
     let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", classes)]).unwrap();
     let cases = (0..60).map(case).collect();
     CaseSet { name: name.into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] }
@@ -156,7 +156,7 @@ fn merged(map: &str) -> Result<Plan, String> {
         for case in &mut set.cases {
             let path = folder.path().join(format!("{name}-{}.jpg", case.id));
             std::fs::write(&path, format!("{name} {}", case.id)).unwrap();
-            case.clinical = Some(path);
+            case.clinical = vec![path];
         }
     }
     let plan = Curriculum::read(&file).and_then(|curriculum| curriculum.plan(&sets, None, 0));
