@@ -326,6 +326,7 @@ impl Run {
             set: &stage.set,
             cases: &stage.split.test,
             rows: &[("majority".to_owned(), majority), (self.plan.name.clone(), self.predictions.clone())],
+            images: &[],
             config: serde_json::Value::Object(recipes),
             published: None,
             leaky_inputs: Vec::new(),

@@ -198,6 +198,7 @@ fn fusionm4net(arguments: &Arguments) -> ProgramResult {
         set: &set,
         cases: test,
         rows: &rows,
+        images: &[],
         config: serde_json::to_value(&recipe)?,
         published: published.as_ref(),
         leaky_inputs: leaky.into_iter().map(str::to_owned).collect(),

@@ -391,6 +391,7 @@ impl Study<'_> {
             set: self.set,
             cases: &cases,
             rows: &rows,
+            images: &[],
             config: serde_json::to_value(&recipe)?,
             published: None,
             leaky_inputs: self.leaky_inputs()?,

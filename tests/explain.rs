@@ -380,6 +380,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         network: network.clone(),
         preprocess: dermafuse::data::Preprocess::imagenet(32),
         augmentation: TestTimeAugmentation::Three,
+        several_images: Default::default(),
         known_cases: KnownCases::default(),
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();

@@ -150,6 +150,7 @@ impl Study<'_> {
             set: self.set,
             cases: &split.test,
             rows: &rows,
+            images: &[],
             config: serde_json::to_value(&recipe)?,
             published: None,
             leaky_inputs: Vec::new(),

@@ -95,46 +95,53 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
         .note(format!("Model trained on {}{}.", bundle.description.data_set, synthetic(&bundle)))
         .leaky_inputs(&bundle.description.encoder.uses_post_diagnosis());
     let explainer = Explainer::new(&bundle.network);
-    let input = bundle.input(&set, &[0])?;
+    let inputs = bundle.inputs(&set, 0)?;
     let logit = bundle.explained_logit(&set.cases[0], task)?.with_class(class);
-    let images = [(ImageView::Clinical, clinical.first()), (ImageView::Dermoscopic, dermoscopic.first())];
     let mut attended = None;
-    if let Method::Attention = arguments.method {
-        match attention(&explainer, &input, arguments.stage)? {
-            Attention::Positions(stage, attentions) => {
-                for (view, path) in images {
-                    let Some(path) = path else { continue };
-                    for attention in attentions.iter().filter(|found| [found.refined, found.source].contains(&view)) {
-                        page = page.picture(picture(
-                            view,
-                            path,
-                            &attention.heat[0],
-                            &attention_caption(stage, attention),
-                        )?);
+    for (look, input) in inputs.iter().enumerate() {
+        // An image that comes again, because there are fewer of its kind, is not explained again.
+        let images = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+        let images = images.map(|(view, images)| (view, images.get(look)));
+        let which = if inputs.len() > 1 { format!(", image {} of {}", look + 1, inputs.len()) } else { String::new() };
+        if let Method::Attention = arguments.method {
+            match attention(&explainer, input, arguments.stage)? {
+                Attention::Positions(stage, attentions) => {
+                    for (view, path) in images {
+                        let Some(path) = path else { continue };
+                        for attention in attentions.iter().filter(|found| [found.refined, found.source].contains(&view))
+                        {
+                            let caption = format!("{}{which}", attention_caption(stage, attention));
+                            page = page.picture(picture(view, path, &attention.heat[0], &caption)?);
+                        }
                     }
                 }
+                // Of the first image.
+                Attention::Features(features) => attended = attended.or(Some(features)),
             }
-            Attention::Features(features) => attended = Some(features),
         }
-    }
-    for (view, path) in images {
-        let (Some(path), true) = (path, looks_at(&bundle.network, view)) else { continue };
-        let (heat, how) = match arguments.method {
-            Method::Attention => continue,
-            Method::Occlusion => {
-                let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
-                let heat = explainer.occlusion(&input, view, &logit, &occlusion)?;
-                let how = format!("occlusion, largest fall {:.0} per cent points", 100.0 * heat.highest);
-                (heat, how)
-            }
-            Method::GradCam => cam(&explainer, &input, view, &logit, arguments.stage, CamMethod::GradCam, "Grad-CAM")?,
-            Method::GradCamPlusPlus => {
-                cam(&explainer, &input, view, &logit, arguments.stage, CamMethod::GradCamPlusPlus, "Grad-CAM++")?
-            }
-        };
-        let cold =
-            if heat.values.iter().all(|&value| value == 0.0) { " (nothing in the image spoke for it)" } else { "" };
-        page = page.picture(picture(view, path, &heat, &format!("{explained} – {how}{cold}"))?);
+        for (view, path) in images {
+            let (Some(path), true) = (path, looks_at(&bundle.network, view)) else { continue };
+            let (heat, how) = match arguments.method {
+                Method::Attention => continue,
+                Method::Occlusion => {
+                    let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
+                    let heat = explainer.occlusion(input, view, &logit, &occlusion)?;
+                    let how = format!("occlusion, largest fall {:.0} per cent points", 100.0 * heat.highest);
+                    (heat, how)
+                }
+                Method::GradCam => {
+                    cam(&explainer, input, view, &logit, arguments.stage, CamMethod::GradCam, "Grad-CAM")?
+                }
+                Method::GradCamPlusPlus => {
+                    cam(&explainer, input, view, &logit, arguments.stage, CamMethod::GradCamPlusPlus, "Grad-CAM++")?
+                }
+            };
+            let cold = match heat.values.iter().all(|&value| value == 0.0) {
+                true => " (nothing in the image spoke for it)",
+                false => "",
+            };
+            page = page.picture(picture(view, path, &heat, &format!("{explained} – {how}{cold}{which}"))?);
+        }
     }
 
     let contributions = bundle.contributions(&set, 0, ImageBaseline::default())?;

@@ -66,6 +66,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
         network: network.clone(),
         preprocess: Preprocess::imagenet(SIDE),
         augmentation: TestTimeAugmentation::Off,
+        several_images: Default::default(),
         known_cases: KnownCases::new(data_set, ["a".into(), "b".into()], ["c".into()], []),
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();

@@ -203,7 +203,7 @@ impl Bundle {
     ) -> Result<Predictions, InferError> {
         let network = self.network.valid();
         let device = self.device();
-        let images = self.input(set, &[row])?;
+        let looks = self.inputs(set, row)?;
         let encoder = &self.description.encoder;
         let asked = CaseSet {
             name: set.name.clone(),
@@ -244,7 +244,7 @@ impl Bundle {
                 logits: set
                     .tasks
                     .iter()
-                    .map(|task| Array3::zeros((views.len(), questions.len(), task.classes.len())))
+                    .map(|task| Array3::zeros((looks.len() * views.len(), questions.len(), task.classes.len())))
                     .collect(),
             })
             .collect();
@@ -259,7 +259,11 @@ impl Bundle {
                 Tensor::cat(forms.collect(), 0) // [Q, 3, S, S]
             })
         };
-        for (chunk, asked) in distinct.chunks(BATCH).enumerate() {
+        let looks_and_chunks = looks
+            .iter()
+            .enumerate()
+            .flat_map(|look| distinct.chunks(BATCH).enumerate().map(move |chunk| (look, chunk)));
+        for ((look, images), (chunk, asked)) in looks_and_chunks {
             let clinical = shown(&images.clinical, asked, |question| question.clinical);
             let dermoscopic = shown(&images.dermoscopic, asked, |question| question.dermoscopic);
             let metadata = network.modalities().metadata.then(|| rows_tensor(&cohort.metadata, asked, &device));
@@ -274,7 +278,7 @@ impl Bundle {
                     for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
                         let [_, classes] = tensor.dims();
                         let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
-                        let mut view = logits.index_axis_mut(Axis(0), view); // [questions, K_t]
+                        let mut view = logits.index_axis_mut(Axis(0), look * views.len() + view); // [questions, K_t]
                         for (question, &group) in group.iter().enumerate() {
                             if let Some(at) = group.checked_sub(chunk * BATCH).filter(|&at| at < asked.len()) {
                                 let row = &values[at * classes..][..classes];
@@ -285,7 +289,8 @@ impl Bundle {
                 }
             }
         }
-        let logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches };
+        let looks = if looks.len() > 1 { vec![looks.len(); questions.len()] } else { Vec::new() };
+        let logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches, looks };
         let (_, last) = self.two_stage.apply(&logits)?.pop().expect("the answer of at least one stage");
         Ok(last)
     }

@@ -374,7 +374,7 @@ mod tests {
     use dermafuse_data::{CategorySource, EncoderConfig, MetadataRoles, Preprocess, RgbPixels, encode_png};
     use dermafuse_ensemble::TwoStage;
     use dermafuse_networks::{ImageClassifierConfig, NetworkConfig};
-    use dermafuse_schema::{BranchWeights, FieldRole, FuseSpace, Task};
+    use dermafuse_schema::{BranchWeights, FieldRole, FuseSpace, SeveralImages, Task};
 
     use crate::{BundleDescription, KnownCases, TestTimeAugmentation};
 
@@ -491,6 +491,7 @@ mod tests {
             network: network.clone(),
             preprocess: Preprocess::imagenet(32),
             augmentation: TestTimeAugmentation::Off,
+            several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
         };
         let two_stage = TwoStage {

@@ -54,6 +54,7 @@ impl OneStage {
                 selection: Selection::Accuracy,
                 augmentation: TestTimeAugmentation::Off,
                 incomplete: Incomplete::default(),
+                several_images: Default::default(),
             },
             metadata: EncoderConfig::default(),
             answer: Answer::OnlyFusionBranch,

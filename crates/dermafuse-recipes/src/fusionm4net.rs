@@ -78,6 +78,7 @@ impl FusionM4Net {
                 selection: Selection::default(),
                 augmentation: TestTimeAugmentation::default(),
                 incomplete: Incomplete::default(),
+                several_images: Default::default(),
             },
             run,
             weights: WeightSearch::default(),
@@ -147,6 +148,7 @@ impl FusionM4Net {
             network: self.first_stage.network.clone(),
             preprocess: self.first_stage.training.preprocess.clone(),
             augmentation: self.first_stage.augmentation,
+            several_images: self.first_stage.several_images,
             known_cases: KnownCases::of(set, split),
         };
         let notes = two_stage.notes();

@@ -101,6 +101,7 @@ impl JointMethod {
                 selection: Selection::JointBalancedAccuracy,
                 augmentation: TestTimeAugmentation::Six,
                 incomplete: Incomplete::default(),
+                several_images: Default::default(),
             },
             metadata,
             answer: Answer::All,

@@ -114,6 +114,7 @@ impl OneStage {
             network: stage.config.clone(),
             preprocess: self.network.training.preprocess.clone(),
             augmentation: self.network.augmentation,
+            several_images: self.network.several_images,
             known_cases: KnownCases::of(set, split),
         };
         let bundle = Bundle { description, network: stage.trained.network.clone(), two_stage };

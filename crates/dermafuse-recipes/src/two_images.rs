@@ -123,6 +123,7 @@ impl TwoImageMethod {
                 selection: Selection::Accuracy,
                 augmentation: TestTimeAugmentation::Six,
                 incomplete: Incomplete::default(),
+                several_images: Default::default(),
             },
             metadata: EncoderConfig::from(MetadataRoles::PreDiagnosis),
             answer: Answer::Search(WeightSearch::default()),

@@ -5,7 +5,7 @@
 //! labels of the seven-point checklist and the one label of another data set take the same path.
 //!
 //! # Shapes
-//! `N` cases, `V` test-time-augmentation views, `K_t` classes of task `t`, `M` encoded metadata features.
+//! `N` cases, `L` looks at a case, `V` test-time-augmentation views, `K_t` classes of task `t`, `M` encoded metadata features.
 //!
 //! ```
 //! use dermafuse_schema::{Task, TaskSet};
@@ -31,6 +31,7 @@ mod predictions;
 mod regular_file;
 mod run_folder;
 mod seen_cases;
+mod several_images;
 mod spreadsheet;
 mod task;
 mod whole_file;
@@ -50,6 +51,7 @@ pub use predictions::Predictions;
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use run_folder::{RunFolder, RunFolderError, RunMode};
 pub use seen_cases::SeenCases;
+pub use several_images::SeveralImages;
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dermafuse_data::{CaseSet, MAX_BYTES};
+use dermafuse_infer::kinds_of;
 use dermafuse_networks::Modalities;
-use dermafuse_schema::{ReadError, read_regular_file, write_whole_file};
+use dermafuse_schema::{Modality, ReadError, read_regular_file, write_whole_file};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -36,14 +37,14 @@ impl ImageRecord {
     pub fn take(set: &CaseSet, rows: &[usize], views: Modalities, known: &Self) -> Result<Self, TrainError> {
         let mut files: BTreeMap<String, &Path> = BTreeMap::new();
         for case in rows.iter().filter_map(|&row| set.cases.get(row)) {
-            for (view, images) in [("clinical", &case.clinical), ("dermoscopic", &case.dermoscopic)] {
-                let is_seen = if view == "clinical" { views.clinical } else { views.dermoscopic };
-                for (at, file) in images.iter().enumerate().filter(|_| is_seen) {
-                    let name = match at {
-                        0 => format!("case {}, {view}", case.id),
-                        _ => format!("case {}, {view} {}", case.id, at + 1),
-                    };
-                    files.insert(name, file);
+            for kind in kinds_of(views) {
+                let view = match kind {
+                    Modality::Clinical => "clinical",
+                    Modality::Dermoscopic => "dermoscopic",
+                };
+                for (at, file) in case.images(kind).iter().enumerate() {
+                    let number = if at == 0 { String::new() } else { format!(" {}", at + 1) };
+                    files.insert(format!("case {}, {view}{number}", case.id), file);
                 }
             }
         }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dermafuse_infer::kinds_of;
 use dermafuse_networks::{BranchInfo, Modalities};
 use dermafuse_schema::{Case, Modality};
 use serde::{Deserialize, Serialize};
@@ -51,12 +52,11 @@ impl fmt::Display for Incomplete {
 /// The first image that a case lacks of those that are looked at.
 #[must_use]
 pub fn missing_image(case: &Case, looked_at: Modalities) -> Option<&'static str> {
-    let lacks = |modality| !case.has(modality);
-    match (looked_at.clinical && lacks(Modality::Clinical), looked_at.dermoscopic && lacks(Modality::Dermoscopic)) {
-        (true, _) => Some("a clinical photo"),
-        (_, true) => Some("a dermoscopic image"),
-        _ => None,
-    }
+    let missing = kinds_of(looked_at).find(|kind| !case.has(*kind))?;
+    Some(match missing {
+        Modality::Clinical => "a clinical photo",
+        Modality::Dermoscopic => "a dermoscopic image",
+    })
 }
 
 /// Whether a branch has the images of a case that it needs.

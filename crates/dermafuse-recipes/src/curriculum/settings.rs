@@ -217,6 +217,7 @@ impl StageSettings {
                 selection: self.selection.unwrap_or(Selection::BalancedAccuracy),
                 augmentation: network.views,
                 incomplete: self.incomplete.unwrap_or_default(),
+                several_images: Default::default(),
             },
             metadata: EncoderConfig::default(),
             answer: Answer::All,
