@@ -54,7 +54,7 @@ fn logits(cases: usize) -> BranchLogits {
             .collect(),
     };
     let branches = ["dermoscopic", "clinical", "fusion"].into_iter().enumerate().map(branch).collect();
-    BranchLogits { tasks: tasks(), cohort, branches }
+    BranchLogits { tasks: tasks(), cohort, branches, looks: vec![] }
 }
 
 fn weight_search(criterion: &mut Criterion) {

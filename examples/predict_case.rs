@@ -5,7 +5,6 @@
 //! ```
 
 use std::error::Error;
-use std::path::Path;
 
 use burn::tensor::Device;
 use dermafuse::infer::Bundle;
@@ -20,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fields: Vec<(String, String)> = fields.collect::<Result<_, _>>()?;
 
     let bundle = Bundle::load(model, &Device::flex())?;
-    let case = bundle.single_case("patient", Some(Path::new(clinical)), Some(Path::new(dermoscopic)), &fields)?;
+    let case = bundle.single_case("patient", &[clinical.into()], &[dermoscopic.into()], &fields)?;
     let answers = bundle.predict(&case, &[0], |_| ())?;
     let answer = answers.last();
     if let Some(failed) = answers.failed.first() {

@@ -339,6 +339,7 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
         network: network.clone(),
         preprocess: Preprocess::imagenet(33),
         augmentation: TestTimeAugmentation::Off,
+        several_images: Default::default(),
         known_cases: KnownCases::default(),
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();

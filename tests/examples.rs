@@ -43,8 +43,8 @@ fn quickstart_writes_a_report_and_a_bundle_that_evaluate_reads() {
     // One patient, as a program of one's own asks.
     let set = dermafuse::data::derm7pt::load(out.join("data")).unwrap();
     let mut predict = example("predict_case");
-    predict.arg(out.join("model.safetensors")).arg(set.cases[0].clinical.as_ref().unwrap());
-    predict.arg(set.cases[0].dermoscopic.as_ref().unwrap()).arg("sex=female");
+    predict.arg(out.join("model.safetensors")).arg(&set.cases[0].clinical[0]);
+    predict.arg(&set.cases[0].dermoscopic[0]).arg("sex=female");
     let answered = predict.output().unwrap();
     assert!(answered.status.success(), "{}", text(&answered));
     let answered = text(&answered);

@@ -380,6 +380,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         network: network.clone(),
         preprocess: dermafuse::data::Preprocess::imagenet(32),
         augmentation: TestTimeAugmentation::Three,
+        several_images: Default::default(),
         known_cases: KnownCases::default(),
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
@@ -400,8 +401,8 @@ fn check_contributions(bundle: &Bundle, set: &CaseSet, row: usize) {
         let mut other = set.clone();
         let case = &mut other.cases[row];
         match input {
-            Input::Clinical => case.clinical = None,
-            Input::Dermoscopic => case.dermoscopic = None,
+            Input::Clinical => case.clinical = Vec::new(),
+            Input::Dermoscopic => case.dermoscopic = Vec::new(),
             Input::Field(name) => {
                 let place = set.fields.iter().position(|field| field.name == *name).unwrap();
                 case.metadata[place] = FieldValue::Missing;
@@ -490,16 +491,16 @@ fn contributions_include_the_second_stage() {
             Some((field.name.clone(), field.text(&case.metadata[place])?))
         })
         .collect();
-    let single = bundle.single_case("one", case.clinical.as_deref(), case.dermoscopic.as_deref(), &used).unwrap();
+    let single = bundle.single_case("one", &case.clinical, &case.dermoscopic, &used).unwrap();
     let of = |set: &CaseSet, row: usize| last(bundle.predict(set, &[row], |_| ()).unwrap()).probabilities;
     assert_eq!(of(&set, split.test[0]), of(&single, 0));
     let refuse = |name: &str, value: &str| {
         let metadata = [(name.to_owned(), value.to_owned())];
-        text_of(&bundle.single_case("one", case.clinical.as_deref(), None, &metadata).unwrap_err())
+        text_of(&bundle.single_case("one", &case.clinical, &[], &metadata).unwrap_err())
     };
     assert!(refuse("management", "excision").starts_with("the model uses no field `management`; it uses "));
     let twice = [("sex".to_owned(), "male".to_owned()), ("sex".to_owned(), "female".to_owned())];
-    let error = bundle.single_case("one", case.clinical.as_deref(), None, &twice).unwrap_err();
+    let error = bundle.single_case("one", &case.clinical, &[], &twice).unwrap_err();
     assert_eq!(error.to_string(), "field `sex` is given twice: `male` and `female`");
     assert_eq!(refuse("sex", "unknown"), "field `sex` is one of female, male, not `unknown`");
 }

@@ -143,7 +143,7 @@ fn a_truncated_image_stops_training_and_names_the_file() {
     copy_folder(small_set_folder(), &root);
     let set = derm7pt::load(&root).unwrap();
     let split = set.split.clone().unwrap();
-    let victim = set.cases[split.train[3]].dermoscopic.clone().unwrap();
+    let victim = set.cases[split.train[3]].dermoscopic[0].clone();
     let bytes = fs::read(&victim).unwrap();
     fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
     let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
@@ -155,7 +155,7 @@ fn a_truncated_image_stops_training_and_names_the_file() {
 fn a_training_case_without_an_image_is_named() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
-    set.cases[split.train[0]].clinical = None;
+    set.cases[split.train[0]].clinical = Vec::new();
     let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
     let expected = format!("case {} without a clinical photo", set.cases[split.train[0]].id);
     assert!(error.to_string().contains(&expected), "{error}");
@@ -179,7 +179,7 @@ fn a_damaged_test_image_is_found_before_the_training() {
     copy_folder(small_set_folder(), &root);
     let set = derm7pt::load(&root).unwrap();
     let split = set.split.clone().unwrap();
-    let victims = [&split.test, &split.valid].map(|part| set.cases[part[0]].clinical.clone().unwrap());
+    let victims = [&split.test, &split.valid].map(|part| set.cases[part[0]].clinical[0].clone());
     for victim in &victims {
         let bytes = fs::read(victim).unwrap();
         fs::write(victim, &bytes[..bytes.len() / 2]).unwrap();
@@ -219,11 +219,11 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
     recipe.network.training.epochs = 1;
     recipe.second_stage = None;
     // Two training cases without a photo, a test case without one, another test case without any image.
-    set.cases[split.train[0]].clinical = None;
-    set.cases[split.train[1]].clinical = None;
-    set.cases[split.test[0]].clinical = None;
-    set.cases[split.test[1]].clinical = None;
-    set.cases[split.test[1]].dermoscopic = None;
+    set.cases[split.train[0]].clinical = Vec::new();
+    set.cases[split.train[1]].clinical = Vec::new();
+    set.cases[split.test[0]].clinical = Vec::new();
+    set.cases[split.test[1]].clinical = Vec::new();
+    set.cases[split.test[1]].dermoscopic = Vec::new();
     let run = |incomplete, set: &dermafuse::data::CaseSet, notes: &mut Notes| {
         let mut recipe = recipe.clone();
         recipe.network.incomplete = incomplete;

@@ -151,8 +151,8 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     // One case without its clinical photo, one without its dermoscopic image, one without metadata.
     let rows = &split.test[..4];
     let complete = bundle.predict(&set, rows, |_| ()).unwrap().stages;
-    set.cases[rows[0]].clinical = None;
-    set.cases[rows[1]].dermoscopic = None;
+    set.cases[rows[0]].clinical = Vec::new();
+    set.cases[rows[1]].dermoscopic = Vec::new();
     set.cases[rows[2]].metadata.fill(FieldValue::Missing);
     let predictions = bundle.predict(&set, rows, |_| ()).unwrap().stages;
     let (name, third) = predictions.last().unwrap();
@@ -170,7 +170,7 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
         assert_eq!(third.probabilities[task].row(3), complete.last().unwrap().1.probabilities[task].row(3));
     }
 
-    set.cases[rows[0]].dermoscopic = None;
+    set.cases[rows[0]].dermoscopic = Vec::new();
     let answers = bundle.predict(&set, rows, |_| ()).unwrap();
     assert_eq!(answers.rows, &rows[1..]);
     let reason = &answers.failed[0].reason;

@@ -137,7 +137,7 @@ fn changed_image_bytes_are_noticed_and_a_moved_set_is_not() {
 
     // One bit of one training image; the size, and the time of the last write, stay.
     let change = |row: usize| {
-        let path = set.cases[row].clinical.clone().unwrap();
+        let path = set.cases[row].clinical[0].clone();
         let time = fs::metadata(&path).unwrap().modified().unwrap();
         let mut bytes = fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

@@ -160,7 +160,7 @@ fn explain_writes_a_page_about_one_case() {
     assert!(output.status.success(), "{}", text(&output));
     let set = dermafuse::data::derm7pt::load(small_set_folder()).unwrap();
     let case = &set.cases[0];
-    let (clinical, dermoscopic) = (case.clinical.as_ref().unwrap(), case.dermoscopic.as_ref().unwrap());
+    let (clinical, dermoscopic) = (&case.clinical[0], &case.dermoscopic[0]);
 
     let page = folder.path().join("case.html");
     let explain = || {
@@ -245,8 +245,8 @@ fn attention_is_shown_and_a_model_is_evaluated_as_it_was_tested() {
     let page = folder.path().join("case.html");
     let mut explain = verb("explain");
     explain.arg(out.join("model.safetensors")).arg("--out").arg(&page);
-    explain.arg("--clinical").arg(case.clinical.as_ref().unwrap()).arg("--dermoscopic");
-    let explained = explain.arg(case.dermoscopic.as_ref().unwrap()).args(["--method", "attention"]).output().unwrap();
+    explain.arg("--clinical").arg(&case.clinical[0]).arg("--dermoscopic");
+    let explained = explain.arg(&case.dermoscopic[0]).args(["--method", "attention"]).output().unwrap();
     assert!(explained.status.success(), "{}", text(&explained));
     let html = fs::read_to_string(&page).unwrap();
     let caption = "attention of the dermoscopic map after stage 2, weights of the clinical image: at most ";

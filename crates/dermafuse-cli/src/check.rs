@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use dermafuse::backbones::parameter_count;
-use dermafuse::data::Sampling;
+use dermafuse::data::{Modality, Sampling};
 use dermafuse::networks::NetworkConfig;
 use dermafuse::recipes::{PlannedTraining, TerminalProgress, Workplace};
 
@@ -104,8 +104,8 @@ fn print_groups(stage: &PlannedTraining) {
     let (set, split) = (&stage.set, &stage.split);
     let rows: Vec<usize> = [&split.train[..], &split.valid, &split.test].concat();
     let groups: BTreeSet<&str> = rows.iter().map(|&row| set.cases[row].group.as_str()).collect();
-    let clinical = rows.iter().filter(|&&row| set.cases[row].clinical.is_some()).count();
-    let dermoscopic = rows.iter().filter(|&&row| set.cases[row].dermoscopic.is_some()).count();
+    let clinical = rows.iter().filter(|&&row| set.cases[row].has(Modality::Clinical)).count();
+    let dermoscopic = rows.iter().filter(|&&row| set.cases[row].has(Modality::Dermoscopic)).count();
     say!(
         "  {} cases in {} groups (patients, lesions, identical images); {clinical} with a clinical photo, {dermoscopic} with a \
          dermoscopic image",

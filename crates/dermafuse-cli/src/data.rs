@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dermafuse::data::{CaseSet, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions};
+use dermafuse::data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions};
 
 use crate::failure::Failure;
 
@@ -17,6 +17,10 @@ pub(crate) struct DataArguments {
     /// The folder of the images, where the data set has several of one name.
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    /// What counts as a case where a data set has several images of a lesion: images (each alone) or lesions (with all of
+    /// them).
+    #[arg(long, value_name = "UNIT", default_value = "images")]
+    cases: CaseUnit,
     /// A file that says which classes of the data are which of the model's: many may become one, and some may be dropped. The
     /// names of maps that ship are dermai-edra-dermofit and edra-groups.
     #[arg(long, value_name = "FILE")]
@@ -57,7 +61,7 @@ impl DataArguments {
         }
         let map = self.class_map.as_deref().map(class_map).transpose()?;
         let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
-        let options = LoadOptions { images, ..LoadOptions::default() };
+        let options = LoadOptions { images, cases: self.cases, ..LoadOptions::default() };
         let sets = self.data.iter().map(|source| source.kind.load_with(&source.path, &options));
         let mut sets = sets.collect::<Result<Vec<_>, _>>()?;
         let Some(map) = map else { return Ok(sets.remove(0)) };

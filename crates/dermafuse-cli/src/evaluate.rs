@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use dermafuse::data::{CaseSet, LoadedSplit, MissingFields, Split, TableChanges};
 use dermafuse::eval::text_table;
+use dermafuse::infer::kinds_of;
+use dermafuse::networks::Network;
 use dermafuse::recipes::{Progress, Results, TerminalProgress, published_rows};
-use dermafuse::schema::{RunFolder, RunMode, read_regular_file};
+use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
 
 use crate::data::DataArguments;
 use crate::failure::{Failure, ProgramResult};
@@ -76,6 +78,16 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
     let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
     notes.extend(answers.notes.iter().cloned());
+    let kinds = kinds_of(bundle.network.modalities());
+    let looks = match bundle.description.several_images {
+        SeveralImages::First if set.has_several_images(&answers.rows, kinds) => {
+            // The first image answers for a case; numbers are given for all of them.
+            let mut each = bundle.clone();
+            each.description.several_images = SeveralImages::MeanOfProbabilities;
+            each.predict(&set, &answers.rows, |done| terminal.predicted(done, answers.rows.len()))?.looks
+        }
+        _ => answers.looks.clone(),
+    };
     notes[1..].iter().for_each(|note| print_note(note));
     print_note(&answers.seen.to_string());
     let published = published_rows(&set, &bundle.description.network);
@@ -84,6 +96,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         set: &set,
         cases: &answers.rows,
         rows: &answers.stages,
+        images: &looks,
         config: serde_json::to_value(&bundle.description)?,
         published: published.as_ref(),
         leaky_inputs: bundle.description.encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),

@@ -37,12 +37,12 @@ const SHAPLEY_NOTE: &str = "Exact Shapley values in per cent points: they add up
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The clinical photo (JPEG or PNG).
+    /// The clinical photo (JPEG or PNG); may be given several times for a case with several.
     #[arg(long, value_name = "FILE", required_unless_present = "dermoscopic")]
-    clinical: Option<PathBuf>,
-    /// The dermoscopic image.
+    clinical: Vec<PathBuf>,
+    /// The dermoscopic image; may be given several times for a case with several.
     #[arg(long, value_name = "FILE")]
-    dermoscopic: Option<PathBuf>,
+    dermoscopic: Vec<PathBuf>,
     /// What is known of the patient, as NAME=VALUE with the name of a field of the model; may be given several times.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field_value)]
     fields: Vec<(String, String)>,
@@ -74,7 +74,7 @@ enum Method {
 
 pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let bundle = arguments.model.load()?;
-    let (clinical, dermoscopic) = (arguments.clinical.as_deref(), arguments.dermoscopic.as_deref());
+    let (clinical, dermoscopic) = (&arguments.clinical, &arguments.dermoscopic);
     let name = case_name(clinical, dermoscopic);
     let set = bundle.single_case(name, clinical, dermoscopic, &arguments.fields)?;
     let tasks = &bundle.description.tasks;
@@ -95,46 +95,53 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
         .note(format!("Model trained on {}{}.", bundle.description.data_set, synthetic(&bundle)))
         .leaky_inputs(&bundle.description.encoder.uses_post_diagnosis());
     let explainer = Explainer::new(&bundle.network);
-    let input = bundle.input(&set, &[0])?;
+    let inputs = bundle.inputs(&set, 0)?;
     let logit = bundle.explained_logit(&set.cases[0], task)?.with_class(class);
-    let images = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
     let mut attended = None;
-    if let Method::Attention = arguments.method {
-        match attention(&explainer, &input, arguments.stage)? {
-            Attention::Positions(stage, attentions) => {
-                for (view, path) in images {
-                    let Some(path) = path else { continue };
-                    for attention in attentions.iter().filter(|found| [found.refined, found.source].contains(&view)) {
-                        page = page.picture(picture(
-                            view,
-                            path,
-                            &attention.heat[0],
-                            &attention_caption(stage, attention),
-                        )?);
+    for (look, input) in inputs.iter().enumerate() {
+        // An image that comes again, because there are fewer of its kind, is not explained again.
+        let images = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+        let images = images.map(|(view, images)| (view, images.get(look)));
+        let which = if inputs.len() > 1 { format!(", image {} of {}", look + 1, inputs.len()) } else { String::new() };
+        if let Method::Attention = arguments.method {
+            match attention(&explainer, input, arguments.stage)? {
+                Attention::Positions(stage, attentions) => {
+                    for (view, path) in images {
+                        let Some(path) = path else { continue };
+                        for attention in attentions.iter().filter(|found| [found.refined, found.source].contains(&view))
+                        {
+                            let caption = format!("{}{which}", attention_caption(stage, attention));
+                            page = page.picture(picture(view, path, &attention.heat[0], &caption)?);
+                        }
                     }
                 }
+                // Of the first image.
+                Attention::Features(features) => attended = attended.or(Some(features)),
             }
-            Attention::Features(features) => attended = Some(features),
         }
-    }
-    for (view, path) in images {
-        let (Some(path), true) = (path, looks_at(&bundle.network, view)) else { continue };
-        let (heat, how) = match arguments.method {
-            Method::Attention => continue,
-            Method::Occlusion => {
-                let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
-                let heat = explainer.occlusion(&input, view, &logit, &occlusion)?;
-                let how = format!("occlusion, largest fall {:.0} per cent points", 100.0 * heat.highest);
-                (heat, how)
-            }
-            Method::GradCam => cam(&explainer, &input, view, &logit, arguments.stage, CamMethod::GradCam, "Grad-CAM")?,
-            Method::GradCamPlusPlus => {
-                cam(&explainer, &input, view, &logit, arguments.stage, CamMethod::GradCamPlusPlus, "Grad-CAM++")?
-            }
-        };
-        let cold =
-            if heat.values.iter().all(|&value| value == 0.0) { " (nothing in the image spoke for it)" } else { "" };
-        page = page.picture(picture(view, path, &heat, &format!("{explained} – {how}{cold}"))?);
+        for (view, path) in images {
+            let (Some(path), true) = (path, looks_at(&bundle.network, view)) else { continue };
+            let (heat, how) = match arguments.method {
+                Method::Attention => continue,
+                Method::Occlusion => {
+                    let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
+                    let heat = explainer.occlusion(input, view, &logit, &occlusion)?;
+                    let how = format!("occlusion, largest fall {:.0} per cent points", 100.0 * heat.highest);
+                    (heat, how)
+                }
+                Method::GradCam => {
+                    cam(&explainer, input, view, &logit, arguments.stage, CamMethod::GradCam, "Grad-CAM")?
+                }
+                Method::GradCamPlusPlus => {
+                    cam(&explainer, input, view, &logit, arguments.stage, CamMethod::GradCamPlusPlus, "Grad-CAM++")?
+                }
+            };
+            let cold = match heat.values.iter().all(|&value| value == 0.0) {
+                true => " (nothing in the image spoke for it)",
+                false => "",
+            };
+            page = page.picture(picture(view, path, &heat, &format!("{explained} – {how}{cold}{which}"))?);
+        }
     }
 
     let contributions = bundle.contributions(&set, 0, ImageBaseline::default())?;

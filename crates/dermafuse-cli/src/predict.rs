@@ -24,17 +24,18 @@ use crate::terminal::{print_error, print_note, print_result};
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The clinical photo of a single case.
+    /// The clinical photo of a single case; may be given several times for a case with several.
     #[arg(long, value_name = "FILE", group = "cases")]
-    clinical: Option<PathBuf>,
-    /// The dermoscopic image of a single case.
+    clinical: Vec<PathBuf>,
+    /// The dermoscopic image of a single case; may be given several times for a case with several.
     #[arg(long, value_name = "FILE", group = "cases")]
-    dermoscopic: Option<PathBuf>,
+    dermoscopic: Vec<PathBuf>,
     /// What is known of the patient of a single case, as NAME=VALUE with the name of a field of the model; may be given
     /// several times.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field_value, group = "cases")]
     fields: Vec<(String, String)>,
-    /// A table with a row for each case. Its columns are `case` or `id`, `clinical` and `dermoscopic` (paths of images), and
+    /// A table with a row for each case. Its columns are `case` or `id`, `clinical` and `dermoscopic` (paths of images,
+    /// with `;` between several), and
     /// the names of the model's fields.
     #[arg(long, value_name = "CSV", group = "cases", conflicts_with_all = ["clinical", "dermoscopic", "fields"])]
     table: Option<PathBuf>,
@@ -107,15 +108,15 @@ fn questions(arguments: &Arguments, bundle: &Bundle) -> Result<Questions, Failur
     } else if let Some(folder) = &arguments.folder {
         questions.add_folder(folder, view_of(arguments.view, bundle)?)?;
     } else {
-        let (clinical, dermoscopic) = (arguments.clinical.as_deref(), arguments.dermoscopic.as_deref());
+        let (clinical, dermoscopic) = (&arguments.clinical, &arguments.dermoscopic);
         questions.add(case_name(clinical, dermoscopic), clinical, dermoscopic, &arguments.fields)?;
     }
     Ok(questions)
 }
 
 /// What a single case is called: as its first image, without the ending.
-pub(crate) fn case_name(clinical: Option<&Path>, dermoscopic: Option<&Path>) -> String {
-    let name = clinical.or(dermoscopic).and_then(Path::file_stem);
+pub(crate) fn case_name(clinical: &[PathBuf], dermoscopic: &[PathBuf]) -> String {
+    let name = clinical.iter().chain(dermoscopic).next().and_then(|file| file.file_stem());
     name.map_or_else(|| "case".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 

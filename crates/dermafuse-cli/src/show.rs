@@ -7,7 +7,7 @@ use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE};
 use dermafuse::networks::Network;
-use dermafuse::schema::{Field, FieldKind, FieldRole};
+use dermafuse::schema::{Field, FieldKind, FieldRole, SeveralImages};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, ProgramResult};
@@ -38,8 +38,17 @@ pub(crate) fn show(arguments: &Arguments) -> ProgramResult {
 
 /// Everything that is said of the model, for programs.
 fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
-    let BundleDescription { data_set, synthetic, tasks, encoder, network, preprocess, augmentation, known_cases } =
-        &bundle.description;
+    let BundleDescription {
+        data_set,
+        synthetic,
+        tasks,
+        encoder,
+        network,
+        preprocess,
+        augmentation,
+        several_images,
+        known_cases,
+    } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
     let looks_at = bundle.network.modalities();
     let branches: Vec<&str> = bundle.network.branches().iter().map(|branch| branch.name).collect();
@@ -72,6 +81,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         "branches": branches,
         "preprocess": preprocess,
         "views": augmentation.views().len(),
+        "several_images": several_images,
         "branch_weights": weights,
         "fuse_space": stage.fuse_space,
         "second_stage": stage.second_stage.as_ref().map(|second| json!({
@@ -106,8 +116,17 @@ fn file_and_size(path: &Path) -> Result<(PathBuf, u64), Failure> {
 
 /// The card for people: a heading and what it says, a line or more each.
 fn text_of(bundle: &Bundle, card: &Value) -> String {
-    let BundleDescription { data_set, synthetic, tasks, encoder, network, preprocess, augmentation, known_cases } =
-        &bundle.description;
+    let BundleDescription {
+        data_set,
+        synthetic,
+        tasks,
+        encoder,
+        network,
+        preprocess,
+        augmentation,
+        several_images,
+        known_cases,
+    } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let megabytes = card["bytes"].as_f64().unwrap_or(0.0) / 1e6;
     lines.push(("file", format!("{} ({megabytes:.1} MB)", card["file"].as_str().unwrap_or_default())));
@@ -138,11 +157,15 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
     lines.push((
         "images",
         format!(
-            "{} x {} pixels, {} {} of each",
+            "{} x {} pixels, {} {} of each{}",
             preprocess.size,
             preprocess.size,
             augmentation.views().len(),
-            if augmentation.views().len() == 1 { "view" } else { "views" }
+            if augmentation.views().len() == 1 { "view" } else { "views" },
+            match several_images {
+                SeveralImages::First => "; of several of a kind the first",
+                SeveralImages::MeanOfProbabilities => "; of several of a kind the mean of the probabilities",
+            }
         ),
     ));
     let stage = &bundle.two_stage;

@@ -66,6 +66,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
         network: network.clone(),
         preprocess: Preprocess::imagenet(SIDE),
         augmentation: TestTimeAugmentation::Off,
+        several_images: Default::default(),
         known_cases: KnownCases::new(data_set, ["a".into(), "b".into()], ["c".into()], []),
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
@@ -318,7 +319,7 @@ fn a_drawn_set_is_evaluated_shown_and_explained() {
     assert!(text.contains("say with --view which the folder has"), "{text}");
 
     let case = &set.cases[0];
-    let (clinical, dermoscopic) = (case.clinical.as_deref().unwrap(), case.dermoscopic.as_deref().unwrap());
+    let (clinical, dermoscopic) = (case.clinical[0].as_path(), case.dermoscopic[0].as_path());
     let page = folder.path().join("case.html");
     let paths = [("MODEL", model.as_path()), ("CLINICAL", clinical), ("DERMOSCOPIC", dermoscopic), ("PAGE", &page)];
     let line = "explain MODEL --clinical CLINICAL --dermoscopic DERMOSCOPIC --field sex=female --out PAGE --stage 1";

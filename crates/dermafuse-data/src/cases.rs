@@ -1,6 +1,7 @@
 //! A data set in memory: its cases, the split that it carries, and which of its cases an epoch shows.
 
 pub(crate) mod case_set;
-pub(crate) mod modality;
+pub(crate) mod case_unit;
+pub(crate) mod only_modality;
 pub(crate) mod sampling;
 pub(crate) mod split;

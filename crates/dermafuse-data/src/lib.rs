@@ -41,12 +41,13 @@ mod splits;
 mod tables;
 
 pub use cases::case_set::{CaseSet, SYNTHETIC_MARKER};
-pub use cases::modality::Modality;
+pub use cases::case_unit::CaseUnit;
 pub use cases::sampling::{EpochLength, Sampling};
 pub use cases::split::{Leak, Split};
+pub use dermafuse_schema::Modality;
 pub use error::{DataError, RowFault};
 pub use images::augment::{Augmentation, DermoscopicMode};
-pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig};
+pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, Looks};
 pub use images::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
     Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,

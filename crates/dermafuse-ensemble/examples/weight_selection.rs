@@ -128,6 +128,7 @@ impl Quality {
             tasks: TaskSet::new(tasks).expect("tasks with several classes"),
             cohort,
             branches: BRANCHES.into_iter().zip(logits).map(branch).collect(),
+            looks: Vec::new(),
         }
     }
 }

@@ -130,6 +130,7 @@ pub enum Smoothing {
 ///         branch("clinical", array![[[3.0, 0.0], [2.0, 0.0]]]), // right about the first case only
 ///         branch("dermoscopic", array![[[0.0, 1.0], [0.0, 4.0]]]), // right about the second only
 ///     ],
+///     looks: vec![],
 /// };
 /// let found = WeightSearch::default().fit(&logits)?;
 /// assert_eq!((found.score, found.evaluated), (1.0, 2500));
@@ -363,7 +364,7 @@ pub(crate) mod tests {
                 .map(|&count| Array3::from_shape_simple_fn((views, cases, count), || (below(17) as f32 - 8.0) / 4.0))
                 .collect(),
         });
-        BranchLogits { branches: branches.collect(), tasks, cohort }
+        BranchLogits { branches: branches.collect(), tasks, cohort, looks: vec![] }
     }
 
     fn of_grid(logits: &BranchLogits, combinations: &Combinations, space: FuseSpace) -> Vec<u128> {

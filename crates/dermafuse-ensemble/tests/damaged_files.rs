@@ -36,7 +36,8 @@ fn logits() -> BranchLogits {
     };
     let tasks =
         TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["a", "b", "c"]), Task::new("streaks", "STR", ["no", "yes"])]);
-    BranchLogits { tasks: tasks.unwrap(), cohort, branches: vec![branch("clinical", 0), branch("dermoscopic", 5)] }
+    let branches = vec![branch("clinical", 0), branch("dermoscopic", 5)];
+    BranchLogits { tasks: tasks.unwrap(), cohort, branches, looks: vec![] }
 }
 
 /// Damage to one place of a file.

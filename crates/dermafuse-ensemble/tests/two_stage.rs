@@ -41,7 +41,7 @@ fn logits() -> BranchLogits {
         branch("clinical", 0, vec![true; n]),
         branch("dermoscopic", 5, (0..n).map(|case| case % 9 != 0).collect()),
     ];
-    BranchLogits { tasks: tasks.unwrap(), cohort, branches }
+    BranchLogits { tasks: tasks.unwrap(), cohort, branches, looks: vec![] }
 }
 
 #[test]

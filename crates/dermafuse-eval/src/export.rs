@@ -2,7 +2,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, write_whole_file};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::metrics::check;
 use crate::{EvalError, Evaluation};
@@ -17,6 +17,10 @@ pub struct MetricsContext {
     pub seen: Option<SeenCases>,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
+    /// The evaluations of the rows with each image counted as if it were a case; empty where no case has several images of a
+    /// kind.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "named")]
+    pub images: Vec<(String, Evaluation)>,
 }
 
 pub(crate) const WRITES: &str = "writing to a string does not fail";
@@ -35,8 +39,12 @@ struct MetricsRow<'a> {
     evaluation: &'a Evaluation,
 }
 
-/// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, keys in a
-/// fixed order, undefined values `null`. The same input gives the same bytes.
+fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(rows.iter().map(|(name, evaluation)| MetricsRow { name, evaluation }))
+}
+
+/// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `images` as
+/// `rows` where cases have several images of a kind; keys in a fixed order, undefined values `null`. The same input gives the same bytes.
 ///
 /// # Errors
 /// Never for an evaluation made by this crate; a number in it that was set to NaN by hand becomes `null`.

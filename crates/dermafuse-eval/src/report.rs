@@ -40,6 +40,7 @@ pub struct Report {
     config: Vec<(String, String)>,
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
+    images: Vec<(String, Evaluation)>,
     comparisons: Vec<ComparedMethods>,
     tables: Vec<ReportTable>,
     details: Vec<Detail>,
@@ -126,6 +127,13 @@ impl Report {
     pub fn rows(mut self, rows: &[(String, Evaluation)], published: Option<&PublishedTable>) -> Self {
         self.rows.extend_from_slice(rows);
         self.published = published.cloned().or(self.published);
+        self
+    }
+
+    /// Adds the rows with each image counted as if it were a case, for cases with several images of a kind.
+    #[must_use]
+    pub fn images(mut self, rows: &[(String, Evaluation)]) -> Self {
+        self.images.extend_from_slice(rows);
         self
     }
 

@@ -1,9 +1,10 @@
 use dermafuse_data::{CaseSet, DataError};
+use dermafuse_networks::Network;
 use dermafuse_schema::{BranchLogits, FailedCase, Predictions, SeenCases};
 
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
-use crate::{InferError, Questions};
+use crate::{InferError, Questions, kinds_of};
 
 /// What a model says of the cases that it was asked about.
 #[derive(Clone, Debug)]
@@ -11,6 +12,8 @@ pub struct Answers {
     /// The predictions of every stage by name, from the single branches to the last one (see
     /// [`TwoStage::apply`](dermafuse_ensemble::TwoStage::apply)).
     pub stages: Vec<(String, Predictions)>,
+    /// The same for each look at the cases, as if it were a case; empty where no case was looked at several times.
+    pub looks: Vec<(String, Predictions)>,
     /// The rows of the set that they are of, in order: those that were asked about less those that failed.
     pub rows: Vec<usize>,
     /// The cases that could not be answered, in order.
@@ -74,17 +77,24 @@ impl Bundle {
             failed.sort_by_key(|case| case.row);
         }
         let stages = self.two_stage.apply(&logits)?;
+        let looks = match logits.looks.is_empty() {
+            true => Vec::new(),
+            false => self.two_stage.apply(&logits.each_look())?,
+        };
         let description = &self.description;
         let mut notes = self.notes();
         notes.extend(description.encoder.notes(set, &rows)?);
         notes.extend(absent_classes(set, &description.tasks));
+        let kinds = kinds_of(self.network.modalities());
+        let looks_at = rows.iter().map(|&row| set.cases[row].looks(kinds.clone()));
+        notes.extend(description.several_images.note("cases", looks_at));
         if !failed.is_empty() {
             let FailedCase { id, reason, .. } = &failed[0];
             let asked = rows.len() + failed.len();
             notes.push(format!("{} of {asked} cases could not be answered; the first, `{id}`: {reason}", failed.len()));
         }
         let seen = description.known_cases.among(set, &rows);
-        Ok(Answers { stages, rows, failed, seen, notes })
+        Ok(Answers { stages, looks, rows, failed, seen, notes })
     }
 
     fn readable_logits(

@@ -1,7 +1,24 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::ImageBatch;
 use dermafuse_networks::{Modalities, MultimodalInput};
+use dermafuse_schema::Modality;
 use dermafuse_schema::ndarray::Array2;
+
+/// The kinds of images that a network looks at.
+///
+/// ```
+/// use dermafuse_infer::kinds_of;
+/// use dermafuse_networks::Modalities;
+/// use dermafuse_schema::Modality;
+///
+/// assert!(kinds_of(Modalities::CLINICAL).eq([Modality::Clinical]));
+/// ```
+pub fn kinds_of(modalities: Modalities) -> impl Iterator<Item = Modality> + Clone {
+    Modality::BOTH.into_iter().filter(move |kind| match kind {
+        Modality::Clinical => modalities.clinical,
+        Modality::Dermoscopic => modalities.dermoscopic,
+    })
+}
 
 /// Moves a batch of decoded images and encoded metadata to a device, as far as the network looks at them. A missing image is
 /// all zeros.

@@ -6,7 +6,7 @@ use dermafuse_backbones::{named_tensors, set_tensors};
 use dermafuse_data::{CaseSet, MetadataEncoder, Preprocess};
 use dermafuse_ensemble::TwoStage;
 use dermafuse_networks::{AnyNetwork, Network, NetworkConfig, NetworkError};
-use dermafuse_schema::{BranchLogits, TaskSet, read_regular_file, write_whole_file};
+use dermafuse_schema::{BranchLogits, SeveralImages, TaskSet, read_regular_file, write_whole_file};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -37,6 +37,9 @@ pub struct BundleDescription {
     pub preprocess: Preprocess,
     /// The views that are averaged.
     pub augmentation: TestTimeAugmentation,
+    /// What answers for a case that has several images of a kind.
+    #[serde(default, skip_serializing_if = "SeveralImages::is_default")]
+    pub several_images: SeveralImages,
     /// The cases that made it; nobody in models of an older format.
     #[serde(default)]
     pub known_cases: KnownCases,
@@ -172,8 +175,10 @@ impl Bundle {
 
     /// Asks the network as the description says.
     pub(crate) fn predictor(&self) -> Predictor<AnyNetwork> {
-        let BundleDescription { preprocess, augmentation, .. } = &self.description;
-        Predictor::new(&self.network, preprocess.clone(), *augmentation)
+        let BundleDescription { preprocess, augmentation, several_images, .. } = &self.description;
+        let mut predictor = Predictor::new(&self.network, preprocess.clone(), *augmentation);
+        predictor.several_images = *several_images;
+        predictor
     }
 }
 

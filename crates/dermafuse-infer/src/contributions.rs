@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::{CaseSet, DataError};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{Branch, BranchLogits, Case, CaseId, Cohort, FieldValue, Predictions};
+use dermafuse_schema::{Branch, BranchLogits, Case, CaseId, Cohort, FieldValue, Modality, Predictions};
 use ndarray::{Array2, Array3, Axis};
 
 use crate::bundle::Bundle;
@@ -119,8 +119,8 @@ impl Bundle {
             .map(|subset| {
                 let mut question = Question {
                     case: Case { id: CaseId::from(format!("{}/{subset}", case.id)), ..case.clone() },
-                    clinical: own(true, case.clinical.is_some()),
-                    dermoscopic: own(true, case.dermoscopic.is_some()),
+                    clinical: own(true, case.has(Modality::Clinical)),
+                    dermoscopic: own(true, case.has(Modality::Dermoscopic)),
                 };
                 for (index, player) in players.iter().enumerate() {
                     let there = subset & (1 << index) != 0;
@@ -176,10 +176,10 @@ impl Bundle {
     fn players(&self, set: &CaseSet, case: &Case) -> (Vec<Input>, Vec<Player>) {
         let modalities = self.network.modalities();
         let mut players = Vec::new();
-        if modalities.clinical && case.clinical.is_some() {
+        if modalities.clinical && case.has(Modality::Clinical) {
             players.push((Input::Clinical, Player::Clinical));
         }
-        if modalities.dermoscopic && case.dermoscopic.is_some() {
+        if modalities.dermoscopic && case.has(Modality::Dermoscopic) {
             players.push((Input::Dermoscopic, Player::Dermoscopic));
         }
         if modalities.metadata || self.two_stage.second_stage.is_some() {
@@ -203,7 +203,7 @@ impl Bundle {
     ) -> Result<Predictions, InferError> {
         let network = self.network.valid();
         let device = self.device();
-        let images = self.input(set, &[row])?;
+        let looks = self.inputs(set, row)?;
         let encoder = &self.description.encoder;
         let asked = CaseSet {
             name: set.name.clone(),
@@ -244,7 +244,7 @@ impl Bundle {
                 logits: set
                     .tasks
                     .iter()
-                    .map(|task| Array3::zeros((views.len(), questions.len(), task.classes.len())))
+                    .map(|task| Array3::zeros((looks.len() * views.len(), questions.len(), task.classes.len())))
                     .collect(),
             })
             .collect();
@@ -259,7 +259,11 @@ impl Bundle {
                 Tensor::cat(forms.collect(), 0) // [Q, 3, S, S]
             })
         };
-        for (chunk, asked) in distinct.chunks(BATCH).enumerate() {
+        let looks_and_chunks = looks
+            .iter()
+            .enumerate()
+            .flat_map(|look| distinct.chunks(BATCH).enumerate().map(move |chunk| (look, chunk)));
+        for ((look, images), (chunk, asked)) in looks_and_chunks {
             let clinical = shown(&images.clinical, asked, |question| question.clinical);
             let dermoscopic = shown(&images.dermoscopic, asked, |question| question.dermoscopic);
             let metadata = network.modalities().metadata.then(|| rows_tensor(&cohort.metadata, asked, &device));
@@ -274,7 +278,7 @@ impl Bundle {
                     for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
                         let [_, classes] = tensor.dims();
                         let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
-                        let mut view = logits.index_axis_mut(Axis(0), view); // [questions, K_t]
+                        let mut view = logits.index_axis_mut(Axis(0), look * views.len() + view); // [questions, K_t]
                         for (question, &group) in group.iter().enumerate() {
                             if let Some(at) = group.checked_sub(chunk * BATCH).filter(|&at| at < asked.len()) {
                                 let row = &values[at * classes..][..classes];
@@ -285,7 +289,8 @@ impl Bundle {
                 }
             }
         }
-        let logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches };
+        let looks = if looks.len() > 1 { vec![looks.len(); questions.len()] } else { Vec::new() };
+        let logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches, looks };
         let (_, last) = self.two_stage.apply(&logits)?.pop().expect("the answer of at least one stage");
         Ok(last)
     }

@@ -2,12 +2,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use dermafuse_data::{BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, MetadataEncoder, Preprocess, RowFault};
+use dermafuse_data::{
+    BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
+};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
-use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError};
+use dermafuse_schema::{Branch, BranchLogits, Case, FailedCase, SchemaError, SeveralImages};
 
-use crate::{InferError, TestTimeAugmentation, tensors_of};
+use crate::{InferError, TestTimeAugmentation, kinds_of, tensors_of};
 
 /// Runs a network over cases and collects the logits of every branch, view and task.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct Predictor<N> {
     pub threads: usize,
     /// Decoded images in memory, to share with other predictors and trainers.
     pub cache: Option<Arc<ImageCache>>,
+    /// What answers for a case that has several images of a kind.
+    pub several_images: SeveralImages,
 }
 
 impl<N: Network> Predictor<N> {
@@ -36,13 +40,14 @@ impl<N: Network> Predictor<N> {
     pub fn new(network: &N, preprocess: Preprocess, augmentation: TestTimeAugmentation) -> Self {
         let network = network.valid();
         let device = network.devices().first().expect("a network has parameters").clone().inner();
-        Self { network, device, preprocess, augmentation, batch_size: 16, threads: 2, cache: None }
+        let several_images = SeveralImages::default();
+        Self { network, device, preprocess, augmentation, batch_size: 16, threads: 2, cache: None, several_images }
     }
 
     /// The logits of the cases at `rows`; `progress` is told how many are done after each batch.
     ///
-    /// A case with one image gets the logits of the branches that need only that image; the others are marked as not
-    /// available.
+    /// A case with one kind of image gets the logits of the branches that need only that kind; the others are marked as not
+    /// available. A case with several images of a kind is looked at as [`several_images`](Self::several_images) says.
     ///
     /// # Errors
     /// An image that cannot be read, a case without any image, metadata that does not fit the encoder, logits that are
@@ -85,59 +90,67 @@ impl<N: Network> Predictor<N> {
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
         let cohort = set.cohort(rows, encoder)?;
         let infos = self.network.branches();
+        let kinds = kinds_of(self.network.modalities());
         let failed_case = |row: usize, error: &dyn std::fmt::Display| FailedCase {
             row,
             id: set.cases[row].id.clone(),
             reason: error.to_string(),
         };
         // What is wrong with each row that is not answered, and what was first.
-        let (mut failed, mut first): (Vec<FailedCase>, Option<InferError>) = (Vec::new(), None);
-        let (mut asked, mut kept) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        let (mut faults, mut first): (HashMap<usize, FailedCase>, Option<InferError>) = (HashMap::new(), None);
+        // Where the cases that are asked about stand among `rows`.
+        let mut asked = Vec::with_capacity(rows.len());
         for (at, &row) in rows.iter().enumerate() {
             let case = &set.cases[row];
-            if infos.iter().any(|info| can_see(*info, case.clinical.is_some(), case.dermoscopic.is_some())) {
-                asked.push(row);
-                kept.push(at);
+            if infos.iter().any(|info| can_see(*info, case)) {
+                asked.push(at);
                 continue;
             }
             let error = SchemaError::NoBranch { case: case.id.to_string() };
             if failures == Failures::Stop {
                 return Err(error.into());
             }
-            failed.push(failed_case(row, &error));
+            faults.insert(row, failed_case(row, &error));
             first.get_or_insert(error.into());
         }
+        let asked_rows: Vec<usize> = asked.iter().map(|&at| rows[at]).collect();
+        let looks: Vec<usize> =
+            asked_rows.iter().map(|&row| self.several_images.looks(&set.cases[row], kinds.clone())).collect();
+        let most = looks.iter().copied().max().unwrap_or(1);
 
         let views = self.augmentation.views();
         let mut branches: Vec<Branch> = infos
             .iter()
             .map(|info| Branch {
                 name: info.name.to_owned(),
-                available: Vec::with_capacity(asked.len()),
+                available: asked_rows.iter().map(|&row| can_see(*info, &set.cases[row])).collect(),
                 logits: set
                     .tasks
                     .iter()
-                    .map(|task| Array3::zeros((views.len(), asked.len(), task.classes.len())))
+                    .map(|task| Array3::zeros((most * views.len(), asked.len(), task.classes.len())))
                     .collect(),
             })
             .collect();
-        let mut read = vec![false; asked.len()];
-        let mut next = 0;
-        self.for_each_batch(set, &asked, encoder, failures, |done, batch| {
+        // Every look in the order in which a loader gives them: the place of its case, and which it is.
+        let mut all_looks = looks.iter().enumerate().flat_map(|(at, &looks)| (0..looks).map(move |look| (at, look)));
+        let mut read = vec![0; asked.len()];
+        let each = match self.several_images {
+            SeveralImages::First => Looks::First,
+            SeveralImages::MeanOfProbabilities => Looks::Each,
+        };
+        self.for_each_batch(set, &asked_rows, each, encoder, failures, |batch| {
             for fault in batch.failed {
-                failed.push(failed_case(fault.row, &fault.error));
+                faults.entry(fault.row).or_insert_with(|| failed_case(fault.row, &fault.error));
                 first.get_or_insert(InferError::Unreadable(fault.error));
             }
-            for (branch, info) in branches.iter_mut().zip(&infos) {
-                let cases = batch.has_clinical.iter().zip(&batch.has_dermoscopic);
-                branch.available.extend(cases.map(|(&clinical, &dermoscopic)| can_see(*info, clinical, dermoscopic)));
-            }
-            // A batch lists its rows in the order in which they were asked about.
-            for row in &batch.rows {
-                next += asked[next..].iter().position(|asked| asked == row).expect("a batch has rows of the question");
-                read[next] = true;
-                next += 1;
-            }
+            // Those that could not be read are passed over.
+            let mut place_of = |row: usize, look: usize| {
+                let found = all_looks.find(|&(at, which)| (asked_rows[at], which) == (row, look));
+                found.expect("a batch has looks of the question").0
+            };
+            let places: Vec<(usize, usize)> =
+                batch.rows.iter().zip(&batch.looks).map(|(&row, &look)| (place_of(row, look), look)).collect();
+            places.iter().for_each(|&(at, _)| read[at] += 1);
             let Some(input) = batch.input else { return };
             for (view, transform) in views.iter().enumerate() {
                 let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
@@ -148,33 +161,43 @@ impl<N: Network> Predictor<N> {
                 });
                 for (branch, output) in branches.iter_mut().zip(output.branches) {
                     for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
-                        let mut view = logits.index_axis_mut(Axis(0), view); // [N, K_t]
-                        let place = view.iter_mut().skip(done * tensor.dims()[1]);
-                        place.zip(values(tensor)).for_each(|(place, value)| *place = value);
+                        let classes = tensor.dims()[1];
+                        let values = values(tensor); // [B, K_t]
+                        for (&(at, look), row) in places.iter().zip(values.chunks_exact(classes)) {
+                            let mut slot = logits.index_axis_mut(Axis(0), look * views.len() + view); // [N, K_t]
+                            let mut slot = slot.row_mut(at);
+                            slot.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
+                        }
                     }
                 }
             }
-            progress(done + batch.rows.len());
+            progress(read.iter().zip(&looks).filter(|(read, looks)| read == looks).count());
         })?;
 
-        let answered = read.iter().filter(|&&read| read).count();
-        if let (0, Some(error)) = (answered, first) {
+        // A case of which one image cannot be read is not answered from the others.
+        let answered: Vec<usize> = (0..asked.len()).filter(|&at| read[at] == looks[at]).collect();
+        if let (true, Some(error)) = (answered.is_empty(), first) {
             return Err(error);
         }
-        for logits in branches.iter_mut().flat_map(|branch| &mut branch.logits) {
-            logits.slice_axis_inplace(Axis(1), (0..answered).into());
+        let kept: Vec<usize> = answered.iter().map(|&at| asked[at]).collect();
+        let several = if most > 1 { looks } else { Vec::new() };
+        let cohort = cohort.select(&asked);
+        let mut logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches, looks: several };
+        if answered.len() < asked.len() {
+            logits = logits.select(&answered);
         }
-        let kept: Vec<usize> = kept.into_iter().zip(&read).filter(|(_, read)| **read).map(|(at, _)| at).collect();
-        let answered_rows = kept.iter().map(|&at| rows[at]).collect();
-        let logits = BranchLogits { tasks: set.tasks.clone(), cohort: cohort.select(&kept), branches };
         logits.check()?;
-        let place: HashMap<usize, usize> = rows.iter().enumerate().rev().map(|(at, &row)| (row, at)).collect();
-        failed.sort_by_key(|case| place.get(&case.row));
+        let answered_rows = kept.iter().map(|&at| rows[at]).collect();
+        let mut is_kept = vec![false; rows.len()];
+        kept.iter().for_each(|&at| is_kept[at] = true);
+        let failed = rows.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
+        let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
         Ok((logits, answered_rows, failed))
     }
 
     /// The features that the last branch's classifier sees (see
-    /// [`NetworkOutput::embedding`](dermafuse_networks::NetworkOutput::embedding)), without test-time augmentation.
+    /// [`NetworkOutput::embedding`](dermafuse_networks::NetworkOutput::embedding)), without test-time augmentation, of the first
+    /// look at each case.
     ///
     /// # Shapes
     /// `[N, D]`, `N = rows.len()`.
@@ -189,12 +212,14 @@ impl<N: Network> Predictor<N> {
         mut progress: impl FnMut(usize),
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
-        self.for_each_batch(set, rows, encoder, Failures::Stop, |done, batch| {
+        let mut done = 0;
+        self.for_each_batch(set, rows, Looks::First, encoder, Failures::Stop, |batch| {
             let Some(input) = batch.input else { return };
             let embedding = self.network.forward(input).embedding; // [B, D]
             width = embedding.dims()[1];
             features.extend(values(embedding));
-            progress(done + batch.rows.len());
+            done += batch.rows.len();
+            progress(done);
         })?;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
             let case = set.cases[rows[at / width]].id.to_string();
@@ -203,37 +228,34 @@ impl<N: Network> Predictor<N> {
         Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
     }
 
-    /// Calls `each` with the number of cases that were read before a batch, and the batch.
+    /// Calls `each` with every batch.
     fn for_each_batch(
         &self,
         set: &CaseSet,
         rows: &[usize],
+        looks: Looks,
         encoder: &MetadataEncoder,
         failures: Failures,
-        mut each: impl FnMut(usize, ReadBatch),
+        mut each: impl FnMut(ReadBatch),
     ) -> Result<(), InferError> {
         let modalities = self.network.modalities();
         let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
         (config.clinical, config.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         config.threads = self.threads;
-        config.failures = failures;
+        (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
-        let mut done = 0;
         for batch in BatchLoader::new(set, rows.to_vec(), config)? {
             let mut batch = batch?;
             let rows = batch.rows.clone();
-            let cases = rows.len();
-            let failed = std::mem::take(&mut batch.failed);
-            let (has_clinical, has_dermoscopic) = (batch.has_clinical.clone(), batch.has_dermoscopic.clone());
-            let input = match cases {
+            let (looks, failed) = (batch.looks.clone(), std::mem::take(&mut batch.failed));
+            let input = match rows.len() {
                 0 => None,
                 _ => {
                     let metadata = set.encoded_metadata(&rows, encoder)?;
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };
-            each(done, ReadBatch { rows, has_clinical, has_dermoscopic, failed, input });
-            done += cases;
+            each(ReadBatch { rows, looks, failed, input });
         }
         Ok(())
     }
@@ -242,15 +264,15 @@ impl<N: Network> Predictor<N> {
 /// A batch as the network sees it, and what must be known of its cases.
 struct ReadBatch {
     rows: Vec<usize>,
-    has_clinical: Vec<bool>,
-    has_dermoscopic: Vec<bool>,
+    looks: Vec<usize>,
     failed: Vec<RowFault>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
 }
 
-fn can_see(branch: BranchInfo, clinical: bool, dermoscopic: bool) -> bool {
-    (clinical || !branch.needs.clinical) && (dermoscopic || !branch.needs.dermoscopic)
+/// Whether a branch has the images of a case that it needs.
+pub(crate) fn can_see(branch: BranchInfo, case: &Case) -> bool {
+    kinds_of(branch.needs).all(|kind| case.has(kind))
 }
 
 /// The values of a tensor in row-major order.

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dermafuse_data::{CaseSet, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, Table, UnseenCategory};
 use dermafuse_networks::ImageView;
@@ -11,6 +11,9 @@ use crate::bundle::Bundle;
 
 /// The columns of a table that name its cases; the first that is there does.
 const ID_COLUMNS: [&str; 2] = ["case", "id"];
+
+/// What stands between the names of several images in a cell.
+const SEPARATOR: char = ';';
 
 /// The cases that a model is asked about, without labels: one by one, from a table, or from a folder of images.
 /// [`Bundle::questions`] begins them, [`Bundle::answer`] answers them.
@@ -85,13 +88,13 @@ impl Questions {
     pub fn add(
         &mut self,
         id: impl Into<CaseId>,
-        clinical: Option<&Path>,
-        dermoscopic: Option<&Path>,
+        clinical: &[PathBuf],
+        dermoscopic: &[PathBuf],
         values: &[(String, String)],
     ) -> Result<(), InferError> {
         let case = Case {
-            clinical: clinical.map(Path::to_owned),
-            dermoscopic: dermoscopic.map(Path::to_owned),
+            clinical: clinical.to_vec(),
+            dermoscopic: dermoscopic.to_vec(),
             metadata: self.metadata(values)?,
             ..self.blank(id.into())
         };
@@ -101,7 +104,8 @@ impl Questions {
     }
 
     /// Adds a case for each row of a table. Its column `case` or `id` names the cases (without one they are called by their
-    /// lines), `clinical` and `dermoscopic` hold paths of images, which start from the folder `images`, and each other column
+    /// lines), `clinical` and `dermoscopic` hold paths of images, which start from the folder `images` (several of a kind with `;`
+    /// between them), and each other column
     /// of the name of a field of the model holds its values. Nothing at all, or one of the words `missing`, is not recorded.
     ///
     /// Columns that are not used and fields that have no column are in the [notes](Questions::notes). A row that cannot be
@@ -154,10 +158,10 @@ impl Questions {
         files.sort();
         for (name, path) in files {
             let (clinical, dermoscopic) = match view {
-                ImageView::Clinical => (Some(path.as_path()), None),
-                ImageView::Dermoscopic => (None, Some(path.as_path())),
+                ImageView::Clinical => (vec![path], Vec::new()),
+                ImageView::Dermoscopic => (Vec::new(), vec![path]),
             };
-            self.add(name, clinical, dermoscopic, &[])?;
+            self.add(name, &clinical, &dermoscopic, &[])?;
         }
         let counts = [(others, "files that are no images by their names"), (folders, "folders")];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
@@ -310,9 +314,11 @@ impl Questions {
         missing: &[String],
     ) -> Result<Case, InferError> {
         let image = |column: Option<Column<'_>>| {
-            let text = column.map(|column| column.text(row)).filter(|text| !text.is_empty())?;
+            let text = column.map_or("", |column| column.text(row));
+            let names = text.split(SEPARATOR).map(str::trim).filter(|name| !name.is_empty());
+            let names = names.filter(|name| !missing.iter().any(|word| word == name));
             // Tables from Windows have `\` in their paths.
-            (!missing.iter().any(|word| word == text)).then(|| images.join(text.replace('\\', "/")))
+            names.map(|name| images.join(name.replace('\\', "/"))).collect()
         };
         let values = self.set.fields.iter().zip(&columns.fields).map(|(field, column)| match column {
             Some(column) => value_of(field, column.cell(row), missing),
@@ -368,7 +374,7 @@ mod tests {
     use dermafuse_data::{CategorySource, EncoderConfig, MetadataRoles, Preprocess, RgbPixels, encode_png};
     use dermafuse_ensemble::TwoStage;
     use dermafuse_networks::{ImageClassifierConfig, NetworkConfig};
-    use dermafuse_schema::{BranchWeights, FieldRole, FuseSpace, Task};
+    use dermafuse_schema::{BranchWeights, FieldRole, FuseSpace, SeveralImages, Task};
 
     use crate::{BundleDescription, KnownCases, TestTimeAugmentation};
 
@@ -395,15 +401,15 @@ mod tests {
     #[test]
     fn a_case_is_made_of_names_and_values() {
         let mut questions = questions();
-        questions.add("a", Some("a.jpg".as_ref()), None, &pairs(&[("age", "52"), ("sex", "male")])).unwrap();
-        questions.add("b", None, None, &[]).unwrap();
+        questions.add("a", &["a.jpg".into()], &[], &pairs(&[("age", "52"), ("sex", "male")])).unwrap();
+        questions.add("b", &[], &[], &[]).unwrap();
         let set = questions.set();
         assert_eq!(set.cases[0].metadata, [FieldValue::Category(1), FieldValue::Number(52.0)]);
-        assert_eq!(set.cases[0].clinical.as_deref(), Some("a.jpg".as_ref()));
+        assert_eq!(set.cases[0].clinical, [PathBuf::from("a.jpg")]);
         assert_eq!(set.cases[1].metadata, [FieldValue::Missing; 2]);
         set.check().unwrap();
 
-        let mut error = |id: &str, values| questions.add(id, None, None, &pairs(values)).unwrap_err().to_string();
+        let mut error = |id: &str, values| questions.add(id, &[], &[], &pairs(values)).unwrap_err().to_string();
         assert_eq!(error("c", &[("colour", "red")]), "the model uses no field `colour`; it uses sex, age");
         assert_eq!(error("c", &[("sex", "f")]), "field `sex` is one of female, male, not `f`");
         assert_eq!(error("c", &[("age", "old")]), "field `age` is a number, not `old`");
@@ -417,7 +423,7 @@ mod tests {
         let mut questions = questions();
         let table = "id,sex,age,clinical,dermoscopic,remark\n\
                      a,female,40,photos\\a.jpg,,x\n\
-                     b,unknown,,b.jpg,b2.jpg,\n\
+                     b,unknown,,b.jpg,b2.jpg; b3.jpg,\n\
                      c,,old,c.jpg,,\n\
                      a,male,,d.jpg,,\n\
                      ,male,12.5,e.jpg,NA,\n";
@@ -434,9 +440,9 @@ mod tests {
             ]
         );
         let cases = &questions.set().cases;
-        assert_eq!(cases[0].clinical.as_deref(), Some("root/photos/a.jpg".as_ref()));
+        assert_eq!(cases[0].clinical, [PathBuf::from("root/photos/a.jpg")]);
         assert_eq!((cases[1].metadata[0], cases[4].id.as_str()), (FieldValue::Missing, "line 6"));
-        assert_eq!((cases[1].dermoscopic.is_some(), cases[4].dermoscopic.is_none()), (true, true));
+        assert_eq!((cases[1].dermoscopic.len(), cases[4].dermoscopic.len()), (2, 0));
         assert_eq!(questions.notes(), ["t.csv: these columns are not used: remark."]);
     }
 
@@ -485,6 +491,7 @@ mod tests {
             network: network.clone(),
             preprocess: Preprocess::imagenet(32),
             augmentation: TestTimeAugmentation::Off,
+            several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
         };
         let two_stage = TwoStage {
@@ -524,7 +531,7 @@ mod tests {
         // The same photo has the same answer, alone too.
         let table = &answers.last().probabilities[0];
         assert_eq!(table.row(0), table.row(1));
-        let alone = model.single_case("a", Some(&folder.path().join("a.png")), None, &[]).unwrap();
+        let alone = model.single_case("a", &[folder.path().join("a.png")], &[], &[]).unwrap();
         let alone = model.predict(&alone, &[0], |_| ()).unwrap();
         assert_eq!(alone.last().probabilities[0].row(0), table.row(0));
 

@@ -1,13 +1,14 @@
-use std::path::Path;
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig};
+use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, Looks};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{BranchWeights, Case, CaseId};
+use dermafuse_schema::{BranchWeights, Case, CaseId, SeveralImages};
 
 use crate::bundle::Bundle;
-use crate::{ExplainedLogit, InferError, tensors_of};
+use crate::predictor::can_see;
+use crate::{ExplainedLogit, InferError, kinds_of, tensors_of};
 
 impl Bundle {
     /// One case as a data set of its own, from image files and what is known of the patient: names of the model's fields
@@ -19,8 +20,8 @@ impl Bundle {
     pub fn single_case(
         &self,
         id: impl Into<CaseId>,
-        clinical: Option<&Path>,
-        dermoscopic: Option<&Path>,
+        clinical: &[PathBuf],
+        dermoscopic: &[PathBuf],
         metadata: &[(String, String)],
     ) -> Result<CaseSet, InferError> {
         let mut questions = self.questions();
@@ -28,17 +29,42 @@ impl Bundle {
         Ok(CaseSet { name: "a single case".into(), ..questions.into_set() })
     }
 
-    /// The cases at `rows` as the network sees them, on its device; an image that is not there is zeros.
+    /// The looks at the case at `row` that its answer comes from, each as the network sees it, on its device: one, unless the
+    /// case has several images of a kind (see [`BundleDescription::several_images`](crate::BundleDescription::several_images)).
+    ///
+    /// # Errors
+    /// As [`Bundle::input`].
+    pub fn inputs(&self, set: &CaseSet, row: usize) -> Result<Vec<MultimodalInput>, InferError> {
+        let looks = match self.description.several_images {
+            SeveralImages::First => Looks::First,
+            SeveralImages::MeanOfProbabilities => Looks::Each,
+        };
+        let whole = self.input_of(set, &[row], looks)?;
+        let count = [&whole.clinical, &whole.dermoscopic].into_iter().flatten().map(|images| images.dims()[0]).max();
+        let look = |at: usize| MultimodalInput {
+            clinical: whole.clinical.clone().map(|images| images.narrow(0, at, 1)), // [1, 3, S, S]
+            dermoscopic: whole.dermoscopic.clone().map(|images| images.narrow(0, at, 1)),
+            metadata: whole.metadata.clone().map(|metadata| metadata.narrow(0, at, 1)),
+        };
+        Ok((0..count.unwrap_or(1)).map(look).collect())
+    }
+
+    /// The first looks at the cases at `rows` as the network sees them, on its device; an image that is not there is zeros.
     ///
     /// # Errors
     /// No rows, a row that there is not, an image that cannot be read, metadata that does not fit the encoder.
     pub fn input(&self, set: &CaseSet, rows: &[usize]) -> Result<MultimodalInput, InferError> {
+        self.input_of(set, rows, Looks::First)
+    }
+
+    fn input_of(&self, set: &CaseSet, rows: &[usize], looks: Looks) -> Result<MultimodalInput, InferError> {
         let device = self.device();
         let modalities = self.network.modalities();
-        let mut config = LoaderConfig::new(rows.len(), self.description.preprocess.clone());
-        (config.clinical, config.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
+        let all = rows.iter().filter_map(|&row| set.cases.get(row)).map(|case| case.looks(kinds_of(modalities))).sum();
+        let mut config = LoaderConfig::new(all, self.description.preprocess.clone());
+        (config.clinical, config.dermoscopic, config.looks) = (modalities.clinical, modalities.dermoscopic, looks);
         let batch = BatchLoader::new(set, rows.to_vec(), config)?.next().expect("rows make a batch")?;
-        let metadata = set.encoded_metadata(rows, &self.description.encoder)?;
+        let metadata = set.encoded_metadata(&batch.rows, &self.description.encoder)?;
         Ok(tensors_of(batch, metadata, modalities, &device))
     }
 
@@ -49,16 +75,13 @@ impl Bundle {
     /// # Errors
     /// A case that no branch can answer to.
     pub fn explained_logit(&self, case: &Case, task: usize) -> Result<ExplainedLogit, InferError> {
-        let has = |branch: &BranchInfo| {
-            (case.clinical.is_some() || !branch.needs.clinical)
-                && (case.dermoscopic.is_some() || !branch.needs.dermoscopic)
-        };
         let weights = &self.two_stage.branch_weights;
         let weight = |name: &str| {
             let named = weights.names().iter().zip(weights.values()).find(|(other, _)| *other == name);
             named.map_or(0.0, |(_, weight)| *weight)
         };
-        let there: Vec<BranchInfo> = self.network.branches().into_iter().filter(has).collect();
+        let there: Vec<BranchInfo> =
+            self.network.branches().into_iter().filter(|branch| can_see(*branch, case)).collect();
         let own = BranchWeights::new(there.iter().map(|branch| (branch.name, weight(branch.name))));
         // As in fusion: branches that all have no weight count alike.
         let branches = match own {

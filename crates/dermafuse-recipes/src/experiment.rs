@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dermafuse_infer::TestTimeAugmentation;
+use dermafuse_schema::SeveralImages;
 use dermafuse_settings::{Settings, SettingsError, to_toml};
 use dermafuse_train::{Incomplete, TrainingConfig};
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,8 @@ pub struct Experiment {
     pub split: PartsSettings,
     /// What becomes of cases that lack an image.
     pub incomplete: Incomplete,
+    /// What answers for a case that has several images of a kind.
+    pub several_images: SeveralImages,
     /// The network, what it starts from and how it is judged.
     pub method: MethodSettings,
     /// How the network is trained.
@@ -167,6 +170,7 @@ impl Experiment {
         let parts = [
             ("split", self.split != other.split),
             ("incomplete", self.incomplete != other.incomplete),
+            ("several_images", self.several_images != other.several_images),
             ("method.network", self.method.network != other.method.network),
             ("method.weights", is_random(self) != is_random(other)),
             ("method.selection", self.method.selection != other.method.selection),
@@ -245,6 +249,7 @@ fn defaults() -> Settings {
         "merged": {},
         "split": PartsSettings::default(),
         "incomplete": Incomplete::default(),
+        "several_images": SeveralImages::default(),
         "method": {
             "weights": "random",
             "selection": crate::Selection::default(),

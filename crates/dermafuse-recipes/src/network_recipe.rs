@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use dermafuse_data::{CaseSet, ImageCache, MetadataEncoder};
 use dermafuse_infer::{Predictor, TestTimeAugmentation};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
-use dermafuse_schema::BranchLogits;
+use dermafuse_schema::{BranchLogits, SeveralImages};
 use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,9 @@ pub struct NetworkRecipe {
     /// What becomes of cases that lack an image.
     #[serde(default)]
     pub incomplete: Incomplete,
+    /// What answers for a case that has several images of a kind.
+    #[serde(default)]
+    pub several_images: SeveralImages,
 }
 
 /// Where a run computes and what it keeps there.
@@ -126,6 +129,7 @@ impl NetworkRecipe {
     pub(crate) fn predictor(&self, network: &AnyNetwork, place: Workplace<'_>) -> Predictor<AnyNetwork> {
         let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
         predictor.threads = self.training.threads;
+        predictor.several_images = self.several_images;
         predictor.cache = place.cache.cloned();
         predictor
     }

@@ -119,14 +119,21 @@ impl Outcome {
     pub fn predictions(&self) -> Result<Vec<(String, Predictions)>, RecipeError> {
         let mut all = vec![(MAJORITY.to_owned(), Predictions::concatenate(self.majorities.clone())?)];
         let rounds = self.rounds.iter().map(|(_, round)| round.rows()).collect::<Result<Vec<_>, _>>()?;
-        // A round that a class or branch is missing from may have fewer stages; what all have is shown.
-        for (name, _) in &rounds[0] {
-            let tables = rounds.iter().map(|rows| rows.iter().find(|(other, _)| other == name));
-            if let Some(tables) = tables.map(|row| row.map(|(_, table)| table.clone())).collect::<Option<Vec<_>>>() {
-                all.push((name.clone(), Predictions::concatenate(tables)?));
-            }
-        }
+        all.extend(of_all_rounds(&rounds)?);
         Ok(all)
+    }
+
+    /// The same for each look at the test cases, as if it were a case: without the majority, and empty where no test case has
+    /// several images of a kind.
+    ///
+    /// # Errors
+    /// Logits that do not fit together.
+    pub fn predictions_of_looks(&self) -> Result<Vec<(String, Predictions)>, RecipeError> {
+        if self.rounds.iter().all(|(_, round)| round.looks.is_none()) {
+            return Ok(Vec::new());
+        }
+        let rounds = self.rounds.iter().map(|(_, round)| round.rows_of_looks()).collect::<Result<Vec<_>, _>>()?;
+        of_all_rounds(&rounds)
     }
 
     /// The scores of every stage in every round.
@@ -202,6 +209,7 @@ impl Outcome {
             set: &self.set,
             cases: &cases,
             rows: &rows,
+            images: &self.predictions_of_looks()?,
             config: serde_json::to_value(&self.experiment).map_err(EvalError::from)?,
             published: published.as_ref(),
             leaky_inputs: first.leaky_inputs.clone(),
@@ -228,6 +236,19 @@ impl Outcome {
         }
         Ok(evaluations)
     }
+}
+
+/// The predictions of the stages of several rounds, those of all rounds one after the other.
+fn of_all_rounds(rounds: &[Vec<(String, Predictions)>]) -> Result<Vec<(String, Predictions)>, RecipeError> {
+    let mut all = Vec::new();
+    // A round that a class or branch is missing from may have fewer stages; what all have is shown.
+    for (name, _) in &rounds[0] {
+        let tables = rounds.iter().map(|rows| rows.iter().find(|(other, _)| other == name));
+        if let Some(tables) = tables.map(|row| row.map(|(_, table)| table.clone())).collect::<Option<Vec<_>>>() {
+            all.push((name.clone(), Predictions::concatenate(tables)?));
+        }
+    }
+    Ok(all)
 }
 
 /// The training curves as CSV, a line for each epoch.

@@ -196,6 +196,7 @@ impl Experiment {
                 selection: method.selection,
                 augmentation: self.evaluation.views,
                 incomplete: self.incomplete,
+                several_images: self.several_images,
             },
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },

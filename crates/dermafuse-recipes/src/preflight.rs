@@ -6,6 +6,7 @@ use std::thread;
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
+use dermafuse_infer::kinds_of;
 use dermafuse_networks::{BranchInfo, Network};
 use dermafuse_schema::Case;
 use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, can_see, missing_image};
@@ -94,7 +95,8 @@ impl NetworkRecipe {
     pub(crate) fn trainer(&self, seed: u64, place: Workplace<'_>) -> Result<Trainer, RecipeError> {
         let mut trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
         trainer.cache = place.cache.cloned();
-        (trainer.incomplete, trainer.lost_best) = (self.incomplete, place.lost_best);
+        (trainer.incomplete, trainer.several_images) = (self.incomplete, self.several_images);
+        trainer.lost_best = place.lost_best;
         if place.folder.is_some() {
             trainer.facts = self.facts()?;
         }
@@ -109,10 +111,7 @@ impl NetworkRecipe {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
-        let views = self.network.init(place.device)?.modalities();
-        let modalities = [(views.clinical, Modality::Clinical), (views.dermoscopic, Modality::Dermoscopic)];
-        let modalities: Vec<Modality> =
-            modalities.into_iter().filter_map(|(is_seen, view)| is_seen.then_some(view)).collect();
+        let modalities: Vec<Modality> = kinds_of(self.network.init(place.device)?.modalities()).collect();
         let rows = [&split.train[..], &split.valid, &split.test].concat();
         let (decoding, threads) = (self.training.preprocess.decoding, self.training.threads);
         let (sender, done) = channel();

@@ -13,9 +13,9 @@ use dermafuse_ensemble::{
     Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, MixSearch, MixSearchResult, SecondStage,
     TwoStage, WeightSearch, WeightSearchResult,
 };
-use dermafuse_infer::{Bundle, BundleDescription, KnownCases};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
+use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SeveralImages};
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,8 @@ pub struct ProtocolOutcome {
     pub valid: Option<BranchLogits>,
     /// Logits of the test cases.
     pub test: BranchLogits,
+    /// Logits of all looks at the test cases, where some have several images of a kind.
+    pub looks: Option<BranchLogits>,
     /// Test predictions of every stage by name, as [`TwoStage::apply`] gives them; the last is the answer.
     pub rows: Vec<(String, Predictions)>,
     /// What a reader of the predictions should know, such as classes that could not be calibrated.
@@ -200,7 +202,20 @@ impl Protocol {
         }
 
         progress.step("predicting the test cases");
-        let test = network.logits(&full.network, set, &split.test, encoder, place, progress)?;
+        let kinds = kinds_of(full.network.modalities());
+        let (test, looks) = match set.has_several_images(&split.test, kinds.clone()) {
+            false => (network.logits(&full.network, set, &split.test, encoder, place, progress)?, None),
+            true => {
+                // Each of them is asked about, whatever answers for the case: numbers are given for images too.
+                let each = NetworkRecipe { several_images: SeveralImages::MeanOfProbabilities, ..network.clone() };
+                let looks = each.logits(&full.network, set, &split.test, encoder, place, progress)?;
+                let test = match network.several_images {
+                    SeveralImages::First => looks.first_looks(),
+                    SeveralImages::MeanOfProbabilities => looks.clone(),
+                };
+                (test, Some(looks))
+            }
+        };
         let rows = two_stage.apply(&test)?;
         let description = BundleDescription {
             data_set: set.name.clone(),
@@ -210,11 +225,14 @@ impl Protocol {
             network: network.network.clone(),
             preprocess: network.training.preprocess.clone(),
             augmentation: network.augmentation,
+            several_images: network.several_images,
             known_cases: KnownCases::of(set, split),
         };
-        let notes = two_stage.notes();
+        let mut notes = two_stage.notes();
+        let looks_at = split.test.iter().map(|&row| set.cases[row].looks(kinds.clone()));
+        notes.extend(network.several_images.note("test cases", looks_at));
         let bundle = Bundle { description, network: full.network, two_stage };
-        Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, rows, notes })
+        Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
     }
 
     /// Checks all that can be checked without training, as [`run`](Self::run) does first: cases, images, network, weights,

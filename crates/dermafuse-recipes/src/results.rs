@@ -9,7 +9,9 @@ use dermafuse_eval::{
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Predictions, SeenCases};
+use dermafuse_schema::{
+    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Modality, Predictions, SeenCases,
+};
 use dermafuse_train::EpochReport;
 
 use crate::Recipe;
@@ -33,6 +35,8 @@ pub struct Results<'a> {
     pub cases: &'a [usize],
     /// Predictions by name; the last is the headline.
     pub rows: &'a [(String, Predictions)],
+    /// The same with each image as a case, where some cases have several images of a kind.
+    pub images: &'a [(String, Predictions)],
     /// The resolved recipe.
     pub config: serde_json::Value,
     /// Published rows, which stand under the rows of the same name; see [`published_rows`].
@@ -76,30 +80,36 @@ impl Results<'_> {
     /// # Errors
     /// Predictions that cannot be evaluated, files that cannot be written.
     pub fn write(&self, folder: &Path) -> Result<Vec<(String, Evaluation)>, EvalError> {
-        let evaluations = self
-            .rows
-            .iter()
-            .map(|(name, predictions)| Ok((name.clone(), Evaluation::of(predictions)?)))
-            .collect::<Result<Vec<_>, EvalError>>()?;
-        let context = MetricsContext { seen: self.seen, notes: self.notes.clone() };
+        let evaluated = |rows: &[(String, Predictions)]| {
+            let rows = rows.iter().map(|(name, predictions)| Ok((name.clone(), Evaluation::of(predictions)?)));
+            rows.collect::<Result<Vec<_>, EvalError>>()
+        };
+        let evaluations = evaluated(self.rows)?;
+        let images = evaluated(self.images)?;
+        let context = MetricsContext { seen: self.seen, notes: self.notes.clone(), images };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
         write_predictions(folder.join("stages.csv"), &tables, self.failed)?;
         if let Some((_, answers)) = self.rows.last() {
             write_answers(folder.join("predictions.csv"), answers, self.failed)?;
         }
-        self.report(&evaluations)?.write(folder.join("report.html"))?;
+        self.report(&evaluations, &context.images)?.write(folder.join("report.html"))?;
         Ok(evaluations)
     }
 
-    fn report(&self, evaluations: &[(String, Evaluation)]) -> Result<Report, EvalError> {
+    fn report(
+        &self,
+        evaluations: &[(String, Evaluation)],
+        images: &[(String, Evaluation)],
+    ) -> Result<Report, EvalError> {
         let leaky: Vec<&str> = self.leaky_inputs.iter().map(String::as_str).collect();
         let mut report = Report::new(self.title)
             .synthetic(self.set.synthetic)
             .note(format!("Data set {}, {} test cases.", self.set.name, self.cases.len()))
             .leaky_inputs(&leaky)
             .config(&self.config)
-            .rows(evaluations, self.published);
+            .rows(evaluations, self.published)
+            .images(images);
         if let Some(seen) = self.seen {
             report = report.seen(seen);
         }
@@ -160,10 +170,10 @@ impl Results<'_> {
                 (field.name.clone(), field.text(value).unwrap_or_else(|| "not recorded".to_owned()))
             });
             let mut sample = SampleCase::of(predictions, position)?.with_metadata(metadata.collect());
-            if let Some((mime, bytes)) = case.clinical.as_deref().and_then(small_image) {
+            if let Some((mime, bytes)) = case.image(Modality::Clinical, 0).and_then(small_image) {
                 sample = sample.with_clinical(mime, bytes);
             }
-            if let Some((mime, bytes)) = case.dermoscopic.as_deref().and_then(small_image) {
+            if let Some((mime, bytes)) = case.image(Modality::Dermoscopic, 0).and_then(small_image) {
                 sample = sample.with_dermoscopic(mime, bytes);
             }
             samples.push(sample);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_data::Sampling;
 use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
-use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE};
+use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE, kinds_of};
 use dermafuse_networks::{Network, NetworkError};
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
@@ -27,6 +27,9 @@ const CHECKPOINTS: &str = "checkpoints";
 pub struct RoundResult {
     /// Logits of the test cases.
     pub test: BranchLogits,
+    /// Logits of all looks at the test cases, where some have several images of a kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looks: Option<BranchLogits>,
     /// What happens to them.
     pub two_stage: TwoStage,
     /// The training curves.
@@ -90,6 +93,17 @@ impl RoundResult {
         Ok(self.two_stage.apply(&self.test)?)
     }
 
+    /// The same for each look at the test cases, as if it were a case.
+    ///
+    /// # Errors
+    /// As [`RoundResult::rows`].
+    pub fn rows_of_looks(&self) -> Result<Vec<(String, Predictions)>, RecipeError> {
+        match &self.looks {
+            Some(looks) => Ok(self.two_stage.apply(&looks.each_look())?),
+            None => self.rows(),
+        }
+    }
+
     /// The same training with another answer of its branches.
     ///
     /// # Errors
@@ -117,6 +131,13 @@ impl RoundResult {
             return Err(format!("it counts cases of {cases} and {shown} classes, not of {classes}"));
         }
         self.rows().map_err(|error| error.to_string())?;
+        if let Some(looks) = &self.looks {
+            looks.check().map_err(|error| error.to_string())?;
+            if looks.cohort != self.test.cohort {
+                return Err("its looks are at other cases than those that it tests".into());
+            }
+            self.rows_of_looks().map_err(|error| error.to_string())?;
+        }
         self.earlier.iter().try_for_each(|(_, result)| result.check())
     }
 }
@@ -316,6 +337,7 @@ fn follow(
         leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
         notes: selected.notes.into_iter().chain(outcome.notes).chain(oversampled).collect(),
         test: outcome.test,
+        looks: outcome.looks,
         two_stage: outcome.bundle.two_stage.clone(),
         curves: outcome.curves,
         weights: outcome.weights,
@@ -360,6 +382,9 @@ fn identity(
     facts.set_cases("test", set, &split.test);
     let views = network.network.init(place.device)?.modalities();
     let rows = [&split.train[..], &split.valid, &split.test].concat();
+    if set.has_several_images(&rows, kinds_of(views)) {
+        facts.set("several_images", &network.several_images);
+    }
     let images = ImageRecord::take(set, &rows, views, record)?;
     images.add_to(&mut facts);
     Ok(RunIdentity { facts, images, length: None })

@@ -1,9 +1,9 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FieldValue, Name};
+use crate::{FieldValue, Modality, Name};
 
 /// The identity of a case: unique in its data set, stable across runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,7 +36,10 @@ impl fmt::Display for CaseId {
     }
 }
 
-/// One lesion at one visit: up to two images, what is known of the patient, and the labels.
+/// One lesion at one visit: its images, what is known of the patient, and the labels.
+///
+/// A case may have several images of a kind. It is then looked at several times: the first [look](Case::image) is at the first
+/// image of each kind, the second at the second, and the shorter list begins anew where the other goes on.
 ///
 /// ```
 /// use dermafuse_schema::Case;
@@ -54,10 +57,10 @@ pub struct Case {
     pub patient: Option<Name>,
     /// The lesion, where the data set tells lesions apart.
     pub lesion: Option<Name>,
-    /// The clinical close-up photo, if there is one.
-    pub clinical: Option<PathBuf>,
-    /// The dermoscopic image, if there is one.
-    pub dermoscopic: Option<PathBuf>,
+    /// The clinical close-up photos. The first stands for them where a single one is wanted.
+    pub clinical: Vec<PathBuf>,
+    /// The dermoscopic images. The first stands for them where a single one is wanted.
+    pub dermoscopic: Vec<PathBuf>,
     /// One value for each field of the case set.
     pub metadata: Vec<FieldValue>,
     /// One label for each task of the case set; `None` where the task is not annotated.
@@ -74,11 +77,57 @@ impl Case {
             id,
             patient: None,
             lesion: None,
-            clinical: None,
-            dermoscopic: None,
+            clinical: Vec::new(),
+            dermoscopic: Vec::new(),
             metadata: Vec::new(),
             labels: Vec::new(),
         }
+    }
+
+    /// The images of a kind, in order.
+    #[must_use]
+    pub fn images(&self, modality: Modality) -> &[PathBuf] {
+        match modality {
+            Modality::Clinical => &self.clinical,
+            Modality::Dermoscopic => &self.dermoscopic,
+        }
+    }
+
+    /// The images of a kind, to be changed.
+    #[must_use]
+    pub fn images_mut(&mut self, modality: Modality) -> &mut Vec<PathBuf> {
+        match modality {
+            Modality::Clinical => &mut self.clinical,
+            Modality::Dermoscopic => &mut self.dermoscopic,
+        }
+    }
+
+    /// Whether there is an image of a kind.
+    #[must_use]
+    pub fn has(&self, modality: Modality) -> bool {
+        !self.images(modality).is_empty()
+    }
+
+    /// How many looks at these kinds of images there are: as many as the longest of their lists is long, and one at least.
+    #[must_use]
+    pub fn looks(&self, at: impl IntoIterator<Item = Modality>) -> usize {
+        at.into_iter().map(|modality| self.images(modality).len()).max().unwrap_or(0).max(1)
+    }
+
+    /// The image of a kind at a look, counted from 0; a list that is at its end begins anew.
+    ///
+    /// ```
+    /// use dermafuse_schema::{Case, Modality};
+    ///
+    /// let case = Case { clinical: vec!["a".into(), "b".into()], dermoscopic: vec!["c".into()], ..Case::new("1") };
+    /// assert_eq!(case.looks(Modality::BOTH), 2);
+    /// let second = Modality::BOTH.map(|modality| case.image(modality, 1).unwrap().to_str().unwrap());
+    /// assert_eq!(second, ["b", "c"]);
+    /// ```
+    #[must_use]
+    pub fn image(&self, modality: Modality, look: usize) -> Option<&Path> {
+        let images = self.images(modality);
+        images.get(look.checked_rem(images.len())?).map(PathBuf::as_path)
     }
 
     /// Whether any metadata value is recorded.

@@ -5,7 +5,7 @@
 //! labels of the seven-point checklist and the one label of another data set take the same path.
 //!
 //! # Shapes
-//! `N` cases, `V` test-time-augmentation views, `K_t` classes of task `t`, `M` encoded metadata features.
+//! `N` cases, `L` looks at a case, `V` test-time-augmentation views, `K_t` classes of task `t`, `M` encoded metadata features.
 //!
 //! ```
 //! use dermafuse_schema::{Task, TaskSet};
@@ -25,11 +25,13 @@ mod error;
 mod failed_case;
 mod field;
 mod logits;
+mod modality;
 mod name;
 mod predictions;
 mod regular_file;
 mod run_folder;
 mod seen_cases;
+mod several_images;
 mod spreadsheet;
 mod task;
 mod whole_file;
@@ -43,11 +45,13 @@ pub use error::SchemaError;
 pub use failed_case::FailedCase;
 pub use field::{Field, FieldKind, FieldRole, FieldValue};
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
+pub use modality::Modality;
 pub use name::Name;
 pub use predictions::Predictions;
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use run_folder::{RunFolder, RunFolderError, RunMode};
 pub use seen_cases::SeenCases;
+pub use several_images::SeveralImages;
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};

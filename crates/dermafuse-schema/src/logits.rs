@@ -13,7 +13,8 @@ pub struct Branch {
     pub name: String,
     /// `[N]` whether the branch had the images it needs for the case. Where it had not, its logits mean nothing.
     pub available: Vec<bool>,
-    /// One `[V, N, K_t]` array for each task, before softmax. View 0 is the untransformed image.
+    /// One `[L · V, N, K_t]` array for each task, before softmax: view `v` of look `l` is at `l · V + v`. View 0 is the
+    /// untransformed image. Of a case with fewer looks than others the rest means nothing.
     pub logits: Vec<Array3<f32>>,
 }
 
@@ -32,6 +33,10 @@ pub struct BranchLogits {
     pub cohort: Cohort,
     /// The branches, in the network's order.
     pub branches: Vec<Branch>,
+    /// `[N]` how many looks at each case there were, where some case has several images of a kind; empty where each case was
+    /// looked at once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<usize>,
 }
 
 /// In which space branches are averaged.
@@ -154,23 +159,53 @@ struct StoredLogits {
     tasks: TaskSet,
     cohort: Cohort,
     branches: Vec<Branch>,
+    #[serde(default)]
+    looks: Vec<usize>,
 }
 
 impl TryFrom<StoredLogits> for BranchLogits {
     type Error = SchemaError;
 
     fn try_from(stored: StoredLogits) -> Result<Self, SchemaError> {
-        let StoredLogits { tasks, cohort, branches } = stored;
-        let logits = Self { tasks, cohort, branches };
+        let StoredLogits { tasks, cohort, branches, looks } = stored;
+        let logits = Self { tasks, cohort, branches, looks };
         logits.check()?;
         Ok(logits)
     }
 }
 
 impl BranchLogits {
-    /// Number of views `V` (1 without test-time augmentation).
+    /// Number of views `V` of a look (1 without test-time augmentation).
     #[must_use]
     pub fn views(&self) -> usize {
+        self.length() / self.most_looks()
+    }
+
+    /// How many looks at a case there were.
+    ///
+    /// # Panics
+    /// If the case is out of range.
+    #[must_use]
+    pub fn looks_of(&self, case: usize) -> usize {
+        if self.looks.is_empty() { 1 } else { self.looks[case] }
+    }
+
+    /// How many views of a case there are, those of all its looks together. They are the first of its logits.
+    ///
+    /// # Panics
+    /// If the case is out of range.
+    #[must_use]
+    pub fn views_of(&self, case: usize) -> usize {
+        self.looks_of(case) * self.views()
+    }
+
+    /// The most looks at a case, `L`.
+    fn most_looks(&self) -> usize {
+        self.looks.iter().copied().max().unwrap_or(1).max(1)
+    }
+
+    /// The length of the axis of looks and views.
+    fn length(&self) -> usize {
         self.branches.first().and_then(|branch| branch.logits.first()).map_or(0, |logits| logits.len_of(Axis(0)))
     }
 
@@ -181,7 +216,22 @@ impl BranchLogits {
     pub fn check(&self) -> Result<(), SchemaError> {
         self.cohort.check(&self.tasks)?;
         check_names(self.branches.iter().map(|branch| &branch.name))?;
-        let (views, cases) = (self.views(), self.cohort.len());
+        let (length, cases) = (self.length(), self.cohort.len());
+        if !self.looks.is_empty() {
+            if self.looks.len() != cases {
+                let (expected, found) = (vec![cases], vec![self.looks.len()]);
+                return Err(SchemaError::Shape { what: "looks".into(), expected, found });
+            }
+            if let Some(case) = self.looks.iter().position(|&looks| looks == 0) {
+                let what = format!("looks at case `{}`", self.cohort.ids[case]);
+                return Err(SchemaError::Number { what, value: 0.0, expected: "1 or more" });
+            }
+        }
+        let views = self.views();
+        if !self.branches.is_empty() && !length.is_multiple_of(self.most_looks()) {
+            let (expected, found) = (vec![self.most_looks() * views.max(1)], vec![length]);
+            return Err(SchemaError::Shape { what: "looks and views".into(), expected, found });
+        }
         if views == 0 && cases > 0 && !self.branches.is_empty() {
             return Err(SchemaError::Shape { what: "views".into(), expected: vec![1], found: vec![0] });
         }
@@ -197,13 +247,13 @@ impl BranchLogits {
                 return Err(SchemaError::Shape { what, expected, found });
             }
             for (task, logits) in self.tasks.iter().zip(&branch.logits) {
-                let expected = vec![views, cases, task.classes.len()];
+                let expected = vec![length, cases, task.classes.len()];
                 if logits.shape() != expected {
                     let what = format!("logits of branch `{name}`, task `{}`", task.name);
                     return Err(SchemaError::Shape { what, expected, found: logits.shape().to_vec() });
                 }
-                for ((_, case, _), &value) in logits.indexed_iter() {
-                    if branch.available[case] && !value.is_finite() {
+                for ((view, case, _), &value) in logits.indexed_iter() {
+                    if branch.available[case] && view < self.looks_of(case) * views && !value.is_finite() {
                         let id = &self.cohort.ids[case];
                         let what = format!("logit of case `{id}`, branch `{name}`, task `{}`", task.name);
                         return Err(SchemaError::Number { what, value: value.into(), expected: "finite" });
@@ -237,22 +287,23 @@ impl BranchLogits {
         self.fuse(&BranchWeights::new([(name, 1.0)])?, FuseSpace::Logits)
     }
 
-    /// Weighted fusion of the branches: `Σ_b w_b z_b` for each view, softmax, mean over views (or the same with
-    /// probabilities in place of logits). Thesis §6.2.3, Fusion Scheme 1.
+    /// Weighted fusion of the branches: `Σ_b w_b z_b` for each view, softmax, mean over the views of all looks (or the same
+    /// with probabilities in place of logits). Thesis §6.2.3, Fusion Scheme 1.
     ///
     /// A case that lacks a branch is predicted from those it has, with their weights renormalised; when those are all
-    /// 0, equally. [`Predictions::basis`] says which were used.
+    /// 0, equally. [`Predictions::basis`] says which were used, and behind `×` how many looks, where there were several.
     ///
     /// # Errors
     /// An unknown branch among the weights, or a case without any branch.
     pub fn fuse(&self, weights: &BranchWeights, space: FuseSpace) -> Result<Predictions, SchemaError> {
         let by_branch = self.weights_by_branch(weights)?;
-        let (views, cases) = (self.views(), self.cohort.len());
+        let cases = self.cohort.len();
         let mut probabilities: Vec<Array2<f64>> =
             self.tasks.iter().map(|task| Array2::zeros((cases, task.classes.len()))).collect();
         let mut basis = Vec::with_capacity(cases);
         for case in 0..cases {
             let used = self.case_weights(case, &by_branch)?;
+            let views = self.views_of(case);
             for (task, fused) in probabilities.iter_mut().enumerate() {
                 let mut row = fused.row_mut(case);
                 for view in 0..views {
@@ -276,7 +327,12 @@ impl BranchLogits {
                     }
                 }
             }
-            let names: Vec<&str> = used.iter().map(|&(branch, _)| self.branches[branch].name.as_str()).collect();
+            let times = match self.looks_of(case) {
+                1 => String::new(),
+                looks => format!("×{looks}"),
+            };
+            let names: Vec<String> =
+                used.iter().map(|&(branch, _)| format!("{}{times}", self.branches[branch].name)).collect();
             basis.push(names.join("+"));
         }
         Ok(Predictions {
@@ -299,7 +355,62 @@ impl BranchLogits {
             available: rows.iter().map(|&row| branch.available[row]).collect(),
             logits: branch.logits.iter().map(|logits| logits.select(Axis(1), rows)).collect(),
         });
-        Self { tasks: self.tasks.clone(), cohort: self.cohort.select(rows), branches: branches.collect() }
+        let looks: Vec<usize> = rows.iter().map(|&row| self.looks_of(row)).collect();
+        let most = looks.iter().copied().max().unwrap_or(1);
+        let selected =
+            Self { tasks: self.tasks.clone(), cohort: self.cohort.select(rows), branches: branches.collect(), looks };
+        match most < self.most_looks() || most == 1 {
+            true => selected.with_length(most * self.views()),
+            false => selected,
+        }
+    }
+
+    /// The first look at each case alone.
+    #[must_use]
+    pub fn first_looks(&self) -> Self {
+        let views = self.views();
+        Self { looks: vec![1; self.cohort.len()], ..self.clone() }.with_length(views)
+    }
+
+    /// Each look as a case of its own, in order. Where there were several, they are called `CASE look 1`, `CASE look 2`, ….
+    #[must_use]
+    pub fn each_look(&self) -> Self {
+        let views = self.views();
+        let looks: Vec<(usize, usize)> =
+            (0..self.cohort.len()).flat_map(|case| (0..self.looks_of(case)).map(move |look| (case, look))).collect();
+        let cases: Vec<usize> = looks.iter().map(|&(case, _)| case).collect();
+        let mut cohort = self.cohort.select(&cases);
+        for (id, &(case, look)) in cohort.ids.iter_mut().zip(&looks) {
+            if self.looks_of(case) > 1 {
+                *id = format!("{id} look {}", look + 1).into();
+            }
+        }
+        let branches = self.branches.iter().map(|branch| Branch {
+            name: branch.name.clone(),
+            available: cases.iter().map(|&case| branch.available[case]).collect(),
+            logits: branch
+                .logits
+                .iter()
+                .map(|logits| {
+                    Array3::from_shape_fn((views, looks.len(), logits.len_of(Axis(2))), |(view, at, class)| {
+                        let (case, look) = looks[at];
+                        logits[[look * views + view, case, class]]
+                    })
+                })
+                .collect(),
+        });
+        Self { tasks: self.tasks.clone(), cohort, branches: branches.collect(), looks: Vec::new() }
+    }
+
+    /// The same with so many looks and views; the looks are left out where there is one at each case.
+    fn with_length(mut self, length: usize) -> Self {
+        for logits in self.branches.iter_mut().flat_map(|branch| &mut branch.logits) {
+            logits.slice_axis_inplace(Axis(0), (0..length).into());
+        }
+        if self.looks.iter().all(|&looks| looks == 1) {
+            self.looks.clear();
+        }
+        self
     }
 
     fn weights_by_branch(&self, weights: &BranchWeights) -> Result<Vec<f64>, SchemaError> {
@@ -384,6 +495,7 @@ mod tests {
                 branch("clinical", vec![true, true], array![[[0.0, 2.0], [1.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]]),
                 branch("dermoscopic", vec![true, false], array![[[4.0, 0.0], [9.0, 9.0]], [[0.0, 0.0], [9.0, 9.0]]]),
             ],
+            looks: vec![],
         }
     }
 
@@ -395,6 +507,52 @@ mod tests {
         let view_0 = 1.0 / (1.0 + 0.5_f64.exp());
         assert!((fused.probabilities[0][[0, 0]] - (view_0 + 0.5) / 2.0).abs() < 1e-12);
         assert_eq!(fused.basis, ["clinical+dermoscopic", "clinical"]);
+    }
+
+    /// The same logits as two looks at the first case, of one view each, and one look at the second.
+    fn looks() -> BranchLogits {
+        BranchLogits { looks: vec![2, 1], ..logits() }
+    }
+
+    #[test]
+    fn the_looks_at_a_case_are_averaged_as_its_views_are() {
+        let weights = BranchWeights::new([("clinical", 3.0), ("dermoscopic", 1.0)]).unwrap();
+        let (views, looks) = (logits(), looks());
+        looks.check().unwrap();
+        assert_eq!((views.views(), looks.views(), looks.views_of(0), looks.views_of(1)), (2, 1, 2, 1));
+        for space in [FuseSpace::Logits, FuseSpace::Probabilities] {
+            let (of_views, of_looks) = (views.fuse(&weights, space).unwrap(), looks.fuse(&weights, space).unwrap());
+            assert_eq!(of_looks.probabilities[0].row(0), of_views.probabilities[0].row(0));
+            // What lies beyond the looks at a case has no say.
+            let alone = softmax(&[1.0, 0.0]);
+            assert_eq!(of_looks.probabilities[0].row(1).to_vec(), alone);
+            assert_eq!(of_looks.basis, ["clinical×2+dermoscopic×2", "clinical"]);
+
+            let each = looks.each_look().fuse(&weights, space).unwrap();
+            let names: Vec<&str> = each.ids.iter().map(crate::CaseId::as_str).collect();
+            assert_eq!(names, ["1 look 1", "1 look 2", "2"]);
+            for class in 0..2 {
+                let mean = (each.probabilities[0][[0, class]] + each.probabilities[0][[1, class]]) / 2.0;
+                assert!((mean - of_looks.probabilities[0][[0, class]]).abs() < 1e-15);
+            }
+            let first = looks.first_looks().fuse(&weights, space).unwrap();
+            assert_eq!(first.probabilities[0].row(0), each.probabilities[0].row(0));
+            assert_eq!(first.basis[0], "clinical+dermoscopic");
+        }
+        let second = looks.select(&[1]);
+        assert_eq!((second.looks.len(), second.views(), second.branches[0].logits[0].shape()), (0, 1, &[1, 1, 2][..]));
+        assert_eq!(looks.select(&[1, 0]).looks, [1, 2]);
+    }
+
+    #[test]
+    fn looks_that_do_not_fit_are_refused() {
+        let error = |looks: Vec<usize>| BranchLogits { looks, ..logits() }.check().unwrap_err().to_string();
+        assert_eq!(error(vec![2]), "looks: expected shape [2], found [1]");
+        assert_eq!(error(vec![2, 0]), "looks at case `2`: 0 is not 1 or more");
+        assert_eq!(error(vec![4, 1]), "looks and views: expected shape [4], found [2]");
+        let text = serde_json::to_string(&looks()).unwrap();
+        assert_eq!(serde_json::from_str::<BranchLogits>(&text).unwrap(), looks());
+        assert!(!serde_json::to_string(&logits()).unwrap().contains("looks"));
     }
 
     #[test]

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dermafuse_data::{CaseSet, MAX_BYTES};
+use dermafuse_infer::kinds_of;
 use dermafuse_networks::Modalities;
-use dermafuse_schema::{ReadError, read_regular_file, write_whole_file};
+use dermafuse_schema::{Modality, ReadError, read_regular_file, write_whole_file};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -36,11 +37,16 @@ impl ImageRecord {
     pub fn take(set: &CaseSet, rows: &[usize], views: Modalities, known: &Self) -> Result<Self, TrainError> {
         let mut files: BTreeMap<String, &Path> = BTreeMap::new();
         for case in rows.iter().filter_map(|&row| set.cases.get(row)) {
-            let clinical = case.clinical.as_deref().filter(|_| views.clinical).map(|file| ("clinical", file));
-            let dermoscopic =
-                case.dermoscopic.as_deref().filter(|_| views.dermoscopic).map(|file| ("dermoscopic", file));
-            let views = clinical.into_iter().chain(dermoscopic);
-            files.extend(views.map(|(view, file)| (format!("case {}, {view}", case.id), file)));
+            for kind in kinds_of(views) {
+                let view = match kind {
+                    Modality::Clinical => "clinical",
+                    Modality::Dermoscopic => "dermoscopic",
+                };
+                for (at, file) in case.images(kind).iter().enumerate() {
+                    let number = if at == 0 { String::new() } else { format!(" {}", at + 1) };
+                    files.insert(format!("case {}, {view}{number}", case.id), file);
+                }
+            }
         }
         let files: Vec<(String, &Path)> = files.into_iter().collect();
         let contents = files.par_iter().map(|(name, file)| FileContents::of(file, MAX_BYTES, known.images.get(name)));
@@ -108,7 +114,7 @@ mod tests {
     const BOTH: Modalities = Modalities { clinical: true, dermoscopic: true, metadata: false };
 
     fn set(clinical: &Path, dermoscopic: &Path) -> CaseSet {
-        let images = |path: &Path| Some(path.to_owned());
+        let images = |path: &Path| vec![path.to_owned()];
         let case =
             Case { labels: vec![None], clinical: images(clinical), dermoscopic: images(dermoscopic), ..Case::new("7") };
         CaseSet {

@@ -1,8 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dermafuse_infer::kinds_of;
 use dermafuse_networks::{BranchInfo, Modalities};
-use dermafuse_schema::Case;
+use dermafuse_schema::{Case, Modality};
 use serde::{Deserialize, Serialize};
 
 /// What becomes of cases that lack an image which the network looks at. It is decided before the first epoch.
@@ -51,11 +52,11 @@ impl fmt::Display for Incomplete {
 /// The first image that a case lacks of those that are looked at.
 #[must_use]
 pub fn missing_image(case: &Case, looked_at: Modalities) -> Option<&'static str> {
-    match (looked_at.clinical && case.clinical.is_none(), looked_at.dermoscopic && case.dermoscopic.is_none()) {
-        (true, _) => Some("a clinical photo"),
-        (_, true) => Some("a dermoscopic image"),
-        _ => None,
-    }
+    let missing = kinds_of(looked_at).find(|kind| !case.has(*kind))?;
+    Some(match missing {
+        Modality::Clinical => "a clinical photo",
+        Modality::Dermoscopic => "a dermoscopic image",
+    })
 }
 
 /// Whether a branch has the images of a case that it needs.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
-use dermafuse_data::{BatchLoader, CaseSet, ImageCache, LoaderConfig, MetadataEncoder};
-use dermafuse_infer::{Predictor, TestTimeAugmentation, tensors_of};
+use dermafuse_data::{BatchLoader, CaseSet, ImageCache, LoaderConfig, Looks, MetadataEncoder};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, tensors_of};
 use dermafuse_networks::{Auxiliary, BranchInfo, Modalities, Network};
-use dermafuse_schema::BranchLogits;
+use dermafuse_schema::{BranchLogits, SeveralImages};
 
 use crate::averaging::{Average, refresh_batch_norm};
 use crate::clipping::clip_norm;
@@ -56,6 +56,8 @@ pub struct Trainer {
     pub facts: RunFacts,
     /// What becomes of training cases that lack an image. They are never left out here: that is done before.
     pub incomplete: Incomplete,
+    /// What a case shows that has several images of a kind: the first in every epoch, or one that each epoch draws.
+    pub several_images: SeveralImages,
     /// What becomes of a resumed run whose best epoch is damaged.
     pub lost_best: LostBest,
 }
@@ -80,6 +82,7 @@ impl Trainer {
             cache: None,
             facts: RunFacts::default(),
             incomplete: Incomplete::default(),
+            several_images: SeveralImages::default(),
             lost_best: LostBest::default(),
         }
     }
@@ -239,6 +242,10 @@ impl Trainer {
         let mut loader = LoaderConfig::new(pass_size, config.preprocess.clone());
         (loader.clinical, loader.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
+        loader.looks = match self.several_images {
+            SeveralImages::First => Looks::First,
+            SeveralImages::MeanOfProbabilities => Looks::Drawn { seed: config.seed, epoch: epoch as u64 },
+        };
         loader.threads = config.threads;
         loader.cache.clone_from(&self.cache);
         let passes = BatchLoader::new(cases.set, order.clone(), loader)?;
@@ -354,11 +361,15 @@ impl Trainer {
         let mut facts = self.facts.clone();
         facts.set("training", &self.config);
         facts.set("incomplete", &self.incomplete);
+        let rows = [cases.train, cases.valid].concat();
+        // Where no case has several, it is no fact.
+        if cases.set.has_several_images(&rows, kinds_of(network.modalities())) {
+            facts.set("several_images", &self.several_images);
+        }
         facts.set_digest("data.tasks", &cases.set.tasks);
         facts.set_digest("data.encoder", cases.encoder);
         facts.set_cases("train", cases.set, cases.train);
         facts.set_cases("valid", cases.set, cases.valid);
-        let rows = [cases.train, cases.valid].concat();
         let images = ImageRecord::take(cases.set, &rows, network.modalities(), &ImageRecord::read(folder))?;
         images.add_to(&mut facts);
         let length = Some(RunLength::of(&self.config, network.changes_with_progress()));
@@ -468,6 +479,7 @@ impl Trainer {
         let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
         predictor.batch_size = self.pass_size(cases.set);
         predictor.threads = self.config.threads;
+        predictor.several_images = self.several_images;
         predictor.cache.clone_from(&self.cache);
         let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
         Ok((mean_cross_entropy(&logits), score(&logits)))
@@ -625,7 +637,8 @@ fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {
     })
 }
 
-/// Mean over branches and tasks of the mean cross-entropy of the annotated cases, of the first view.
+/// Mean over branches and tasks of the mean cross-entropy of the annotated cases, of the first view of each look: the mean
+/// over the looks at a case.
 fn mean_cross_entropy(logits: &BranchLogits) -> f64 {
     let (mut sum, mut terms) = (0.0, 0_usize);
     for branch in &logits.branches {
@@ -633,10 +646,16 @@ fn mean_cross_entropy(logits: &BranchLogits) -> f64 {
             let (mut total, mut cases) = (0.0, 0_usize);
             for (case, labels) in logits.cohort.labels.iter().enumerate() {
                 let Some(label) = labels[task].filter(|_| branch.available[case]) else { continue };
-                let row: Vec<f64> = (0..task_logits.dim().2).map(|k| f64::from(task_logits[[0, case, k]])).collect();
-                let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let log_sum = row.iter().map(|z| (z - largest).exp()).sum::<f64>().ln() + largest;
-                total += log_sum - row[label];
+                let of_look = |look: usize| {
+                    let view = look * logits.views();
+                    let row: Vec<f64> =
+                        (0..task_logits.dim().2).map(|k| f64::from(task_logits[[view, case, k]])).collect();
+                    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let log_sum = row.iter().map(|z| (z - largest).exp()).sum::<f64>().ln() + largest;
+                    log_sum - row[label]
+                };
+                let looks = logits.looks_of(case);
+                total += (1..looks).fold(of_look(0), |sum, look| sum + of_look(look)) / looks as f64;
                 cases += 1;
             }
             if cases > 0 {

@@ -62,7 +62,7 @@
 //! // **Embedding.** The model file is all that an answer needs.
 //! let bundle = Bundle::load(out.join("model.safetensors"), &device)?;
 //! let photo = plan.rounds[0].stages[0].set.cases[0].clinical.clone();
-//! let case = bundle.single_case("patient 1", photo.as_deref(), None, &[("sex".into(), "female".into())])?;
+//! let case = bundle.single_case("patient 1", &photo, &[], &[("sex".into(), "female".into())])?;
 //! let answers = bundle.predict(&case, &[0], |_| ())?;
 //! let answer = answers.last();
 //! let class = &answer.tasks[0].classes[answer.predicted(0, 0)];

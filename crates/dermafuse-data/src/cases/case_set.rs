@@ -1,4 +1,4 @@
-use dermafuse_schema::{Case, Field, FieldKind, FieldValue, Name, TaskSet};
+use dermafuse_schema::{Case, Field, FieldKind, FieldValue, Modality, Name, TaskSet};
 
 use crate::name_set::{NameMap, NameSet};
 use crate::{DataError, Split};
@@ -131,6 +131,12 @@ impl CaseSet {
             }
         }
         self.split.as_ref().map_or(Ok(()), |split| split.check_cases(&self.cases))
+    }
+
+    /// Whether some case of `rows` has several images of one of these kinds. Rows that there are not have none.
+    #[must_use]
+    pub fn has_several_images(&self, rows: &[usize], kinds: impl Iterator<Item = Modality> + Clone) -> bool {
+        rows.iter().filter_map(|&row| self.cases.get(row)).any(|case| case.looks(kinds.clone()) > 1)
     }
 
     /// How many cases of `rows` carry each class of a task, in the order of its classes.

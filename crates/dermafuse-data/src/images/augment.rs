@@ -256,6 +256,8 @@ pub(crate) enum Stream {
     Case = 1,
     /// The dermoscopic image, where it has its own.
     Dermoscopic = 2,
+    /// Which of several images of a kind it is.
+    Look = 3,
 }
 
 /// A scaling of each axis and a rotation by `degrees` (counter-clockwise) about the centre, then a shift in shares of

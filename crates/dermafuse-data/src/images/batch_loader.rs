@@ -1,15 +1,17 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
+use dermafuse_schema::Modality;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::image::{Accepted, decode_resized};
 use crate::images::sampler::Interpolation;
+use crate::shuffle::{stream, uniform};
 use crate::{CaseSet, DataError, ImageCache, Preprocess, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
@@ -20,6 +22,39 @@ pub enum Failures {
     Stop,
     /// The case is left out of its batch and listed in [`ImageBatch::failed`]; the loader goes on.
     Report,
+}
+
+/// Which looks at a case a [`BatchLoader`] gives, where the case has several images of a kind; see
+/// [`Case::image`](dermafuse_schema::Case::image).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Looks {
+    /// The first.
+    #[default]
+    First,
+    /// All, one after the other, each as if it were a case.
+    Each,
+    /// One that is drawn for each time that the case comes. It depends on seed, epoch, row and time alone.
+    Drawn {
+        /// Decides which.
+        seed: u64,
+        /// The epoch.
+        epoch: u64,
+    },
+}
+
+impl Looks {
+    /// The looks at a case that are read, of `count`; the case came `time` times before.
+    fn of(self, count: usize, row: usize, time: usize) -> std::ops::Range<usize> {
+        match self {
+            Self::Drawn { seed, epoch } if count > 1 => {
+                let mut rng = stream(seed, epoch, row as u64, (time as u64) << 32 | Stream::Look as u64);
+                let look = (uniform(&mut rng, 0.0, count as f64) as usize).min(count - 1);
+                look..look + 1
+            }
+            Self::First | Self::Drawn { .. } => 0..1,
+            Self::Each => 0..count,
+        }
+    }
 }
 
 /// How a [`BatchLoader`] works.
@@ -43,6 +78,8 @@ pub struct LoaderConfig {
     pub cache: Option<Arc<ImageCache>>,
     /// What is done with a case whose image cannot be read.
     pub failures: Failures,
+    /// What is read of a case that has several images of a kind.
+    pub looks: Looks,
 }
 
 impl Default for LoaderConfig {
@@ -53,8 +90,8 @@ impl Default for LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// Both images, no augmentation, a thread a core, two batches ahead, no cache, an end at the first image that
-    /// cannot be read.
+    /// Both images, the first of each kind, no augmentation, a thread a core, two batches ahead, no cache, an end at the first
+    /// image that cannot be read.
     #[must_use]
     pub fn new(batch_size: usize, preprocess: Preprocess) -> Self {
         Self {
@@ -67,6 +104,7 @@ impl LoaderConfig {
             queue_batches: 2,
             cache: None,
             failures: Failures::Stop,
+            looks: Looks::First,
         }
     }
 }
@@ -77,6 +115,8 @@ impl LoaderConfig {
 pub struct ImageBatch {
     /// `[B]` rows of the case set.
     pub rows: Vec<usize>,
+    /// `[B]` which look at its case each is, from 0.
+    pub looks: Vec<usize>,
     /// Side of the images, `S`.
     pub size: usize,
     /// `[B, 3, S, S]` clinical images, if they are read.
@@ -138,6 +178,7 @@ struct Job {
     row: usize,
     /// How many times the row came before.
     time: usize,
+    look: usize,
     clinical: Option<PathBuf>,
     dermoscopic: Option<PathBuf>,
 }
@@ -159,15 +200,20 @@ impl BatchLoader {
             return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });
         }
         let mut times = vec![0; set.len()];
-        let jobs: Vec<Job> = rows
-            .iter()
-            .map(|&row| {
-                let case = &set.cases[row];
-                let time = times[row];
-                times[row] += 1;
-                Job { row, time, clinical: case.clinical.clone(), dermoscopic: case.dermoscopic.clone() }
-            })
-            .collect();
+        let mut jobs: Vec<Job> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let case = &set.cases[row];
+            let time = times[row];
+            times[row] += 1;
+            let kinds = Modality::BOTH.into_iter().filter(|kind| match kind {
+                Modality::Clinical => config.clinical,
+                Modality::Dermoscopic => config.dermoscopic,
+            });
+            jobs.extend(config.looks.of(case.looks(kinds), row, time).map(|look| {
+                let image = |modality| case.image(modality, look).map(Path::to_owned);
+                Job { row, time, look, clinical: image(Modality::Clinical), dermoscopic: image(Modality::Dermoscopic) }
+            }));
+        }
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
             what: "number of loader threads",
             found: format!("{} ({error})", config.threads),
@@ -279,6 +325,7 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
     let jobs: Vec<&Job> = read.into_iter().map(|at| &jobs[at]).collect();
     Ok(ImageBatch {
         rows: jobs.iter().map(|job| job.row).collect(),
+        looks: jobs.iter().map(|job| job.look).collect(),
         size,
         clinical,
         dermoscopic,
@@ -330,7 +377,7 @@ fn load_case(
 }
 
 /// Decoded and resized pixels, from the cache where there is one.
-fn read(path: &std::path::Path, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
+fn read(path: &Path, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
     match &config.cache {
         Some(cache) => cache.get_or_decode(path, &config.preprocess),
         None => Ok(Arc::new(decode_resized(path, &config.preprocess)?)),

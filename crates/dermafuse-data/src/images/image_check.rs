@@ -105,12 +105,7 @@ fn distinct_images<'a>(set: &'a CaseSet, rows: &[usize], modalities: &[Modality]
     let (mut images, mut seen) = (Vec::new(), HashMap::new());
     for &row in rows {
         let case = &set.cases[row];
-        let paths = [(Modality::Clinical, &case.clinical), (Modality::Dermoscopic, &case.dermoscopic)];
-        for path in paths
-            .into_iter()
-            .filter(|(modality, _)| modalities.contains(modality))
-            .filter_map(|(_, path)| path.as_ref())
-        {
+        for path in Modality::BOTH.iter().filter(|view| modalities.contains(view)).flat_map(|view| case.images(*view)) {
             if seen.insert(path, row).is_none() {
                 images.push((row, path));
             }

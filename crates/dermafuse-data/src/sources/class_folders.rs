@@ -207,11 +207,7 @@ impl Scan {
             }
             let mut case =
                 Case { labels: vec![labels.get(image.class.as_str()).copied()], ..Case::new(image.id.as_str()) };
-            let path = Some(image.path.clone());
-            match options.modality {
-                Modality::Clinical => case.clinical = path,
-                Modality::Dermoscopic => case.dermoscopic = path,
-            }
+            case.images_mut(options.modality).push(image.path.clone());
             cases.push(case);
         }
         let filled = parts.iter().filter(|part| !part.is_empty()).count();

@@ -73,8 +73,8 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
             return Err(score.value_error(row, format!("{computed}, which is what the row's criteria add up to")));
         }
         cases.push(Case {
-            clinical: Some(clinical),
-            dermoscopic: Some(dermoscopic),
+            clinical: vec![clinical],
+            dermoscopic: vec![dermoscopic],
             metadata: fields.iter().map(|(field, column)| field.value(*column, row)).collect::<Result<_, _>>()?,
             labels: labels.into_iter().map(Some).collect(),
             ..Case::new(ids.text(row))

@@ -68,9 +68,7 @@ use crate::tables::oddity::Contradictions;
 use crate::tables::spelling::on_disk;
 use crate::tables::table::{Cell, Row};
 use crate::tables::unique::check_unique;
-use crate::{
-    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, SharedImages, Table, TableReader,
-};
+use crate::{CaseSet, DataError, ImageSource, LoadOptions, SYNTHETIC_MARKER, SharedImages, Table, TableReader};
 
 /// Loads the data set that a TOML file describes, with the default [`LoadOptions`].
 ///
@@ -250,8 +248,8 @@ impl Loader<'_> {
             metadata,
             labels,
             id: case_id,
-            clinical: None,
-            dermoscopic: None,
+            clinical: Vec::new(),
+            dermoscopic: Vec::new(),
         };
         let mut at = read.cases.len();
         if readers.several_rows() {
@@ -272,13 +270,11 @@ impl Loader<'_> {
                 read.missing.add(image, cell);
                 continue;
             };
-            let slot = match image.modality {
-                Modality::Clinical => &mut read.cases[at].clinical,
-                Modality::Dermoscopic => &mut read.cases[at].dermoscopic,
-            };
-            if slot.replace(path).is_some() {
-                return Err(asked(cell.error("one such image for each case; another row has named one")));
+            let images = read.cases[at].images_mut(image.modality);
+            if images.contains(&path) {
+                return Err(asked(cell.error("an image that no other row of the case has named")));
             }
+            images.push(path);
         }
         Ok(())
     }

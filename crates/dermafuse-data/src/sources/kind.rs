@@ -7,8 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CaseSet, DataError, EncoderConfig, ImageSource, LoadOptions, class_folders, derm7pt, dermofit, described, ham10000,
-    isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
+    CaseSet, CaseUnit, DataError, EncoderConfig, ImageSource, LoadOptions, class_folders, derm7pt, dermofit, described,
+    ham10000, isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
 };
 
 type Load = fn(&Path, &LoadOptions) -> Result<CaseSet, DataError>;
@@ -104,9 +104,13 @@ impl DataSetKind {
     /// images where the set does not say it itself, as class folders and Derm7pt do; without images, those are loaded whole.
     ///
     /// # Errors
-    /// As its loader; a folder of images for a set that says where they are.
+    /// As its loader; a folder of images for a set that says where they are; lesions of a set that knows none.
     pub fn load_with(self, folder: &Path, options: &LoadOptions) -> Result<CaseSet, DataError> {
-        (self.loader().0)(folder, options)
+        let set = (self.loader().0)(folder, options)?;
+        match options.cases {
+            CaseUnit::Images => Ok(set),
+            CaseUnit::Lesions => set.by_lesion(),
+        }
     }
 
     /// How its metadata becomes numbers unless another way is asked for.

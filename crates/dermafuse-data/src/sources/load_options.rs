@@ -7,7 +7,7 @@ use dermafuse_schema::Case;
 use crate::images::image_folder::{ImageFolder, ImageIndex, Lookup};
 use crate::tables::spelling::is_clutter;
 use crate::tables::table::Column;
-use crate::{DataError, Modality};
+use crate::{CaseUnit, DataError, Modality};
 
 /// Where the images of a data set are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,11 +36,14 @@ pub struct LoadOptions {
     /// Whether cases that share an identical image file are put in one group, so that no split parts them. Reads the
     /// files that have the same size as another.
     pub group_duplicates: bool,
+    /// What counts as a case; the loaders themselves list images, [`DataSetKind::load_with`](crate::DataSetKind::load_with)
+    /// makes lesions of them.
+    pub cases: CaseUnit,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { images: ImageSource::BelowRoot, group_duplicates: true }
+        Self { images: ImageSource::BelowRoot, group_duplicates: true, cases: CaseUnit::Images }
     }
 }
 
@@ -67,10 +70,7 @@ impl LoadOptions {
         };
         let mut index = ImageIndex::new(vec![ImageFolder::list(folder)?], folder != place.root);
         for (case, path) in cases.iter_mut().zip(find_images(column, &mut index, place)?) {
-            match modality {
-                Modality::Clinical => case.clinical = Some(path),
-                Modality::Dermoscopic => case.dermoscopic = Some(path),
-            }
+            case.images_mut(modality).push(path);
         }
         Ok(index.notes())
     }

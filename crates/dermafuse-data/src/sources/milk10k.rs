@@ -105,7 +105,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
 
     let mut cases = Vec::with_capacity(lesions.len());
     for lesion in &lesions {
-        let path = |view: usize| lesion.rows[view].and_then(|row| images.get(row).cloned());
+        let path = |view: usize| lesion.rows[view].and_then(|row| images.get(row).cloned()).into_iter().collect();
         let id = CaseId::from(&lesion.id);
         cases.push(Case {
             lesion: Some(id.name()),

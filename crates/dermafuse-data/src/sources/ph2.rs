@@ -87,7 +87,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
         let mut case = Case { labels: vec![Some(row.label)], ..Case::new(row.name.as_str()) };
         if let Some(index) = &mut index {
             match index.find(&row.name) {
-                Lookup::One(path) | Lookup::OtherCase(path, _) => case.dermoscopic = Some(path),
+                Lookup::One(path) | Lookup::OtherCase(path, _) => case.dermoscopic.push(path),
                 Lookup::Nowhere => missing.push(row),
                 Lookup::Outside => {
                     let expected = "a name or path inside the image folders".into();

@@ -61,8 +61,8 @@ pub fn near_duplicates(
         .iter()
         .enumerate()
         .flat_map(|(row, case)| {
-            let paths = [(Modality::Clinical, &case.clinical), (Modality::Dermoscopic, &case.dermoscopic)];
-            paths.into_iter().filter_map(move |(modality, path)| Some((row, modality, path.as_deref()?)))
+            let images = move |modality| case.images(modality).iter().map(move |path| (row, modality, path.as_path()));
+            Modality::BOTH.into_iter().flat_map(images)
         })
         .collect();
     let hashes = hashes(&images, threads, progress)?;

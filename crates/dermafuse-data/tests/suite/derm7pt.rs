@@ -101,7 +101,7 @@ fn the_published_layout_loads_with_its_oddities() {
     assert_eq!(leaking, ["level_of_diagnostic_difficulty", "management"]);
 
     assert_eq!(set.cases[2].clinical, set.cases[2].dermoscopic);
-    assert!(set.cases[1].dermoscopic.as_ref().unwrap().ends_with("images/FCL/Fcl002.jpg"));
+    assert!(set.cases[1].dermoscopic[0].ends_with("images/FCL/Fcl002.jpg"));
     assert_eq!(
         set.notes[..2],
         [
@@ -266,8 +266,8 @@ fn the_checklist_becomes_an_input_and_the_diagnosis_the_only_task() {
 fn a_set_of_two_images_can_be_used_with_one() {
     let set = derm7pt::load(Fixture::new().root()).unwrap();
     let clinical = set.clone().with_only(Modality::Clinical);
-    assert!(clinical.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
+    assert!(clinical.cases.iter().all(|case| !case.clinical.is_empty() && case.dermoscopic.is_empty()));
     let dermoscopic = set.clone().with_only(Modality::Dermoscopic);
     assert_eq!(dermoscopic.cases[0].dermoscopic, set.cases[0].dermoscopic);
-    assert!(dermoscopic.cases.iter().all(|case| case.clinical.is_none()));
+    assert!(dermoscopic.cases.iter().all(|case| case.clinical.is_empty()));
 }

@@ -174,8 +174,8 @@ fn one_image_and_a_record_a_case() {
     let case = &set.cases[1];
     assert_eq!((case.group.as_str(), case.patient.as_deref()), ("PAT_8", Some("PAT_8")));
     assert_eq!(case.lesion.as_deref(), Some("PAT_8_30"));
-    assert!(case.clinical.as_ref().unwrap().ends_with("imgs_part_1/more/PAT_8_30_2.PNG"));
-    assert!(set.cases[2].clinical.as_ref().unwrap().ends_with("imgs_part_2/PAT_8_31_3.png"));
+    assert!(case.clinical[0].ends_with("imgs_part_1/more/PAT_8_30_2.PNG"));
+    assert!(set.cases[2].clinical[0].ends_with("imgs_part_2/PAT_8_31_3.png"));
 
     use FieldValue::{Category, Missing, Number};
     let metadata: Vec<_> = set.cases.iter().map(|case| case.metadata.clone()).collect();
@@ -196,7 +196,7 @@ fn two_tables_and_two_rows_a_case() {
     assert_eq!(ids, ["IL_1", "IL_2", "IL_3"]);
     let labels: Vec<Option<usize>> = set.cases.iter().map(|case| case.labels[0]).collect();
     assert_eq!(labels, [Some(0), Some(1), None]);
-    let name = |path: &Option<PathBuf>| path.as_ref().map(|path| path.file_name().unwrap().to_owned());
+    let name = |paths: &[PathBuf]| paths.first().map(|path| path.file_name().unwrap().to_owned());
     let images: Vec<_> = set.cases.iter().map(|case| (name(&case.clinical), name(&case.dermoscopic))).collect();
     let expected = |one: Option<&str>, two: Option<&str>| (one.map(Into::into), two.map(Into::into));
     assert_eq!(
@@ -219,7 +219,7 @@ fn two_tables_and_two_rows_a_case() {
     );
     let records = described::load_with(fixture.path("set.toml"), &LoadOptions::metadata_only()).unwrap();
     assert_eq!(records.len(), 3);
-    assert!(records.cases.iter().all(|case| case.clinical.is_none() && case.dermoscopic.is_none()));
+    assert!(records.cases.iter().all(|case| case.clinical.is_empty() && case.dermoscopic.is_empty()));
 }
 
 #[test]
@@ -412,8 +412,8 @@ fn faults_of_joined_tables_have_their_place() {
         "Metadata.csv: line 4, column `lesion_id`: found `IL_1`, expected a row whose fields agree with line 2, another row \
          of the same case (asked for in set.toml, line 5)"
     );
-    let text = table("IL_1,dermoscopic", "IL_1,clinical: close-up");
-    assert!(text.contains("line 4, column `isic_id`: found `ISIC_2`, expected one such image for each case"), "{text}");
+    let text = table("IL_1,dermoscopic,ISIC_2", "IL_1,clinical: close-up,ISIC_1");
+    assert!(text.contains("line 4, column `isic_id`: found `ISIC_1`, expected an image that no other row"), "{text}");
     let truth = |from, to| fixture.error("GroundTruth.csv", from, to);
     assert_eq!(
         truth("IL_1,1,0,0", "IL_1,1,0,1"),
@@ -454,7 +454,7 @@ fn images_may_lie_elsewhere_and_a_marker_makes_it_synthetic() {
     write(&fixture.path(SYNTHETIC_MARKER), b"");
     let options = LoadOptions { images: ImageSource::Folder(folder.clone()), ..LoadOptions::default() };
     let set = described::load_with(fixture.path("set.toml"), &options).unwrap();
-    assert!(set.synthetic && set.cases.iter().all(|case| case.clinical.as_ref().unwrap().starts_with(&folder)));
+    assert!(set.synthetic && set.cases.iter().all(|case| case.clinical[0].starts_with(&folder)));
     assert!(set.notes.iter().any(|note| note.contains("are the same image")), "{:?}", set.notes);
     assert!(set.cases.iter().all(|case| case.group == "PAT_7"), "identical images join their groups");
 }
@@ -478,7 +478,7 @@ fn the_documented_example_loads() {
     let set = described::load(fixture.path("clinic.toml")).unwrap();
     assert_eq!((set.name.as_str(), set.len(), set.tasks.len(), set.fields.len()), ("clinic", 3, 2, 4));
     assert_eq!(set.cases[0].group, set.cases[1].group);
-    assert!(set.cases[1].dermoscopic.is_none() && set.cases[2].dermoscopic.is_some());
+    assert!(set.cases[1].dermoscopic.is_empty() && !set.cases[2].dermoscopic.is_empty());
     assert_eq!(set.cases[2].metadata[0], FieldValue::Missing);
     assert_eq!(set.cases.iter().map(|case| case.labels[0]).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
     assert_eq!(set.notes, ["1 rows with diagnosis `other` are left out", "1 rows have no label of dots_and_globules"]);

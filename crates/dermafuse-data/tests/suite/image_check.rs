@@ -21,7 +21,7 @@ fn check(
 
 fn set_of(paths: &[PathBuf]) -> CaseSet {
     let mut set = case_set(&vec![(0, Some(0)); paths.len()]);
-    set.cases.iter_mut().zip(paths).for_each(|(case, path)| case.clinical = Some(path.clone()));
+    set.cases.iter_mut().zip(paths).for_each(|(case, path)| case.clinical = vec![path.clone()]);
     set
 }
 
@@ -44,7 +44,7 @@ fn sound_images_of_every_format_pass() {
     write(paths.last().unwrap(), &bmp);
 
     let (mut set, count) = (set_of(&paths), AtomicUsize::new(0));
-    set.cases[0].dermoscopic = Some(paths[1].clone()); // once only
+    set.cases[0].dermoscopic = vec![paths[1].clone()]; // once only
     let rows: Vec<usize> = (0..set.len()).collect();
     let result = check_images(&set, &rows, &BOTH, Strictness::Strict, 3, |done, of| {
         assert!((1..=of).contains(&done) && of == paths.len());

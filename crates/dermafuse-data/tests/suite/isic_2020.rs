@@ -34,7 +34,7 @@ fn isic_2020_is_read_in_its_published_forms() {
     assert_eq!(set.cases[1].metadata, [Number(50.0), Category(1), Category(4), Category(4)]);
     assert_eq!(set.cases[2].metadata, [Missing, Missing, Missing, Category(5)]);
     assert_eq!(set.cases[0].metadata[3], Missing, "`unknown` is no diagnosis");
-    assert!(set.cases[0].dermoscopic.is_some() && set.cases[0].clinical.is_none());
+    assert!(!set.cases[0].dermoscopic.is_empty() && set.cases[0].clinical.is_empty());
     let encoder = MetadataEncoder::fit(&set.fields, &set.cases, isic_2020::encoding()).unwrap();
     assert_eq!((encoder.width(), encoder.uses_post_diagnosis().len()), (9, 0), "the diagnosis is no input");
 
@@ -122,7 +122,7 @@ fn isic_2024_keeps_apart_what_is_known_before_the_diagnosis() {
     let set = DataSetKind::Isic2024.load(root(&[("train-metadata.csv", SLICE)], &images).path()).unwrap();
     assert_eq!((set.name.as_str(), set.len(), set.notes.len()), ("isic-2024", 2, 0));
     assert_eq!((set.cases[0].labels[0], set.cases[1].labels[0]), (Some(0), Some(1)));
-    assert!(set.cases[0].clinical.is_some() && set.cases[0].dermoscopic.is_none());
+    assert!(!set.cases[0].clinical.is_empty() && set.cases[0].dermoscopic.is_empty());
     assert_eq!((set.cases[0].group.as_str(), set.cases[1].lesion.as_deref()), ("IP_1", Some("IL_1")));
     let value = |case: usize, name: &str| {
         set.cases[case].metadata[set.fields.iter().position(|field| field.name == name).unwrap()]

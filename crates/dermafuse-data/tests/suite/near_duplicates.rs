@@ -11,7 +11,7 @@ fn many_that_look_alike_are_named_once_each() {
         let pixels: Vec<u8> = (0..32 * 32).flat_map(|at| [(at % 32 * 4 + row) as u8; 3]).collect();
         let path = folder.path().join(format!("{row}.jpg"));
         write(&path, &jpeg(32, 32, &pixels));
-        case.clinical = Some(path);
+        case.clinical = vec![path];
     }
     let pairs = near_duplicates(&set, 48, 0, |_, _| ()).unwrap();
     assert!((1..40).contains(&pairs.len()), "{}", pairs.len());

@@ -80,8 +80,8 @@ fn the_published_layout_loads_with_its_oddities() {
     assert_eq!((case.id.as_str(), case.group.as_str()), ("PAT_8_30_2.png", "PAT_8"));
     assert_eq!((case.patient.as_deref(), case.lesion.as_deref()), (Some("PAT_8"), Some("PAT_8_30")));
     assert_ne!(set.cases[0].lesion, case.lesion, "patients share lesion numbers");
-    assert!(case.clinical.as_ref().unwrap().ends_with("imgs_part_1/PAT_8_30_2.png") && case.dermoscopic.is_none());
-    assert!(set.cases[2].clinical.as_ref().unwrap().ends_with("imgs_part_2/PAT_8_31_3.PNG"));
+    assert!(case.clinical[0].ends_with("imgs_part_1/PAT_8_30_2.png") && case.dermoscopic.is_empty());
+    assert!(set.cases[2].clinical[0].ends_with("imgs_part_2/PAT_8_31_3.PNG"));
     let value = |case: usize, name: &str| {
         set.cases[case].metadata[set.fields.iter().position(|field| field.name == name).unwrap()]
     };
@@ -140,7 +140,7 @@ fn images_are_optional_and_may_lie_elsewhere() {
     let fixture = Fixture::new();
     let load = |images| pad_ufes_20::load_with(fixture.0.path(), &LoadOptions { images, ..LoadOptions::default() });
     let set = load(ImageSource::Nowhere).unwrap();
-    assert!(set.cases.iter().all(|case| case.clinical.is_none()));
+    assert!(set.cases.iter().all(|case| case.clinical.is_empty()));
     assert_eq!(set.notes, ["no images were asked for: metadata and labels alone"]);
 
     write(&fixture.path("small/PAT_7_30_1.png"), &png(1, 1, ExtendedColorType::Rgb8, &[1; 3]));

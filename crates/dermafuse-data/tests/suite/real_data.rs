@@ -98,7 +98,7 @@ fn milk10k_dev_is_as_counted() {
     assert_eq!(loader.map(|batch| batch.unwrap().rows.len()).sum::<usize>(), 4_195);
 
     let single = set.with_only(Modality::Clinical);
-    assert!(single.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
+    assert!(single.cases.iter().all(|case| !case.clinical.is_empty() && case.dermoscopic.is_empty()));
 }
 
 /// Photos that look alike at 200 x 150 pixels, besides the five pairs that are identical and one group each.

@@ -33,7 +33,8 @@ pub(super) struct Exact {
 
 impl Exact {
     pub(super) fn new(logits: &BranchLogits, space: FuseSpace) -> Result<Self> {
-        let (branches, views) = (logits.branches.len(), logits.views());
+        let branches = logits.branches.len();
+        let views = (0..logits.cohort.len()).map(|case| logits.views_of(case)).max().unwrap_or(0);
         if branches > MOST_BRANCHES {
             return Err(EnsembleError::TooManyBranches { found: branches, most: MOST_BRANCHES });
         }

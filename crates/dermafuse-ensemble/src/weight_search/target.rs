@@ -16,7 +16,7 @@ pub(super) struct Target {
     /// The branches that the case has, `width` of them; weights are theirs alone and sum to 1.
     pub(super) available: Vec<usize>,
     width: usize,
-    /// `[views, classes · width]` logits; in probability space probabilities.
+    /// `[views, classes · width]` logits of the views of all looks; in probability space probabilities.
     values: Array2<f64>,
     /// `[classes · width]` the mean of the values over the views.
     mean: Vec<f64>,
@@ -62,7 +62,7 @@ impl Target {
         label: usize,
         space: FuseSpace,
     ) -> Self {
-        let (views, classes, width) = (logits.views(), logits.tasks[task].classes.len(), available.len());
+        let (views, classes, width) = (logits.views_of(case), logits.tasks[task].classes.len(), available.len());
         let mut values = Array2::zeros((views, classes * width));
         for (column, &branch) in available.iter().enumerate() {
             for view in 0..views {

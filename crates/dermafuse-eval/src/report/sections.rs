@@ -33,7 +33,33 @@ pub(super) fn results(report: &Report) -> Option<Markup> {
             "Intervals: 95 %, bootstrap over test cases"
             " (" (evaluation.options.bootstrap.resamples) " resamples, seed " (evaluation.options.bootstrap.seed) ")."
         }
+        @if !report.images.is_empty() { (images_table(report)) }
     })
+}
+
+/// The rows with each image as a case.
+fn images_table(report: &Report) -> Markup {
+    html! {
+        h3 { "Each image as a case, per cent" }
+        div.scroll { table.numbers {
+            thead { tr { th { "row" } th { "images" } th { "accuracy" } th { "BAC" } th { "AUC" } th { "macro F1" } } }
+            tbody { @for (name, evaluation) in &report.images {
+                @let overall = &evaluation.overall;
+                tr {
+                    th scope="row" { (name) }
+                    td { (evaluation.cases) }
+                    td { (percent(overall.accuracy)) }
+                    td { (percent(overall.balanced_accuracy)) }
+                    td { (percent(overall.auc)) }
+                    td { (percent(overall.macro_f1)) }
+                }
+            } }
+        } }
+        p.caption {
+            "Cases with several images of a kind are answered once above. Here each of their images (with two kinds: each pair) \
+             counts as a case, and images of one lesion are not independent."
+        }
+    }
 }
 
 fn cards(name: &str, evaluation: &Evaluation) -> Markup {
@@ -202,6 +228,9 @@ fn basis(basis: &BTreeMap<String, usize>, cases: usize) -> Markup {
             }
             "."
             @if basis.len() > 1 { " Where an input is missing, a case is predicted from those it has." }
+            @if basis.keys().any(|name| name.contains('×')) {
+                " Behind × stands how many images of a kind were asked."
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dermafuse_data::{CaseSet, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions};
+use dermafuse_data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub struct DataSource {
     /// The folder of the images, where a name may mean several.
     #[serde(default)]
     pub images: Option<PathBuf>,
+    /// What counts as a case where the set has several images of a lesion.
+    #[serde(default, skip_serializing_if = "CaseUnit::is_default")]
+    pub cases: CaseUnit,
 }
 
 /// A set that is made of others.
@@ -60,7 +63,7 @@ impl DataSource {
         let path =
             self.path.as_deref().ok_or_else(|| RecipeError::NoPath { name: name.to_owned(), kind: self.kind })?;
         let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
-        Ok(self.kind.load_with(path, &LoadOptions { images, ..LoadOptions::default() })?)
+        Ok(self.kind.load_with(path, &LoadOptions { images, cases: self.cases, ..LoadOptions::default() })?)
     }
 }
 

@@ -54,7 +54,7 @@ fn edra_is_the_photos_of_derm7pt_with_diagnoses_as_written() {
     let (edra, whole) = (derm7pt::load_edra(root.path()).unwrap(), derm7pt::load(root.path()).unwrap());
     assert_eq!((edra.name.as_str(), edra.len(), edra.split.as_ref()), ("edra-synthetic", 60, None));
     assert_eq!(edra.tasks[0].classes.len(), 20);
-    assert!(edra.cases.iter().all(|case| case.clinical.is_some() && case.dermoscopic.is_none()));
+    assert!(edra.cases.iter().all(|case| !case.clinical.is_empty() && case.dermoscopic.is_empty()));
     assert_eq!(edra.fields, whole.fields);
     // Grouped, the diagnoses as written are those of the published task.
     let sizes = [7, 1, 6, 5, 1];
@@ -143,11 +143,10 @@ fn photos(folder: &Path) -> CaseSet {
     let config = SyntheticConfig { cases: 30, image_size: (96, 72), ..SyntheticConfig::default() };
     write_synthetic(folder, &config).unwrap();
     let mut set = derm7pt::load(folder).unwrap().with_only(Modality::Clinical);
-    let small =
-        resize(&decode(set.cases[4].clinical.as_ref().unwrap(), Strictness::Strict).unwrap(), 70, Resampling::Pillow);
+    let small = resize(&decode(&set.cases[4].clinical[0], Strictness::Strict).unwrap(), 70, Resampling::Pillow);
     let copy = folder.join("copy.jpg");
     write(&copy, &jpeg(70, 70, small.unwrap().data()));
-    set.cases.push(Case { id: "copy".into(), clinical: Some(copy), group: "copy".into(), ..set.cases[4].clone() });
+    set.cases.push(Case { id: "copy".into(), clinical: vec![copy], group: "copy".into(), ..set.cases[4].clone() });
     set
 }
 

@@ -44,7 +44,7 @@ fn what_is_written_is_what_was_drawn() {
             let equal = read == written || read.parse::<f64>().is_ok_and(|number| written.parse() == Ok(number));
             assert!(equal, "{}: {read} for {written}", field.name);
         }
-        let pixels = decode(case.clinical.as_ref().unwrap(), Strictness::Strict).unwrap();
+        let pixels = decode(&case.clinical[0], Strictness::Strict).unwrap();
         assert!((21..=27).contains(&pixels.width()) && (16..=20).contains(&pixels.height()));
     }
     let notice = std::fs::read_to_string(root.path().join("SYNTHETIC")).unwrap();
@@ -227,7 +227,7 @@ fn appearances_show() {
     let set = pad_ufes_20::load(root.path()).unwrap();
     // Of the pixels that differ most from the frame's colour: colour and its spread, relative to the frame.
     let features = |row: usize| -> Vec<f64> {
-        let pixels = decode(set.cases[row].clinical.as_ref().unwrap(), Strictness::Strict).unwrap();
+        let pixels = decode(&set.cases[row].clinical[0], Strictness::Strict).unwrap();
         let colours: Vec<[f64; 3]> = pixels.data().chunks_exact(3).map(|p| [p[0], p[1], p[2]].map(f64::from)).collect();
         let mean = |colours: &[[f64; 3]]| -> [f64; 3] {
             std::array::from_fn(|c| colours.iter().map(|colour| colour[c]).sum::<f64>() / colours.len() as f64)

@@ -66,6 +66,7 @@ fn bundle(set: &CaseSet) -> Bundle {
         network: network.clone(),
         preprocess: Preprocess::as_released(32),
         augmentation: TestTimeAugmentation::Off,
+        several_images: Default::default(),
         known_cases: KnownCases::of(set, &split),
     };
     let logits = sample::logits(set, &["metadata"]);

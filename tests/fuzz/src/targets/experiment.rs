@@ -66,7 +66,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     ]);
     let with_images = || {
         let mut set = sample::set();
-        set.cases.iter_mut().for_each(|case| case.clinical = Some("photo.png".into()));
+        set.cases.iter_mut().for_each(|case| case.clinical = vec!["photo.png".into()]);
         set
     };
     let sets = ["a", "b", "derm7pt", "pad", "dermai", "edra", "dermofit"];

@@ -68,7 +68,8 @@ pub(super) fn logits(set: &CaseSet, branches: &[&str]) -> BranchLogits {
             logits: set.tasks.class_counts().into_iter().enumerate().map(of_task).collect(),
         }
     };
-    BranchLogits { tasks: set.tasks.clone(), cohort, branches: branches.iter().enumerate().map(branch).collect() }
+    let branches = branches.iter().enumerate().map(branch).collect();
+    BranchLogits { tasks: set.tasks.clone(), cohort, branches, looks: vec![] }
 }
 
 /// By how much probabilities may miss a sum of 1: tables rounded to four decimals are read.
