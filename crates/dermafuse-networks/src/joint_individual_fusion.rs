@@ -13,8 +13,9 @@ use dermafuse_fusion::FusionKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, JointFusion, JointFusionConfig, LinearHead, MetadataInput,
-    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, JointFusion, JointFusionConfig, LinearHead,
+    MetadataInput, MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkDescription, NetworkError,
+    NetworkOutput, Probe,
 };
 
 /// Configuration of a [`JointIndividualFusion`].
@@ -107,16 +108,6 @@ impl<B: Backbone> JointIndividualFusion<B> {
     }
 }
 
-impl JointIndividualFusion<AnyBackbone> {
-    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        Ok(Self { joint: self.joint.load_backbone_weights(file)?, ..self })
-    }
-}
-
 impl<B: Backbone> Network for JointIndividualFusion<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         let view = self.joint.view();
@@ -146,6 +137,56 @@ impl<B: Backbone> Network for JointIndividualFusion<B> {
             BranchOutput { name: "fusion", logits: fused, loss_weight: 1.0 },
         ];
         NetworkOutput::new(branches, features.fused)
+    }
+}
+
+impl NetworkDescription for JointIndividualFusionConfig {
+    type Network = JointIndividualFusion<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<JointIndividualFusion<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.joint.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.joint.classes
+    }
+
+    fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
+        JointFusionConfig::examples(classes, metadata).into_iter().map(Self::new).collect()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.joint.backbone]
+    }
+
+    fn view_of(&self, _backbone: usize) -> Option<ImageView> {
+        Some(self.joint.view)
+    }
+
+    fn metadata_inputs(&self) -> usize {
+        self.joint.metadata.inputs
+    }
+
+    fn set_metadata_inputs(&mut self, inputs: usize) {
+        self.joint.metadata.inputs = inputs;
+    }
+
+    fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
+        Some(&mut self.joint.metadata)
+    }
+}
+
+impl DescribedNetwork for JointIndividualFusion<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        DescribedNetwork::backbones(&self.joint)
+    }
+
+    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(Self { joint: self.joint.load_backbone_weights_of(view, file)?, ..self })
     }
 }
 
