@@ -314,9 +314,9 @@ impl Study<'_> {
         let Arguments { structure, backbone, fusion, compare, .. } = self.arguments;
         if !compare {
             let [backbone] = backbone[..] else { return Err("several backbones need --compare".into()) };
-            let fusion = match fusion[..] {
+            let fusion = match &fusion[..] {
                 [] => JointMethod::default().fusion,
-                [fusion] => fusion,
+                [fusion] => fusion.clone(),
                 _ => return Err("several fusion modules need --compare".into()),
             };
             return Ok(vec![self.method(*structure, fusion, backbone)]);
@@ -326,11 +326,11 @@ impl Study<'_> {
             false => fusion.clone(),
         };
         let concat = FusionKind::Concat;
-        let mut methods = vec![self.method(JointStructure::Metadata, concat, backbone[0])];
+        let mut methods = vec![self.method(JointStructure::Metadata, concat.clone(), backbone[0])];
         for &backbone in backbone {
-            methods.push(self.method(JointStructure::Image, concat, backbone));
+            methods.push(self.method(JointStructure::Image, concat.clone(), backbone));
             for structure in [JointStructure::Joint, JointStructure::JointIndividual] {
-                methods.extend(fusions.iter().map(|&fusion| self.method(structure, fusion, backbone)));
+                methods.extend(fusions.iter().map(|fusion| self.method(structure, fusion.clone(), backbone)));
             }
         }
         Ok(methods)

@@ -6,11 +6,13 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use dermafuse_registry::{KindTable, OutsideKind, OutsideModule};
 use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name_or_table::{FromTable, NameOrTable};
+use crate::outside_fusion::{ErasedFusion, ErasedFusionModule};
 use crate::table::{built_in, made, settings};
 use crate::{
     Concat, FeatureFusion, FeatureWeights, FusionError, MetaBlock, MetaBlockConfig, MetaNet, MetaNetConfig, Mmfa,
@@ -23,6 +25,8 @@ built_in! {
     FusionKind, unknown UnknownFusion;
     /// A fusion module chosen at run time. Made by [`FusionKind::init`].
     AnyFusion: FeatureFusion;
+    /// One of another crate: see [`FusionDescription`].
+    outside ErasedFusion => ErasedFusionModule;
     /// A module with fresh weights for image features of length `first` and metadata of length `second`.
     ///
     /// # Errors
@@ -63,10 +67,12 @@ impl FeatureFusion for AnyFusion {
 
 /// A name that no fusion module has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no fusion module `{name}`; the modules are {}", FusionKind::ALL.join(", "))]
+#[error("{reason}")]
 pub struct UnknownFusion {
     /// The name.
     pub name: String,
+    /// What is wrong with it, with those that are known.
+    pub reason: String,
 }
 
 #[cfg(test)]
@@ -79,7 +85,7 @@ mod tests {
             assert_eq!(name.parse::<FusionKind>().unwrap().to_string(), name);
         }
         let error = "sum".parse::<FusionKind>().unwrap_err().to_string();
-        assert!(error.starts_with("there is no fusion module `sum`; the modules are concat, meta_block"), "{error}");
+        assert!(error.starts_with("there is no fusion module `sum`; the known ones are concat, meta_block"), "{error}");
     }
 
     #[test]

@@ -57,6 +57,8 @@ mod metadata_token_attention;
 mod mmfa;
 mod mutual_attention;
 mod name_or_table;
+mod outside_fusion;
+mod outside_map_fusion;
 mod patch_merging;
 mod shared_cross_attention;
 mod sum;
@@ -64,6 +66,8 @@ mod table;
 mod tiled_mutual_attention;
 mod tokens;
 mod window_cross_attention;
+
+pub use dermafuse_registry::RegistryError;
 
 pub use asymmetric_attention::{AsymmetricAttention, AsymmetricAttentionConfig};
 pub use bidirectional_attention::{BidirectionalAttention, BidirectionalAttentionConfig};
@@ -83,6 +87,8 @@ pub use meta_net::{MetaNet, MetaNetConfig};
 pub use metadata_token_attention::MetadataTokenAttention;
 pub use mmfa::{Mmfa, MmfaConfig};
 pub use mutual_attention::{MutualAttention, MutualAttentionConfig};
+pub use outside_fusion::{FusionDescription, register_fusion};
+pub use outside_map_fusion::{MapFusionDescription, register_map_fusion};
 pub use patch_merging::PatchMerging;
 pub use shared_cross_attention::{SharedCrossAttention, SharedCrossAttentionConfig};
 pub use sum::Sum;

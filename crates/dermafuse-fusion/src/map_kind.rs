@@ -6,11 +6,13 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use dermafuse_registry::{KindTable, OutsideKind, OutsideModule};
 use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name_or_table::{FromTable, NameOrTable};
+use crate::outside_map_fusion::{ErasedMapFusion, ErasedMapFusionModule};
 use crate::table::{built_in, made, settings};
 use crate::{
     AsymmetricAttention, AsymmetricAttentionConfig, BidirectionalAttention, BidirectionalAttentionConfig,
@@ -24,6 +26,8 @@ built_in! {
     MapFusionKind, unknown UnknownMapFusion;
     /// A module chosen at run time. Made by [`MapFusionKind::init`].
     AnyMapFusion: MapFusion;
+    /// One of another crate: see [`MapFusionDescription`].
+    outside ErasedMapFusion => ErasedMapFusionModule;
     /// A module with fresh weights for clinical maps of `first` channels and dermoscopic ones of `second`.
     ///
     /// # Errors
@@ -59,10 +63,12 @@ impl MapFusion for AnyMapFusion {
 
 /// A name that no module has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no module `{name}` for feature maps; the modules are {}", MapFusionKind::ALL.join(", "))]
+#[error("{reason}")]
 pub struct UnknownMapFusion {
     /// The name.
     pub name: String,
+    /// What is wrong with it, with those that are known.
+    pub reason: String,
 }
 
 #[cfg(test)]
@@ -79,7 +85,7 @@ mod tests {
             assert_eq!(short.parse::<MapFusionKind>().unwrap().name(), name);
         }
         let error = "sum".parse::<MapFusionKind>().unwrap_err().to_string();
-        assert!(error.ends_with("cross_attention, shared_cross_attention"), "{error}");
+        assert!(error.contains("cross_attention, shared_cross_attention; one of another crate"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ macro_rules! built_in {
         $kinds:ident, unknown $unknown:ident;
         $(#[$any_doc:meta])+
         $any:ident: $contract:ident;
+        $(#[$outside_doc:meta])+
+        outside $description:ident => $module_of:ident;
         $(#[$init_doc:meta])+
         init;
         $(
@@ -18,14 +20,18 @@ macro_rules! built_in {
         )+
     ) => {
         $(#[$kinds_doc])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(remote = "Self", tag = "kind")]
         #[non_exhaustive]
         pub enum $kinds {$(
             $(#[$doc])+
             #[serde(rename = $name)]
             $kind $(($settings))?,
-        )+}
+        )+
+            $(#[$outside_doc])+
+            #[serde(rename = "outside!")]
+            Outside(OutsideKind<dyn $description>),
+        }
 
         $(#[$any_doc])+
         #[derive(Module, Debug)]
@@ -34,38 +40,55 @@ macro_rules! built_in {
         pub enum $any {$(
             $(#[$doc])+
             $kind($module),
-        )+}
+        )+
+            $(#[$outside_doc])+
+            Outside(OutsideModule<dyn $module_of>),
+        }
 
         impl $kinds {
             const COUNT: usize = [$($name),+].len();
 
-            /// Every name; by it alone a module has its default settings.
+            /// Every built-in name; by it alone a module has its default settings.
             pub const ALL: [&'static str; Self::COUNT] = [$($name),+];
+
+            /// Other names of those that are built in.
+            pub(crate) const SHORT: &'static [&'static str] = &[$($($short,)*)+];
 
             /// The name in files, as [`FromStr`] reads it; that also reads short names.
             #[must_use]
             pub fn name(&self) -> &'static str {
-                match self {$(Self::$kind { .. } => $name,)+}
+                match self {
+                    $(Self::$kind { .. } => $name,)+
+                    Self::Outside(outside) => outside.inner().kind(),
+                }
             }
 
             $(#[$init_doc])+
             pub fn init(&self, first: usize, second: usize, device: &Device) -> Result<$any, FusionError> {
-                Ok(match self {$(
-                    Self::$kind $((settings!(settings: $settings)))? =>
-                        $any::$kind(made!($module $(, settings: $settings)?; first, second, device)),
-                )+})
+                Ok(match self {
+                    $(Self::$kind $((settings!(settings: $settings)))? =>
+                        $any::$kind(made!($module $(, settings: $settings)?; first, second, device)),)+
+                    Self::Outside(outside) => $any::Outside(outside.inner().make_boxed(first, second, device)?),
+                })
             }
         }
 
         impl $any {
             fn module(&self) -> &dyn $contract {
-                match self {$(Self::$kind(module) => module,)+}
+                match self {
+                    $(Self::$kind(module) => module,)+
+                    Self::Outside(module) => module,
+                }
             }
         }
 
         impl Serialize for $kinds {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                Self::serialize(self, serializer)
+                match self {
+                    Self::Outside(outside) => outside.serialize(serializer),
+                    // What is derived.
+                    _ => Self::serialize(self, serializer),
+                }
             }
         }
 
@@ -77,8 +100,12 @@ macro_rules! built_in {
         }
 
         impl FromTable for $kinds {
-            fn from_table<'de, A: MapAccess<'de>>(table: MapAccessDeserializer<A>) -> Result<Self, A::Error> {
-                // The one that is derived.
+            type Outside = dyn $description;
+
+            fn from_table<'de, A: MapAccess<'de>>(
+                table: MapAccessDeserializer<KindTable<dyn $description, A>>,
+            ) -> Result<Self, A::Error> {
+                // What is derived.
                 Self::deserialize(table)
             }
         }
@@ -95,7 +122,10 @@ macro_rules! built_in {
             fn from_str(name: &str) -> Result<Self, $unknown> {
                 match name.replace('-', "_").as_str() {
                     $($name $(| $short)* => Ok(Self::$kind $(($settings::default()))?),)+
-                    _ => Err($unknown { name: name.to_owned() }),
+                    _ => match OutsideKind::by_name(name) {
+                        Ok(outside) => Ok(Self::Outside(outside)),
+                        Err(reason) => Err($unknown { name: name.to_owned(), reason }),
+                    },
                 }
             }
         }

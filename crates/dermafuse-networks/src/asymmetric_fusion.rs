@@ -123,7 +123,7 @@ impl AsymmetricFusionConfig {
     /// Backbones whose maps never have the same size where there is attention; channels that the attention cannot work with,
     /// attention after no stage, class counts, a dropout or loss weights that make no network.
     pub fn init(&self, device: &Device) -> Result<AsymmetricFusion<AnyBackbone, AnyBackbone>, NetworkError> {
-        if let Some(fusion) = self.fusion {
+        if let Some(fusion) = &self.fusion {
             require_joinable_kinds(fusion.name(), [self.clinical, self.dermoscopic], self.stages)?;
         }
         AsymmetricFusion::new(self.clinical.init(None, device), self.dermoscopic.init(None, device), self, device)
@@ -132,7 +132,7 @@ impl AsymmetricFusionConfig {
 
 /// The attention after each chosen stage of two backbones.
 pub(crate) fn init_map_fusion(
-    kind: Option<MapFusionKind>,
+    kind: Option<&MapFusionKind>,
     stages: [bool; 4],
     [clinical, dermoscopic]: [[usize; 4]; 2],
     device: &Device,
@@ -166,10 +166,10 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
     ) -> Result<Self, NetworkError> {
         config.loss_weights.check()?;
         let channels = [clinical.stage_channels(), dermoscopic.stage_channels()];
-        if let Some(fusion) = config.fusion {
+        if let Some(fusion) = &config.fusion {
             require_joinable(fusion.name(), &clinical, &dermoscopic, config.stages)?;
         }
-        let fusion = init_map_fusion(config.fusion, config.stages, channels, device)?;
+        let fusion = init_map_fusion(config.fusion.as_ref(), config.stages, channels, device)?;
         let module = fusion.iter().flatten().next();
         let is_asymmetric = module.is_some_and(MapFusion::is_asymmetric);
         let (of_clinical, of_dermoscopic) = (clinical.num_features(), dermoscopic.num_features());

@@ -197,6 +197,14 @@ pub enum NetworkError {
         /// The name.
         name: String,
     },
+    /// What another crate says of its network.
+    #[error("{network}: {reason}")]
+    Outside {
+        /// The network.
+        network: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// A fusion module that does not fit.
     #[error(transparent)]
     Fusion(#[from] FusionError),

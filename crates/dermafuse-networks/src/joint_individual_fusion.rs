@@ -210,7 +210,7 @@ mod tests {
             (BackboneKind::EfficientNetB3, 870_860),
             (BackboneKind::Xception, 1_121_228),
         ] {
-            let joint = JointFusionConfig::new(backbone, ImageView::Clinical, 81, mmfa, vec![6]);
+            let joint = JointFusionConfig::new(backbone, ImageView::Clinical, 81, mmfa.clone(), vec![6]);
             let whole = parameter_count(&JointIndividualFusionConfig::new(joint).init(&device).unwrap());
             let image = ImageClassifierConfig::new(backbone, ImageView::Clinical, vec![6]);
             assert_eq!(whole - parameter_count(&image.init(&device).unwrap()), expected, "{backbone}");

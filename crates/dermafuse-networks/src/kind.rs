@@ -8,9 +8,13 @@ use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count};
 use dermafuse_init::draw_first_weights;
-use serde::{Deserialize, Serialize};
+use dermafuse_registry::{KindTable, OutsideKind, OutsideModule};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::{MAX_PARAMETERS, require_at_most};
+use crate::outside_network::{ErasedDescription, ErasedNetwork};
 use crate::{
     Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, DescribedNetwork,
     EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView,
@@ -41,6 +45,9 @@ macro_rules! built_in {
             /// All built-in networks.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$kind),+];
 
+            /// The names of all built-in networks.
+            pub(crate) const NAMES: [&'static str; Self::COUNT] = [$($name),+];
+
             /// The name, e.g. `fusion_net`: the `kind` of its description in files.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -66,23 +73,32 @@ macro_rules! built_in {
 
         /// A built-in network as data: what a bundle saves beside the weights.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(tag = "kind")]
+        #[serde(remote = "Self", tag = "kind")]
         #[non_exhaustive]
-        pub enum NetworkConfig {$(
-            $(#[doc = $description])+
+        pub enum NetworkConfig {
+            $($(#[doc = $description])+
             #[serde(rename = $name)]
-            $kind($config),
-        )+}
+            $kind($config),)+
+            /// One of another crate: see [`OutsideNetwork`](crate::OutsideNetwork).
+            #[serde(rename = "outside!")]
+            Outside(OutsideKind<dyn ErasedDescription>),
+        }
 
         impl NetworkConfig {
             /// The name of its kind.
             #[must_use]
             pub fn kind(&self) -> &'static str {
-                match self {$(Self::$kind(_) => $name,)+}
+                match self {
+                    $(Self::$kind(_) => $name,)+
+                    Self::Outside(outside) => outside.inner().kind(),
+                }
             }
 
             fn make(&self, device: &Device) -> Result<AnyNetwork, NetworkError> {
-                match self {$(Self::$kind(config) => config.make(device).map(AnyNetwork::$kind),)+}
+                match self {
+                    $(Self::$kind(config) => config.make(device).map(AnyNetwork::$kind),)+
+                    Self::Outside(outside) => outside.make(device).map(AnyNetwork::Outside),
+                }
             }
         }
 
@@ -90,12 +106,14 @@ macro_rules! built_in {
         #[derive(Module, Debug)]
         #[non_exhaustive]
         #[allow(clippy::large_enum_variant, reason = "a program has a handful of networks")]
-        pub enum AnyNetwork {$(
-            $(#[doc = $description])+
-            $kind($network $(<$($backbone),+>)?),
-        )+}
+        pub enum AnyNetwork {
+            $($(#[doc = $description])+
+            $kind($network $(<$($backbone),+>)?),)+
+            /// One of another crate: see [`OutsideNetwork`](crate::OutsideNetwork).
+            Outside(OutsideModule<dyn ErasedNetwork>),
+        }
 
-        define_dispatch! { ($) $($kind)+ }
+        define_dispatch! { ($) $($kind)+ Outside }
     };
 }
 
@@ -157,6 +175,40 @@ impl FromStr for NetworkKind {
     fn from_str(name: &str) -> Result<Self, NetworkError> {
         let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
         known.ok_or_else(|| NetworkError::UnknownKind { name: name.to_owned() })
+    }
+}
+
+impl Serialize for NetworkConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Outside(outside) => outside.serialize(serializer),
+            // What is derived.
+            _ => Self::serialize(self, serializer),
+        }
+    }
+}
+
+/// From a table with `kind`.
+impl<'de> Deserialize<'de> for NetworkConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+
+        impl<'de> Visitor<'de> for Table {
+            type Value = NetworkConfig;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a network, which is a table with its `kind`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<NetworkConfig, A::Error> {
+                // What is derived.
+                NetworkConfig::deserialize(MapAccessDeserializer::new(KindTable::<dyn ErasedDescription, A>::new(
+                    table,
+                )))
+            }
+        }
+
+        deserializer.deserialize_any(Table)
     }
 }
 

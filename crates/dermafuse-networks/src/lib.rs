@@ -49,6 +49,7 @@ mod modality_batches;
 mod modality_discriminator;
 mod modality_subset_net;
 mod network;
+mod outside_network;
 mod probe;
 mod reconstruction;
 mod reconstruction_loss;
@@ -57,7 +58,8 @@ mod single_shared_network;
 mod tensor_names;
 mod tformer;
 
-pub use dermafuse_init::draw_first_weights;
+pub use dermafuse_init::{AddressedInit, AddressedParameter, draw_first_weights};
+pub use dermafuse_registry::RegistryError;
 
 pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
@@ -85,6 +87,7 @@ pub use network::{
     Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network,
     NetworkOutput, UnknownView,
 };
+pub use outside_network::{OutsideNetwork, register_network};
 pub use probe::{PositionAttention, Probe};
 pub use reconstruction::{Fit, Reconstruction};
 pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};

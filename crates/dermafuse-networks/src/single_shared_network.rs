@@ -110,7 +110,7 @@ impl<B: Backbone> SingleSharedNetwork<B> {
     /// As [`SingleSharedNetworkConfig::init`].
     pub fn new(backbone: B, config: &SingleSharedNetworkConfig, device: &Device) -> Result<Self, NetworkError> {
         config.loss_weights.check()?;
-        let fusion = init_map_fusion(config.fusion, config.stages, [backbone.stage_channels(); 2], device)?;
+        let fusion = init_map_fusion(config.fusion.as_ref(), config.stages, [backbone.stage_channels(); 2], device)?;
         let features = backbone.num_features();
         let head = |features| {
             let (classes, dropout) = (config.classes.clone(), config.dropout);

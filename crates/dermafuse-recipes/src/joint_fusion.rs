@@ -43,7 +43,7 @@ pub enum JointStructure {
 /// assert_eq!(method.to_string(), "JIF-MMFA");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JointMethod {
     /// What it looks at.
@@ -72,8 +72,8 @@ impl JointMethod {
     /// The network for the classes of each task; the length of the encoded metadata is filled in by [`OneStage`].
     #[must_use]
     pub fn network(&self, classes: Vec<usize>) -> NetworkConfig {
-        let Self { structure, fusion, backbone, view } = *self;
-        let joint = |classes| JointFusionConfig::new(backbone, view, 0, fusion, classes);
+        let Self { structure, ref fusion, backbone, view } = *self;
+        let joint = |classes| JointFusionConfig::new(backbone, view, 0, fusion.clone(), classes);
         match structure {
             JointStructure::Image => {
                 NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, classes))

@@ -164,7 +164,7 @@ fn rows_of(method: &JointMethod, folds: &CrossValidated) -> Result<Vec<JointFusi
             plain.push(100.0 * predictions.mean_accuracy().unwrap_or(f64::NAN));
         }
         let name = format!("{method}{suffix}");
-        Ok(JointFusionRow { name, method: *method, structure, balanced_accuracy: balanced, accuracy: plain })
+        Ok(JointFusionRow { name, method: method.clone(), structure, balanced_accuracy: balanced, accuracy: plain })
     };
     Ok(match method.structure {
         JointStructure::Image => vec![row("", Some(FusionStructure::Image), None)?],

@@ -57,11 +57,11 @@ pub fn ammfm_methods(small: BackboneKind, big: BackboneKind, classes: &[usize]) 
         single(ImageView::Dermoscopic, big, classes),
         pair("SFF", "CAT", small, small, None),
         pair("SFF", "CAT", big, big, None),
-        pair("SFF", "BAB", big, big, bab),
-        pair("SFF", "AAB", big, big, aab),
+        pair("SFF", "BAB", big, big, bab.clone()),
+        pair("SFF", "AAB", big, big, aab.clone()),
         pair("AFF", "CAT", small, big, None),
         pair("AFF", "BAB", small, big, bab),
-        pair("AFF", "AAB", big, small, aab),
+        pair("AFF", "AAB", big, small, aab.clone()),
         pair("AFF", "AAB", small, big, aab),
     ];
     let names: Vec<String> = rows.iter().map(|row| row.name.clone()).collect();
@@ -88,8 +88,8 @@ pub fn pemm_methods(backbone: BackboneKind, classes: &[usize]) -> Vec<TwoImageMe
         TwoImageMethod { name: "Non-PS".into(), network: two },
         shared("PS", None, false, equal),
         shared("PS+CA", ca, false, equal),
-        shared("PS+shared classifiers", sca, true, equal),
-        shared("PS+SCA", sca, false, equal),
+        shared("PS+shared classifiers", sca.clone(), true, equal),
+        shared("PS+SCA", sca.clone(), false, equal),
         shared("PS+SCA+BL", sca, false, BranchWeights::biased(0.1)),
     ]
 }
@@ -99,12 +99,12 @@ pub fn pemm_methods(backbone: BackboneKind, classes: &[usize]) -> Vec<TwoImageMe
 pub fn pemm_loss_weights(backbone: BackboneKind, classes: &[usize]) -> Vec<TwoImageMethod> {
     let sca = Some(MapFusionKind::SharedCrossAttention(Default::default()));
     let row = |name: String, loss_weights| {
-        let config = SingleSharedNetworkConfig::new(backbone, sca, classes.to_vec());
+        let config = SingleSharedNetworkConfig::new(backbone, sca.clone(), classes.to_vec());
         let config = SingleSharedNetworkConfig { loss_weights, ..config };
         TwoImageMethod { name, network: NetworkConfig::SingleSharedNetwork(config) }
     };
-    let swept = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5].map(|w| row(format!("W={w}"), BranchWeights::biased(w)));
-    swept.into_iter().chain([row("EQ".into(), BranchWeights::MEAN)]).collect()
+    let swept = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5].map(|w| (format!("W={w}"), BranchWeights::biased(w)));
+    swept.into_iter().chain([("EQ".into(), BranchWeights::MEAN)]).map(|(name, weights)| row(name, weights)).collect()
 }
 
 impl TwoImageMethod {

@@ -123,11 +123,11 @@ fn joint_fusion_is_that_of_the_thesis() {
     let mut found = 1;
     for fusion in FusionKind::COMPARED.map(|name| name.parse().unwrap()) {
         let joint = JointMethod { structure: JointStructure::Joint, fusion, ..JointMethod::default() };
-        assert_is(&row(&recipe, &joint.to_string()), &expected(joint), &joint.to_string());
+        assert_is(&row(&recipe, &joint.to_string()), &expected(joint.clone()), &joint.to_string());
         let method = JointMethod { structure: JointStructure::JointIndividual, ..joint };
         for (suffix, answer) in [("(OFB)", Answer::OnlyFusionBranch), ("(All)", Answer::All)] {
             let name = format!("{method}{suffix}");
-            assert_is(&row(&recipe, &name), &OneStage { answer, ..expected(method) }, &name);
+            assert_is(&row(&recipe, &name), &OneStage { answer, ..expected(method.clone()) }, &name);
         }
         found += 3;
     }
