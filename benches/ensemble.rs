@@ -96,9 +96,7 @@ fn cluster(criterion: &mut Criterion) {
     });
     let mut group = criterion.benchmark_group("cluster/207x44x8");
     group.sample_size(10);
-    for (name, kind) in
-        [("svm", ClassifierKind::Svm), ("logistic", ClassifierKind::Logistic), ("mlp", ClassifierKind::Mlp)]
-    {
+    for (name, kind) in ClassifierKind::ALL.map(|kind| (kind.name(), kind)) {
         let params = ClassifierCluster::params(kind, 1);
         group.bench_function(name, |bencher| {
             bencher.iter(|| params.fit(records.view(), &labels, &tasks(), &groups).expect("a good table"));

@@ -283,9 +283,9 @@ fn attention_of_features_is_shared_by_each_heads_own() {
     let device = Device::flex();
     let dermoscopic = ImageView::Dermoscopic;
     let joint = |fusion| JointFusionConfig::new(BACKBONE, dermoscopic, 7, fusion, vec![3]);
-    let mmfa = "mmfa".parse().unwrap();
+    let mmfa: FusionKind = "mmfa".parse().unwrap();
     for config in [
-        NetworkConfig::JointFusion(joint(mmfa)),
+        NetworkConfig::JointFusion(joint(mmfa.clone())),
         NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint(mmfa))),
     ] {
         let network = config.init_seeded(2, &device).unwrap();

@@ -212,12 +212,13 @@ fn attention_blocks_have_the_papers_parameters() {
     const SWIN: [usize; 4] = [96, 192, 384, 768];
     const RESNET50: [usize; 4] = [256, 512, 1024, 2048];
     let device = Device::flex();
-    let count = |kind: MapFusionKind, clinical: [usize; 4], dermoscopic: [usize; 4]| {
+    let count = |kind: &MapFusionKind, clinical: [usize; 4], dermoscopic: [usize; 4]| {
         let stages = clinical.into_iter().zip(dermoscopic);
         let modules = stages.map(|(clinical, dermoscopic)| kind.init(clinical, dermoscopic, &device).unwrap());
         modules.map(|module| dermafuse::backbones::parameter_count(&module)).sum::<usize>()
     };
-    let [aab, bab, ca, sca] = ["aab", "bab", "ca", "sca"].map(|name| name.parse::<MapFusionKind>().unwrap());
+    let kinds = ["aab", "bab", "ca", "sca"].map(|name| name.parse::<MapFusionKind>().unwrap());
+    let [aab, bab, ca, sca] = &kinds;
     assert_eq!(count(aab, SWIN, SWIN), 981_000);
     assert_eq!(count(sca, SWIN, SWIN), 981_000);
     for twice in [bab, ca] {
@@ -231,5 +232,5 @@ fn attention_blocks_have_the_papers_parameters() {
     assert_eq!(count(bab, MOBILE, SWIN), 83_894 + 784_800 + 196_200 + 335_576);
     let attention = MapAttention { gamma: true, ..MapAttention::default() };
     let gated = MapFusionKind::AsymmetricAttention(AsymmetricAttentionConfig { attention });
-    assert_eq!(count(gated, SWIN, SWIN), 981_000 + 4);
+    assert_eq!(count(&gated, SWIN, SWIN), 981_000 + 4);
 }

@@ -74,8 +74,7 @@ fn length(seconds: f64) -> String {
 
 fn kind_of(network: &NetworkConfig) -> String {
     let backbones: Vec<&str> = network.backbones().iter().map(|kind| kind.name()).collect();
-    let kind = serde_json::to_value(network).ok().and_then(|value| Some(value["kind"].as_str()?.replace('_', " ")));
-    format!("{} ({})", kind.unwrap_or_default(), backbones.join(", "))
+    format!("{} ({})", network.kind().replace('_', " "), backbones.join(", "))
 }
 
 /// The classes of every task in every part.

@@ -81,7 +81,7 @@ pub(crate) struct Arguments {
 }
 
 /// A fusion module of either kind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum FusionName {
     OfFeatures(FusionKind),
     OfMaps(MapFusionKind),
@@ -103,7 +103,7 @@ pub(crate) fn forward(arguments: &Arguments) -> ProgramResult {
     let results = match arguments {
         Arguments { backbone: Some(backbone), .. } => of_backbone(arguments, *backbone, &input)?,
         Arguments { fusion: Some(fusion), features: Some(features), .. } => {
-            of_fusion(arguments, *fusion, features, &input)?
+            of_fusion(arguments, fusion, features, &input)?
         }
         Arguments { network: Some(file), .. } => of_network(arguments, file, &input)?,
         _ => return Err("name a backbone, a fusion module or a network".into()),
@@ -142,7 +142,12 @@ fn of_backbone(arguments: &Arguments, backbone: BackboneKind, input: &Input) -> 
     Ok(results)
 }
 
-fn of_fusion(arguments: &Arguments, fusion: FusionName, features: &[usize], input: &Input) -> Result<Results, Failure> {
+fn of_fusion(
+    arguments: &Arguments,
+    fusion: &FusionName,
+    features: &[usize],
+    input: &Input,
+) -> Result<Results, Failure> {
     let &[first, second] = features else { return Err("--features takes two numbers".into()) };
     Ok(match fusion {
         FusionName::OfFeatures(fusion) => {

@@ -3,9 +3,10 @@
 use burn::tensor::Device;
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
-use dermafuse::fusion::FusionKind;
+use dermafuse::fusion::{FusionKind, MapFusionKind};
 use dermafuse::networks::{
     ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig, NetworkConfig, NetworkError,
+    NetworkKind,
 };
 use dermafuse::recipes::Recipe;
 use serde_json::json;
@@ -32,7 +33,14 @@ pub(crate) fn models(arguments: &Arguments) -> ProgramResult {
         let backbones: Vec<_> = BackboneKind::ALL.into_iter().map(description).collect();
         let networks =
             listed_networks()?.iter().map(|listed| listed.description(&device)).collect::<Result<Vec<_>, _>>()?;
-        let text = serde_json::to_string_pretty(&json!({ "backbones": backbones, "networks": networks }))?;
+        let kinds = NetworkKind::ALL.map(|kind| json!({ "name": kind.name(), "description": kind.description() }));
+        let text = serde_json::to_string_pretty(&json!({
+            "backbones": backbones,
+            "fusion_modules": FusionKind::ALL,
+            "map_fusion_modules": MapFusionKind::ALL,
+            "network_kinds": kinds,
+            "networks": networks,
+        }))?;
         return print_result(&(text + "\n"));
     }
     let header = ["parameters", "no classifier", "GMACs", "trained at", "stage channels", "keys"];
@@ -61,7 +69,16 @@ pub(crate) fn models(arguments: &Arguments) -> ProgramResult {
         );
     }
     print_fusions(&device)?;
+    say!("\nmodules for feature maps: {}", MapFusionKind::ALL.join(", "));
+    print_kinds();
     print_networks(&device)
+}
+
+fn print_kinds() {
+    say!("\nnetworks, as `method.network.kind` of an experiment names them\n");
+    for kind in NetworkKind::ALL {
+        say!("{kind:<26}{}", kind.description());
+    }
 }
 
 /// The five backbones of the comparison of fusion modules (thesis ch. 4), in the order of its tables.

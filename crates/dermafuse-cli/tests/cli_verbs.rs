@@ -13,7 +13,7 @@ use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::FusionKind;
 use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
 use dermafuse::networks::{
-    FusionNetConfig, ImageClassifierConfig, ImageView, JointFusionConfig, Network, NetworkConfig,
+    FusionNetConfig, ImageClassifierConfig, ImageView, JointFusionConfig, Network, NetworkConfig, NetworkKind,
 };
 use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
@@ -400,6 +400,13 @@ fn lists_are_complete_in_both_forms() {
     }
     for fusion in FusionKind::ALL {
         assert!(table.contains(&format!("\n{fusion} ")), "{table}");
+    }
+    let kinds = json["network_kinds"].as_array().unwrap();
+    assert_eq!(kinds.len(), NetworkKind::ALL.len());
+    for (listed, kind) in kinds.iter().zip(NetworkKind::ALL) {
+        assert_eq!((&listed["name"], &listed["description"]), (&kind.name().into(), &kind.description().into()));
+        let line = table.lines().find(|line| line.starts_with(&format!("{kind} ")));
+        assert!(line.is_some_and(|line| line.ends_with(kind.description())), "{table}");
     }
 }
 

@@ -6,140 +6,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration_note::CalibrationNote;
+use crate::classifier::{Classifier, ClassifierKind, ClassifierParams, TaskRecords};
 use crate::error::{EnsembleError, Result};
-use crate::logistic::{LogisticClassifier, LogisticParams};
-use crate::mlp::{MlpClassifier, MlpParams};
 use crate::records::records;
-use crate::svm::{SvmClassifier, SvmParams};
 use crate::training::{check_finite, check_rows, check_width};
 
 /// Version of the stored form of a [`ClassifierCluster`].
 const FORMAT: u32 = 1;
-
-/// The kinds of classifiers a cluster can consist of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClassifierKind {
-    /// [`SvmClassifier`], the paper's choice.
-    #[default]
-    Svm,
-    /// [`LogisticClassifier`].
-    Logistic,
-    /// [`MlpClassifier`].
-    Mlp,
-}
-
-impl ClassifierKind {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Svm, Self::Logistic, Self::Mlp];
-}
-
-/// Parameters of one classifier of any kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClassifierParams {
-    /// A support vector machine.
-    Svm(SvmParams),
-    /// A logistic regression.
-    Logistic(LogisticParams),
-    /// A perceptron.
-    Mlp(MlpParams),
-}
-
-impl ClassifierParams {
-    /// The paper's parameters; `seed` is that of the calibration folds or of the first weights.
-    #[must_use]
-    pub fn new(kind: ClassifierKind, seed: u64) -> Self {
-        match kind {
-            ClassifierKind::Svm => Self::Svm(SvmParams::new(seed)),
-            ClassifierKind::Logistic => Self::Logistic(LogisticParams::default()),
-            ClassifierKind::Mlp => Self::Mlp(MlpParams::new(seed)),
-        }
-    }
-
-    /// Which kind these are parameters of.
-    #[must_use]
-    pub fn kind(&self) -> ClassifierKind {
-        match self {
-            Self::Svm(_) => ClassifierKind::Svm,
-            Self::Logistic(_) => ClassifierKind::Logistic,
-            Self::Mlp(_) => ClassifierKind::Mlp,
-        }
-    }
-
-    fn fit(
-        &self,
-        records: ArrayView2<'_, f64>,
-        labels: &[usize],
-        classes: usize,
-        groups: &[String],
-    ) -> Result<Classifier> {
-        Ok(match self {
-            Self::Svm(params) => Classifier::Svm(params.fit(records, labels, classes, groups)?),
-            Self::Logistic(params) => Classifier::Logistic(params.fit(records, labels, classes)?),
-            Self::Mlp(params) => Classifier::Mlp(params.fit(records, labels, classes)?),
-        })
-    }
-}
-
-/// A fitted classifier of any kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Classifier {
-    /// A support vector machine.
-    Svm(SvmClassifier),
-    /// A logistic regression.
-    Logistic(LogisticClassifier),
-    /// A perceptron.
-    Mlp(MlpClassifier),
-}
-
-impl Classifier {
-    /// Class probabilities.
-    ///
-    /// # Shapes
-    /// `[N, F]` to `[N, classes]`.
-    ///
-    /// # Errors
-    /// Records of another width, or a feature that is not finite.
-    pub fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
-        match self {
-            Self::Svm(svm) => svm.predict(records),
-            Self::Logistic(logistic) => logistic.predict(records),
-            Self::Mlp(mlp) => mlp.predict(records),
-        }
-    }
-
-    /// Number of classes, absent ones included.
-    #[must_use]
-    pub fn classes(&self) -> usize {
-        match self {
-            Self::Svm(svm) => svm.classes(),
-            Self::Logistic(logistic) => logistic.classes(),
-            Self::Mlp(mlp) => mlp.classes(),
-        }
-    }
-
-    /// Classes that had records, ascending; the others have probability 0.
-    #[must_use]
-    pub fn present(&self) -> &[usize] {
-        match self {
-            Self::Svm(svm) => svm.present(),
-            Self::Logistic(logistic) => logistic.present(),
-            Self::Mlp(mlp) => mlp.present(),
-        }
-    }
-
-    /// Number of features of a record.
-    #[must_use]
-    pub fn features(&self) -> usize {
-        match self {
-            Self::Svm(svm) => svm.features(),
-            Self::Logistic(logistic) => logistic.features(),
-            Self::Mlp(mlp) => mlp.features(),
-        }
-    }
-}
 
 /// Parameters of a [`ClassifierCluster`]: those of the classifier that each task gets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -187,20 +60,18 @@ impl ClusterParams {
             let groups: Vec<String> = rows.iter().map(|&row| groups[row].clone()).collect();
             let records = records.select(Axis(0), &rows);
             let classes = &tasks[task].classes;
-            let classifier = self.classifier.fit(records.view(), &targets, classes.len(), &groups)?;
+            let (labels, groups) = (&targets[..], &groups[..]);
+            let task_records = TaskRecords { records: records.view(), labels, classes: classes.len(), groups };
+            let classifier = self.classifier.fit(task_records)?;
             let present = classifier.present();
             let absent = (0..classes.len()).filter(|class| !present.contains(class));
-            let report = match &classifier {
-                Classifier::Svm(svm) => Some(svm.report()),
-                Classifier::Logistic(_) | Classifier::Mlp(_) => None,
-            };
             let task_fit = TaskFit {
                 task: tasks[task].name.clone(),
                 records: rows.len(),
                 absent: absent.map(|class| classes[class].clone()).collect(),
                 constant: (present.len() == 1).then(|| classes[present[0]].clone()),
-                support_vectors: report.map(|report| report.support_vectors),
-                calibration: report.map(|svm| CalibrationNote::of(&svm.calibration, classes)).unwrap_or_default(),
+                support_vectors: classifier.inner().support_vectors(),
+                calibration: classifier.inner().calibration(classes),
             };
             Ok((classifier, task_fit))
         };
@@ -333,15 +204,13 @@ impl ClassifierCluster {
         let mut notes = Vec::new();
         for (task, (fit, classifier)) in self.tasks.iter().zip(self.report.tasks.iter().zip(&self.classifiers)) {
             notes.extend(fit.notes());
-            if let Classifier::Svm(svm) = classifier {
-                notes.extend(svm.turned_round().map(|(first, second)| {
-                    format!(
-                        "second stage, task `{}`: `{}` against `{}` was calibrated the wrong way round by an earlier \
-                         version; fit it again",
-                        task.name, task.classes[first], task.classes[second]
-                    )
-                }));
-            }
+            notes.extend(classifier.inner().turned_round().into_iter().map(|(first, second)| {
+                format!(
+                    "second stage, task `{}`: `{}` against `{}` was calibrated the wrong way round by an earlier \
+                     version; fit it again",
+                    task.name, task.classes[first], task.classes[second]
+                )
+            }));
         }
         notes
     }

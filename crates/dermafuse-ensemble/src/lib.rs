@@ -14,6 +14,7 @@
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
 
 mod calibration_note;
+mod classifier;
 mod cluster;
 mod coupling;
 mod error;
@@ -31,9 +32,8 @@ mod two_stage;
 mod weight_search;
 
 pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
-pub use cluster::{
-    Classifier, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, ClusterReport, SecondStage, TaskFit,
-};
+pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
+pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, TaskFit};
 pub use error::EnsembleError;
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};

@@ -11,6 +11,7 @@ use dermafuse_schema::softmax;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
+use crate::classifier::{FitClassifier, FittedClassifier, TaskRecords};
 use crate::error::{EnsembleError, Result};
 use crate::svm::{ClassWeights, positive};
 use crate::training::{Training, check_width};
@@ -209,6 +210,36 @@ impl LogisticClassifier {
         }
         check_weights(WHAT, weights)?;
         Ok(self)
+    }
+}
+
+impl FitClassifier for LogisticParams {
+    type Fitted = LogisticClassifier;
+
+    fn published(_seed: u64) -> Self {
+        Self::default()
+    }
+
+    fn fit_to(&self, task: TaskRecords<'_>) -> Result<LogisticClassifier> {
+        self.fit(task.records, task.labels, task.classes)
+    }
+}
+
+impl FittedClassifier for LogisticClassifier {
+    fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.predict(records)
+    }
+
+    fn classes(&self) -> usize {
+        self.classes()
+    }
+
+    fn present(&self) -> &[usize] {
+        self.present()
+    }
+
+    fn features(&self) -> usize {
+        self.features()
     }
 }
 

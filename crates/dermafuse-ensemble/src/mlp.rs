@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::classifier::{FitClassifier, FittedClassifier, TaskRecords};
 use crate::error::{EnsembleError, Result};
 use crate::folds::shuffle;
 use crate::logistic::{check_stored, check_weights, spread};
@@ -239,6 +240,36 @@ impl MlpClassifier {
             check_weights(WHAT, layer.weights.iter().chain(&layer.biases))?;
         }
         Ok(self)
+    }
+}
+
+impl FitClassifier for MlpParams {
+    type Fitted = MlpClassifier;
+
+    fn published(seed: u64) -> Self {
+        Self::new(seed)
+    }
+
+    fn fit_to(&self, task: TaskRecords<'_>) -> Result<MlpClassifier> {
+        self.fit(task.records, task.labels, task.classes)
+    }
+}
+
+impl FittedClassifier for MlpClassifier {
+    fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.predict(records)
+    }
+
+    fn classes(&self) -> usize {
+        self.classes()
+    }
+
+    fn present(&self) -> &[usize] {
+        self.present()
+    }
+
+    fn features(&self) -> usize {
+        self.features()
     }
 }
 

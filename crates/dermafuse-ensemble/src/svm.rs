@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use self::pair::PairFit;
 use self::stored::StoredSvm;
-use crate::calibration_note::PairCalibration;
+use crate::calibration_note::{CalibrationNote, PairCalibration};
+use crate::classifier::{FitClassifier, FittedClassifier, TaskRecords};
 use crate::coupling::couple;
 use crate::error::{EnsembleError, Result};
 use crate::platt::Sigmoid;
@@ -435,6 +436,48 @@ impl SvmClassifier {
             (pairwise[[i, j]], pairwise[[j, i]]) = (p, 1.0 - p);
         }
         if k == 2 { vec![pairwise[[0, 1]], pairwise[[1, 0]]] } else { couple(&pairwise) }
+    }
+}
+
+impl FitClassifier for SvmParams {
+    type Fitted = SvmClassifier;
+
+    fn published(seed: u64) -> Self {
+        Self::new(seed)
+    }
+
+    fn fit_to(&self, task: TaskRecords<'_>) -> Result<SvmClassifier> {
+        self.fit(task.records, task.labels, task.classes, task.groups)
+    }
+}
+
+impl FittedClassifier for SvmClassifier {
+    fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
+        self.predict(records)
+    }
+
+    fn classes(&self) -> usize {
+        self.classes()
+    }
+
+    fn present(&self) -> &[usize] {
+        self.present()
+    }
+
+    fn features(&self) -> usize {
+        self.features()
+    }
+
+    fn support_vectors(&self) -> Option<usize> {
+        Some(self.report.support_vectors)
+    }
+
+    fn calibration(&self, classes: &[String]) -> Vec<CalibrationNote> {
+        CalibrationNote::of(&self.report.calibration, classes)
+    }
+
+    fn turned_round(&self) -> Vec<(usize, usize)> {
+        self.turned_round().collect()
     }
 }
 

@@ -35,7 +35,7 @@ fn a_record_alone_is_a_record_among_many() {
     // Few columns, and more than a matrix product takes at once.
     for features in [1, 44, 700] {
         let records = records(features);
-        for kind in [ClassifierKind::Svm, ClassifierKind::Logistic, ClassifierKind::Mlp] {
+        for kind in ClassifierKind::ALL {
             let params = ClassifierCluster::params(kind, 1);
             let cluster = params.fit(records.view(), &labels, &tasks, &groups).unwrap();
             let alone: Vec<Vec<u64>> =

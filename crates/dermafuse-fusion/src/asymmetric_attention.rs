@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::map_attention::{Refinement, Resemblance};
-use crate::{FusionError, MapAttention, MapFusion, PositionWeights};
+use crate::{FusionError, MapAttention, MapDependence, MapFusion, PositionWeights};
 
 /// Configuration of an [`AsymmetricAttention`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,5 +52,13 @@ impl MapFusion for AsymmetricAttention {
 
     fn attention(&self, clinical: Tensor<4>, _dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
         [None, Some(PositionWeights { weights: self.clinical.weights(clinical), of_other: true })] // [B, N, N]
+    }
+
+    fn dependence(&self) -> MapDependence {
+        MapDependence { of_clinical: false, of_dermoscopic: true }
+    }
+
+    fn is_asymmetric(&self) -> bool {
+        true
     }
 }

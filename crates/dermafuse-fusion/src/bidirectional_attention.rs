@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::cross_attention::{ModalityAttention, attend, weights};
-use crate::{FusionError, MapAttention, MapFusion, MapSource, PositionWeights};
+use crate::{FusionError, MapAttention, MapDependence, MapFusion, MapSource, PositionWeights};
 
 /// Configuration of a [`BidirectionalAttention`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,5 +48,9 @@ impl MapFusion for BidirectionalAttention {
 
     fn attention(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
         weights([&self.clinical, &self.dermoscopic], MapSource::Cross, clinical, dermoscopic)
+    }
+
+    fn dependence(&self) -> MapDependence {
+        MapDependence::BOTH
     }
 }

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::map_attention::{Refinement, Resemblance};
-use crate::{FusionError, MapAttention, MapFusion, PositionWeights};
+use crate::{FusionError, MapAttention, MapDependence, MapFusion, PositionWeights};
 
 /// Whose queries and keys make the map that mixes a modality's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,15 @@ pub enum MapSource {
     /// Its own, `C + v(C) · M(C)ᵀ`: self-attention, by which neither modality learns anything of the other.
     #[serde(rename = "self")]
     Own,
+}
+
+impl MapSource {
+    pub(crate) fn dependence(self) -> MapDependence {
+        match self {
+            Self::Cross => MapDependence::BOTH,
+            Self::Own => MapDependence::NEITHER,
+        }
+    }
 }
 
 /// Configuration of a [`CrossAttention`].
@@ -82,6 +91,10 @@ impl MapFusion for CrossAttention {
 
     fn attention(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
         weights([&self.clinical, &self.dermoscopic], self.source, clinical, dermoscopic)
+    }
+
+    fn dependence(&self) -> MapDependence {
+        self.source.dependence()
     }
 }
 

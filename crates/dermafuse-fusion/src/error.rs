@@ -54,6 +54,24 @@ pub enum FusionError {
         /// The largest.
         limit: usize,
     },
+    /// A parameter with more dimensions than can be held of another crate's module.
+    #[error("{module} has a parameter of {rank} dimensions; modules of other crates may have up to {limit}")]
+    Rank {
+        /// The module.
+        module: &'static str,
+        /// The dimensions.
+        rank: usize,
+        /// The most that are possible.
+        limit: usize,
+    },
+    /// What another crate says of its module.
+    #[error("{module}: {reason}")]
+    Outside {
+        /// The module.
+        module: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
     /// Two lengths that the module cannot join.
     #[error("{module} cannot join features of lengths {a} and {b}")]
     Lengths {

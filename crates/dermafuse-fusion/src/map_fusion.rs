@@ -11,6 +11,22 @@ pub struct PositionWeights {
     pub of_other: bool,
 }
 
+/// Which of the refined maps depend on the other image: a branch that sees such a map needs both images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MapDependence {
+    /// Whether the refined clinical map depends on the dermoscopic image.
+    pub of_clinical: bool,
+    /// Whether the refined dermoscopic map depends on the clinical photo.
+    pub of_dermoscopic: bool,
+}
+
+impl MapDependence {
+    /// Each map depends on the other image.
+    pub const BOTH: Self = Self { of_clinical: true, of_dermoscopic: true };
+    /// Neither map depends on the other image.
+    pub const NEITHER: Self = Self { of_clinical: false, of_dermoscopic: false };
+}
+
 /// Refines the feature maps that two backbones, or one, make of a clinical photo and a dermoscopic image.
 pub trait MapFusion {
     /// # Shapes
@@ -31,5 +47,13 @@ pub trait MapFusion {
     /// If the maps have other channels than the module was made for.
     fn attention(&self, _clinical: Tensor<4>, _dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
         [None, None]
+    }
+
+    /// Which of the refined maps depend on the other image.
+    fn dependence(&self) -> MapDependence;
+
+    /// Whether one map is refined only: the dermoscopic one.
+    fn is_asymmetric(&self) -> bool {
+        false
     }
 }

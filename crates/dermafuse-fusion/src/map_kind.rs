@@ -6,177 +6,69 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use dermafuse_registry::{KindTable, OutsideKind, OutsideModule};
 use serde::de::MapAccess;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::name_or_table::{FromTable, NameOrTable};
+use crate::outside_map_fusion::{ErasedMapFusion, ErasedMapFusionModule};
+use crate::table::{built_in, made, settings};
 use crate::{
     AsymmetricAttention, AsymmetricAttentionConfig, BidirectionalAttention, BidirectionalAttentionConfig,
-    CrossAttention, CrossAttentionConfig, FusionError, MapFusion, MapSource, PositionWeights, SharedCrossAttention,
+    CrossAttention, CrossAttentionConfig, FusionError, MapDependence, MapFusion, PositionWeights, SharedCrossAttention,
     SharedCrossAttentionConfig,
 };
 
-/// A module by which the feature maps of two images refine each other, as data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self", tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum MapFusionKind {
-    /// AAB.
-    AsymmetricAttention(AsymmetricAttentionConfig),
-    /// BAB.
-    BidirectionalAttention(BidirectionalAttentionConfig),
-    /// CA.
-    CrossAttention(CrossAttentionConfig),
-    /// SCA.
-    SharedCrossAttention(SharedCrossAttentionConfig),
-}
-
-/// A module chosen at run time. Made by [`MapFusionKind::init`].
-#[derive(Module, Debug)]
-#[non_exhaustive]
-pub enum AnyMapFusion {
-    /// AAB.
-    AsymmetricAttention(AsymmetricAttention),
-    /// BAB.
-    BidirectionalAttention(BidirectionalAttention),
-    /// CA.
-    CrossAttention(CrossAttention),
-    /// SCA.
-    SharedCrossAttention(SharedCrossAttention),
-}
-
-/// Which of the refined maps depend on the other image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MapDependence {
-    /// Whether the refined clinical map depends on the dermoscopic image.
-    pub of_clinical: bool,
-    /// Whether the refined dermoscopic map depends on the clinical photo.
-    pub of_dermoscopic: bool,
-}
-
-impl MapFusionKind {
-    /// Every name.
-    pub const ALL: [&'static str; 4] =
-        ["asymmetric_attention", "bidirectional_attention", "cross_attention", "shared_cross_attention"];
-
-    /// The name, as [`FromStr`] reads it; that also reads the papers' `aab`, `bab`, `ca` and `sca`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::AsymmetricAttention(_) => "asymmetric_attention",
-            Self::BidirectionalAttention(_) => "bidirectional_attention",
-            Self::CrossAttention(_) => "cross_attention",
-            Self::SharedCrossAttention(_) => "shared_cross_attention",
-        }
-    }
-
-    /// A module with fresh weights for maps of so many channels.
+// A new module is a row: description, variant, names in text and files, the module and its settings.
+built_in! {
+    /// A module by which the feature maps of two images refine each other, as data.
+    MapFusionKind, unknown UnknownMapFusion;
+    /// A module chosen at run time. Made by [`MapFusionKind::init`].
+    AnyMapFusion: MapFusion;
+    /// One of another crate: see [`MapFusionDescription`].
+    outside ErasedMapFusion => ErasedMapFusionModule;
+    /// A module with fresh weights for clinical maps of `first` channels and dermoscopic ones of `second`.
     ///
     /// # Errors
     /// Channels that the module cannot work with.
-    pub fn init(&self, clinical: usize, dermoscopic: usize, device: &Device) -> Result<AnyMapFusion, FusionError> {
-        Ok(match self {
-            Self::AsymmetricAttention(config) => {
-                AnyMapFusion::AsymmetricAttention(config.init(clinical, dermoscopic, device)?)
-            }
-            Self::BidirectionalAttention(config) => {
-                AnyMapFusion::BidirectionalAttention(config.init(clinical, dermoscopic, device)?)
-            }
-            Self::CrossAttention(config) => AnyMapFusion::CrossAttention(config.init(clinical, dermoscopic, device)?),
-            Self::SharedCrossAttention(config) => {
-                AnyMapFusion::SharedCrossAttention(config.init(clinical, dermoscopic, device)?)
-            }
-        })
-    }
-
-    /// Which of the refined maps depend on the other image.
-    #[must_use]
-    pub fn dependence(&self) -> MapDependence {
-        let crosses = match self {
-            Self::AsymmetricAttention(_) => return MapDependence { of_clinical: false, of_dermoscopic: true },
-            Self::BidirectionalAttention(_) => true,
-            Self::CrossAttention(config) => config.source == MapSource::Cross,
-            Self::SharedCrossAttention(config) => config.source == MapSource::Cross,
-        };
-        MapDependence { of_clinical: crosses, of_dermoscopic: crosses }
-    }
-
-    /// Whether one map is refined only: the dermoscopic one.
-    #[must_use]
-    pub fn is_asymmetric(&self) -> bool {
-        matches!(self, Self::AsymmetricAttention(_))
-    }
+    init;
+    /// AAB.
+    AsymmetricAttention "asymmetric_attention" | "aab" = AsymmetricAttention(AsymmetricAttentionConfig);
+    /// BAB.
+    BidirectionalAttention "bidirectional_attention" | "bab" = BidirectionalAttention(BidirectionalAttentionConfig);
+    /// CA.
+    CrossAttention "cross_attention" | "ca" = CrossAttention(CrossAttentionConfig);
+    /// SCA.
+    SharedCrossAttention "shared_cross_attention" | "sca" = SharedCrossAttention(SharedCrossAttentionConfig);
 }
 
 impl MapFusion for AnyMapFusion {
     fn forward(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-        match self {
-            Self::AsymmetricAttention(module) => module.forward(clinical, dermoscopic),
-            Self::BidirectionalAttention(module) => module.forward(clinical, dermoscopic),
-            Self::CrossAttention(module) => module.forward(clinical, dermoscopic),
-            Self::SharedCrossAttention(module) => module.forward(clinical, dermoscopic),
-        }
+        self.module().forward(clinical, dermoscopic)
     }
 
     fn attention(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
-        match self {
-            Self::AsymmetricAttention(module) => module.attention(clinical, dermoscopic),
-            Self::BidirectionalAttention(module) => module.attention(clinical, dermoscopic),
-            Self::CrossAttention(module) => module.attention(clinical, dermoscopic),
-            Self::SharedCrossAttention(module) => module.attention(clinical, dermoscopic),
-        }
+        self.module().attention(clinical, dermoscopic)
     }
-}
 
-impl Serialize for MapFusionKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, serializer)
+    fn dependence(&self) -> MapDependence {
+        self.module().dependence()
     }
-}
 
-/// From a name, which stands for its default configuration, or a table with `kind`.
-impl<'de> Deserialize<'de> for MapFusionKind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrTable(PhantomData))
-    }
-}
-
-impl FromTable for MapFusionKind {
-    fn from_table<'de, A: MapAccess<'de>>(table: MapAccessDeserializer<A>) -> Result<Self, A::Error> {
-        // The one that is derived.
-        Self::deserialize(table)
-    }
-}
-
-impl fmt::Display for MapFusionKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
+    fn is_asymmetric(&self) -> bool {
+        self.module().is_asymmetric()
     }
 }
 
 /// A name that no module has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no module `{name}` for feature maps; the modules are {}", MapFusionKind::ALL.join(", "))]
+#[error("{reason}")]
 pub struct UnknownMapFusion {
     /// The name.
     pub name: String,
-}
-
-impl FromStr for MapFusionKind {
-    type Err = UnknownMapFusion;
-
-    fn from_str(name: &str) -> Result<Self, UnknownMapFusion> {
-        match name.replace('-', "_").as_str() {
-            "asymmetric_attention" | "aab" => Ok(Self::AsymmetricAttention(AsymmetricAttentionConfig::default())),
-            "bidirectional_attention" | "bab" => {
-                Ok(Self::BidirectionalAttention(BidirectionalAttentionConfig::default()))
-            }
-            "cross_attention" | "ca" => Ok(Self::CrossAttention(CrossAttentionConfig::default())),
-            "shared_cross_attention" | "sca" => Ok(Self::SharedCrossAttention(SharedCrossAttentionConfig::default())),
-            _ => Err(UnknownMapFusion { name: name.to_owned() }),
-        }
-    }
+    /// What is wrong with it, with those that are known.
+    pub reason: String,
 }
 
 #[cfg(test)]
@@ -193,7 +85,7 @@ mod tests {
             assert_eq!(short.parse::<MapFusionKind>().unwrap().name(), name);
         }
         let error = "sum".parse::<MapFusionKind>().unwrap_err().to_string();
-        assert!(error.ends_with("cross_attention, shared_cross_attention"), "{error}");
+        assert!(error.contains("cross_attention, shared_cross_attention; one of another crate"), "{error}");
     }
 
     #[test]
@@ -220,24 +112,13 @@ mod tests {
         let changes = |refined: Tensor<4>, map: Tensor<4>| refined.not_equal(map).any().into_scalar::<bool>();
         for name in MapFusionKind::ALL {
             for gamma in [true, false] {
-                let attention = MapAttention { gamma, ..MapAttention::default() };
-                let kind = match name.parse().unwrap() {
-                    MapFusionKind::AsymmetricAttention(_) => {
-                        MapFusionKind::AsymmetricAttention(AsymmetricAttentionConfig { attention })
-                    }
-                    MapFusionKind::BidirectionalAttention(_) => {
-                        MapFusionKind::BidirectionalAttention(BidirectionalAttentionConfig { attention })
-                    }
-                    MapFusionKind::CrossAttention(config) => {
-                        MapFusionKind::CrossAttention(CrossAttentionConfig { attention, ..config })
-                    }
-                    MapFusionKind::SharedCrossAttention(config) => {
-                        MapFusionKind::SharedCrossAttention(SharedCrossAttentionConfig { attention, ..config })
-                    }
-                };
+                let mut plain = serde_json::to_value(name.parse::<MapFusionKind>().unwrap()).unwrap();
+                let Some(attention) = plain.get_mut("attention") else { continue };
+                attention["gamma"] = gamma.into();
+                let kind: MapFusionKind = serde_json::from_value(plain).unwrap();
                 let module = kind.init(8, 8, &device).unwrap();
                 let (clinical, dermoscopic) = module.forward(map(1.0), map(4.0));
-                assert_eq!(changes(clinical, map(1.0)), !gamma && !kind.is_asymmetric(), "{name}");
+                assert_eq!(changes(clinical, map(1.0)), !gamma && !module.is_asymmetric(), "{name}");
                 assert_eq!(changes(dermoscopic, map(4.0)), !gamma, "{name}");
             }
         }

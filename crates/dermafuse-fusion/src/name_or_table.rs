@@ -4,12 +4,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use dermafuse_registry::{Erased, KindTable};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 
 /// What [`NameOrTable`] reads a table as; a type beside the kind itself, whose own reading starts there.
 pub(crate) trait FromTable: FromStr<Err: fmt::Display> + Sized {
-    fn from_table<'de, A: MapAccess<'de>>(table: MapAccessDeserializer<A>) -> Result<Self, A::Error>;
+    /// The descriptions of other crates.
+    type Outside: ?Sized + Erased;
+
+    fn from_table<'de, A: MapAccess<'de>>(
+        table: MapAccessDeserializer<KindTable<Self::Outside, A>>,
+    ) -> Result<Self, A::Error>;
 }
 
 /// Takes a name as [`FromStr`] does, and a table as [`FromTable`] does.
@@ -27,6 +33,6 @@ impl<'de, T: FromTable> Visitor<'de> for NameOrTable<T> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<T, A::Error> {
-        T::from_table(MapAccessDeserializer::new(table))
+        T::from_table(MapAccessDeserializer::new(KindTable::new(table)))
     }
 }

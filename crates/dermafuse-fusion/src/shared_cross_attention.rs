@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::cross_attention::{ModalityAttention, attend, weights};
-use crate::{FusionError, MapAttention, MapFusion, MapSource, PositionWeights};
+use crate::{FusionError, MapAttention, MapDependence, MapFusion, MapSource, PositionWeights};
 
 /// Configuration of a [`SharedCrossAttention`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,5 +55,9 @@ impl MapFusion for SharedCrossAttention {
 
     fn attention(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>) -> [Option<PositionWeights>; 2] {
         weights([&self.shared, &self.shared], self.source, clinical, dermoscopic)
+    }
+
+    fn dependence(&self) -> MapDependence {
+        self.source.dependence()
     }
 }

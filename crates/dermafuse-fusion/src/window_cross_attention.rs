@@ -14,7 +14,7 @@ use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::tokens::normalize;
-use crate::{FusionError, MapFusion, linear};
+use crate::{FusionError, MapDependence, MapFusion, linear};
 
 /// Hidden units of a layer's perceptron, as a multiple of the channels.
 const EXPANSION: usize = 4;
@@ -107,6 +107,10 @@ impl MapFusion for WindowCrossAttention {
             (x, y)
         });
         (x.permute([0, 3, 1, 2]), y.permute([0, 3, 1, 2])) // [B, C, H, W]
+    }
+
+    fn dependence(&self) -> MapDependence {
+        MapDependence::BOTH
     }
 }
 

@@ -11,18 +11,18 @@ use std::path::Path;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::linear;
 use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::MAX_SQUEEZE_SIDE;
 use crate::reconstruction_loss::reconstruction_loss;
 use crate::{
-    AttentionMap, Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ColorReduction, Fit, ImageView, Modalities,
-    ModalityBatches, ModalityDiscriminator, ModalityDiscriminatorConfig, MultimodalInput, Network, NetworkError,
-    NetworkOutput, PixelFactor, Probe, Reconstruction, Squeeze,
+    AttentionMap, Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ColorReduction, DescribedNetwork, Fit,
+    ImageView, Modalities, ModalityBatches, ModalityDiscriminator, ModalityDiscriminatorConfig, MultimodalInput,
+    Network, NetworkDescription, NetworkError, NetworkOutput, PixelFactor, Probe, Reconstruction, Squeeze,
+    with_published_weights,
 };
 
 /// Name of the discriminator's loss, `L_D`.
@@ -322,18 +322,6 @@ const fn reconstruction_name(view: ImageView) -> &'static str {
     }
 }
 
-impl Amfam<AnyBackbone> {
-    /// Loads published ImageNet weights into the backbones; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        let backbones = self.backbones.into_iter().map(|backbone| backbone.load_weights(&file, options));
-        Ok(Self { backbones: backbones.collect::<Result<_, _>>()?, ..self })
-    }
-}
-
 impl<B: Backbone> Network for Amfam<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         let needs = self.views.iter().fold(Modalities::default(), |all, view| all.and(view.modalities()));
@@ -388,6 +376,72 @@ impl<B: Backbone> Network for Amfam<B> {
             false => Vec::new(),
         };
         NetworkOutput { auxiliary, ..NetworkOutput::new(vec![branch], joined) }
+    }
+}
+
+impl NetworkDescription for AmfamConfig {
+    type Network = Amfam<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<Amfam<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], _metadata: usize) -> Vec<Self> {
+        let rows = AmfamRow::ALL.map(|row| Self::row(row, BackboneKind::ResNet18Quarter, classes.to_vec()));
+        let apart = Self { shared_backbone: false, ..Self::new(BackboneKind::ResNet18Quarter, classes.to_vec()) };
+        rows.into_iter().chain([apart]).collect()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.backbone; if self.shared_backbone { 1 } else { self.views.len() }]
+    }
+
+    fn view_of(&self, backbone: usize) -> Option<ImageView> {
+        let is_shared = self.shared_backbone && self.views.len() > 1;
+        self.views.get(backbone).copied().filter(|_| !is_shared)
+    }
+
+    fn auxiliary(&self) -> Vec<&'static str> {
+        self.auxiliary()
+    }
+
+    fn check_images(&self, side: usize) -> Result<(), NetworkError> {
+        let [.., expected] = self.backbone.stage_sides(side);
+        match self.reconstruction.map(|reconstruction| reconstruction.squeeze) {
+            Some(Squeeze::Depthwise { side: found }) if found != expected => {
+                Err(NetworkError::SqueezeSide { side: found, limit: MAX_SQUEEZE_SIDE, image: side, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn inference(self) -> Self {
+        self.inference()
+    }
+}
+
+impl DescribedNetwork for Amfam<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        self.backbones()
+    }
+
+    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        let is_shared = self.backbones.len() == 1;
+        let seen = self.backbones.into_iter().enumerate().map(|(index, backbone)| {
+            match is_shared || self.views[index] == view {
+                true => with_published_weights(backbone, file),
+                false => Ok(backbone),
+            }
+        });
+        Ok(Self { backbones: seen.collect::<Result<_, _>>()?, ..self })
     }
 }
 

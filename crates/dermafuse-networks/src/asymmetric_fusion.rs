@@ -12,16 +12,15 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
-use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusionKind};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
+use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
 use serde::{Deserialize, Serialize};
 
-use crate::map_sizes::{require_joinable, require_joinable_kinds};
+use crate::map_sizes::{require_joinable, require_joinable_at, require_joinable_kinds};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, ImageView, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, ImageView, Modalities, MultimodalInput,
+    MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
+    with_published_weights,
 };
 
 /// Which map of the last stage the heads of the single images see.
@@ -124,7 +123,7 @@ impl AsymmetricFusionConfig {
     /// Backbones whose maps never have the same size where there is attention; channels that the attention cannot work with,
     /// attention after no stage, class counts, a dropout or loss weights that make no network.
     pub fn init(&self, device: &Device) -> Result<AsymmetricFusion<AnyBackbone, AnyBackbone>, NetworkError> {
-        if let Some(fusion) = self.fusion {
+        if let Some(fusion) = &self.fusion {
             require_joinable_kinds(fusion.name(), [self.clinical, self.dermoscopic], self.stages)?;
         }
         AsymmetricFusion::new(self.clinical.init(None, device), self.dermoscopic.init(None, device), self, device)
@@ -133,7 +132,7 @@ impl AsymmetricFusionConfig {
 
 /// The attention after each chosen stage of two backbones.
 pub(crate) fn init_map_fusion(
-    kind: Option<MapFusionKind>,
+    kind: Option<&MapFusionKind>,
     stages: [bool; 4],
     [clinical, dermoscopic]: [[usize; 4]; 2],
     device: &Device,
@@ -167,11 +166,12 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
     ) -> Result<Self, NetworkError> {
         config.loss_weights.check()?;
         let channels = [clinical.stage_channels(), dermoscopic.stage_channels()];
-        if let Some(fusion) = config.fusion {
+        if let Some(fusion) = &config.fusion {
             require_joinable(fusion.name(), &clinical, &dermoscopic, config.stages)?;
         }
-        let fusion = init_map_fusion(config.fusion, config.stages, channels, device)?;
-        let is_asymmetric = config.fusion.is_some_and(|fusion| fusion.is_asymmetric());
+        let fusion = init_map_fusion(config.fusion.as_ref(), config.stages, channels, device)?;
+        let module = fusion.iter().flatten().next();
+        let is_asymmetric = module.is_some_and(MapFusion::is_asymmetric);
         let (of_clinical, of_dermoscopic) = (clinical.num_features(), dermoscopic.num_features());
         let fused = if is_asymmetric { of_dermoscopic } else { of_clinical + of_dermoscopic };
         let head = |features| {
@@ -180,7 +180,7 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
         };
         // Of a single image's head: what comes before the last block, and that block itself only where the head sees it.
         let reaches = config.stages[..3].contains(&true) || config.head_maps == HeadMaps::AfterFusion;
-        let dependence = config.fusion.filter(|_| reaches).map(|fusion| fusion.dependence()).unwrap_or_default();
+        let dependence = module.filter(|_| reaches).map(MapFusion::dependence).unwrap_or_default();
         let (head_maps, loss_weights) = (config.head_maps, config.loss_weights);
         Ok(Self {
             clinical,
@@ -244,20 +244,6 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
     }
 }
 
-impl AsymmetricFusion<AnyBackbone, AnyBackbone> {
-    /// Loads published ImageNet weights into one backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights_of(self, view: ImageView, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(match view {
-            ImageView::Clinical => Self { clinical: self.clinical.load_weights(file, options)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: self.dermoscopic.load_weights(file, options)?, ..self },
-        })
-    }
-}
-
 impl<C: Backbone, D: Backbone> Network for AsymmetricFusion<C, D> {
     fn branches(&self) -> Vec<BranchInfo> {
         let both = Modalities::CLINICAL.and(Modalities::DERMOSCOPIC);
@@ -288,6 +274,53 @@ impl<C: Backbone, D: Backbone> Network for AsymmetricFusion<C, D> {
             branch("fusion", self.fusion_head.forward(fused.clone()), fusion),     // [B, K_t]
         ];
         NetworkOutput::new(branches, fused)
+    }
+}
+
+impl NetworkDescription for AsymmetricFusionConfig {
+    type Network = AsymmetricFusion<AnyBackbone, AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<AsymmetricFusion<AnyBackbone, AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], _metadata: usize) -> Vec<Self> {
+        let fusions = MapFusionKind::ALL.map(|name| Some(name.parse().expect("a module of the table")));
+        let of =
+            |fusion| Self::new(BackboneKind::ResNet18Quarter, BackboneKind::ResNet18Quarter, fusion, classes.to_vec());
+        fusions.into_iter().chain([None]).map(of).collect()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.clinical, self.dermoscopic]
+    }
+
+    fn check_images(&self, side: usize) -> Result<(), NetworkError> {
+        match self.fusion {
+            Some(_) => require_joinable_at(side, [self.clinical, self.dermoscopic], self.stages),
+            None => Ok(()),
+        }
+    }
+}
+
+impl DescribedNetwork for AsymmetricFusion<AnyBackbone, AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.clinical, &self.dermoscopic]
+    }
+
+    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(match view {
+            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+        })
     }
 }
 

@@ -8,15 +8,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, Modalities, MultimodalInput, MultitaskHead,
+    MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
 /// Configuration of an [`EmbeddingNet`] with built-in backbones.
@@ -88,20 +86,6 @@ impl<B: Backbone> EmbeddingNet<B> {
     }
 }
 
-impl EmbeddingNet<AnyBackbone> {
-    /// Loads published ImageNet weights into one backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights_of(self, view: ImageView, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(match view {
-            ImageView::Clinical => Self { clinical: self.clinical.load_weights(file, options)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: self.dermoscopic.load_weights(file, options)?, ..self },
-        })
-    }
-}
-
 impl<B: Backbone> Network for EmbeddingNet<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         let needs = Modalities { clinical: true, dermoscopic: true, metadata: self.sees_metadata };
@@ -127,5 +111,52 @@ impl<B: Backbone> Network for EmbeddingNet<B> {
         let fused = Tensor::cat(features, 1); // [B, 2·D + M]
         let branch = BranchOutput::new("fusion", self.head.forward(fused.clone())); // [B, K_t]
         NetworkOutput::new(vec![branch], fused)
+    }
+}
+
+impl NetworkDescription for EmbeddingNetConfig {
+    type Network = EmbeddingNet<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<EmbeddingNet<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
+        [Some(metadata), None]
+            .map(|metadata| Self::new(BackboneKind::ResNet18Quarter, metadata, classes.to_vec()))
+            .to_vec()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.backbone; 2]
+    }
+
+    fn metadata_inputs(&self) -> usize {
+        self.metadata.unwrap_or(0)
+    }
+
+    fn set_metadata_inputs(&mut self, inputs: usize) {
+        self.metadata = self.metadata.map(|_| inputs);
+    }
+}
+
+impl DescribedNetwork for EmbeddingNet<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.clinical, &self.dermoscopic]
+    }
+
+    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(match view {
+            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+        })
     }
 }

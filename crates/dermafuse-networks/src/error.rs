@@ -2,6 +2,7 @@ use dermafuse_backbones::BackboneError;
 use dermafuse_fusion::FusionError;
 use thiserror::Error;
 
+use crate::NetworkKind;
 use crate::limits::{MAX_LAYERS, MAX_TASKS, MAX_WIDTH, require_at_most};
 
 /// What can be wrong with a network's configuration or its weights.
@@ -186,6 +187,23 @@ pub enum NetworkError {
         found: usize,
         /// How many there may be.
         limit: usize,
+    },
+    /// A name that no network has.
+    #[error(
+        "there is no network `{name}`; the networks are {}",
+        NetworkKind::ALL.map(NetworkKind::name).join(", ")
+    )]
+    UnknownKind {
+        /// The name.
+        name: String,
+    },
+    /// What another crate says of its network.
+    #[error("{network}: {reason}")]
+    Outside {
+        /// The network.
+        network: &'static str,
+        /// What is wrong.
+        reason: String,
     },
     /// A fusion module that does not fit.
     #[error(transparent)]

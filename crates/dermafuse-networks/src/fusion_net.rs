@@ -8,15 +8,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{FeatureFusion, Sum};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, Modalities, MultimodalInput, MultitaskHead,
+    MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
 /// Configuration of a [`FusionNet`] with built-in backbones.
@@ -109,21 +107,6 @@ impl<B: Backbone> FusionNet<B> {
     }
 }
 
-impl FusionNet<AnyBackbone> {
-    /// Loads published ImageNet weights (torchvision keys, `.safetensors` or `.pth`) into one backbone; their classifier is
-    /// dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights_of(self, view: ImageView, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(match view {
-            ImageView::Clinical => Self { clinical: self.clinical.load_weights(file, options)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: self.dermoscopic.load_weights(file, options)?, ..self },
-        })
-    }
-}
-
 impl<B: Backbone> Network for FusionNet<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         vec![
@@ -150,6 +133,43 @@ impl<B: Backbone> Network for FusionNet<B> {
             BranchOutput::new("fusion", self.fusion_head.forward(fused.clone())),
         ];
         NetworkOutput::new(branches, fused)
+    }
+}
+
+impl NetworkDescription for FusionNetConfig {
+    type Network = FusionNet<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<FusionNet<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], _metadata: usize) -> Vec<Self> {
+        vec![Self::new(BackboneKind::ResNet18Quarter, classes.to_vec())]
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.backbone; 2]
+    }
+}
+
+impl DescribedNetwork for FusionNet<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.clinical, &self.dermoscopic]
+    }
+
+    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(match view {
+            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+        })
     }
 }
 

@@ -9,14 +9,12 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyHead, BackboneFreeze, BranchInfo, BranchOutput, HeadKind, ImageView, MultimodalInput, Network, NetworkError,
-    NetworkOutput, Probe,
+    AnyHead, BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, HeadKind, ImageView, MultimodalInput, Network,
+    NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
 /// Configuration of an [`ImageClassifier`] with a built-in backbone.
@@ -83,17 +81,6 @@ impl<B: Backbone> ImageClassifier<B> {
     }
 }
 
-impl ImageClassifier<AnyBackbone> {
-    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(Self { backbone: self.backbone.load_weights(file, options)?, ..self })
-    }
-}
-
 impl<B: Backbone> Network for ImageClassifier<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         vec![BranchInfo { name: self.view.name(), needs: self.view.modalities() }]
@@ -113,5 +100,45 @@ impl<B: Backbone> Network for ImageClassifier<B> {
         let branch = BranchOutput::new(self.view.name(), self.head.forward_map(map.clone())); // [B, K_t]
         let features = global_average_pool(map); // [B, L_I]
         NetworkOutput::new(vec![branch], features)
+    }
+}
+
+impl NetworkDescription for ImageClassifierConfig {
+    type Network = ImageClassifier<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<ImageClassifier<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], _metadata: usize) -> Vec<Self> {
+        let heads = [HeadKind::Linear, HeadKind::MLP, HeadKind::PerLocation];
+        let plain = Self::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, classes.to_vec());
+        heads.map(|head| Self { head, ..plain.clone() }).to_vec()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.backbone]
+    }
+
+    fn view_of(&self, _backbone: usize) -> Option<ImageView> {
+        Some(self.view)
+    }
+}
+
+impl DescribedNetwork for ImageClassifier<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.backbone]
+    }
+
+    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }

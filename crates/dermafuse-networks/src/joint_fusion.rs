@@ -8,16 +8,15 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{AnyFusion, FeatureFusion, FusionKind};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MetadataNetwork, MetadataNetworkConfig,
-    Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, LinearHead, MetadataNetwork,
+    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput,
+    Probe, with_published_weights,
 };
 
 /// What a fusion module is given of the patient's record.
@@ -163,17 +162,6 @@ impl<B: Backbone> JointFusion<B> {
     }
 }
 
-impl JointFusion<AnyBackbone> {
-    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(Self { backbone: self.backbone.load_weights(file, options)?, ..self })
-    }
-}
-
 impl<B: Backbone> Network for JointFusion<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         vec![BranchInfo { name: "fusion", needs: self.view.modalities().and(Modalities::METADATA) }]
@@ -191,5 +179,62 @@ impl<B: Backbone> Network for JointFusion<B> {
         let fused = self.features(input, probe).fused; // [B, L_IM]
         let branch = BranchOutput::new("fusion", self.classify(fused.clone())); // [B, K_t]
         NetworkOutput::new(vec![branch], fused)
+    }
+}
+
+impl NetworkDescription for JointFusionConfig {
+    type Network = JointFusion<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<JointFusion<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
+        let inputs = [MetadataInput::Features, MetadataInput::Encoded];
+        let plain = FusionKind::ALL.map(|name| {
+            let fusion = name.parse().expect("a module of the table");
+            Self::new(BackboneKind::ResNet18Quarter, ImageView::Dermoscopic, metadata, fusion, classes.to_vec())
+        });
+        // Not every module joins a short record that no network has made longer.
+        let encoded = Self { metadata_input: inputs[1], ..plain[0].clone() };
+        plain.into_iter().chain([encoded]).collect()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.backbone]
+    }
+
+    fn view_of(&self, _backbone: usize) -> Option<ImageView> {
+        Some(self.view)
+    }
+
+    fn metadata_inputs(&self) -> usize {
+        self.metadata.inputs
+    }
+
+    fn set_metadata_inputs(&mut self, inputs: usize) {
+        self.metadata.inputs = inputs;
+    }
+
+    fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
+        Some(&mut self.metadata)
+    }
+}
+
+impl DescribedNetwork for JointFusion<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.backbone]
+    }
+
+    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }

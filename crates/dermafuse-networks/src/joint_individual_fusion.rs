@@ -13,8 +13,9 @@ use dermafuse_fusion::FusionKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, JointFusion, JointFusionConfig, LinearHead, MetadataInput,
-    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, JointFusion, JointFusionConfig, LinearHead,
+    MetadataInput, MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkDescription, NetworkError,
+    NetworkOutput, Probe,
 };
 
 /// Configuration of a [`JointIndividualFusion`].
@@ -107,16 +108,6 @@ impl<B: Backbone> JointIndividualFusion<B> {
     }
 }
 
-impl JointIndividualFusion<AnyBackbone> {
-    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        Ok(Self { joint: self.joint.load_backbone_weights(file)?, ..self })
-    }
-}
-
 impl<B: Backbone> Network for JointIndividualFusion<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         let view = self.joint.view();
@@ -149,6 +140,56 @@ impl<B: Backbone> Network for JointIndividualFusion<B> {
     }
 }
 
+impl NetworkDescription for JointIndividualFusionConfig {
+    type Network = JointIndividualFusion<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<JointIndividualFusion<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.joint.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.joint.classes
+    }
+
+    fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
+        JointFusionConfig::examples(classes, metadata).into_iter().map(Self::new).collect()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.joint.backbone]
+    }
+
+    fn view_of(&self, _backbone: usize) -> Option<ImageView> {
+        Some(self.joint.view)
+    }
+
+    fn metadata_inputs(&self) -> usize {
+        self.joint.metadata.inputs
+    }
+
+    fn set_metadata_inputs(&mut self, inputs: usize) {
+        self.joint.metadata.inputs = inputs;
+    }
+
+    fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
+        Some(&mut self.joint.metadata)
+    }
+}
+
+impl DescribedNetwork for JointIndividualFusion<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        DescribedNetwork::backbones(&self.joint)
+    }
+
+    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(Self { joint: self.joint.load_backbone_weights_of(view, file)?, ..self })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +210,7 @@ mod tests {
             (BackboneKind::EfficientNetB3, 870_860),
             (BackboneKind::Xception, 1_121_228),
         ] {
-            let joint = JointFusionConfig::new(backbone, ImageView::Clinical, 81, mmfa, vec![6]);
+            let joint = JointFusionConfig::new(backbone, ImageView::Clinical, 81, mmfa.clone(), vec![6]);
             let whole = parameter_count(&JointIndividualFusionConfig::new(joint).init(&device).unwrap());
             let image = ImageClassifierConfig::new(backbone, ImageView::Clinical, vec![6]);
             assert_eq!(whole - parameter_count(&image.init(&device).unwrap()), expected, "{backbone}");

@@ -1,119 +1,215 @@
 //! The closed list of built-in networks: described as data, chosen at run time.
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count};
 use dermafuse_init::draw_first_weights;
-use serde::{Deserialize, Serialize};
+use dermafuse_registry::{KindTable, OutsideKind, OutsideModule};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::limits::{MAX_PARAMETERS, MAX_SQUEEZE_SIDE, require_at_most};
-use crate::map_sizes::require_joinable_at;
+use crate::limits::{MAX_PARAMETERS, require_at_most};
+use crate::outside_network::{ErasedDescription, ErasedNetwork};
 use crate::{
-    Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, EmbeddingNet,
-    EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView, JointFusion,
-    JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
+    Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, DescribedNetwork,
+    EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView,
+    JointFusion, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
     MetadataClassifierConfig, MetadataNetworkConfig, Modalities, ModalitySubsetNet, ModalitySubsetNetConfig,
-    MultimodalInput, Network, NetworkError, NetworkOutput, Probe, SingleSharedNetwork, SingleSharedNetworkConfig,
-    Squeeze, TFormer, TFormerConfig,
+    MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, SingleSharedNetwork,
+    SingleSharedNetworkConfig, TFormer, TFormerConfig,
 };
 
-/// A built-in network as data: what a bundle saves beside the weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum NetworkConfig {
+/// Turns the table of networks into [`NetworkKind`], [`NetworkConfig`], [`AnyNetwork`] and the macros that ask whichever it is.
+macro_rules! built_in {
+    ($(
+        $(#[doc = $description:literal])+
+        $kind:ident $name:literal = $network:ident $(<$($backbone:ident),+>)?, $config:ident;
+    )+) => {
+        /// A kind of built-in network; as text (and in files) by its name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum NetworkKind {$(
+            $(#[doc = $description])+
+            #[serde(rename = $name)]
+            $kind,
+        )+}
+
+        impl NetworkKind {
+            const COUNT: usize = [$(Self::$kind),+].len();
+
+            /// All built-in networks.
+            pub const ALL: [Self; Self::COUNT] = [$(Self::$kind),+];
+
+            /// The names of all built-in networks.
+            pub(crate) const NAMES: [&'static str; Self::COUNT] = [$($name),+];
+
+            /// The name, e.g. `fusion_net`: the `kind` of its description in files.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {$(Self::$kind => $name,)+}
+            }
+
+            /// What it is, in a line.
+            #[must_use]
+            pub fn description(self) -> &'static str {
+                match self {$(Self::$kind => concat!($($description),+).trim(),)+}
+            }
+
+            /// Small networks of this kind, one for each structure, that look at images of 64 pixels.
+            #[must_use]
+            pub fn examples(self, classes: &[usize], metadata: usize) -> Vec<NetworkConfig> {
+                match self {$(
+                    Self::$kind => {
+                        $config::examples(classes, metadata).into_iter().map(NetworkConfig::$kind).collect()
+                    }
+                )+}
+            }
+        }
+
+        /// A built-in network as data: what a bundle saves beside the weights.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(remote = "Self", tag = "kind")]
+        #[non_exhaustive]
+        pub enum NetworkConfig {
+            $($(#[doc = $description])+
+            #[serde(rename = $name)]
+            $kind($config),)+
+            /// One of another crate: see [`OutsideNetwork`](crate::OutsideNetwork).
+            #[serde(rename = "outside!")]
+            Outside(OutsideKind<dyn ErasedDescription>),
+        }
+
+        impl NetworkConfig {
+            /// The name of its kind.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Self::$kind(_) => $name,)+
+                    Self::Outside(outside) => outside.inner().kind(),
+                }
+            }
+
+            fn make(&self, device: &Device) -> Result<AnyNetwork, NetworkError> {
+                match self {
+                    $(Self::$kind(config) => config.make(device).map(AnyNetwork::$kind),)+
+                    Self::Outside(outside) => outside.make(device).map(AnyNetwork::Outside),
+                }
+            }
+        }
+
+        /// A network chosen at run time. Made by [`NetworkConfig::init`].
+        #[derive(Module, Debug)]
+        #[non_exhaustive]
+        #[allow(clippy::large_enum_variant, reason = "a program has a handful of networks")]
+        pub enum AnyNetwork {
+            $($(#[doc = $description])+
+            $kind($network $(<$($backbone),+>)?),)+
+            /// One of another crate: see [`OutsideNetwork`](crate::OutsideNetwork).
+            Outside(OutsideModule<dyn ErasedNetwork>),
+        }
+
+        define_dispatch! { ($) $($kind)+ Outside }
+    };
+}
+
+/// Defines the macros that ask whichever network or description it is; it takes the dollar sign to write a macro.
+macro_rules! define_dispatch {
+    (($dollar:tt) $($kind:ident)+) => {
+        /// Evaluates an expression for whichever variant it is of an enum.
+        macro_rules! each {
+            ($dollar any:ident, $dollar value:expr, $dollar inner:ident => $dollar result:expr) => {
+                match $dollar value {$($dollar any::$kind($dollar inner) => $dollar result,)+}
+            };
+        }
+
+        /// Makes the same variant of the changed one.
+        macro_rules! each_again {
+            ($dollar any:ident, $dollar value:expr, $dollar inner:ident => $dollar result:expr) => {
+                match $dollar value {$($dollar any::$kind($dollar inner) => $dollar any::$kind($dollar result),)+}
+            };
+        }
+    };
+}
+
+// The table of everything built in: description, variant, name, network, and what describes it. Enums, names, examples for
+// tests and dispatch follow.
+built_in! {
     /// FusionNet, the first stage of FusionM4Net.
-    FusionNet(FusionNetConfig),
+    FusionNet "fusion_net" = FusionNet<AnyBackbone>, FusionNetConfig;
     /// One image alone.
-    ImageClassifier(ImageClassifierConfig),
+    ImageClassifier "image_classifier" = ImageClassifier<AnyBackbone>, ImageClassifierConfig;
     /// The patient's record alone.
-    MetadataClassifier(MetadataClassifierConfig),
+    MetadataClassifier "metadata_classifier" = MetadataClassifier, MetadataClassifierConfig;
     /// One image and the record, joined.
-    JointFusion(JointFusionConfig),
-    /// The same with a classifier for each modality beside.
-    JointIndividualFusion(JointIndividualFusionConfig),
+    JointFusion "joint_fusion" = JointFusion<AnyBackbone>, JointFusionConfig;
+    /// One image and the record, joined, with a classifier for each of them beside.
+    JointIndividualFusion "joint_individual_fusion" = JointIndividualFusion<AnyBackbone>, JointIndividualFusionConfig;
     /// Two backbones with attention between their stages: AMMFM and its ablations.
-    AsymmetricFusion(AsymmetricFusionConfig),
+    AsymmetricFusion "asymmetric_fusion" = AsymmetricFusion<AnyBackbone, AnyBackbone>, AsymmetricFusionConfig;
     /// One backbone for both images with attention after its stages: PEMM and its ablations.
-    SingleSharedNetwork(SingleSharedNetworkConfig),
+    SingleSharedNetwork "single_shared_network" = SingleSharedNetwork<AnyBackbone>, SingleSharedNetworkConfig;
     /// Both images, with an adversary and decoders in training.
-    Amfam(AmfamConfig),
+    Amfam "amfam" = Amfam<AnyBackbone>, AmfamConfig;
     /// Two backbones and the record in one perceptron.
-    EmbeddingNet(EmbeddingNetConfig),
+    EmbeddingNet "embedding_net" = EmbeddingNet<AnyBackbone>, EmbeddingNetConfig;
     /// Two backbones and a classifier for each subset of the modalities.
-    ModalitySubsetNet(ModalitySubsetNetConfig),
+    ModalitySubsetNet "modality_subset_net" = ModalitySubsetNet<AnyBackbone>, ModalitySubsetNetConfig;
     /// TFormer.
-    #[serde(rename = "tformer")]
-    TFormer(TFormerConfig),
+    TFormer "tformer" = TFormer, TFormerConfig;
 }
 
-/// A network chosen at run time. Made by [`NetworkConfig::init`].
-#[derive(Module, Debug)]
-#[non_exhaustive]
-#[allow(clippy::large_enum_variant, reason = "a program has a handful of networks")]
-pub enum AnyNetwork {
-    /// FusionNet with a built-in backbone.
-    FusionNet(FusionNet<AnyBackbone>),
-    /// One image alone.
-    ImageClassifier(ImageClassifier<AnyBackbone>),
-    /// The patient's record alone.
-    MetadataClassifier(MetadataClassifier),
-    /// One image and the record, joined.
-    JointFusion(JointFusion<AnyBackbone>),
-    /// The same with a classifier for each modality beside.
-    JointIndividualFusion(JointIndividualFusion<AnyBackbone>),
-    /// Two backbones with attention between their stages.
-    AsymmetricFusion(AsymmetricFusion<AnyBackbone, AnyBackbone>),
-    /// One backbone for both images with attention after its stages.
-    SingleSharedNetwork(SingleSharedNetwork<AnyBackbone>),
-    /// Both images, with an adversary and decoders in training.
-    Amfam(Amfam<AnyBackbone>),
-    /// Two backbones and the record in one perceptron.
-    EmbeddingNet(EmbeddingNet<AnyBackbone>),
-    /// Two backbones and a classifier for each subset of the modalities.
-    ModalitySubsetNet(ModalitySubsetNet<AnyBackbone>),
-    /// TFormer.
-    TFormer(TFormer),
+impl fmt::Display for NetworkKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
 }
 
-/// Evaluates an expression for whichever network it is.
-macro_rules! each {
-    ($any:expr, $network:ident => $value:expr) => {
-        match $any {
-            AnyNetwork::FusionNet($network) => $value,
-            AnyNetwork::ImageClassifier($network) => $value,
-            AnyNetwork::MetadataClassifier($network) => $value,
-            AnyNetwork::JointFusion($network) => $value,
-            AnyNetwork::JointIndividualFusion($network) => $value,
-            AnyNetwork::AsymmetricFusion($network) => $value,
-            AnyNetwork::SingleSharedNetwork($network) => $value,
-            AnyNetwork::Amfam($network) => $value,
-            AnyNetwork::EmbeddingNet($network) => $value,
-            AnyNetwork::ModalitySubsetNet($network) => $value,
-            AnyNetwork::TFormer($network) => $value,
+impl FromStr for NetworkKind {
+    type Err = NetworkError;
+
+    fn from_str(name: &str) -> Result<Self, NetworkError> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        known.ok_or_else(|| NetworkError::UnknownKind { name: name.to_owned() })
+    }
+}
+
+impl Serialize for NetworkConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Outside(outside) => outside.serialize(serializer),
+            // What is derived.
+            _ => Self::serialize(self, serializer),
         }
-    };
+    }
 }
 
-/// Makes the same network of the changed one.
-macro_rules! each_again {
-    ($any:expr, $network:ident => $value:expr) => {
-        match $any {
-            AnyNetwork::FusionNet($network) => AnyNetwork::FusionNet($value),
-            AnyNetwork::ImageClassifier($network) => AnyNetwork::ImageClassifier($value),
-            AnyNetwork::MetadataClassifier($network) => AnyNetwork::MetadataClassifier($value),
-            AnyNetwork::JointFusion($network) => AnyNetwork::JointFusion($value),
-            AnyNetwork::JointIndividualFusion($network) => AnyNetwork::JointIndividualFusion($value),
-            AnyNetwork::AsymmetricFusion($network) => AnyNetwork::AsymmetricFusion($value),
-            AnyNetwork::SingleSharedNetwork($network) => AnyNetwork::SingleSharedNetwork($value),
-            AnyNetwork::Amfam($network) => AnyNetwork::Amfam($value),
-            AnyNetwork::EmbeddingNet($network) => AnyNetwork::EmbeddingNet($value),
-            AnyNetwork::ModalitySubsetNet($network) => AnyNetwork::ModalitySubsetNet($value),
-            AnyNetwork::TFormer($network) => AnyNetwork::TFormer($value),
+/// From a table with `kind`.
+impl<'de> Deserialize<'de> for NetworkConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+
+        impl<'de> Visitor<'de> for Table {
+            type Value = NetworkConfig;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a network, which is a table with its `kind`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<NetworkConfig, A::Error> {
+                // What is derived.
+                NetworkConfig::deserialize(MapAccessDeserializer::new(KindTable::<dyn ErasedDescription, A>::new(
+                    table,
+                )))
+            }
         }
-    };
+
+        deserializer.deserialize_any(Table)
+    }
 }
 
 impl NetworkConfig {
@@ -136,19 +232,7 @@ impl NetworkConfig {
     /// A configuration that makes no network, or one beyond the limits ([`MAX_WIDTH`](crate::MAX_WIDTH) of a layer,
     /// [`MAX_PARAMETERS`] in all): nothing large is allocated before.
     pub fn init(&self, device: &Device) -> Result<AnyNetwork, NetworkError> {
-        let network = match self {
-            Self::FusionNet(config) => config.init(device).map(AnyNetwork::FusionNet),
-            Self::ImageClassifier(config) => config.init(device).map(AnyNetwork::ImageClassifier),
-            Self::MetadataClassifier(config) => config.init(device).map(AnyNetwork::MetadataClassifier),
-            Self::JointFusion(config) => config.init(device).map(AnyNetwork::JointFusion),
-            Self::JointIndividualFusion(config) => config.init(device).map(AnyNetwork::JointIndividualFusion),
-            Self::AsymmetricFusion(config) => config.init(device).map(AnyNetwork::AsymmetricFusion),
-            Self::SingleSharedNetwork(config) => config.init(device).map(AnyNetwork::SingleSharedNetwork),
-            Self::Amfam(config) => config.init(device).map(AnyNetwork::Amfam),
-            Self::EmbeddingNet(config) => config.init(device).map(AnyNetwork::EmbeddingNet),
-            Self::ModalitySubsetNet(config) => config.init(device).map(AnyNetwork::ModalitySubsetNet),
-            Self::TFormer(config) => config.init(device).map(AnyNetwork::TFormer),
-        }?;
+        let network = self.make(device)?;
         // Parameters are drawn at their first use: so far they are shapes.
         require_at_most("parameters", parameter_count(&network), MAX_PARAMETERS)?;
         Ok(network)
@@ -166,76 +250,32 @@ impl NetworkConfig {
                 return Err(NetworkError::SmallImages { backbone, smallest, side });
             }
         }
-        match self {
-            Self::AsymmetricFusion(config) if config.fusion.is_some() => {
-                require_joinable_at(side, [config.clinical, config.dermoscopic], config.stages)
-            }
-            Self::Amfam(AmfamConfig { backbone, reconstruction: Some(reconstruction), .. }) => {
-                let [.., expected] = backbone.stage_sides(side);
-                match reconstruction.squeeze {
-                    Squeeze::Depthwise { side: found } if found != expected => {
-                        Err(NetworkError::SqueezeSide { side: found, limit: MAX_SQUEEZE_SIDE, image: side, expected })
-                    }
-                    _ => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
+        each!(Self, self, config => NetworkDescription::check_images(config, side))
     }
 
     /// Classes of each task.
     #[must_use]
     pub fn classes(&self) -> &[usize] {
-        match self {
-            Self::FusionNet(config) => &config.classes,
-            Self::ImageClassifier(config) => &config.classes,
-            Self::MetadataClassifier(config) => &config.classes,
-            Self::JointFusion(config) => &config.classes,
-            Self::JointIndividualFusion(config) => &config.joint.classes,
-            Self::Amfam(config) => &config.classes,
-            Self::AsymmetricFusion(config) => &config.classes,
-            Self::SingleSharedNetwork(config) => &config.classes,
-            Self::EmbeddingNet(config) => &config.classes,
-            Self::ModalitySubsetNet(config) => &config.classes,
-            Self::TFormer(config) => &config.classes,
-        }
+        each!(Self, self, config => config.classes())
     }
 
     /// The same network for other tasks, with so many classes each.
     #[must_use]
     pub fn with_classes(mut self, classes: Vec<usize>) -> Self {
-        *match &mut self {
-            Self::FusionNet(config) => &mut config.classes,
-            Self::ImageClassifier(config) => &mut config.classes,
-            Self::MetadataClassifier(config) => &mut config.classes,
-            Self::JointFusion(config) => &mut config.classes,
-            Self::JointIndividualFusion(config) => &mut config.joint.classes,
-            Self::Amfam(config) => &mut config.classes,
-            Self::AsymmetricFusion(config) => &mut config.classes,
-            Self::SingleSharedNetwork(config) => &mut config.classes,
-            Self::EmbeddingNet(config) => &mut config.classes,
-            Self::ModalitySubsetNet(config) => &mut config.classes,
-            Self::TFormer(config) => &mut config.classes,
-        } = classes;
+        *each!(Self, &mut self, config => config.classes_mut()) = classes;
         self
     }
 
     /// The architectures of the backbones, clinical first.
     #[must_use]
     pub fn backbones(&self) -> Vec<BackboneKind> {
-        match self {
-            Self::FusionNet(config) => vec![config.backbone; 2],
-            Self::Amfam(config) => vec![config.backbone; if config.shared_backbone { 1 } else { config.views.len() }],
-            Self::EmbeddingNet(config) => vec![config.backbone; 2],
-            Self::ModalitySubsetNet(config) => vec![config.backbone; 2],
-            Self::TFormer(_) => vec![BackboneKind::SwinTiny],
-            Self::AsymmetricFusion(config) => vec![config.clinical, config.dermoscopic],
-            Self::SingleSharedNetwork(config) => vec![config.backbone],
-            Self::ImageClassifier(config) => vec![config.backbone],
-            Self::MetadataClassifier(_) => Vec::new(),
-            Self::JointFusion(config) => vec![config.backbone],
-            Self::JointIndividualFusion(config) => vec![config.joint.backbone],
-        }
+        each!(Self, self, config => config.backbones())
+    }
+
+    /// The only image that one of the backbones looks at; `None` if it looks at both.
+    #[must_use]
+    pub fn view_of(&self, backbone: usize) -> Option<ImageView> {
+        each!(Self, self, config => config.view_of(backbone))
     }
 
     /// Parameters of the network, each backbone's ImageNet classifier counted too, as the papers count them although nothing uses
@@ -253,70 +293,31 @@ impl NetworkConfig {
     /// Length `M` of the encoded metadata; 0 for networks that look at images alone.
     #[must_use]
     pub fn metadata_inputs(&self) -> usize {
-        match self {
-            Self::FusionNet(_)
-            | Self::Amfam(_)
-            | Self::AsymmetricFusion(_)
-            | Self::SingleSharedNetwork(_)
-            | Self::ImageClassifier(_) => 0,
-            Self::EmbeddingNet(config) => config.metadata.unwrap_or(0),
-            Self::ModalitySubsetNet(config) => config.metadata,
-            Self::TFormer(config) => config.metadata.unwrap_or(0),
-            Self::MetadataClassifier(config) => config.metadata.inputs,
-            Self::JointFusion(config) => config.metadata.inputs,
-            Self::JointIndividualFusion(config) => config.joint.metadata.inputs,
-        }
+        each!(Self, self, config => config.metadata_inputs())
     }
 
     /// The names of the losses that the network adds by itself in training.
     #[must_use]
     pub fn auxiliary_names(&self) -> Vec<&'static str> {
-        match self {
-            Self::Amfam(config) => config.auxiliary(),
-            _ => Vec::new(),
-        }
+        each!(Self, self, config => config.auxiliary())
     }
 
     /// The network of layers over the record, of networks that have one.
     pub fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
-        match self {
-            Self::FusionNet(_)
-            | Self::Amfam(_)
-            | Self::AsymmetricFusion(_)
-            | Self::SingleSharedNetwork(_)
-            | Self::EmbeddingNet(_)
-            | Self::ModalitySubsetNet(_)
-            | Self::TFormer(_)
-            | Self::ImageClassifier(_) => None,
-            Self::MetadataClassifier(config) => Some(&mut config.metadata),
-            Self::JointFusion(config) => Some(&mut config.metadata),
-            Self::JointIndividualFusion(config) => Some(&mut config.joint.metadata),
-        }
+        each!(Self, self, config => config.metadata_mut())
     }
 
     /// The same network for encoded metadata of another length; networks that look at images alone stay as they are.
     #[must_use]
     pub fn with_metadata_inputs(mut self, inputs: usize) -> Self {
-        match &mut self {
-            Self::EmbeddingNet(config) => config.metadata = config.metadata.map(|_| inputs),
-            Self::ModalitySubsetNet(config) => config.metadata = inputs,
-            Self::TFormer(config) => config.metadata = config.metadata.map(|_| inputs),
-            other => {
-                if let Some(metadata) = other.metadata_mut() {
-                    metadata.inputs = inputs;
-                }
-            }
-        }
+        each!(Self, &mut self, config => config.set_metadata_inputs(inputs));
         self
     }
 
     /// The same network without what only training needs, as [`Network::into_inference`] leaves it.
     #[must_use]
     pub fn inference(self) -> Self {
-        match self {
-            Self::Amfam(config) => Self::Amfam(config.inference()),
-            other => other,
-        }
+        each_again!(Self, self, config => config.inference())
     }
 }
 
@@ -347,71 +348,48 @@ impl AnyNetwork {
         if !is_seen {
             return Err(NetworkError::NoBackbone { view: view.name() });
         }
-        Ok(match self {
-            Self::FusionNet(network) => Self::FusionNet(network.load_backbone_weights_of(view, file)?),
-            Self::ImageClassifier(network) => Self::ImageClassifier(network.load_backbone_weights(file)?),
-            Self::MetadataClassifier(network) => Self::MetadataClassifier(network),
-            Self::JointFusion(network) => Self::JointFusion(network.load_backbone_weights(file)?),
-            Self::JointIndividualFusion(network) => Self::JointIndividualFusion(network.load_backbone_weights(file)?),
-            Self::AsymmetricFusion(network) => Self::AsymmetricFusion(network.load_backbone_weights_of(view, file)?),
-            Self::SingleSharedNetwork(network) => Self::SingleSharedNetwork(network.load_backbone_weights(file)?),
-            Self::Amfam(network) => Self::Amfam(network.load_backbone_weights(file)?),
-            Self::EmbeddingNet(network) => Self::EmbeddingNet(network.load_backbone_weights_of(view, file)?),
-            Self::ModalitySubsetNet(network) => Self::ModalitySubsetNet(network.load_backbone_weights_of(view, file)?),
-            Self::TFormer(network) => Self::TFormer(network.load_backbone_weights(file)?),
-        })
+        let file = file.as_ref();
+        Ok(each_again!(Self, self, network => network.load_backbone_weights_of(view, file)?))
     }
 
     /// The backbones, clinical first; one that looks at both images once.
     #[must_use]
     pub fn backbones(&self) -> Vec<&AnyBackbone> {
-        match self {
-            Self::FusionNet(network) => network.backbones().to_vec(),
-            Self::ImageClassifier(network) => vec![network.backbone()],
-            Self::MetadataClassifier(_) => Vec::new(),
-            Self::JointFusion(network) => vec![network.backbone()],
-            Self::JointIndividualFusion(network) => vec![network.joint().backbone()],
-            Self::AsymmetricFusion(network) => vec![network.clinical(), network.dermoscopic()],
-            Self::SingleSharedNetwork(network) => vec![network.backbone()],
-            Self::Amfam(network) => network.backbones(),
-            Self::EmbeddingNet(network) => network.backbones().to_vec(),
-            Self::ModalitySubsetNet(network) => network.backbones().to_vec(),
-            Self::TFormer(network) => vec![network.backbone()],
-        }
+        each!(Self, self, network => DescribedNetwork::backbones(network))
     }
 }
 
 impl Network for AnyNetwork {
     fn branches(&self) -> Vec<BranchInfo> {
-        each!(self, network => network.branches())
+        each!(Self, self, network => network.branches())
     }
 
     fn backbone_groups(&self) -> Vec<ParameterGroup> {
-        each!(self, network => network.backbone_groups())
+        each!(Self, self, network => network.backbone_groups())
     }
 
     fn freeze_backbones(self, freeze: BackboneFreeze) -> Self {
-        each_again!(self, network => network.freeze_backbones(freeze))
+        each_again!(Self, self, network => network.freeze_backbones(freeze))
     }
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
-        each!(self, network => network.forward_probed(input, probe))
+        each!(Self, self, network => network.forward_probed(input, probe))
     }
 
     fn auxiliary(&self) -> Vec<&'static str> {
-        each!(self, network => network.auxiliary())
+        each!(Self, self, network => network.auxiliary())
     }
 
     fn at_progress(self, progress: f64) -> Self {
-        each_again!(self, network => network.at_progress(progress))
+        each_again!(Self, self, network => network.at_progress(progress))
     }
 
     fn changes_with_progress(&self) -> bool {
-        each!(self, network => network.changes_with_progress())
+        each!(Self, self, network => network.changes_with_progress())
     }
 
     fn into_inference(self) -> Self {
-        each_again!(self, network => network.into_inference())
+        each_again!(Self, self, network => network.into_inference())
     }
 }
 

@@ -29,6 +29,7 @@ mod amfam;
 mod asymmetric_fusion;
 mod attention_map;
 mod branch_weights;
+mod description;
 mod embedding_net;
 mod error;
 mod fusion_net;
@@ -48,6 +49,7 @@ mod modality_batches;
 mod modality_discriminator;
 mod modality_subset_net;
 mod network;
+mod outside_network;
 mod probe;
 mod reconstruction;
 mod reconstruction_loss;
@@ -56,12 +58,14 @@ mod single_shared_network;
 mod tensor_names;
 mod tformer;
 
-pub use dermafuse_init::draw_first_weights;
+pub use dermafuse_init::{AddressedInit, AddressedParameter, draw_first_weights};
+pub use dermafuse_registry::RegistryError;
 
 pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
 pub use attention_map::{AttentionMap, Squeeze};
 pub use branch_weights::BranchWeights;
+pub use description::{DescribedNetwork, NetworkDescription, with_published_weights};
 pub use embedding_net::{EmbeddingNet, EmbeddingNetConfig};
 pub use error::NetworkError;
 pub use fusion_net::{FusionNet, FusionNetConfig};
@@ -70,7 +74,7 @@ pub use head_kind::{AnyHead, HeadKind};
 pub use image_classifier::{ImageClassifier, ImageClassifierConfig};
 pub use joint_fusion::{JointFeatures, JointFusion, JointFusionConfig, MetadataInput};
 pub use joint_individual_fusion::{JointIndividualFusion, JointIndividualFusionConfig};
-pub use kind::{AnyNetwork, NetworkConfig};
+pub use kind::{AnyNetwork, NetworkConfig, NetworkKind};
 pub use limits::{MAX_PARAMETERS, MAX_WIDTH};
 pub use linear_head::LinearHead;
 pub use location_head::LocationHead;
@@ -83,6 +87,7 @@ pub use network::{
     Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network,
     NetworkOutput, UnknownView,
 };
+pub use outside_network::{OutsideNetwork, register_network};
 pub use probe::{PositionAttention, Probe};
 pub use reconstruction::{Fit, Reconstruction};
 pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};

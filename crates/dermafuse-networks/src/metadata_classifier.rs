@@ -8,8 +8,8 @@ use dermafuse_backbones::ParameterGroup;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, LinearHead, MetadataNetwork, MetadataNetworkConfig, Modalities,
-    MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, MetadataNetwork, MetadataNetworkConfig,
+    Modalities, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
 };
 
 /// Configuration of a [`MetadataClassifier`].
@@ -61,3 +61,37 @@ impl Network for MetadataClassifier {
         NetworkOutput::new(vec![branch], features)
     }
 }
+
+impl NetworkDescription for MetadataClassifierConfig {
+    type Network = MetadataClassifier;
+
+    fn make(&self, device: &Device) -> Result<MetadataClassifier, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
+        vec![Self { metadata: MetadataNetworkConfig::new(metadata), classes: classes.to_vec() }]
+    }
+
+    fn metadata_inputs(&self) -> usize {
+        self.metadata.inputs
+    }
+
+    fn set_metadata_inputs(&mut self, inputs: usize) {
+        self.metadata.inputs = inputs;
+    }
+
+    fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig> {
+        Some(&mut self.metadata)
+    }
+}
+
+impl DescribedNetwork for MetadataClassifier {}

@@ -10,15 +10,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, Modalities, MultimodalInput, Network,
-    NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, LinearHead, Modalities, MultimodalInput,
+    Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
 /// Subsets that an error lists: one more than there can be is enough.
@@ -162,20 +160,6 @@ impl<B: Backbone> ModalitySubsetNet<B> {
     }
 }
 
-impl ModalitySubsetNet<AnyBackbone> {
-    /// Loads published ImageNet weights into one backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights_of(self, view: ImageView, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(match view {
-            ImageView::Clinical => Self { clinical: self.clinical.load_weights(file, options)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: self.dermoscopic.load_weights(file, options)?, ..self },
-        })
-    }
-}
-
 impl<B: Backbone> Network for ModalitySubsetNet<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         self.subsets.iter().map(|subset| BranchInfo { name: subset.name(), needs: subset.modalities() }).collect()
@@ -210,6 +194,51 @@ impl<B: Backbone> Network for ModalitySubsetNet<B> {
         let branches = branches.collect();
         let embedding = features.into_iter().next_back().expect("there is a subset");
         NetworkOutput::new(branches, embedding)
+    }
+}
+
+impl NetworkDescription for ModalitySubsetNetConfig {
+    type Network = ModalitySubsetNet<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<ModalitySubsetNet<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
+        vec![Self { backbone: BackboneKind::ResNet18Quarter, ..Self::kawahara(metadata, classes.to_vec()) }]
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.backbone; 2]
+    }
+
+    fn metadata_inputs(&self) -> usize {
+        self.metadata
+    }
+
+    fn set_metadata_inputs(&mut self, inputs: usize) {
+        self.metadata = inputs;
+    }
+}
+
+impl DescribedNetwork for ModalitySubsetNet<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.clinical, &self.dermoscopic]
+    }
+
+    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(match view {
+            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+        })
     }
 }
 

@@ -9,16 +9,15 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, global_average_pool,
-};
-use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusionKind};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
+use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
 use serde::{Deserialize, Serialize};
 
 use crate::asymmetric_fusion::init_map_fusion;
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, ImageView, Modalities, ModalityBatches, MultimodalInput,
-    MultitaskHead, MultitaskHeadConfig, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, ImageView, Modalities, ModalityBatches,
+    MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput,
+    Probe, with_published_weights,
 };
 
 /// Configuration of a [`SingleSharedNetwork`] with a built-in backbone.
@@ -111,13 +110,13 @@ impl<B: Backbone> SingleSharedNetwork<B> {
     /// As [`SingleSharedNetworkConfig::init`].
     pub fn new(backbone: B, config: &SingleSharedNetworkConfig, device: &Device) -> Result<Self, NetworkError> {
         config.loss_weights.check()?;
-        let fusion = init_map_fusion(config.fusion, config.stages, [backbone.stage_channels(); 2], device)?;
+        let fusion = init_map_fusion(config.fusion.as_ref(), config.stages, [backbone.stage_channels(); 2], device)?;
         let features = backbone.num_features();
         let head = |features| {
             let (classes, dropout) = (config.classes.clone(), config.dropout);
             MultitaskHeadConfig { features, classes, dropout }.init(device)
         };
-        let dependence = config.fusion.map(|fusion| fusion.dependence()).unwrap_or_default();
+        let dependence = fusion.iter().flatten().next().map(MapFusion::dependence).unwrap_or_default();
         let (batches, loss_weights) = (config.batches, config.loss_weights);
         Ok(Self {
             backbone,
@@ -170,17 +169,6 @@ impl<B: Backbone> SingleSharedNetwork<B> {
     }
 }
 
-impl SingleSharedNetwork<AnyBackbone> {
-    /// Loads published ImageNet weights into the backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(Self { backbone: self.backbone.load_weights(file, options)?, ..self })
-    }
-}
-
 impl<B: Backbone> Network for SingleSharedNetwork<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         let both = Modalities::CLINICAL.and(Modalities::DERMOSCOPIC);
@@ -213,6 +201,42 @@ impl<B: Backbone> Network for SingleSharedNetwork<B> {
             branch("fusion", self.fusion_head.forward(fused.clone()), fusion),     // [B, K_t]
         ];
         NetworkOutput::new(branches, fused)
+    }
+}
+
+impl NetworkDescription for SingleSharedNetworkConfig {
+    type Network = SingleSharedNetwork<AnyBackbone>;
+
+    fn make(&self, device: &Device) -> Result<SingleSharedNetwork<AnyBackbone>, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], _metadata: usize) -> Vec<Self> {
+        let fusions = MapFusionKind::ALL.map(|name| Some(name.parse().expect("a module of the table")));
+        let of = |fusion| Self::new(BackboneKind::ResNet18Quarter, fusion, classes.to_vec());
+        fusions.into_iter().chain([None]).map(of).collect()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![self.backbone]
+    }
+}
+
+impl DescribedNetwork for SingleSharedNetwork<AnyBackbone> {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.backbone]
+    }
+
+    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }
 

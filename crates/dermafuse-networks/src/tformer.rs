@@ -11,9 +11,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
-use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, Swin, global_average_pool,
-};
+use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, Swin, global_average_pool};
 use dermafuse_fusion::{
     FeatureFusion, MapFusion, MetadataTokenAttention, PatchMerging, WindowCrossAttention, WindowCrossAttentionConfig,
     linear,
@@ -22,8 +20,9 @@ use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, ImageView, LinearHead, MetadataNetwork, MetadataNetworkConfig,
-    Modalities, MultimodalInput, Network, NetworkError, NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, LinearHead, MetadataNetwork,
+    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput,
+    Probe, with_published_weights,
 };
 
 /// Channels, heads and layers of the four fusion blocks.
@@ -192,15 +191,6 @@ impl TFormer {
             project(&self.dermoscopic, Activation::Relu, global_average_pool(dermoscopic_fused)), // [B, 128]
         ]
     }
-
-    /// Loads published ImageNet weights of Swin-T into the backbone; their classifier is dropped.
-    ///
-    /// # Errors
-    /// As [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let options = LoadOptions { classifier: ClassifierWeights::Drop };
-        Ok(Self { backbone: self.backbone.load_weights(file, options)?, ..self })
-    }
 }
 
 impl Network for TFormer {
@@ -229,5 +219,47 @@ impl Network for TFormer {
         };
         let branch = BranchOutput::new("fusion", self.head.forward(features.clone())); // [B, K_t]
         NetworkOutput::new(vec![branch], features)
+    }
+}
+
+impl NetworkDescription for TFormerConfig {
+    type Network = TFormer;
+
+    fn make(&self, device: &Device) -> Result<TFormer, NetworkError> {
+        self.init(device)
+    }
+
+    fn classes(&self) -> &[usize] {
+        &self.classes
+    }
+
+    fn classes_mut(&mut self) -> &mut Vec<usize> {
+        &mut self.classes
+    }
+
+    fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
+        [Some(metadata), None].map(|metadata| Self::new(metadata, classes.to_vec())).to_vec()
+    }
+
+    fn backbones(&self) -> Vec<BackboneKind> {
+        vec![BackboneKind::SwinTiny]
+    }
+
+    fn metadata_inputs(&self) -> usize {
+        self.metadata.unwrap_or(0)
+    }
+
+    fn set_metadata_inputs(&mut self, inputs: usize) {
+        self.metadata = self.metadata.map(|_| inputs);
+    }
+}
+
+impl DescribedNetwork for TFormer {
+    fn backbones(&self) -> Vec<&AnyBackbone> {
+        vec![&self.backbone]
+    }
+
+    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+        Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }

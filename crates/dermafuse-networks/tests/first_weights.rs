@@ -8,11 +8,9 @@ use std::thread;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use dermafuse_backbones::BackboneKind;
-use dermafuse_fusion::FusionKind;
 use dermafuse_networks::{
-    AmfamConfig, AsymmetricFusionConfig, EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig,
-    ImageView, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig,
-    ModalitySubsetNetConfig, NetworkConfig, SingleSharedNetworkConfig, TFormerConfig, draw_first_weights,
+    FusionNetConfig, HeadKind, ImageClassifierConfig, ImageView, JointFusionConfig, NetworkConfig, NetworkKind,
+    SingleSharedNetworkConfig, draw_first_weights,
 };
 
 const SMALL: BackboneKind = BackboneKind::ResNet18Quarter;
@@ -54,42 +52,9 @@ fn seeded(config: &NetworkConfig, seed: u64) -> BTreeMap<String, Vec<u32>> {
     bits(&config.init_seeded(seed, &Device::flex()).unwrap())
 }
 
-/// One network of every kind, with every module that draws.
+/// One network of every structure, with every module that draws.
 fn networks() -> Vec<NetworkConfig> {
-    let classes = vec![3, 2];
-    let joint =
-        |fusion: &str| JointFusionConfig::new(SMALL, ImageView::Clinical, 6, fusion.parse().unwrap(), classes.clone());
-    let image = |head| ImageClassifierConfig {
-        head,
-        ..ImageClassifierConfig::new(SMALL, ImageView::Clinical, classes.clone())
-    };
-    let mut networks = vec![
-        NetworkConfig::FusionNet(FusionNetConfig::new(SMALL, classes.clone())),
-        NetworkConfig::ImageClassifier(image(HeadKind::Linear)),
-        NetworkConfig::ImageClassifier(image(HeadKind::MLP)),
-        NetworkConfig::ImageClassifier(image(HeadKind::PerLocation)),
-        NetworkConfig::MetadataClassifier(MetadataClassifierConfig {
-            metadata: MetadataNetworkConfig::new(6),
-            classes: classes.clone(),
-        }),
-        NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint("concat"))),
-        NetworkConfig::Amfam(AmfamConfig::new(SMALL, classes.clone())),
-        NetworkConfig::EmbeddingNet(EmbeddingNetConfig::new(SMALL, Some(6), classes.clone())),
-        NetworkConfig::ModalitySubsetNet(ModalitySubsetNetConfig {
-            backbone: SMALL,
-            ..ModalitySubsetNetConfig::kawahara(6, classes.clone())
-        }),
-        NetworkConfig::TFormer(TFormerConfig::new(Some(6), classes.clone())),
-    ];
-    networks.extend(FusionKind::ALL.map(|fusion| NetworkConfig::JointFusion(joint(fusion))));
-    for fusion in ["aab", "bab", "ca", "sca"] {
-        let fusion = Some(fusion.parse().unwrap());
-        let two = AsymmetricFusionConfig::new(SMALL, SMALL, fusion, classes.clone());
-        networks.push(NetworkConfig::AsymmetricFusion(two));
-        let one = SingleSharedNetworkConfig::new(SMALL, fusion, classes.clone());
-        networks.push(NetworkConfig::SingleSharedNetwork(one));
-    }
-    networks
+    NetworkKind::ALL.into_iter().flat_map(|kind| kind.examples(&[3, 2], 6)).collect()
 }
 
 /// The next number of the device's generator after a seed and some work.

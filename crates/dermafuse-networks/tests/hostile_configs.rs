@@ -2,12 +2,11 @@
 
 use burn::tensor::Device;
 use dermafuse_backbones::{BackboneKind, parameter_count};
-use dermafuse_fusion::{FusionKind, ReversalSchedule};
+use dermafuse_fusion::ReversalSchedule;
 use dermafuse_networks::{
-    AmfamConfig, AsymmetricFusionConfig, EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig,
-    ImageView, JointFusionConfig, JointIndividualFusionConfig, MAX_PARAMETERS, MAX_WIDTH, MetadataClassifierConfig,
-    MetadataInput, MetadataNetworkConfig, ModalityDiscriminatorConfig, ModalitySubsetNetConfig, NetworkConfig,
-    NetworkError, ReconstructionConfig, SingleSharedNetworkConfig, Squeeze, TFormerConfig,
+    AmfamConfig, AsymmetricFusionConfig, FusionNetConfig, ImageClassifierConfig, ImageView, MAX_PARAMETERS, MAX_WIDTH,
+    MetadataClassifierConfig, MetadataNetworkConfig, ModalityDiscriminatorConfig, NetworkConfig, NetworkError,
+    NetworkKind, ReconstructionConfig, Squeeze,
 };
 use serde_json::{Value, json};
 
@@ -17,11 +16,7 @@ fn classes() -> Vec<usize> {
     vec![3, 2]
 }
 
-fn joint(fusion: FusionKind, metadata_input: MetadataInput) -> JointFusionConfig {
-    JointFusionConfig { metadata_input, ..JointFusionConfig::new(SMALL, ImageView::Clinical, 6, fusion, classes()) }
-}
-
-/// One network of every kind, with every module that has numbers of its own.
+/// One network of every structure, and with every module that has numbers of its own.
 fn networks() -> Vec<NetworkConfig> {
     let reconstruction = ReconstructionConfig { squeeze: Squeeze::Depthwise { side: 3 }, ..Default::default() };
     let reversal = ReversalSchedule::GANIN;
@@ -31,44 +26,8 @@ fn networks() -> Vec<NetworkConfig> {
         discriminator: Some(discriminator),
         ..AmfamConfig::new(SMALL, classes())
     };
-    let mlp = ImageClassifierConfig {
-        head: HeadKind::MLP,
-        ..ImageClassifierConfig::new(SMALL, ImageView::Clinical, classes())
-    };
-    let mut networks = vec![
-        NetworkConfig::FusionNet(FusionNetConfig::new(SMALL, classes())),
-        NetworkConfig::ImageClassifier(ImageClassifierConfig::new(SMALL, ImageView::Clinical, classes())),
-        NetworkConfig::ImageClassifier(mlp),
-        NetworkConfig::MetadataClassifier(MetadataClassifierConfig {
-            metadata: MetadataNetworkConfig::new(6),
-            classes: classes(),
-        }),
-        NetworkConfig::JointFusion(joint(FusionKind::Concat, MetadataInput::Encoded)),
-        NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint(
-            FusionKind::Concat,
-            MetadataInput::Features,
-        ))),
-        NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint(
-            FusionKind::Concat,
-            MetadataInput::Encoded,
-        ))),
-        NetworkConfig::Amfam(amfam),
-        NetworkConfig::EmbeddingNet(EmbeddingNetConfig::new(SMALL, Some(6), classes())),
-        NetworkConfig::ModalitySubsetNet(ModalitySubsetNetConfig {
-            backbone: SMALL,
-            ..ModalitySubsetNetConfig::kawahara(6, classes())
-        }),
-        NetworkConfig::TFormer(TFormerConfig::new(Some(6), classes())),
-    ];
-    for name in FusionKind::ALL {
-        networks.push(NetworkConfig::JointFusion(joint(name.parse().unwrap(), MetadataInput::Features)));
-    }
-    for name in ["aab", "bab", "ca", "sca"] {
-        let fusion = Some(name.parse().unwrap());
-        networks.push(NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::new(SMALL, SMALL, fusion, classes())));
-        networks.push(NetworkConfig::SingleSharedNetwork(SingleSharedNetworkConfig::new(SMALL, fusion, classes())));
-    }
-    networks
+    let examples = NetworkKind::ALL.into_iter().flat_map(|kind| kind.examples(&classes(), 6));
+    examples.chain([NetworkConfig::Amfam(amfam)]).collect()
 }
 
 /// The places of all numbers and lists in a value.

@@ -46,7 +46,7 @@ impl BackboneWeights {
         match self {
             Self::OfAll(file) => Some(file),
             Self::ByArchitecture(files) => files.get(&kind).map(PathBuf::as_path),
-            Self::ByView(files) => match view_of(config, index) {
+            Self::ByView(files) => match config.view_of(index) {
                 Some(view) => files.get(&view).map(PathBuf::as_path),
                 None => files.values().next().map(PathBuf::as_path),
             },
@@ -80,18 +80,6 @@ impl BackboneWeights {
             }
         }
         Ok(())
-    }
-}
-
-/// The image that a backbone looks at; `None` if it looks at both.
-fn view_of(config: &NetworkConfig, index: usize) -> Option<ImageView> {
-    match config {
-        NetworkConfig::ImageClassifier(config) => Some(config.view),
-        NetworkConfig::JointFusion(config) => Some(config.view),
-        NetworkConfig::JointIndividualFusion(config) => Some(config.joint.view),
-        NetworkConfig::Amfam(config) if config.views.len() == 1 => config.views.first().copied(),
-        _ if config.backbones().len() == 2 => Some([ImageView::Clinical, ImageView::Dermoscopic][index]),
-        _ => None,
     }
 }
 

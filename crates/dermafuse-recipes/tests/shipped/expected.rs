@@ -43,7 +43,7 @@ pub(crate) fn joint_fusion() -> Vec<Expected> {
         [("CAT", "concat"), ("MB", "meta_block"), ("MN", "meta_net"), ("MA", "mutual_attention"), ("MMFA", "mmfa")];
     for (printed, fusion) in modules {
         let fusion: FusionKind = fusion.parse().unwrap();
-        let joint = || JointFusionConfig::new(backbone, view, 0, fusion, vec![]);
+        let joint = || JointFusionConfig::new(backbone, view, 0, fusion.clone(), vec![]);
         let individual = || NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint()));
         rows.push(row(format!("JF-{printed}"), NetworkConfig::JointFusion(joint()), AnswerKind::All));
         rows.push(row(format!("JIF-{printed}(OFB)"), individual(), AnswerKind::OnlyFusionBranch));
@@ -128,13 +128,13 @@ pub(crate) fn pemm() -> Vec<Expected> {
         two_images("Non-PS", two),
         shared("PS", None, false, equal),
         shared("PS+CA", ca, false, equal),
-        shared("PS+shared classifiers", sca, true, equal),
-        shared("PS+SCA", sca, false, equal),
-        shared("PS+SCA+BL", sca, false, BranchWeights::biased(0.1)),
-        shared("EQ", sca, false, equal),
+        shared("PS+shared classifiers", sca.clone(), true, equal),
+        shared("PS+SCA", sca.clone(), false, equal),
+        shared("PS+SCA+BL", sca.clone(), false, BranchWeights::biased(0.1)),
+        shared("EQ", sca.clone(), false, equal),
     ];
     for weight in [0.0, 0.1, 0.2, 0.3, 0.4, 0.5] {
-        rows.push(shared(&format!("W={weight}"), sca, false, BranchWeights::biased(weight)));
+        rows.push(shared(&format!("W={weight}"), sca.clone(), false, BranchWeights::biased(weight)));
     }
     rows
 }
