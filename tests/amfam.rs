@@ -10,7 +10,7 @@ use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::ReversalSchedule;
 use dermafuse::infer::{Bundle, BundleDescription, KnownCases, MODEL_FILE, TestTimeAugmentation};
 use dermafuse::networks::{
-    Amfam, AmfamConfig, AmfamRow, AttentionMap, ColorReduction, Fit, ImageView, ModalityBatches,
+    Amfam, AmfamConfig, AmfamRow, AttentionMap, ColorReduction, Fit, Modality, ModalityBatches,
     ModalityDiscriminatorConfig, MultimodalInput, Network, NetworkConfig, PixelFactor, Reconstruction,
     ReconstructionConfig, Squeeze, reconstruction_loss,
 };
@@ -145,7 +145,7 @@ fn the_discriminator_learns_and_the_features_learn_against_it() {
     let model = filled_by_formula(config.init(24, &device).unwrap(), |_| true);
     let clinical = tensor_by_formula("clinical", [3, 24], &device).require_grad();
     let dermoscopic = tensor_by_formula("dermoscopic", [2, 24], &device).require_grad();
-    let loss = model.loss(&[(ImageView::Clinical, clinical.clone()), (ImageView::Dermoscopic, dermoscopic.clone())]);
+    let loss = model.loss(&[(Modality::Clinical, clinical.clone()), (Modality::Dermoscopic, dermoscopic.clone())]);
     assert_close("logits", model.forward(clinical.clone()), 1, &golden.logits);
     assert_number("loss", loss.clone().into_scalar(), golden.loss, 1e-5);
 
@@ -161,7 +161,7 @@ fn the_discriminator_learns_and_the_features_learn_against_it() {
     let model = model.valid();
     let of = |clinical: Tensor<2>| {
         let dermoscopic = tensor_by_formula("dermoscopic", [2, 24], &plain);
-        let features = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+        let features = [(Modality::Clinical, clinical), (Modality::Dermoscopic, dermoscopic)];
         model.loss(&features).into_scalar::<f64>()
     };
     let before = tensor_by_formula("clinical", [3, 24], &plain);

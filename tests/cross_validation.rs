@@ -11,8 +11,8 @@ use dermafuse::data::{
 use dermafuse::fusion::FusionKind;
 use dermafuse::infer::MODEL_FILE;
 use dermafuse::networks::{
-    ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
-    MetadataNetworkConfig, NetworkConfig,
+    ImageClassifierConfig, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
+    MetadataNetworkConfig, Modality, NetworkConfig,
 };
 use dermafuse::recipes::{
     AnswerKind, BackboneWeights, ComparedMethod, ComparedRow, Experiment, MethodComparison, NetworkRecipe,
@@ -41,7 +41,7 @@ fn patients() -> CaseSet {
 
 /// A network over the dermoscopic image, the record, or both; the classes and the length of the record follow from the data.
 fn network(structure: &str) -> NetworkConfig {
-    let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Dermoscopic);
+    let (backbone, view) = (BackboneKind::ResNet18Quarter, Modality::Dermoscopic);
     let joint = || JointFusionConfig::new(backbone, view, 0, FusionKind::Mmfa(Default::default()), Vec::new());
     match structure {
         "image" => NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, Vec::new())),
@@ -202,7 +202,7 @@ fn a_training_of_something_else_is_not_continued() {
     // The weights have the same shapes, but they are not what is asked for.
     let mut other_image = recipe.clone();
     let NetworkConfig::ImageClassifier(network) = &mut other_image.network else { panic!("{:?}", recipe.network) };
-    network.view = ImageView::Clinical;
+    network.view = Modality::Clinical;
     let other_score = NetworkRecipe { selection: Selection::Accuracy, ..recipe.clone() };
     assert_ne!(other_score, recipe);
     let differences =

@@ -14,8 +14,8 @@ use dermafuse::infer::{
     KnownCases, Occlusion, TestTimeAugmentation,
 };
 use dermafuse::networks::{
-    Amfam, AmfamConfig, AmfamRow, AnyNetwork, AsymmetricFusionConfig, FusionNetConfig, ImageView, JointFusionConfig,
-    JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, MultimodalInput, Network,
+    Amfam, AmfamConfig, AmfamRow, AnyNetwork, AsymmetricFusionConfig, FusionNetConfig, JointFusionConfig,
+    JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, Modality, MultimodalInput, Network,
     NetworkConfig, Probe, SingleSharedNetworkConfig,
 };
 use dermafuse::recipes::Workplace;
@@ -76,7 +76,7 @@ fn class_activation_maps_equal_the_grad_cam_package() {
                 "grad_cam" => CamMethod::GradCam,
                 _ => CamMethod::GradCamPlusPlus,
             };
-            let heat = explainer.class_activation(&input, ImageView::Clinical, map.stage, &logit, method).unwrap();
+            let heat = explainer.class_activation(&input, Modality::Clinical, map.stage, &logit, method).unwrap();
             let what = format!("{name}, stage {}, {}", map.stage, map.method);
             let values = &heat[0].values;
             assert_eq!(values.dim(), (height, width), "{what}");
@@ -103,8 +103,8 @@ fn input(batch: usize, metadata: usize, device: &Device) -> MultimodalInput {
 const BACKBONE: BackboneKind = BackboneKind::ResNet18Quarter;
 
 /// A network of each structure with the images that it looks at and the branch that is explained.
-fn structures() -> Vec<(NetworkConfig, Vec<ImageView>, &'static str)> {
-    let (clinical, dermoscopic) = (ImageView::Clinical, ImageView::Dermoscopic);
+fn structures() -> Vec<(NetworkConfig, Vec<Modality>, &'static str)> {
+    let (clinical, dermoscopic) = (Modality::Clinical, Modality::Dermoscopic);
     let joint = JointFusionConfig::new(BACKBONE, dermoscopic, 7, FusionKind::Concat, vec![3, 2]);
     let individual = JointIndividualFusionConfig::new(joint.clone());
     let two = AmfamConfig { shared_backbone: false, ..AmfamConfig::new(BACKBONE, vec![3, 2]) };
@@ -131,7 +131,7 @@ fn every_structure_is_explained_at_every_stage() {
         let training = config.init_seeded(5, &device.clone().autodiff()).unwrap();
         let (first, second) = (Explainer::new(&training), Explainer::new(&training.valid()));
         let before = training.valid().forward(input(1, 7, &device)).embedding.into_data();
-        for view in [ImageView::Clinical, ImageView::Dermoscopic] {
+        for view in [Modality::Clinical, Modality::Dermoscopic] {
             for stage in 0..4 {
                 let logit = ExplainedLogit::of_branch(branch, 1);
                 let of = |explainer: &Explainer<_>, batch: usize| {
@@ -216,7 +216,7 @@ fn looked_at(numbers: &BTreeMap<String, Vec<f64>>, path: &str, map: &[f64], chan
 fn attention_is_that_of_the_formulas() {
     let _lock = device_lock();
     let device = Device::flex();
-    let (clinical, dermoscopic) = (ImageView::Clinical, ImageView::Dermoscopic);
+    let (clinical, dermoscopic) = (Modality::Clinical, Modality::Dermoscopic);
     let stage = 2;
     let asymmetric = |name: &str| {
         let fusion = Some(name.parse().unwrap());
@@ -281,7 +281,7 @@ fn attention_is_that_of_the_formulas() {
 fn attention_of_features_is_shared_by_each_heads_own() {
     let _lock = device_lock();
     let device = Device::flex();
-    let dermoscopic = ImageView::Dermoscopic;
+    let dermoscopic = Modality::Dermoscopic;
     let joint = |fusion| JointFusionConfig::new(BACKBONE, dermoscopic, 7, fusion, vec![3]);
     let mmfa: FusionKind = "mmfa".parse().unwrap();
     for config in [
@@ -309,7 +309,7 @@ fn what_cannot_be_explained_is_an_error() {
     let config = MetadataClassifierConfig { metadata: MetadataNetworkConfig::new(7), classes: vec![3, 2] };
     let network = NetworkConfig::MetadataClassifier(config).init_seeded(1, &device).unwrap();
     let logit = ExplainedLogit::of_branch("metadata", 0);
-    let view = ImageView::Clinical;
+    let view = Modality::Clinical;
     let error = Explainer::new(&network)
         .class_activation(&input(1, 7, &device), view, 3, &logit, CamMethod::GradCam)
         .unwrap_err();
@@ -350,7 +350,7 @@ fn occlusion_is_the_fall_of_the_probability() {
     // Squares beside each other hide every pixel once, so the map is the fall of each square.
     let occlusion = Occlusion { patch: 16, stride: 16, fill: ImageBaseline::Zeros, batch_size: 5 };
     let logit = ExplainedLogit::of_branch("fusion", 0);
-    let heat = Explainer::new(&network).occlusion(&whole, ImageView::Clinical, &logit, &occlusion).unwrap();
+    let heat = Explainer::new(&network).occlusion(&whole, Modality::Clinical, &logit, &occlusion).unwrap();
     let mut falls = Vec::new();
     for (top, left) in (0..3).flat_map(|row| (0..4).map(move |column| (16 * row, 16 * column))) {
         let clinical = whole.clinical.clone().unwrap();
@@ -446,7 +446,7 @@ fn contributions_add_up_and_leaving_out_is_what_the_model_does_without() {
     let inputs = images_only.contributions(&set, 3, ImageBaseline::Zeros).unwrap().inputs;
     assert_eq!(inputs, [Input::Clinical, Input::Dermoscopic], "the model looks at no record");
 
-    let joint = JointFusionConfig::new(BACKBONE, ImageView::Clinical, 0, FusionKind::Concat, classes.clone());
+    let joint = JointFusionConfig::new(BACKBONE, Modality::Clinical, 0, FusionKind::Concat, classes.clone());
     let individual = NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint));
     let weights = [("clinical", 0.3), ("metadata", 0.2), ("fusion", 0.5)];
     let with_record = bundle(individual, &set, encoder.clone(), &weights);

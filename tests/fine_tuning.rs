@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use dermafuse::backbones::{Backbone, BackboneKind};
 use dermafuse::data::{CaseSet, EpochLength, MetadataEncoder, Sampling, Split};
 use dermafuse::infer::Bundle;
-use dermafuse::networks::{AnyNetwork, HeadKind, ImageClassifierConfig, ImageView, NetworkConfig};
+use dermafuse::networks::{AnyNetwork, HeadKind, ImageClassifierConfig, Modality, NetworkConfig};
 use dermafuse::recipes::{Experiment, Plan, Progress, RecipeError, RoundResult, Workplace};
 use dermafuse::schema::{BranchLogits, Task, TaskSet};
 use dermafuse::settings::{Settings, to_toml};
@@ -29,7 +29,7 @@ fn diagnoses() -> (CaseSet, Split) {
 
 fn network(set: &CaseSet) -> NetworkConfig {
     let config =
-        ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, set.tasks.class_counts());
+        ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, Modality::Clinical, set.tasks.class_counts());
     NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::PerLocation, ..config })
 }
 

@@ -9,8 +9,8 @@ use dermafuse::fusion::{FusionKind, MapAttention, MapFusionKind, MapProduct, Sha
 use dermafuse::infer::Predictor;
 use dermafuse::networks::{
     AmfamConfig, AnyNetwork, AsymmetricFusionConfig, AttentionMap, EmbeddingNetConfig, FusionNetConfig, HeadKind,
-    ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
-    MetadataNetworkConfig, ModalitySubset, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkConfig,
+    ImageClassifierConfig, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
+    MetadataNetworkConfig, Modality, ModalitySubset, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkConfig,
     SingleSharedNetworkConfig, Squeeze, TFormerConfig,
 };
 use dermafuse::schema::ndarray::Axis;
@@ -30,15 +30,15 @@ fn networks(classes: &[usize], metadata: usize) -> Vec<(NetworkConfig, usize)> {
     };
     let joint = |fusion: &str| {
         let fusion: FusionKind = fusion.parse().unwrap();
-        JointFusionConfig::new(ResNet18Quarter, ImageView::Clinical, metadata, fusion, classes())
+        JointFusionConfig::new(ResNet18Quarter, Modality::Clinical, metadata, fusion, classes())
     };
     // Values that are scattered are summed over positions.
     let scattering = MapAttention { product: MapProduct::Literal, ..MapAttention::default() };
     let shared = SharedCrossAttentionConfig { attention: scattering, ..SharedCrossAttentionConfig::default() };
     let mut networks = vec![
         (NetworkConfig::FusionNet(FusionNetConfig::new(ResNet18Quarter, classes())), 32),
-        (image(ImageView::Clinical, HeadKind::PerLocation), 64),
-        (image(ImageView::Dermoscopic, HeadKind::Mlp { dropout: 0.3 }), 32),
+        (image(Modality::Clinical, HeadKind::PerLocation), 64),
+        (image(Modality::Dermoscopic, HeadKind::Mlp { dropout: 0.3 }), 32),
         (
             NetworkConfig::MetadataClassifier(MetadataClassifierConfig {
                 metadata: MetadataNetworkConfig::new(metadata),

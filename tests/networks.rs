@@ -10,9 +10,9 @@ use dermafuse::data::CaseSet;
 use dermafuse::fusion::MapFusionKind;
 use dermafuse::networks::{
     AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, EmbeddingNet, EmbeddingNetConfig, FusionNet,
-    FusionNetConfig, HeadKind, ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusion,
-    JointIndividualFusionConfig, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkConfig,
-    SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig,
+    FusionNetConfig, HeadKind, ImageClassifierConfig, JointFusionConfig, JointIndividualFusion,
+    JointIndividualFusionConfig, Modality, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network,
+    NetworkConfig, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig,
 };
 use dermafuse::schema::{Case, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
@@ -211,7 +211,7 @@ struct JifTraining {
 impl JifGolden {
     fn network(&self, device: &Device) -> JointIndividualFusion<AnyBackbone> {
         let fusion = "mmfa".parse().unwrap();
-        let view = ImageView::Clinical;
+        let view = Modality::Clinical;
         let joint = JointFusionConfig::new(BackboneKind::ResNet18, view, self.inputs, fusion, vec![self.classes]);
         let config = JointIndividualFusionConfig::new(joint);
         let network =
@@ -458,7 +458,7 @@ fn every_row_of_the_papers_tables_has_their_parameters() {
     let block = |name: &str| Some(name.parse::<MapFusionKind>().unwrap());
     let count = |config: NetworkConfig| config.parameter_count_with_classifiers(&device).unwrap();
     let single = |backbone| {
-        let config = ImageClassifierConfig::new(backbone, ImageView::Clinical, classes());
+        let config = ImageClassifierConfig::new(backbone, Modality::Clinical, classes());
         count(NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::MLP, ..config }))
     };
     let two = |clinical, dermoscopic, fusion: &Option<MapFusionKind>| {

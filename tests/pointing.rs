@@ -6,7 +6,7 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{BatchLoader, CaseSet, LoaderConfig, MetadataEncoder, Modality, Preprocess, derm7pt};
 use dermafuse::eval::Pointing;
 use dermafuse::infer::{CamMethod, ExplainedLogit, Explainer, tensors_of};
-use dermafuse::networks::{AmfamConfig, AmfamRow, AnyNetwork, ImageView, Modalities, NetworkConfig};
+use dermafuse::networks::{AmfamConfig, AmfamRow, AnyNetwork, Modalities, NetworkConfig};
 use dermafuse::schema::TaskSet;
 use dermafuse::synthetic::{self, SyntheticConfig, lesion_mask};
 use dermafuse::train::{Silent, Trainer, TrainingCases, TrainingConfig, mean_branch_accuracy};
@@ -30,7 +30,7 @@ fn heat_in_lesions(network: &AnyNetwork, set: &CaseSet, rows: &[usize], config: 
     let maps = Explainer::new(network)
         .class_activation(
             &input,
-            ImageView::Clinical,
+            Modality::Clinical,
             STAGE,
             &ExplainedLogit::of_branch("clinical", 0),
             CamMethod::GradCam,

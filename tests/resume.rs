@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{CaseSet, MetadataEncoder, Split, derm7pt};
-use dermafuse::networks::{AnyNetwork, ImageClassifierConfig, ImageView, NetworkConfig};
+use dermafuse::networks::{AnyNetwork, ImageClassifierConfig, Modality, NetworkConfig};
 use dermafuse::recipes::{RecipeError, SecondStageTable, Workplace};
 use dermafuse::schema::BranchLogits;
 use dermafuse::train::{
@@ -18,7 +18,7 @@ use dermafuse::train::{
 use dermafuse_tests::{contents_of, device_lock, numbers_of, small_experiment, small_set, small_set_folder};
 
 fn classifier(set: &CaseSet) -> NetworkConfig {
-    let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
+    let (backbone, view) = (BackboneKind::ResNet18Quarter, Modality::Clinical);
     NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, set.tasks.class_counts()))
 }
 

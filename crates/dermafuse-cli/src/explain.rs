@@ -10,7 +10,7 @@ use dermafuse::infer::{
     AttendedFeatures, AttentionHeat, Bundle, CamMethod, Contributions, ExplainedLogit, Explainer, HeatMap,
     ImageBaseline, InferError, Occlusion,
 };
-use dermafuse::networks::{AnyNetwork, ImageView, MultimodalInput, Network};
+use dermafuse::networks::{AnyNetwork, Modality, MultimodalInput, Network};
 use dermafuse::schema::ndarray::ArrayView3;
 use dermafuse::schema::{Case, Field};
 
@@ -100,7 +100,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let mut attended = None;
     for (look, input) in inputs.iter().enumerate() {
         // An image that comes again, because there are fewer of its kind, is not explained again.
-        let images = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+        let images = [(Modality::Clinical, clinical), (Modality::Dermoscopic, dermoscopic)];
         let images = images.map(|(view, images)| (view, images.get(look)));
         let which = if inputs.len() > 1 { format!(", image {} of {}", look + 1, inputs.len()) } else { String::new() };
         if let Method::Attention = arguments.method {
@@ -178,18 +178,18 @@ fn recorded(fields: &[Field], case: &Case) -> Vec<(String, String)> {
     values.filter_map(|(field, value)| Some((field.name.clone(), field.text(value)?))).collect()
 }
 
-fn looks_at(network: &AnyNetwork, view: ImageView) -> bool {
+fn looks_at(network: &AnyNetwork, view: Modality) -> bool {
     let modalities = network.modalities();
     match view {
-        ImageView::Clinical => modalities.clinical,
-        ImageView::Dermoscopic => modalities.dermoscopic,
+        Modality::Clinical => modalities.clinical,
+        Modality::Dermoscopic => modalities.dermoscopic,
     }
 }
 
 fn cam(
     explainer: &Explainer<AnyNetwork>,
     input: &MultimodalInput,
-    view: ImageView,
+    view: Modality,
     logit: &ExplainedLogit,
     stage: Option<u8>,
     method: CamMethod,
@@ -253,7 +253,7 @@ fn with_attended_features(page: CasePage, features: &AttendedFeatures) -> CasePa
     ))
 }
 
-fn picture(view: ImageView, path: &Path, heat: &HeatMap, caption: &str) -> Result<HeatPicture, Failure> {
+fn picture(view: Modality, path: &Path, heat: &HeatMap, caption: &str) -> Result<HeatPicture, Failure> {
     let pixels = decode(path, Strictness::Strict)?;
     let shape = (pixels.height(), pixels.width(), 3);
     let overlay = heat_overlay(ArrayView3::from_shape(shape, pixels.data())?, heat.values.view(), OPACITY)?;

@@ -5,7 +5,7 @@ use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
 use dermafuse::fusion::{FusionKind, MapFusionKind};
 use dermafuse::networks::{
-    ImageClassifierConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig, NetworkConfig, NetworkError,
+    ImageClassifierConfig, JointFusionConfig, JointIndividualFusionConfig, Modality, NetworkConfig, NetworkError,
     NetworkKind,
 };
 use dermafuse::recipes::Recipe;
@@ -95,7 +95,7 @@ const CLASSES: usize = 6;
 
 /// Parameters that joint-individual fusion adds to an image classifier.
 fn added(backbone: BackboneKind, fusion: FusionKind, device: &Device) -> Result<usize, NetworkError> {
-    let (view, classes) = (ImageView::Clinical, vec![CLASSES]);
+    let (view, classes) = (Modality::Clinical, vec![CLASSES]);
     let image = NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, classes.clone()));
     let joint = JointFusionConfig::new(backbone, view, RECORD, fusion, classes);
     let joint = NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint));

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use dermafuse::data::Table;
 use dermafuse::eval::{AnswerFormat, AnswerTable};
 use dermafuse::infer::{Bundle, Questions};
-use dermafuse::networks::{ImageView, Network};
+use dermafuse::networks::{Modality, Network};
 use dermafuse::recipes::{Progress, TerminalProgress};
 use dermafuse::schema::write_whole_file;
 
@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     folder: Option<PathBuf>,
     /// What the images of the folder are, clinical or dermoscopic, where the model looks at both.
     #[arg(long, value_name = "VIEW", requires = "folder")]
-    view: Option<ImageView>,
+    view: Option<Modality>,
     /// How the answers are written.
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
@@ -121,12 +121,12 @@ pub(crate) fn case_name(clinical: &[PathBuf], dermoscopic: &[PathBuf]) -> String
 }
 
 /// What the images of a folder are: what was said, or what the model looks at if that is one of them.
-fn view_of(said: Option<ImageView>, bundle: &Bundle) -> Result<ImageView, String> {
+fn view_of(said: Option<Modality>, bundle: &Bundle) -> Result<Modality, String> {
     let looks_at = bundle.network.modalities();
     match (said, looks_at.clinical, looks_at.dermoscopic) {
         (Some(view), _, _) => Ok(view),
-        (None, true, false) => Ok(ImageView::Clinical),
-        (None, false, true) => Ok(ImageView::Dermoscopic),
+        (None, true, false) => Ok(Modality::Clinical),
+        (None, false, true) => Ok(Modality::Dermoscopic),
         (None, true, true) => {
             Err("the model looks at clinical and dermoscopic images: say with --view which the folder has".into())
         }

@@ -13,7 +13,7 @@ use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::FusionKind;
 use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
 use dermafuse::networks::{
-    FusionNetConfig, ImageClassifierConfig, ImageView, JointFusionConfig, Network, NetworkConfig, NetworkKind,
+    FusionNetConfig, ImageClassifierConfig, JointFusionConfig, Modality, Network, NetworkConfig, NetworkKind,
 };
 use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize_to_file};
@@ -90,7 +90,7 @@ fn record_model(folder: &Path) -> PathBuf {
     let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
     let encoder = MetadataEncoder::fit(&fields, &[case(0, 40.0), case(1, 60.0)], MetadataRoles::PreDiagnosis).unwrap();
     let fusion: FusionKind = "concat".parse().unwrap();
-    let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
+    let (backbone, view) = (BackboneKind::ResNet18Quarter, Modality::Clinical);
     let network = NetworkConfig::JointFusion(JointFusionConfig::new(backbone, view, encoder.width(), fusion, vec![2]));
     let file = folder.join("record.safetensors");
     write_model(&file, "a clinic", &tasks, encoder, network);
@@ -336,7 +336,7 @@ fn a_set_with_other_classes_is_evaluated_through_a_class_map() {
     succeeded(&dermafuse(words("draw dermofit DATA --cases 80 --image-size 24x24", &[("DATA", &data)])));
     let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["malignant", "scar", "benign"])]).unwrap();
     let model = folder.path().join("model.safetensors");
-    let network = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, vec![3]);
+    let network = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, Modality::Clinical, vec![3]);
     write_model(&model, "a clinic", &tasks, MetadataEncoder::none(), NetworkConfig::ImageClassifier(network));
     let source = format!("dermofit={}", data.display());
     let paths = [("MODEL", model.as_path()), ("RUN", &run), ("MAP", &map), ("SOURCE", Path::new(&source))];

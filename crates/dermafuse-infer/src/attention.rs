@@ -1,4 +1,4 @@
-use dermafuse_networks::{ImageView, MultimodalInput, Network, Probe};
+use dermafuse_networks::{Modality, MultimodalInput, Network, Probe};
 use ndarray::Array2;
 
 use crate::explainer::doubles;
@@ -8,10 +8,10 @@ use crate::{Explainer, HeatMap, InferError};
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionHeat {
     /// The image whose map is refined: it takes its own values from where there is heat.
-    pub refined: ImageView,
+    pub refined: Modality,
     /// The image whose map decides where that is, by its queries and keys. The two images are not registered: a position of one is
     /// not the same place of the skin in the other.
-    pub source: ImageView,
+    pub source: Modality,
     /// Height and width of the maps, in pixels; a weight of 1 by their product is what a position has by chance.
     pub size: [usize; 2],
     /// One for each case, at the size of the refined image.
@@ -67,7 +67,7 @@ impl<N: Network> Explainer<N> {
             return Err(InferError::NoAttention { what: what(), remedy });
         }
         let heats = found.into_iter().map(|attention| {
-            let [_, _, image_height, image_width] = attention.refined.of(input.clone()).dims();
+            let [_, _, image_height, image_width] = input.image(attention.refined).dims();
             let [height, width] = attention.size;
             let means = finite(doubles(attention.weights.mean_dim(1)), what)?; // [B, 1, N]
             let heat = means.chunks(height * width).map(|means| {

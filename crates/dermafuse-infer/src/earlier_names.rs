@@ -32,7 +32,7 @@ mod tests {
     use dermafuse_backbones::BackboneKind;
     use dermafuse_fusion::FusionKind;
     use dermafuse_networks::{
-        AsymmetricFusionConfig, FusionNetConfig, ImageView, JointFusionConfig, JointIndividualFusionConfig,
+        AsymmetricFusionConfig, FusionNetConfig, JointFusionConfig, JointIndividualFusionConfig, Modality,
         NetworkConfig,
     };
     use serde_json::json;
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(read(earlier), NetworkConfig::FusionNet(config));
 
         let fusion: FusionKind = "mmfa".parse().unwrap();
-        let joint = JointFusionConfig::new(BackboneKind::ResNet18, ImageView::Clinical, 7, fusion, vec![2, 3]);
+        let joint = JointFusionConfig::new(BackboneKind::ResNet18, Modality::Clinical, 7, fusion, vec![2, 3]);
         let config = NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint));
         let now = serde_json::to_value(&config).unwrap();
         assert_eq!(read(now.clone()), config);

@@ -1,5 +1,5 @@
 use burn::tensor::{Device, Tensor, TensorData};
-use dermafuse_networks::{ImageView, MultimodalInput, Network, NetworkOutput, Probe};
+use dermafuse_networks::{Modality, MultimodalInput, Network, NetworkOutput, Probe};
 use dermafuse_schema::{BranchWeights, SchemaError};
 use ndarray::{Array2, ArrayView3};
 
@@ -75,7 +75,7 @@ impl<N: Network> Explainer<N> {
     /// # Panics
     /// If the input lacks something that the network looks at.
     #[must_use]
-    pub fn deepest_stage(&self, input: &MultimodalInput, view: ImageView, least_side: usize) -> Option<usize> {
+    pub fn deepest_stage(&self, input: &MultimodalInput, view: Modality, least_side: usize) -> Option<usize> {
         let input = self.on_device(input);
         let side = |stage: usize| {
             let mut probe = Probe::at(view, stage);
@@ -102,7 +102,7 @@ impl<N: Network> Explainer<N> {
     pub fn class_activation(
         &self,
         input: &MultimodalInput,
-        view: ImageView,
+        view: Modality,
         stage: usize,
         logit: &ExplainedLogit,
         method: CamMethod,
@@ -130,7 +130,7 @@ impl<N: Network> Explainer<N> {
         if activations.iter().chain(&gradient).any(|value| !value.is_finite()) {
             return Err(InferError::NonFiniteMap { view: view.name(), stage });
         }
-        let [_, _, image_height, image_width] = view.of(input).dims();
+        let [_, _, image_height, image_width] = input.image(view).dims();
         let shape = (channels, height, width);
         let maps = activations.chunks(channels * height * width).zip(gradient.chunks(channels * height * width));
         let maps = maps.map(|(activations, gradients)| {

@@ -1,6 +1,6 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};
-use dermafuse_networks::{ImageView, MultimodalInput, Network};
+use dermafuse_networks::{Modality, MultimodalInput, Network};
 use ndarray::Array2;
 
 use crate::explainer::{chosen_classes, doubles};
@@ -81,12 +81,12 @@ impl<N: Network> Explainer<N> {
     pub fn occlusion(
         &self,
         input: &MultimodalInput,
-        view: ImageView,
+        view: Modality,
         logit: &ExplainedLogit,
         occlusion: &Occlusion,
     ) -> Result<HeatMap, InferError> {
         let input = self.on_device(input);
-        let image = view.of(input.clone()); // [1, 3, H, W]
+        let image = input.image(view); // [1, 3, H, W]
         let [cases, _, height, width] = image.dims();
         let Occlusion { patch, stride, fill, batch_size } = *occlusion;
         let refuse = |what, expected, found: usize| Err(InferError::Occlusion { what, expected, found });
@@ -134,15 +134,15 @@ impl<N: Network> Explainer<N> {
 }
 
 /// One case as a batch in which one of its images takes different forms.
-fn with_image(input: &MultimodalInput, view: ImageView, images: Tensor<4>) -> MultimodalInput {
+fn with_image(input: &MultimodalInput, view: Modality, images: Tensor<4>) -> MultimodalInput {
     let batch = images.dims()[0];
     let other = |images: &Option<Tensor<4>>| images.clone().map(|image| image.repeat_dim(0, batch));
     let metadata = input.metadata.clone().map(|record| record.repeat_dim(0, batch));
     match view {
-        ImageView::Clinical => {
+        Modality::Clinical => {
             MultimodalInput { clinical: Some(images), dermoscopic: other(&input.dermoscopic), metadata }
         }
-        ImageView::Dermoscopic => {
+        Modality::Dermoscopic => {
             MultimodalInput { clinical: other(&input.clinical), dermoscopic: Some(images), metadata }
         }
     }

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dermafuse_data::{CaseSet, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, Table, UnseenCategory};
-use dermafuse_networks::ImageView;
+use dermafuse_networks::Modality;
 use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldValue, TaskSet};
 
 use crate::InferError;
@@ -137,7 +137,7 @@ impl Questions {
     ///
     /// # Errors
     /// A folder that cannot be read, or that has no image file; a name that an earlier case has.
-    pub fn add_folder(&mut self, folder: &Path, view: ImageView) -> Result<(), InferError> {
+    pub fn add_folder(&mut self, folder: &Path, view: Modality) -> Result<(), InferError> {
         let io_error = |source| DataError::Io { path: folder.into(), source };
         let (mut files, mut folders, mut others) = (Vec::new(), 0_usize, 0_usize);
         for entry in fs::read_dir(folder).map_err(io_error)? {
@@ -158,8 +158,8 @@ impl Questions {
         files.sort();
         for (name, path) in files {
             let (clinical, dermoscopic) = match view {
-                ImageView::Clinical => (vec![path], Vec::new()),
-                ImageView::Dermoscopic => (Vec::new(), vec![path]),
+                Modality::Clinical => (vec![path], Vec::new()),
+                Modality::Dermoscopic => (Vec::new(), vec![path]),
             };
             self.add(name, &clinical, &dermoscopic, &[])?;
         }
@@ -481,7 +481,7 @@ mod tests {
 
     /// A model of a random network that looks at the clinical photo.
     fn model() -> Bundle {
-        let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, vec![2, 2]);
+        let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, Modality::Clinical, vec![2, 2]);
         let network = NetworkConfig::ImageClassifier(config);
         let description = BundleDescription {
             data_set: "none".into(),
@@ -515,7 +515,7 @@ mod tests {
 
         let model = model();
         let mut questions = model.questions();
-        questions.add_folder(folder.path(), ImageView::Clinical).unwrap();
+        questions.add_folder(folder.path(), Modality::Clinical).unwrap();
         assert_eq!(questions.notes().len(), 2);
         assert!(questions.notes()[0].ends_with(": passed over files that are no images by their names: 1."));
         let table = Table::parse("t.csv", b"case,age,clinical\nd,old,a.png\ne,30,a.png\n").unwrap();
@@ -543,7 +543,7 @@ mod tests {
         assert!(error.starts_with("no case could be answered; the first, `d`: t.csv: line 2, column `age`"), "{error}");
         let error = model.answer(&model.questions(), |_| ()).unwrap_err().to_string();
         assert_eq!(error, "there is no case to ask about");
-        let error = wrong.add_folder(&folder.path().join("more"), ImageView::Clinical).unwrap_err().to_string();
+        let error = wrong.add_folder(&folder.path().join("more"), Modality::Clinical).unwrap_err().to_string();
         assert!(error.contains("more holds no image file (jpg, "), "{error}");
     }
 }

@@ -20,7 +20,7 @@ use crate::limits::MAX_SQUEEZE_SIDE;
 use crate::reconstruction_loss::reconstruction_loss;
 use crate::{
     AttentionMap, Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ColorReduction, DescribedNetwork, Fit,
-    ImageView, Modalities, ModalityBatches, ModalityDiscriminator, ModalityDiscriminatorConfig, MultimodalInput,
+    Modalities, Modality, ModalityBatches, ModalityDiscriminator, ModalityDiscriminatorConfig, MultimodalInput,
     Network, NetworkDescription, NetworkError, NetworkOutput, PixelFactor, Probe, Reconstruction, Squeeze,
     with_published_weights,
 };
@@ -35,7 +35,7 @@ pub struct AmfamConfig {
     /// Architecture of the backbones; ResNet-50 in the paper.
     pub backbone: BackboneKind,
     /// The images that are looked at, each at most once.
-    pub views: Vec<ImageView>,
+    pub views: Vec<Modality>,
     /// Whether both images go through the same weights.
     pub shared_backbone: bool,
     /// How both images go through the same weights.
@@ -149,7 +149,7 @@ pub struct Amfam<B: Backbone> {
     /// One for each image, or none.
     decoders: Vec<Reconstruction>,
     #[module(skip)]
-    views: Vec<ImageView>,
+    views: Vec<Modality>,
     #[module(skip)]
     batches: ModalityBatches,
     #[module(skip)]
@@ -167,9 +167,9 @@ impl AmfamConfig {
     #[must_use]
     pub fn row(row: AmfamRow, backbone: BackboneKind, classes: Vec<usize>) -> Self {
         let views = match row {
-            AmfamRow::Clinical => vec![ImageView::Clinical],
-            AmfamRow::Dermoscopic => vec![ImageView::Dermoscopic],
-            _ => vec![ImageView::Clinical, ImageView::Dermoscopic],
+            AmfamRow::Clinical => vec![Modality::Clinical],
+            AmfamRow::Dermoscopic => vec![Modality::Dermoscopic],
+            _ => vec![Modality::Clinical, Modality::Dermoscopic],
         };
         let adversary = matches!(row, AmfamRow::Adversarial | AmfamRow::Amfam);
         Self {
@@ -300,7 +300,7 @@ impl<B: Backbone> Amfam<B> {
         let decoders = self.decoders.iter().enumerate().map(|(index, decoder)| {
             let ReconstructionConfig { factor, detached_attention, colors, .. } = self.reconstruction;
             let view = self.views[index];
-            let (image, map) = (view.of(input.clone()), maps[index].clone());
+            let (image, map) = (input.image(view), maps[index].clone());
             let [_, _, height, width] = image.dims();
             let attention = self.attention.get(index).map(|attention| {
                 let attention = attention.forward_scaled(map.clone(), [height, width]); // [B, 1, H, W]
@@ -315,16 +315,16 @@ impl<B: Backbone> Amfam<B> {
 }
 
 /// Name of the loss of an image's decoder, `L_RC` or `L_RD`.
-const fn reconstruction_name(view: ImageView) -> &'static str {
+const fn reconstruction_name(view: Modality) -> &'static str {
     match view {
-        ImageView::Clinical => "reconstruction_clinical",
-        ImageView::Dermoscopic => "reconstruction_dermoscopic",
+        Modality::Clinical => "reconstruction_clinical",
+        Modality::Dermoscopic => "reconstruction_dermoscopic",
     }
 }
 
 impl<B: Backbone> Network for Amfam<B> {
     fn branches(&self) -> Vec<BranchInfo> {
-        let needs = self.views.iter().fold(Modalities::default(), |all, view| all.and(view.modalities()));
+        let needs = self.views.iter().fold(Modalities::default(), |all, view| all.and((*view).into()));
         let name = match self.views[..] {
             [view] => view.name(),
             _ => "fusion",
@@ -360,7 +360,7 @@ impl<B: Backbone> Network for Amfam<B> {
     }
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
-        let images: Vec<_> = self.views.iter().map(|&view| (view, view.of(input.clone()))).collect();
+        let images: Vec<_> = self.views.iter().map(|&view| (view, input.image(view))).collect();
         let maps = match &self.backbones[..] {
             [shared] => probe.shared_features(shared, self.batches, images),
             backbones => {
@@ -404,7 +404,7 @@ impl NetworkDescription for AmfamConfig {
         vec![self.backbone; if self.shared_backbone { 1 } else { self.views.len() }]
     }
 
-    fn view_of(&self, backbone: usize) -> Option<ImageView> {
+    fn view_of(&self, backbone: usize) -> Option<Modality> {
         let is_shared = self.shared_backbone && self.views.len() > 1;
         self.views.get(backbone).copied().filter(|_| !is_shared)
     }
@@ -433,7 +433,7 @@ impl DescribedNetwork for Amfam<AnyBackbone> {
         self.backbones()
     }
 
-    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, view: Modality, file: &Path) -> Result<Self, NetworkError> {
         let is_shared = self.backbones.len() == 1;
         let seen = self.backbones.into_iter().enumerate().map(|(index, backbone)| {
             match is_shared || self.views[index] == view {
@@ -501,8 +501,7 @@ mod tests {
         let input = MultimodalInput { clinical: image(0.0), dermoscopic: image(1.0), metadata: None };
         let logits = |output: NetworkOutput| output.branches[0].logits[0].clone();
         let plain = logits(network.forward(input.clone()));
-        for (view, stage, size) in
-            [(ImageView::Clinical, 1, [2, 32, 4, 6]), (ImageView::Dermoscopic, 3, [2, 128, 1, 2])]
+        for (view, stage, size) in [(Modality::Clinical, 1, [2, 32, 4, 6]), (Modality::Dermoscopic, 3, [2, 128, 1, 2])]
         {
             let mut probe = Probe::at(view, stage);
             let probed = logits(network.forward_probed(input.clone(), &mut probe));
@@ -519,12 +518,12 @@ mod tests {
         let device = Device::flex();
         let whole = AmfamConfig::new(BackboneKind::ResNet18Quarter, vec![2]);
         let error = |config: AmfamConfig| config.init(&device).unwrap_err().to_string();
-        let one = AmfamConfig { views: vec![ImageView::Clinical], ..whole.clone() };
+        let one = AmfamConfig { views: vec![Modality::Clinical], ..whole.clone() };
         assert_eq!(
             error(one),
             "a discriminator of modalities needs both images, found [\"clinical\"]; leave it out or add the other image"
         );
-        let twice = AmfamConfig { views: vec![ImageView::Clinical; 2], ..whole.clone() };
+        let twice = AmfamConfig { views: vec![Modality::Clinical; 2], ..whole.clone() };
         assert!(error(twice).contains("each image once"));
         let nothing = AmfamConfig { hidden: 0, ..whole.clone() };
         assert!(error(nothing).contains("found [0]"));

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::map_sizes::{require_joinable, require_joinable_at, require_joinable_kinds};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, ImageView, Modalities, MultimodalInput,
+    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, Modalities, Modality, MultimodalInput,
     MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
     with_published_weights,
 };
@@ -222,8 +222,8 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
         for (stage, fusion) in self.fusion.iter().enumerate() {
             let clinical = self.clinical.forward_stage(stage, refined.0); // [B, C_c, H, W]
             let dermoscopic = self.dermoscopic.forward_stage(stage, refined.1); // [B, C_d, H, W]
-            let clinical = probe.observe(ImageView::Clinical, stage, clinical);
-            let dermoscopic = probe.observe(ImageView::Dermoscopic, stage, dermoscopic);
+            let clinical = probe.observe(Modality::Clinical, stage, clinical);
+            let dermoscopic = probe.observe(Modality::Dermoscopic, stage, dermoscopic);
             unrefined = (clinical.clone(), dermoscopic.clone());
             refined = match fusion {
                 Some(fusion) => probe.refine(stage, fusion, clinical, dermoscopic),
@@ -316,10 +316,10 @@ impl DescribedNetwork for AsymmetricFusion<AnyBackbone, AnyBackbone> {
         vec![&self.clinical, &self.dermoscopic]
     }
 
-    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(match view {
-            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+            Modality::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            Modality::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
         })
     }
 }

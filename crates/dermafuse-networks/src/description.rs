@@ -8,7 +8,7 @@ use dermafuse_backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOpti
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{ImageView, MetadataNetworkConfig, Network, NetworkError};
+use crate::{MetadataNetworkConfig, Modality, Network, NetworkError};
 
 /// A network as data, and what is known of it before it is made.
 ///
@@ -42,8 +42,8 @@ pub trait NetworkDescription: Clone + Debug + Serialize + DeserializeOwned + Sen
     }
 
     /// The only image that one of the backbones looks at; `None` if it looks at both.
-    fn view_of(&self, backbone: usize) -> Option<ImageView> {
-        let views = [ImageView::Clinical, ImageView::Dermoscopic];
+    fn view_of(&self, backbone: usize) -> Option<Modality> {
+        let views = [Modality::Clinical, Modality::Dermoscopic];
         views.get(backbone).copied().filter(|_| self.backbones().len() == 2)
     }
 
@@ -93,7 +93,7 @@ pub trait DescribedNetwork: Network + Sync + 'static {
     ///
     /// # Errors
     /// No such backbone, and as [`with_published_weights`].
-    fn load_backbone_weights_of(self, view: ImageView, _file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, view: Modality, _file: &Path) -> Result<Self, NetworkError> {
         Err(NetworkError::NoBackbone { view: view.name() })
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, Modalities, MultimodalInput, MultitaskHead,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, Modalities, Modality, MultimodalInput, MultitaskHead,
     MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
@@ -101,9 +101,9 @@ impl<B: Backbone> Network for EmbeddingNet<B> {
     }
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
-        let clinical = global_average_pool(probe.features(&self.clinical, ImageView::Clinical, input.clinical())); // [B, D]
+        let clinical = global_average_pool(probe.features(&self.clinical, Modality::Clinical, input.clinical())); // [B, D]
         let dermoscopic =
-            global_average_pool(probe.features(&self.dermoscopic, ImageView::Dermoscopic, input.dermoscopic())); // [B, D]
+            global_average_pool(probe.features(&self.dermoscopic, Modality::Dermoscopic, input.dermoscopic())); // [B, D]
         let mut features = vec![clinical, dermoscopic];
         if self.sees_metadata {
             features.push(input.metadata()); // [B, M]
@@ -153,10 +153,10 @@ impl DescribedNetwork for EmbeddingNet<AnyBackbone> {
         vec![&self.clinical, &self.dermoscopic]
     }
 
-    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(match view {
-            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+            Modality::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            Modality::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
         })
     }
 }

@@ -13,7 +13,7 @@ use dermafuse_fusion::{FeatureFusion, Sum};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, Modalities, MultimodalInput, MultitaskHead,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, Modalities, Modality, MultimodalInput, MultitaskHead,
     MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
@@ -96,8 +96,8 @@ impl<B: Backbone> FusionNet<B> {
     }
 
     fn features(&self, clinical: Tensor<4>, dermoscopic: Tensor<4>, probe: &mut Probe) -> (Tensor<2>, Tensor<2>) {
-        let clinical = probe.features(&self.clinical, ImageView::Clinical, clinical); // [B, D, h, w]
-        let dermoscopic = probe.features(&self.dermoscopic, ImageView::Dermoscopic, dermoscopic); // [B, D, h, w]
+        let clinical = probe.features(&self.clinical, Modality::Clinical, clinical); // [B, D, h, w]
+        let dermoscopic = probe.features(&self.dermoscopic, Modality::Dermoscopic, dermoscopic); // [B, D, h, w]
         (global_average_pool(clinical), global_average_pool(dermoscopic)) // [B, D] each
     }
 
@@ -165,10 +165,10 @@ impl DescribedNetwork for FusionNet<AnyBackbone> {
         vec![&self.clinical, &self.dermoscopic]
     }
 
-    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(match view {
-            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+            Modality::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            Modality::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
         })
     }
 }

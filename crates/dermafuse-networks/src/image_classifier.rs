@@ -13,7 +13,7 @@ use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, g
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AnyHead, BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, HeadKind, ImageView, MultimodalInput, Network,
+    AnyHead, BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, HeadKind, Modality, MultimodalInput, Network,
     NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
@@ -24,7 +24,7 @@ pub struct ImageClassifierConfig {
     /// Architecture of the backbone.
     pub backbone: BackboneKind,
     /// The image it looks at.
-    pub view: ImageView,
+    pub view: Modality,
     /// Classes of each task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
@@ -40,13 +40,13 @@ pub struct ImageClassifier<B: Backbone> {
     backbone: B,
     head: AnyHead,
     #[module(skip)]
-    view: ImageView,
+    view: Modality,
 }
 
 impl ImageClassifierConfig {
     /// With a linear classifier.
     #[must_use]
-    pub fn new(backbone: BackboneKind, view: ImageView, classes: Vec<usize>) -> Self {
+    pub fn new(backbone: BackboneKind, view: Modality, classes: Vec<usize>) -> Self {
         Self { backbone, view, classes, head: HeadKind::Linear }
     }
 
@@ -71,7 +71,7 @@ impl<B: Backbone> ImageClassifier<B> {
 
     /// The image that is looked at.
     #[must_use]
-    pub fn view(&self) -> ImageView {
+    pub fn view(&self) -> Modality {
         self.view
     }
 
@@ -83,7 +83,7 @@ impl<B: Backbone> ImageClassifier<B> {
 
 impl<B: Backbone> Network for ImageClassifier<B> {
     fn branches(&self) -> Vec<BranchInfo> {
-        vec![BranchInfo { name: self.view.name(), needs: self.view.modalities() }]
+        vec![BranchInfo { name: self.view.name(), needs: self.view.into() }]
     }
 
     fn backbone_groups(&self) -> Vec<ParameterGroup> {
@@ -95,7 +95,7 @@ impl<B: Backbone> Network for ImageClassifier<B> {
     }
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
-        let image = self.view.of(input); // [B, 3, H, W]
+        let image = input.image(self.view); // [B, 3, H, W]
         let map = probe.features(&self.backbone, self.view, image); // [B, L_I, H', W']
         let branch = BranchOutput::new(self.view.name(), self.head.forward_map(map.clone())); // [B, K_t]
         let features = global_average_pool(map); // [B, L_I]
@@ -120,7 +120,7 @@ impl NetworkDescription for ImageClassifierConfig {
 
     fn examples(classes: &[usize], _metadata: usize) -> Vec<Self> {
         let heads = [HeadKind::Linear, HeadKind::MLP, HeadKind::PerLocation];
-        let plain = Self::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, classes.to_vec());
+        let plain = Self::new(BackboneKind::ResNet18Quarter, Modality::Clinical, classes.to_vec());
         heads.map(|head| Self { head, ..plain.clone() }).to_vec()
     }
 
@@ -128,7 +128,7 @@ impl NetworkDescription for ImageClassifierConfig {
         vec![self.backbone]
     }
 
-    fn view_of(&self, _backbone: usize) -> Option<ImageView> {
+    fn view_of(&self, _backbone: usize) -> Option<Modality> {
         Some(self.view)
     }
 }
@@ -138,7 +138,7 @@ impl DescribedNetwork for ImageClassifier<AnyBackbone> {
         vec![&self.backbone]
     }
 
-    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, _view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }

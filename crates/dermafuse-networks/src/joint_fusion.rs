@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, LinearHead, MetadataNetwork,
-    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput,
-    Probe, with_published_weights,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, MetadataNetwork, MetadataNetworkConfig,
+    Modalities, Modality, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
+    with_published_weights,
 };
 
 /// What a fusion module is given of the patient's record.
@@ -37,7 +37,7 @@ pub struct JointFusionConfig {
     /// Architecture of the backbone.
     pub backbone: BackboneKind,
     /// The image it looks at.
-    pub view: ImageView,
+    pub view: Modality,
     /// The network over the record.
     pub metadata: MetadataNetworkConfig,
     /// What the fusion module is given of the record.
@@ -57,7 +57,7 @@ pub struct JointFusion<B: Backbone> {
     fusion: AnyFusion,
     head: LinearHead,
     #[module(skip)]
-    view: ImageView,
+    view: Modality,
 }
 
 /// The pooled features of a batch.
@@ -74,13 +74,7 @@ pub struct JointFeatures {
 impl JointFusionConfig {
     /// The published structure around a backbone, a fusion module and `inputs` encoded metadata columns.
     #[must_use]
-    pub fn new(
-        backbone: BackboneKind,
-        view: ImageView,
-        inputs: usize,
-        fusion: FusionKind,
-        classes: Vec<usize>,
-    ) -> Self {
+    pub fn new(backbone: BackboneKind, view: Modality, inputs: usize, fusion: FusionKind, classes: Vec<usize>) -> Self {
         let metadata = MetadataNetworkConfig::new(inputs);
         Self { backbone, view, metadata, metadata_input: MetadataInput::default(), fusion, classes }
     }
@@ -135,7 +129,7 @@ impl<B: Backbone> JointFusion<B> {
 
     pub(crate) fn features(&self, input: MultimodalInput, probe: &mut Probe) -> JointFeatures {
         let metadata = input.metadata(); // [B, M]
-        let map = probe.features(&self.backbone, self.view, self.view.of(input)); // [B, L_I, h, w]
+        let map = probe.features(&self.backbone, self.view, input.image(self.view)); // [B, L_I, h, w]
         let image = global_average_pool(map); // [B, L_I]
         let metadata = match &self.metadata {
             Some(network) => network.forward(metadata), // [B, L_M]
@@ -152,7 +146,7 @@ impl<B: Backbone> JointFusion<B> {
 
     /// The image that is looked at.
     #[must_use]
-    pub fn view(&self) -> ImageView {
+    pub fn view(&self) -> Modality {
         self.view
     }
 
@@ -164,7 +158,7 @@ impl<B: Backbone> JointFusion<B> {
 
 impl<B: Backbone> Network for JointFusion<B> {
     fn branches(&self) -> Vec<BranchInfo> {
-        vec![BranchInfo { name: "fusion", needs: self.view.modalities().and(Modalities::METADATA) }]
+        vec![BranchInfo { name: "fusion", needs: Modalities::from(self.view).and(Modalities::METADATA) }]
     }
 
     fn backbone_groups(&self) -> Vec<ParameterGroup> {
@@ -201,7 +195,7 @@ impl NetworkDescription for JointFusionConfig {
         let inputs = [MetadataInput::Features, MetadataInput::Encoded];
         let plain = FusionKind::ALL.map(|name| {
             let fusion = name.parse().expect("a module of the table");
-            Self::new(BackboneKind::ResNet18Quarter, ImageView::Dermoscopic, metadata, fusion, classes.to_vec())
+            Self::new(BackboneKind::ResNet18Quarter, Modality::Dermoscopic, metadata, fusion, classes.to_vec())
         });
         // Not every module joins a short record that no network has made longer.
         let encoded = Self { metadata_input: inputs[1], ..plain[0].clone() };
@@ -212,7 +206,7 @@ impl NetworkDescription for JointFusionConfig {
         vec![self.backbone]
     }
 
-    fn view_of(&self, _backbone: usize) -> Option<ImageView> {
+    fn view_of(&self, _backbone: usize) -> Option<Modality> {
         Some(self.view)
     }
 
@@ -234,7 +228,7 @@ impl DescribedNetwork for JointFusion<AnyBackbone> {
         vec![&self.backbone]
     }
 
-    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, _view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }

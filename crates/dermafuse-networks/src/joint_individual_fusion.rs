@@ -13,9 +13,9 @@ use dermafuse_fusion::FusionKind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, JointFusion, JointFusionConfig, LinearHead,
-    MetadataInput, MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkDescription, NetworkError,
-    NetworkOutput, Probe,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, JointFusion, JointFusionConfig, LinearHead,
+    MetadataInput, MetadataNetworkConfig, Modalities, Modality, MultimodalInput, Network, NetworkDescription,
+    NetworkError, NetworkOutput, Probe,
 };
 
 /// Configuration of a [`JointIndividualFusion`].
@@ -33,7 +33,7 @@ pub struct JointIndividualFusionConfig {
 #[serde(rename = "JointIndividualFusionConfig", deny_unknown_fields)]
 struct Stored {
     backbone: BackboneKind,
-    view: ImageView,
+    view: Modality,
     metadata: MetadataNetworkConfig,
     metadata_input: MetadataInput,
     fusion: FusionKind,
@@ -112,9 +112,9 @@ impl<B: Backbone> Network for JointIndividualFusion<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         let view = self.joint.view();
         vec![
-            BranchInfo { name: view.name(), needs: view.modalities() },
+            BranchInfo { name: view.name(), needs: view.into() },
             BranchInfo { name: "metadata", needs: Modalities::METADATA },
-            BranchInfo { name: "fusion", needs: view.modalities().and(Modalities::METADATA) },
+            BranchInfo { name: "fusion", needs: Modalities::from(view).and(Modalities::METADATA) },
         ]
     }
 
@@ -163,7 +163,7 @@ impl NetworkDescription for JointIndividualFusionConfig {
         vec![self.joint.backbone]
     }
 
-    fn view_of(&self, _backbone: usize) -> Option<ImageView> {
+    fn view_of(&self, _backbone: usize) -> Option<Modality> {
         Some(self.joint.view)
     }
 
@@ -185,7 +185,7 @@ impl DescribedNetwork for JointIndividualFusion<AnyBackbone> {
         DescribedNetwork::backbones(&self.joint)
     }
 
-    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(Self { joint: self.joint.load_backbone_weights_of(view, file)?, ..self })
     }
 }
@@ -193,7 +193,7 @@ impl DescribedNetwork for JointIndividualFusion<AnyBackbone> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageClassifierConfig, ImageView};
+    use crate::{ImageClassifierConfig, Modality};
     use burn::tensor::Tensor;
     use dermafuse_backbones::{BackboneKind, parameter_count};
     use dermafuse_fusion::FusionKind;
@@ -210,9 +210,9 @@ mod tests {
             (BackboneKind::EfficientNetB3, 870_860),
             (BackboneKind::Xception, 1_121_228),
         ] {
-            let joint = JointFusionConfig::new(backbone, ImageView::Clinical, 81, mmfa.clone(), vec![6]);
+            let joint = JointFusionConfig::new(backbone, Modality::Clinical, 81, mmfa.clone(), vec![6]);
             let whole = parameter_count(&JointIndividualFusionConfig::new(joint).init(&device).unwrap());
-            let image = ImageClassifierConfig::new(backbone, ImageView::Clinical, vec![6]);
+            let image = ImageClassifierConfig::new(backbone, Modality::Clinical, vec![6]);
             assert_eq!(whole - parameter_count(&image.init(&device).unwrap()), expected, "{backbone}");
         }
     }
@@ -223,7 +223,7 @@ mod tests {
         for name in FusionKind::ALL {
             let fusion = name.parse().unwrap();
             let backbone = BackboneKind::ResNet18Quarter;
-            let joint = JointFusionConfig::new(backbone, ImageView::Dermoscopic, 7, fusion, vec![3]);
+            let joint = JointFusionConfig::new(backbone, Modality::Dermoscopic, 7, fusion, vec![3]);
             let network = JointIndividualFusionConfig::new(joint).init(&device).unwrap().valid();
             let output = network.forward(MultimodalInput {
                 clinical: None,
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_beta_that_is_no_share_is_refused() {
-        let joint = JointFusionConfig::new(BackboneKind::ResNet18, ImageView::Clinical, 7, FusionKind::Concat, vec![3]);
+        let joint = JointFusionConfig::new(BackboneKind::ResNet18, Modality::Clinical, 7, FusionKind::Concat, vec![3]);
         let config = JointIndividualFusionConfig { joint, beta: 1.5 };
         let error = config.init(&Device::flex()).unwrap_err().to_string();
         assert_eq!(error, "beta, the weight of the image's loss, must be in 0..=1, found 1.5");

@@ -17,9 +17,9 @@ use crate::limits::{MAX_PARAMETERS, require_at_most};
 use crate::outside_network::{ErasedDescription, ErasedNetwork};
 use crate::{
     Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, DescribedNetwork,
-    EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, ImageView,
-    JointFusion, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
-    MetadataClassifierConfig, MetadataNetworkConfig, Modalities, ModalitySubsetNet, ModalitySubsetNetConfig,
+    EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, JointFusion,
+    JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
+    MetadataClassifierConfig, MetadataNetworkConfig, Modalities, Modality, ModalitySubsetNet, ModalitySubsetNetConfig,
     MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, SingleSharedNetwork,
     SingleSharedNetworkConfig, TFormer, TFormerConfig,
 };
@@ -274,7 +274,7 @@ impl NetworkConfig {
 
     /// The only image that one of the backbones looks at; `None` if it looks at both.
     #[must_use]
-    pub fn view_of(&self, backbone: usize) -> Option<ImageView> {
+    pub fn view_of(&self, backbone: usize) -> Option<Modality> {
         each!(Self, self, config => config.view_of(backbone))
     }
 
@@ -330,7 +330,7 @@ impl AnyNetwork {
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
         let has_two = self.backbones().len() == 2;
         let Modalities { clinical, dermoscopic, .. } = self.modalities();
-        let views = [(clinical, ImageView::Clinical), (dermoscopic, ImageView::Dermoscopic)];
+        let views = [(clinical, Modality::Clinical), (dermoscopic, Modality::Dermoscopic)];
         let seen = views.into_iter().filter(|(is_seen, _)| *is_seen).take(if has_two { 2 } else { 1 });
         seen.into_iter().try_fold(self, |network, (_, view)| network.load_backbone_weights_of(view, &file))
     }
@@ -339,11 +339,11 @@ impl AnyNetwork {
     ///
     /// # Errors
     /// No such backbone, and as [`dermafuse_backbones::load_weights`].
-    pub fn load_backbone_weights_of(self, view: ImageView, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
+    pub fn load_backbone_weights_of(self, view: Modality, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
         let Modalities { clinical, dermoscopic, .. } = self.modalities();
         let is_seen = match view {
-            ImageView::Clinical => clinical,
-            ImageView::Dermoscopic => dermoscopic,
+            Modality::Clinical => clinical,
+            Modality::Dermoscopic => dermoscopic,
         };
         if !is_seen {
             return Err(NetworkError::NoBackbone { view: view.name() });
@@ -401,11 +401,11 @@ mod tests {
 
     #[test]
     fn weights_go_to_a_backbone_that_looks_at_the_image() {
-        let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, ImageView::Clinical, vec![2]);
+        let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, Modality::Clinical, vec![2]);
         let network = NetworkConfig::ImageClassifier(config).init(&Device::flex()).unwrap();
         let load = |view| network.clone().load_backbone_weights_of(view, "nowhere.safetensors").unwrap_err();
-        assert!(matches!(load(ImageView::Clinical), NetworkError::Backbone(_)));
-        let error = load(ImageView::Dermoscopic).to_string();
+        assert!(matches!(load(Modality::Clinical), NetworkError::Backbone(_)));
+        let error = load(Modality::Dermoscopic).to_string();
         assert_eq!(error, "no backbone of this network looks at the dermoscopic image");
     }
 }

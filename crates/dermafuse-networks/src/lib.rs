@@ -60,6 +60,7 @@ mod tformer;
 
 pub use dermafuse_init::{AddressedInit, AddressedParameter, draw_first_weights};
 pub use dermafuse_registry::RegistryError;
+pub use dermafuse_schema::{Modality, UnknownModality};
 
 pub use amfam::{Amfam, AmfamConfig, AmfamRow, ReconstructionConfig};
 pub use asymmetric_fusion::{AsymmetricFusion, AsymmetricFusionConfig, HeadMaps};
@@ -84,8 +85,7 @@ pub use modality_batches::ModalityBatches;
 pub use modality_discriminator::{ModalityDiscriminator, ModalityDiscriminatorConfig};
 pub use modality_subset_net::{ModalitySubset, ModalitySubsetNet, ModalitySubsetNetConfig};
 pub use network::{
-    Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, ImageView, Modalities, MultimodalInput, Network,
-    NetworkOutput, UnknownView,
+    Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, Modalities, MultimodalInput, Network, NetworkOutput,
 };
 pub use outside_network::{OutsideNetwork, register_network};
 pub use probe::{PositionAttention, Probe};

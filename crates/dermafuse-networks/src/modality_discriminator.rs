@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_fusion::{ReversalSchedule, linear, reverse_gradient};
 use serde::{Deserialize, Serialize};
 
-use crate::{ImageView, NetworkError};
+use crate::{Modality, NetworkError};
 
 /// Configuration of a [`ModalityDiscriminator`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,10 +71,10 @@ impl ModalityDiscriminatorConfig {
 impl ModalityDiscriminator {
     /// The class of a modality: 1 for the clinical photo, 0 for the dermoscopic image.
     #[must_use]
-    pub fn class_of(view: ImageView) -> usize {
+    pub fn class_of(view: Modality) -> usize {
         match view {
-            ImageView::Clinical => 1,
-            ImageView::Dermoscopic => 0,
+            Modality::Clinical => 1,
+            Modality::Dermoscopic => 0,
         }
     }
 
@@ -96,7 +96,7 @@ impl ModalityDiscriminator {
     /// # Panics
     /// Without features.
     #[must_use]
-    pub fn loss(&self, features: &[(ImageView, Tensor<2>)]) -> Tensor<1> {
+    pub fn loss(&self, features: &[(Modality, Tensor<2>)]) -> Tensor<1> {
         let cases: usize = features.iter().map(|(_, features)| features.dims()[0]).sum();
         let terms = features.iter().map(|(view, features)| {
             let log_probabilities = log_softmax(self.forward(features.clone()), 1); // [B, 2]

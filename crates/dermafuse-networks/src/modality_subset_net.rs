@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, LinearHead, Modalities, MultimodalInput,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, Modalities, Modality, MultimodalInput,
     Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
 };
 
@@ -175,10 +175,10 @@ impl<B: Backbone> Network for ModalitySubsetNet<B> {
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
         let Modalities { clinical, dermoscopic, metadata } = self.modalities();
-        let clinical = clinical
-            .then(|| global_average_pool(probe.features(&self.clinical, ImageView::Clinical, input.clinical()))); // [B, D]
+        let clinical =
+            clinical.then(|| global_average_pool(probe.features(&self.clinical, Modality::Clinical, input.clinical()))); // [B, D]
         let dermoscopic = dermoscopic.then(|| {
-            global_average_pool(probe.features(&self.dermoscopic, ImageView::Dermoscopic, input.dermoscopic()))
+            global_average_pool(probe.features(&self.dermoscopic, Modality::Dermoscopic, input.dermoscopic()))
         }); // [B, D]
         let metadata = metadata.then(|| input.metadata()); // [B, M]
         let features = self.subsets.iter().map(|subset| {
@@ -234,10 +234,10 @@ impl DescribedNetwork for ModalitySubsetNet<AnyBackbone> {
         vec![&self.clinical, &self.dermoscopic]
     }
 
-    fn load_backbone_weights_of(self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(match view {
-            ImageView::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
-            ImageView::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
+            Modality::Clinical => Self { clinical: with_published_weights(self.clinical, file)?, ..self },
+            Modality::Dermoscopic => Self { dermoscopic: with_published_weights(self.dermoscopic, file)?, ..self },
         })
     }
 }

@@ -1,11 +1,9 @@
 //! What every network takes and gives.
 
-use std::fmt;
-use std::str::FromStr;
-
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
 use dermafuse_backbones::{Backbone, ParameterGroup, freeze_batch_norm};
+use dermafuse_schema::Modality;
 use serde::{Deserialize, Serialize};
 
 use crate::Probe;
@@ -39,6 +37,18 @@ impl MultimodalInput {
     #[must_use]
     pub fn dermoscopic(&self) -> Tensor<4> {
         self.dermoscopic.clone().expect("the batch has the dermoscopic images that the network looks at")
+    }
+
+    /// `[B, 3, H, W]` images of one kind.
+    ///
+    /// # Panics
+    /// If the batch has none.
+    #[must_use]
+    pub fn image(&self, view: Modality) -> Tensor<4> {
+        match view {
+            Modality::Clinical => self.clinical(),
+            Modality::Dermoscopic => self.dermoscopic(),
+        }
     }
 
     /// `[B, M]` encoded metadata.
@@ -81,68 +91,13 @@ impl Modalities {
     }
 }
 
-/// Which of a case's two images a network with one backbone looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ImageView {
-    /// The clinical photo.
-    Clinical,
-    /// The dermoscopic image.
-    Dermoscopic,
-}
-
-impl ImageView {
-    /// The name, also of the branch that looks at it alone.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Clinical => "clinical",
-            Self::Dermoscopic => "dermoscopic",
-        }
-    }
-
+impl From<Modality> for Modalities {
     /// The image alone.
-    #[must_use]
-    pub const fn modalities(self) -> Modalities {
-        match self {
-            Self::Clinical => Modalities::CLINICAL,
-            Self::Dermoscopic => Modalities::DERMOSCOPIC,
+    fn from(view: Modality) -> Self {
+        match view {
+            Modality::Clinical => Self::CLINICAL,
+            Modality::Dermoscopic => Self::DERMOSCOPIC,
         }
-    }
-
-    /// `[B, 3, H, W]` images of a batch.
-    ///
-    /// # Panics
-    /// If the batch has none.
-    #[must_use]
-    pub fn of(self, input: MultimodalInput) -> Tensor<4> {
-        match self {
-            Self::Clinical => input.clinical(),
-            Self::Dermoscopic => input.dermoscopic(),
-        }
-    }
-}
-
-/// A name that no image has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no image `{name}`; the images are clinical and dermoscopic")]
-pub struct UnknownView {
-    /// The name.
-    pub name: String,
-}
-
-impl fmt::Display for ImageView {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for ImageView {
-    type Err = UnknownView;
-
-    fn from_str(name: &str) -> Result<Self, UnknownView> {
-        let named = [Self::Clinical, Self::Dermoscopic].into_iter().find(|view| view.name() == name);
-        named.ok_or_else(|| UnknownView { name: name.to_owned() })
     }
 }
 

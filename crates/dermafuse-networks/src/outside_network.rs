@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::limits::require_at_most;
 use crate::{
-    BackboneFreeze, BranchInfo, DescribedNetwork, ImageView, MetadataNetworkConfig, MultimodalInput, Network,
+    BackboneFreeze, BranchInfo, DescribedNetwork, MetadataNetworkConfig, Modality, MultimodalInput, Network,
     NetworkConfig, NetworkDescription, NetworkError, NetworkKind, NetworkOutput, Probe,
 };
 
@@ -80,7 +80,7 @@ pub trait ErasedDescription: Debug + Send + Sync {
     /// As [`NetworkDescription::backbones`].
     fn backbones(&self) -> Vec<BackboneKind>;
     /// As [`NetworkDescription::view_of`].
-    fn view_of(&self, backbone: usize) -> Option<ImageView>;
+    fn view_of(&self, backbone: usize) -> Option<Modality>;
     /// As [`NetworkDescription::metadata_inputs`].
     fn metadata_inputs(&self) -> usize;
     /// As [`NetworkDescription::set_metadata_inputs`].
@@ -129,7 +129,7 @@ impl<D: OutsideNetwork> ErasedDescription for D {
         NetworkDescription::backbones(self)
     }
 
-    fn view_of(&self, backbone: usize) -> Option<ImageView> {
+    fn view_of(&self, backbone: usize) -> Option<Modality> {
         NetworkDescription::view_of(self, backbone)
     }
 
@@ -197,7 +197,7 @@ impl NetworkDescription for OutsideKind<dyn ErasedDescription> {
         self.inner().backbones()
     }
 
-    fn view_of(&self, backbone: usize) -> Option<ImageView> {
+    fn view_of(&self, backbone: usize) -> Option<Modality> {
         self.inner().view_of(backbone)
     }
 
@@ -253,7 +253,7 @@ pub trait ErasedNetwork: ErasedModule {
     ///
     /// # Errors
     /// As [`DescribedNetwork::load_backbone_weights_of`]; the network must not be used again.
-    fn load_backbone_weights_of(&mut self, view: ImageView, file: &Path) -> Result<(), NetworkError>;
+    fn load_backbone_weights_of(&mut self, view: Modality, file: &Path) -> Result<(), NetworkError>;
 }
 
 impl<N: DescribedNetwork> ErasedNetwork for Held<N> {
@@ -297,7 +297,7 @@ impl<N: DescribedNetwork> ErasedNetwork for Held<N> {
         self.get().backbones()
     }
 
-    fn load_backbone_weights_of(&mut self, view: ImageView, file: &Path) -> Result<(), NetworkError> {
+    fn load_backbone_weights_of(&mut self, view: Modality, file: &Path) -> Result<(), NetworkError> {
         self.try_change(|network| network.load_backbone_weights_of(view, file))
     }
 }
@@ -350,7 +350,7 @@ impl DescribedNetwork for OutsideModule<dyn ErasedNetwork> {
         self.inner().backbones()
     }
 
-    fn load_backbone_weights_of(mut self, view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(mut self, view: Modality, file: &Path) -> Result<Self, NetworkError> {
         self.inner_mut().load_backbone_weights_of(view, file)?;
         Ok(self)
     }

@@ -4,15 +4,15 @@ use burn::tensor::Tensor;
 use dermafuse_backbones::Backbone;
 use dermafuse_fusion::{FeatureFusion, FeatureWeights, MapFusion};
 
-use crate::{ImageView, ModalityBatches};
+use crate::{Modality, ModalityBatches};
 
 /// The attention by which the map of one image was refined after a stage.
 #[derive(Clone, Debug)]
 pub struct PositionAttention {
     /// The image whose map was refined: its values were mixed.
-    pub refined: ImageView,
+    pub refined: Modality,
     /// The image whose map made the weights, by its queries and keys.
-    pub source: ImageView,
+    pub source: Modality,
     /// `[B, N, N]`: a row for each position that asks, a column for each that is looked at; rows sum to 1.
     pub weights: Tensor<3>,
     /// Height and width of the maps, in pixels: `N` is their product.
@@ -33,14 +33,14 @@ pub struct PositionAttention {
 /// use burn::module::Module;
 /// use burn::tensor::{Device, Tensor};
 /// use dermafuse_backbones::BackboneKind;
-/// use dermafuse_networks::{FusionNetConfig, ImageView, MultimodalInput, Network, Probe};
+/// use dermafuse_networks::{FusionNetConfig, Modality, MultimodalInput, Network, Probe};
 ///
 /// let device = Device::flex().autodiff();
 /// let network = FusionNetConfig::new(BackboneKind::ResNet18Quarter, vec![2]).init(&device)?.freeze();
 /// let images = Some(Tensor::ones([1, 3, 64, 64], &device));
 /// let input = MultimodalInput { clinical: images.clone(), dermoscopic: images, metadata: None };
 ///
-/// let mut probe = Probe::at(ImageView::Clinical, 3);
+/// let mut probe = Probe::at(Modality::Clinical, 3);
 /// let output = network.forward_probed(input, &mut probe);
 /// let map = probe.into_map().expect("the network looks at the clinical photo");
 /// let gradients = output.branches[0].logits[0].clone().narrow(1, 1, 1).sum().backward();
@@ -62,7 +62,7 @@ enum Wanted {
     #[default]
     Nothing,
     /// The map of a stage.
-    Map(ImageView, usize),
+    Map(Modality, usize),
     /// The attention between the maps after a stage.
     PositionAttention(usize),
     /// The attention between pooled features.
@@ -84,7 +84,7 @@ impl Probe {
 
     /// A probe for the map of a stage, 0 to 3, of an image.
     #[must_use]
-    pub fn at(view: ImageView, stage: usize) -> Self {
+    pub fn at(view: Modality, stage: usize) -> Self {
         Self { wanted: Wanted::Map(view, stage), ..Self::default() }
     }
 
@@ -137,7 +137,7 @@ impl Probe {
     ) -> (Tensor<4>, Tensor<4>) {
         if self.wanted == Wanted::PositionAttention(stage) {
             let [_, _, height, width] = clinical.dims();
-            let views = [ImageView::Clinical, ImageView::Dermoscopic];
+            let views = [Modality::Clinical, Modality::Dermoscopic];
             let found = fusion.attention(clinical.clone(), dermoscopic.clone());
             let found = views.into_iter().zip(views.into_iter().rev()).zip(found);
             let found = found.filter_map(|((refined, other), weights)| {
@@ -170,7 +170,7 @@ impl Probe {
     /// # Shapes
     /// `[B, C, h, w]` → the same.
     #[must_use]
-    pub fn observe(&mut self, view: ImageView, stage: usize, map: Tensor<4>) -> Tensor<4> {
+    pub fn observe(&mut self, view: Modality, stage: usize, map: Tensor<4>) -> Tensor<4> {
         if self.wanted != Wanted::Map(view, stage) {
             return map;
         }
@@ -186,7 +186,7 @@ impl Probe {
     ///
     /// # Shapes
     /// `[B, 3, H, W]` → `[B, C, h, w]`.
-    pub fn features<B: Backbone>(&mut self, backbone: &B, view: ImageView, images: Tensor<4>) -> Tensor<4> {
+    pub fn features<B: Backbone>(&mut self, backbone: &B, view: Modality, images: Tensor<4>) -> Tensor<4> {
         if !matches!(self.wanted, Wanted::Map(wanted, _) if wanted == view) {
             return backbone.forward_features(images); // [B, C, h, w]
         }
@@ -206,12 +206,12 @@ impl Probe {
         &mut self,
         backbone: &B,
         batches: ModalityBatches,
-        images: Vec<(ImageView, Tensor<4>)>,
+        images: Vec<(Modality, Tensor<4>)>,
     ) -> Vec<Tensor<4>> {
         if batches == ModalityBatches::Separate {
             return images.into_iter().map(|(view, image)| self.features(backbone, view, image)).collect();
         }
-        let (views, mut maps): (Vec<ImageView>, Vec<Tensor<4>>) = images.into_iter().unzip();
+        let (views, mut maps): (Vec<Modality>, Vec<Tensor<4>>) = images.into_iter().unzip();
         if !matches!(self.wanted, Wanted::Map(..)) {
             let joined = batches.batches(maps).into_iter().map(|batch| backbone.forward_features(batch));
             return batches.modalities(joined.collect(), views.len()); // [B, C, h, w]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asymmetric_fusion::init_map_fusion;
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, ImageView, Modalities, ModalityBatches,
+    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, Modalities, Modality, ModalityBatches,
     MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput,
     Probe, with_published_weights,
 };
@@ -158,8 +158,8 @@ impl<B: Backbone> SingleSharedNetwork<B> {
                 continue;
             }
             let [clinical, dermoscopic] = part(batches); // [B, C, H, W]
-            let clinical = probe.observe(ImageView::Clinical, stage, clinical);
-            let dermoscopic = probe.observe(ImageView::Dermoscopic, stage, dermoscopic);
+            let clinical = probe.observe(Modality::Clinical, stage, clinical);
+            let dermoscopic = probe.observe(Modality::Dermoscopic, stage, dermoscopic);
             batches = join(match fusion {
                 Some(fusion) => probe.refine(stage, fusion, clinical, dermoscopic).into(),
                 None => [clinical, dermoscopic],
@@ -235,7 +235,7 @@ impl DescribedNetwork for SingleSharedNetwork<AnyBackbone> {
         vec![&self.backbone]
     }
 
-    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, _view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }

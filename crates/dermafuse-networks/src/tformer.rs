@@ -20,9 +20,9 @@ use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, ImageView, LinearHead, MetadataNetwork,
-    MetadataNetworkConfig, Modalities, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput,
-    Probe, with_published_weights,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, MetadataNetwork, MetadataNetworkConfig,
+    Modalities, Modality, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
+    with_published_weights,
 };
 
 /// Channels, heads and layers of the four fusion blocks.
@@ -184,8 +184,8 @@ impl TFormer {
         let [clinical, dermoscopic] = apart(&both);
         let (dermoscopic_fused, clinical_fused) =
             self.fusion[3].forward(dermoscopic + dermoscopic_fused, clinical + clinical_fused);
-        let clinical_fused = probe.observe(ImageView::Clinical, 3, clinical_fused);
-        let dermoscopic_fused = probe.observe(ImageView::Dermoscopic, 3, dermoscopic_fused);
+        let clinical_fused = probe.observe(Modality::Clinical, 3, clinical_fused);
+        let dermoscopic_fused = probe.observe(Modality::Dermoscopic, 3, dermoscopic_fused);
         [
             project(&self.clinical, Activation::Relu, global_average_pool(clinical_fused)), // [B, 128]
             project(&self.dermoscopic, Activation::Relu, global_average_pool(dermoscopic_fused)), // [B, 128]
@@ -259,7 +259,7 @@ impl DescribedNetwork for TFormer {
         vec![&self.backbone]
     }
 
-    fn load_backbone_weights_of(self, _view: ImageView, file: &Path) -> Result<Self, NetworkError> {
+    fn load_backbone_weights_of(self, _view: Modality, file: &Path) -> Result<Self, NetworkError> {
         Ok(Self { backbone: with_published_weights(self.backbone, file)?, ..self })
     }
 }

@@ -9,7 +9,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use dermafuse_backbones::BackboneKind;
 use dermafuse_networks::{
-    FusionNetConfig, HeadKind, ImageClassifierConfig, ImageView, JointFusionConfig, NetworkConfig, NetworkKind,
+    FusionNetConfig, HeadKind, ImageClassifierConfig, JointFusionConfig, Modality, NetworkConfig, NetworkKind,
     SingleSharedNetworkConfig, draw_first_weights,
 };
 
@@ -108,13 +108,13 @@ fn a_backbone_does_not_depend_on_what_is_around_it() {
     let backbone = |config: NetworkConfig| -> BTreeMap<String, Vec<u32>> {
         seeded(&config, 4).into_iter().filter(|(path, _)| path.starts_with("backbone.")).collect()
     };
-    let image = |classes| ImageClassifierConfig::new(SMALL, ImageView::Clinical, classes);
+    let image = |classes| ImageClassifierConfig::new(SMALL, Modality::Clinical, classes);
     let alone = backbone(NetworkConfig::ImageClassifier(image(classes.clone())));
     assert!(alone.len() > 60, "a ResNet-18 has more than {} tensors", alone.len());
     let more_heads = NetworkConfig::ImageClassifier(image(vec![3, 2, 7]));
     let mlp = NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::MLP, ..image(classes.clone()) });
     let fusion = "mmfa".parse().unwrap();
-    let joint = JointFusionConfig::new(SMALL, ImageView::Dermoscopic, 6, fusion, classes.clone());
+    let joint = JointFusionConfig::new(SMALL, Modality::Dermoscopic, 6, fusion, classes.clone());
     let shared = SingleSharedNetworkConfig::new(SMALL, None, classes);
     for other in [more_heads, mlp, NetworkConfig::JointFusion(joint), NetworkConfig::SingleSharedNetwork(shared)] {
         assert!(backbone(other.clone()) == alone, "{other:?} has another backbone");

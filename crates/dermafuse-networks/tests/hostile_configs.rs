@@ -4,9 +4,9 @@ use burn::tensor::Device;
 use dermafuse_backbones::{BackboneKind, parameter_count};
 use dermafuse_fusion::ReversalSchedule;
 use dermafuse_networks::{
-    AmfamConfig, AsymmetricFusionConfig, FusionNetConfig, ImageClassifierConfig, ImageView, MAX_PARAMETERS, MAX_WIDTH,
-    MetadataClassifierConfig, MetadataNetworkConfig, ModalityDiscriminatorConfig, NetworkConfig, NetworkError,
-    NetworkKind, ReconstructionConfig, Squeeze,
+    AmfamConfig, AsymmetricFusionConfig, FusionNetConfig, ImageClassifierConfig, MAX_PARAMETERS, MAX_WIDTH,
+    MetadataClassifierConfig, MetadataNetworkConfig, Modality, ModalityDiscriminatorConfig, NetworkConfig,
+    NetworkError, NetworkKind, ReconstructionConfig, Squeeze,
 };
 use serde_json::{Value, json};
 
@@ -160,7 +160,7 @@ fn images_that_do_not_fit_are_refused_with_sizes_that_do() {
     assert_eq!(error, expected);
     let small = NetworkConfig::ImageClassifier(ImageClassifierConfig::new(
         BackboneKind::InceptionV3,
-        ImageView::Clinical,
+        Modality::Clinical,
         classes(),
     ));
     let error = small.check_images(64).unwrap_err().to_string();

@@ -26,7 +26,7 @@ use dermafuse_eval::{MeanDeviation, Pointing};
 use dermafuse_fusion::ReversalSchedule;
 use dermafuse_infer::{CamMethod, ExplainedLogit, Explainer, Predictor, TestTimeAugmentation, tensors_of};
 use dermafuse_networks::{
-    AmfamConfig, AmfamRow, AnyNetwork, ImageView, ModalityBatches, ModalityDiscriminator, Network, NetworkConfig,
+    AmfamConfig, AmfamRow, AnyNetwork, ModalityBatches, ModalityDiscriminator, Network, NetworkConfig,
 };
 use dermafuse_schema::ndarray::{Array1, Array2, Axis, concatenate};
 use dermafuse_schema::write_whole_file;
@@ -208,7 +208,7 @@ impl Study {
         let (clinical, dermoscopic) = joined.view().split_at(Axis(1), channels);
         let features = concatenate![Axis(0), clinical, dermoscopic];
         let of = |view| std::iter::repeat_n(ModalityDiscriminator::class_of(view), rows.len());
-        Ok((features, of(ImageView::Clinical).chain(of(ImageView::Dermoscopic)).collect()))
+        Ok((features, of(Modality::Clinical).chain(of(Modality::Dermoscopic)).collect()))
     }
 }
 
@@ -290,7 +290,6 @@ fn adversary(study: &Study, weight: f64) -> Result<(), Box<dyn Error>> {
 }
 
 fn reconstruction(study: &Study, rows: &[AmfamRow], weight: f64, stage: usize) -> Result<(), Box<dyn Error>> {
-    let views = [(ImageView::Clinical, Modality::Clinical), (ImageView::Dermoscopic, Modality::Dermoscopic)];
     // For each network and image the share of each case, a mean over the trainings.
     let mut shares: Vec<[Vec<f64>; 2]> = Vec::new();
     println!("share of the heat in the lesion, in per cent, {} test cases\n", study.split.test.len());
@@ -301,8 +300,8 @@ fn reconstruction(study: &Study, rows: &[AmfamRow], weight: f64, stage: usize) -
         for seed in 0..study.arguments.seeds {
             let Trained { network, .. } = study.train(study.config(row), weight, seed)?;
             let mut means = Vec::new();
-            for (sum, (view, modality)) in sums.iter_mut().zip(views) {
-                let found = study.shares(&network, view, modality, stage)?;
+            for (sum, modality) in sums.iter_mut().zip(Modality::BOTH) {
+                let found = study.shares(&network, modality, stage)?;
                 means.push(found.mean().unwrap_or(f64::NAN));
                 *sum += &found;
             }
@@ -312,8 +311,8 @@ fn reconstruction(study: &Study, rows: &[AmfamRow], weight: f64, stage: usize) -
         shares.push(sums.map(|sum| (sum / study.arguments.seeds as f64).to_vec()));
     }
     println!();
-    for (index, (view, modality)) in views.into_iter().enumerate() {
-        println!("{}: lesions are {:.1} % of the pixels", view.name(), study.area(modality));
+    for (index, modality) in Modality::BOTH.into_iter().enumerate() {
+        println!("{modality}: lesions are {:.1} % of the pixels", study.area(modality));
         for (row, found) in rows.iter().zip(&shares).skip(1) {
             let test = WilcoxonSignedRank::of(&shares[0][index], &found[index])?;
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -334,20 +333,14 @@ fn reconstruction(study: &Study, rows: &[AmfamRow], weight: f64, stage: usize) -
 impl Study {
     /// The share of the heat that lies in the lesion of each test case, in per cent; by chance the lesion's share of the pixels
     /// where nothing speaks for the predicted diagnosis.
-    fn shares(
-        &self,
-        network: &AnyNetwork,
-        view: ImageView,
-        modality: Modality,
-        stage: usize,
-    ) -> Result<Array1<f64>, Box<dyn Error>> {
+    fn shares(&self, network: &AnyNetwork, modality: Modality, stage: usize) -> Result<Array1<f64>, Box<dyn Error>> {
         let rows = &self.split.test;
         let loader = LoaderConfig::new(rows.len(), self.preprocess());
         let batch = BatchLoader::new(&self.set, rows.clone(), loader)?.next().ok_or("there are no test cases")??;
         let nothing = Array2::zeros((rows.len(), 0));
         let input = tensors_of(batch, nothing, network.modalities(), &Device::flex());
         let logit = ExplainedLogit::of_branch("fusion", 0);
-        let maps = Explainer::new(network).class_activation(&input, view, stage, &logit, CamMethod::GradCam)?;
+        let maps = Explainer::new(network).class_activation(&input, modality, stage, &logit, CamMethod::GradCam)?;
         let drawn = synthetic::sample(&self.drawn);
         let shares = rows.iter().zip(&maps).map(|(&row, heat)| {
             let lesion = lesion_mask(&drawn[row].lesion, modality, self.drawn.image_size);

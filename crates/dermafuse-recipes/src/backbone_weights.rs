@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use dermafuse_backbones::BackboneKind;
-use dermafuse_networks::{AnyNetwork, ImageView, NetworkConfig, NetworkError};
+use dermafuse_networks::{AnyNetwork, Modality, NetworkConfig, NetworkError};
 use dermafuse_train::{RunFacts, file_digest};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub enum BackboneWeights {
     /// One file for all backbones.
     OfAll(PathBuf),
     /// The file of the backbone that looks at each image; a backbone without a file starts from random weights.
-    ByView(BTreeMap<ImageView, PathBuf>),
+    ByView(BTreeMap<Modality, PathBuf>),
     /// The file of each architecture; other architectures start from random weights.
     ByArchitecture(BTreeMap<BackboneKind, PathBuf>),
 }
@@ -63,7 +63,7 @@ impl BackboneWeights {
         match files[..] {
             [Some(clinical), Some(dermoscopic)] if clinical == dermoscopic => network.load_backbone_weights(clinical),
             [clinical, dermoscopic] => {
-                let views = [(ImageView::Clinical, clinical), (ImageView::Dermoscopic, dermoscopic)];
+                let views = [(Modality::Clinical, clinical), (Modality::Dermoscopic, dermoscopic)];
                 let mut files = views.into_iter().filter_map(|(view, file)| Some((view, file?)));
                 files.try_fold(network, |network, (view, file)| network.load_backbone_weights_of(view, file))
             }

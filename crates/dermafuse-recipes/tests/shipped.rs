@@ -11,7 +11,7 @@ use dermafuse_data::{CaseSet, DataSetKind, EncoderConfig, MetadataRoles, Split};
 use dermafuse_ensemble::{Calibration, ClassifierKind, MixSearch, WeightSearch};
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
-    EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig, ImageView, ModalitySubsetNetConfig,
+    EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig, Modality, ModalitySubsetNetConfig,
     NetworkConfig, TFormerConfig,
 };
 use dermafuse_recipes::{AnswerKind, Experiment, Plan, Recipe, Selection, StartWeights};
@@ -141,7 +141,7 @@ fn the_strategies_of_fine_tuning_are_those_of_the_paper() {
     let recipe = recipe("nedelcu");
     let published = TrainingConfig::nedelcu(300, 4, 0);
     let scratch = TrainingConfig { unfreezing: None, backbone_rate: 1.0, ..published.clone() };
-    let network = ImageClassifierConfig::new(BackboneKind::EfficientNetB3, ImageView::Clinical, vec![]);
+    let network = ImageClassifierConfig::new(BackboneKind::EfficientNetB3, Modality::Clinical, vec![]);
     let network = NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::PerLocation, ..network });
     let rows = [
         ("o) from scratch", &["dermai"][..], &scratch),
@@ -348,7 +348,7 @@ fn another_backbone_is_for_every_row() {
     assert!(rows.len() > 15);
     for network in rows {
         match network {
-            NetworkConfig::ImageClassifier(image) => assert_eq!(image.view, ImageView::Dermoscopic),
+            NetworkConfig::ImageClassifier(image) => assert_eq!(image.view, Modality::Dermoscopic),
             NetworkConfig::MetadataClassifier(record) => assert_eq!(record.metadata.layers, [8]),
             NetworkConfig::JointFusion(joint) => assert_eq!(joint.metadata.layers, [8]),
             NetworkConfig::JointIndividualFusion(network) => assert_eq!(network.joint.metadata.layers, [8]),

@@ -45,7 +45,7 @@ pub use error::SchemaError;
 pub use failed_case::FailedCase;
 pub use field::{Field, FieldKind, FieldRole, FieldValue};
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
-pub use modality::Modality;
+pub use modality::{Modality, UnknownModality};
 pub use name::Name;
 pub use predictions::Predictions;
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};

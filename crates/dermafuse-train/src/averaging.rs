@@ -232,10 +232,10 @@ mod tests {
     use burn::module::Module;
     use burn::tensor::{Device, Distribution};
     use dermafuse_backbones::BackboneKind;
-    use dermafuse_networks::{BackboneFreeze, ImageClassifierConfig, ImageView, NetworkConfig};
+    use dermafuse_networks::{BackboneFreeze, ImageClassifierConfig, Modality, NetworkConfig};
 
     fn network() -> dermafuse_networks::AnyNetwork {
-        let (backbone, view) = (BackboneKind::ResNet18Quarter, ImageView::Clinical);
+        let (backbone, view) = (BackboneKind::ResNet18Quarter, Modality::Clinical);
         let config = NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, vec![3]));
         config.init_seeded(0, &Device::flex().autodiff()).unwrap()
     }

@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use dermafuse_backbones::BackboneKind;
-use dermafuse_networks::{ImageView, NetworkConfig};
+use dermafuse_networks::{Modality, NetworkConfig};
 use dermafuse_settings::Settings;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -145,7 +145,7 @@ impl<'de> Deserialize<'de> for StartWeights {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StartWeights, A::Error> {
                 let (mut by_view, mut by_architecture) = (BTreeMap::new(), BTreeMap::new());
                 while let Some((key, file)) = map.next_entry::<String, PathBuf>()? {
-                    match (key.parse::<ImageView>(), key.parse::<BackboneKind>()) {
+                    match (key.parse::<Modality>(), key.parse::<BackboneKind>()) {
                         (Ok(view), _) => drop(by_view.insert(view, file)),
                         (_, Ok(kind)) => drop(by_architecture.insert(kind, file)),
                         (_, Err(unknown)) => {

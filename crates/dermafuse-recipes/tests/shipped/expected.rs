@@ -5,8 +5,8 @@ use dermafuse_data::{DataSetKind, EncoderConfig, MetadataRoles};
 use dermafuse_fusion::{FusionKind, MapFusionKind};
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
-    AmfamConfig, AmfamRow, AsymmetricFusionConfig, BranchWeights, HeadKind, ImageClassifierConfig, ImageView,
-    JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, NetworkConfig,
+    AmfamConfig, AmfamRow, AsymmetricFusionConfig, BranchWeights, HeadKind, ImageClassifierConfig, JointFusionConfig,
+    JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, Modality, NetworkConfig,
     SingleSharedNetworkConfig,
 };
 use dermafuse_recipes::{AnswerKind, Selection};
@@ -25,7 +25,7 @@ pub(crate) struct Expected {
 
 /// The rows of the comparison of fusion modules (thesis ch. 4), and the record alone.
 pub(crate) fn joint_fusion() -> Vec<Expected> {
-    let (backbone, view) = (BackboneKind::ResNet50, ImageView::Clinical);
+    let (backbone, view) = (BackboneKind::ResNet50, Modality::Clinical);
     let row = |name: String, network, answer| Expected {
         name,
         network,
@@ -102,8 +102,8 @@ pub(crate) fn ammfm() -> Vec<Expected> {
         pair("AFF", "AAB", small, big),
     ];
     for backbone in [small, big, ResNet50, ConvNeXtTiny] {
-        rows.push(single("Clin", ImageView::Clinical, backbone));
-        rows.push(single("Derm", ImageView::Dermoscopic, backbone));
+        rows.push(single("Clin", Modality::Clinical, backbone));
+        rows.push(single("Derm", Modality::Dermoscopic, backbone));
     }
     for big in [ResNet50, ConvNeXtTiny] {
         rows.extend([pair("SFF", "CAT", big, big), pair("AFF", "AAB", small, big)]);

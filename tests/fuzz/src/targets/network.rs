@@ -6,9 +6,9 @@ use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::fusion::FusionKind;
 use dermafuse::networks::{
-    AmfamConfig, AsymmetricFusionConfig, EmbeddingNetConfig, FusionNetConfig, ImageClassifierConfig, ImageView,
-    JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig,
-    ModalitySubsetNetConfig, Network, NetworkConfig, SingleSharedNetworkConfig, TFormerConfig,
+    AmfamConfig, AsymmetricFusionConfig, EmbeddingNetConfig, FusionNetConfig, ImageClassifierConfig, JointFusionConfig,
+    JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, Modality, ModalitySubsetNetConfig,
+    Network, NetworkConfig, SingleSharedNetworkConfig, TFormerConfig,
 };
 
 use super::{Target, Verdict, accepted, promise};
@@ -50,13 +50,13 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let metadata = MetadataNetworkConfig { layers: vec![4], ..MetadataNetworkConfig::new(3) };
     let joint = |fusion: &str| {
         let fusion: FusionKind = fusion.parse().expect("a module of the list");
-        JointFusionConfig::new(small, ImageView::Dermoscopic, 3, fusion, vec![3, 2])
+        JointFusionConfig::new(small, Modality::Dermoscopic, 3, fusion, vec![3, 2])
     };
     let joined = FusionKind::ALL.map(|fusion| NetworkConfig::JointFusion(joint(fusion)));
     let networks = [
         NetworkConfig::MetadataClassifier(MetadataClassifierConfig { metadata, classes: classes() }),
         NetworkConfig::FusionNet(FusionNetConfig::new(small, classes())),
-        NetworkConfig::ImageClassifier(ImageClassifierConfig::new(small, ImageView::Clinical, classes())),
+        NetworkConfig::ImageClassifier(ImageClassifierConfig::new(small, Modality::Clinical, classes())),
         NetworkConfig::JointIndividualFusion(JointIndividualFusionConfig::new(joint("mmfa"))),
         NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(classes())),
         NetworkConfig::SingleSharedNetwork(SingleSharedNetworkConfig::new(small, None, classes())),
