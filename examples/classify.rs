@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // A file of another architecture, or of other classes, is refused with the names of its tensors.
     let network = network.load_weights(weights, LoadOptions::default())?.fold_batch_norm();
     let pixels = decode(image, Strictness::Strict)?;
-    let input = published_input(&pixels, &kind.preprocess(), &device)?; // [1, 3, S, S]
+    let input = published_input(&pixels, &kind.published_input(), &device)?; // [1, 3, S, S]
     let probabilities = softmax(network.forward_logits(input), 1); // [1, K]
 
     let mut ranked: Vec<(f32, &str)> = probabilities.into_data().iter::<f32>().zip(labels).collect();

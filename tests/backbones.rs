@@ -9,7 +9,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dermafuse_backbones::{
-    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, Preprocess, Pretrained,
+    AnyBackbone, Backbone, BackboneKind, ClassifierWeights, LoadOptions, ParameterGroup, Pretrained, PublishedInput,
     freeze_batch_norm, global_average_pool, load_weights, parameter_count,
 };
 use dermafuse_tests::{Tensors, formula, uniform, write_safetensors};
@@ -37,7 +37,7 @@ struct Golden {
     /// Counted by PyTorch at 224 pixels.
     gflops: f64,
     /// What torchvision says about its weights; `None` where it has none.
-    published: Option<Preprocess>,
+    published: Option<PublishedInput>,
     /// Multiplies the scales of all normalizations.
     norm_gain: f32,
     cases: Vec<Case>,
@@ -316,7 +316,7 @@ fn facts_hold() {
         assert_eq!(network.stage_channels(), kind.stage_channels(), "{kind}");
         assert_eq!(network.stage_strides(), kind.stage_strides(), "{kind}");
         assert_eq!(network.stage_channels()[3], network.num_features(), "{kind}");
-        let preprocess = kind.preprocess();
+        let preprocess = kind.published_input();
         assert!(kind.min_size() <= preprocess.size && preprocess.size <= preprocess.resize, "{kind}");
         let golden = golden(kind);
         assert_eq!(kind.gflops(), golden.gflops, "{kind}");

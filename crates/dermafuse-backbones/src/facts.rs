@@ -7,11 +7,11 @@ use crate::stage_sides::{ROUNDED_UP, StageShrinks};
 
 /// What happens to an image before the network, fixed when its weights were trained.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Preprocess {
+pub struct PublishedInput {
     /// Shorter side that the image is resized to, in pixels.
     pub resize: usize,
     /// How it is resized.
-    pub resampling: Resampling,
+    pub resampling: PublishedResampling,
     /// Height and width of the square cut from the middle: the network's input, in pixels.
     pub size: usize,
     /// Mean of red, green and blue in images scaled to 0…1.
@@ -20,11 +20,11 @@ pub struct Preprocess {
     pub std: [f32; 3],
 }
 
-impl Preprocess {
+impl PublishedInput {
     /// What most of torchvision's ImageNet weights expect.
     pub const IMAGENET: Self = Self {
         resize: 256,
-        resampling: Resampling::Bilinear,
+        resampling: PublishedResampling::Bilinear,
         size: 224,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
@@ -35,14 +35,14 @@ impl Preprocess {
     }
 
     pub(crate) const fn bicubic(self) -> Self {
-        Self { resampling: Resampling::Bicubic, ..self }
+        Self { resampling: PublishedResampling::Bicubic, ..self }
     }
 }
 
 /// How pixels are interpolated where an image is resized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Resampling {
+pub enum PublishedResampling {
     /// Triangle filter.
     Bilinear,
     /// Cubic filter.
@@ -72,7 +72,7 @@ pub(crate) struct Facts {
     pub(crate) num_params: [usize; 2],
     /// Billions of multiply-adds for one image of 224 × 224 pixels.
     pub(crate) gflops: f64,
-    pub(crate) preprocess: Preprocess,
+    pub(crate) preprocess: PublishedInput,
     pub(crate) keys: KeyStyle,
     pub(crate) weights: Option<PublishedWeights<'static>>,
 }
@@ -85,7 +85,7 @@ pub(crate) const TORCHVISION: Facts = Facts {
     min_size: 32,
     num_params: [0; 2],
     gflops: 0.0,
-    preprocess: Preprocess::IMAGENET,
+    preprocess: PublishedInput::IMAGENET,
     keys: KeyStyle::Torchvision,
     weights: None,
 };

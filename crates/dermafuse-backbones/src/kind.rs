@@ -13,7 +13,7 @@ use crate::convnext::{ConvNeXt, ConvNeXtConfig};
 use crate::densenet::{DenseNet, DenseNetConfig};
 use crate::efficientnet::{EfficientNet, EfficientNetConfig};
 use crate::error::BackboneError;
-use crate::facts::{Facts, KeyStyle, Preprocess, TORCHVISION};
+use crate::facts::{Facts, KeyStyle, PublishedInput, TORCHVISION};
 use crate::inception::{InceptionV3, InceptionV3Config};
 use crate::mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 use crate::mobilenet_v3::{MobileNetV3, MobileNetV3Config};
@@ -188,7 +188,7 @@ built_in! {
             channels: [24, 40, 112, 1280],
             num_params: [5_288_548, 4_007_548],
             gflops: 0.386,
-            preprocess: Preprocess::IMAGENET.bicubic(),
+            preprocess: PublishedInput::IMAGENET.bicubic(),
             weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth", "7f5810bc"),
             ..TORCHVISION
         };
@@ -197,7 +197,7 @@ built_in! {
             channels: [24, 40, 112, 1280],
             num_params: [7_794_184, 6_513_184],
             gflops: 0.57,
-            preprocess: Preprocess::IMAGENET.sizes(256, 240).bicubic(),
+            preprocess: PublishedInput::IMAGENET.sizes(256, 240).bicubic(),
             weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b1_rwightman-bac287d4.pth", "bac287d4"),
             ..TORCHVISION
         };
@@ -206,7 +206,7 @@ built_in! {
             channels: [24, 48, 120, 1408],
             num_params: [9_109_994, 7_700_994],
             gflops: 0.659,
-            preprocess: Preprocess::IMAGENET.sizes(288, 288).bicubic(),
+            preprocess: PublishedInput::IMAGENET.sizes(288, 288).bicubic(),
             weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b2_rwightman-c35c1473.pth", "c35c1473"),
             ..TORCHVISION
         };
@@ -215,7 +215,7 @@ built_in! {
             channels: [32, 48, 136, 1536],
             num_params: [12_233_232, 10_696_232],
             gflops: 0.963,
-            preprocess: Preprocess::IMAGENET.sizes(320, 300).bicubic(),
+            preprocess: PublishedInput::IMAGENET.sizes(320, 300).bicubic(),
             weights: torchvision_from_timm("https://download.pytorch.org/models/efficientnet_b3_rwightman-b3899882.pth", "b3899882"),
             ..TORCHVISION
         };
@@ -249,7 +249,7 @@ built_in! {
             shrinks: ROUNDED_DOWN,
             num_params: [28_589_128, 27_818_592],
             gflops: 4.456,
-            preprocess: Preprocess::IMAGENET.sizes(236, 224),
+            preprocess: PublishedInput::IMAGENET.sizes(236, 224),
             weights: torchvision("https://download.pytorch.org/models/convnext_tiny-983f1562.pth", "983f1562"),
             ..TORCHVISION
         };
@@ -259,7 +259,7 @@ built_in! {
             shrinks: ROUNDED_DOWN,
             num_params: [50_223_688, 49_453_152],
             gflops: 8.684,
-            preprocess: Preprocess::IMAGENET.sizes(230, 224),
+            preprocess: PublishedInput::IMAGENET.sizes(230, 224),
             weights: torchvision("https://download.pytorch.org/models/convnext_small-0c510722.pth", "0c510722"),
             ..TORCHVISION
         };
@@ -272,7 +272,7 @@ built_in! {
             shrinks: SWIN,
             num_params: [28_288_354, 27_519_354],
             gflops: 4.491,
-            preprocess: Preprocess::IMAGENET.sizes(232, 224).bicubic(),
+            preprocess: PublishedInput::IMAGENET.sizes(232, 224).bicubic(),
             weights: torchvision("https://download.pytorch.org/models/swin_t-704ceda3.pth", "704ceda3"),
             ..TORCHVISION
         };
@@ -282,7 +282,7 @@ built_in! {
             shrinks: SWIN,
             num_params: [28_351_570, 27_582_570],
             gflops: 4.938,
-            preprocess: Preprocess::IMAGENET.sizes(260, 256).bicubic(),
+            preprocess: PublishedInput::IMAGENET.sizes(260, 256).bicubic(),
             weights: torchvision("https://download.pytorch.org/models/swin_v2_t-b137f0e2.pth", "b137f0e2"),
             ..TORCHVISION
         };
@@ -321,7 +321,7 @@ built_in! {
             shrinks: INCEPTION,
             num_params: [23_834_568, 21_785_568],
             gflops: 2.838,
-            preprocess: Preprocess::IMAGENET.sizes(342, 299),
+            preprocess: PublishedInput::IMAGENET.sizes(342, 299),
             weights: Some(PublishedWeights {
                 url: "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
                 sha256: "0cc3c7bd",
@@ -338,7 +338,7 @@ built_in! {
             shrinks: XCEPTION,
             num_params: [22_855_952, 20_806_952],
             gflops: 4.553,
-            preprocess: Preprocess { mean: [0.5; 3], std: [0.5; 3], ..Preprocess::IMAGENET.sizes(333, 299).bicubic() },
+            preprocess: PublishedInput { mean: [0.5; 3], std: [0.5; 3], ..PublishedInput::IMAGENET.sizes(333, 299).bicubic() },
             keys: KeyStyle::Timm,
             weights: Some(PublishedWeights {
                 url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-cadene/xception-43020ad28.pth",
@@ -394,7 +394,7 @@ impl BackboneKind {
     }
 
     /// The preprocessing of the published weights.
-    pub const fn preprocess(self) -> Preprocess {
+    pub const fn published_input(self) -> PublishedInput {
         self.facts().preprocess
     }
 

@@ -69,7 +69,7 @@ pub use densenet::{DenseNet, DenseNetConfig};
 pub use download::DownloadProgress;
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
 pub use error::{BackboneError, KeyMismatch, PrefixDifference, ShapeMismatch};
-pub use facts::{KeyStyle, Preprocess, Resampling};
+pub use facts::{KeyStyle, PublishedInput, PublishedResampling};
 pub use inception::{InceptionV3, InceptionV3Config};
 pub use kind::{AnyBackbone, BackboneKind};
 pub use layers::{Activation, ConvNormAct, ConvNormActConfig};

@@ -62,7 +62,7 @@ pub(crate) fn models(arguments: &Arguments) -> ProgramResult {
             kind.num_params(),
             kind.num_params_without_classifier(),
             kind.gflops(),
-            kind.preprocess().size,
+            kind.published_input().size,
             channels,
             format!("{:?}", kind.key_style()).to_lowercase(),
             kind.published_weights().map_or("none published", |weights| weights.licence),
@@ -216,7 +216,7 @@ fn description(kind: BackboneKind) -> serde_json::Value {
         "stage_channels": kind.stage_channels(),
         "stage_strides": kind.stage_strides(),
         "smallest_input": kind.min_size(),
-        "preprocess": kind.preprocess(),
+        "preprocess": kind.published_input(),
         "key_style": format!("{:?}", kind.key_style()).to_lowercase(),
         "weights": kind.published_weights().map(|weights| {
             json!({ "url": weights.url, "sha256": weights.sha256, "licence": weights.licence })

@@ -1,5 +1,5 @@
 use burn::tensor::{Device, Tensor, TensorData};
-use dermafuse_backbones::{Preprocess as Published, Resampling as PublishedResampling};
+use dermafuse_backbones::{PublishedInput, PublishedResampling};
 use dermafuse_data::{DataError, Normalization, Preprocess, Resampling, RgbPixels, resize_and_crop};
 
 /// Prepares an image the way a backbone's published weights were evaluated: shorter side resized, middle cut out,
@@ -18,11 +18,15 @@ use dermafuse_data::{DataError, Normalization, Preprocess, Resampling, RgbPixels
 /// use dermafuse_infer::published_input;
 ///
 /// let pixels = RgbPixels::new(2, 1, vec![124; 6])?;
-/// let input = published_input(&pixels, &BackboneKind::ResNet18.preprocess(), &Device::flex())?;
+/// let input = published_input(&pixels, &BackboneKind::ResNet18.published_input(), &Device::flex())?;
 /// assert_eq!(input.dims(), [1, 3, 224, 224]);
 /// # Ok::<(), dermafuse_data::DataError>(())
 /// ```
-pub fn published_input(pixels: &RgbPixels, published: &Published, device: &Device) -> Result<Tensor<4>, DataError> {
+pub fn published_input(
+    pixels: &RgbPixels,
+    published: &PublishedInput,
+    device: &Device,
+) -> Result<Tensor<4>, DataError> {
     let resampling = match published.resampling {
         PublishedResampling::Bicubic => Resampling::PillowBicubic,
         _ => Resampling::Pillow,

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::map_sizes::{require_joinable, require_joinable_at, require_joinable_kinds};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, Modalities, Modality, MultimodalInput,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LossWeights, Modalities, Modality, MultimodalInput,
     MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
     with_published_weights,
 };
@@ -54,7 +54,7 @@ pub struct AsymmetricFusionConfig {
     /// Dropout of the heads; 0.3 as released.
     pub dropout: f64,
     /// Weights of the branches' losses.
-    pub loss_weights: BranchWeights,
+    pub loss_weights: LossWeights,
 }
 
 /// Two backbones, attention between their stages, three heads.
@@ -84,7 +84,7 @@ struct Structure {
     is_asymmetric: bool,
     head_maps: HeadMaps,
     dependence: MapDependence,
-    loss_weights: BranchWeights,
+    loss_weights: LossWeights,
 }
 
 impl AsymmetricFusionConfig {
@@ -112,7 +112,7 @@ impl AsymmetricFusionConfig {
             head_maps: HeadMaps::default(),
             classes,
             dropout: 0.3,
-            loss_weights: BranchWeights::SUM,
+            loss_weights: LossWeights::SUM,
         }
     }
 
@@ -266,7 +266,7 @@ impl<C: Backbone, D: Backbone> Network for AsymmetricFusion<C, D> {
 
     fn forward_probed(&self, input: MultimodalInput, probe: &mut Probe) -> NetworkOutput {
         let [clinical, dermoscopic, fused] = self.features(input.clinical(), input.dermoscopic(), probe);
-        let BranchWeights { clinical: of_clinical, dermoscopic: of_dermoscopic, fusion } = self.structure.loss_weights;
+        let LossWeights { clinical: of_clinical, dermoscopic: of_dermoscopic, fusion } = self.structure.loss_weights;
         let branch = |name, logits, loss_weight| BranchOutput { name, logits, loss_weight };
         let branches = vec![
             branch("clinical", self.clinical_head.forward(clinical), of_clinical), // [B, K_t]
@@ -363,7 +363,7 @@ mod tests {
         let nowhere = AsymmetricFusionConfig { stages: [false; 4], ..aab.clone() };
         let expected = "asymmetric_attention is after no stage of the backbones; choose stages, or no attention";
         assert_eq!(error(nowhere), expected);
-        let weights = AsymmetricFusionConfig { loss_weights: BranchWeights::biased(0.7), ..aab };
+        let weights = AsymmetricFusionConfig { loss_weights: LossWeights::biased(0.7), ..aab };
         assert!(error(weights).contains("must not be negative"));
         let sca = AsymmetricFusionConfig { dermoscopic: BackboneKind::ResNet18, ..config("sca".parse().ok()) };
         assert_eq!(error(sca), "shared cross-attention cannot join features of lengths 16 and 64");

@@ -74,7 +74,7 @@ pub enum NetworkError {
     },
     /// Weights of the branches' losses that make no loss.
     #[error("the weights of the branches' losses must not be negative, and one must be positive; found {weights:?}")]
-    BranchWeights {
+    LossWeights {
         /// The clinical, the dermoscopic and the fusion branch's weight.
         weights: [f64; 3],
     },

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::asymmetric_fusion::init_map_fusion;
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, BranchWeights, DescribedNetwork, Modalities, Modality, ModalityBatches,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LossWeights, Modalities, Modality, ModalityBatches,
     MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput,
     Probe, with_published_weights,
 };
@@ -40,7 +40,7 @@ pub struct SingleSharedNetworkConfig {
     /// Dropout of the heads; 0.3 as released.
     pub dropout: f64,
     /// Weights of the branches' losses.
-    pub loss_weights: BranchWeights,
+    pub loss_weights: LossWeights,
 }
 
 /// One backbone, attention after its stages, three heads (or two) over the pooled features of the refined maps of the last
@@ -65,7 +65,7 @@ pub struct SingleSharedNetwork<B: Backbone> {
 struct Structure {
     batches: ModalityBatches,
     dependence: MapDependence,
-    loss_weights: BranchWeights,
+    loss_weights: LossWeights,
 }
 
 impl SingleSharedNetworkConfig {
@@ -88,7 +88,7 @@ impl SingleSharedNetworkConfig {
             batches: ModalityBatches::default(),
             classes,
             dropout: 0.3,
-            loss_weights: BranchWeights::biased(0.1),
+            loss_weights: LossWeights::biased(0.1),
         }
     }
 
@@ -193,7 +193,7 @@ impl<B: Backbone> Network for SingleSharedNetwork<B> {
         let [clinical, dermoscopic] = self.features(input.clinical(), input.dermoscopic(), probe); // [B, D]
         let fused = Tensor::cat(vec![clinical.clone(), dermoscopic.clone()], 1); // [B, 2·D]
         let dermoscopic_head = self.dermoscopic_head.as_ref().unwrap_or(&self.clinical_head);
-        let BranchWeights { clinical: of_clinical, dermoscopic: of_dermoscopic, fusion } = self.structure.loss_weights;
+        let LossWeights { clinical: of_clinical, dermoscopic: of_dermoscopic, fusion } = self.structure.loss_weights;
         let branch = |name, logits, loss_weight| BranchOutput { name, logits, loss_weight };
         let branches = vec![
             branch("clinical", self.clinical_head.forward(clinical), of_clinical), // [B, K_t]

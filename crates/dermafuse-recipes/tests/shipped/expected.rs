@@ -5,8 +5,8 @@ use dermafuse_data::{DataSetKind, EncoderConfig, MetadataRoles};
 use dermafuse_fusion::{FusionKind, MapFusionKind};
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
-    AmfamConfig, AmfamRow, AsymmetricFusionConfig, BranchWeights, HeadKind, ImageClassifierConfig, JointFusionConfig,
-    JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, Modality, NetworkConfig,
+    AmfamConfig, AmfamRow, AsymmetricFusionConfig, HeadKind, ImageClassifierConfig, JointFusionConfig,
+    JointIndividualFusionConfig, LossWeights, MetadataClassifierConfig, MetadataNetworkConfig, Modality, NetworkConfig,
     SingleSharedNetworkConfig,
 };
 use dermafuse_recipes::{AnswerKind, Selection};
@@ -116,7 +116,7 @@ pub(crate) fn pemm() -> Vec<Expected> {
     let backbone = BackboneKind::SwinV2Tiny;
     let ca = Some(MapFusionKind::CrossAttention(Default::default()));
     let sca = Some(MapFusionKind::SharedCrossAttention(Default::default()));
-    let equal = BranchWeights::MEAN;
+    let equal = LossWeights::MEAN;
     let shared = |name: &str, fusion, shared_head, loss_weights| {
         let config = SingleSharedNetworkConfig::new(backbone, fusion, vec![]);
         let config = SingleSharedNetworkConfig { shared_head, loss_weights, ..config };
@@ -130,11 +130,11 @@ pub(crate) fn pemm() -> Vec<Expected> {
         shared("PS+CA", ca, false, equal),
         shared("PS+shared classifiers", sca.clone(), true, equal),
         shared("PS+SCA", sca.clone(), false, equal),
-        shared("PS+SCA+BL", sca.clone(), false, BranchWeights::biased(0.1)),
+        shared("PS+SCA+BL", sca.clone(), false, LossWeights::biased(0.1)),
         shared("EQ", sca.clone(), false, equal),
     ];
     for weight in [0.0, 0.1, 0.2, 0.3, 0.4, 0.5] {
-        rows.push(shared(&format!("W={weight}"), sca.clone(), false, BranchWeights::biased(weight)));
+        rows.push(shared(&format!("W={weight}"), sca.clone(), false, LossWeights::biased(weight)));
     }
     rows
 }

@@ -8,7 +8,7 @@ use crate::NetworkError;
 /// mean of its tasks', the loss configuration of the training says.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct BranchWeights {
+pub struct LossWeights {
     /// Of the clinical branch; not negative.
     pub clinical: f64,
     /// Of the dermoscopic branch; not negative.
@@ -17,7 +17,7 @@ pub struct BranchWeights {
     pub fusion: f64,
 }
 
-impl BranchWeights {
+impl LossWeights {
     /// `L_C + L_D + L_F`, as FusionM4Net and AMMFM have it.
     pub const SUM: Self = Self { clinical: 1.0, dermoscopic: 1.0, fusion: 1.0 };
     /// `(L_C + L_D + L_F) / 3`, the baseline "EQ" of PEMM.
@@ -34,7 +34,7 @@ impl BranchWeights {
         let weights = [self.clinical, self.dermoscopic, self.fusion];
         match weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && weights.iter().any(|&w| w > 0.0) {
             true => Ok(()),
-            false => Err(NetworkError::BranchWeights { weights }),
+            false => Err(NetworkError::LossWeights { weights }),
         }
     }
 }
@@ -45,17 +45,16 @@ mod tests {
 
     #[test]
     fn weights_are_shares_of_a_loss() {
-        let BranchWeights { clinical, dermoscopic, fusion } = BranchWeights::biased(0.1);
+        let LossWeights { clinical, dermoscopic, fusion } = LossWeights::biased(0.1);
         assert_eq!([clinical, dermoscopic, fusion], [0.1, 0.4, 0.5]);
-        for weights in [BranchWeights::SUM, BranchWeights::MEAN, BranchWeights::biased(0.0), BranchWeights::biased(0.5)]
-        {
+        for weights in [LossWeights::SUM, LossWeights::MEAN, LossWeights::biased(0.0), LossWeights::biased(0.5)] {
             assert!(weights.check().is_ok(), "{weights:?}");
         }
-        let error = BranchWeights::biased(0.6).check().unwrap_err().to_string();
+        let error = LossWeights::biased(0.6).check().unwrap_err().to_string();
         assert!(
             error.starts_with("the weights of the branches' losses must not be negative, and one must be positive")
         );
-        assert!(BranchWeights { clinical: 0.0, dermoscopic: 0.0, fusion: 0.0 }.check().is_err());
-        assert!(BranchWeights { fusion: f64::NAN, ..BranchWeights::SUM }.check().is_err());
+        assert!(LossWeights { clinical: 0.0, dermoscopic: 0.0, fusion: 0.0 }.check().is_err());
+        assert!(LossWeights { fusion: f64::NAN, ..LossWeights::SUM }.check().is_err());
     }
 }
