@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, MetadataEncoder, Preprocess, RowFault};
-use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
+use dermafuse_networks::{MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError};
 
@@ -95,7 +95,7 @@ impl<N: Network> Predictor<N> {
         let (mut asked, mut kept) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         for (at, &row) in rows.iter().enumerate() {
             let case = &set.cases[row];
-            if infos.iter().any(|info| can_see(*info, case.clinical.is_some(), case.dermoscopic.is_some())) {
+            if infos.iter().any(|info| info.can_see(case.clinical.is_some(), case.dermoscopic.is_some())) {
                 asked.push(row);
                 kept.push(at);
                 continue;
@@ -130,7 +130,7 @@ impl<N: Network> Predictor<N> {
             }
             for (branch, info) in branches.iter_mut().zip(&infos) {
                 let cases = batch.has_clinical.iter().zip(&batch.has_dermoscopic);
-                branch.available.extend(cases.map(|(&clinical, &dermoscopic)| can_see(*info, clinical, dermoscopic)));
+                branch.available.extend(cases.map(|(&clinical, &dermoscopic)| info.can_see(clinical, dermoscopic)));
             }
             // A batch lists its rows in the order in which they were asked about.
             for row in &batch.rows {
@@ -247,10 +247,6 @@ struct ReadBatch {
     failed: Vec<RowFault>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
-}
-
-fn can_see(branch: BranchInfo, clinical: bool, dermoscopic: bool) -> bool {
-    (clinical || !branch.needs.clinical) && (dermoscopic || !branch.needs.dermoscopic)
 }
 
 /// The values of a tensor in row-major order.

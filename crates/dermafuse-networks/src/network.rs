@@ -155,6 +155,14 @@ pub struct BranchInfo {
     pub needs: Modalities,
 }
 
+impl BranchInfo {
+    /// Whether the images that a case has are enough for the branch.
+    #[must_use]
+    pub const fn can_see(&self, has_clinical: bool, has_dermoscopic: bool) -> bool {
+        (has_clinical || !self.needs.clinical) && (has_dermoscopic || !self.needs.dermoscopic)
+    }
+}
+
 /// The logits of one branch.
 #[derive(Clone, Debug)]
 pub struct BranchOutput {

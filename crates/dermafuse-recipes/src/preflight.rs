@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
 use dermafuse_networks::{BranchInfo, Network};
 use dermafuse_schema::Case;
-use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, can_see, missing_image};
+use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, missing_image};
 
 use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
 
@@ -138,7 +138,7 @@ impl NetworkRecipe {
 
 /// Whether any branch can answer for a case.
 fn is_seen(case: &Case, branches: &[BranchInfo]) -> bool {
-    branches.iter().any(|branch| can_see(branch, case))
+    branches.iter().any(|branch| branch.can_see(case.clinical.is_some(), case.dermoscopic.is_some()))
 }
 
 /// The training and validation cases of a split.

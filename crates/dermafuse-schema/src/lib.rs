@@ -31,6 +31,7 @@ mod regular_file;
 mod run_folder;
 mod seen_cases;
 mod spreadsheet;
+mod stretched;
 mod task;
 mod whole_file;
 
@@ -49,5 +50,6 @@ pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use run_folder::{RunFolder, RunFolderError, RunMode};
 pub use seen_cases::SeenCases;
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
+pub use stretched::stretched;
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use dermafuse_networks::{BranchInfo, Modalities};
+use dermafuse_networks::Modalities;
 use dermafuse_schema::Case;
 use serde::{Deserialize, Serialize};
 
@@ -56,10 +56,4 @@ pub fn missing_image(case: &Case, looked_at: Modalities) -> Option<&'static str>
         (_, true) => Some("a dermoscopic image"),
         _ => None,
     }
-}
-
-/// Whether a branch has the images of a case that it needs.
-#[must_use]
-pub fn can_see(branch: &BranchInfo, case: &Case) -> bool {
-    missing_image(case, branch.needs).is_none()
 }
