@@ -163,9 +163,20 @@ pub struct ParameterGroup {
 impl ParameterGroup {
     /// All parameters of a module as one named group.
     pub fn of<M: Module>(name: &'static str, module: &M) -> Self {
-        let group = ParamGroup::ids_from_module(module.clone());
-        Self { name, group }
+        Self { name, group: group_of(module) }
     }
+
+    /// The groups of an architecture in their order: stem, four stages, classifier.
+    pub(crate) fn in_order(stem: ParamGroup, stages: [ParamGroup; 4], classifier: Option<ParamGroup>) -> Vec<Self> {
+        let names = ["stem", "stage1", "stage2", "stage3", "stage4", "classifier"];
+        let groups = [stem].into_iter().chain(stages).chain(classifier);
+        names.into_iter().zip(groups).map(|(name, group)| Self { name, group }).collect()
+    }
+}
+
+/// The parameters of a module, and the training flags of its layers.
+pub(crate) fn group_of<M: Module>(module: &M) -> ParamGroup {
+    ParamGroup::ids_from_module(module.clone())
 }
 
 /// Mean over height and width.

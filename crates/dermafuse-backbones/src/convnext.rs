@@ -12,7 +12,7 @@ use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
 use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
     project, project_channels,
@@ -28,7 +28,6 @@ const EXPANSION: usize = 4;
 const KERNEL: usize = 7;
 const EPSILON: f64 = 1e-6;
 const LAYER_SCALE: f32 = 1e-6;
-const STAGE_NAMES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
 
 /// Creates a [`ConvNeXt`].
 #[derive(Config, Debug)]
@@ -234,10 +233,8 @@ impl Backbone for ConvNeXt {
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
-        groups.extend(STAGE_NAMES.into_iter().zip(&self.stages).map(|(name, stage)| ParameterGroup::of(name, stage)));
-        groups.extend(self.classifier.iter().map(|classifier| ParameterGroup::of("classifier", classifier)));
-        groups
+        let stages = std::array::from_fn(|stage| group_of(&self.stages[stage]));
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 

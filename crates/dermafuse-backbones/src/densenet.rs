@@ -16,8 +16,10 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, linear_without_offset, normalize, project};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::layers::{
+    Activation, ConvNormAct, ConvNormActConfig, classes_of, convolve, linear_without_offset, logits_of, normalize,
+};
 use crate::stage_sides::{DENSENET, stage_sides};
 
 /// Table 1 of the paper: layers of each dense block.
@@ -28,7 +30,6 @@ const GROWTH: usize = 32;
 /// Channels of a layer's 1×1 convolution, as a multiple of the growth.
 const BOTTLENECK_FACTOR: usize = 4;
 const STEM_CHANNELS: usize = 64;
-const STAGE_NAMES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
 
 /// Creates a [`DenseNet`].
 #[derive(Config, Debug)]
@@ -240,26 +241,22 @@ impl Backbone for DenseNet {
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = STAGE_NAMES.into_iter().zip(&self.stages);
-        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
-        groups.extend(stages.map(|(name, stage)| match name {
-            "stage4" => ParameterGroup::of(name, &(stage.clone(), self.norm.clone())),
-            _ => ParameterGroup::of(name, stage),
-        }));
-        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
-        groups
+        let stages = std::array::from_fn(|stage| match stage {
+            3 => group_of(&(self.stages[stage].clone(), self.norm.clone())),
+            _ => group_of(&self.stages[stage]),
+        });
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 
 impl Pretrained for DenseNet {
     fn num_classes(&self) -> Option<usize> {
-        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+        classes_of(self.classifier.as_ref())
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
-        project(classifier, Activation::Identity, features) // [B, K]
+        logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 
     /// `stages.1.layers.0.bottleneck.norm.bias` → `features.denseblock2.denselayer1.norm2.bias`.

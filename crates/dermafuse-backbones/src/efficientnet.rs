@@ -11,10 +11,10 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
 use crate::layers::{
-    Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
-    make_divisible, project,
+    Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, classes_of,
+    linear_without_offset, logits_of, make_divisible,
 };
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
@@ -168,27 +168,24 @@ impl Backbone for EfficientNet {
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
         let [first, second, third] = STAGE_ENDS;
         let rows = |from: usize, to: usize| self.rows[from..to].to_vec();
-        let mut groups = vec![
-            ParameterGroup::of("stem", &self.stem),
-            ParameterGroup::of("stage1", &rows(0, first)),
-            ParameterGroup::of("stage2", &rows(first, second)),
-            ParameterGroup::of("stage3", &rows(second, third)),
-            ParameterGroup::of("stage4", &(rows(third, self.rows.len()), self.last.clone())),
+        let stages = [
+            group_of(&rows(0, first)),
+            group_of(&rows(first, second)),
+            group_of(&rows(second, third)),
+            group_of(&(rows(third, self.rows.len()), self.last.clone())),
         ];
-        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
-        groups
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 
 impl Pretrained for EfficientNet {
     fn num_classes(&self) -> Option<usize> {
-        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+        classes_of(self.classifier.as_ref())
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let classifier = self.classifier.as_ref().expect("the network has a classifier");
-        let features = global_average_pool(self.forward_features(images)); // [B, C]
-        project(classifier, Activation::Identity, self.dropout.forward(features)) // [B, K]
+        let features = self.dropout.forward(global_average_pool(self.forward_features(images))); // [B, C]
+        logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 
     /// `rows.3.0.squeeze.fc1.bias` → `features.4.0.block.2.fc1.bias`.

@@ -14,8 +14,8 @@ use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedParameter;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, linear_without_offset, project};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, linear_without_offset, logits_of};
 use crate::stage_sides::{INCEPTION, stage_sides};
 
 const NUM_FEATURES: usize = 2048;
@@ -308,28 +308,21 @@ impl Backbone for InceptionV3 {
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
         let [second, third] = STAGE_ENDS;
-        let blocks = |from: usize, to: usize| self.blocks[from..to].to_vec();
-        let mut groups = vec![
-            ParameterGroup::of("stem", &self.stem),
-            ParameterGroup::of("stage1", &self.stage1),
-            ParameterGroup::of("stage2", &blocks(0, second)),
-            ParameterGroup::of("stage3", &blocks(second, third)),
-            ParameterGroup::of("stage4", &blocks(third, self.blocks.len())),
-        ];
-        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
-        groups
+        let blocks = |from: usize, to: usize| group_of(&self.blocks[from..to].to_vec());
+        let stages =
+            [group_of(&self.stage1), blocks(0, second), blocks(second, third), blocks(third, self.blocks.len())];
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 
 impl Pretrained for InceptionV3 {
     fn num_classes(&self) -> Option<usize> {
-        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+        classes_of(self.classifier.as_ref())
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let classifier = self.classifier.as_ref().expect("the network has a classifier");
-        let features = global_average_pool(self.forward_features(images)); // [B, 2048]
-        project(classifier, Activation::Identity, self.dropout.forward(features)) // [B, K]
+        let features = self.dropout.forward(global_average_pool(self.forward_features(images))); // [B, C]
+        logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 
     /// `blocks.4.branches.1.convs.2.norm.bias` → `Mixed_6b.branch7x7_3.bn.bias`.

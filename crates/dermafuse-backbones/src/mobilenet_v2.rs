@@ -10,10 +10,10 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
 use crate::layers::{
-    Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
-    project,
+    Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, classes_of,
+    linear_without_offset, logits_of,
 };
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
@@ -123,27 +123,24 @@ impl Backbone for MobileNetV2 {
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
         let [first, second, third] = STAGE_ENDS;
         let blocks = |from: usize, to: usize| self.blocks[from..to].to_vec();
-        let mut groups = vec![
-            ParameterGroup::of("stem", &self.stem),
-            ParameterGroup::of("stage1", &blocks(0, first)),
-            ParameterGroup::of("stage2", &blocks(first, second)),
-            ParameterGroup::of("stage3", &blocks(second, third)),
-            ParameterGroup::of("stage4", &(blocks(third, self.blocks.len()), self.last.clone())),
+        let stages = [
+            group_of(&blocks(0, first)),
+            group_of(&blocks(first, second)),
+            group_of(&blocks(second, third)),
+            group_of(&(blocks(third, self.blocks.len()), self.last.clone())),
         ];
-        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
-        groups
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 
 impl Pretrained for MobileNetV2 {
     fn num_classes(&self) -> Option<usize> {
-        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+        classes_of(self.classifier.as_ref())
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let classifier = self.classifier.as_ref().expect("the network has a classifier");
-        let features = global_average_pool(self.forward_features(images)); // [B, 1280]
-        project(classifier, Activation::Identity, self.dropout.forward(features)) // [B, K]
+        let features = self.dropout.forward(global_average_pool(self.forward_features(images))); // [B, C]
+        logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 
     /// `blocks.3.depthwise.norm.bias` → `features.4.conv.1.1.bias`.

@@ -11,7 +11,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
     make_divisible, project,
@@ -233,15 +233,13 @@ impl Backbone for MobileNetV3 {
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
         let [first, second, third] = self.size.stage_ends();
         let blocks = |from: usize, to: usize| self.blocks[from..to].to_vec();
-        let mut groups = vec![
-            ParameterGroup::of("stem", &self.stem),
-            ParameterGroup::of("stage1", &blocks(0, first)),
-            ParameterGroup::of("stage2", &blocks(first, second)),
-            ParameterGroup::of("stage3", &blocks(second, third)),
-            ParameterGroup::of("stage4", &(blocks(third, self.blocks.len()), self.last.clone())),
+        let stages = [
+            group_of(&blocks(0, first)),
+            group_of(&blocks(first, second)),
+            group_of(&blocks(second, third)),
+            group_of(&(blocks(third, self.blocks.len()), self.last.clone())),
         ];
-        groups.extend(self.classifier.iter().map(|classifier| ParameterGroup::of("classifier", classifier)));
-        groups
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 

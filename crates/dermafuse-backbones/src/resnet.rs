@@ -12,8 +12,8 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, project};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, logits_of};
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// Table 1 of the paper: blocks of each stage.
@@ -24,7 +24,6 @@ const BLOCKS_101: [usize; 4] = [3, 4, 23, 3];
 /// Stage widths as multiples of the stem's.
 const STAGE_FACTORS: [usize; 4] = [1, 2, 4, 8];
 const BOTTLENECK_EXPANSION: usize = 4;
-const STAGE_NAMES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
 
 /// Creates a [`ResNet`].
 #[derive(Config, Debug)]
@@ -185,23 +184,19 @@ impl Backbone for ResNet {
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = STAGE_NAMES.into_iter().zip(&self.stages);
-        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
-        groups.extend(stages.map(|(name, stage)| ParameterGroup::of(name, stage)));
-        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
-        groups
+        let stages = std::array::from_fn(|stage| group_of(&self.stages[stage]));
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 
 impl Pretrained for ResNet {
     fn num_classes(&self) -> Option<usize> {
-        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+        classes_of(self.classifier.as_ref())
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
-        project(classifier, Activation::Identity, features) // [B, K]
+        logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 
     /// `stages.1.0.branch.2.norm.gamma` → `layer2.0.bn3.weight`.

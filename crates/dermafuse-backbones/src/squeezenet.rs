@@ -14,7 +14,7 @@ use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
 use crate::layers::{Activation, convolve_with};
 use crate::stage_sides::{SQUEEZENET, stage_sides};
 
@@ -27,7 +27,6 @@ const FIRES_IN_STAGE: usize = 2;
 const FIRE_PLACES: [usize; 8] = [3, 4, 6, 7, 9, 10, 11, 12];
 /// Whether a pool comes before the stage.
 const POOLED: [bool; 4] = [true, true, true, false];
-const STAGE_NAMES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
 
 /// Creates a [`SqueezeNet`].
 #[derive(Config, Debug)]
@@ -149,11 +148,8 @@ impl Backbone for SqueezeNet {
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = STAGE_NAMES.into_iter().zip(&self.stages);
-        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
-        groups.extend(stages.map(|(name, stage)| ParameterGroup::of(name, stage)));
-        groups.extend(self.classifier.iter().map(|conv| ParameterGroup::of("classifier", conv)));
-        groups
+        let stages = std::array::from_fn(|stage| group_of(&self.stages[stage]));
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 

@@ -13,10 +13,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use dermafuse_init::{AddressedInit, AddressedParameter};
 use dermafuse_kernels::{Windows, window_attention};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, global_average_pool};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, global_average_pool, group_of};
 use crate::layers::{
-    Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
-    project,
+    Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, classes_of, convolve,
+    linear_without_offset, logits_of, project,
 };
 use crate::stage_sides::{SWIN, stage_sides};
 
@@ -34,7 +34,6 @@ const POSITION_UNITS: usize = 512;
 /// The second version's attention is at most 100 times a cosine; 10 times at first.
 const MAX_LOGIT_SCALE: f64 = 100.0;
 const FIRST_LOGIT_SCALE: f64 = 10.0;
-const STAGE_NAMES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
 
 /// Which paper's blocks a [`Swin`] has.
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
@@ -492,25 +491,22 @@ impl Backbone for Swin {
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = STAGE_NAMES.into_iter().zip(&self.stages);
-        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
-        groups.extend(stages.map(|(name, stage)| match name {
-            "stage4" => ParameterGroup::of(name, &(stage.clone(), self.norm.clone())),
-            _ => ParameterGroup::of(name, stage),
-        }));
-        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
-        groups
+        let stages = std::array::from_fn(|stage| match stage {
+            3 => group_of(&(self.stages[stage].clone(), self.norm.clone())),
+            _ => group_of(&self.stages[stage]),
+        });
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 
 impl Pretrained for Swin {
     fn num_classes(&self) -> Option<usize> {
-        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+        classes_of(self.classifier.as_ref())
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let classifier = self.classifier.as_ref().expect("the network has a classifier");
-        project(classifier, Activation::Identity, global_average_pool(self.forward_features(images))) // [B, K]
+        let features = global_average_pool(self.forward_features(images)); // [B, C]
+        logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 
     /// `stages.1.blocks.0.attention.qkv.weight` → `features.3.0.attn.qkv.weight`.

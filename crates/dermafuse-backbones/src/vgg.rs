@@ -6,7 +6,7 @@
 //! are the other four with theirs, i.e. torchvision's `features` 9, 16, 23 and 30. There is no normalization.
 
 use burn::config::Config;
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Initializer, Module, Param, ParamGroup};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
@@ -14,7 +14,7 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, group_of};
 use crate::layers::{Activation, convolve_with, linear_without_offset, project};
 use crate::stage_sides::{ROUNDED_DOWN, stage_sides};
 
@@ -23,7 +23,6 @@ const BLOCKS: [[usize; 2]; 5] = [[64, 2], [128, 2], [256, 3], [512, 3], [512, 3]
 /// Side of the map that the classifier flattens.
 const POOLED_SIZE: usize = 7;
 const HIDDEN: usize = 4096;
-const STAGE_NAMES: [&str; 5] = ["stem", "stage1", "stage2", "stage3", "stage4"];
 
 /// Creates a [`Vgg16`].
 #[derive(Config, Debug)]
@@ -138,10 +137,9 @@ impl Backbone for Vgg16 {
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let blocks = STAGE_NAMES.into_iter().zip(&self.blocks);
-        let mut groups: Vec<ParameterGroup> = blocks.map(|(name, block)| ParameterGroup::of(name, block)).collect();
-        groups.extend(self.classifier.iter().map(|classifier| ParameterGroup::of("classifier", classifier)));
-        groups
+        let blocks: [ParamGroup; 5] = std::array::from_fn(|block| group_of(&self.blocks[block]));
+        let [stem, stages @ ..] = blocks;
+        ParameterGroup::in_order(stem, stages, self.classifier.as_ref().map(group_of))
     }
 }
 

@@ -14,8 +14,8 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, convolve, project};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, convolve, logits_of};
 use crate::stage_sides::{XCEPTION, stage_sides};
 
 /// Figure 5 of the paper, entry flow: channels of the convolutions and of the blocks.
@@ -215,27 +215,24 @@ impl Backbone for Xception {
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
         let [first, second, third] = STAGE_ENDS;
         let blocks = |from: usize, to: usize| self.blocks[from..to].to_vec();
-        let mut groups = vec![
-            ParameterGroup::of("stem", &self.stem),
-            ParameterGroup::of("stage1", &blocks(0, first)),
-            ParameterGroup::of("stage2", &blocks(first, second)),
-            ParameterGroup::of("stage3", &blocks(second, third)),
-            ParameterGroup::of("stage4", &(blocks(third, self.blocks.len()), self.exit.clone())),
+        let stages = [
+            group_of(&blocks(0, first)),
+            group_of(&blocks(first, second)),
+            group_of(&blocks(second, third)),
+            group_of(&(blocks(third, self.blocks.len()), self.exit.clone())),
         ];
-        groups.extend(self.classifier.iter().map(|linear| ParameterGroup::of("classifier", linear)));
-        groups
+        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
     }
 }
 
 impl Pretrained for Xception {
     fn num_classes(&self) -> Option<usize> {
-        self.classifier.as_ref().map(|linear| linear.weight.lazy_shape()[1])
+        classes_of(self.classifier.as_ref())
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let classifier = self.classifier.as_ref().expect("the network has a classifier");
-        let features = global_average_pool(self.forward_features(images)); // [B, 2048]
-        project(classifier, Activation::Identity, features) // [B, K]
+        let features = global_average_pool(self.forward_features(images)); // [B, C]
+        logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 
     /// `blocks.1.layers.1.pointwise.norm.bias` → `block2.rep.5.bias`.

@@ -147,7 +147,7 @@ impl Bundle {
                     continue;
                 }
             };
-            let answered = self.network.branches().iter().any(|branch| can_see(*branch, clinical, dermoscopic));
+            let answered = self.network.branches().iter().any(|branch| sees(branch, [clinical, dermoscopic]));
             if answered {
                 alone[index] = Some(questions.len());
                 let id = CaseId::from(format!("{} without an image", case.id));
@@ -240,7 +240,7 @@ impl Bundle {
             .iter()
             .map(|info| Branch {
                 name: info.name.to_owned(),
-                available: questions.iter().map(|q| can_see(*info, q.clinical, q.dermoscopic)).collect(),
+                available: questions.iter().map(|q| sees(info, [q.clinical, q.dermoscopic])).collect(),
                 logits: set
                     .tasks
                     .iter()
@@ -296,9 +296,12 @@ impl Bundle {
     }
 }
 
-fn can_see(branch: BranchInfo, clinical: Shown, dermoscopic: Shown) -> bool {
-    (clinical != Shown::Missing || !branch.needs.clinical)
-        && (dermoscopic != Shown::Missing || !branch.needs.dermoscopic)
+fn sees(branch: &BranchInfo, images: [Shown; 2]) -> bool {
+    let [clinical, dermoscopic] = images.map(|image| image != Shown::Missing);
+    branch.can_see(|image| match image {
+        Modality::Clinical => clinical,
+        Modality::Dermoscopic => dermoscopic,
+    })
 }
 
 /// Rows of encoded metadata as a tensor.

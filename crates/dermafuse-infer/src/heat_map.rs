@@ -1,3 +1,4 @@
+use dermafuse_schema::stretched;
 use ndarray::Array2;
 
 /// Added to a map's largest value before it divides, as in the `pytorch-grad-cam` package.
@@ -18,7 +19,7 @@ impl HeatMap {
     /// Scales a map of values of at least 0 to 0 to 1 and enlarges it, bilinearly, to an image's size.
     pub(crate) fn of_map(map: &Array2<f64>, size: [usize; 2]) -> Self {
         let (lowest, highest) = range(map);
-        let values = scaled(&resized(&scaled(map), size)).mapv(|value| value as f32);
+        let values = scaled(&stretched(scaled(map).view(), size)).mapv(|value| value as f32);
         Self { values, lowest, highest }
     }
 
@@ -40,31 +41,6 @@ fn range(map: &Array2<f64>) -> (f64, f64) {
 fn scaled(map: &Array2<f64>) -> Array2<f64> {
     let (low, high) = range(map);
     map.mapv(|value| (value - low) / (EPSILON + high - low))
-}
-
-/// Bilinear, pixel centres keep their place.
-fn resized(map: &Array2<f64>, [height, width]: [usize; 2]) -> Array2<f64> {
-    let (rows, columns) = map.dim();
-    let (down, across) = (places(rows, height), places(columns, width));
-    Array2::from_shape_fn((height, width), |(row, column)| {
-        let ((top, bottom, low), (left, right, part)) = (down[row], across[column]);
-        let between = |a: f64, b: f64, part: f64| a + part * (b - a);
-        between(
-            between(map[[top, left]], map[[top, right]], part),
-            between(map[[bottom, left]], map[[bottom, right]], part),
-            low,
-        )
-    })
-}
-
-/// For each new pixel the two old ones that it lies between, and how far it is from the first.
-fn places(from: usize, to: usize) -> Vec<(usize, usize, f64)> {
-    let place = |index: usize| {
-        let place = ((index as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64);
-        let first = place.floor() as usize;
-        (first, (first + 1).min(from - 1), place - first as f64)
-    };
-    (0..to).map(place).collect()
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
     BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
 };
-use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
+use dermafuse_networks::{MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
-use dermafuse_schema::{Branch, BranchLogits, Case, FailedCase, SchemaError, SeveralImages};
+use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
 use crate::{InferError, TestTimeAugmentation, kinds_of, tensors_of};
 
@@ -102,7 +102,7 @@ impl<N: Network> Predictor<N> {
         let mut asked = Vec::with_capacity(rows.len());
         for (at, &row) in rows.iter().enumerate() {
             let case = &set.cases[row];
-            if infos.iter().any(|info| can_see(*info, case)) {
+            if infos.iter().any(|info| info.can_see(|image| case.has(image))) {
                 asked.push(at);
                 continue;
             }
@@ -123,7 +123,7 @@ impl<N: Network> Predictor<N> {
             .iter()
             .map(|info| Branch {
                 name: info.name.to_owned(),
-                available: asked_rows.iter().map(|&row| can_see(*info, &set.cases[row])).collect(),
+                available: asked_rows.iter().map(|&row| info.can_see(|image| set.cases[row].has(image))).collect(),
                 logits: set
                     .tasks
                     .iter()
@@ -268,11 +268,6 @@ struct ReadBatch {
     failed: Vec<RowFault>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
-}
-
-/// Whether a branch has the images of a case that it needs.
-pub(crate) fn can_see(branch: BranchInfo, case: &Case) -> bool {
-    kinds_of(branch.needs).all(|kind| case.has(kind))
 }
 
 /// The values of a tensor in row-major order.

@@ -7,7 +7,6 @@ use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::{BranchWeights, Case, CaseId, SeveralImages};
 
 use crate::bundle::Bundle;
-use crate::predictor::can_see;
 use crate::{ExplainedLogit, InferError, kinds_of, tensors_of};
 
 impl Bundle {
@@ -81,7 +80,7 @@ impl Bundle {
             named.map_or(0.0, |(_, weight)| *weight)
         };
         let there: Vec<BranchInfo> =
-            self.network.branches().into_iter().filter(|branch| can_see(*branch, case)).collect();
+            self.network.branches().into_iter().filter(|branch| branch.can_see(|image| case.has(image))).collect();
         let own = BranchWeights::new(there.iter().map(|branch| (branch.name, weight(branch.name))));
         // As in fusion: branches that all have no weight count alike.
         let branches = match own {

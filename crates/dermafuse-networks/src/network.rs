@@ -110,6 +110,15 @@ pub struct BranchInfo {
     pub needs: Modalities,
 }
 
+impl BranchInfo {
+    /// Whether the images that a case has are enough for the branch.
+    #[must_use]
+    pub fn can_see(&self, has: impl Fn(Modality) -> bool) -> bool {
+        let needed = [(Modality::Clinical, self.needs.clinical), (Modality::Dermoscopic, self.needs.dermoscopic)];
+        needed.into_iter().all(|(image, is_needed)| !is_needed || has(image))
+    }
+}
+
 /// The logits of one branch.
 #[derive(Clone, Debug)]
 pub struct BranchOutput {

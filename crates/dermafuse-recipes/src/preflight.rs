@@ -9,7 +9,7 @@ use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
 use dermafuse_infer::kinds_of;
 use dermafuse_networks::{BranchInfo, Network};
 use dermafuse_schema::Case;
-use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, can_see, missing_image};
+use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, missing_image};
 
 use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
 
@@ -137,7 +137,7 @@ impl NetworkRecipe {
 
 /// Whether any branch can answer for a case.
 fn is_seen(case: &Case, branches: &[BranchInfo]) -> bool {
-    branches.iter().any(|branch| can_see(branch, case))
+    branches.iter().any(|branch| branch.can_see(|image| case.has(image)))
 }
 
 /// The training and validation cases of a split.

@@ -33,6 +33,7 @@ mod run_folder;
 mod seen_cases;
 mod several_images;
 mod spreadsheet;
+mod stretched;
 mod task;
 mod whole_file;
 
@@ -53,5 +54,6 @@ pub use run_folder::{RunFolder, RunFolderError, RunMode};
 pub use seen_cases::SeenCases;
 pub use several_images::SeveralImages;
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
+pub use stretched::stretched;
 pub use task::{Task, TaskSet};
 pub use whole_file::{WriteError, write_whole_file};

@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use dermafuse_infer::kinds_of;
-use dermafuse_networks::{BranchInfo, Modalities};
+use dermafuse_networks::Modalities;
 use dermafuse_schema::{Case, Modality};
 use serde::{Deserialize, Serialize};
 
@@ -57,10 +57,4 @@ pub fn missing_image(case: &Case, looked_at: Modalities) -> Option<&'static str>
         Modality::Clinical => "a clinical photo",
         Modality::Dermoscopic => "a dermoscopic image",
     })
-}
-
-/// Whether a branch has the images of a case that it needs.
-#[must_use]
-pub fn can_see(branch: &BranchInfo, case: &Case) -> bool {
-    missing_image(case, branch.needs).is_none()
 }

@@ -31,7 +31,7 @@ pub use config::{RateSchedule, TrainingConfig};
 pub use error::TrainError;
 pub use file_contents::file_digest;
 pub use image_record::ImageRecord;
-pub use incomplete::{Incomplete, UnknownIncomplete, can_see, missing_image};
+pub use incomplete::{Incomplete, UnknownIncomplete, missing_image};
 pub use loss::{MultitaskLoss, Targets};
 pub use loss_config::{ClassWeights, LossConfig, LossReduction};
 pub use lost_best::{LostBest, UnknownLostBest};

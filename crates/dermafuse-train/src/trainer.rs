@@ -15,7 +15,7 @@ use crate::optimizer::learning_rates;
 use crate::{
     AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, ImageRecord, Incomplete, LostBest, MultitaskLoss,
     Observer, RunFacts, RunIdentity, RunLength, RunState, Targets, TrainError, TrainingConfig, WeightAveraging,
-    can_see, missing_image,
+    missing_image,
 };
 
 /// The cases of a run.
@@ -318,7 +318,7 @@ impl Trainer {
         let mut incomplete = training().filter_map(|case| Some((case, missing_image(case, looked_at)?)));
         let Some((first, image)) = incomplete.next() else { return Ok(()) };
         let branches = network.branches();
-        let unseen = training().find(|case| !branches.iter().any(|branch| can_see(branch, case)));
+        let unseen = training().find(|case| !branches.iter().any(|branch| branch.can_see(|image| case.has(image))));
         let why_not_used = match (network.auxiliary().first(), unseen) {
             (Some(own), _) => Some(format!("the network's own loss `{own}` is of both images")),
             (None, Some(case)) => Some(format!("no branch of the network sees enough of case {}", case.id)),
@@ -495,7 +495,10 @@ impl Trainer {
         unknown: &'a [Option<usize>],
         set: &CaseSet,
     ) -> Vec<Vec<&'a [Option<usize>]>> {
-        let sees = |branch: &BranchInfo, row: usize| can_see(branch, &set.cases[row]);
+        let sees = |branch: &BranchInfo, row: usize| {
+            let case = &set.cases[row];
+            branch.can_see(|image| case.has(image))
+        };
         if branches.len() == 1 || rows.iter().all(|&row| branches.iter().all(|branch| sees(branch, row))) {
             return vec![labels.to_vec()];
         }

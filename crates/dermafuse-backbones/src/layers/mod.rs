@@ -1,5 +1,6 @@
 //! Layers that several backbones share.
 
+mod classifier;
 mod conv_norm_act;
 mod convolution;
 mod inverted_residual;
@@ -10,6 +11,7 @@ mod normalization;
 mod squeeze_excitation;
 mod stochastic_depth;
 
+pub(crate) use classifier::{classes_of, logits_of};
 pub use conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig};
 pub(crate) use convolution::{convolve, convolve_with};
 pub(crate) use inverted_residual::{InvertedResidual, InvertedResidualConfig};

@@ -1,4 +1,4 @@
-use dermafuse_schema::SchemaError;
+use dermafuse_schema::{SchemaError, stretched};
 use ndarray::{Array3, ArrayView2, ArrayView3};
 
 use crate::EvalError;
@@ -39,16 +39,10 @@ pub fn heat_overlay(
     if let Some(value) = outside {
         return Err(SchemaError::Number { what: "heat or opacity".into(), value, expected: "within 0..=1" }.into());
     }
-    let (rows, columns) = heat.dim();
-    let (down, across) = (places(rows, height), places(columns, width));
+    let heat = stretched(heat.mapv(f64::from).view(), [height, width]);
     let mut overlay = photo.to_owned();
-    for (row, mut line) in overlay.outer_iter_mut().enumerate() {
-        for (column, mut pixel) in line.outer_iter_mut().enumerate() {
-            let ((top, bottom, low), (left, right, part)) = (down[row], across[column]);
-            let of = |row: usize, column: usize| f64::from(heat[[row, column]]);
-            let upper = of(top, left) + part * (of(top, right) - of(top, left));
-            let lower = of(bottom, left) + part * (of(bottom, right) - of(bottom, left));
-            let heat = upper + low * (lower - upper);
+    for (mut line, heat) in overlay.outer_iter_mut().zip(heat.rows()) {
+        for (mut pixel, &heat) in line.outer_iter_mut().zip(heat) {
             let covers = opacity * heat;
             for (value, color) in pixel.iter_mut().zip(color_of(heat)) {
                 *value = (f64::from(*value) * (1.0 - covers) + color * covers).round() as u8;
@@ -63,16 +57,6 @@ fn color_of(heat: f64) -> [f64; 3] {
     let first = (place as usize).min(COLORS.len() - 2);
     let part = place - first as f64;
     std::array::from_fn(|channel| COLORS[first][channel] + part * (COLORS[first + 1][channel] - COLORS[first][channel]))
-}
-
-/// For each new pixel the two old ones that it lies between, and how far it is from the first.
-fn places(from: usize, to: usize) -> Vec<(usize, usize, f64)> {
-    let place = |index: usize| {
-        let place = ((index as f64 + 0.5) * from as f64 / to as f64 - 0.5).clamp(0.0, (from - 1) as f64);
-        let first = place.floor() as usize;
-        (first, (first + 1).min(from - 1), place - first as f64)
-    };
-    (0..to).map(place).collect()
 }
 
 #[cfg(test)]
