@@ -111,6 +111,10 @@ fn print_groups(stage: &PlannedTraining) {
         rows.len(),
         groups.len()
     );
+    let looks = rows.iter().map(|&row| set.cases[row].looks(Modality::BOTH));
+    if let Some(note) = stage.protocol.network.several_images.note("cases", looks) {
+        say!("  note: {note}");
+    }
     split.leaks().iter().for_each(|leak| say!("  note: {leak}"));
 }
 

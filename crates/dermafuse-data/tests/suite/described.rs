@@ -403,6 +403,17 @@ drop = ["other"]
 }
 
 #[test]
+fn rows_of_one_kind_are_images_of_their_case_in_order() {
+    let fixture = Fixture::milk();
+    let table = MILK_TABLE.replace("IL_2,dermoscopic,ISIC_4", "IL_2,clinical: close-up,ISIC_4");
+    fixture.write("Metadata.csv", &table);
+    let set = described::load(fixture.path("set.toml")).unwrap();
+    let names: Vec<&str> =
+        set.cases[1].clinical.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    assert_eq!((names, set.cases[1].dermoscopic.len(), set.len()), (vec!["ISIC_4", "ISIC_3"], 0, 3));
+}
+
+#[test]
 fn faults_of_joined_tables_have_their_place() {
     let fixture = Fixture::milk();
     let table = |from, to| fixture.error("Metadata.csv", from, to);

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use dermafuse_data::{
     Augmentation, BatchLoader, CaseSet, ChannelOrder, DermoscopicMode, Failures, ImageBatch, ImageCache, LoaderConfig,
-    Preprocess, Strictness, shuffled,
+    Looks, Preprocess, Strictness, shuffled,
 };
 use image::ExtendedColorType;
 
@@ -247,4 +247,62 @@ fn bad_requests_are_refused_at_once() {
     let size = LoaderConfig { preprocess: Preprocess::as_released(0), ..config() };
     assert_eq!(error(vec![0], size), "image size: 0 is not between 1 and 4096");
     assert!(load(&set, vec![], config()).is_empty());
+}
+
+/// A case with three photos and two dermoscopic images, between cases with one of each.
+fn several() -> CaseSet {
+    let mut set = pictures(3);
+    set.cases[1].clinical = ["baseline.jpg", "wide.png", "square.png"].map(golden).to_vec();
+    set.cases[1].dermoscopic = ["grey.jpg", "subsampled.jpg"].map(golden).to_vec();
+    set
+}
+
+/// The images of the batches, one after the other.
+fn planes(batches: &[ImageBatch], view: fn(&ImageBatch) -> &Option<Vec<f32>>) -> Vec<f32> {
+    batches.iter().flat_map(|batch| view(batch).clone().unwrap()).collect()
+}
+
+#[test]
+fn each_look_has_an_image_of_each_kind_and_the_shorter_list_begins_anew() {
+    let set = several();
+    let config = |looks| LoaderConfig { looks, ..LoaderConfig::new(2, Preprocess::as_released(12)) };
+    let batches = load(&set, vec![2, 1, 0], config(Looks::Each));
+    let rows: Vec<usize> = batches.iter().flat_map(|batch| batch.rows.clone()).collect();
+    let looks: Vec<usize> = batches.iter().flat_map(|batch| batch.looks.clone()).collect();
+    assert_eq!((rows, looks), (vec![2, 1, 1, 1, 0], vec![0, 0, 1, 2, 0]));
+
+    // The same as five cases with one image of each kind.
+    let mut alone = pictures(3);
+    alone.cases.insert(2, alone.cases[1].clone());
+    alone.cases.insert(3, alone.cases[1].clone());
+    for (look, case) in alone.cases[1..4].iter_mut().enumerate() {
+        case.clinical = vec![set.cases[1].clinical[look].clone()];
+        case.dermoscopic = vec![set.cases[1].dermoscopic[look % 2].clone()];
+    }
+    let expected = load(&alone, vec![4, 1, 2, 3, 0], config(Looks::First));
+    assert_eq!(planes(&batches, |batch| &batch.clinical), planes(&expected, |batch| &batch.clinical));
+    assert_eq!(planes(&batches, |batch| &batch.dermoscopic), planes(&expected, |batch| &batch.dermoscopic));
+
+    // What is not read has no looks.
+    let dermoscopic = LoaderConfig { clinical: false, ..config(Looks::Each) };
+    assert_eq!(load(&set, vec![1], dermoscopic).iter().map(|batch| batch.rows.len()).sum::<usize>(), 2);
+    let first = load(&set, vec![1], config(Looks::First));
+    assert_eq!(first[0].clinical.as_ref().unwrap()[..], planes(&batches, |batch| &batch.clinical)[432..864]);
+}
+
+#[test]
+fn an_epoch_draws_a_look_by_seed_epoch_and_time() {
+    let set = several();
+    let drawn = |seed, epoch| {
+        let looks = Looks::Drawn { seed, epoch };
+        let config = LoaderConfig { looks, threads: 1, ..LoaderConfig::new(64, Preprocess::as_released(8)) };
+        load(&set, vec![1; 60].into_iter().chain([0, 2]).collect(), config).remove(0)
+    };
+    let batch = drawn(7, 3);
+    assert_eq!(batch, drawn(7, 3));
+    assert_ne!(batch.looks, drawn(7, 4).looks);
+    assert_ne!(batch.looks, drawn(8, 3).looks);
+    let times = |look: usize| batch.looks[..60].iter().filter(|&&drawn| drawn == look).count();
+    assert!((0..3).all(|look| (10..=30).contains(&times(look))), "{:?}", batch.looks);
+    assert_eq!(batch.looks[60..], [0, 0]);
 }

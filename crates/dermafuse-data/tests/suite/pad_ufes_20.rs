@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
-use dermafuse_data::{ImageSource, LoadOptions, MetadataEncoder, MetadataRoles, SYNTHETIC_MARKER, pad_ufes_20};
+use dermafuse_data::{
+    CaseUnit, DataSetKind, ImageSource, LoadOptions, MetadataEncoder, MetadataRoles, SYNTHETIC_MARKER, pad_ufes_20,
+};
 use dermafuse_schema::{FieldRole, FieldValue};
 use image::ExtendedColorType;
 
@@ -90,6 +92,33 @@ fn the_published_layout_loads_with_its_oddities() {
     let (father, mother) = (value(1, "background_father"), value(1, "background_mother"));
     assert_eq!((father, value(3, "background_father")), (FieldValue::Category(8), FieldValue::Category(6)));
     assert_eq!((value(2, "background_father"), mother), (FieldValue::Category(2), FieldValue::Category(6)));
+}
+
+#[test]
+fn lesions_are_cases_where_that_is_asked_for() {
+    let mut rows = rows();
+    // A second photo of a lesion, at which less was recorded and another diameter measured.
+    rows[3] =
+        rows[1].replace("PAT_8_30_2", "PAT_9_32_4").replace("61,False", ",False").replace("0.0,100.0", "3.0,100.0");
+    let fixture = Fixture::of(&rows);
+    let options = LoadOptions { cases: CaseUnit::Lesions, ..LoadOptions::default() };
+    let set = DataSetKind::PadUfes20.load_with(fixture.0.path(), &options).unwrap();
+    let cases: Vec<(&str, usize)> = set.cases.iter().map(|case| (case.id.as_str(), case.clinical.len())).collect();
+    assert_eq!(cases, [("PAT_7_30", 1), ("PAT_8_30", 2), ("PAT_8_31", 1)]);
+    let value = |name: &str| set.cases[1].metadata[set.fields.iter().position(|field| field.name == name).unwrap()];
+    assert_eq!((value("age"), value("diameter_1")), (FieldValue::Number(61.0), FieldValue::Number(0.0)));
+    assert_eq!(
+        set.notes,
+        [
+            "4 cases of the set are 3 lesions, 1 of them with several images of a kind",
+            "in 1 lesions images are recorded with different values of a field: the first counts",
+        ]
+    );
+    assert_eq!(
+        DataSetKind::PadUfes20.load(fixture.0.path()).unwrap().len(),
+        4,
+        "images are cases unless lesions are asked for"
+    );
 }
 
 #[test]
