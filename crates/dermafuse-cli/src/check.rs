@@ -7,7 +7,7 @@ use clap::Args;
 use dermafuse::backbones::parameter_count;
 use dermafuse::data::{Modality, Sampling};
 use dermafuse::networks::NetworkConfig;
-use dermafuse::recipes::{PlannedTraining, TerminalProgress, Workplace};
+use dermafuse::recipes::{PlannedTraining, Shard, TerminalProgress, Workplace};
 
 use crate::device::device_of;
 use crate::failure::ProgramResult;
@@ -35,6 +35,11 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
     }
     let place = Workplace::on(&device);
     plan.check(place, &mut TerminalProgress::default())?;
+    if let Some(sweep) = arguments.experiment.sweep()? {
+        let planned = sweep.plan(place)?;
+        planned.check_shard(Shard { index: 1, count: 1 }, place, &mut TerminalProgress::default())?;
+        say!("a sweep of {} trials, {} trainings, before the chosen one", sweep.trials.len(), planned.trainings());
+    }
     say!("\nEvery check that needs no training has passed.\n");
     for stage in &plan.rounds[0].stages {
         let network = &stage.protocol.network;

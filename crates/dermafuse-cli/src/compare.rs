@@ -57,8 +57,8 @@ pub(crate) struct Compare {
     lost_best: LostBest,
 }
 
-/// Joins the folders of shards. `compare` with --resume and the same arguments then finds every training done, or does what is
-/// missing.
+/// Joins the folders of shards of a comparison or a sweep. `compare` or `train` with --resume and the same arguments then finds
+/// every training done, or does what is missing.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Merge {
     /// Folders of shards
@@ -77,6 +77,11 @@ impl Compare {
         }
         for words in &self.set {
             recipe.set(words)?;
+        }
+        if recipe.sweep(None)?.is_some() {
+            return Err(
+                format!("{name} has a [sweep]; train it, and compare the experiment.toml that it leaves").into()
+            );
         }
         Ok(recipe)
     }
@@ -208,8 +213,15 @@ fn margin(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn merge(arguments: &Merge) -> ProgramResult {
-    // The comparison goes on in the folder.
-    let mut folder = RunFolder::open(&arguments.out, "compare", RunMode::default())?;
+    // What the shards are of goes on in the folder.
+    let program = RunFolder::program_of(&arguments.shards[0]).unwrap_or_else(|| "compare".to_owned());
+    if let Some(other) =
+        arguments.shards.iter().find(|shard| RunFolder::program_of(shard).is_some_and(|of| of != program))
+    {
+        let (first, other) = (arguments.shards[0].display(), other.display());
+        return Err(format!("{first} and {other} are of different runs: one of a comparison, one of a sweep").into());
+    }
+    let mut folder = RunFolder::open(&arguments.out, &program, RunMode::default())?;
     let files = merge_runs(&arguments.shards, &arguments.out)?;
     folder.begin()?;
     say!("{files} files of {} shards are in {}", arguments.shards.len(), arguments.out.display());

@@ -12,6 +12,7 @@ mod evaluate;
 mod explain;
 mod failure;
 mod forward;
+mod init;
 mod model;
 mod models;
 mod predict;
@@ -40,6 +41,7 @@ struct Program {
 #[derive(Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one in a program")]
 enum Verb {
+    Init(init::Arguments),
     Check(check::Check),
     Train(train::Train),
     Compare(compare::Compare),
@@ -60,6 +62,7 @@ enum Verb {
 impl Verb {
     fn run(&self) -> ProgramResult {
         match self {
+            Self::Init(arguments) => init::init(arguments),
             Self::Check(arguments) => check::run(arguments),
             Self::Train(arguments) => train::run(arguments),
             Self::Compare(arguments) => compare::run(arguments),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
-use dermafuse::data::Table;
+use dermafuse::data::{ImageSource, LoadOptions, Table, described};
 use dermafuse::eval::{AnswerFormat, AnswerTable};
 use dermafuse::infer::{Bundle, Questions};
 use dermafuse::networks::{Modality, Network};
@@ -39,12 +39,17 @@ pub(crate) struct Arguments {
     /// the names of the model's fields.
     #[arg(long, value_name = "CSV", group = "cases", conflicts_with_all = ["clinical", "dermoscopic", "fields"])]
     table: Option<PathBuf>,
-    /// The folder that the paths in the table start from; the table's own if not given.
-    #[arg(long, value_name = "DIR", requires = "table")]
+    /// The folder that the paths in the table start from; the table's own, or that of the description, if not given.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["clinical", "dermoscopic", "fields", "folder"])]
     images: Option<PathBuf>,
     /// A word that stands for "not recorded" in the table, besides nothing at all; may be given several times.
     #[arg(long, value_name = "WORD", requires = "table")]
     missing: Vec<String>,
+    /// The file that describes the data set of the model: the table then has the columns of that set, but for the labels, and
+    /// they are read in the same way. Without a table, the set's own is asked about.
+    #[arg(long, value_name = "FILE", group = "cases",
+          conflicts_with_all = ["clinical", "dermoscopic", "fields", "folder", "missing"])]
+    described: Option<PathBuf>,
     /// A folder of which each image file is a case.
     #[arg(long, value_name = "DIR", group = "cases", conflicts_with_all = ["clinical", "dermoscopic", "fields", "table"])]
     folder: Option<PathBuf>,
@@ -71,11 +76,25 @@ enum Format {
 
 pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
     let bundle = arguments.model.load()?;
-    let questions = questions(arguments, &bundle)?;
-    questions.notes().iter().for_each(|note| print_note(note));
-    let asked = questions.rows().len();
     let mut terminal = TerminalProgress::default();
-    let answers = bundle.answer(&questions, |done| terminal.predicted(done, asked))?;
+    let (answers, said, all) = match &arguments.described {
+        Some(file) => {
+            let images = arguments.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
+            let options = LoadOptions { images, ..LoadOptions::default() };
+            let set = described::load_unlabelled(file, arguments.table.as_deref(), &options)?;
+            set.notes.iter().for_each(|note| print_note(note));
+            let rows: Vec<usize> = (0..set.len()).collect();
+            let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
+            (answers, set.notes, rows.len())
+        }
+        None => {
+            let questions = questions(arguments, &bundle)?;
+            questions.notes().iter().for_each(|note| print_note(note));
+            let asked = questions.rows().len();
+            let answers = bundle.answer(&questions, |done| terminal.predicted(done, asked))?;
+            (answers, questions.notes().to_vec(), questions.len())
+        }
+    };
     let table = AnswerTable::new(answers.last(), &answers.rows, &answers.failed)?;
 
     let mut notes = answers.notes.clone();
@@ -83,7 +102,7 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
         notes.push(answers.seen.to_string());
     }
     notes.iter().for_each(|note| print_note(note));
-    let notes = [questions.notes(), &notes].concat();
+    let notes = [said, notes].concat();
     let text = table.to_text(arguments.format.into(), &notes);
     let to = match &arguments.out {
         Some(file) => {
@@ -95,7 +114,7 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
             String::new()
         }
     };
-    print_error(format_args!("{} of {} cases answered{to}\n", answers.rows.len(), questions.len()));
+    print_error(format_args!("{} of {} cases answered{to}\n", answers.rows.len(), all));
     Ok(())
 }
 

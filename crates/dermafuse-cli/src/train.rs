@@ -1,13 +1,16 @@
 //! `dermafuse train`: one experiment, from a file or a recipe.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use dermafuse::data::ImageCache;
 use dermafuse::eval::text_table;
-use dermafuse::recipes::{Experiment, OutcomeRow, Plan, Progress, Recipe, TerminalProgress, Workplace};
+use dermafuse::recipes::{
+    Experiment, OutcomeRow, Plan, PlannedSweep, Progress, Recipe, Shard, Sweep, SweepOutcome, TerminalProgress,
+    Workplace,
+};
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::LostBest;
 
@@ -36,6 +39,9 @@ pub(crate) struct ExperimentArguments {
 }
 
 /// Trains an experiment, tests it, and writes report, metrics, predictions and model.
+///
+/// A file with a [sweep] is several trainings that differ in settings. The validation cases choose one of them, which is then
+/// trained and tested; sweep.csv lists all.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Train {
     #[command(flatten)]
@@ -43,6 +49,9 @@ pub(crate) struct Train {
     /// Folder for everything that is written
     #[arg(long, default_value = "runs/train")]
     out: PathBuf,
+    /// Do a share of the trials of a sweep only, from 1/N to N/N; `merge` joins the folders
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// Continue the run in the folder, with the same result as if it had not been stopped
     #[arg(long)]
     resume: bool,
@@ -64,13 +73,23 @@ impl ExperimentArguments {
         Ok(recipe)
     }
 
-    /// The experiment.
+    /// The experiment; of a sweep, what its trials have in common.
     pub(crate) fn read(&self) -> Result<Experiment, Failure> {
         let recipe = self.recipe()?;
         match &self.row {
             None => Ok(recipe.experiment()?),
             Some(name) => Ok(recipe.experiment_of(recipe.row(name)?)?),
         }
+    }
+
+    /// The sweep, if the file asks for one.
+    pub(crate) fn sweep(&self) -> Result<Option<Sweep>, Failure> {
+        let recipe = self.recipe()?;
+        let row = match &self.row {
+            Some(name) => Some(recipe.row(name)?),
+            None => None,
+        };
+        Ok(recipe.sweep(row)?)
     }
 
     /// Its trainings, with the numbers that were printed of the recipe.
@@ -100,19 +119,49 @@ pub(crate) fn describe(plan: &Plan) {
 
 pub(crate) fn run(arguments: &Train) -> ProgramResult {
     let started = Instant::now();
-    let Train { experiment, out, resume, lost_best } = arguments;
+    let Train { experiment, out, shard, resume, lost_best } = arguments;
     let (arguments, experiment) = (experiment, experiment.read()?);
+    let sweep = arguments.sweep()?;
+    if shard.is_some() && sweep.is_none() {
+        return Err("--shard is a share of the trials of a sweep, and the experiment has no [sweep]".into());
+    }
     let device = device_of(&experiment.machine.device)?;
-    let mode = RunMode { resume: *resume, shared: false };
+    let mode = RunMode { resume: *resume, shared: shard.is_some() };
     RunFolder::check(out, "train", mode)?;
-    let plan = arguments.plan(&experiment)?;
-    describe(&plan);
     let cache = Arc::new(ImageCache::new(experiment.machine.image_cache.saturating_mul(1_000_000)));
     let place = Workplace::on(&device).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
     let mut terminal = TerminalProgress::default();
-    plan.check(place, &mut terminal)?;
-    let mut folder = RunFolder::open(out, "train", mode)?;
-    folder.begin()?;
+    let (folder, plan) = match sweep {
+        None => {
+            let plan = arguments.plan(&experiment)?;
+            describe(&plan);
+            plan.check(place, &mut terminal)?;
+            (begun(out, mode)?, plan)
+        }
+        Some(sweep) => {
+            // All trials learn from the same cases and are tested on the same.
+            let first = arguments.plan(&sweep.trials[0].experiment)?;
+            describe(&first);
+            first.check(Workplace { folder: None, ..place }, &mut terminal)?;
+            let planned = sweep.plan(place)?;
+            say!("{} trials, {} trainings", sweep.trials.len(), planned.trainings());
+            let share = shard.unwrap_or(Shard { index: 1, count: 1 });
+            planned.check_shard(share, place, &mut terminal)?;
+            let folder = begun(out, mode)?;
+            if let Some(shard) = shard {
+                planned.run_shard(*shard, place, &mut terminal)?;
+                let Shard { index, count } = shard;
+                say!("share {index} of {count} is done; when all are, run again with --resume and without --shard");
+                return Ok(());
+            }
+            let chosen = chosen(&planned, place, &mut terminal)?;
+            chosen.write(out)?;
+            let plan = arguments.plan(&chosen.experiment)?;
+            plan.check(place, &mut terminal)?;
+            (folder, plan)
+        }
+    };
+    let experiment = &plan.experiment;
     let outcome = plan.run(place, &mut terminal)?;
     terminal.step("writing the report");
     let evaluations = outcome.write(out)?;
@@ -138,6 +187,33 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     say!("again: dermafuse train {} --out ANOTHER", out.join("experiment.toml").display());
     say!("took {} s", started.elapsed().as_secs());
     Ok(())
+}
+
+/// The folder of a run whose checks have passed.
+fn begun(out: &Path, mode: RunMode) -> Result<RunFolder, Failure> {
+    let mut folder = RunFolder::open(out, "train", mode)?;
+    folder.begin()?;
+    Ok(folder)
+}
+
+/// Trains all trials and says which one is chosen.
+fn chosen(
+    planned: &PlannedSweep,
+    place: Workplace<'_>,
+    terminal: &mut TerminalProgress,
+) -> Result<SweepOutcome, Failure> {
+    let outcome = planned.run(place, terminal)?;
+    say!("\n{} of the validation cases, per cent\n", outcome.score);
+    for (index, trial) in outcome.trials.iter().enumerate() {
+        let settings =
+            trial.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ");
+        let score = trial.score.map_or_else(|| "n/a".to_owned(), |score| format!("{:.1}", 100.0 * score));
+        let mark = if index == outcome.best { "  chosen" } else { "" };
+        say!("  {}  {score:>5}  {settings}{mark}", trial.name);
+    }
+    say!();
+    outcome.sentences().iter().for_each(|sentence| say!("{sentence}"));
+    Ok(outcome)
 }
 
 fn print_row(row: &OutcomeRow) {

@@ -28,6 +28,24 @@ pub enum DataError {
         /// The names that there are.
         known: Vec<&'static str>,
     },
+    /// A word that names no role of a column.
+    #[error("`{word}` is no role of a column: say one of {}", known.join(", "))]
+    UnknownColumnRole {
+        /// The word.
+        word: String,
+        /// The roles that there are.
+        known: Vec<&'static str>,
+    },
+    /// A table that does not tell what must be known of it.
+    #[error("{}: it cannot be told {what}; {remedy}", file.display())]
+    NotGuessed {
+        /// The table.
+        file: PathBuf,
+        /// What cannot be told.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
     Io {

@@ -4,7 +4,8 @@
 //! validation and test rows, and [`Folds`] those of each round of a cross-validation; a [`MetadataEncoder`], fitted on
 //! the training rows, turns metadata into numbers; a [`BatchLoader`] reads, resizes, augments and normalizes the images
 //! on threads of its own. An own data set is [`described`] in a TOML file, lies in [`class_folders`], or fills a
-//! [`CaseSet`] in code; a [`Table`] helps with the CSV. A [`ClassMap`] makes one set of several.
+//! [`CaseSet`] in code; a [`Table`] helps with the CSV, and a [`ProposedSet`] writes the first description. A [`ClassMap`] makes
+//! one set of several.
 //!
 //! Three things are guarded: no group (patient, lesion, identical image) stands on both sides of a split; metadata that is only known
 //! after a diagnosis is not used unless asked for by name; a damaged file is an error that says which, and where.
@@ -67,6 +68,7 @@ pub use shuffle::shuffled;
 pub use sources::class_map::{ClassMap, SOURCE_FIELD};
 pub use sources::kind::DataSetKind;
 pub use sources::load_options::{ImageSource, LoadOptions};
+pub use sources::proposal::{ColumnRole, ProposalOptions, ProposedColumn, ProposedSet};
 pub use sources::{
     class_folders, derm7pt, dermofit, described, ham10000, isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
 };

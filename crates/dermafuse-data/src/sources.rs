@@ -15,3 +15,4 @@ pub(crate) mod malignancy;
 pub mod milk10k;
 pub mod pad_ufes_20;
 pub mod ph2;
+pub(crate) mod proposal;

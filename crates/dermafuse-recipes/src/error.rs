@@ -108,6 +108,22 @@ pub enum RecipeError {
         /// The recipes that ship.
         known: String,
     },
+    /// A set of records alone.
+    #[error(
+        "the set `{set}` has no images, and every recipe looks at one; name their folder, or say which recipe to take"
+    )]
+    NoImages {
+        /// The set.
+        set: String,
+    },
+    /// A recipe that is no start for a set of one's own.
+    #[error("the recipe `{name}` trains on several data sets ({sets}); choose one that trains on one")]
+    NotOfOneSet {
+        /// The recipe.
+        name: String,
+        /// Its sets.
+        sets: String,
+    },
     /// A name that no row of a recipe has.
     #[error("there is no row `{name}`; the rows are {known}")]
     NoRow {

@@ -27,7 +27,7 @@ pub(crate) use stage::{OF_METHOD, RANDOM};
 pub use start_weights::StartWeights;
 
 use crate::RecipeError;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, SWEEP};
 
 /// Everything that a training and its test depend on. It is read from layers of [`Settings`]: the library's defaults, a recipe,
 /// a file, and words such as `training.epochs=5`, each over the one before.
@@ -118,6 +118,11 @@ impl Experiment {
     pub fn read(settings: Settings) -> Result<Self, RecipeError> {
         let mut settings = with_recipe(settings)?;
         OF_RECIPES.iter().for_each(|key| drop(settings.take(key)));
+        if settings.place(SWEEP).is_some() {
+            let reason =
+                "a sweep is several experiments; `dermafuse train` chooses one and leaves it as experiment.toml";
+            return Err(settings.error(SWEEP, reason).into());
+        }
         Self::from_layers(settings)
     }
 

@@ -269,6 +269,17 @@ impl MethodComparison {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
+        self.run_share(shard, true, place, progress)
+    }
+
+    /// The same, with or without the models, which are large.
+    pub(crate) fn run_share(
+        &self,
+        shard: Shard,
+        keeps_models: bool,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
         let folder = place.folder.ok_or(RecipeError::NoFolder)?;
         self.check_shard(shard, place, progress)?;
         let jobs = self.share(shard);
@@ -284,12 +295,21 @@ impl MethodComparison {
             let words = [method.name.as_str(), block, round_name].into_iter().filter(|word| !word.is_empty());
             let name = words.collect::<Vec<_>>().join(", ");
             progress.step(&format!("training {number} of {}: {name}", jobs.len()));
-            method.plan.run_round(round, place, progress).map(drop)
+            method.plan.run_round(round, place, progress)?;
+            let model = place.folder.map(|folder| folder.join(method.plan.model_of(round)));
+            match model.filter(|model| !keeps_models && model.is_file()) {
+                Some(path) => fs::remove_file(&path).map_err(|source| RecipeError::Io { path, source }),
+                None => Ok(()),
+            }
         })
     }
 
     /// The results of all methods, which are done.
-    fn results(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<Vec<Vec<RoundResult>>, RecipeError> {
+    pub(crate) fn results(
+        &self,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Vec<RoundResult>>, RecipeError> {
         let mut trained: Vec<Vec<RoundResult>> = Vec::new();
         for (index, method) in self.methods.iter().enumerate() {
             let source = self.trained_as(index);

@@ -8,7 +8,7 @@ use dermafuse_settings::Settings;
 use serde::Deserialize;
 
 use crate::experiment::with_recipe;
-use crate::{Experiment, RecipeError};
+use crate::{Experiment, RecipeError, Sweep};
 
 /// The recipes that ship with this crate (`recipes/`): the file's name without `.toml`, and its text.
 const SHIPPED: [(&str, &str); 9] = [
@@ -22,6 +22,9 @@ const SHIPPED: [(&str, &str); 9] = [
     ("embedding_net", include_str!("../recipes/embedding_net.toml")),
     ("modality_subsets", include_str!("../recipes/modality_subsets.toml")),
 ];
+
+/// The setting that asks for several trainings of which one is chosen.
+pub(crate) const SWEEP: &str = "sweep";
 
 /// A file of settings with what stands around them: where the method was published, the rows of its comparison, and the numbers
 /// that were printed.
@@ -119,7 +122,8 @@ impl Recipe {
         let depth = settings.depth_of("rows");
         let rows = settings.take("rows").and_then(|rows| rows.elements()).unwrap_or_default();
         let rows = rows.into_iter().map(Row::of).collect::<Result<Vec<_>, RecipeError>>()?;
-        let printed = settings.clone().lowest(printed_depth);
+        let mut printed = settings.clone().lowest(printed_depth);
+        drop(printed.take(SWEEP));
         Ok(Self { settings, about, rows, depth, published, printed })
     }
 
@@ -210,7 +214,27 @@ impl Recipe {
     /// # Errors
     /// As [`Experiment::read`].
     pub fn experiment(&self) -> Result<Experiment, RecipeError> {
-        Experiment::from_layers(self.settings.clone())
+        Experiment::from_layers(self.layers_of(None))
+    }
+
+    /// The settings without those of a sweep; those of a row with its changes.
+    fn layers_of(&self, row: Option<&Row>) -> Settings {
+        let mut settings = self.settings.clone();
+        drop(settings.take(SWEEP));
+        let Some((row, change)) = row.and_then(|row| Some((row, row.change.clone()?))) else { return settings };
+        for (key, instead) in &row.elsewhere {
+            settings.redirect(self.depth, key, instead);
+        }
+        change.over_lowest(self.depth, &settings)
+    }
+
+    /// The sweep that the file asks for, if it does: its trials are [`Recipe::experiment`], or that of a row, with other settings.
+    ///
+    /// # Errors
+    /// A sweep that is no choice of settings; as [`Experiment::read`] for every trial.
+    pub fn sweep(&self, row: Option<&Row>) -> Result<Option<Sweep>, RecipeError> {
+        let Some(said) = self.settings.clone().take(SWEEP) else { return Ok(None) };
+        Sweep::read(said, &self.layers_of(row)).map(Some)
     }
 
     /// What the printed numbers of a row are of, whatever was laid over the recipe since; `None` for a file that has no such
@@ -229,12 +253,7 @@ impl Recipe {
     /// # Errors
     /// As [`Experiment::read`].
     pub fn experiment_of(&self, row: &Row) -> Result<Experiment, RecipeError> {
-        let Some(change) = &row.change else { return self.experiment() };
-        let mut settings = self.settings.clone();
-        for (key, instead) in &row.elsewhere {
-            settings.redirect(self.depth, key, instead);
-        }
-        Experiment::from_layers(change.clone().over_lowest(self.depth, &settings))
+        Experiment::from_layers(self.layers_of(Some(row)))
     }
 }
 

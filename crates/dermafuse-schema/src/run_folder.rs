@@ -192,6 +192,13 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// The program whose run a folder holds, if it holds one.
+    #[must_use]
+    pub fn program_of(path: impl AsRef<Path>) -> Option<String> {
+        let bytes = read_regular_file(&path.as_ref().join(RECORD), MAX_RECORD).ok()?;
+        serde_json::from_slice::<Record>(&bytes).ok().map(|record| record.program)
+    }
+
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -148,6 +148,14 @@ impl Settings {
         Self { layers: self.layers.into_iter().map(wrap).collect() }
     }
 
+    /// A number in place of these settings, where they stand.
+    #[must_use]
+    pub fn with_number(&self, number: f64, whole: bool) -> Self {
+        let place = self.layers.first().map_or_else(nowhere, |node| node.place.clone());
+        let value = if whole { Value::Integer(number.round() as i128) } else { Value::Float(number) };
+        Self { layers: vec![Node { place, value }] }
+    }
+
     /// Takes a setting of the first level out of all layers; `None` if none has it.
     pub fn take(&mut self, key: &str) -> Option<Self> {
         let taken = |layer: &mut Node| match &mut layer.value {

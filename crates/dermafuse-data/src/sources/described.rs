@@ -90,14 +90,40 @@ pub fn load(file: impl AsRef<Path>) -> Result<CaseSet, DataError> {
 /// is not there.
 pub fn load_with(file: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSet, DataError> {
     let (declaration, description) = Declaration::read::<Description>(file.as_ref())?;
-    let loader = Loader { declaration: &declaration, folder: declaration.folder(), options };
-    loader.load(&description)
+    Loader::new(&declaration, options).load(&description)
+}
+
+/// Loads cases whose labels nobody knows, as a description says: of its own table, or of another one with the same columns.
+/// The columns of the tasks need not be there.
+///
+/// An image that is not there is given as the file that it would be, so that only its case cannot be answered. A category that
+/// the description does not list counts as not recorded, with a note that counts the cases.
+///
+/// # Errors
+/// As [`load_with`], but for what is said above.
+pub fn load_unlabelled(
+    file: impl AsRef<Path>,
+    table: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<CaseSet, DataError> {
+    let (declaration, description) = Declaration::read::<Description>(file.as_ref())?;
+    Loader { labelled: false, table, ..Loader::new(&declaration, options) }.load(&description)
+}
+
+/// As [`load_with`], of a text that is to be the content of the file.
+pub(crate) fn load_text(file: &Path, text: &str, options: &LoadOptions) -> Result<CaseSet, DataError> {
+    let (declaration, description) = Declaration::parse::<Description>(file, text.to_owned())?;
+    Loader::new(&declaration, options).load(&description)
 }
 
 struct Loader<'a> {
     declaration: &'a Declaration,
     folder: &'a Path,
     options: &'a LoadOptions,
+    /// Whether labels are read.
+    labelled: bool,
+    /// The table of cases, if it is another than that of the description.
+    table: Option<&'a Path>,
 }
 
 /// All that is read of a row.
@@ -128,13 +154,19 @@ struct Cases {
     notes: Vec<String>,
 }
 
+impl<'a> Loader<'a> {
+    fn new(declaration: &'a Declaration, options: &'a LoadOptions) -> Self {
+        Self { declaration, folder: declaration.folder(), options, labelled: true, table: None }
+    }
+}
+
 impl Loader<'_> {
     fn load(&self, description: &Description) -> Result<CaseSet, DataError> {
         let tasks = description.tasks.iter().map(|task| self.task(task)).collect::<Result<Vec<_>, _>>()?;
         let tasks = TaskSet::new(tasks)?;
         let joined = self.joined_tables(description)?;
         let entry = &description.cases;
-        let path = on_disk(&self.folder.join(entry.file.get_ref()));
+        let path = self.table.map_or_else(|| on_disk(&self.folder.join(entry.file.get_ref())), Path::to_path_buf);
         let asked = |source| self.declaration.asked(entry.file.span(), source);
         let mut rows = TableReader::open_composed(&path).map_err(asked)?;
         let headers = rows.headers().to_vec();
@@ -194,7 +226,7 @@ impl Loader<'_> {
             lesion: names(&entry.lesion)?,
             group: names(&entry.group)?,
             joins: self.joins(tables, id)?,
-            labels: self.label_readers(tables, description)?,
+            labels: if self.labelled { self.label_readers(tables, description)? } else { Vec::new() },
             fields: self.field_readers(tables, description)?,
             images: self.image_readers(tables, description)?,
         })
@@ -229,6 +261,7 @@ impl Loader<'_> {
         if let Some(line) = read.left_out.get(id.text()) {
             return Err(disagrees(line));
         }
+        let labels = if self.labelled { labels } else { vec![None; description.tasks.len()] };
         read.contradictions.see(row.line(), |source| rows.cell(source).map_or("", |cell| cell.text()));
         // Not collected: that would allot more than is needed, and there may be a million of them.
         let mut metadata = Vec::with_capacity(readers.fields.len());
@@ -266,9 +299,13 @@ impl Loader<'_> {
         for image in readers.images.iter().filter(|image| wanted && image.applies(row)) {
             let Some(cell) = rows.recorded(image.source, &description.missing) else { continue };
             let asked = |source| self.declaration.asked(image.entry.span(), source);
-            let Some(path) = files.find(cell, &mut read.notes).map_err(asked)? else {
-                read.missing.add(image, cell);
-                continue;
+            let path = match files.find(cell, &mut read.notes).map_err(asked)? {
+                Some(path) => path,
+                None if !self.labelled => files.expected(cell),
+                None => {
+                    read.missing.add(image, cell);
+                    continue;
+                }
             };
             let images = read.cases[at].images_mut(image.modality);
             if images.contains(&path) {

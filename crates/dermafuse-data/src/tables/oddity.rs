@@ -10,7 +10,7 @@ use crate::tables::table::{Cell, Column};
 /// Years that people live.
 const AGES: std::ops::RangeInclusive<f64> = 0.0..=120.0;
 /// What tables write where nothing is recorded, in lower case.
-const LIKE_MISSING: [&str; 20] = [
+pub(crate) const LIKE_MISSING: [&str; 20] = [
     "nan",
     "na",
     "n/a",

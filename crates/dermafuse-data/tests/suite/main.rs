@@ -21,6 +21,7 @@ mod milk10k;
 mod near_duplicates;
 mod pad_ufes_20;
 mod photos;
+mod proposal;
 mod real_data;
 mod split;
 mod split_file;

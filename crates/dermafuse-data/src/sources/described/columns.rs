@@ -117,7 +117,7 @@ impl Loader<'_> {
         description: &'d Description,
     ) -> Result<Vec<(&'d JoinedTable, Table)>, DataError> {
         let mut tables: Vec<(&JoinedTable, Table)> = Vec::new();
-        for entry in &description.tables {
+        for entry in description.tables.iter().filter(|entry| self.labelled || description.describes_cases(entry)) {
             let name = entry.name.get_ref();
             if name == "cases" || tables.iter().any(|(other, _)| other.name.get_ref() == name) {
                 let expected = "a name that no other table has (`cases` is that of the cases)";

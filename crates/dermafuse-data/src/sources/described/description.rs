@@ -25,6 +25,18 @@ pub(super) struct Description {
     pub(super) fields: Vec<FieldEntry>,
 }
 
+impl Description {
+    /// Whether more than labels comes from a table.
+    pub(super) fn describes_cases(&self, table: &JoinedTable) -> bool {
+        let CaseTable { patient, lesion, group, .. } = &self.cases;
+        let groups = [patient, lesion, group].into_iter().flatten().flat_map(|columns| &columns.get_ref().0);
+        let images = self.images.iter().flat_map(|images| [&images.clinical, &images.dermoscopic]).flatten();
+        let images = images.map(|image| &image.get_ref().name);
+        let mut named = self.fields.iter().map(|field| field.column.get_ref()).chain(groups).chain(images);
+        named.any(|column| column.table.as_ref() == Some(table.name.get_ref()))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CaseTable {

@@ -48,6 +48,11 @@ impl ImageFiles {
         }
     }
 
+    /// Where the image that a cell names would be.
+    pub(super) fn expected(&self, cell: Cell<'_>) -> PathBuf {
+        self.index.root().join(cell.text())
+    }
+
     pub(super) fn notes(&self) -> Vec<String> {
         self.index.notes()
     }

@@ -31,6 +31,8 @@ pub(super) struct FieldReader<'a> {
     entry: &'a FieldEntry,
     source: Source,
     values: FieldSource,
+    /// Rows whose category is not listed, where that is no error.
+    unlisted: usize,
 }
 
 enum FieldSource {
@@ -67,8 +69,15 @@ impl FieldReader<'_> {
     }
 
     pub(super) fn notes(&self) -> Vec<String> {
+        let name = self.name();
+        if self.unlisted > 0 {
+            let rows = self.unlisted;
+            return vec![format!(
+                "{rows} rows have a {name} that the description does not list; it counts as not recorded"
+            )];
+        }
         match &self.values {
-            FieldSource::Listed(vocabulary) => vocabulary.idle(self.name()),
+            FieldSource::Listed(vocabulary) => vocabulary.idle(name),
             FieldSource::Numeric(_, ages) => ages.iter().filter_map(|ages| ages.note(self.name())).collect(),
             FieldSource::Observed { found, .. } => odd_categories(self.name(), found.keys().map(String::as_str)),
         }
@@ -151,7 +160,7 @@ impl Loader<'_> {
                     );
                 }
             };
-            Ok(FieldReader { entry, source, values })
+            Ok(FieldReader { entry, source, values, unlisted: 0 })
         };
         let readers = description.fields.iter().map(reader).collect::<Result<Vec<_>, _>>()?;
         let mut names = HashSet::new();
@@ -216,9 +225,14 @@ impl Loader<'_> {
                 }
                 Ok(FieldValue::Number(number))
             }
-            FieldSource::Listed(vocabulary) => match vocabulary.meaning(cell).map_err(asked)? {
-                Meaning::Index(category) => Ok(FieldValue::Category(category)),
-                Meaning::Missing | Meaning::Drop => Ok(FieldValue::Missing),
+            FieldSource::Listed(vocabulary) => match vocabulary.meaning(cell) {
+                Ok(Meaning::Index(category)) => Ok(FieldValue::Category(category)),
+                Ok(Meaning::Missing | Meaning::Drop) => Ok(FieldValue::Missing),
+                Err(DataError::Category { .. }) if !self.labelled => {
+                    reader.unlisted += 1;
+                    Ok(FieldValue::Missing)
+                }
+                Err(error) => Err(asked(error)),
             },
             FieldSource::Observed { renamed, missing, found } => {
                 let text = cell.text();
