@@ -105,7 +105,11 @@ fn node_of(source: &Arc<Source>, value: Spanned<DeValue<'_>>) -> Result<Node, Fa
             Value::Integer(number.map_err(|_| (offset, "a number beyond all limits"))?)
         }
         DeValue::Float(value) => {
-            Value::Float(value.as_str().parse().map_err(|_| (offset, "a number that cannot be read"))?)
+            let number: f64 = value.as_str().parse().map_err(|_| (offset, "a number that cannot be read"))?;
+            if !number.is_finite() {
+                return Err((offset, "a number that is not finite, which no setting can be"));
+            }
+            Value::Float(number)
         }
         DeValue::String(value) => Value::Text(value.into_owned()),
         DeValue::Datetime(value) => Value::Text(value.to_string()),

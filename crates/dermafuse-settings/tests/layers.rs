@@ -122,6 +122,16 @@ fn none_takes_a_value_away() {
 }
 
 #[test]
+fn numbers_are_finite() {
+    for (text, column) in [("nan", 8), ("inf", 8), ("-inf", 8), ("1e999", 8)] {
+        let error = Settings::parse("mine.toml", &format!("rate = {text}")).unwrap_err().to_string();
+        let expected =
+            format!("mine.toml: line 1, column {column}: a number that is not finite, which no setting can be");
+        assert_eq!(error, expected, "{text}");
+    }
+}
+
+#[test]
 fn what_belongs_to_another_kind_does_not_count() {
     let small = "[network]\nkind = \"small\"\nbackbone = \"squeezenet\"";
     assert_eq!(read(small, &[]).unwrap().network, Network::Small(Small { backbone: "squeezenet".into() }));
