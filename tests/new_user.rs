@@ -135,10 +135,13 @@ fn nothing_is_overwritten_and_nothing_half_done() {
     let mut command = program("dermafuse");
     command.arg("init").arg(&table).arg("--images").arg(folder.path()).arg("--out").arg(&other);
     let error = refused(&mut command);
-    assert!(error.contains("of which none is in") && error.contains("name their folder with --images"), "{error}");
+    assert!(
+        error.contains("where the images of column `Datei` are") && error.contains("name their folder with --images"),
+        "{error}"
+    );
     assert!(!other.exists());
     let error = refused(init(&table, &other).args(["--role", "gendre=task"]));
-    assert!(error.contains("no column `gendre`") && error.contains("gender"), "{error}");
+    assert!(error.contains("column `gendre` is missing") && error.contains("gender"), "{error}");
     let error = refused(init(&table, &other).args(["--recipe", "nedelcu"]));
     assert!(error.contains("the recipe `nedelcu` trains on several data sets"), "{error}");
     assert!(!other.exists());

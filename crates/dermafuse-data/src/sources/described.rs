@@ -204,7 +204,8 @@ impl Loader<'_> {
             let table = Table::read_composed(&path).map_err(asked)?;
             check_unique(table.column(entry.id.get_ref())?).map_err(asked)?;
         }
-        set.join_groups(SharedImages::from(self.options.group_duplicates));
+        // Images may be missing there, and nothing is split.
+        set.join_groups(SharedImages::from(self.options.group_duplicates && self.labelled));
         set.check_values()?;
         Ok(set)
     }

@@ -8,14 +8,15 @@ use crate::fixture::{plain_jpeg, write};
 
 /// Photos of a clinic, with names of columns as people make them: 60 photos of 40 lesions of 30 patients.
 fn clinic(folder: &Path) -> PathBuf {
-    let mut table = String::from("Foto;PatNr;lesionId;Befund;Alter;sex;itch;site;biopsied;camera;remark;histo\n");
+    let mut table = String::from("Foto;PatNr;lesionId;Diagnose;Alter;sex;itch;site;biopsied;camera;remark;histo\n");
     for photo in 0..60 {
         let (lesion, patient) = (photo % 40, photo % 30);
         let class = ["Nevus", "melanoma", "BCC"][lesion % 3];
         // Spelt otherwise once.
         let class = if photo == 3 { "nevus" } else { class };
         let age = if photo == 7 { "unknown".to_owned() } else { (20 + photo % 50).to_string() };
-        let (sex, itch) = (["f", "m", "NA"][photo % 3 % 2 + photo / 59], ["no", "yes"][photo / 2 % 2]);
+        let sex = if photo == 59 { "NA" } else { ["f", "m"][photo % 3 % 2] };
+        let itch = ["no", "yes"][photo / 2 % 2];
         let site = ["back", "arm", "face", "leg"][photo / 3 % 4];
         let biopsied = if lesion % 3 == 0 { ["no", "yes"][photo % 2] } else { "yes" };
         writeln!(
@@ -51,7 +52,7 @@ fn a_table_with_names_of_its_own_is_understood() {
         ("Foto", &[ColumnRole::Id, ColumnRole::Clinical][..]),
         ("PatNr", &[ColumnRole::Patient]),
         ("lesionId", &[ColumnRole::Lesion]),
-        ("Befund", &[ColumnRole::Task]),
+        ("Diagnose", &[ColumnRole::Task]),
         ("Alter", &[ColumnRole::Number]),
         ("sex", &[ColumnRole::Category]),
         ("itch", &[ColumnRole::YesNo]),
@@ -117,7 +118,7 @@ fn roles_that_are_said_go_before_guesses() {
 
     options.roles.insert("moon".into(), ColumnRole::Id);
     let error = ProposedSet::of(&table, folder.path(), &options).unwrap_err().to_string();
-    assert!(error.contains("no column `moon`") && error.contains("Foto"), "{error}");
+    assert!(error.contains("column `moon` is missing") && error.contains("Foto"), "{error}");
     assert!("name".parse::<ColumnRole>().unwrap_err().to_string().contains("say one of id, patient, lesion"));
 }
 
@@ -267,7 +268,7 @@ fn what_cannot_be_told_is_said_with_the_remedy() {
 fn names_and_values_of_any_kind_make_a_file_that_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("t \"x\".csv");
-    let text = "case id,\"dia\"\"gnosis\",\"a = \\b\",\"two\nlines\",Läsion\n1,\"mel\"\"x\",#,\"u\nv\",ä\n2,nev,',w,a\u{308}\n3,nev,#,w,b\n4,mel,',\"u\nv\",b\n5,mel,#,w,b\n6,nev,#,w,b\n";
+    let text = "case id,\"diagnosis \"\"x\"\"\",\"a = \\b\",\"two\nlines\",Läsion\n1,\"mel\"\"x\",#,\"u\nv\",ä\n2,nev,',w,a\u{308}\n3,nev,#,w,b\n4,mel,',\"u\nv\",b\n5,mel,#,w,b\n6,nev,#,w,b\n";
     write(&file, text.as_bytes());
     let proposed = ProposedSet::of(&file, folder.path(), &ProposalOptions::default()).unwrap();
     let set = proposed.load().unwrap();

@@ -1,5 +1,6 @@
 //! Which columns name images, and what these are.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::column::{Columns, GuessedColumn, NOTHING};
@@ -64,7 +65,6 @@ pub(super) fn guess(
     let mut index = ImageIndex::new(listed, !options.images.is_empty());
     let where_they_are = folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ");
 
-    let mut left_out = Vec::new();
     let mut named: Vec<Named> = Vec::new();
     for (at, column) in columns.all.iter().enumerate().filter(|(_, column)| column.table == 0 && !column.settled) {
         let given = match options.roles.get(column.name) {
@@ -99,22 +99,42 @@ pub(super) fn guess(
             named.push(Named { column: at, paths, found, given });
         } else if names_files {
             let first = column.seen().next().map_or("", |value| value.text);
-            open.push(format!(
-                "column `{}` names image files such as `{first}`, of which none is in {where_they_are}; name their folder with \
-                 --images",
-                column.name
-            ));
-            left_out.push((at, format!("it names images of which none is in {where_they_are}")));
+            let name = column.name;
+            return Err(DataError::NotGuessed {
+                file: table.into(),
+                what: format!(
+                    "where the images of column `{name}` are, such as `{first}`: none is in {where_they_are}"
+                ),
+                remedy: format!(
+                    "name their folder with --images, or leave the column out with --role \"{name}=left-out\""
+                ),
+            });
         }
     }
+    drop_other_names(columns, &mut named);
     drop_twins(columns, &mut named);
-    let mut guess = ImagesGuess { folders, columns: Vec::new(), view: None, left_out };
+    let mut guess = ImagesGuess { folders, columns: Vec::new(), view: None, left_out: Vec::new() };
     match &named[..] {
         [] => guess.folders.clear(),
         [only] => guess.of_one(columns, only, options, open),
         several => guess.of_several(columns, several, open),
     }
     Ok(guess)
+}
+
+/// A column whose values repeat, such as one of patients `P7`, may name the photo `p7.jpg` of another column by chance.
+fn drop_other_names(columns: &Columns<'_>, named: &mut Vec<Named>) {
+    let files = |named: &Named| named.paths.iter().flatten().cloned().collect::<HashSet<PathBuf>>();
+    let repeats = |named: &Named| columns.all[named.column].distinct() < columns.all[named.column].recorded();
+    let is_chance = |one: &Named| {
+        let is_whole = |other: &&Named| other.column != one.column && !repeats(other);
+        one.given.is_none()
+            && repeats(one)
+            && named.iter().filter(is_whole).any(|other| files(one).is_subset(&files(other)))
+    };
+    let by_chance: Vec<bool> = named.iter().map(is_chance).collect();
+    let mut keep = by_chance.iter();
+    named.retain(|_| !*keep.next().expect("one for each"));
 }
 
 /// Of two columns that name the same files, such as `image_id` and `file`, one counts.
