@@ -71,7 +71,10 @@ impl fmt::Display for Known<'_> {
 
 impl de::Error for Failure {
     fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self { reason: reason.to_string(), culprit: None, found: None }
+        // What is quoted first is what it is about.
+        let reason = reason.to_string();
+        let culprit = reason.split('`').nth(1).map(str::to_owned);
+        Self { reason, culprit, found: None }
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -94,7 +97,7 @@ impl de::Error for Failure {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::custom(format!("`{field}` is missing"))
+        Self { reason: format!("`{field}` is missing"), culprit: None, found: None }
     }
 }
 
