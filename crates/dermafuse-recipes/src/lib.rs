@@ -18,6 +18,7 @@ mod experiment;
 mod fusionm4net;
 mod joint_fusion;
 mod joint_fusion_grid;
+mod labelled_tasks;
 mod method_comparison;
 mod network_recipe;
 mod one_stage;
@@ -40,8 +41,8 @@ pub use cross_validation::{CrossValidated, CrossValidation, FoldResult};
 pub use curriculum::{AugmentationKind, Curriculum, InputKind, Kept, NetworkSettings, StageResult};
 pub use error::RecipeError;
 pub use experiment::{
-    AnswerKind, DataSource, EvaluationSettings, Experiment, MachineSettings, MergedSource, MethodSettings,
-    PartsSettings, SecondStageTable, StageSettings, StartWeights,
+    AnswerKind, DataSource, EvaluationSettings, Experiment, JoinedSource, MachineSettings, MergedSource,
+    MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
 };
 pub use fusionm4net::{FusionM4Net, Outcome};
 pub use joint_fusion::{JointMethod, JointStructure, UnknownStructure};
