@@ -104,7 +104,8 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     assert!(write("{".into()).contains("line 1 column"));
     fs::write(&file, &bytes).unwrap();
 
-    set.tasks = dermafuse::schema::TaskSet::new(vec![set.tasks[0].clone()]).unwrap();
+    let unknown = dermafuse::schema::Task { name: "grade".into(), ..set.tasks[0].clone() };
+    set.tasks = dermafuse::schema::TaskSet::new(vec![unknown]).unwrap();
     let text = load().unwrap().predict(&set, &split.test, |_| ()).unwrap_err().to_string();
     assert!(text.contains("are not the model's") && text.contains("use a model trained for this data set"), "{text}");
 }

@@ -450,6 +450,28 @@ pub enum DataError {
         /// What it is.
         found: String,
     },
+    /// Something of one name that two sets which are joined say differently.
+    #[error("{what} is another in {second} than in {first}; {remedy}")]
+    JoinedSets {
+        /// The task or field.
+        what: String,
+        /// The set that came first, and what it says.
+        first: String,
+        /// The other set, and what it says.
+        second: String,
+        /// What can be done.
+        remedy: &'static str,
+    },
+    /// Another name for a task that there is not.
+    #[error("set `{set}` has no task `{task}` that could be called otherwise; its tasks are {known}")]
+    JoinedTask {
+        /// The set.
+        set: String,
+        /// The task.
+        task: String,
+        /// The set's tasks.
+        known: String,
+    },
     /// A category that none of the cases had that the encoder was fitted on.
     #[error(
         "case `{case}`: field `{field}`: no training case had `{category}`; known: {}; train on cases that have it, \

@@ -66,6 +66,7 @@ pub use metadata::encoder_config::{
 pub use metadata::matched_encoder::MatchedEncoder;
 pub use shuffle::shuffled;
 pub use sources::class_map::{ClassMap, SOURCE_FIELD};
+pub use sources::joined_sets::TaskNames;
 pub use sources::kind::DataSetKind;
 pub use sources::load_options::{ImageSource, LoadOptions};
 pub use sources::proposal::{ColumnRole, ProposalOptions, ProposedColumn, ProposedSet};

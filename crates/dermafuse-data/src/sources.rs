@@ -9,6 +9,7 @@ pub mod ham10000;
 pub mod isic_2019;
 pub mod isic_2020;
 pub mod isic_2024;
+pub(crate) mod joined_sets;
 pub(crate) mod kind;
 pub(crate) mod load_options;
 pub(crate) mod malignancy;

@@ -6,10 +6,10 @@ use dermafuse_schema::{Case, TaskSet};
 use crate::InferError;
 
 /// A set with the model's tasks: its own, found by name, with labels numbered as the model numbers its classes. A set may
-/// lack some of the model's classes, and list tasks and classes in another order.
+/// lack some of the model's tasks, whose labels are then missing, and classes, and list them in another order.
 ///
 /// # Errors
-/// A task that the model has and the set has not, or the reverse; a class that the model does not have.
+/// A task that the model does not have; a class that it does not have.
 pub(crate) fn in_model_tasks<'a>(set: &'a CaseSet, tasks: &TaskSet) -> Result<Cow<'a, CaseSet>, InferError> {
     if set.tasks == *tasks {
         return Ok(Cow::Borrowed(set));
@@ -19,13 +19,16 @@ pub(crate) fn in_model_tasks<'a>(set: &'a CaseSet, tasks: &TaskSet) -> Result<Co
             |tasks: &TaskSet| tasks.iter().map(|task| format!("{} ({})", task.name, task.classes.join(", "))).collect();
         InferError::Tasks { expected: names(tasks), found: names(&set.tasks) }
     };
-    if set.tasks.len() != tasks.len() {
+    if set.tasks.iter().any(|task| tasks.index_of(&task.name).is_none()) {
         return Err(refused());
     }
-    // For each of the model's tasks: its place in the set, and the model's label of each of the set's classes.
-    let mut places: Vec<(usize, Vec<usize>)> = Vec::with_capacity(tasks.len());
+    // For each of the model's tasks that the set has: its place there, and the model's label of each of the set's classes.
+    let mut places: Vec<Option<(usize, Vec<usize>)>> = Vec::with_capacity(tasks.len());
     for task in tasks {
-        let place = set.tasks.index_of(&task.name).ok_or_else(refused)?;
+        let Some(place) = set.tasks.index_of(&task.name) else {
+            places.push(None);
+            continue;
+        };
         let labels = set.tasks[place].classes.iter().map(|class| {
             task.index_of(class).ok_or_else(|| InferError::UnknownClass {
                 task: task.name.clone(),
@@ -33,11 +36,13 @@ pub(crate) fn in_model_tasks<'a>(set: &'a CaseSet, tasks: &TaskSet) -> Result<Co
                 known: task.classes.clone(),
             })
         });
-        places.push((place, labels.collect::<Result<_, _>>()?));
+        places.push(Some((place, labels.collect::<Result<_, _>>()?)));
     }
     let renumbered = |case: &Case| {
-        let labels =
-            places.iter().map(|(place, labels)| case.labels.get(*place)?.and_then(|label| labels.get(label).copied()));
+        let labels = places.iter().map(|found| {
+            let (place, labels) = found.as_ref()?;
+            case.labels.get(*place)?.and_then(|label| labels.get(label).copied())
+        });
         Case { labels: labels.collect(), ..case.clone() }
     };
     Ok(Cow::Owned(CaseSet {
@@ -54,7 +59,12 @@ pub(crate) fn in_model_tasks<'a>(set: &'a CaseSet, tasks: &TaskSet) -> Result<Co
 /// What must be said where a set lacks classes that the model has: their numbers are undefined.
 pub(crate) fn absent_classes(set: &CaseSet, tasks: &TaskSet) -> Vec<String> {
     let absent = |task: &dermafuse_schema::Task| {
-        let place = set.tasks.index_of(&task.name)?;
+        let Some(place) = set.tasks.index_of(&task.name) else {
+            return Some(format!(
+                "The set has no task `{}`: its numbers are undefined and left out of means.",
+                task.name
+            ));
+        };
         let here = &set.tasks[place];
         let lacking: Vec<&str> =
             task.classes.iter().filter(|class| here.index_of(class).is_none()).map(String::as_str).collect();
@@ -104,6 +114,13 @@ mod tests {
             ["The set has no class b of task `d`: numbers of it are undefined and left out of means."]
         );
         assert!(matches!(in_model_tasks(&ours, &tasks).unwrap(), Cow::Borrowed(_)));
+
+        let one = self::set(vec![Task::new("s", "S", ["no", "yes"])], &[&[Some(1)]]);
+        assert_eq!(in_model_tasks(&one, &tasks).unwrap().cases[0].labels, [None, Some(1)]);
+        assert_eq!(
+            absent_classes(&one, &tasks),
+            ["The set has no task `d`: its numbers are undefined and left out of means."]
+        );
     }
 
     #[test]

@@ -48,6 +48,30 @@ pub enum RecipeError {
         /// What differs.
         differences: Differences,
     },
+    /// A task that cannot be learnt or chosen by.
+    #[error(
+        "no case of the {part} part ({cases} cases) has a label of task `{task}`; draw other parts, or leave the task or the set \
+         with it out"
+    )]
+    NoLabels {
+        /// The task, or all of them.
+        task: String,
+        /// The part of the cases.
+        part: &'static str,
+        /// How many cases it has.
+        cases: usize,
+    },
+    /// Cases of a joined set that no epoch would show.
+    #[error(
+        "cases are drawn by the classes of task `{task}`, and no training case of `{set}` has a label of it, so none would ever be \
+         shown; say training.sampling = {{ kind = \"each_once\" }}, or join a set first whose task all sets have"
+    )]
+    NeverShown {
+        /// The set.
+        set: String,
+        /// The task.
+        task: String,
+    },
     /// Cases that no branch of the network can answer.
     #[error(
         "{cases} of {all} {part} cases lack every image that a branch of the network needs, the first is case {first}; complete \

@@ -1,6 +1,7 @@
 //! An experiment: data, method and protocol in one value, which a TOML file says.
 
 mod data;
+mod joined;
 mod method;
 mod parts;
 mod second_stage;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use data::{DataSource, MergedSource};
+pub use joined::JoinedSource;
 pub use method::MethodSettings;
 pub(crate) use parts::Parts;
 pub use parts::PartsSettings;
@@ -60,6 +62,9 @@ pub struct Experiment {
     pub data: BTreeMap<String, DataSource>,
     /// Sets that are made of others by a map of classes.
     pub merged: BTreeMap<String, MergedSource>,
+    /// Sets that have the tasks of several others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joined: BTreeMap<String, JoinedSource>,
     /// Which cases train, validate and test.
     pub split: PartsSettings,
     /// What becomes of cases that lack an image.
@@ -213,6 +218,7 @@ impl Experiment {
             return error(&key, reason);
         }
         data::check(self, settings)?;
+        joined::check(self, settings)?;
         stage::check(self, settings)?;
         Ok(())
     }

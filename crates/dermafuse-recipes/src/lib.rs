@@ -23,6 +23,7 @@ mod backbone_weights;
 mod baseline;
 mod error;
 mod experiment;
+mod labelled_tasks;
 mod method_comparison;
 mod network_recipe;
 mod outcome;
@@ -43,8 +44,8 @@ pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
 pub use error::RecipeError;
 pub use experiment::{
-    AnswerKind, DataSource, EvaluationSettings, Experiment, MachineSettings, MergedSource, MethodSettings,
-    PartsSettings, SecondStageTable, StageSettings, StartWeights,
+    AnswerKind, DataSource, EvaluationSettings, Experiment, JoinedSource, MachineSettings, MergedSource,
+    MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
 };
 pub use method_comparison::{
     ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, Shard, merge_runs,

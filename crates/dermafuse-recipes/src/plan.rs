@@ -11,11 +11,12 @@ use dermafuse_networks::NetworkConfig;
 use dermafuse_train::TrainingConfig;
 
 use crate::experiment::{OF_METHOD, Parts, RANDOM};
+use crate::labelled_tasks::check_labels;
 use crate::outcome::Outcome;
 use crate::round::{RoundFolder, Start, run_round};
 use crate::{
-    BackboneWeights, Experiment, MethodSettings, NetworkRecipe, Progress, Protocol, Recipe, RecipeError, RoundResult,
-    Row, StartWeights, Workplace,
+    BackboneWeights, Experiment, MethodSettings, NetworkRecipe, PartsSettings, Progress, Protocol, Recipe, RecipeError,
+    RoundResult, Row, StartWeights, Workplace,
 };
 
 /// An experiment that is ready to run. Settings can still be changed.
@@ -104,7 +105,16 @@ impl Experiment {
                     (_, 1) => format!("run-{}", number + 1),
                     _ => format!("fold-{}", number + 1),
                 };
-                rounds.push(Round { name, stages: self.trainings(&names, &counted, split, sets, seed)? });
+                let stages = self.trainings(&names, &counted, split, sets, seed)?;
+                for stage in &stages {
+                    let Protocol { network, second_stage, .. } = &stage.protocol;
+                    let (sampling, halves) = (network.training.sampling, second_stage.is_some());
+                    let said =
+                        check_labels(&stage.set, &stage.split, sampling, halves).map_err(|error| stage.error(error))?;
+                    let of_round = if name.is_empty() { String::new() } else { format!("{name}: ") };
+                    notes.extend(said.into_iter().map(|note| format!("{of_round}{note}")));
+                }
+                rounds.push(Round { name, stages });
                 number += 1;
             }
             if let Parts { folds: Some(table), .. } = parts {
@@ -204,18 +214,37 @@ impl Experiment {
         }
     }
 
-    /// The parts of a set in a repeat. Those of a merged set are its target's, and came with it.
+    /// The parts of a set in a repeat. Those of a merged set are its target's, and came with it; those of a joined set are its
+    /// sets' parts together, unless it is dealt into folds or read from a file as a whole.
     fn parts_of(&self, name: &str, set: &CaseSet, repeat: u64) -> Result<Parts, RecipeError> {
         match &set.split {
-            Some(split) if self.merged.contains_key(name) => {
+            Some(split) if self.merged.contains_key(name) || self.joined.contains_key(name) => {
                 Ok(Parts { splits: vec![split.clone()], folds: None, notes: Vec::new() })
             }
             _ => self.split.of(set, repeat),
         }
     }
 
-    /// A declared or merged set.
+    /// A declared, merged or joined set.
     fn set_of(&self, name: &str, sets: &[(String, Arc<CaseSet>)]) -> Result<Arc<CaseSet>, RecipeError> {
+        let Some(joined) = self.joined.get(name) else { return self.declared_or_merged(name, sets) };
+        let mut sources = Vec::new();
+        for source in &joined.sets {
+            let mut set = CaseSet::clone(&*self.declared_or_merged(source, sets)?);
+            set.split = match &self.split {
+                PartsSettings::Published { .. } | PartsSettings::Drawn { .. } => {
+                    Some(self.parts_of(source, &set, 0)?.splits.remove(0))
+                }
+                // The parts are those of all cases together.
+                PartsSettings::Folds { .. } | PartsSettings::File { .. } => None,
+            };
+            sources.push((source.as_str(), set));
+        }
+        let sources: Vec<(&str, &CaseSet)> = sources.iter().map(|(name, set)| (*name, set)).collect();
+        Ok(Arc::new(CaseSet::joined(name, &sources, &joined.tasks)?))
+    }
+
+    fn declared_or_merged(&self, name: &str, sets: &[(String, Arc<CaseSet>)]) -> Result<Arc<CaseSet>, RecipeError> {
         let given = |wanted: &str| {
             let set = sets.iter().find(|(name, _)| name == wanted).map(|(_, set)| set.clone());
             set.ok_or_else(|| RecipeError::NoSet { name: wanted.to_owned() })

@@ -100,13 +100,16 @@ impl MergedSource {
 pub(crate) type LoadedSets = Vec<(String, Arc<CaseSet>)>;
 
 impl Experiment {
-    /// The names of the sets that are used, with those that merged sets are made of, sorted.
+    /// The names of the sets that are used, with those that joined and merged sets are made of, sorted.
     pub(crate) fn used_sets(&self) -> Result<Vec<String>, RecipeError> {
         let mut used = Vec::new();
         for name in self.stage_sets() {
-            match self.merged.get(&name) {
-                Some(merged) => used.extend(merged.map()?.sets().into_iter().map(str::to_owned)),
-                None => used.push(name),
+            let names = self.joined.get(&name).map_or_else(|| vec![name], |joined| joined.sets.clone());
+            for name in names {
+                match self.merged.get(&name) {
+                    Some(merged) => used.extend(merged.map()?.sets().into_iter().map(str::to_owned)),
+                    None => used.push(name),
+                }
             }
         }
         used.sort();
@@ -114,7 +117,7 @@ impl Experiment {
         Ok(used)
     }
 
-    /// The set of each stage, declared or merged.
+    /// The set of each stage, declared, merged or joined.
     pub(crate) fn stage_sets(&self) -> Vec<String> {
         match self.stages.is_empty() {
             true => self.only_set().into_iter().collect(),
@@ -122,11 +125,12 @@ impl Experiment {
         }
     }
 
-    /// The set of an experiment without stages: the merged one, or the only one.
+    /// The set of an experiment without stages: the joined one, the merged one, or the only one.
     fn only_set(&self) -> Option<String> {
-        match (self.merged.len(), self.data.len()) {
-            (1, _) => self.merged.keys().next().cloned(),
-            (0, 1) => self.data.keys().next().cloned(),
+        match (self.joined.len(), self.merged.len(), self.data.len()) {
+            (1, _, _) => self.joined.keys().next().cloned(),
+            (0, 1, _) => self.merged.keys().next().cloned(),
+            (0, 0, 1) => self.data.keys().next().cloned(),
             _ => None,
         }
     }
@@ -182,7 +186,10 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
         let reason = match declared.is_empty() {
             true => "no data set; say [data.NAME] kind = …, path = …".to_owned(),
             false => {
-                format!("{} sets and no [[stages]] that say which trains; merge them, or leave one", declared.len())
+                format!(
+                    "{} sets and no [[stages]] that say which trains; merge or join them, or leave one",
+                    declared.len()
+                )
             }
         };
         return error("data", reason);

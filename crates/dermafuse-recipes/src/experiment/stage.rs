@@ -75,8 +75,9 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
                 index + 1
             ));
         }
-        if !experiment.data.contains_key(data) && !experiment.merged.contains_key(data) {
-            let known: Vec<&str> = experiment.data.keys().chain(experiment.merged.keys()).map(String::as_str).collect();
+        let sets = || experiment.data.keys().chain(experiment.merged.keys()).chain(experiment.joined.keys());
+        if !sets().any(|set| set == data) {
+            let known: Vec<&str> = sets().map(String::as_str).collect();
             return error(format!("stage `{name}` trains on `{data}`; the sets are {}", known.join(", ")));
         }
         if ![RANDOM, OF_METHOD].contains(&weights.as_str()) && !before().any(|other| other == weights) {
