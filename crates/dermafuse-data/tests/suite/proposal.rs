@@ -69,7 +69,8 @@ fn a_table_with_names_of_its_own_is_understood() {
         "its values repeat and its name says so (40 values in 60 cases); one value has several patients, so it counts together with `PatNr`"
     );
     assert_eq!(reason_of(&proposed, "biopsied"), "LEAK: what was done follows from the diagnosis");
-    assert_eq!(reason_of(&proposed, "camera"), "it says the same of every case");
+    // A telephone takes clinical photos.
+    assert_eq!(reason_of(&proposed, "camera"), "it says what all images are");
     assert_eq!(proposed.missing, ["NA", "unknown"]);
     for line in [
         "file = \"../table.csv\"",

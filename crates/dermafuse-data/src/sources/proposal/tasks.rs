@@ -132,7 +132,7 @@ impl TasksGuess {
             .filter(|class| class.count < FEW)
             .map(|class| format!("{} ({})", class.main, class.count))
             .collect();
-        name_rare(column.name, &rare, open);
+        name_rare(column.name, &rare, "join them with others by `map`, or leave them out by `drop`", open);
         self.tasks.push(TaskGuess {
             name,
             column: Some((columns.table_name(column), column.name.to_owned())),
@@ -167,7 +167,7 @@ impl TasksGuess {
             .filter(|(_, count)| *count < FEW)
             .map(|(name, count)| format!("{name} ({count})"))
             .collect();
-        name_rare("diagnosis", &rare, open);
+        name_rare("diagnosis", &rare, "to join or drop them, write the truth as one column of names", open);
         let reason =
             "it is 1 where the case has this class and 0 elsewhere, and one such column is 1 in each row".to_owned();
         self.columns.extend(used.iter().map(|&at| (at, reason.clone())));
@@ -184,13 +184,9 @@ impl TasksGuess {
     }
 }
 
-fn name_rare(task: &str, rare: &[String], open: &mut Vec<String>) {
+fn name_rare(task: &str, rare: &[String], remedy: &str, open: &mut Vec<String>) {
     if !rare.is_empty() {
-        open.push(format!(
-            "task `{task}`: few cases of {}: too few to be learnt and tested; join them with others by `map`, or leave them out by \
-             `drop`",
-            quoted(rare)
-        ));
+        open.push(format!("task `{task}`: few cases of {}: too few to be learnt and tested; {remedy}", quoted(rare)));
     }
 }
 
