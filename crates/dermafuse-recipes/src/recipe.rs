@@ -197,12 +197,13 @@ impl Recipe {
         match &sets[..] {
             _ if sets.iter().any(|set| set == name) => self.settings.set_text(said, &["data", name, "path"], path),
             [only] if name.parse::<dermafuse_data::DataSetKind>().is_ok() => {
-                self.settings.set_text(said.clone(), &["data", only, "path"], path);
-                self.settings.set_text(said, &["data", only, "kind"], name);
+                // The path lies on the kind, whose it is.
+                self.settings.set_text(said.clone(), &["data", only, "kind"], name);
+                self.settings.set_text(said, &["data", only, "path"], path);
             }
             [] if name.parse::<dermafuse_data::DataSetKind>().is_ok() => {
-                self.settings.set_text(said.clone(), &["data", name, "path"], path);
-                self.settings.set_text(said, &["data", name, "kind"], name);
+                self.settings.set_text(said.clone(), &["data", name, "kind"], name);
+                self.settings.set_text(said, &["data", name, "path"], path);
             }
             _ => return Err(RecipeError::NoSuchSet { name: name.to_owned(), known: sets.join(", ") }),
         }

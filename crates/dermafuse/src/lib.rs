@@ -40,7 +40,7 @@
 //! # let out = folder.path();
 //! // let out = Path::new("runs/first");
 //! let drawn = SyntheticConfig { cases: 40, image_size: (48, 48), ..SyntheticConfig::default() };
-//! synthetic::write(out.join("data"), &drawn)?;
+//! synthetic::write(&out.join("data"), &drawn)?;
 //!
 //! let mut recipe = Recipe::named("fusionm4net")?;
 //! recipe.set_data(&format!("derm7pt={}", out.join("data").display()))?;

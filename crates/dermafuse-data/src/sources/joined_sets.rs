@@ -45,11 +45,11 @@ impl CaseSet {
     /// ```
     ///
     /// # Errors
-    /// A task of one name with other classes in another set, a field of one name that is declared otherwise, a name for a task
-    /// that its set does not have; groups on both sides of the joined split.
+    /// A task of one name with other classes in another set, a name for a task that its set does not have; groups on both sides of
+    /// the joined split.
     pub fn joined(name: &str, sets: &[(&str, &Self)], names: &TaskNames) -> Result<Self, DataError> {
         let (tasks, mut places) = united_tasks(sets, names)?;
-        let mut fields = united_fields(sets, &mut places)?;
+        let (mut fields, beside) = united_fields(sets, &mut places);
         fields.push(Field::categorical(SOURCE_FIELD, FieldRole::Provenance, sets.iter().map(|(name, _)| *name)));
         // In equal proportion: the k-th of n cases stands at (2k + 1) / 2n of the whole.
         let mut order: Vec<(usize, usize)> =
@@ -65,7 +65,7 @@ impl CaseSet {
             rows[at][row] = cases.len();
             cases.push(placed(at, sets[at].0, &sets[at].1.cases[row], &places[at], tasks.len(), fields.len()));
         }
-        let mut notes = Vec::new();
+        let mut notes = beside;
         for (name, set) in sets {
             notes.push(format!("{name}: {} cases of {}", set.len(), set.name));
             notes.extend(set.notes.iter().map(|note| format!("{name}: {note}")));
@@ -126,32 +126,47 @@ fn united_tasks(sets: &[(&str, &CaseSet)], names: &TaskNames) -> Result<(Vec<Tas
     Ok((tasks.into_iter().map(|(_, task)| task).collect(), places))
 }
 
-/// The fields of all sets; where each set's are is added to its places.
-fn united_fields(sets: &[(&str, &CaseSet)], places: &mut [Places]) -> Result<Vec<Field>, DataError> {
+/// The fields of all sets, and what is to be said of them; where each set's are is added to its places. A field of one name that
+/// another set declares otherwise stands beside it, with the set's name before its own.
+fn united_fields(sets: &[(&str, &CaseSet)], places: &mut [Places]) -> (Vec<Field>, Vec<String>) {
     let mut fields: Vec<(&str, Field)> = Vec::new();
+    let mut notes = Vec::new();
     for ((name, set), places) in sets.iter().zip(places) {
         for field in &set.fields {
             let called = match field.name == SOURCE_FIELD {
                 true => format!("{name}:{SOURCE_FIELD}"),
                 false => field.name.clone(),
             };
-            let place = fields.iter().position(|(_, other)| other.name == called).unwrap_or_else(|| {
-                fields.push((name, Field { name: called.clone(), ..field.clone() }));
-                fields.len() - 1
+            let named = fields.iter().position(|(_, other)| other.name == called);
+            let joined = named.and_then(|place| Some((place, matched_categories(&fields[place].1, field)?)));
+            let place = joined.unwrap_or_else(|| {
+                let called = match named {
+                    None => called,
+                    Some(place) => {
+                        let (first, other) = &fields[place];
+                        let (here, there) = (declaration(field), declaration(other));
+                        let beside = format!("{name}:{called}");
+                        notes.push(format!(
+                            "field `{called}` is another in `{name}` ({here}) than in `{first}` ({there}), so it stands beside it as \
+                             `{beside}`; describe one of the sets in a file with the same categories to join them"
+                        ));
+                        beside
+                    }
+                };
+                fields.push((name, Field { name: called, ..field.clone() }));
+                (fields.len() - 1, (0..categories_of(field)).collect())
             });
-            let (first, joined) = &fields[place];
-            let Some(categories) = matched_categories(joined, field) else {
-                return Err(DataError::JoinedSets {
-                    what: format!("field `{called}`"),
-                    first: format!("`{first}` ({})", declaration(joined)),
-                    second: format!("`{name}` ({})", declaration(field)),
-                    remedy: "describe one of the sets in a file in which the field has another name, or the same categories",
-                });
-            };
-            places.fields.push((place, categories));
+            places.fields.push(place);
         }
     }
-    Ok(fields.into_iter().map(|(_, field)| field).collect())
+    (fields.into_iter().map(|(_, field)| field).collect(), notes)
+}
+
+fn categories_of(field: &Field) -> usize {
+    match &field.kind {
+        FieldKind::Numeric => 0,
+        FieldKind::Categorical { categories } => categories.len(),
+    }
 }
 
 /// Where each category of a field is among those of another of one declaration, whatever their order; `None` if the declarations
@@ -316,10 +331,9 @@ mod tests {
 
         let (_, mut second) = two();
         second.fields[1].role = FieldRole::PostDiagnosis;
-        assert!(
-            join(&second, &TaskNames::new()).unwrap_err().to_string().starts_with(
-                "field `sex` is another in `b` (post-diagnosis, male, female) than in `a` (pre-diagnosis, female, male); describe"
-            )
-        );
+        let joined = join(&second, &TaskNames::new()).unwrap();
+        assert!(joined.fields.iter().any(|field| field.name == "b:sex" && field.role == FieldRole::PostDiagnosis));
+        let note = "field `sex` is another in `b` (post-diagnosis, male, female) than in `a` (pre-diagnosis, female, male), so it";
+        assert!(joined.notes.iter().any(|text| text.starts_with(note)), "{:?}", joined.notes);
     }
 }
