@@ -7,7 +7,7 @@
 //! # Shapes
 //!
 //! `B` is the batch, `C` channels, `H` and `W` height and width, `K` classes. Images are `[B, 3, H, W]`,
-//! RGB, normalized as [`BackboneKind::preprocess`] says.
+//! RGB, normalized as [`BackboneKind::published_input`] says.
 //!
 //! # Mode
 //!

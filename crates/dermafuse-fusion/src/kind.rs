@@ -25,7 +25,7 @@ built_in! {
     FusionKind, unknown UnknownFusion;
     /// A fusion module chosen at run time. Made by [`FusionKind::init`].
     AnyFusion: FeatureFusion;
-    /// One of another crate: see [`FusionDescription`].
+    /// One of another crate: see [`FusionDescription`](crate::FusionDescription).
     outside ErasedFusion => ErasedFusionModule;
     /// A module with fresh weights for image features of length `first` and metadata of length `second`.
     ///

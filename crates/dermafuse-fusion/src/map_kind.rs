@@ -26,7 +26,7 @@ built_in! {
     MapFusionKind, unknown UnknownMapFusion;
     /// A module chosen at run time. Made by [`MapFusionKind::init`].
     AnyMapFusion: MapFusion;
-    /// One of another crate: see [`MapFusionDescription`].
+    /// One of another crate: see [`MapFusionDescription`](crate::MapFusionDescription).
     outside ErasedMapFusion => ErasedMapFusionModule;
     /// A module with fresh weights for clinical maps of `first` channels and dermoscopic ones of `second`.
     ///
