@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use dermafuse::recipes::{Experiment, Plan};
+use burn::tensor::Device;
+use dermafuse::recipes::{Experiment, Plan, Progress, Workplace};
+use dermafuse::train::Observer;
 use dermafuse_tests::{program, small_set_folder, text, text_of};
 use serde_json::Value;
 
@@ -78,6 +80,29 @@ fn json(file: PathBuf) -> Value {
 fn plan(folder: &Path, text: &str) -> Result<Plan, String> {
     let experiment = Experiment::read_file(written(folder, text)).map_err(|error| text_of(&error))?;
     experiment.plan().map_err(|error| text_of(&error))
+}
+
+/// What is noted before a training.
+#[derive(Default)]
+struct Noted(Vec<String>);
+
+impl Observer for Noted {}
+
+impl Progress for Noted {
+    fn step(&mut self, _title: &str) {}
+
+    fn noted(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
+}
+
+/// Checks what is planned as a training does first, and gives what is noted.
+fn checked(plan: &Plan) -> Result<Vec<String>, String> {
+    let mut noted = Noted::default();
+    plan.check(Workplace::on(&Device::flex()), &mut noted).map_err(|error| text_of(&error))?;
+    Ok(noted.0)
 }
 
 #[test]
@@ -187,7 +212,8 @@ fn what_cannot_be_joined_is_refused_with_its_place() {
         error.contains("set `pad` has no task `dx` that could be called otherwise; its tasks are diagnosis"),
         "{error}"
     );
-    let error = refused("epochs = 2", "epochs = 2\nsampling = { kind = \"weighted\", power = 1.0 }");
+    let sampled = text.replace("epochs = 2", "epochs = 2\nsampling = { kind = \"weighted\", power = 1.0 }");
+    let error = checked(&plan(folder.path(), &sampled).unwrap()).unwrap_err();
     assert!(
         error.contains("drawn by the classes of task `diagnosis`, and no training case of `pad` has a label of it"),
         "{error}"
@@ -210,15 +236,24 @@ fn a_task_that_nobody_labelled_is_named_with_its_part() {
         }
         pad.1.split = Some(split);
         let sets = [derm7pt.clone(), pad].map(|(name, set)| (name, std::sync::Arc::new(set)));
-        experiment.plan_for(&sets).map_err(|error| text_of(&error))
+        experiment.plan_for(&sets).unwrap()
     };
-    let error = plan(|part| part == 0).unwrap_err();
+    let error = checked(&plan(|part| part == 0)).unwrap_err();
     assert!(error.contains("no case of the training part (") && error.contains("of task `photo_diagnosis`"), "{error}");
-    let notes = plan(|part| part > 0).unwrap().notes;
+    let notes = checked(&plan(|part| part > 0)).unwrap();
     for words in [
         "No validation case has a label of task `photo_diagnosis`: it has no say in what is chosen on validation cases.",
         "No test case has a label of task `photo_diagnosis`: its numbers are undefined.",
     ] {
         assert!(notes.iter().any(|note| note == words), "{notes:?}");
     }
+}
+
+#[test]
+fn a_task_of_which_all_cases_are_left_out_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    // No photo has a dermoscopic image, so none trains.
+    let skipping = experiment("").replace("incomplete = \"use\"", "incomplete = \"skip\"");
+    let error = checked(&plan(folder.path(), &skipping).unwrap()).unwrap_err();
+    assert!(error.contains("no case of the training part (") && error.contains("of task `photo_diagnosis`"), "{error}");
 }

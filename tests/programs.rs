@@ -145,7 +145,8 @@ fn strategies_of_fine_tuning_are_compared_on_stand_ins_of_three_clinics() {
     let data = ["dermai", "dermofit", "edra"].map(|name| format!("{name}={}", path(name).display()));
     let compare = |out: &str| {
         let mut command = program("dermafuse");
-        command.args(["compare", "nedelcu", "--row", "a) ImageNet, DermAI", "--row", "b) ImageNet, EDRA, DermAI"]);
+        command.args(["compare", "nedelcu", "--row", "x) ImageNet, merged", "--row", "a) ImageNet, DermAI"]);
+        command.args(["--row", "b) ImageNet, EDRA, DermAI"]);
         for data in &data {
             command.args(["--data", data]);
         }

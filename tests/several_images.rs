@@ -140,6 +140,33 @@ fn lesions_are_trained_and_tested_and_images_are_counted_beside_them() {
         done(evaluate);
         assert_eq!(json(out.join("metrics.json"))["images"][0]["evaluation"]["cases"], 120);
     }
+
+    // A lesion whose second photo is damaged is answered by the first, and is not among the images: that is said.
+    let (damaged, out) = (folder.path().join("damaged"), folder.path().join("of-damaged"));
+    copy(photos(), &damaged);
+    fs::write(damaged.join(case.clinical[1].strip_prefix(photos()).unwrap()), "no image").unwrap();
+    let mut evaluate = program("dermafuse");
+    evaluate.arg("evaluate").arg(&first).args(["--part", "all", "--cases", "lesions", "--data"]);
+    evaluate.arg(format!("pad-ufes-20={}", damaged.display())).arg("--out").arg(&out);
+    done(evaluate);
+    let metrics = json(out.join("metrics.json"));
+    assert_eq!(metrics["images"][0]["evaluation"]["cases"], 120 - case.clinical.len());
+    let words = format!("1 of {} cases are not among the numbers of each image", set.len());
+    let notes = metrics["notes"].to_string();
+    assert!(notes.contains(&words) && notes.contains(case.id.as_str()), "{notes}");
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(fs::copy(&path, &to).unwrap()),
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dermafuse::data::{Split, derm7pt};
+use dermafuse::schema::{BranchLogits, FuseSpace};
 use dermafuse_tests::{contents_of, program, small_set_folder, text};
 use serde_json::Value;
 
@@ -95,6 +96,13 @@ fn the_best_of_the_validation_cases_is_trained_and_tested() {
     let ids: Vec<&str> = ids.iter().map(|id| id.as_str().unwrap()).collect();
     assert_eq!(ids, valid.iter().map(|&row| set.cases[row].id.as_str()).collect::<Vec<_>>());
     // The score of the table is the accuracy of these predictions: nothing else was chosen by.
+    for line in &lines[1..] {
+        let name = line[0].replace(' ', "-");
+        let result: Value = serde_json::from_str(&read(&out, &format!("methods/{name}/result.json"))).unwrap();
+        let logits: BranchLogits = serde_json::from_value(result["result"]["test"].clone()).unwrap();
+        let answer = logits.fuse(&logits.equal_weights(), FuseSpace::Probabilities).unwrap();
+        assert!((answer.mean_accuracy().unwrap() - score(line)).abs() < 1e-12, "{line:?}");
+    }
     assert!(!out.join("methods/trial-01/model.safetensors").exists() && out.join("model.safetensors").is_file());
 
     // The chosen experiment is one without a sweep, and gives the same bytes.
@@ -190,4 +198,20 @@ fn what_is_no_sweep_is_said_with_its_place_before_anything_is_written() {
     let mut check = program("dermafuse");
     check.arg("check").arg(&swept);
     assert!(done(check).contains("a sweep of 4 trials, 4 trainings, before the chosen one"));
+}
+
+#[test]
+fn cases_that_choose_are_not_those_that_test() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let file = file(folder.path(), "mine.toml", SWEEP);
+    let folds = ["--set", "split={ kind = \"folds\", folds = 3 }"];
+    let error = refused(dermafuse("train", &file, &out, &folds));
+    assert!(error.contains("60 cases validate in one round and are tested in one"), "{error}");
+    assert!(error.contains("or hold test cases back (split.hold_out = 0.2)") && !out.exists(), "{error}");
+    let held =
+        ["--set", "split={ kind = \"folds\", folds = 2, hold_out = 0.2 }", "--set", "sweep.keys.training.epochs=[1]"];
+    let said =
+        done(dermafuse("train", &file, &out, &[&held[..], &["--set", "training.loss.class_weights=uniform"]].concat()));
+    assert!(said.contains("2 trials, 4 trainings"), "{said}");
 }

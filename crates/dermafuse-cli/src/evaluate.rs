@@ -84,7 +84,16 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
             // The first image answers for a case; numbers are given for all of them.
             let mut each = bundle.clone();
             each.description.several_images = SeveralImages::MeanOfProbabilities;
-            each.predict(&set, &answers.rows, |done| terminal.predicted(done, answers.rows.len()))?.looks
+            let each = each.predict(&set, &answers.rows, |done| terminal.predicted(done, answers.rows.len()))?;
+            notes.extend(each.failed.first().map(|first| {
+                let (failed, asked) = (each.failed.len(), answers.rows.len());
+                format!(
+                    "{failed} of {asked} cases are not among the numbers of each image, since one of their images cannot be read; \
+                     the first, `{}`: {}",
+                    first.id, first.reason
+                )
+            }));
+            each.looks
         }
         _ => answers.looks.clone(),
     };

@@ -76,12 +76,25 @@ pub(crate) fn init(arguments: &Arguments) -> ProgramResult {
     let experiment = ProposedExperiment::of(&set, SET, recipe.as_deref())?;
     fs::create_dir_all(out).map_err(|error| format!("{}: {error}", out.display()))?;
     write_new(&set_file, &proposed.toml)?;
-    write_new(&experiment_file, &experiment.toml)?;
-    // What is written is read as it will be.
-    let read = Experiment::read_file(&experiment_file)?;
-    for (name, source) in &read.data {
-        source.load(name)?;
-    }
+    // What is written is read as it will be; what is not read does not stay.
+    let mut written = vec![&set_file];
+    let read = write_new(&experiment_file, &experiment.toml).and_then(|()| {
+        written.push(&experiment_file);
+        let read = Experiment::read_file(&experiment_file)?;
+        for (name, source) in &read.data {
+            source.load(name)?;
+        }
+        Ok(read)
+    });
+    let read = match read {
+        Ok(read) => read,
+        Err(error) => {
+            for file in written {
+                fs::remove_file(file).map_err(|left| format!("{error}; and {} is left: {left}", file.display()))?;
+            }
+            return Err(error);
+        }
+    };
 
     say!("\n{}: {} cases, {} tasks, {} fields", set.name, set.len(), set.tasks.len(), set.fields.len());
     set.notes.iter().for_each(|note| say!("  note: {note}"));

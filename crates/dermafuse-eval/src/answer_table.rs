@@ -5,7 +5,7 @@ use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 
 use crate::EvalError;
-use crate::export::{WRITES, field};
+use crate::export::{WRITES, csv_field};
 use crate::metrics::check;
 
 /// Version of the layout of [`AnswerTable::to_json`], raised when a key changes its meaning.
@@ -136,21 +136,22 @@ impl AnswerTable {
     pub fn to_csv(&self) -> String {
         let mut text = String::from("case,basis,status");
         for task in &self.tasks {
-            write!(text, ",{},{}", field(&task.name), field(&format!("{}:probability", task.name))).expect(WRITES);
+            write!(text, ",{},{}", csv_field(&task.name), csv_field(&format!("{}:probability", task.name)))
+                .expect(WRITES);
             for class in &task.classes {
-                write!(text, ",{}", field(&format!("{}={class}", task.name))).expect(WRITES);
+                write!(text, ",{}", csv_field(&format!("{}={class}", task.name))).expect(WRITES);
             }
         }
         text.push('\n');
         let columns: usize = self.tasks.iter().map(|task| 2 + task.classes.len()).sum();
         for CaseAnswer { case, basis, status, tasks } in &self.cases {
             let basis = basis.as_deref().unwrap_or_default();
-            write!(text, "{},{},{}", field(case), field(basis), field(status)).expect(WRITES);
+            write!(text, "{},{},{}", csv_field(case), csv_field(basis), csv_field(status)).expect(WRITES);
             if tasks.is_empty() {
                 text += &",".repeat(columns);
             }
             for TaskAnswer { class, probability, probabilities, .. } in tasks {
-                write!(text, ",{},{probability}", field(class)).expect(WRITES);
+                write!(text, ",{},{probability}", csv_field(class)).expect(WRITES);
                 probabilities.iter().for_each(|(_, value)| write!(text, ",{value}").expect(WRITES));
             }
             text.push('\n');

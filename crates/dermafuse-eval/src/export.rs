@@ -79,15 +79,15 @@ pub fn predictions_csv(rows: &[(&str, &Predictions)], failed: &[FailedCase]) -> 
     let mut text = String::from("row,case,basis,task,truth,predicted,class,probability,status\n");
     for (name, predictions) in rows {
         check(predictions)?;
-        let name = field(name);
+        let name = csv_field(name);
         for case in 0..predictions.len() {
-            let (id, basis) = (field(predictions.ids[case].as_str()), field(&predictions.basis[case]));
+            let (id, basis) = (csv_field(predictions.ids[case].as_str()), csv_field(&predictions.basis[case]));
             for (index, task) in predictions.tasks.iter().enumerate() {
-                let truth = predictions.labels[case][index].map(|label| field(&task.classes[label]));
+                let truth = predictions.labels[case][index].map(|label| csv_field(&task.classes[label]));
                 let truth = truth.unwrap_or_default();
-                let predicted = field(&task.classes[predictions.predicted(case, index)]);
+                let predicted = csv_field(&task.classes[predictions.predicted(case, index)]);
                 for (class, probability) in task.classes.iter().zip(predictions.probabilities[index].row(case)) {
-                    let (task, class) = (field(&task.name), field(class));
+                    let (task, class) = (csv_field(&task.name), csv_field(class));
                     writeln!(text, "{name},{id},{basis},{task},{truth},{predicted},{class},{probability},ok")
                         .expect(WRITES);
                 }
@@ -95,7 +95,7 @@ pub fn predictions_csv(rows: &[(&str, &Predictions)], failed: &[FailedCase]) -> 
         }
     }
     for FailedCase { id, reason, .. } in failed {
-        writeln!(text, ",{},,,,,,,{}", field(id.as_str()), field(reason)).expect(WRITES);
+        writeln!(text, ",{},,,,,,,{}", csv_field(id.as_str()), csv_field(reason)).expect(WRITES);
     }
     Ok(text)
 }
@@ -122,17 +122,17 @@ pub fn answers_csv(answers: &Predictions, failed: &[FailedCase]) -> Result<Strin
     check(answers)?;
     let mut text = String::from("case,basis,status");
     for task in answers.tasks.iter() {
-        write!(text, ",{},{}", field(&task.name), field(&format!("{}:truth", task.name))).expect(WRITES);
+        write!(text, ",{},{}", csv_field(&task.name), csv_field(&format!("{}:truth", task.name))).expect(WRITES);
         for class in &task.classes {
-            write!(text, ",{}", field(&format!("{}={class}", task.name))).expect(WRITES);
+            write!(text, ",{}", csv_field(&format!("{}={class}", task.name))).expect(WRITES);
         }
     }
     text.push('\n');
     for case in 0..answers.len() {
-        write!(text, "{},{},ok", field(answers.ids[case].as_str()), field(&answers.basis[case])).expect(WRITES);
+        write!(text, "{},{},ok", csv_field(answers.ids[case].as_str()), csv_field(&answers.basis[case])).expect(WRITES);
         for (index, task) in answers.tasks.iter().enumerate() {
-            let predicted = field(&task.classes[answers.predicted(case, index)]);
-            let truth = answers.labels[case][index].map(|label| field(&task.classes[label])).unwrap_or_default();
+            let predicted = csv_field(&task.classes[answers.predicted(case, index)]);
+            let truth = answers.labels[case][index].map(|label| csv_field(&task.classes[label])).unwrap_or_default();
             write!(text, ",{predicted},{truth}").expect(WRITES);
             for probability in answers.probabilities[index].row(case) {
                 write!(text, ",{probability}").expect(WRITES);
@@ -142,7 +142,7 @@ pub fn answers_csv(answers: &Predictions, failed: &[FailedCase]) -> Result<Strin
     }
     let columns: usize = answers.tasks.iter().map(|task| 2 + task.classes.len()).sum();
     for FailedCase { id, reason, .. } in failed {
-        writeln!(text, "{},,{}{}", field(id.as_str()), field(reason), ",".repeat(columns)).expect(WRITES);
+        writeln!(text, "{},,{}{}", csv_field(id.as_str()), csv_field(reason), ",".repeat(columns)).expect(WRITES);
     }
     Ok(text)
 }
@@ -156,7 +156,8 @@ pub fn write_answers(path: impl AsRef<Path>, answers: &Predictions, failed: &[Fa
 }
 
 /// A text as a CSV field: nothing that a spreadsheet would run, quoted where it must be (RFC 4180).
-pub(crate) fn field(text: &str) -> String {
+#[must_use]
+pub fn csv_field(text: &str) -> String {
     let text = &*spreadsheet_safe(text);
     if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }

@@ -34,7 +34,8 @@ pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use error::EvalError;
 pub use export::{
-    MetricsContext, answers_csv, metrics_json, predictions_csv, write_answers, write_metrics, write_predictions,
+    MetricsContext, answers_csv, csv_field, metrics_json, predictions_csv, write_answers, write_metrics,
+    write_predictions,
 };
 pub use mean_deviation::MeanDeviation;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};

@@ -64,6 +64,17 @@ pub enum FusionError {
         /// The most that are possible.
         limit: usize,
     },
+    /// A parameter of another crate's module that would not be saved.
+    #[error(
+        "{module}: its parameter `{parameter}` is no float, and only floats are saved; keep what is in it as a float, or make it \
+         from the description"
+    )]
+    Unsaved {
+        /// The module.
+        module: &'static str,
+        /// Where the parameter is.
+        parameter: String,
+    },
     /// What another crate says of its module.
     #[error("{module}: {reason}")]
     Outside {

@@ -25,6 +25,15 @@ impl MapDependence {
     pub const BOTH: Self = Self { of_clinical: true, of_dermoscopic: true };
     /// Neither map depends on the other image.
     pub const NEITHER: Self = Self { of_clinical: false, of_dermoscopic: false };
+
+    /// What depends on the other image by this or by the other.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self {
+            of_clinical: self.of_clinical || other.of_clinical,
+            of_dermoscopic: self.of_dermoscopic || other.of_dermoscopic,
+        }
+    }
 }
 
 /// Refines the feature maps that two backbones, or one, make of a clinical photo and a dermoscopic image.

@@ -110,10 +110,12 @@ mod tests {
         let device = Device::flex();
         let map = |first: f32| Tensor::<4>::from_data([[[[first, 2.0], [3.0, -1.0]]]], &device).repeat_dim(1, 8);
         let changes = |refined: Tensor<4>, map: Tensor<4>| refined.not_equal(map).any().into_scalar::<bool>();
+        let mut seen = 0;
         for name in MapFusionKind::ALL {
             for gamma in [true, false] {
                 let mut plain = serde_json::to_value(name.parse::<MapFusionKind>().unwrap()).unwrap();
                 let Some(attention) = plain.get_mut("attention") else { continue };
+                seen += 1;
                 attention["gamma"] = gamma.into();
                 let kind: MapFusionKind = serde_json::from_value(plain).unwrap();
                 let module = kind.init(8, 8, &device).unwrap();
@@ -122,5 +124,7 @@ mod tests {
                 assert_eq!(changes(dermoscopic, map(4.0)), !gamma, "{name}");
             }
         }
+        // Each of the four with its gate and without.
+        assert!(seen >= 8, "{seen}");
     }
 }

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 use dermafuse_registry::{
-    CloneBoxed, Erased, ErasedModule, Held, MAX_RANK, OutsideKind, OutsideModule, Registry, RegistryError, largest_rank,
+    CloneBoxed, Erased, ErasedModule, Held, MAX_RANK, OutsideKind, OutsideModule, Registry, RegistryError,
+    largest_rank, unsaved_parameter,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,8 +17,8 @@ use crate::{FusionError, MapDependence, MapFusion, MapFusionKind, PositionWeight
 static MAP_FUSIONS: Registry<dyn ErasedMapFusion> =
     Registry::new("module for feature maps", &MapFusionKind::ALL, MapFusionKind::SHORT, "register_map_fusion");
 
-/// A module for feature maps of another crate as data: what is written in files, beside its `kind`. It is a struct with named fields; if all have
-/// defaults, the name alone says it.
+/// A module for feature maps of another crate as data: what is written in files, beside its `kind`. It is a struct with named
+/// fields, none of them `kind`; if all have defaults, the name alone says it.
 ///
 /// [`register_map_fusion`] makes it known, [`MapFusionKind::outside`] takes one as a value.
 pub trait MapFusionDescription: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -51,10 +52,12 @@ impl MapFusionKind {
     /// A module for feature maps of another crate, which becomes known by this too.
     ///
     /// # Errors
-    /// As [`register_map_fusion`].
+    /// As [`register_map_fusion`]; a value that no file can describe: of no table, with a field `kind`, or with settings that do
+    /// not come back as they are written, such as numbers that are not finite.
     pub fn outside<D: MapFusionDescription>(description: D) -> Result<Self, RegistryError> {
         register_map_fusion::<D>()?;
-        Ok(Self::Outside(OutsideKind::new(Box::new(description))))
+        let description: Box<dyn ErasedMapFusion> = Box::new(description);
+        OutsideKind::read_back(description).map(Self::Outside)
     }
 
     /// The names that are registered, sorted.
@@ -107,9 +110,13 @@ impl<D: MapFusionDescription> ErasedMapFusion for D {
         device: &Device,
     ) -> Result<OutsideModule<dyn ErasedMapFusionModule>, FusionError> {
         let module = self.make(clinical, dermoscopic, device)?;
-        match largest_rank(&module) {
-            ..=MAX_RANK => Ok(OutsideModule::new(Box::new(Held::new(module)))),
-            rank => Err(FusionError::Rank { module: D::KIND, rank, limit: MAX_RANK }),
+        let rank = largest_rank(&module);
+        if rank > MAX_RANK {
+            return Err(FusionError::Rank { module: D::KIND, rank, limit: MAX_RANK });
+        }
+        match unsaved_parameter(&module) {
+            None => Ok(OutsideModule::new(Box::new(Held::new(module)))),
+            Some(parameter) => Err(FusionError::Unsaved { module: D::KIND, parameter }),
         }
     }
 }

@@ -120,9 +120,10 @@ macro_rules! built_in {
             type Err = $unknown;
 
             fn from_str(name: &str) -> Result<Self, $unknown> {
-                match name.replace('-', "_").as_str() {
+                let replaced = name.replace('-', "_");
+                match replaced.as_str() {
                     $($name $(| $short)* => Ok(Self::$kind $(($settings::default()))?),)+
-                    _ => match OutsideKind::by_name(name) {
+                    _ => match OutsideKind::by_name(&replaced) {
                         Ok(outside) => Ok(Self::Outside(outside)),
                         Err(reason) => Err($unknown { name: name.to_owned(), reason }),
                     },

@@ -1,16 +1,23 @@
 //! Names in the descriptions of models that earlier versions wrote.
 
+use dermafuse_networks::NetworkKind;
 use serde_json::{Map, Value};
 
 /// A description whose network and modules are told by `kind`, as they are now: earlier versions called it `network`, `fusion`
-/// and `map_fusion`, and put what joint-individual fusion shares with joint fusion in a table of its own.
+/// and `map_fusion`, and put what joint-individual fusion shares with joint fusion in a table of its own. Networks of other crates,
+/// which earlier versions did not have, stay as they are.
 pub(crate) fn with_kinds(mut description: Value) -> Value {
     if let Some(Value::Object(network)) = description.get_mut("network") {
-        rename(network, "network");
-        if let Some(Value::Object(joint)) = network.remove("joint") {
+        let is_earlier = rename(network, "network");
+        let kind = network.get("kind").and_then(Value::as_str).and_then(|kind| kind.parse::<NetworkKind>().ok());
+        if kind == Some(NetworkKind::JointIndividualFusion)
+            && let Some(Value::Object(joint)) = network.remove("joint")
+        {
             network.extend(joint);
         }
-        if let Some(Value::Object(fusion)) = network.get_mut("fusion") {
+        if (is_earlier || kind.is_some())
+            && let Some(Value::Object(fusion)) = network.get_mut("fusion")
+        {
             rename(fusion, "fusion");
             rename(fusion, "map_fusion");
         }
@@ -18,12 +25,14 @@ pub(crate) fn with_kinds(mut description: Value) -> Value {
     description
 }
 
-fn rename(table: &mut Map<String, Value>, earlier: &str) {
-    if !table.contains_key("kind")
-        && let Some(kind @ Value::String(_)) = table.remove(earlier)
-    {
-        table.insert("kind".into(), kind);
+/// Whether the kind had the earlier name.
+fn rename(table: &mut Map<String, Value>, earlier: &str) -> bool {
+    if table.contains_key("kind") || !table.get(earlier).is_some_and(Value::is_string) {
+        return false;
     }
+    let kind = table.remove(earlier);
+    table.extend(kind.map(|kind| ("kind".to_owned(), kind)));
+    true
 }
 
 #[cfg(test)]
@@ -72,5 +81,13 @@ mod tests {
         let kind = earlier.as_object_mut().unwrap().remove("kind").unwrap();
         earlier["network"] = kind;
         assert_eq!(read(earlier), config);
+    }
+
+    #[test]
+    fn networks_of_other_crates_stay_as_they_are() {
+        let network =
+            json!({ "kind": "mine", "joint": { "depth": 2 }, "fusion": { "fusion": "sum" }, "network": "inner" });
+        let description = json!({ "network": network });
+        assert_eq!(with_kinds(description.clone()), description);
     }
 }

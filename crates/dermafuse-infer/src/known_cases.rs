@@ -58,7 +58,7 @@ impl KnownCases {
         }
     }
 
-    /// The cases of a split. Of a merged set, the names of its sources and the ids that cases have there are known too.
+    /// The cases of a split. Of a merged or joined set, the names of its sources and the ids that cases have there are known too.
     #[must_use]
     pub fn of(set: &CaseSet, split: &Split) -> Self {
         let ids = |rows: &[usize]| -> Vec<CaseId> {
@@ -88,7 +88,7 @@ impl KnownCases {
         self.data_sets.iter().map(String::as_str)
     }
 
-    /// How many cases trained, selected and tested the model. A case of a merged set counts once for each of its two names.
+    /// How many cases trained, selected and tested the model. A case of a merged or joined set counts once for each of its names.
     #[must_use]
     pub fn counts(&self) -> [usize; 3] {
         [self.training.len(), self.selection.len(), self.test.len()]
@@ -112,7 +112,8 @@ impl KnownCases {
         self.test.contains(&hash_of(id.as_str()))
     }
 
-    /// How many of the cases at `rows` had a part in making the model.
+    /// How many of the cases at `rows` had a part in making the model. An image of a lesion that was a case counts too; a lesion of
+    /// which single images were cases is not recognised.
     ///
     /// # Panics
     /// If a row is out of range.
@@ -127,7 +128,10 @@ impl KnownCases {
             known: !self.is_empty(),
         };
         for &row in rows {
-            let names = names_of(set, &set.cases[row]);
+            let case = &set.cases[row];
+            let mut names = names_of(set, case);
+            // Where lesions were the cases, their names are the ids.
+            names.extend(case.lesion.iter().flat_map(|lesion| names_at_sources(set, case, lesion)));
             if names.iter().any(|name| self.trained(name)) {
                 seen.trained += 1;
             } else if names.iter().any(|name| self.selected(name)) {
@@ -172,28 +176,94 @@ impl From<KnownCases> for Lists {
     }
 }
 
-/// The names by which a case may have been known: its id, and in a merged set (`source:id`) the id that it has at its
-/// source.
+/// The names by which a case may have been known: its id, and in a merged or joined set (`source:id`) those that it has at its
+/// source, and at the source of that.
 fn names_of(set: &CaseSet, case: &Case) -> Vec<CaseId> {
-    let at_source = source_of(set, case).and_then(|source| {
-        let id = case.id.as_str().strip_prefix(source.as_str())?.strip_prefix(':')?;
-        Some(CaseId::from(id))
-    });
-    [Some(case.id.clone()), at_source].into_iter().flatten().collect()
+    names_at_sources(set, case, case.id.as_str())
 }
 
-/// The name of the set that a case of a merged set is from.
-fn source_of(set: &CaseSet, case: &Case) -> Option<String> {
-    let place = set.fields.iter().position(|field| field.name == SOURCE_FIELD)?;
+/// The name of a case or of its lesion, and those that it has at the sources of its set.
+fn names_at_sources(set: &CaseSet, case: &Case, name: &str) -> Vec<CaseId> {
+    let (mut names, mut field) = (vec![CaseId::from(name)], SOURCE_FIELD.to_owned());
+    let mut name = name;
+    while let Some(source) = source_of(set, case, &field) {
+        let Some(own) = at_source(name, &source) else { break };
+        names.push(CaseId::from(own));
+        name = own;
+        // So a set is told what the source says of its own sources.
+        field = format!("{source}:{SOURCE_FIELD}");
+    }
+    names
+}
+
+/// The name without that of the source before it.
+fn at_source<'a>(name: &'a str, source: &str) -> Option<&'a str> {
+    name.strip_prefix(source)?.strip_prefix(':')
+}
+
+/// The name of the set that a case of a merged set is from, as a field says it.
+fn source_of(set: &CaseSet, case: &Case, field: &str) -> Option<String> {
+    let place = set.fields.iter().position(|other| other.name == field)?;
     set.fields[place].text(case.metadata.get(place)?)
 }
 
 /// The names of the sets that a merged set is from.
 fn sources_of(set: &CaseSet) -> impl Iterator<Item = String> {
-    let names: BTreeSet<String> = set.cases.iter().filter_map(|case| source_of(set, case)).collect();
+    let names: BTreeSet<String> = set.cases.iter().filter_map(|case| source_of(set, case, SOURCE_FIELD)).collect();
     names.into_iter()
 }
 
 fn hash_of(id: &str) -> String {
     sha256_hex(id.as_bytes())[..DIGITS].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dermafuse_data::TaskNames;
+    use dermafuse_schema::{Task, TaskSet};
+
+    /// Two photos of a lesion, and one of a lesion of which nothing is known.
+    fn photos(ids: [&str; 3]) -> CaseSet {
+        let case = |(row, id): (usize, &str)| Case {
+            lesion: (row < 2).then(|| "L1".into()),
+            group: if row < 2 { "L1".into() } else { id.into() },
+            labels: vec![Some(0)],
+            ..Case::new(id)
+        };
+        let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap();
+        let cases = ids.into_iter().enumerate().map(case).collect();
+        CaseSet { name: "photos".into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] }
+    }
+
+    fn trained_on(set: &CaseSet) -> KnownCases {
+        let training: Vec<CaseId> = set.cases.iter().flat_map(|case| names_of(set, case)).collect();
+        KnownCases::new(&set.name, training, [], [])
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_lesion() {
+        let images = photos(["a", "b", "c"]);
+        let lesions = images.clone().by_lesion().unwrap();
+        assert_eq!(trained_on(&lesions).among(&images, &[0, 1, 2]).trained, 3);
+        assert_eq!(trained_on(&images).among(&images, &[0, 1, 2]).trained, 3);
+        assert_eq!(trained_on(&lesions).counts(), [2, 0, 0]);
+        // The other photo of a lesion that single photos trained is another case.
+        let split = Split::new(vec![0], vec![2], vec![1], 3).unwrap().with_groups_crossing();
+        assert_eq!(KnownCases::of(&images, &split).among(&images, &[1]).trained, 0);
+    }
+
+    #[test]
+    fn cases_of_nested_sets_are_known_by_their_own_names() {
+        let (first, second) = (photos(["a", "b", "c"]), photos(["d", "e", "f"]));
+        let names = TaskNames::new();
+        let inner = CaseSet::joined("inner", &[("one", &first), ("two", &second)], &names).unwrap();
+        let outer = CaseSet::joined("outer", &[("both", &inner), ("three", &first)], &names).unwrap();
+        let known = trained_on(&outer);
+        for id in ["both:two:d", "two:d", "d", "three:a", "a"] {
+            assert!(known.trained(&id.into()), "{id}");
+        }
+        assert!(!known.trained(&"both:d".into()));
+        assert_eq!(known.among(&second, &[0, 1]).trained, 2);
+    }
 }

@@ -133,7 +133,8 @@ impl<N: Network> Predictor<N> {
             .collect();
         // Every look in the order in which a loader gives them: the place of its case, and which it is.
         let mut all_looks = looks.iter().enumerate().flat_map(|(at, &looks)| (0..looks).map(move |look| (at, look)));
-        let mut read = vec![0; asked.len()];
+        // How many looks at each case have been read, and of how many cases all of them.
+        let (mut read, mut done) = (vec![0; asked.len()], 0);
         let each = match self.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
@@ -150,7 +151,10 @@ impl<N: Network> Predictor<N> {
             };
             let places: Vec<(usize, usize)> =
                 batch.rows.iter().zip(&batch.looks).map(|(&row, &look)| (place_of(row, look), look)).collect();
-            places.iter().for_each(|&(at, _)| read[at] += 1);
+            for &(at, _) in &places {
+                read[at] += 1;
+                done += usize::from(read[at] == looks[at]);
+            }
             let Some(input) = batch.input else { return };
             for (view, transform) in views.iter().enumerate() {
                 let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
@@ -171,7 +175,7 @@ impl<N: Network> Predictor<N> {
                     }
                 }
             }
-            progress(read.iter().zip(&looks).filter(|(read, looks)| read == looks).count());
+            progress(done);
         })?;
 
         // A case of which one image cannot be read is not answered from the others.

@@ -170,8 +170,7 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
             require_joinable(fusion.name(), &clinical, &dermoscopic, config.stages)?;
         }
         let fusion = init_map_fusion(config.fusion.as_ref(), config.stages, channels, device)?;
-        let module = fusion.iter().flatten().next();
-        let is_asymmetric = module.is_some_and(MapFusion::is_asymmetric);
+        let is_asymmetric = fusion.iter().flatten().next().is_some_and(MapFusion::is_asymmetric);
         let (of_clinical, of_dermoscopic) = (clinical.num_features(), dermoscopic.num_features());
         let fused = if is_asymmetric { of_dermoscopic } else { of_clinical + of_dermoscopic };
         let head = |features| {
@@ -179,8 +178,9 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
             MultitaskHeadConfig { features, classes, dropout }.init(device)
         };
         // Of a single image's head: what comes before the last block, and that block itself only where the head sees it.
-        let reaches = config.stages[..3].contains(&true) || config.head_maps == HeadMaps::AfterFusion;
-        let dependence = module.filter(|_| reaches).map(MapFusion::dependence).unwrap_or_default();
+        let reaching = if config.head_maps == HeadMaps::AfterFusion { 4 } else { 3 };
+        let dependences = fusion.iter().take(reaching).flatten().map(MapFusion::dependence);
+        let dependence = dependences.fold(MapDependence::NEITHER, MapDependence::or);
         let (head_maps, loss_weights) = (config.head_maps, config.loss_weights);
         Ok(Self {
             clinical,

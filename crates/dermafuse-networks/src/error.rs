@@ -197,6 +197,26 @@ pub enum NetworkError {
         /// The name.
         name: String,
     },
+    /// A parameter of another crate's network that would not be saved.
+    #[error(
+        "{network}: its parameter `{parameter}` is no float, and only floats are saved; keep what is in it as a float, or make it \
+         from the description"
+    )]
+    Unsaved {
+        /// The network.
+        network: &'static str,
+        /// Where the parameter is.
+        parameter: String,
+    },
+    /// More backbones than weights are given to.
+    #[error(
+        "published weights are loaded into one or two backbones, and the network has {found}; leave them out, and let the network \
+         load its own when it is made"
+    )]
+    Backbones {
+        /// How many there are.
+        found: usize,
+    },
     /// What another crate says of its network.
     #[error("{network}: {reason}")]
     Outside {

@@ -9,7 +9,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
-use dermafuse_fusion::{AnyFusion, FeatureFusion, FusionKind};
+use dermafuse_fusion::{AnyFusion, FeatureFusion, FusionError, FusionKind};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
@@ -113,7 +113,10 @@ impl<B: Backbone> JointFusion<B> {
         };
         let lengths = (backbone.num_features(), config.metadata_features());
         let fusion = config.fusion.init(lengths.0, lengths.1, device)?;
-        let fused = fusion.output_features(lengths.0, lengths.1).expect("a module joins what it was made for");
+        let fused = fusion.output_features(lengths.0, lengths.1).ok_or_else(|| {
+            let (a, b) = lengths;
+            FusionError::Lengths { module: config.fusion.name(), a, b }
+        })?;
         let head = LinearHead::init(fused, &config.classes, device)?;
         Ok(Self { backbone, metadata, fusion, head, view: config.view })
     }

@@ -325,10 +325,15 @@ impl AnyNetwork {
     /// Loads published ImageNet weights into all of the network's backbones, if it has any.
     ///
     /// # Errors
-    /// As [`dermafuse_backbones::load_weights`]; backbones of different architectures take different files, by
-    /// [`load_backbone_weights_of`](Self::load_backbone_weights_of).
+    /// More than two backbones, and as [`dermafuse_backbones::load_weights`]; backbones of different architectures take different
+    /// files, by [`load_backbone_weights_of`](Self::load_backbone_weights_of).
     pub fn load_backbone_weights(self, file: impl AsRef<Path>) -> Result<Self, NetworkError> {
-        let has_two = self.backbones().len() == 2;
+        let has_two = match self.backbones().len() {
+            0 => return Ok(self),
+            1 => false,
+            2 => true,
+            found => return Err(NetworkError::Backbones { found }),
+        };
         let Modalities { clinical, dermoscopic, .. } = self.modalities();
         let views = [(clinical, Modality::Clinical), (dermoscopic, Modality::Dermoscopic)];
         let seen = views.into_iter().filter(|(is_seen, _)| *is_seen).take(if has_two { 2 } else { 1 });

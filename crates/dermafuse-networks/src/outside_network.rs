@@ -6,7 +6,8 @@ use std::path::Path;
 use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup};
 use dermafuse_registry::{
-    CloneBoxed, Erased, ErasedModule, Held, MAX_RANK, OutsideKind, OutsideModule, Registry, RegistryError, largest_rank,
+    CloneBoxed, Erased, ErasedModule, Held, MAX_RANK, OutsideKind, OutsideModule, Registry, RegistryError,
+    largest_rank, unsaved_parameter,
 };
 use serde_json::{Map, Value};
 
@@ -19,7 +20,8 @@ use crate::{
 static NETWORKS: Registry<dyn ErasedDescription> =
     Registry::new("network", &NetworkKind::NAMES, &[], "register_network");
 
-/// A network of another crate as data: what is written in files, beside its `kind`. It is a struct with named fields.
+/// A network of another crate as data: what is written in files, beside its `kind`. It is a struct with named fields, none
+/// of them `kind`.
 ///
 /// [`register_network`] makes it known, [`NetworkConfig::outside`] takes one as a value.
 pub trait OutsideNetwork: NetworkDescription {
@@ -44,10 +46,12 @@ impl NetworkConfig {
     /// A network of another crate, which becomes known by this too.
     ///
     /// # Errors
-    /// As [`register_network`].
+    /// As [`register_network`]; a value that no file can describe: of no table, with a field `kind`, or with settings that do not
+    /// come back as they are written, such as numbers that are not finite.
     pub fn outside<D: OutsideNetwork>(description: D) -> Result<Self, RegistryError> {
         register_network::<D>()?;
-        Ok(Self::Outside(OutsideKind::new(Box::new(description))))
+        let description: Box<dyn ErasedDescription> = Box::new(description);
+        OutsideKind::read_back(description).map(Self::Outside)
     }
 
     /// The names of the networks that are registered, sorted.
@@ -114,6 +118,9 @@ impl<D: OutsideNetwork> ErasedDescription for D {
     fn make_boxed(&self, device: &Device) -> Result<OutsideModule<dyn ErasedNetwork>, NetworkError> {
         let network = self.make(device)?;
         require_at_most("dimensions of a parameter", largest_rank(&network), MAX_RANK)?;
+        if let Some(parameter) = unsaved_parameter(&network) {
+            return Err(NetworkError::Unsaved { network: D::KIND, parameter });
+        }
         Ok(OutsideModule::new(Box::new(Held::new(network))))
     }
 

@@ -116,7 +116,8 @@ impl<B: Backbone> SingleSharedNetwork<B> {
             let (classes, dropout) = (config.classes.clone(), config.dropout);
             MultitaskHeadConfig { features, classes, dropout }.init(device)
         };
-        let dependence = fusion.iter().flatten().next().map(MapFusion::dependence).unwrap_or_default();
+        let dependences = fusion.iter().flatten().map(MapFusion::dependence);
+        let dependence = dependences.fold(MapDependence::NEITHER, MapDependence::or);
         let (batches, loss_weights) = (config.batches, config.loss_weights);
         Ok(Self {
             backbone,

@@ -56,18 +56,23 @@ impl BackboneWeights {
     /// The network, made from `config`, with the weights in its backbones.
     ///
     /// # Errors
-    /// A file that cannot be read, or has other weights than the architecture.
+    /// A file that cannot be read, or has other weights than the architecture; files for more than two backbones.
     pub fn load_into(&self, network: AnyNetwork, config: &NetworkConfig) -> Result<AnyNetwork, NetworkError> {
         let files: Vec<Option<&Path>> =
             (0..config.backbones().len()).map(|index| self.file_of(config, index)).collect();
         match files[..] {
-            [Some(clinical), Some(dermoscopic)] if clinical == dermoscopic => network.load_backbone_weights(clinical),
-            [clinical, dermoscopic] => {
-                let views = [(Modality::Clinical, clinical), (Modality::Dermoscopic, dermoscopic)];
-                let mut files = views.into_iter().filter_map(|(view, file)| Some((view, file?)));
+            [Some(one), Some(other)] if one == other => network.load_backbone_weights(one),
+            [_, _] => {
+                let views = [Modality::Clinical, Modality::Dermoscopic].into_iter().enumerate();
+                let views = views.map(|(index, view)| config.view_of(index).unwrap_or(view));
+                let mut files = views.zip(files.iter().copied()).filter_map(|(view, file)| Some((view, file?)));
                 files.try_fold(network, |network, (view, file)| network.load_backbone_weights_of(view, file))
             }
-            [Some(file)] => network.load_backbone_weights(file),
+            [Some(file)] => match config.view_of(0) {
+                Some(view) => network.load_backbone_weights_of(view, file),
+                None => network.load_backbone_weights(file),
+            },
+            [_, _, _, ..] if files.iter().any(Option::is_some) => Err(NetworkError::Backbones { found: files.len() }),
             _ => Ok(network),
         }
     }
@@ -147,7 +152,7 @@ mod tests {
     use super::*;
     use burn::module::Module;
     use burn::tensor::{Device, Tensor};
-    use dermafuse_networks::AsymmetricFusionConfig;
+    use dermafuse_networks::{AmfamConfig, AsymmetricFusionConfig};
 
     #[test]
     fn text_and_json_are_read_back() {
@@ -196,5 +201,22 @@ mod tests {
         let one = BackboneWeights::ByArchitecture([(big, file(big))].into());
         assert_eq!(means(&load(one).unwrap()), [means(&fresh)[0], means(&saved)[1]]);
         assert!(load(file(big).into()).is_err(), "one file does not fit two architectures");
+    }
+    #[test]
+    fn each_image_takes_its_own_file_in_any_order() {
+        let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
+        let views = [Modality::Dermoscopic, Modality::Clinical];
+        let amfam = AmfamConfig::new(BackboneKind::ResNet18Quarter, vec![2]);
+        let apart = AmfamConfig { views: views.to_vec(), shared_backbone: false, ..amfam };
+        let config = NetworkConfig::Amfam(apart);
+        let saved = config.init_seeded(1, &device).unwrap();
+        let files = views.map(|view| (view, folder.path().join(view.name())));
+        for ((_, file), backbone) in files.iter().zip(saved.backbones()) {
+            backbone.clone().save_weights(file).unwrap();
+        }
+        assert_ne!(means(&saved)[0], means(&saved)[1]);
+        let fresh = config.init_seeded(2, &device).unwrap();
+        let loaded = BackboneWeights::ByView(files.into()).load_into(fresh, &config).unwrap();
+        assert_eq!(means(&loaded), means(&saved));
     }
 }

@@ -177,7 +177,11 @@ impl Experiment {
             stages.chain([&experiment.training]).map(unseeded).collect()
         };
         let is_random = |experiment: &Self| experiment.method.weights == StartWeights::Random;
+        let cases_differ = |(name, source): (&String, &DataSource)| {
+            other.data.get(name).is_some_and(|other| other.cases != source.cases)
+        };
         let parts = [
+            ("data.cases", self.data.iter().any(cases_differ)),
             ("split", self.split != other.split),
             ("incomplete", self.incomplete != other.incomplete),
             ("several_images", self.several_images != other.several_images),

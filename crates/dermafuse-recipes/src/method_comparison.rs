@@ -56,6 +56,17 @@ impl ComparedMethod {
         data.and_then(|merged| id.strip_prefix(merged.target.as_str())?.strip_prefix(':')).unwrap_or(id)
     }
 
+    /// The classes of each task, in alphabetical order: merged sets may have another.
+    fn classes(&self) -> Vec<Vec<&str>> {
+        let tasks = &self.counted(0).set.tasks;
+        let sorted = tasks.iter().map(|task| {
+            let mut classes: Vec<&str> = task.classes.iter().map(String::as_str).collect();
+            classes.sort_unstable();
+            classes
+        });
+        sorted.collect()
+    }
+
     /// The test cases of a round, in order.
     fn tested(&self, round: usize) -> Vec<String> {
         let PlannedTraining { set, split, .. } = self.counted(round);
@@ -157,6 +168,13 @@ impl MethodComparison {
                 let alike: Vec<usize> =
                     (index..fingerprints.len()).filter(|&at| fingerprints[at] == *fingerprint).collect();
                 self.share_cases_of(&alike, round, place)?;
+            }
+            let classes = self.methods[0].classes();
+            if let Some(method) = self.methods[1..].iter().find(|method| method.classes() != classes) {
+                let name = &method.name;
+                return error(format!(
+                    "`{first}` and `{name}` tell other classes apart; compare methods of the same tasks"
+                ));
             }
             let tested = self.methods[0].tested(round);
             if let Some(method) = self.methods[1..].iter().find(|method| method.tested(round) != tested) {

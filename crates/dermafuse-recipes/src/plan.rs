@@ -11,7 +11,7 @@ use dermafuse_networks::NetworkConfig;
 use dermafuse_train::TrainingConfig;
 
 use crate::experiment::{OF_METHOD, Parts, RANDOM};
-use crate::labelled_tasks::check_labels;
+use crate::labelled_tasks::name_round;
 use crate::outcome::Outcome;
 use crate::round::{RoundFolder, Start, run_round};
 use crate::{
@@ -106,14 +106,6 @@ impl Experiment {
                     _ => format!("fold-{}", number + 1),
                 };
                 let stages = self.trainings(&names, &counted, split, sets, seed)?;
-                for stage in &stages {
-                    let Protocol { network, second_stage, .. } = &stage.protocol;
-                    let (sampling, halves) = (network.training.sampling, second_stage.is_some());
-                    let said =
-                        check_labels(&stage.set, &stage.split, sampling, halves).map_err(|error| stage.error(error))?;
-                    let of_round = if name.is_empty() { String::new() } else { format!("{name}: ") };
-                    notes.extend(said.into_iter().map(|note| format!("{of_round}{note}")));
-                }
                 rounds.push(Round { name, stages });
                 number += 1;
             }
@@ -360,7 +352,12 @@ impl Plan {
             progress.step(&format!("{} of {}", round.name, self.rounds.len()));
         }
         let folder = self.folder_of(round, place);
-        run_round(self, round, folder.as_deref(), place, progress)
+        let mut result = run_round(self, round, folder.as_deref(), place, progress)?;
+        if !round.name.is_empty() {
+            let earlier = result.earlier.iter_mut().map(|(_, earlier)| &mut earlier.notes);
+            earlier.chain([&mut result.notes]).for_each(|notes| name_round(&round.name, notes));
+        }
+        Ok(result)
     }
 
     /// Whether the trainings' checkpoints stay: a single training can be extended.

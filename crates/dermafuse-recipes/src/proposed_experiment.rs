@@ -34,6 +34,8 @@ pub struct ProposedExperiment {
 struct Has {
     clinical: usize,
     dermoscopic: usize,
+    /// Cases with both images.
+    both: usize,
     inputs: usize,
     cases: usize,
 }
@@ -48,6 +50,7 @@ impl ProposedExperiment {
         let has = Has {
             clinical: set.cases.iter().filter(|case| case.has(Modality::Clinical)).count(),
             dermoscopic: set.cases.iter().filter(|case| case.has(Modality::Dermoscopic)).count(),
+            both: set.cases.iter().filter(|case| Modality::BOTH.iter().all(|image| case.has(*image))).count(),
             inputs: set.fields.iter().filter(|field| field.role == FieldRole::PreDiagnosis).count(),
             cases: set.len(),
         };
@@ -114,16 +117,16 @@ impl Has {
     /// A recipe, why, and settings in place of its network.
     fn recipe(&self) -> Option<(&'static str, &'static str, &'static str)> {
         let half = |count: usize| 2 * count >= self.cases && count > 0;
-        match (half(self.clinical), half(self.dermoscopic), self.inputs > 0) {
-            (true, true, true) => {
+        match (half(self.both), half(self.clinical.max(self.dermoscopic)), self.inputs > 0) {
+            (true, _, true) => {
                 Some(("fusionm4net", "the cases have clinical photo, dermoscopic image and a record", ""))
             }
-            (true, true, false) => {
+            (true, _, false) => {
                 Some(("ammfm", "the cases have clinical photo and dermoscopic image, and no record", ""))
             }
             (false, false, _) => None,
-            (_, _, true) => Some(("jif", "the cases have one image and a record", "")),
-            (_, _, false) => Some((
+            (false, true, true) => Some(("jif", "the cases have one image and a record", "")),
+            (false, true, false) => Some((
                 "jif",
                 "the cases have one image and no record, so its network is one of the image alone",
                 IMAGE_ALONE,
@@ -156,10 +159,9 @@ impl Has {
             let view = if self.clinical >= self.dermoscopic { "clinical" } else { "dermoscopic" };
             text += &format!("\n[method.network]\n{network}view = \"{view}\"\n");
         }
-        let (clinical, dermoscopic) = (self.cases - self.clinical, self.cases - self.dermoscopic);
         let lacking = match one_view {
-            true => clinical.min(dermoscopic),
-            false => clinical.max(dermoscopic),
+            true => self.cases - self.clinical.max(self.dermoscopic),
+            false => self.cases - self.both,
         };
         if lacking > 0 {
             let top = format!(

@@ -19,6 +19,7 @@ use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, Seve
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
+use crate::labelled_tasks::check_labels;
 use crate::preflight::training_cases;
 use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
 
@@ -118,6 +119,8 @@ struct Prepared {
     /// The network's recipe, with the encoder's length.
     network: NetworkRecipe,
     second_stage: Option<SecondStageSettings>,
+    /// What must be said of tasks that no validation or test case has a label of.
+    notes: Vec<String>,
 }
 
 const FULL: &str = "full";
@@ -137,7 +140,7 @@ impl Protocol {
         progress: &mut dyn Progress,
     ) -> Result<ProtocolOutcome, RecipeError> {
         let prepared = self.prepare(set, split, place, progress)?;
-        let Prepared { split, encoder, network, second_stage } = &prepared;
+        let Prepared { split, encoder, network, second_stage, notes } = &prepared;
         let cases = training_cases(set, split, encoder);
         progress.step(match second_stage {
             Some(_) => "stage 1: network on all training cases",
@@ -228,15 +231,16 @@ impl Protocol {
             several_images: network.several_images,
             known_cases: KnownCases::of(set, split),
         };
-        let mut notes = two_stage.notes();
+        let mut notes = notes.clone();
+        notes.extend(two_stage.notes());
         let looks_at = split.test.iter().map(|&row| set.cases[row].looks(kinds.clone()));
         notes.extend(network.several_images.note("test cases", looks_at));
         let bundle = Bundle { description, network: full.network, two_stage };
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
     }
 
-    /// Checks all that can be checked without training, as [`run`](Self::run) does first: cases, images, network, weights,
-    /// settings, the folder. Nothing is written.
+    /// Checks all that can be checked without training, as [`run`](Self::run) does first: cases, their labels, images, network,
+    /// weights, settings, the folder. Nothing is written.
     ///
     /// # Errors
     /// The first thing that makes no training.
@@ -283,9 +287,11 @@ impl Protocol {
         let SelectedCases { split, notes } = self.select_cases(set, split, place)?;
         notes.iter().for_each(|note| progress.noted(note));
         let (encoder, network) = self.fitted(set, &split)?;
-        network.check_images(set, &split, place, progress)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let prepared = Prepared { split, encoder, network, second_stage };
+        let notes = check_labels(set, &split, network.training.sampling, second_stage.is_some())?;
+        notes.iter().for_each(|note| progress.noted(note));
+        network.check_images(set, &split, place, progress)?;
+        let prepared = Prepared { split, encoder, network, second_stage, notes };
         prepared.check_trainings(set, place)?;
         Ok(prepared)
     }
@@ -301,14 +307,14 @@ impl Protocol {
         let split = self.select_cases(set, split, place)?.split;
         let (encoder, network) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let prepared = Prepared { split, encoder, network, second_stage };
+        let prepared = Prepared { split, encoder, network, second_stage, notes: Vec::new() };
         prepared.check_trainings(set, Workplace { folder: Some(checkpoints), ..place })
     }
 }
 
 impl Prepared {
     fn check_trainings(&self, set: &CaseSet, place: Workplace<'_>) -> Result<(), RecipeError> {
-        let Self { split, encoder, network, second_stage } = self;
+        let Self { split, encoder, network, second_stage, .. } = self;
         let cases = training_cases(set, split, encoder);
         let check = |name: &str, seed: u64, cases: TrainingCases<'_>| {
             let folder = folder_of(place, name);

@@ -235,7 +235,7 @@ impl Recipe {
     /// A sweep that is no choice of settings; as [`Experiment::read`] for every trial.
     pub fn sweep(&self, row: Option<&Row>) -> Result<Option<Sweep>, RecipeError> {
         let Some(said) = self.settings.clone().take(SWEEP) else { return Ok(None) };
-        Sweep::read(said, &self.layers_of(row)).map(Some)
+        Sweep::read(said, |trial| self.clone().with(trial).layers_of(row)).map(Some)
     }
 
     /// What the printed numbers of a row are of, whatever was laid over the recipe since; `None` for a file that has no such

@@ -3,6 +3,8 @@
 mod outcome;
 mod settings;
 
+use std::collections::HashSet;
+
 use dermafuse_data::{Leak, Split};
 use dermafuse_settings::Settings;
 
@@ -60,13 +62,13 @@ pub struct PlannedSweep {
 }
 
 impl Sweep {
-    /// Reads the settings of a sweep and lays each trial's over an experiment.
-    pub(crate) fn read(said: Settings, experiment: &Settings) -> Result<Self, RecipeError> {
+    /// Reads the settings of a sweep; `layers_with` lays a trial's over the experiment.
+    pub(crate) fn read(said: Settings, layers_with: impl Fn(Settings) -> Settings) -> Result<Self, RecipeError> {
         let tried = tried_settings(&said)?;
         let SweepSettings { score, .. } = said.get_value("sweep")?;
         let digits = tried.len().to_string().len().max(2);
         let trials = tried.into_iter().enumerate().map(|(index, tried)| {
-            let layers = tried.layer.over(experiment.clone());
+            let layers = layers_with(tried.layer);
             let name = format!("trial {:0digits$}", index + 1);
             Ok(Trial { name, settings: tried.settings, experiment: Experiment::from_layers(layers)? })
         });
@@ -76,10 +78,25 @@ impl Sweep {
     /// Loads the data and plans every trial.
     ///
     /// # Errors
-    /// As [`MethodComparison::new`].
+    /// As [`MethodComparison::new`]; cases that would choose in one round and be tested in another.
     pub fn plan(&self, place: Workplace<'_>) -> Result<PlannedSweep, RecipeError> {
         let methods = self.trials.iter().map(|trial| (trial.name.clone(), String::new(), trial.experiment.clone()));
         let mut comparison = MethodComparison::new("Sweep", methods.collect(), place)?;
+        let counted =
+            (0..comparison.methods[0].plan.rounds.len()).map(|round| &comparison.methods[0].counted(round).split);
+        let (mut choosing, mut tested): (HashSet<usize>, HashSet<usize>) = Default::default();
+        for split in counted {
+            choosing.extend(&split.valid);
+            tested.extend(&split.test);
+        }
+        let both = choosing.intersection(&tested).count();
+        if both > 0 {
+            let reason = format!(
+                "{both} cases validate in one round and are tested in one, so a sweep would choose on the cases that it is tested on; \
+                 take split.kind = \"drawn\" or \"published\", or hold test cases back (split.hold_out = 0.2)"
+            );
+            return Err(RecipeError::Comparison { reason });
+        }
         let rounds = comparison.methods.iter_mut().flat_map(|method| &mut method.plan.rounds);
         for training in rounds.flat_map(|round| &mut round.stages) {
             training.split = tested_on_validation(&training.split, training.set.len())?;

@@ -60,6 +60,39 @@ pub fn largest_rank<M: Module>(module: &M) -> usize {
     largest.0
 }
 
+/// Where a module has a parameter of whole numbers or of truth values, if it has one: only those of floats are saved.
+#[must_use]
+pub fn unsaved_parameter<M: Module>(module: &M) -> Option<String> {
+    #[derive(Default)]
+    struct Unsaved {
+        path: Vec<String>,
+        found: Option<String>,
+    }
+    impl Unsaved {
+        fn find(&mut self) {
+            let path = &self.path;
+            self.found.get_or_insert_with(|| path.join("."));
+        }
+    }
+    impl ModuleVisitor for Unsaved {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.path.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.path.pop();
+        }
+        fn visit_int<const D: usize>(&mut self, _: &Param<Tensor<D, Int>>) {
+            self.find();
+        }
+        fn visit_bool<const D: usize>(&mut self, _: &Param<Tensor<D, Bool>>) {
+            self.find();
+        }
+    }
+    let mut unsaved = Unsaved::default();
+    module.visit(&mut unsaved);
+    unsaved.found
+}
+
 /// Calls a generic method with the parameter as what it is.
 macro_rules! by_rank {
     (visit $visitor:ident.$method:ident($param:ident) $(: $kind:ty)?) => {

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-/// Why a kind cannot be registered.
+/// Why a kind cannot be registered, or one of its values not be described in files.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -27,5 +27,15 @@ pub enum RegistryError {
         what: &'static str,
         /// The name.
         kind: &'static str,
+    },
+    /// A value that does not come back from a file.
+    #[error("no file can describe this {what} `{kind}`: {reason}")]
+    Value {
+        /// What it describes.
+        what: &'static str,
+        /// The name of its kind.
+        kind: &'static str,
+        /// What does not come back, and why.
+        reason: String,
     },
 }

@@ -12,7 +12,7 @@ use crate::{Erased, OutsideKind};
 pub const OUTSIDE: &str = "outside!";
 /// The key under which an [`OutsideKind`] finds its own kind.
 pub(crate) const KIND_OF: &str = "kind!";
-const KIND: &str = "kind";
+pub(crate) const KIND: &str = "kind";
 
 /// Reads an enum, which serde derives with `tag = "kind"`, from a table whose `kind` may be of another crate: then it is its variant
 /// [`OUTSIDE`].

@@ -23,7 +23,7 @@ mod outside_module;
 mod registry;
 
 pub use erased_module::{CloneBoxed, ErasedModule};
-pub use erased_visitor::{ErasedMapper, ErasedVisitor, MAX_RANK, largest_rank};
+pub use erased_visitor::{ErasedMapper, ErasedVisitor, MAX_RANK, largest_rank, unsaved_parameter};
 pub use error::RegistryError;
 pub use held::Held;
 pub use kind_table::{KindTable, OUTSIDE};

@@ -5,8 +5,8 @@ use serde::ser::{Error as _, SerializeMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use crate::kind_table::KIND_OF;
-use crate::{CloneBoxed, Registry};
+use crate::kind_table::{KIND, KIND_OF};
+use crate::{CloneBoxed, Registry, RegistryError};
 
 /// What every trait object of descriptions knows.
 pub trait Erased: CloneBoxed + fmt::Debug + Send + Sync + 'static {
@@ -43,6 +43,48 @@ impl<I: ?Sized> OutsideKind<I> {
     pub fn inner_mut(&mut self) -> &mut I {
         &mut self.0
     }
+}
+
+impl<I: ?Sized + Erased> OutsideKind<I> {
+    /// The description behind its trait object, whose type is registered, once it was written and read back.
+    ///
+    /// # Errors
+    /// A description that is written as no table, that has a field `kind`, or whose settings do not come back as they are
+    /// written: a number that is not finite comes back as nothing.
+    pub fn read_back(description: Box<I>) -> Result<Self, RegistryError> {
+        let (what, kind) = (I::registry().what(), description.kind());
+        match difference(&*description) {
+            None => Ok(Self(description)),
+            Some(reason) => Err(RegistryError::Value { what, kind, reason }),
+        }
+    }
+}
+
+/// What of a description does not come back when it is written and read.
+fn difference<I: ?Sized + Erased>(description: &I) -> Option<String> {
+    let written = match description.settings() {
+        Ok(Value::Object(written)) => written,
+        Ok(other) => {
+            return Some(format!("it is written as `{other}`, which is no table; use a struct with named fields"));
+        }
+        Err(error) => return Some(format!("it cannot be written ({error})")),
+    };
+    if written.contains_key(KIND) {
+        return Some(format!("it has a field `{KIND}`, which files have for the name; give the field another name"));
+    }
+    let kind = description.kind();
+    let Some(read) = I::registry().find(kind) else { return Some(I::registry().unknown(kind)) };
+    let again = match read(written.clone()).and_then(|again| again.settings()) {
+        Ok(Value::Object(again)) => again,
+        Ok(other) => return Some(format!("it comes back as `{other}`")),
+        Err(error) => {
+            let written = Value::Object(written);
+            return Some(format!("it is written as `{written}`, which is not read ({error}); are all numbers finite?"));
+        }
+    };
+    let changed = written.keys().chain(again.keys()).find(|key| written.get(*key) != again.get(*key))?;
+    let told = |table: &Map<String, Value>| table.get(changed).map_or("nothing".to_owned(), Value::to_string);
+    Some(format!("its `{changed}` is written as {} and comes back as {}", told(&written), told(&again)))
 }
 
 impl<I: ?Sized + Erased> fmt::Debug for OutsideKind<I> {
@@ -198,6 +240,42 @@ mod tests {
         }
         assert_ne!(read(json!({ "kind": "star", "points": 5 })), read(json!({ "kind": "star", "points": 6 })));
         assert_eq!(OutsideKind::<dyn Shape>::by_name("star").unwrap().inner().points(), 0);
+    }
+
+    #[test]
+    fn a_value_that_no_file_describes_is_told() {
+        /// Written as it says, and read as a star.
+        #[derive(Clone, Debug)]
+        struct Written(Value);
+        impl Shape for Written {
+            fn clone_shape(&self) -> Box<dyn Shape> {
+                Box::new(self.clone())
+            }
+            fn written(&self) -> Result<Value, serde_json::Error> {
+                Ok(self.0.clone())
+            }
+            fn points(&self) -> usize {
+                0
+            }
+        }
+        read(json!({ "kind": "star" })).unwrap();
+        let star = Star { points: 5, width: Some(0.1) };
+        assert_eq!(OutsideKind::<dyn Shape>::read_back(Box::new(star)).unwrap().inner().points(), 5);
+        let error = |written: Value| {
+            let error = OutsideKind::<dyn Shape>::read_back(Box::new(Written(written))).unwrap_err().to_string();
+            error.strip_prefix("no file can describe this shape `star`: ").unwrap().to_owned()
+        };
+        assert_eq!(error(json!(5)), "it is written as `5`, which is no table; use a struct with named fields");
+        let kind = "it has a field `kind`, which files have for the name; give the field another name";
+        assert_eq!(error(json!({ "kind": "sun" })), kind);
+        let lost = error(json!({ "points": f64::NAN }));
+        assert!(
+            lost.starts_with(r#"it is written as `{"points":null}`, which is not read (invalid type: null"#),
+            "{lost}"
+        );
+        assert!(lost.ends_with("); are all numbers finite?"), "{lost}");
+        let changed = error(json!({ "points": 5 }));
+        assert_eq!(changed, "its `width` is written as nothing and comes back as null");
     }
 
     #[test]

@@ -222,4 +222,13 @@ mod tests {
     fn ranks_are_told() {
         assert_eq!(crate::largest_rank(&block(&Device::flex())), crate::MAX_RANK);
     }
+
+    #[test]
+    fn parameters_that_are_not_saved_are_found() {
+        let block = block(&Device::flex());
+        assert_eq!(crate::unsaved_parameter(&block), Some("places".to_owned()));
+        // Running statistics are floats, and whether dropout trains is no tensor.
+        assert_eq!(crate::unsaved_parameter(&block.norm), None);
+        assert_eq!(crate::unsaved_parameter(&block.dropout), None);
+    }
 }

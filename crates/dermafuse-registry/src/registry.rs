@@ -55,6 +55,11 @@ impl<I: ?Sized> Registry<I> {
         }
     }
 
+    /// What its kinds are, for errors.
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
+    }
+
     /// The names that are registered, sorted.
     #[must_use]
     pub fn registered(&self) -> Vec<&'static str> {

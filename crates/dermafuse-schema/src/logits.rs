@@ -190,7 +190,8 @@ impl BranchLogits {
         if self.looks.is_empty() { 1 } else { self.looks[case] }
     }
 
-    /// How many views of a case there are, those of all its looks together. They are the first of its logits.
+    /// How many views of a case there are, those of all its looks together. They are the first of its logits. Each call looks
+    /// through all cases; who asks about many takes [`views`](Self::views) once.
     ///
     /// # Panics
     /// If the case is out of range.
@@ -301,9 +302,10 @@ impl BranchLogits {
         let mut probabilities: Vec<Array2<f64>> =
             self.tasks.iter().map(|task| Array2::zeros((cases, task.classes.len()))).collect();
         let mut basis = Vec::with_capacity(cases);
+        let views_of_look = self.views();
         for case in 0..cases {
             let used = self.case_weights(case, &by_branch)?;
-            let views = self.views_of(case);
+            let views = self.looks_of(case) * views_of_look;
             for (task, fused) in probabilities.iter_mut().enumerate() {
                 let mut row = fused.row_mut(case);
                 for view in 0..views {

@@ -76,6 +76,33 @@ impl Node {
         entries.entry(first.to_owned()).or_insert_with(empty).node.insert(rest, entry);
     }
 
+    /// Lays another over this one, so that both are one layer: a table setting by setting, unless it is told by another `kind`.
+    pub(crate) fn lay(&mut self, over: Self) {
+        let is_of_another = matches!((self.kind(), over.kind()), (Some(own), Some(other)) if own != other);
+        match (&mut self.value, over.value) {
+            (Value::Table(own), Value::Table(entries)) if !is_of_another => {
+                for (key, entry) in entries {
+                    match own.get_mut(&key) {
+                        Some(mine) => {
+                            mine.key = entry.key;
+                            mine.node.lay(entry.node);
+                        }
+                        None => drop(own.insert(key, entry)),
+                    }
+                }
+            }
+            (own, value) => {
+                *own = value;
+                self.place = over.place;
+            }
+        }
+    }
+
+    /// Whether words say its kind, in place of the one that a file says.
+    pub(crate) fn kind_is_of_words(&self) -> bool {
+        self.table().and_then(|entries| entries.get("kind")).is_some_and(|kind| kind.node.place.is_of_words())
+    }
+
     /// The text under `kind`, which says what a table is of.
     pub(crate) fn kind(&self) -> Option<&str> {
         match &self.table()?.get("kind")?.node.value {

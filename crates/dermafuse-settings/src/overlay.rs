@@ -119,7 +119,7 @@ impl<'a> Overlay<'a> {
     }
 
     /// The tables from the top down to the first value that is none, or is of another kind. A table that does not say its kind
-    /// is of the kind of what it lies on.
+    /// is of the kind of what it lies on; where words change a kind, what a file says without one goes with it.
     fn tables(&self) -> impl Iterator<Item = &'a Node> {
         let tables: Vec<&Node> = self.values.iter().copied().take_while(|node| node.table().is_some()).collect();
         let mut below = None;
@@ -128,7 +128,14 @@ impl<'a> Overlay<'a> {
             below
         });
         let kinds: Vec<Option<&str>> = kinds.collect::<Vec<_>>().into_iter().rev().collect();
+        let mut kinds = kinds;
         let top = kinds.first().copied().flatten();
+        if let Some(first) =
+            tables.iter().position(|node| node.kind().is_some()).filter(|&at| tables[at].kind_is_of_words())
+        {
+            let below = (first + 1..tables.len()).take_while(|&at| tables[at].kind().is_none());
+            below.for_each(|at| kinds[at] = top);
+        }
         tables.into_iter().zip(kinds).take_while(move |(_, kind)| kind.is_none() || *kind == top).map(|(node, _)| node)
     }
 

@@ -30,6 +30,11 @@ impl Place {
         &self.source.name
     }
 
+    /// Whether words gave it, not a file.
+    pub(crate) fn is_of_words(&self) -> bool {
+        self.source.text.is_none()
+    }
+
     /// The folder of the file; `None` for words, and for texts that are no file.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {

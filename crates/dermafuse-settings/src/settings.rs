@@ -58,7 +58,8 @@ impl Settings {
         self
     }
 
-    /// Lays one setting over all others: `training.epochs=5`. What is no TOML value is text, so quotes can be left out.
+    /// Lays one setting over all others: `training.epochs=5`. What is no TOML value is text, so quotes can be left out. Several words
+    /// are one layer, in which later ones replace earlier ones, whatever their order says of a `kind`.
     ///
     /// # Errors
     /// Words without `=`, a key that is none.
@@ -69,7 +70,7 @@ impl Settings {
         let node = Node::parse(&source, &format!("{key} = {value}"))
             .or_else(|_| Node::parse(&source, &format!("{key} = {}", quoted(value))))
             .map_err(|_| no_setting())?;
-        self.layers.insert(0, node);
+        self.lay_words(node);
         Ok(())
     }
 
@@ -82,7 +83,25 @@ impl Settings {
             let entry = Entry { key: place(), node };
             Node { place: place(), value: Value::Table([((*step).to_owned(), entry)].into()) }
         });
-        self.layers.insert(0, node);
+        self.lay_words(node);
+    }
+
+    fn lay_words(&mut self, node: Node) {
+        match self.layers.first_mut().filter(|top| top.place.is_of_words()) {
+            Some(top) => top.lay(node),
+            None => self.layers.insert(0, node),
+        }
+    }
+
+    /// The same with the topmost layer of others laid over its topmost one, so that both are one layer.
+    #[must_use]
+    pub fn in_one_layer_with(mut self, over: Self) -> Self {
+        match (self.layers.first_mut(), over.layers.into_iter().next()) {
+            (Some(own), Some(top)) => own.lay(top),
+            (None, Some(top)) => self.layers.push(top),
+            (_, None) => {}
+        }
+        self
     }
 
     /// Reads all layers together as a type.

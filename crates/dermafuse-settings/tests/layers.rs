@@ -122,6 +122,23 @@ fn none_takes_a_value_away() {
 }
 
 #[test]
+fn words_are_one_layer_whatever_their_order() {
+    let large = |words: &[&str]| read("", words).unwrap().network;
+    let expected = Network::Small(Small { backbone: "vgg16".into() });
+    assert_eq!(large(&["network.backbone=vgg16", "network.kind=small"]), expected);
+    assert_eq!(large(&["network.kind=small", "network.backbone=vgg16"]), expected);
+    assert_eq!(large(&["network.backbone=a", "network.kind=small", "network.backbone=vgg16"]), expected);
+    assert_eq!(
+        large(&["network={ kind = \"large\", towers = 9 }", "network={ kind = \"small\", backbone = \"vgg16\" }"]),
+        expected
+    );
+    // What a file says without a kind goes with the kind that words say.
+    assert_eq!(read("network.backbone = \"vgg16\"", &["network.kind=small"]).unwrap().network, expected);
+    let error = read("network.towers = 3", &["network.kind=small", "network.backbone=vgg16"]).unwrap_err();
+    assert!(error.starts_with("mine.toml: line 1, column 9: network: there is no setting `towers`"), "{error}");
+}
+
+#[test]
 fn numbers_are_finite() {
     for (text, column) in [("nan", 8), ("inf", 8), ("-inf", 8), ("1e999", 8)] {
         let error = Settings::parse("mine.toml", &format!("rate = {text}")).unwrap_err().to_string();

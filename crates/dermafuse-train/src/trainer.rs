@@ -644,13 +644,14 @@ fn snapshot<N: Network>(run: &Run<N>) -> Result<Checkpoint, TrainError> {
 /// over the looks at a case.
 fn mean_cross_entropy(logits: &BranchLogits) -> f64 {
     let (mut sum, mut terms) = (0.0, 0_usize);
+    let views = logits.views();
     for branch in &logits.branches {
         for (task, task_logits) in branch.logits.iter().enumerate() {
             let (mut total, mut cases) = (0.0, 0_usize);
             for (case, labels) in logits.cohort.labels.iter().enumerate() {
                 let Some(label) = labels[task].filter(|_| branch.available[case]) else { continue };
                 let of_look = |look: usize| {
-                    let view = look * logits.views();
+                    let view = look * views;
                     let row: Vec<f64> =
                         (0..task_logits.dim().2).map(|k| f64::from(task_logits[[view, case, k]])).collect();
                     let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -6,10 +6,13 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use dermafuse::backbones::{ParameterGroup, global_average_pool};
 use dermafuse::networks::{
-    AddressedInit, BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, Modalities, Modality,
-    MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, OutsideNetwork, Probe,
+    AddressedInit, BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, MAX_WIDTH, Modalities,
+    Modality, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, OutsideNetwork, Probe,
 };
 use serde::{Deserialize, Serialize};
+
+/// Filters whose features together are as long as a layer may be.
+const MAX_FILTERS: usize = MAX_WIDTH / 2;
 
 /// [`TwoViews`] as data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,8 +37,9 @@ impl NetworkDescription for TwoViewsConfig {
     type Network = TwoViews;
 
     fn make(&self, device: &Device) -> Result<TwoViews, NetworkError> {
-        if self.filters == 0 {
-            let reason = "it needs at least one filter".to_owned();
+        // A file can say anything: what makes no network is refused before anything is computed from it.
+        if !(1..=MAX_FILTERS).contains(&self.filters) {
+            let reason = format!("it has 1 to {MAX_FILTERS} filters, found {}", self.filters);
             return Err(NetworkError::Outside { network: Self::KIND, reason });
         }
         // `init_addressed` in place of `init`: the seed of the experiment draws the first weights.

@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use burn::tensor::Device;
+use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{CaseSet, derm7pt};
-use dermafuse::fusion::FusionKind;
+use dermafuse::fusion::{FusionKind, MapFusionKind};
 use dermafuse::infer::{Bundle, MODEL_FILE};
-use dermafuse::networks::{AnyNetwork, Network, NetworkConfig, NetworkDescription, OutsideNetwork, register_network};
+use dermafuse::networks::{
+    AnyNetwork, AsymmetricFusionConfig, HeadMaps, Modalities, Network, NetworkConfig, NetworkDescription,
+    OutsideNetwork, register_network,
+};
 use dermafuse::recipes::{Experiment, Workplace};
 use dermafuse::settings::Settings;
 use dermafuse::synthetic::{self, SyntheticConfig};
 use dermafuse::train::Silent;
-use dermafuse_outside_example::{GateConfig, TwoViews, TwoViewsConfig, register};
+use dermafuse_outside_example::{BlendConfig, GateConfig, TwoViews, TwoViewsConfig, register};
 use serde::{Deserialize, Serialize};
 
 const NETWORK: &str = "kind = \"two_views\"\nfilters = 6";
@@ -24,6 +28,17 @@ metadata_input = \"features\"
 metadata = { layers = [8], zero = 0.0 }
 fusion = { kind = \"gate\", scale = 1.5 }
 ";
+const MAP_FUSION: &str = "
+kind = \"single_shared_network\"
+backbone = \"resnet18_quarter\"
+fusion = { kind = \"map_blend\", share = 0.25, apart = 16 }
+stages = [true, true, true, true]
+shared_head = false
+batches = \"joined\"
+dropout = 0.3
+loss_weights = { clinical = 0.1, dermoscopic = 0.4, fusion = 0.5 }
+";
+const BOTH: Modalities = Modalities::CLINICAL.and(Modalities::DERMOSCOPIC);
 
 /// A small drawn set, once for all tests.
 fn set_folder() -> &'static Path {
@@ -125,10 +140,39 @@ fn a_fusion_module_of_another_crate_is_trained_and_kept() {
 }
 
 #[test]
+fn a_module_for_feature_maps_of_another_crate_is_trained_and_kept() {
+    let bundle = assert_lives(MAP_FUSION);
+    let NetworkConfig::SingleSharedNetwork(config) = &bundle.description.network else { panic!("a shared network") };
+    let blend = MapFusionKind::outside(BlendConfig { share: 0.25, apart: 16 }).unwrap();
+    assert_eq!(config.fusion, Some(blend));
+    // The maps of the first stage stay apart, those of the others do not.
+    assert!(bundle.network.branches().iter().all(|branch| branch.needs == BOTH));
+    assert_eq!("map-blend".parse::<MapFusionKind>().unwrap(), MapFusionKind::outside(BlendConfig::default()).unwrap());
+}
+
+#[test]
+fn every_stage_is_asked_what_a_branch_needs() {
+    let blend = MapFusionKind::outside(BlendConfig { share: 0.5, apart: 16 }).unwrap();
+    let small = BackboneKind::ResNet18Quarter;
+    let config = |stages, head_maps| {
+        let blended = AsymmetricFusionConfig::new(small, small, Some(blend.clone()), vec![2]);
+        AsymmetricFusionConfig { stages, head_maps, ..blended }
+    };
+    let needs = |stages, head_maps| config(stages, head_maps).init(&Device::flex()).unwrap().branches()[0].needs;
+    assert_eq!(needs([true; 4], HeadMaps::BeforeFusion), BOTH);
+    // The first does nothing, and the heads see what goes into the last.
+    assert_eq!(needs([true, false, false, true], HeadMaps::BeforeFusion), Modalities::CLINICAL);
+    assert_eq!(needs([true, false, false, true], HeadMaps::AfterFusion), BOTH);
+}
+
+#[test]
 fn a_value_is_the_same_as_a_file() {
     let value = NetworkConfig::outside(TwoViewsConfig { filters: 6, classes: Vec::new() }).unwrap();
     let mut experiment = experiment(NETWORK).unwrap();
     assert_eq!(experiment.method.network, value);
+    // Without backbones there is nothing to load weights into.
+    let network = value.with_classes(vec![2]).init(&Device::flex()).unwrap();
+    network.load_backbone_weights("nowhere.pth").unwrap();
     let other = NetworkConfig::outside(TwoViewsConfig { filters: 7, classes: Vec::new() }).unwrap();
     assert_ne!(experiment.method.network, other);
     experiment.method.network = other;
@@ -153,8 +197,16 @@ fn what_is_wrong_is_told_at_its_place() {
     let module = error(&FUSION.replace("\"gate\"", "\"gates\""));
     assert!(module.contains("method.network.fusion") && module.contains("`gates`"), "{module}");
 
-    let config = NetworkConfig::outside(TwoViewsConfig { filters: 0, classes: vec![2] }).unwrap();
-    assert_eq!(config.init(&Device::flex()).unwrap_err().to_string(), "two_views: it needs at least one filter");
+    for filters in [0, 32_769, usize::MAX] {
+        let config = NetworkConfig::outside(TwoViewsConfig { filters, classes: vec![2] }).unwrap();
+        let expected = format!("two_views: it has 1 to 32768 filters, found {filters}");
+        assert_eq!(config.init(&Device::flex()).unwrap_err().to_string(), expected);
+    }
+    let lost = FusionKind::outside(GateConfig { scale: f64::NAN }).unwrap_err().to_string();
+    assert!(
+        lost.starts_with("no file can describe this fusion module `gate`: it is written as `{\"scale\":null}`"),
+        "{lost}"
+    );
 }
 
 /// Another network under a name that is taken.

@@ -1,6 +1,8 @@
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use dermafuse_schema::{Case, FieldValue, Modality, Name};
+use dermafuse_schema::{Case, CaseId, FieldValue, Modality, Name};
 use serde::{Deserialize, Serialize};
 
 use crate::name_set::NameMap;
@@ -70,8 +72,11 @@ impl CaseSet {
     /// A set that knows no lesion, a name that two cases would have, a published split that parts a lesion.
     pub fn by_lesion(mut self) -> Result<Self, DataError> {
         let images = std::mem::take(&mut self.cases);
+        let ids: Vec<CaseId> = images.iter().map(|image| image.id.clone()).collect();
         let (mut of_lesion, mut place): (NameMap<Name, Vec<usize>>, Vec<usize>) = (NameMap::default(), Vec::new());
-        let (mut differing, mut divided) = (Vec::new(), 0_usize);
+        // The images of each case that has got another one, by kind.
+        let mut listed: HashMap<usize, [HashSet<PathBuf>; 2]> = HashMap::new();
+        let (mut differing, mut divided) = (HashSet::new(), 0_usize);
         for image in images {
             let Some(lesion) = image.lesion.clone().filter(|lesion| !lesion.is_empty()) else {
                 place.push(self.cases.len());
@@ -82,8 +87,10 @@ impl CaseSet {
             match cases.iter().copied().find(|&at| labels_agree(&self.cases[at], &image)) {
                 Some(at) => {
                     place.push(at);
-                    if add(&mut self.cases[at], image) && !differing.contains(&at) {
-                        differing.push(at);
+                    let case = &mut self.cases[at];
+                    let listed = listed.entry(at).or_insert_with(|| images_of(case));
+                    if add(case, listed, image) {
+                        differing.insert(at);
                     }
                 }
                 None => {
@@ -104,6 +111,9 @@ impl CaseSet {
                 found: format!("`lesions` of {}", self.name),
                 expected: "possible: this set does not tell lesions apart; its cases are `images`",
             });
+        }
+        if let Some(split) = &self.split {
+            require_whole(split, &place, &ids, &self.cases)?;
         }
         self.split = self.split.take().map(|split| moved(&split, &place, self.cases.len())).transpose()?;
         let several = self.cases.iter().filter(|case| case.looks(Modality::BOTH) > 1).count();
@@ -131,11 +141,17 @@ fn labels_agree(case: &Case, image: &Case) -> bool {
     case.labels.iter().zip(&image.labels).all(|(one, other)| one.is_none() || other.is_none() || one == other)
 }
 
-/// Adds an image with what is known of it to its lesion; says whether a value differs.
-fn add(case: &mut Case, image: Case) -> bool {
-    for kind in Modality::BOTH {
-        let images = image.images(kind).iter().filter(|path| !case.images(kind).contains(path)).cloned();
-        let images: Vec<_> = images.collect();
+/// The images of a case, by kind.
+fn images_of(case: &Case) -> [HashSet<PathBuf>; 2] {
+    Modality::BOTH.map(|kind| case.images(kind).iter().cloned().collect())
+}
+
+/// Adds an image with what is known of it to its lesion, of which these images are listed; says whether a value differs.
+fn add(case: &mut Case, listed: &mut [HashSet<PathBuf>; 2], image: Case) -> bool {
+    for (kind, listed) in Modality::BOTH.into_iter().zip(listed) {
+        let images: Vec<PathBuf> =
+            image.images(kind).iter().filter(|path| !listed.contains(path.as_path())).cloned().collect();
+        listed.extend(images.iter().cloned());
         case.images_mut(kind).extend(images);
     }
     for (label, other) in case.labels.iter_mut().zip(image.labels) {
@@ -151,6 +167,25 @@ fn add(case: &mut Case, image: Case) -> bool {
     }
     case.patient = case.patient.take().or(image.patient);
     differs
+}
+
+/// Refuses a split that has images of a lesion in several parts.
+fn require_whole(split: &Split, place: &[usize], ids: &[CaseId], cases: &[Case]) -> Result<(), DataError> {
+    let mut part_of: Vec<Option<(&'static str, usize)>> = vec![None; cases.len()];
+    let selects = split.leaks().contains(&Leak::TestSelects);
+    let parts = [("training", &split.train), ("validation", &split.valid), ("test", &split.test)];
+    for (part, rows) in parts.into_iter().filter(|(part, _)| !(selects && *part == "validation")) {
+        for &row in rows {
+            let Some(&at) = place.get(row) else { continue };
+            let (first, other) = *part_of[at].get_or_insert((part, row));
+            if first != part {
+                let group = cases[at].id.to_string();
+                let cases = [other, row].map(|row| ids[row].to_string());
+                return Err(DataError::GroupCrosses { group, first, second: part, cases });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The split of the images as one of their lesions.
@@ -228,7 +263,11 @@ mod tests {
         assert_eq!((moved.train, moved.valid, moved.test), (vec![0], vec![1], vec![2]));
         let parted = CaseSet { split: split(vec![0], vec![1, 2], vec![4, 3]), ..set(photos) };
         let error = parted.by_lesion().unwrap_err().to_string();
-        assert!(error.starts_with("row 0 is in the training part of the split and again in the validation"), "{error}");
+        assert_eq!(
+            error,
+            "group `L1` is in the training part of the split and in the validation part (cases `a` and `b`); what shares a \
+             patient, a lesion or an identical image must stay on one side"
+        );
     }
 
     #[test]

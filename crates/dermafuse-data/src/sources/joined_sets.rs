@@ -45,8 +45,8 @@ impl CaseSet {
     /// ```
     ///
     /// # Errors
-    /// A task of one name with other classes in another set, a name for a task that its set does not have; groups on both sides of
-    /// the joined split.
+    /// A task of one name with other classes in another set, a name for a task that its set does not have, one name for two tasks
+    /// of a set; groups on both sides of the joined split.
     pub fn joined(name: &str, sets: &[(&str, &Self)], names: &TaskNames) -> Result<Self, DataError> {
         let (tasks, mut places) = united_tasks(sets, names)?;
         let (mut fields, beside) = united_fields(sets, &mut places);
@@ -96,7 +96,7 @@ fn united_tasks(sets: &[(&str, &CaseSet)], names: &TaskNames) -> Result<(Vec<Tas
             let known: Vec<&str> = set.tasks.iter().map(|task| task.name.as_str()).collect();
             return Err(DataError::JoinedTask { set: (*name).into(), task: unknown.clone(), known: known.join(", ") });
         }
-        let mut of_set = Vec::new();
+        let mut of_set: Vec<(usize, Vec<usize>)> = Vec::new();
         for task in &set.tasks {
             let called = own.get(&task.name).unwrap_or(&task.name);
             let place = match tasks.iter().position(|(_, other)| other.name == *called) {
@@ -109,6 +109,15 @@ fn united_tasks(sets: &[(&str, &CaseSet)], names: &TaskNames) -> Result<(Vec<Tas
                     tasks.len() - 1
                 }
             };
+            // The labels of one would be lost.
+            if let Some(earlier) = of_set.iter().position(|(other, _)| *other == place) {
+                let (one, other) = (&set.tasks[earlier].name, &task.name);
+                return Err(DataError::Setting {
+                    what: "tasks",
+                    found: format!("`{called}` for both `{one}` and `{other}` of set `{name}`"),
+                    expected: "possible: each task of a set has a name of its own; give one of them another",
+                });
+            }
             let (first, joined) = &tasks[place];
             let labels: Option<Vec<usize>> = task.classes.iter().map(|class| joined.index_of(class)).collect();
             let Some(labels) = labels.filter(|labels| labels.len() == joined.classes.len()) else {
@@ -328,6 +337,15 @@ mod tests {
             join(&second, &named("veil")).unwrap_err().to_string(),
             "set `b` has no task `veil` that could be called otherwise; its tasks are diagnosis"
         );
+        let twice = TaskNames::from([("a".into(), BTreeMap::from([("veil".into(), "diagnosis".into())]))]);
+        assert_eq!(
+            join(&second, &twice).unwrap_err().to_string(),
+            "tasks: `diagnosis` for both `diagnosis` and `veil` of set `a` is not possible: each task of a set has a name of its \
+             own; give one of them another"
+        );
+        let exchanged = BTreeMap::from([("veil".into(), "diagnosis".into()), ("diagnosis".into(), "veil".into())]);
+        let error = join(&second, &TaskNames::from([("a".into(), exchanged)])).unwrap_err().to_string();
+        assert!(error.starts_with("task `diagnosis` is another in `b` (MEL, BCC) than in `a` (no, yes)"), "{error}");
 
         let (_, mut second) = two();
         second.fields[1].role = FieldRole::PostDiagnosis;

@@ -65,7 +65,7 @@ pub struct ComparedRow {
     /// Accuracy of each test case over its tasks and rounds, in the order of the cases' ids.
     #[serde(skip)]
     pub of_cases: Vec<f64>,
-    /// Whether each answer is right, in the order of rounds and cases; empty where there are several tasks.
+    /// Whether each answer is right, in the order of rounds and of the cases' ids; empty where there are several tasks.
     #[serde(skip)]
     pub right: Vec<bool>,
 }
@@ -137,18 +137,19 @@ impl ComparisonOutcome {
                 let percent = |value: Option<f64>| 100.0 * value.unwrap_or(f64::NAN);
                 row.macro_f1.push(percent(overall.macro_f1));
                 row.weighted_f1.push(percent(mean(evaluation.tasks.iter().filter_map(|task| task.weighted_f1))));
-                if predictions.tasks.len() == 1 {
-                    let answers = (0..predictions.ids.len()).filter(|&case| predictions.labels[case][0].is_some());
-                    row.right.extend(answers.map(|case| accuracy_of_case(&predictions, case) > 0.5));
-                }
                 row.accuracy.push(percent(overall.accuracy));
                 row.balanced_accuracy.push(percent(overall.balanced_accuracy));
                 row.auc.push(percent(overall.auc));
-                for (case, id) in predictions.ids.iter().enumerate() {
-                    of_cases
-                        .entry(method.own_id(id.as_str()).to_owned())
-                        .or_default()
-                        .push(100.0 * accuracy_of_case(&predictions, case));
+                // Methods may answer the same cases in another order.
+                let answers = predictions.ids.iter().enumerate().filter_map(|(case, id)| {
+                    Some((method.own_id(id.as_str()).to_owned(), accuracy_of_case(&predictions, case)?))
+                });
+                let answers: BTreeMap<String, f64> = answers.collect();
+                if predictions.tasks.len() == 1 {
+                    row.right.extend(answers.values().map(|accuracy| *accuracy > 0.5));
+                }
+                for (id, accuracy) in answers {
+                    of_cases.entry(id).or_default().push(100.0 * accuracy);
                 }
             }
             let of_case = |accuracies: &Vec<f64>| accuracies.iter().sum::<f64>() / accuracies.len() as f64;
@@ -374,7 +375,8 @@ impl ComparisonOutcome {
         text
     }
 
-    /// Writes `report.html`, with the tests over cases and the sizes, `table.json` and, where there are several blocks or rounds, `comparison.json`. Gives the tests as text.
+    /// Writes `report.html`, with the tests over cases and the sizes, `table.json` and, where there are several blocks or rounds,
+    /// `comparison.json`. Gives the tests as text.
     ///
     /// # Errors
     /// Scores that cannot be compared, files that cannot be written.
@@ -484,6 +486,10 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 /// The printed rows of the methods on a data set, under the names that the methods have here.
 fn published_of(comparison: &MethodComparison, data_set: &str) -> Option<PublishedTable> {
+    // A number of one block is not that of several.
+    if comparison.methods.iter().any(|method| method.block != comparison.methods[0].block) {
+        return None;
+    }
     let mut all: Option<PublishedTable> = None;
     for method in &comparison.methods {
         let printed = |table| Some((table, PublishedTable::row(table, method.plan.published_row.as_deref()?)?));
@@ -510,9 +516,9 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("results have string keys only")
 }
 
-/// The share of a case's known labels that were predicted.
-fn accuracy_of_case(predictions: &Predictions, case: usize) -> f64 {
+/// The share of a case's known labels that were predicted; `None` if none is known.
+fn accuracy_of_case(predictions: &Predictions, case: usize) -> Option<f64> {
     let known = (0..predictions.tasks.len()).filter_map(|task| Some((task, predictions.labels[case][task]?)));
     let hits: Vec<bool> = known.map(|(task, label)| predictions.predicted(case, task) == label).collect();
-    hits.iter().filter(|hit| **hit).count() as f64 / hits.len().max(1) as f64
+    (!hits.is_empty()).then(|| hits.iter().filter(|hit| **hit).count() as f64 / hits.len() as f64)
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use dermafuse_eval::Report;
+use dermafuse_eval::{Report, csv_field};
 use dermafuse_schema::write_whole_file;
 
 use super::{Sweep, SweepScore};
@@ -70,11 +70,11 @@ impl SweepOutcome {
 
     /// What was done, in sentences.
     #[must_use]
-    pub fn sentences(&self) -> [String; 2] {
+    pub fn sentences(&self) -> Vec<String> {
         let TriedSettings { name, settings, score, cases, .. } = self.chosen();
         let settings = settings.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ");
         let percent = 100.0 * score.unwrap_or(f64::NAN);
-        [
+        let mut sentences = vec![
             format!(
                 "{name} of {} is chosen by the {} of the {cases} validation cases ({percent:.1} per cent): {settings}.",
                 self.trials.len(),
@@ -83,24 +83,26 @@ impl SweepOutcome {
             "No trial saw a test case. The score of the chosen one is the best of several and so optimistic; the test of the chosen \
              experiment is not."
                 .to_owned(),
-        ]
+        ];
+        if self.chosen().settings.iter().any(|(key, _)| key.starts_with("second_stage")) {
+            let fitted = "Branch weights and the weight of the second stage are fitted on the same validation cases, which favours \
+                          settings that fit more.";
+            sentences.push(fitted.to_owned());
+        }
+        sentences
     }
 
     /// The trials as CSV: name, settings, score, whether it is chosen.
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let field = |text: &str| match text.contains([',', '"', '\n', '\r']) {
-            true => format!("\"{}\"", text.replace('"', "\"\"")),
-            false => text.to_owned(),
-        };
         let mut text = String::from("trial");
         for (key, _) in self.trials.first().map_or(&[][..], |trial| &trial.settings) {
-            write!(text, ",{}", field(key)).expect("writing to a string does not fail");
+            write!(text, ",{}", csv_field(key)).expect("writing to a string does not fail");
         }
         text += ",validation_score,chosen\n";
         for (index, trial) in self.trials.iter().enumerate() {
-            text += &field(&trial.name);
-            trial.settings.iter().for_each(|(_, value)| text += &format!(",{}", field(value)));
+            text += &csv_field(&trial.name);
+            trial.settings.iter().for_each(|(_, value)| text += &format!(",{}", csv_field(value)));
             let score = trial.score.map_or_else(String::new, |score| score.to_string());
             text += &format!(",{score},{}\n", if index == self.best { "yes" } else { "" });
         }

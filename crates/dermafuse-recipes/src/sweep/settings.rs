@@ -16,7 +16,8 @@ const MOST: usize = 10_000;
 /// Values between the ends of a range, the ends included.
 const STEPS: usize = 1_001;
 /// Settings that trials share: with others they would not be trainings of one experiment on the same validation cases.
-const SHARED: [&str; 9] = ["recipe", "title", "data", "joined", "merged", "split", "repeats", "machine", "sweep"];
+const SHARED: [&str; 11] =
+    ["recipe", "title", "data", "joined", "merged", "incomplete", "stages", "split", "repeats", "machine", "sweep"];
 
 /// How trials are made of the values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +134,11 @@ pub(super) fn tried_settings(said: &Settings) -> Result<Vec<Tried>, RecipeError>
                 "a sweep has settings to try: keys = { \"training.learning_rate\" = [1e-4, 1e-3] }".into(),
             ));
         }
+    }
+    axes.sort_by(|one: &Axis, other| one.key.cmp(&other.key));
+    if let Some(pair) = axes.windows(2).find(|pair| pair[0].key == pair[1].key) {
+        let key = &pair[0].key;
+        return Err(error("keys", format!("`{key}` is said twice, with quotes and without; say it once")));
     }
     let all = axes.iter().map(Axis::len).try_fold(1_usize, |all, count| all.checked_mul(count?));
     let trials = match (settings.kind, settings.trials, all) {
@@ -297,7 +303,7 @@ impl Tried {
             let (words, value) = axis.value(step)?;
             let layer = axis.key.rsplit('.').fold(value, Settings::under);
             tried.settings.push((axis.key.clone(), words));
-            tried.layer = layer.over(tried.layer);
+            tried.layer = tried.layer.in_one_layer_with(layer);
         }
         Ok(tried)
     }
