@@ -281,21 +281,23 @@ fn methods_are_compared_on_every_fold_and_shared_among_processes() {
         folder
     });
     let joined = root.path().join("joined");
-    merge_runs(&shares[..1], &joined).unwrap();
-    let count = |folder: &Path| contents_of(folder).keys().filter(|file| file.ends_with("result.json")).count();
-    assert_eq!((count(&shares[0]), count(&shares[1]), count(&joined)), (3, 3, 3));
-    std::fs::remove_dir_all(&joined).unwrap();
+    let hole = merge_runs(&shares[..1], &joined).unwrap_err().to_string();
+    assert!(hole.starts_with("no folder has share 2/2;") && !joined.exists(), "{hole}");
     merge_runs(&shares, &joined).unwrap();
+    let count = |folder: &Path| contents_of(folder).keys().filter(|file| file.ends_with("result.json")).count();
+    assert_eq!((count(&shares[0]), count(&shares[1]), count(&joined)), (3, 3, 6));
     let shared = comparison.run(Workplace::on(&device).in_folder(&joined, true), &mut Silent).unwrap();
     let rows =
         |rows: &[ComparedRow]| rows.iter().map(|row| (row.auc.clone(), row.of_cases.clone())).collect::<Vec<_>>();
     assert_eq!(rows(&shared.rows), rows(&outcome.rows[..2]));
     // Two shards that did the same with other results are not joined.
     let result = contents_of(&shares[0]).into_keys().find(|file| file.ends_with("result.json")).unwrap();
-    let twin = root.path().join("twin").join(result.strip_prefix(&shares[0]).unwrap());
-    std::fs::create_dir_all(twin.parent().unwrap()).unwrap();
-    std::fs::write(&twin, "other").unwrap();
-    let error = merge_runs(&[shares[0].clone(), root.path().join("twin")], &root.path().join("third")).unwrap_err();
+    let twin = root.path().join("twin");
+    let other = twin.join(result.strip_prefix(&shares[0]).unwrap());
+    std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+    std::fs::write(&other, "other").unwrap();
+    std::fs::copy(shares[0].join("share-1-of-2.json"), twin.join("share-1-of-2.json")).unwrap();
+    let error = merge_runs(&[shares.to_vec(), vec![twin]].concat(), &root.path().join("third")).unwrap_err();
     assert!(error.to_string().contains("differ; two shards did the same training"), "{error}");
     assert!(!root.path().join("third").exists());
 }

@@ -245,12 +245,16 @@ fn methods_are_compared_in_shares() {
         |text: &str| text.split("in per cent;").nth(1).unwrap().split("\nwritten to").next().unwrap().to_owned();
     done(compare("one", &["--shard", "1/2"]));
     done(compare("two", &["--shard", "2/2"]));
-    let mut merge = program("dermafuse");
-    merge.arg("merge").arg(folder.path().join("one")).arg(folder.path().join("two"));
-    merge.arg("--out").arg(folder.path().join("joined"));
-    done(merge);
+    let merge = |shares: &[&str]| {
+        let mut command = program("dermafuse");
+        command.arg("merge").args(shares.iter().map(|share| folder.path().join(share)));
+        command.arg("--out").arg(folder.path().join("joined"));
+        command
+    };
+    assert!(refused(merge(&["two"])).contains("no folder has share 1/2;") && !folder.path().join("joined").exists());
+    done(merge(&["one", "two"]));
     assert_eq!(table(&done(compare("joined", &["--resume"]))), table(&whole));
-    assert!(refused(compare("third", &["--shard", "3/2"])).contains("I/N is expected, from 1/N to N/N"));
+    assert!(refused(compare("third", &["--shard", "3/2"])).contains("`3/2` is no share; say I/N with I from 1 to N"));
     assert!(refused(compare("third", &["--row", "PS+BAB"])).contains("there is no row `PS+BAB`; the rows are "));
     assert!(!folder.path().join("third").exists());
 }

@@ -120,7 +120,7 @@ fn the_best_of_the_validation_cases_is_trained_and_tested() {
 
     // Shares in folders of their own, joined, and resumed.
     let (one, two, joined) = (folder.path().join("one"), folder.path().join("two"), folder.path().join("joined"));
-    assert!(done(dermafuse("train", &file, &one, &["--shard", "1/2"])).contains("share 1 of 2 is done"));
+    assert!(done(dermafuse("train", &file, &one, &["--shard", "1/2"])).contains("share 1/2 is done"));
     done(dermafuse("train", &file, &two, &["--shard", "2/2"]));
     let mut merge = program("dermafuse");
     merge.arg("merge").arg(&one).arg(&two).arg("--out").arg(&joined);

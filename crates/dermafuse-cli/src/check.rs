@@ -7,7 +7,8 @@ use clap::Args;
 use dermafuse::backbones::parameter_count;
 use dermafuse::data::{Modality, Sampling};
 use dermafuse::networks::NetworkConfig;
-use dermafuse::recipes::{PlannedTraining, Shard, TerminalProgress, Workplace};
+use dermafuse::recipes::{PlannedTraining, TerminalProgress, Workplace};
+use dermafuse::schema::Shard;
 
 use crate::device::device_of;
 use crate::failure::ProgramResult;
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
     plan.check(place, &mut TerminalProgress::default())?;
     if let Some(sweep) = arguments.experiment.sweep()? {
         let planned = sweep.plan(place)?;
-        planned.check_shard(Shard { index: 1, count: 1 }, place, &mut TerminalProgress::default())?;
+        planned.check_shard(Shard::WHOLE, place, &mut TerminalProgress::default())?;
         say!("a sweep of {} trials, {} trainings, before the chosen one", sweep.trials.len(), planned.trainings());
     }
     say!("\nEvery check that needs no training has passed.\n");

@@ -1,14 +1,12 @@
-//! `dermafuse compare` and `dermafuse merge`: several experiments on the same cases.
+//! `dermafuse compare`: several experiments on the same cases.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use dermafuse::data::ImageCache;
-use dermafuse::recipes::{
-    Experiment, MethodComparison, Progress, Recipe, Shard, TerminalProgress, Workplace, merge_runs,
-};
-use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse::recipes::{Experiment, MethodComparison, Progress, Recipe, TerminalProgress, Workplace};
+use dermafuse::schema::{RunFolder, RunMode, Shard};
 use dermafuse::train::LostBest;
 
 use crate::device::device_of;
@@ -55,18 +53,6 @@ pub(crate) struct Compare {
     /// What becomes of a resumed training whose best epoch is damaged
     #[arg(long, default_value_t)]
     lost_best: LostBest,
-}
-
-/// Joins the folders of shards of a comparison or a sweep. `compare` or `train` with --resume and the same arguments then finds
-/// every training done, or does what is missing.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Merge {
-    /// Folders of shards
-    #[arg(required = true)]
-    shards: Vec<PathBuf>,
-    /// Folder to join them in
-    #[arg(long)]
-    out: PathBuf,
 }
 
 impl Compare {
@@ -178,11 +164,7 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
     folder.begin()?;
     if let Some(shard) = shard {
         comparison.run_shard(*shard, place, &mut terminal)?;
-        say!(
-            "share {} of {} is done; when all are, run again with --resume and without --shard",
-            shard.index,
-            shard.count
-        );
+        say!("share {shard} is done; when all are, run again with --resume and without --shard");
         return Ok(());
     }
     let mut outcome = comparison.run(place, &mut terminal)?;
@@ -210,20 +192,4 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
 fn margin(text: &str) -> Result<f64, String> {
     let margin = text.parse::<f64>().ok().filter(|margin| *margin > 0.0 && *margin < 100.0);
     margin.ok_or_else(|| "give per cent of accuracy, above 0 and below 100".to_owned())
-}
-
-pub(crate) fn merge(arguments: &Merge) -> ProgramResult {
-    // What the shards are of goes on in the folder.
-    let program = RunFolder::program_of(&arguments.shards[0]).unwrap_or_else(|| "compare".to_owned());
-    if let Some(other) =
-        arguments.shards.iter().find(|shard| RunFolder::program_of(shard).is_some_and(|of| of != program))
-    {
-        let (first, other) = (arguments.shards[0].display(), other.display());
-        return Err(format!("{first} and {other} are of different runs: one of a comparison, one of a sweep").into());
-    }
-    let mut folder = RunFolder::open(&arguments.out, &program, RunMode::default())?;
-    let files = merge_runs(&arguments.shards, &arguments.out)?;
-    folder.begin()?;
-    say!("{files} files of {} shards are in {}", arguments.shards.len(), arguments.out.display());
-    Ok(())
 }

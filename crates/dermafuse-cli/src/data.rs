@@ -21,8 +21,8 @@ pub(crate) struct DataArguments {
     /// them).
     #[arg(long, value_name = "UNIT", default_value = "images")]
     cases: CaseUnit,
-    /// A file that says which classes of the data are which of the model's: many may become one, and some may be dropped. The
-    /// names of maps that ship are dermai-edra-dermofit and edra-groups.
+    /// A file that says which classes of the data are which of the model's: many may become one, and some may be dropped; the
+    /// model's may be added up to coarser ones. The names of maps that ship are dermai-edra-dermofit and edra-groups.
     #[arg(long, value_name = "FILE")]
     class_map: Option<PathBuf>,
 }
@@ -45,11 +45,11 @@ fn source(text: &str) -> Result<Source, String> {
 }
 
 impl DataArguments {
-    /// Loads the set; of several, and where a class map is given, the one that the map makes of them.
+    /// Loads the set; of several, and where a class map is given, the one that the map makes of them, and the map.
     ///
     /// # Errors
     /// Several sets without a map, sets that the map does not speak of, what a loader refuses.
-    pub(crate) fn load(&self) -> Result<CaseSet, Failure> {
+    pub(crate) fn load(&self) -> Result<(CaseSet, Option<ClassMap>), Failure> {
         let several = self.data.len() > 1;
         if several && self.class_map.is_none() {
             return Err(
@@ -64,11 +64,11 @@ impl DataArguments {
         let options = LoadOptions { images, cases: self.cases, ..LoadOptions::default() };
         let sets = self.data.iter().map(|source| source.kind.load_with(&source.path, &options));
         let mut sets = sets.collect::<Result<Vec<_>, _>>()?;
-        let Some(map) = map else { return Ok(sets.remove(0)) };
+        let Some(map) = map else { return Ok((sets.remove(0), None)) };
         let named = self.data.iter().zip(&sets).map(|(source, set)| Ok((self.name_in(&map, source, set)?, set)));
         let named = named.collect::<Result<Vec<_>, String>>()?;
         let named: Vec<(&str, &CaseSet)> = named.iter().map(|(name, set)| (name.as_str(), *set)).collect();
-        Ok(map.merge(&named)?)
+        Ok((map.merge(&named)?, Some(map)))
     }
 
     /// What a class map calls a set: a map of one set speaks of the only one, whatever it is called; others call it by its

@@ -1,14 +1,16 @@
 //! The verb `evaluate`.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use dermafuse::data::{CaseSet, LoadedSplit, MissingFields, Split, TableChanges};
-use dermafuse::eval::text_table;
-use dermafuse::infer::kinds_of;
+use dermafuse::eval::{Overall, text_table};
+use dermafuse::infer::{Bundle, kinds_of};
 use dermafuse::networks::Network;
 use dermafuse::recipes::{Progress, Results, TerminalProgress, published_rows};
 use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
+use serde_json::Value;
 
 use crate::data::DataArguments;
 use crate::failure::{Failure, ProgramResult};
@@ -21,7 +23,8 @@ const MAX_METRICS: u64 = 1 << 30;
 /// Evaluate a saved model on labelled cases and write a report.
 ///
 /// It writes report.html, metrics.json, predictions.csv (one line a case) and stages.csv (the predictions of every
-/// stage). Classes, fields and tasks are matched by their names; a class map is for a data set with other classes.
+/// stage). Classes, fields and tasks are matched by their names; a class map is for a data set with other classes. Where the model
+/// lies beside the metrics.json of its run, the numbers of that stand beside those of these cases.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -66,9 +69,15 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         let description = &mut bundle.description;
         description.encoder = description.encoder.clone().with_missing_fields(MissingFields::Allow);
     }
-    let set = arguments.data.load()?;
+    let (set, map) = arguments.data.load()?;
+    let sums = match &map {
+        Some(map) => map.sums(&bundle.description.tasks)?,
+        None => None,
+    };
+    let development = DevelopmentNumbers::beside(&arguments.model.model);
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
+    notes.extend(development.as_ref().map(|numbers| numbers.sentence(sums.is_some())));
     let rows = chosen_rows(arguments, &set, &mut notes)?;
 
     // What an earlier evaluation left there is replaced; what something else left is not.
@@ -76,7 +85,14 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let mut folder = RunFolder::open(out, "evaluate", RunMode { resume: true, shared: false })?;
     let mut terminal = TerminalProgress::default();
     terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
-    let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
+    let mut predict = |bundle: &Bundle, rows: &[usize]| {
+        let progress = |done| terminal.predicted(done, rows.len());
+        match &sums {
+            Some(sums) => bundle.predict_sums(&set, rows, sums, progress),
+            None => bundle.predict(&set, rows, progress),
+        }
+    };
+    let answers = predict(&bundle, &rows)?;
     notes.extend(answers.notes.iter().cloned());
     let kinds = kinds_of(bundle.network.modalities());
     let looks = match bundle.description.several_images {
@@ -84,7 +100,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
             // The first image answers for a case; numbers are given for all of them.
             let mut each = bundle.clone();
             each.description.several_images = SeveralImages::MeanOfProbabilities;
-            let each = each.predict(&set, &answers.rows, |done| terminal.predicted(done, answers.rows.len()))?;
+            let each = predict(&each, &answers.rows)?;
             notes.extend(each.failed.first().map(|first| {
                 let (failed, asked) = (each.failed.len(), answers.rows.len());
                 format!(
@@ -122,8 +138,62 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         return print_result(&String::from_utf8(read_regular_file(&out.join("metrics.json"), MAX_METRICS)?)?);
     }
     say_part!("{}", text_table(&evaluations));
+    if let (Some(numbers), Some((_, here))) = (&development, evaluations.last()) {
+        say!("\n{}", numbers.sentence(sums.is_some()));
+        say!("On these {} cases: {}.", here.cases, Scores::from(&here.overall));
+    }
     say!("\nwritten to {}: report.html, metrics.json, predictions.csv, stages.csv", out.display());
     Ok(())
+}
+
+/// What a run measured of its model when it had trained it.
+struct DevelopmentNumbers {
+    file: PathBuf,
+    cases: u64,
+    scores: Scores,
+}
+
+/// Means over the tasks, from 0 to 1.
+#[derive(Clone, Copy)]
+struct Scores {
+    accuracy: Option<f64>,
+    balanced_accuracy: Option<f64>,
+    auc: Option<f64>,
+}
+
+impl DevelopmentNumbers {
+    /// Those of the last row of the `metrics.json` that lies beside the model; `None` where there is none that can be read, since
+    /// the numbers are said beside others and nothing depends on them.
+    fn beside(model: &Path) -> Option<Self> {
+        let folder = if model.is_dir() { model } else { model.parent()? };
+        let file = folder.join("metrics.json");
+        let read: Value = serde_json::from_slice(&read_regular_file(&file, MAX_METRICS).ok()?).ok()?;
+        let evaluation = &read["rows"].as_array()?.last()?["evaluation"];
+        let score = |name: &str| evaluation["overall"][name].as_f64();
+        let scores =
+            Scores { accuracy: score("accuracy"), balanced_accuracy: score("balanced_accuracy"), auc: score("auc") };
+        Some(Self { file, cases: evaluation["cases"].as_u64()?, scores })
+    }
+
+    fn sentence(&self, summed: bool) -> String {
+        let Self { file, cases, scores } = self;
+        let classes = if summed { " These are numbers of its own classes, and not of their sums." } else { "" };
+        format!("On the {cases} test cases of its own run ({}): {scores}.{classes}", file.display())
+    }
+}
+
+impl From<&Overall> for Scores {
+    fn from(overall: &Overall) -> Self {
+        Self { accuracy: overall.accuracy, balanced_accuracy: overall.balanced_accuracy, auc: overall.auc }
+    }
+}
+
+impl fmt::Display for Scores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |score: Option<f64>| score.map_or_else(|| "n/a".to_owned(), |score| format!("{:.1}", 100.0 * score));
+        let [accuracy, balanced, auc] = [self.accuracy, self.balanced_accuracy, self.auc].map(text);
+        write!(f, "accuracy {accuracy}, balanced accuracy {balanced}, AUC {auc}")
+    }
 }
 
 /// The cases of the part that was asked for.

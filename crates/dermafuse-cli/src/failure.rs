@@ -18,6 +18,11 @@ pub(crate) fn print_failure(failure: &dyn Error) {
     }
 }
 
+/// The error and its causes in one line.
+pub(crate) fn with_causes(failure: &dyn Error) -> String {
+    lines_of(failure).join(": ")
+}
+
 fn lines_of(failure: &dyn Error) -> Vec<String> {
     let mut lines = vec![failure.to_string()];
     let mut cause = failure.source();

@@ -13,6 +13,7 @@ mod explain;
 mod failure;
 mod forward;
 mod init;
+mod merge;
 mod model;
 mod models;
 mod predict;
@@ -45,7 +46,7 @@ enum Verb {
     Check(check::Check),
     Train(train::Train),
     Compare(compare::Compare),
-    Merge(compare::Merge),
+    Merge(merge::Merge),
     Recipes(recipes::Recipes),
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
@@ -66,7 +67,7 @@ impl Verb {
             Self::Check(arguments) => check::run(arguments),
             Self::Train(arguments) => train::run(arguments),
             Self::Compare(arguments) => compare::run(arguments),
-            Self::Merge(arguments) => compare::merge(arguments),
+            Self::Merge(arguments) => merge::run(arguments),
             Self::Recipes(arguments) => recipes::run(arguments),
             Self::Evaluate(arguments) => evaluate::evaluate(arguments),
             Self::Predict(arguments) => predict::predict(arguments),

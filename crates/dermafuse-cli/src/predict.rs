@@ -4,15 +4,20 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
 use dermafuse::data::{ImageSource, LoadOptions, Table, described};
-use dermafuse::eval::{AnswerFormat, AnswerTable};
-use dermafuse::infer::{Bundle, Questions};
+use dermafuse::eval::{AnswerFormat, AnswerShare, AnswerTable};
+use dermafuse::infer::{Answers, Bundle, Questions};
 use dermafuse::networks::{Modality, Network};
 use dermafuse::recipes::{Progress, TerminalProgress};
-use dermafuse::schema::write_whole_file;
+use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regular_file, write_whole_file};
 
-use crate::failure::{Failure, ProgramResult};
+use crate::failure::{Failure, ProgramResult, with_causes};
 use crate::model::{ModelArguments, field_value};
 use crate::terminal::{print_error, print_note, print_result};
+
+/// What the folder of a share says that ran there.
+pub(crate) const PROGRAM: &str = "predict";
+/// The largest file with the answers of a share.
+const MAX_SHARE: u64 = 8 << 30;
 
 /// Predict cases without labels, one line a case.
 ///
@@ -56,17 +61,22 @@ pub(crate) struct Arguments {
     /// What the images of the folder are, clinical or dermoscopic, where the model looks at both.
     #[arg(long, value_name = "VIEW", requires = "folder")]
     view: Option<Modality>,
-    /// How the answers are written.
-    #[arg(long, value_enum, default_value_t = Format::Csv)]
-    format: Format,
-    /// The file for the answers; they are printed if it is not given.
-    #[arg(long, value_name = "FILE")]
+    /// How the answers are written; csv if it is not given.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares.
+    #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "format")]
+    shard: Option<Shard>,
+    /// The file for the answers; they are printed if it is not given. Of a share it is a folder.
+    #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
+/// How answers are written.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Format {
     /// One line a case, for spreadsheets.
+    #[default]
     Csv,
     /// One JSON object with all cases and what must be said of them.
     Json,
@@ -76,35 +86,22 @@ enum Format {
 
 pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
     let bundle = arguments.model.load()?;
-    let mut terminal = TerminalProgress::default();
-    let (answers, said, all) = match &arguments.described {
-        Some(file) => {
-            let images = arguments.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
-            let options = LoadOptions { images, ..LoadOptions::default() };
-            let set = described::load_unlabelled(file, arguments.table.as_deref(), &options)?;
-            set.notes.iter().for_each(|note| print_note(note));
-            let rows: Vec<usize> = (0..set.len()).collect();
-            let answers = bundle.predict(&set, &rows, |done| terminal.predicted(done, rows.len()))?;
-            (answers, set.notes, rows.len())
-        }
-        None => {
-            let questions = questions(arguments, &bundle)?;
-            questions.notes().iter().for_each(|note| print_note(note));
-            let asked = questions.rows().len();
-            let answers = bundle.answer(&questions, |done| terminal.predicted(done, asked))?;
-            (answers, questions.notes().to_vec(), questions.len())
-        }
-    };
-    let table = AnswerTable::new(answers.last(), &answers.rows, &answers.failed)?;
-
-    let mut notes = answers.notes.clone();
-    if answers.seen.trained + answers.seen.selected > 0 {
-        notes.push(answers.seen.to_string());
+    let questions = questions(arguments, &bundle)?;
+    questions.notes().iter().for_each(|note| print_note(note));
+    match (arguments.shard, &arguments.out) {
+        (Some(shard), Some(folder)) => answer_share(&bundle, &questions, shard, folder),
+        (Some(_), None) => Err("a share is written to a folder: give it with --out".into()),
+        (None, out) => answer_all(&bundle, &questions, arguments.format.unwrap_or_default(), out.as_deref()),
     }
-    notes.iter().for_each(|note| print_note(note));
-    let notes = [said, notes].concat();
-    let text = table.to_text(arguments.format.into(), &notes);
-    let to = match &arguments.out {
+}
+
+fn answer_all(bundle: &Bundle, questions: &Questions, format: Format, out: Option<&Path>) -> ProgramResult {
+    let (mut terminal, asked) = (TerminalProgress::default(), questions.rows().len());
+    let answers = bundle.answer(questions, |done| terminal.predicted(done, asked))?;
+    let table = AnswerTable::new(answers.last(), &answers.rows, &answers.failed)?;
+    let notes = notes_of(questions, &answers);
+    let text = table.to_text(format.into(), &notes);
+    let to = match out {
         Some(file) => {
             write_whole_file(file, text.as_bytes())?;
             format!(", written to {}", file.display())
@@ -114,12 +111,71 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
             String::new()
         }
     };
-    print_error(format_args!("{} of {} cases answered{to}\n", answers.rows.len(), all));
+    print_error(format_args!("{} of {} cases answered{to}\n", answers.rows.len(), questions.len()));
     Ok(())
+}
+
+fn answer_share(bundle: &Bundle, questions: &Questions, shard: Shard, out: &Path) -> ProgramResult {
+    // What an earlier run of the share left there is replaced.
+    let mut folder = RunFolder::open(out, PROGRAM, RunMode { resume: true, shared: true })?;
+    folder.begin()?;
+    ShardRecord::remove(shard, out)?;
+    let (mut terminal, asked) = (TerminalProgress::default(), shard.range(questions.len()).len());
+    let answers = bundle.answer_share(questions, shard, |done| terminal.predicted(done, asked))?;
+    let notes = notes_of(questions, &answers);
+    let share = AnswerShare::new(answers.last().clone(), answers.rows.clone(), answers.failed.clone(), notes)?;
+    write_whole_file(&share_file(out, shard), share.to_json().as_bytes())?;
+    ShardRecord::new(shard, work(questions)).write(out)?;
+    let answered = answers.rows.len();
+    print_error(format_args!("{answered} of {asked} cases answered; share {shard} is in {}\n", out.display()));
+    Ok(())
+}
+
+/// The file with the answers of a share.
+fn share_file(folder: &Path, shard: Shard) -> PathBuf {
+    folder.join(format!("answers-{}-of-{}.json", shard.index(), shard.count()))
+}
+
+/// What all shares are of.
+fn work(questions: &Questions) -> String {
+    let id = |case: Option<&Case>| case.map_or_else(String::new, |case| case.id.to_string());
+    let cases = &questions.set().cases;
+    format!("{} cases, the first `{}`, the last `{}`", cases.len(), id(cases.first()), id(cases.last()))
+}
+
+/// What must be said of the answers. All of it is printed but what was said of the questions.
+fn notes_of(questions: &Questions, answers: &Answers) -> Vec<String> {
+    let seen = (answers.seen.trained + answers.seen.selected > 0).then(|| answers.seen.to_string());
+    let notes: Vec<String> = answers.notes.iter().cloned().chain(seen).collect();
+    notes.iter().for_each(|note| print_note(note));
+    [questions.notes(), &notes].concat()
+}
+
+/// Joins the shares of a prediction into one file of the folder, which it gives.
+pub(crate) fn join_shares(shards: &[PathBuf], out: &Path, format: Format) -> Result<PathBuf, Failure> {
+    let mut shares = Vec::new();
+    for (shard, folder) in ShardRecord::check_complete(shards)? {
+        let path = share_file(folder, shard);
+        let text = String::from_utf8(read_regular_file(&path, MAX_SHARE)?);
+        let read = text.map_err(Failure::from).and_then(|text| Ok(AnswerShare::from_json(&text)?));
+        let share = read.map_err(|error| format!("{}: {}", path.display(), with_causes(error.as_ref())))?;
+        shares.push((shard.to_string(), share));
+    }
+    let (table, notes) = AnswerShare::join(&shares)?;
+    notes.iter().for_each(|note| print_note(note));
+    let file = out.join(format!("answers.{}", format.ending()));
+    write_whole_file(&file, table.to_text(format.into(), &notes).as_bytes())?;
+    Ok(file)
 }
 
 /// The cases that the model is asked about.
 fn questions(arguments: &Arguments, bundle: &Bundle) -> Result<Questions, Failure> {
+    if let Some(file) = &arguments.described {
+        let images = arguments.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
+        let options = LoadOptions { images, ..LoadOptions::default() };
+        let set = described::load_unlabelled(file, arguments.table.as_deref(), &options)?;
+        return Ok(bundle.questions_of(set));
+    }
     let mut questions = bundle.questions();
     if let Some(file) = &arguments.table {
         let images = arguments.images.as_deref().or(file.parent()).unwrap_or(Path::new(""));
@@ -150,6 +206,17 @@ fn view_of(said: Option<Modality>, bundle: &Bundle) -> Result<Modality, String> 
             Err("the model looks at clinical and dermoscopic images: say with --view which the folder has".into())
         }
         (None, false, false) => Err("the model looks at no image: give it a --table, or --field NAME=VALUE".into()),
+    }
+}
+
+impl Format {
+    /// The ending of a file.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Jsonl => "jsonl",
+        }
     }
 }
 

@@ -8,10 +8,9 @@ use clap::Args;
 use dermafuse::data::ImageCache;
 use dermafuse::eval::text_table;
 use dermafuse::recipes::{
-    Experiment, OutcomeRow, Plan, PlannedSweep, Progress, Recipe, Shard, Sweep, SweepOutcome, TerminalProgress,
-    Workplace,
+    Experiment, OutcomeRow, Plan, PlannedSweep, Progress, Recipe, Sweep, SweepOutcome, TerminalProgress, Workplace,
 };
-use dermafuse::schema::{RunFolder, RunMode};
+use dermafuse::schema::{RunFolder, RunMode, Shard};
 use dermafuse::train::LostBest;
 
 use crate::device::device_of;
@@ -145,13 +144,12 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
             first.check(Workplace { folder: None, ..place }, &mut terminal)?;
             let planned = sweep.plan(place)?;
             say!("{} trials, {} trainings", sweep.trials.len(), planned.trainings());
-            let share = shard.unwrap_or(Shard { index: 1, count: 1 });
+            let share = shard.unwrap_or(Shard::WHOLE);
             planned.check_shard(share, place, &mut terminal)?;
             let folder = begun(out, mode)?;
             if let Some(shard) = shard {
                 planned.run_shard(*shard, place, &mut terminal)?;
-                let Shard { index, count } = shard;
-                say!("share {index} of {count} is done; when all are, run again with --resume and without --shard");
+                say!("share {shard} is done; when all are, run again with --resume and without --shard");
                 return Ok(());
             }
             let chosen = chosen(&planned, place, &mut terminal)?;

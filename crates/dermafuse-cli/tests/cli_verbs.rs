@@ -186,6 +186,43 @@ fn a_table_is_predicted_line_by_line_and_wrong_lines_say_why() {
 }
 
 #[test]
+fn shares_of_a_table_are_joined_into_what_one_process_says() {
+    let (folder, model) = practice();
+    let at = |name: &str| folder.path().join(name);
+    let table = at("patients.csv");
+    let rows = "case,sex,age,clinical\na1,female,40,a.png\nb2,robot,41,a.png\nc3,male,,broken.png\nd4,male,52,a.png\n\
+                e5,female,33,a.png\n";
+    fs::write(&table, rows).unwrap();
+    let folders = ["one", "two", "three", "four", "five", "joined", "lines", "hole"].map(at);
+    let names = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "JOINED", "LINES", "HOLE"];
+    let mut paths = vec![("MODEL", model.as_path()), ("TABLE", &table)];
+    paths.extend(names.into_iter().zip(folders.iter().map(PathBuf::as_path)));
+    let whole = succeeded(&dermafuse(words("predict MODEL --table TABLE", &paths)));
+    // Some of the shares have no case that can be answered.
+    for (index, name) in ["ONE", "TWO", "THREE", "FOUR"].into_iter().enumerate() {
+        let shard = index + 1;
+        let line = format!("predict MODEL --table TABLE --shard {shard}/5 --out {name}");
+        succeeded(&dermafuse(words(&line, &paths)));
+    }
+    let hole = refused(&dermafuse(words("merge FOUR ONE TWO THREE --out HOLE", &paths)));
+    assert!(hole.contains("no folder has share 5/5; do what is missing, or give its folder too"), "{hole}");
+    assert!(!folders[7].exists());
+    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 5/5 --out FIVE", &paths)));
+    succeeded(&dermafuse(words("merge FOUR ONE FIVE TWO THREE --out JOINED", &paths)));
+    assert_eq!(fs::read_to_string(folders[5].join("answers.csv")).unwrap(), whole);
+    succeeded(&dermafuse(words("merge FOUR ONE FIVE TWO THREE --out LINES --format jsonl", &paths)));
+    assert_eq!(json_lines(&fs::read_to_string(folders[6].join("answers.jsonl")).unwrap()).len(), 5);
+
+    // A share of another table does not fit.
+    fs::write(&table, rows.replace("e5,female,33,a.png\n", "")).unwrap();
+    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 5/5 --out FIVE", &paths)));
+    let other = refused(&dermafuse(words("merge ONE TWO THREE FOUR FIVE --out HOLE", &paths)));
+    assert!(other.contains("are shares of different work") && other.contains("5 cases, the first `a1`"), "{other}");
+    let nowhere = refused(&dermafuse(words("predict MODEL --table TABLE --shard 1/5", &paths)));
+    assert!(nowhere.contains("--out"), "{nowhere}");
+}
+
+#[test]
 fn each_image_of_a_folder_is_a_case() {
     let (folder, model) = practice();
     let answers = folder.path().join("answers.json");
@@ -369,6 +406,37 @@ fn a_set_with_other_classes_is_evaluated_through_a_class_map() {
     let notes = errors(&output);
     assert!(notes.contains(&format!("theirs: {keratoses} cases of `AK` are dropped")), "{notes}");
     assert!(notes.contains("The set has no class scar of task `diagnosis`"), "{notes}");
+
+    // The model knows three classes, the map two of which one is two of the model's. The run lies beside its own metrics.
+    let sums = text.replace("from.theirs = [\"ML\"", "model = [\"scar\", \"benign\"]\n        from.theirs = [\"ML\"");
+    let sums =
+        sums.replace("[\"MEL\", \"BCC\", \"SCC\"]", "[\"MEL\", \"BCC\", \"SCC\"]\n        model = [\"malignant\"]");
+    let answers = |run: &Path| {
+        let text = fs::read_to_string(run.join("predictions.csv")).unwrap();
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect::<Vec<Vec<String>>>()
+    };
+    let fine = answers(&run);
+    fs::copy(run.join("metrics.json"), folder.path().join("metrics.json")).unwrap();
+    fs::write(&map, &sums).unwrap();
+    let output = dermafuse(words(&line, &paths));
+    let printed = succeeded(&output);
+    assert!(printed.contains(&format!("On the {kept} test cases of its own run (")), "{printed}");
+    assert!(printed.contains(&format!("not of their sums.\nOn these {kept} cases: accuracy ")), "{printed}");
+    let coarse = answers(&run);
+    assert_eq!(coarse[0][5..], ["diagnosis=benign", "diagnosis=malignant"]);
+    assert_eq!(fine[0][5..], ["diagnosis=malignant", "diagnosis=scar", "diagnosis=benign"]);
+    for (fine, coarse) in fine.iter().zip(&coarse).skip(1) {
+        let number = |text: &String| text.parse::<f64>().unwrap();
+        assert_eq!((&fine[0], &fine[4]), (&coarse[0], &coarse[4]), "case and truth");
+        assert!((number(&fine[6]) + number(&fine[7]) - number(&coarse[5])).abs() < 1e-12);
+        assert_eq!(coarse[3], if number(&coarse[5]) >= number(&coarse[6]) { "benign" } else { "malignant" });
+    }
+    fs::write(&map, sums.replace("\"scar\", ", "")).unwrap();
+    let text = refused(&dermafuse(words(&line, &paths)));
+    assert!(text.contains("`scar` is not part of a sum, as every class of the model has to be"), "{text}");
+    fs::write(&map, sums.replace("\"scar\", ", "\"wart\", ")).unwrap();
+    let text = refused(&dermafuse(words(&line, &paths)));
+    assert!(text.contains("map.toml") && text.contains("a class of the model: malignant, scar, benign"), "{text}");
 
     let line = format!("evaluate MODEL --data SOURCE --data edra={} --out RUN", data.display());
     let text = refused(&dermafuse(words(&line, &paths)));

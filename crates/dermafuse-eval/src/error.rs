@@ -60,10 +60,30 @@ pub enum EvalError {
         /// How many points there are.
         points: usize,
     },
+    /// A row that two answers are of.
+    #[error("row {row} is answered twice; the shares are not of the same cases")]
+    RowTwice {
+        /// The row.
+        row: usize,
+    },
+    /// A case that two answers are of.
+    #[error("case `{case}` is answered twice; the shares are not of the same cases")]
+    CaseTwice {
+        /// The case.
+        case: String,
+    },
+    /// A share of answers in a layout that is not known.
+    #[error("format {found} is not known, only {known}")]
+    ShareFormat {
+        /// The format of the file.
+        found: u32,
+        /// The known one.
+        known: u32,
+    },
     /// A file that cannot be written; what was there before is untouched.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// Metrics that cannot be expressed as JSON.
-    #[error("metrics cannot be written as JSON")]
+    /// Metrics that cannot be expressed as JSON, or JSON that is no share of answers.
+    #[error("JSON that cannot be written or read")]
     Json(#[from] serde_json::Error),
 }

@@ -9,6 +9,7 @@
 //! that is undefined is `None`, printed `n/a`, and in no mean; [`Evaluation`] lists the cases. Values agree with
 //! scikit-learn where it defines them (`tests/golden/eval`).
 
+mod answer_share;
 mod answer_table;
 mod bootstrap;
 mod comparison;
@@ -28,6 +29,7 @@ mod subgroups;
 mod text_table;
 mod tsne;
 
+pub use answer_share::AnswerShare;
 pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, TaskAnswer};
 pub use bootstrap::{Bootstrap, Interval};
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};

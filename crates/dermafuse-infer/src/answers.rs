@@ -1,6 +1,11 @@
+use std::collections::HashMap;
+
 use dermafuse_data::{CaseSet, DataError};
 use dermafuse_networks::Network;
-use dermafuse_schema::{BranchLogits, FailedCase, Predictions, SeenCases};
+use dermafuse_schema::ndarray::Array2;
+use dermafuse_schema::{
+    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
+};
 
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
@@ -33,6 +38,26 @@ impl Answers {
     pub fn last(&self) -> &Predictions {
         &self.stages.last().expect("a model has a stage").1
     }
+
+    /// No answer, where no case can be asked about.
+    fn none(tasks: &TaskSet, failed: Vec<FailedCase>) -> Self {
+        let nothing = Predictions {
+            tasks: tasks.clone(),
+            ids: Vec::new(),
+            labels: Vec::new(),
+            probabilities: tasks.iter().map(|task| Array2::zeros((0, task.classes.len()))).collect(),
+            basis: Vec::new(),
+        };
+        let seen = SeenCases { cases: 0, trained: 0, selected: 0, same_data_set: false, known: true };
+        Self {
+            stages: vec![(String::new(), nothing)],
+            looks: Vec::new(),
+            rows: Vec::new(),
+            failed,
+            seen,
+            notes: Vec::new(),
+        }
+    }
 }
 
 impl Bundle {
@@ -45,6 +70,44 @@ impl Bundle {
     /// answered; logits that are not finite.
     pub fn predict(&self, set: &CaseSet, rows: &[usize], progress: impl FnMut(usize)) -> Result<Answers, InferError> {
         self.predict_beside(set, rows, &[], progress)
+    }
+
+    /// The predictions for cases whose labels are of coarser classes than the model's: probabilities are added up. The set has the
+    /// coarse task first.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`]; a set with other classes than the sums.
+    pub fn predict_sums(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        sums: &ClassSums,
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        let task = set.tasks[0].clone();
+        if task.classes != sums.coarse().classes {
+            let name = |task: &Task| vec![format!("{} ({})", task.name, task.classes.join(", "))];
+            return Err(InferError::Tasks { expected: name(sums.coarse()), found: name(&task) });
+        }
+        // The model is asked without labels, which are of other classes.
+        let tasks = self.description.tasks.clone();
+        let blank = |case: &Case| Case { labels: vec![None; tasks.len()], ..case.clone() };
+        let asked = CaseSet { cases: set.cases.iter().map(blank).collect(), tasks: tasks.clone(), ..set.clone() };
+        let mut answers = self.predict(&asked, rows, progress)?;
+        let labels: HashMap<&CaseId, Option<usize>> =
+            set.cases.iter().map(|case| (&case.id, case.labels.first().copied().flatten())).collect();
+        for (_, predictions) in answers.stages.iter_mut().chain(&mut answers.looks) {
+            *predictions = sums.of(predictions)?;
+            for (id, of_case) in predictions.ids.iter().zip(&mut predictions.labels) {
+                *of_case = vec![labels.get(id).copied().flatten()];
+            }
+        }
+        let parts = sums.fine().classes.len();
+        answers.notes.push(format!(
+            "The {parts} classes of the model are added up to {}, as the class map says.",
+            sums.coarse().classes.join(", ")
+        ));
+        Ok(answers)
     }
 
     /// The predictions for the cases that the model is asked about, as [`Bundle::predict`] gives them; those that cannot be
@@ -60,6 +123,44 @@ impl Bundle {
                 Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
             }
             (false, refused) => self.predict_beside(questions.set(), &rows, refused, progress),
+        }
+    }
+
+    /// The same for a share of the cases: those of [`Shard::range`], so that the shares one after the other are all cases in their
+    /// order. A share of which no case can be answered says so of each.
+    ///
+    /// # Errors
+    /// Logits that are not finite.
+    pub fn answer_share(
+        &self,
+        questions: &Questions,
+        shard: Shard,
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        let range = shard.range(questions.len());
+        let rows: Vec<usize> = questions.rows().into_iter().filter(|row| range.contains(row)).collect();
+        let refused: Vec<FailedCase> =
+            questions.refused().iter().filter(|case| range.contains(&case.row)).cloned().collect();
+        if rows.is_empty() {
+            return Ok(Answers::none(&self.description.tasks, refused));
+        }
+        match self.predict_beside(questions.set(), &rows, &refused, progress) {
+            // No case can be answered. The error is that of the first, and each has its own.
+            Err(InferError::Unreadable(_) | InferError::Schema(SchemaError::NoBranch { .. })) => {
+                let mut failed = refused;
+                for row in rows {
+                    let reason = match self.predict_beside(questions.set(), &[row], &[], |_| {}) {
+                        Err(InferError::Unreadable(error)) => error.to_string(),
+                        Err(InferError::Schema(error @ SchemaError::NoBranch { .. })) => error.to_string(),
+                        Err(error) => return Err(error),
+                        Ok(_) => "it could be read at the second try only; ask about it once more".to_owned(),
+                    };
+                    failed.push(FailedCase { row, id: questions.set().cases[row].id.clone(), reason });
+                }
+                failed.sort_by_key(|case| case.row);
+                Ok(Answers::none(&self.description.tasks, failed))
+            }
+            answers => answers,
         }
     }
 

@@ -61,6 +61,13 @@ impl Bundle {
     pub fn questions(&self) -> Questions {
         Questions::new(&self.description.tasks, &self.description.encoder)
     }
+
+    /// The cases of a set as questions to this model. The model looks at no label.
+    #[must_use]
+    pub fn questions_of(&self, set: CaseSet) -> Questions {
+        let ids = set.cases.iter().map(|case| case.id.clone()).collect();
+        Questions { encoder: self.description.encoder.clone(), set, refused: Vec::new(), ids }
+    }
 }
 
 impl Questions {

@@ -5,7 +5,7 @@ use dermafuse_ensemble::EnsembleError;
 use dermafuse_eval::EvalError;
 use dermafuse_infer::InferError;
 use dermafuse_networks::NetworkError;
-use dermafuse_schema::{ReadError, SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, ShardError, WriteError};
 use dermafuse_settings::SettingsError;
 use dermafuse_train::{Differences, TrainError};
 use thiserror::Error;
@@ -182,12 +182,9 @@ pub enum RecipeError {
         /// Why.
         reason: String,
     },
-    /// Words that name no share.
-    #[error("`{words}`: I/N is expected, from 1/N to N/N")]
-    Shard {
-        /// The words.
-        words: String,
-    },
+    /// Shares of the trainings that cannot be joined or recorded.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
     /// A method of a comparison that cannot be trained or was not.
     #[error("method `{method}`: {source}")]
     Method {

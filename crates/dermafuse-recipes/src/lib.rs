@@ -48,7 +48,7 @@ pub use experiment::{
     MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
 };
 pub use method_comparison::{
-    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, Shard, merge_runs,
+    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, merge_runs,
 };
 pub use network_recipe::{NetworkRecipe, Workplace};
 pub use outcome::{MAJORITY, Outcome, OutcomeRow};

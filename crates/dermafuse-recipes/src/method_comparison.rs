@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dermafuse_schema::write_whole_file;
+use dermafuse_schema::{Shard, ShardRecord, write_whole_file};
 
 pub use merged_runs::merge_runs;
 pub use outcome::{ComparedRow, ComparisonOutcome, NonInferiorPair};
@@ -74,28 +74,6 @@ impl ComparedMethod {
         let mut ids: Vec<String> = ids.map(|id| self.own_id(&id).to_owned()).collect();
         ids.sort();
         ids
-    }
-}
-
-/// A share of the trainings: the `index`-th of `count`, from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// Which share, from 1.
-    pub index: usize,
-    /// How many there are.
-    pub count: usize,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = RecipeError;
-
-    /// `I/N`.
-    fn from_str(text: &str) -> Result<Self, RecipeError> {
-        let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
-        match parts {
-            Some((index, count)) if (1..=count).contains(&index) => Ok(Self { index, count }),
-            _ => Err(RecipeError::Shard { words: text.to_owned() }),
-        }
     }
 }
 
@@ -244,7 +222,7 @@ impl MethodComparison {
     /// # Errors
     /// As [`Plan::check`], with the name of the method.
     pub fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
-        self.check_shard(Shard { index: 1, count: 1 }, place, progress)
+        self.check_shard(Shard::WHOLE, place, progress)
     }
 
     /// The same of a share of all trainings.
@@ -263,7 +241,12 @@ impl MethodComparison {
     }
 
     fn share(&self, shard: Shard) -> Vec<(&ComparedMethod, &Round)> {
-        self.jobs().into_iter().skip(shard.index - 1).step_by(shard.count).collect()
+        shard.of(&self.jobs()).into_iter().copied().collect()
+    }
+
+    /// The names of all trainings, one a line.
+    fn work(&self) -> String {
+        self.jobs().iter().map(|(method, round)| training_name(method, round)).collect::<Vec<_>>().join("\n")
     }
 
     /// Does all trainings, one after the other, in sub-folders named after the methods; what is done there is read.
@@ -271,13 +254,13 @@ impl MethodComparison {
     /// # Errors
     /// What [`MethodComparison::check`] refuses, before anything is trained; the error of the training that failed.
     pub fn run(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<ComparisonOutcome, RecipeError> {
-        self.run_shard(Shard { index: 1, count: 1 }, place, progress)?;
+        self.run_share(Shard::WHOLE, true, place, progress)?;
         let results = self.results(Workplace { resume: true, ..place }, progress)?;
         ComparisonOutcome::new(self, results)
     }
 
     /// Does a share of all trainings: every `count`-th, so that processes can work side by side, in one folder or each in its own
-    /// ([`merge_runs`] joins these).
+    /// ([`merge_runs`] joins these). Then the folder says that the share is done.
     ///
     /// # Errors
     /// As [`MethodComparison::run`]; no folder.
@@ -287,10 +270,23 @@ impl MethodComparison {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
-        self.run_share(shard, true, place, progress)
+        self.run_recorded_share(shard, true, place, progress)
     }
 
     /// The same, with or without the models, which are large.
+    pub(crate) fn run_recorded_share(
+        &self,
+        shard: Shard,
+        keeps_models: bool,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(), RecipeError> {
+        let folder = place.folder.ok_or(RecipeError::NoFolder)?;
+        ShardRecord::remove(shard, folder)?;
+        self.run_share(shard, keeps_models, place, progress)?;
+        Ok(ShardRecord::new(shard, self.work()).write(folder)?)
+    }
+
     pub(crate) fn run_share(
         &self,
         shard: Shard,
@@ -309,9 +305,7 @@ impl MethodComparison {
         let mut number = 0;
         self.each(&jobs, place, progress, |method, round, place, progress| {
             number += 1;
-            let (block, round_name) = (&method.block, &round.name);
-            let words = [method.name.as_str(), block, round_name].into_iter().filter(|word| !word.is_empty());
-            let name = words.collect::<Vec<_>>().join(", ");
+            let name = training_name(method, round);
             progress.step(&format!("training {number} of {}: {name}", jobs.len()));
             method.plan.run_round(round, place, progress)?;
             let model = place.folder.map(|folder| folder.join(method.plan.model_of(round)));
@@ -363,6 +357,12 @@ impl MethodComparison {
         }
         Ok(())
     }
+}
+
+/// The method, what it stands on, and the round.
+fn training_name(method: &ComparedMethod, round: &Round) -> String {
+    let words = [method.name.as_str(), &method.block, &round.name].into_iter().filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(", ")
 }
 
 fn folder_of(folder: &Path, method: &ComparedMethod) -> PathBuf {

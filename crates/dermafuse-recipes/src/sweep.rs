@@ -6,13 +6,14 @@ mod settings;
 use std::collections::HashSet;
 
 use dermafuse_data::{Leak, Split};
+use dermafuse_schema::Shard;
 use dermafuse_settings::Settings;
 
 pub use outcome::{SweepOutcome, TriedSettings};
 pub use settings::{SweepKind, SweepScore};
 
 use self::settings::{SweepSettings, tried_settings};
-use crate::{Experiment, MethodComparison, Progress, RecipeError, RoundResult, Shard, Workplace};
+use crate::{Experiment, MethodComparison, Progress, RecipeError, RoundResult, Workplace};
 
 /// A choice of settings: experiments that differ in them, of which the one with the best score on the validation cases counts.
 /// A file says it beside an experiment, and [`Recipe::sweep`](crate::Recipe::sweep) reads it.
@@ -142,7 +143,7 @@ impl PlannedSweep {
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
         // The chosen experiment is trained once more, so models are not kept.
-        self.comparison.run_share(shard, false, place, progress)
+        self.comparison.run_recorded_share(shard, false, place, progress)
     }
 
     /// Trains all trials, or reads what is done, and chooses one.
@@ -150,7 +151,7 @@ impl PlannedSweep {
     /// # Errors
     /// As [`MethodComparison::run`]; no trial with a score.
     pub fn run(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<SweepOutcome, RecipeError> {
-        self.run_shard(Shard { index: 1, count: 1 }, place, progress)?;
+        self.comparison.run_share(Shard::WHOLE, false, place, progress)?;
         let results: Vec<Vec<RoundResult>> = self.comparison.results(Workplace { resume: true, ..place }, progress)?;
         SweepOutcome::new(&self.sweep, &results)
     }

@@ -99,4 +99,14 @@ pub enum SchemaError {
         /// The case in the second.
         right_case: String,
     },
+    /// Classes that cannot be added up.
+    #[error("task `{task}`: `{class}` is not {expected}")]
+    ClassSum {
+        /// The task whose classes are added up.
+        task: String,
+        /// The class.
+        class: String,
+        /// What it must be.
+        expected: String,
+    },
 }

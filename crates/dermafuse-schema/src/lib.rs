@@ -20,6 +20,7 @@
 //! ```
 
 mod case;
+mod class_sums;
 mod cohort;
 mod error;
 mod failed_case;
@@ -32,6 +33,7 @@ mod regular_file;
 mod run_folder;
 mod seen_cases;
 mod several_images;
+mod shard;
 mod spreadsheet;
 mod stretched;
 mod task;
@@ -41,6 +43,7 @@ mod whole_file;
 pub use ndarray;
 
 pub use case::{Case, CaseId};
+pub use class_sums::ClassSums;
 pub use cohort::Cohort;
 pub use error::SchemaError;
 pub use failed_case::FailedCase;
@@ -53,6 +56,7 @@ pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use run_folder::{RunFolder, RunFolderError, RunMode};
 pub use seen_cases::SeenCases;
 pub use several_images::SeveralImages;
+pub use shard::{Shard, ShardError, ShardRecord};
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
 pub use stretched::stretched;
 pub use task::{Task, TaskSet};

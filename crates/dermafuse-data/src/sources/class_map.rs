@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use dermafuse_schema::{Case, CaseId, Field, FieldRole, FieldValue, Name, Task, TaskSet};
+use dermafuse_schema::{Case, CaseId, ClassSums, Field, FieldRole, FieldValue, Name, Task, TaskSet};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -67,6 +67,9 @@ struct MapFile {
 struct TargetClass {
     name: Spanned<String>,
     from: Sources,
+    /// The classes of a model that are this one.
+    #[serde(default)]
+    model: Vec<Spanned<String>>,
 }
 
 /// Labels by the name of their set.
@@ -160,6 +163,33 @@ impl ClassMap {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// How the classes of a model are added up to those of the map, where the map says so (`model = ["MEL", "BCC"]` of a
+    /// class); `None` where the model's classes are those of the map.
+    ///
+    /// # Errors
+    /// A model without the task; a class that it does not have, and one of its classes that is in no class of the map or in two: with
+    /// line and column of the map where they are named.
+    pub fn sums(&self, tasks: &TaskSet) -> Result<Option<ClassSums>, DataError> {
+        let named = || self.file.classes.iter().flat_map(|class| &class.model);
+        let Some(first) = named().next() else { return Ok(None) };
+        let Some(task) = tasks.index_of(&self.file.task) else {
+            let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+            let expected = format!("classes of a task of the model; it has {}", names.join(", "));
+            return Err(self.declaration.error(first.span(), "task", &self.file.task, expected));
+        };
+        let fine = &tasks[task];
+        if let Some(unknown) = named().find(|class| fine.index_of(class.get_ref()).is_none()) {
+            let expected = format!("a class of the model: {}", fine.classes.join(", "));
+            return Err(self.declaration.error(unknown.span(), "class", unknown.get_ref(), expected));
+        }
+        let parts = self.file.classes.iter().map(|class| {
+            let model = class.model.iter().map(|name| name.get_ref().as_str()).collect();
+            (class.name.get_ref().as_str(), model)
+        });
+        let coarse = Task::new(&self.file.task, &fine.label, self.classes());
+        Ok(Some(ClassSums::new(fine, coarse, &parts.collect::<Vec<_>>())?))
     }
 
     /// Every set and label that is named, and its class.

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dermafuse_schema::{read_regular_file, write_whole_file};
+use dermafuse_schema::{ShardRecord, read_regular_file, write_whole_file};
 
 use super::METHODS;
 use crate::RecipeError;
@@ -13,10 +13,11 @@ const MAX_BYTES: u64 = 8 << 30;
 /// Gives the number of files.
 ///
 /// # Errors
-/// A folder that is no shard of a comparison; a file that two shards have with different contents; files that cannot be read or
+/// A share that is not finished or that no folder has, shares of different comparisons; a folder that is no shard of a comparison; a file that two shards have with different contents; files that cannot be read or
 /// written. Nothing is written before all is checked.
 pub fn merge_runs(shards: &[PathBuf], folder: &Path) -> Result<usize, RecipeError> {
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    ShardRecord::check_complete(shards)?;
     for shard in shards {
         let methods = shard.join(METHODS);
         if !methods.is_dir() {
