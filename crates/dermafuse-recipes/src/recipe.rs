@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dermafuse_backbones::BackboneKind;
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_settings::Settings;
 use serde::Deserialize;
@@ -240,12 +241,16 @@ impl Recipe {
 
     /// What the printed numbers of a row are of, whatever was laid over the recipe since; `None` for a file that has no such
     /// numbers.
-    pub(crate) fn printed_experiment(&self, row: Option<&Row>) -> Option<Experiment> {
+    /// `backbone` is that of the printed row, where tables have a row for each.
+    pub(crate) fn printed_experiment(&self, row: Option<&Row>, backbone: Option<BackboneKind>) -> Option<Experiment> {
         let change = row.and_then(|row| row.change.clone());
-        let settings = match change {
+        let mut settings = match change {
             Some(change) => change.over_lowest(self.depth, &self.printed),
             None => self.printed.clone(),
         };
+        if let Some(backbone) = backbone {
+            settings.set(&format!("method.network.backbone={backbone}")).ok()?;
+        }
         (!self.published.is_empty()).then(|| Experiment::from_layers(settings).ok()).flatten()
     }
 
