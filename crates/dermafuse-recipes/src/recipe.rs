@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dermafuse_backbones::BackboneKind;
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_settings::Settings;
 use serde::Deserialize;
@@ -36,7 +35,9 @@ pub(crate) const SWEEP: &str = "sweep";
 /// let recipe = Recipe::shipped("fusionm4net").expect("it ships");
 /// assert_eq!(recipe.about().paper, "Tang et al., FusionM4Net, Medical Image Analysis 2022");
 /// assert_eq!(recipe.experiment()?.training.epochs, 250);
-/// assert_eq!(recipe.published_for("derm7pt").next().unwrap().row("P_3").unwrap().to_string(), "accuracy 76.3 ± 0.7");
+/// let mut tables = recipe.published_for("derm7pt");
+/// let stages = tables.find(|table| table.source == "Tang et al., thesis Table 6.4").expect("it is quoted");
+/// assert_eq!(stages.row("P_3").unwrap().to_string(), "accuracy 76.3 ± 0.7");
 /// # Ok::<(), dermafuse_recipes::RecipeError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -240,16 +241,15 @@ impl Recipe {
     }
 
     /// What the printed numbers of a row are of, whatever was laid over the recipe since; `None` for a file that has no such
-    /// numbers.
-    /// `backbone` is that of the printed row, where tables have a row for each.
-    pub(crate) fn printed_experiment(&self, row: Option<&Row>, backbone: Option<BackboneKind>) -> Option<Experiment> {
+    /// numbers. `stands_on` are settings that the tables have rows for, such as backbones.
+    pub(crate) fn printed_experiment(&self, row: Option<&Row>, stands_on: &[String]) -> Option<Experiment> {
         let change = row.and_then(|row| row.change.clone());
         let mut settings = match change {
             Some(change) => change.over_lowest(self.depth, &self.printed),
             None => self.printed.clone(),
         };
-        if let Some(backbone) = backbone {
-            settings.set(&format!("method.network.backbone={backbone}")).ok()?;
+        for words in stands_on {
+            settings.set(words).ok()?;
         }
         (!self.published.is_empty()).then(|| Experiment::from_layers(settings).ok()).flatten()
     }

@@ -236,7 +236,7 @@ mod tests {
         let published = published_rows(&set("derm7pt"), &fusion_net).expect("it was published");
         assert_eq!(
             published.row("P_1").and_then(|row| row.task("DIAG")),
-            Some(Printed { mean: 75.6, deviation: None })
+            Some(Printed { mean: 75.6, deviation: Some(1.2) })
         );
         assert_eq!(published_rows(&set("derm7pt"), &ammfm), None);
         assert_eq!(published_rows(&set("milk10k"), &fusion_net), None);
