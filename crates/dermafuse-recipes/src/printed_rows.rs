@@ -111,7 +111,7 @@ mod tests {
         [
             table("Table 1", "single", 1, &[("A", 10.0), ("B", 11.0)]),
             table("Table 2", "repeated", 5, &[("A", 20.0), ("C", 22.0)]),
-            table("Table 3", "repeated", 5, &[("A", 30.0), ("B", 31.0), ("C on x", 32.0)]),
+            table("Table 3", "repeated", 5, &[("A", 30.0), ("B", 31.0), ("C on x", 32.0), ("E", 33.0)]),
             table("Table 4", "other", 5, &[("D", 40.0)]),
         ]
     }
@@ -128,14 +128,15 @@ mod tests {
         assert_eq!(shown(&[Wanted::named("A")]), ("Table 2".to_owned(), Some(0.01), vec![a]));
         let both = vec![("A".to_owned(), 30.0), ("B".to_owned(), 31.0)];
         assert_eq!(shown(&[Wanted::named("A"), Wanted::named("B")]), ("Table 3".to_owned(), Some(0.01), both));
-        assert_eq!(printed_rows(&tables(), "derm7pt", &[Wanted::named("E")]), None);
+        assert_eq!(printed_rows(&tables(), "derm7pt", &[Wanted::named("F")]), None);
         assert_eq!(printed_rows(&tables(), "milk10k", &[Wanted::named("A")]), None);
     }
 
     #[test]
     fn a_method_that_the_table_lacks_is_of_one_of_the_same_protocol_alone() {
-        let wanted = ["A", "B", "C", "D"].map(Wanted::named);
-        let rows = [("A", 30.0), ("B", 31.0), ("C", 22.0)].map(|(name, score)| (name.to_owned(), score)).to_vec();
+        let wanted = ["A", "B", "C", "D", "E"].map(Wanted::named);
+        let rows =
+            [("A", 30.0), ("B", 31.0), ("E", 33.0), ("C", 22.0)].map(|(name, score)| (name.to_owned(), score)).to_vec();
         assert_eq!(shown(&wanted), ("Table 3; Table 2".to_owned(), None, rows));
     }
 
