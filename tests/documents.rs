@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dermafuse::eval::published::PublishedRow;
 use dermafuse::recipes::Recipe;
 use dermafuse_tests::{program, text};
 
@@ -10,12 +11,35 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace").to_owned()
 }
 
-/// The documents with their names: README, CONTRIBUTING and all of `docs`.
+/// The documents with their names: README, CONTRIBUTING and all of `docs` and `docs/papers`.
 fn documents() -> Vec<(String, String)> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = ["docs", "docs/papers"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let docs = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
     let markdown = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     let all = markdown.chain(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
     all.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// The cells of a document's tables, line by line, without the marks of code and of bold text.
+fn lines_of_cells(text: &str) -> Vec<Vec<&str>> {
+    let lines = text.lines().filter(|line| line.starts_with('|'));
+    lines.map(|line| line.split('|').map(|cell| cell.trim().trim_matches(['`', '*'])).collect()).collect()
+}
+
+/// Whether a page names a printed row: in a cell; or, if it stands on a backbone, in the line of its method, with the backbone as a
+/// heading. Where the row has a score for all tasks, one of these lines has it too.
+fn names_row(lines: &[Vec<&str>], row: &PublishedRow) -> bool {
+    let with_backbone =
+        row.name.rsplit_once(' ').filter(|(_, backbone)| lines.iter().any(|cells| cells.contains(backbone)));
+    let names = [Some(row.name.as_str()), with_backbone.map(|(method, _)| method)];
+    let of_row = |cells: &&Vec<&str>| cells.iter().any(|cell| names.contains(&Some(cell)));
+    let scores: Vec<String> = [row.accuracy, row.balanced_accuracy, row.auc, row.macro_f1]
+        .into_iter()
+        .flatten()
+        .map(|score| score.mean.to_string())
+        .collect();
+    let has_score = |cells: &Vec<&str>| cells.iter().any(|cell| scores.iter().any(|score| cell.starts_with(score)));
+    lines.iter().filter(of_row).any(|cells| scores.is_empty() || has_score(cells))
 }
 
 /// The words that follow another in a text.
@@ -72,4 +96,31 @@ fn documents_name_programs_verbs_and_files_that_exist() {
         }
     }
     assert!(found > 50, "{found}");
+}
+
+#[test]
+fn every_printed_row_of_a_recipe_is_on_its_page() {
+    let mut found = 0;
+    for name in Recipe::shipped_names() {
+        let recipe = Recipe::shipped(name).unwrap();
+        let Ok(page) = fs::read_to_string(root().join("docs/papers").join(name).with_extension("md")) else { continue };
+        let lines = lines_of_cells(&page);
+        for table in recipe.published() {
+            for row in &table.rows {
+                assert!(names_row(&lines, row), "{name}.md: {}: {} is missing, or its score", table.source, row.name);
+                found += 1;
+            }
+            for p in table.wilcoxon.values().flat_map(|others| others.values()) {
+                let printed = if *p < 1e-3 { format!("{p:.2e}") } else { format!("{p:.4}") };
+                assert!(
+                    lines.iter().any(|cells| cells.contains(&printed.as_str())),
+                    "{name}.md: {}: {p}",
+                    table.source
+                );
+            }
+        }
+        let number = recipe.published().len();
+        assert!(number == 0 || page.contains("state"), "{name}.md says no states");
+    }
+    assert!(found > 300, "{found}");
 }

@@ -1,5 +1,7 @@
 //! The verb `models`.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::Device;
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
@@ -154,10 +156,15 @@ fn listed_networks() -> Result<Vec<Listed>, Failure> {
     };
     add("FusionM4Net", "FusionNet RN50", Listed::of("fusionm4net", None, &[])?, Some(54.45));
     for (paper, recipe, backbone) in [("AMMFM", "ammfm", ""), ("PEMM", "pemm", " ST")] {
-        let tables = Recipe::named(recipe)?.published().to_vec();
-        for row in tables.iter().flat_map(|table| &table.rows).filter(|row| row.parameters.is_some()) {
-            let network = Listed::of(recipe, Some(&row.name), &[])?;
-            add(paper, &format!("{}{backbone}", row.name), network, row.parameters);
+        // Several tables print one method, and other methods are printed that the recipe has no row of.
+        let known = Recipe::named(recipe)?;
+        let mut named = BTreeSet::new();
+        let printed = known.published().iter().flat_map(|table| &table.rows).filter(|row| row.parameters.is_some());
+        for row in printed.filter(|row| known.row(&row.name).is_ok()) {
+            if named.insert(row.name.as_str()) {
+                let network = Listed::of(recipe, Some(&row.name), &[])?;
+                add(paper, &format!("{}{backbone}", row.name), network, row.parameters);
+            }
         }
     }
     for (backbone, short) in [("resnet50", "RN50"), ("convnext_tiny", "CXT"), ("densenet201", "DN201")] {

@@ -1,5 +1,6 @@
 //! Numbers printed in the literature, to stand beside ours where data and protocol are the same. They come with the recipes.
 
+mod class;
 mod printed;
 
 use std::collections::BTreeMap;
@@ -7,13 +8,14 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use class::PublishedClass;
 pub use printed::Printed;
 
-/// A published table of methods on one data set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One printed table of methods on one data set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublishedTable {
-    /// Paper and table, for a heading.
+    /// Paper and table, such as `Tang et al., thesis Table 6.9`.
     pub source: String,
     /// The data set, by the name that its loader gives it.
     pub data: String,
@@ -25,7 +27,14 @@ pub struct PublishedTable {
     /// The p-value of Friedman's test of the methods, where it is printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub friedman_p: Option<f64>,
-    /// The methods.
+    /// The p-values of Wilcoxon's test of pairs, by the names of both methods; each pair once, as printed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wilcoxon: BTreeMap<String, BTreeMap<String, f64>>,
+    /// A contradiction or misprint of this table, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The methods; none in a table of tests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<PublishedRow>,
 }
 
@@ -33,7 +42,7 @@ pub struct PublishedTable {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PublishedRow {
-    /// Its name, as printed.
+    /// Its name: that of the recipe's row where it is that method, and as printed otherwise.
     pub name: String,
     /// Accuracy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,15 +59,30 @@ pub struct PublishedRow {
     /// F1, each class by its number of cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weighted_f1: Option<Printed>,
+    /// Sensitivity, the mean over classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<Printed>,
+    /// Specificity, the mean over classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specificity: Option<Printed>,
+    /// Precision, the mean over classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Printed>,
     /// Parameters in millions; they may count classifiers of ImageNet that nothing uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<f64>,
     /// The accuracy of each task, by its short heading.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tasks: BTreeMap<String, f64>,
-    /// Sensitivity, precision and F1 of each class.
+    pub tasks: BTreeMap<String, Printed>,
+    /// The scores of each class, by its name; among several tasks by task and class, such as `PN ABS` or `DIAG MEL`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub classes: BTreeMap<String, [f64; 3]>,
+    pub classes: BTreeMap<String, PublishedClass>,
+    /// The weight of each branch in per cent, by the branch's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub weights: BTreeMap<String, Printed>,
+    /// What else is printed, by the heading of its column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, Printed>,
 }
 
 /// A score that tables print for each method.
@@ -92,9 +116,8 @@ impl PublishedTable {
     ///     source: "Somebody et al., Table 1".into(),
     ///     data: "derm7pt".into(),
     ///     protocol: "published split, accuracy".into(),
-    ///     runs: None,
-    ///     friedman_p: None,
     ///     rows: vec![row("Clin", 67.4), row("Derm", 72.4)],
+    ///     ..PublishedTable::default()
     /// };
     /// assert_eq!(table.row("derm").unwrap().to_string(), "accuracy 72.4");
     /// assert_eq!(table.row("Both"), None);
@@ -114,7 +137,7 @@ impl PublishedTable {
 impl PublishedRow {
     /// The accuracy of the task with that short heading; letters may be large or small.
     #[must_use]
-    pub fn task(&self, label: &str) -> Option<f64> {
+    pub fn task(&self, label: &str) -> Option<Printed> {
         self.tasks.iter().find(|(name, _)| name.eq_ignore_ascii_case(label)).map(|(_, accuracy)| *accuracy)
     }
 

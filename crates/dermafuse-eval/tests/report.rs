@@ -153,7 +153,7 @@ fn published() -> PublishedTable {
         name: name.into(),
         accuracy: Some(Printed { mean, deviation: Some(deviation) }),
         auc: Some(Printed { mean: 86.2, deviation: Some(0.3) }),
-        tasks: [("BWV".to_owned(), 84.8), ("diag".to_owned(), 68.2)].into(),
+        tasks: [("BWV".to_owned(), 84.8.into()), ("diag".to_owned(), 68.2.into())].into(),
         ..PublishedRow::default()
     };
     PublishedTable {
@@ -161,8 +161,8 @@ fn published() -> PublishedTable {
         data: "derm7pt".into(),
         protocol: "Derm7pt, published split, 395 test cases".into(),
         runs: Some(5),
-        friedman_p: None,
         rows: vec![row("P_clinical", 67.7, 0.3), row("P_3", 76.3, 0.7)],
+        ..PublishedTable::default()
     }
 }
 

@@ -29,6 +29,7 @@ mod network_recipe;
 mod outcome;
 mod plan;
 mod preflight;
+mod printed_rows;
 mod progress;
 mod proposed_experiment;
 mod protocol;

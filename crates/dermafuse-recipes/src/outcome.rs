@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dermafuse_data::{CaseSet, Folds, Split};
-use dermafuse_eval::published::{PublishedRow, PublishedTable};
+use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{EvalError, Evaluation, MeanDeviation};
 use dermafuse_infer::{Bundle, MODEL_FILE};
 use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use dermafuse_train::EpochReport;
 
+use crate::printed_rows::{Wanted, names_in_tables, printed_rows};
 use crate::round::known_before;
 use crate::selection::overall;
 use crate::{Experiment, Features, Plan, RecipeError, Results, RoundResult, majority};
@@ -176,15 +177,13 @@ impl Outcome {
 
     /// What was printed of the stages on this data set: a table that has their names, or the row that is run, as the answer.
     fn published(&self, stages: &[(String, Predictions)]) -> Option<PublishedTable> {
-        let fits = || self.published.iter().filter(|table| table.data == self.set.name);
-        let of_stages = fits().find(|table| stages.iter().any(|(name, _)| table.row(name).is_some()));
-        if let Some(table) = of_stages {
-            return Some(table.clone());
-        }
-        let (printed, (answer, _)) = (self.published_row.as_deref()?, stages.last()?);
-        let (table, row) = fits().find_map(|table| Some((table, table.row(printed)?)))?;
-        let rows = vec![PublishedRow { name: answer.clone(), ..row.clone() }];
-        Some(PublishedTable { source: format!("{}, {printed}", table.source), rows, ..table.clone() })
+        let names: Vec<Wanted<'_>> = stages.iter().map(|(name, _)| Wanted::named(name)).collect();
+        printed_rows(&self.published, &self.set.name, &names).or_else(|| {
+            let (printed, (answer, _)) = (self.published_row.as_deref()?, stages.last()?);
+            let names = names_in_tables(printed, &self.experiment.method.network);
+            let table = printed_rows(&self.published, &self.set.name, &[Wanted { name: answer, printed: names }])?;
+            Some(PublishedTable { source: format!("{}, {printed}", table.source), ..table })
+        })
     }
 
     /// Writes `report.html`, `metrics.json`, `predictions.csv` (a line for each test case), `stages.csv` (the predictions of all

@@ -13,6 +13,7 @@ use dermafuse_train::TrainingConfig;
 use crate::experiment::{OF_METHOD, Parts, RANDOM};
 use crate::labelled_tasks::name_round;
 use crate::outcome::Outcome;
+use crate::printed_rows::{names_in_tables, only_backbone};
 use crate::round::{RoundFolder, Start, run_round};
 use crate::{
     BackboneWeights, Experiment, MethodSettings, NetworkRecipe, PartsSettings, Progress, Protocol, Recipe, RecipeError,
@@ -259,17 +260,38 @@ impl Experiment {
 }
 
 impl Plan {
-    /// The same with the numbers that were printed of the recipe, unless its network is another now. What else differs is noted.
-    /// `row` is the row that is run; without one it is the method itself.
+    /// The same with the numbers that were printed of the recipe, unless its network is another now; another backbone, or
+    /// view of it, is none where tables have a row for each backbone. What else differs is noted. `row` is the row that is run; without one it is the method itself.
     #[must_use]
     pub fn with_published(mut self, recipe: &Recipe, row: Option<&Row>) -> Self {
         let row = row.or(recipe.own_row());
-        let Some(printed) = recipe.printed_experiment(row) else { return self };
+        let names = row.map_or_else(Vec::new, |row| names_in_tables(&row.name, &self.experiment.method.network));
+        let is_printed = |name: &str| recipe.published().iter().any(|table| table.row(name).is_some());
+        // A row that no table prints is the method itself with other settings.
+        let of = row.filter(|_| names.iter().any(|name| is_printed(name))).or(recipe.own_row());
+        let network = &self.experiment.method.network;
+        let backbone = only_backbone(network).filter(|_| names.first().is_some_and(|name| is_printed(name)));
+        let mut stands_on = Vec::new();
+        if let Some(backbone) = backbone {
+            stands_on.push(format!("method.network.backbone={backbone}"));
+            // Which image it looks at is the data set's.
+            stands_on.extend(network.view_of(0).map(|view| format!("method.network.view={}", view.name())));
+        }
+        let Some(printed) = recipe.printed_experiment(of, &stands_on) else { return self };
         if printed.method.network != self.experiment.method.network {
             return self;
         }
         self.published = recipe.published().to_vec();
         self.published_row = row.map(|row| row.name.clone());
+        let own = recipe.printed_experiment(recipe.own_row(), &stands_on);
+        let has_stages_of = |own: &Experiment| {
+            let second = &printed.second_stage;
+            own.method.network == printed.method.network && (second.classifier.is_none() || *second == own.second_stage)
+        };
+        if !own.is_some_and(|own| has_stages_of(&own)) {
+            // Its stages have the names of the method's stages, and are others.
+            self.published.iter_mut().for_each(|table| table.rows.retain(|row| names.contains(&row.name)));
+        }
         let set = &self.rounds[0].stages.last().expect("a round has a training").set;
         let other = printed.differences(&self.experiment);
         if !set.synthetic && recipe.published_for(&set.name).next().is_some() && !other.is_empty() {

@@ -35,7 +35,9 @@ pub(crate) const SWEEP: &str = "sweep";
 /// let recipe = Recipe::shipped("fusionm4net").expect("it ships");
 /// assert_eq!(recipe.about().paper, "Tang et al., FusionM4Net, Medical Image Analysis 2022");
 /// assert_eq!(recipe.experiment()?.training.epochs, 250);
-/// assert_eq!(recipe.published_for("derm7pt").next().unwrap().row("P_3").unwrap().to_string(), "accuracy 76.3 ± 0.7");
+/// let mut tables = recipe.published_for("derm7pt");
+/// let stages = tables.find(|table| table.source == "Tang et al., thesis Table 6.4").expect("it is quoted");
+/// assert_eq!(stages.row("P_3").unwrap().to_string(), "accuracy 76.3 ± 0.7");
 /// # Ok::<(), dermafuse_recipes::RecipeError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -239,13 +241,16 @@ impl Recipe {
     }
 
     /// What the printed numbers of a row are of, whatever was laid over the recipe since; `None` for a file that has no such
-    /// numbers.
-    pub(crate) fn printed_experiment(&self, row: Option<&Row>) -> Option<Experiment> {
+    /// numbers. `stands_on` are settings that the tables have rows for, such as backbones.
+    pub(crate) fn printed_experiment(&self, row: Option<&Row>, stands_on: &[String]) -> Option<Experiment> {
         let change = row.and_then(|row| row.change.clone());
-        let settings = match change {
+        let mut settings = match change {
             Some(change) => change.over_lowest(self.depth, &self.printed),
             None => self.printed.clone(),
         };
+        for words in stands_on {
+            settings.set(words).ok()?;
+        }
         (!self.published.is_empty()).then(|| Experiment::from_layers(settings).ok()).flatten()
     }
 

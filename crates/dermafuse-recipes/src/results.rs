@@ -15,6 +15,11 @@ use dermafuse_schema::{
 use dermafuse_train::EpochReport;
 
 use crate::Recipe;
+use crate::printed_rows::{Wanted, printed_rows};
+
+/// The stages of FusionM4Net, as [`dermafuse_ensemble::TwoStage::apply`] names them.
+const STAGES: [&str; 8] =
+    ["P_clinical", "P_dermoscopic", "P_fusion", "P_1 averaged", "P_1", "P_2", "P_3 averaged", "P_3"];
 
 /// Cases shown with their images.
 const SAMPLES: usize = 6;
@@ -71,7 +76,7 @@ pub struct Features<'a> {
 #[must_use]
 pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<PublishedTable> {
     let recipe = Recipe::shipped("fusionm4net").filter(|_| matches!(network, NetworkConfig::FusionNet(_)))?;
-    recipe.published_for(&set.name).find(|table| table.row("P_1").is_some()).cloned()
+    printed_rows(recipe.published(), &set.name, &STAGES.map(Wanted::named))
 }
 
 impl Results<'_> {
@@ -211,6 +216,7 @@ fn small_image(path: &Path) -> Option<(&'static str, Vec<u8>)> {
 mod tests {
     use super::*;
     use dermafuse_backbones::BackboneKind;
+    use dermafuse_eval::published::Printed;
     use dermafuse_networks::{AsymmetricFusionConfig, FusionNetConfig};
     use dermafuse_schema::TaskSet;
 
@@ -228,7 +234,10 @@ mod tests {
         let fusion_net = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet50, vec![2]));
         let ammfm = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![2]));
         let published = published_rows(&set("derm7pt"), &fusion_net).expect("it was published");
-        assert_eq!(published.row("P_1").and_then(|row| row.task("DIAG")), Some(75.6));
+        assert_eq!(
+            published.row("P_1").and_then(|row| row.task("DIAG")),
+            Some(Printed { mean: 75.6, deviation: Some(1.2) })
+        );
         assert_eq!(published_rows(&set("derm7pt"), &ammfm), None);
         assert_eq!(published_rows(&set("milk10k"), &fusion_net), None);
     }

@@ -1,6 +1,6 @@
 //! The printed means of Nedelcu et al. follow from their printed tables of classes, computed by our metrics.
 
-use dermafuse_eval::published::PublishedTable;
+use dermafuse_eval::published::{PublishedClass, PublishedTable};
 use dermafuse_eval::{Evaluation, EvaluationOptions};
 use dermafuse_recipes::Recipe;
 use dermafuse_schema::ndarray::Array2;
@@ -30,16 +30,17 @@ fn printed() -> PublishedTable {
 
 /// Counts `[truth][predicted]` that have the printed sensitivities and precisions. Which class was taken for which
 /// other is not printed, and no mean depends on it.
-fn confusion(classes: &[[f64; 3]; K]) -> [[usize; K]; K] {
+fn confusion(classes: &[PublishedClass; K]) -> [[usize; K]; K] {
     let mut counts = [[0; K]; K];
     let (mut missed, mut wrong) = ([0_usize; K], [0_usize; K]);
     let mut unknown = Vec::new();
-    for (class, [sensitivity, precision, _]) in classes.iter().enumerate() {
+    for (class, printed) in classes.iter().enumerate() {
+        let [sensitivity, precision] = [printed.sensitivity, printed.precision].map(|score| score.unwrap().mean);
         let support = CLASSES[class].1;
         let hits = (sensitivity / 100.0 * support as f64).round();
         counts[class][class] = hits as usize;
         missed[class] = support - hits as usize;
-        match *precision > 0.0 {
+        match precision > 0.0 {
             true => wrong[class] = (hits / (precision / 100.0) - hits).round() as usize,
             false => unknown.push(class), // never right; how often it was said is not printed
         }
@@ -98,9 +99,9 @@ fn the_published_means_are_recomputed_from_the_published_classes() {
         near(task.macro_f1, strategy.macro_f1.unwrap().mean, "macro F1");
         near(task.weighted_f1, strategy.weighted_f1.unwrap().mean, "weighted F1");
         for (ours, printed) in task.classes.iter().zip(&classes) {
-            near(ours.sensitivity, printed[0], &ours.name);
-            near(ours.precision, printed[1], &ours.name);
-            near(ours.f1, printed[2], &ours.name);
+            near(ours.sensitivity, printed.sensitivity.unwrap().mean, &ours.name);
+            near(ours.precision, printed.precision.unwrap().mean, &ours.name);
+            near(ours.f1, printed.f1.unwrap().mean, &ours.name);
         }
         checked += 1;
     }

@@ -20,10 +20,6 @@ use dermafuse_settings::Settings;
 use dermafuse_train::{Incomplete, OptimizerKind, TrainingConfig};
 use expected::Expected;
 
-/// The rows of FusionM4Net's table that are stages of one training.
-const STAGES: [&str; 8] =
-    ["P_clinical", "P_dermoscopic", "P_fusion", "P_1 averaged", "P_1", "P_2", "P_3 averaged", "P_3"];
-
 fn recipe(name: &str) -> Recipe {
     Recipe::named(name).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
@@ -190,48 +186,6 @@ fn the_comparators_have_the_networks_of_their_papers() {
 }
 
 #[test]
-fn every_printed_number_belongs_to_a_row() {
-    let mut numbers = 0;
-    for name in Recipe::shipped_names() {
-        let recipe = recipe(name);
-        for table in recipe.published() {
-            let names: BTreeSet<&str> = table.rows.iter().map(|row| row.name.as_str()).collect();
-            assert_eq!(names.len(), table.rows.len(), "{}", table.source);
-            for row in &table.rows {
-                // A row that stands on a backbone of its own has the name of both.
-                let method = match row.name.split_once(' ') {
-                    Some((method, backbone)) if backbone.parse::<BackboneKind>().is_ok() => method,
-                    _ => &row.name,
-                };
-                let is_stage = name == "fusionm4net" && STAGES.contains(&method);
-                assert!(is_stage || recipe.row(method).is_ok(), "{name}: {method}");
-                let scores = [row.accuracy, row.balanced_accuracy, row.auc, row.macro_f1, row.weighted_f1];
-                let scores = scores.into_iter().flatten().map(|score| score.mean);
-                let all: Vec<f64> = scores.chain(row.tasks.values().copied()).collect();
-                assert!(!all.is_empty() && all.iter().all(|score| (2.0..100.0).contains(score)), "{}", row.name);
-                numbers += all.len();
-                if let (8, Some(accuracy)) = (row.tasks.len(), row.accuracy) {
-                    let mean = row.tasks.values().sum::<f64>() / 8.0;
-                    assert!((mean - accuracy.mean).abs() < 0.16, "{}: {mean} and {accuracy}", row.name);
-                }
-            }
-        }
-    }
-    // FusionM4Net, AMMFM, PEMM and its weights, AMFAM, joint fusion on three sets, fine-tuning.
-    assert_eq!(numbers, 10 * 9 + 20 * 2 + 6 * 2 + 7 * 2 + (8 + 4 * 8) + 3 * 21 + 5 * 3);
-    let jif = recipe("jif");
-    for set in ["pad-ufes-20", "derm7pt", "isic-2019"] {
-        let tables: Vec<_> = jif.published_for(set).collect();
-        let [averages, backbones] = tables[..] else { panic!("two tables of {set}") };
-        assert!(averages.friedman_p.is_some_and(|p| p < 1e-11));
-        let balanced = backbones.rows.iter().map(|row| row.balanced_accuracy.unwrap().mean);
-        let average = averages.row("JIF-MMFA(All)").unwrap().balanced_accuracy.unwrap().mean;
-        assert!((balanced.sum::<f64>() / 5.0 - average).abs() < 0.051, "{set}");
-    }
-    assert_eq!(jif.published_for("ham10000").count(), 0);
-}
-
-#[test]
 fn words_go_before_rows_and_stages() {
     for name in Recipe::shipped_names() {
         let mut recipe = recipe(name);
@@ -328,6 +282,46 @@ fn printed_numbers_go_with_the_method_that_they_are_of() {
     let text = "data.derm7pt.kind = \"derm7pt\"\nmethod.network = { kind = \"fusion_net\", backbone = \"resnet18\", dropout = 0 }";
     let bare = Recipe::of(Settings::parse("bare.toml", text).unwrap()).unwrap();
     assert!(plan(&bare, "derm7pt", None).published.is_empty());
+}
+
+#[test]
+fn printed_numbers_of_another_backbone_or_network_are_those_that_are_printed_of_it() {
+    let note = |plan: &Plan| plan.notes.iter().find(|note| note.starts_with("The published numbers")).cloned();
+    // The tables of joint fusion have a row for each of five backbones.
+    let mut jif = recipe("jif");
+    jif.set("method.weights=random").unwrap();
+    jif.set("method.network.backbone=densenet121").unwrap();
+    for row in [None, Some("JF-CAT"), Some("Image")] {
+        let plan = plan(&jif, "pad-ufes-20", row);
+        assert_eq!(plan.published_row.as_deref(), row.or(Some("JIF-MMFA(All)")));
+        let printed = format!("{} densenet121", row.unwrap_or("JIF-MMFA(All)"));
+        assert!(plan.published.iter().any(|table| table.row(&printed).is_some()), "{printed}");
+        assert_eq!(note(&plan).as_deref(), Some("The published numbers are of other settings: method.weights."));
+    }
+    jif.set("method.network.view=dermoscopic").unwrap();
+    assert_eq!(plan(&jif, "isic-2019", Some("JF-MA")).published_row.as_deref(), Some("JF-MA"));
+    jif.set("method.network.backbone=resnet18").unwrap();
+    assert!(plan(&jif, "pad-ufes-20", None).published.is_empty());
+
+    // An image alone has no stages of the method.
+    let mut jif = recipe("jif");
+    jif.set("method.weights=random").unwrap();
+    let names = |plan: &Plan| -> BTreeSet<String> {
+        plan.published.iter().flat_map(|table| table.rows.iter().map(|row| row.name.clone())).collect()
+    };
+    let expected = BTreeSet::from(["Image".to_owned(), "Image resnet50".to_owned()]);
+    assert_eq!(names(&plan(&jif, "pad-ufes-20", Some("Image"))), expected);
+    assert!(names(&plan(&jif, "pad-ufes-20", None)).len() > 90);
+
+    // A row of ours is the method with other settings.
+    let mut own = recipe("fusionm4net");
+    own.set("method.weights=random").unwrap();
+    let before = plan(&own, "derm7pt", Some("FusionM4Net-SS, known before the diagnosis"));
+    let expected = "The published numbers are of other settings: method.weights, method.metadata.";
+    assert_eq!(note(&before).as_deref(), Some(expected));
+    assert!(names(&before).contains("P_3"));
+    let stages = plan(&own, "derm7pt", Some("FusionM4Net-FS"));
+    assert_eq!(note(&stages).as_deref(), Some("The published numbers are of other settings: method.weights."));
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn accuracy_table(report: &Report, published: Option<&PublishedTable>, columns: 
                     tr.published {
                         th scope="row" { "published" }
                         @for (_, label) in columns {
-                            td { (row.task(label).map_or("–".into(), |value| format!("{value:.1}"))) }
+                            td { (row.task(label).map_or("–".into(), |value| format!("{:.1}", value.mean))) }
                         }
                         td.mean { (format!("{:.1}", accuracy.mean)) }
                         td.interval { (deviation_text(accuracy)) }

@@ -14,6 +14,7 @@ use dermafuse_schema::{Predictions, write_whole_file};
 use serde::Serialize;
 
 use super::MethodComparison;
+use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows};
 use crate::selection::evaluation;
 use crate::{RecipeError, RoundResult, majority};
 
@@ -490,26 +491,28 @@ fn published_of(comparison: &MethodComparison, data_set: &str) -> Option<Publish
     if comparison.methods.iter().any(|method| method.block != comparison.methods[0].block) {
         return None;
     }
-    let mut all: Option<PublishedTable> = None;
+    // The methods of each recipe, whose tables print the same names.
+    let mut recipes: Vec<(Vec<PublishedTable>, Vec<Wanted<'_>>)> = Vec::new();
     for method in &comparison.methods {
-        let printed = |table| Some((table, PublishedTable::row(table, method.plan.published_row.as_deref()?)?));
-        let mut tables = method.plan.published.iter().filter(|table| table.data == data_set);
-        let Some((table, row)) = tables.find_map(printed) else { continue };
-        let row = PublishedRow { name: method.name.clone(), ..row.clone() };
-        match &mut all {
-            None => all = Some(PublishedTable { rows: vec![row], ..table.clone() }),
-            Some(all) if all.row(&row.name).is_some() => {}
-            Some(all) => {
-                all.rows.push(row);
-                if !all.source.contains(&table.source) {
-                    all.source = format!("{}; {}", all.source, table.source);
-                    all.protocol = format!("{}; {}", all.protocol, table.protocol);
-                    (all.runs, all.friedman_p) = (None, None);
+        let Some(row) = &method.plan.published_row else { continue };
+        let wanted =
+            Wanted { name: &method.name, printed: names_in_tables(row, &method.plan.experiment.method.network) };
+        let sources = |tables: &[PublishedTable]| tables.iter().map(|table| table.source.clone()).collect::<Vec<_>>();
+        let known = recipes.iter_mut().find(|(tables, _)| sources(tables) == sources(&method.plan.published));
+        match known {
+            Some((tables, methods)) => {
+                for (table, other) in tables.iter_mut().zip(&method.plan.published) {
+                    let missing = other.rows.iter().filter(|row| table.row(&row.name).is_none()).cloned();
+                    let missing: Vec<PublishedRow> = missing.collect();
+                    table.rows.extend(missing);
                 }
+                methods.push(wanted);
             }
+            None => recipes.push((method.plan.published.clone(), vec![wanted])),
         }
     }
-    all
+    let printed = recipes.iter().filter_map(|(tables, methods)| printed_rows(tables, data_set, methods));
+    printed.reduce(|first, second| joined(first, &second))
 }
 
 fn pretty(value: &impl Serialize) -> Vec<u8> {
