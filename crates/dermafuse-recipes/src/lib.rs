@@ -35,6 +35,7 @@ mod protocol;
 mod recipe;
 mod results;
 mod round;
+mod searched_weights;
 mod selection;
 mod stored;
 mod sweep;
