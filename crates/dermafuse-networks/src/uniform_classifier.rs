@@ -30,6 +30,8 @@ pub struct UniformClassifierConfig {
 /// [`UniformClassifierConfig::init`].
 #[derive(Module, Debug)]
 pub struct UniformClassifier {
+    /// `[1]` the logit of every class. It is no parameter; the network has its device from it.
+    logit: Tensor<1>,
     #[module(skip)]
     classes: Vec<usize>,
 }
@@ -39,13 +41,13 @@ impl UniformClassifierConfig {
     ///
     /// # Errors
     /// No metadata column, or class counts that make no tasks; more than the limits.
-    pub fn init(&self) -> Result<UniformClassifier, NetworkError> {
+    pub fn init(&self, device: &Device) -> Result<UniformClassifier, NetworkError> {
         NetworkError::require_classes(&self.classes)?;
         if self.metadata == 0 {
             return Err(NetworkError::NoMetadata);
         }
         require_at_most("encoded columns", self.metadata, MAX_WIDTH)?;
-        Ok(UniformClassifier { classes: self.classes.clone() })
+        Ok(UniformClassifier { logit: Tensor::zeros([1], device), classes: self.classes.clone() })
     }
 }
 
@@ -64,8 +66,9 @@ impl Network for UniformClassifier {
 
     fn forward_probed(&self, input: MultimodalInput, _probe: &mut Probe) -> NetworkOutput {
         let metadata = input.metadata(); // [B, M]
-        let (batch, device) = (metadata.dims()[0], metadata.device());
-        let logits = self.classes.iter().map(|&classes| Tensor::zeros([batch, classes], &device)); // [B, K_t]
+        let batch = metadata.dims()[0];
+        let logit = self.logit.clone().reshape([1, 1]);
+        let logits = self.classes.iter().map(|&classes| logit.clone().expand([batch, classes])); // [B, K_t]
         NetworkOutput::new(vec![BranchOutput::new("uniform", logits.collect())], metadata)
     }
 }
@@ -73,8 +76,8 @@ impl Network for UniformClassifier {
 impl NetworkDescription for UniformClassifierConfig {
     type Network = UniformClassifier;
 
-    fn make(&self, _device: &Device) -> Result<UniformClassifier, NetworkError> {
-        self.init()
+    fn make(&self, device: &Device) -> Result<UniformClassifier, NetworkError> {
+        self.init(device)
     }
 
     fn classes(&self) -> &[usize] {
@@ -108,8 +111,9 @@ mod tests {
     #[test]
     fn every_class_is_as_likely_as_every_other_and_nothing_is_learnt() {
         let device = Device::flex();
-        let network = UniformClassifierConfig { metadata: 4, classes: vec![3, 2] }.init().unwrap();
+        let network = UniformClassifierConfig { metadata: 4, classes: vec![3, 2] }.init(&device).unwrap();
         assert_eq!(parameter_count(&network), 0);
+        assert_eq!(network.devices().first(), Some(&device));
         let metadata = Some(Tensor::ones([5, 4], &device));
         let output = network.forward(MultimodalInput { clinical: None, dermoscopic: None, metadata });
         let [branch] = &output.branches[..] else { panic!("one branch") };
@@ -117,7 +121,7 @@ mod tests {
             assert_eq!(logits.dims(), [5, classes]);
             assert_eq!(logits.to_data().try_to_vec::<f32>().unwrap(), vec![0.0; 5 * classes]);
         }
-        let none = UniformClassifierConfig { metadata: 0, classes: vec![3, 2] }.init().unwrap_err();
+        let none = UniformClassifierConfig { metadata: 0, classes: vec![3, 2] }.init(&device).unwrap_err();
         assert!(matches!(none, NetworkError::NoMetadata));
     }
 }

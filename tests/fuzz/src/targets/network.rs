@@ -83,7 +83,7 @@ impl Target for Networks {
         let network = accepted!(config.init(&Device::flex()));
         promise!(!network.branches().is_empty(), "a network without branches");
         let learns = !matches!(config, NetworkConfig::UniformClassifier(_));
-        promise!(!network.tensor_names().is_empty() == learns, "a network without tensors");
+        promise!(network.tensor_names().is_empty() != learns, "a network without tensors");
         Ok(Verdict::Accepted)
     }
 }
