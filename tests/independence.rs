@@ -11,7 +11,7 @@ use dermafuse::networks::{
     AmfamConfig, AnyNetwork, AsymmetricFusionConfig, AttentionMap, EmbeddingNetConfig, FusionNetConfig, HeadKind,
     ImageClassifierConfig, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
     MetadataNetworkConfig, Modality, ModalitySubset, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkConfig,
-    SingleSharedNetworkConfig, Squeeze, TFormerConfig,
+    OneStageFusionConfig, SeenImages, SingleSharedNetworkConfig, Squeeze, TFormerConfig,
 };
 use dermafuse::schema::ndarray::Axis;
 use dermafuse_tests::{device_lock, small_set, tensor_by_formula};
@@ -68,6 +68,13 @@ fn networks(classes: &[usize], metadata: usize) -> Vec<(NetworkConfig, usize)> {
             32,
         ),
         (NetworkConfig::TFormer(TFormerConfig::new(Some(metadata), classes())), 64),
+        (
+            NetworkConfig::OneStageFusion(OneStageFusionConfig {
+                fusion: "meta_block".parse().unwrap(),
+                ..OneStageFusionConfig::new(ResNet18Quarter, SeenImages::Both, Some(metadata), classes())
+            }),
+            32,
+        ),
     ];
     networks.extend(FusionKind::ALL.map(|fusion| (NetworkConfig::JointFusion(joint(fusion)), 32)));
     networks

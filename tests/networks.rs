@@ -12,7 +12,8 @@ use dermafuse::networks::{
     AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, EmbeddingNet, EmbeddingNetConfig, FusionNet,
     FusionNetConfig, HeadKind, ImageClassifierConfig, JointFusionConfig, JointIndividualFusion,
     JointIndividualFusionConfig, Modality, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network,
-    NetworkConfig, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig,
+    NetworkConfig, OneStageFusion, OneStageFusionConfig, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer,
+    TFormerConfig,
 };
 use dermafuse::schema::{Case, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
@@ -407,6 +408,21 @@ fn embedding_nets_equal_pytorch() {
 }
 
 #[test]
+fn one_stage_fusions_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<OneStageFusionConfig> = read("networks/one_stage_fusion/golden.json");
+    assert_eq!(goldens.networks.len(), 6);
+    for golden in &goldens.networks {
+        equals_pytorch(&goldens, golden, |config, device| {
+            let [clinical, dermoscopic] = [Modality::Clinical, Modality::Dermoscopic]
+                .map(|view| config.images.has(view).then(|| tower(view.name(), config.backbone, device)));
+            let network = OneStageFusion::new(clinical, dermoscopic, config, device).unwrap();
+            golden.filled(network, &["clinical", "dermoscopic"])
+        });
+    }
+}
+
+#[test]
 fn networks_over_subsets_of_modalities_equal_pytorch() {
     let _lock = device_lock();
     let goldens: TwoImageGoldens<ModalitySubsetNetConfig> = read("networks/modality_subset_net/golden.json");
@@ -438,8 +454,14 @@ fn comparators_have_their_published_parameters() {
     // The code's backbone has a classifier of 128 classes that nothing uses.
     let unused = 768 * 128 + 128;
     for (metadata, expected) in [(Some(20), 78_238_362), (None, 77_757_210)] {
-        let config = TFormerConfig::new(metadata, classes.clone());
-        assert_eq!(parameter_count(&config.init(&device).unwrap()) + unused, expected, "{metadata:?}");
+        let plain = TFormerConfig::new(metadata, classes.clone());
+        let published = TFormerConfig { unused_classifier: true, ..plain.clone() };
+        let count = |config: &TFormerConfig| parameter_count(&config.init(&device).unwrap());
+        assert_eq!((count(&published), count(&plain)), (expected, expected - unused), "{metadata:?}");
+        // Inference needs none of it.
+        assert_eq!(parameter_count(&published.init(&device).unwrap().into_inference()), count(&plain));
+        let described = NetworkConfig::TFormer(published).inference();
+        assert_eq!(described, NetworkConfig::TFormer(plain));
     }
     // Two ResNet-50, and the perceptron: 512·D + 70,552 with D the features of both and the record.
     let config = EmbeddingNetConfig::new(BackboneKind::ResNet50, Some(20), classes);

@@ -46,10 +46,10 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
         let network = &stage.protocol.network;
         let name = if stage.name.is_empty() { String::new() } else { format!("stage {}: ", stage.name) };
         let parameters = parameter_count(&stage.network()?.init(&device)?);
-        let (epochs, trainings) = (network.training.epochs, 1 + usize::from(stage.protocol.second_stage.is_some()));
+        let (epochs, trainings) = (network.training.epochs, stage.protocol.trainings());
         say!("{name}{}, {parameters} parameters", kind_of(&network.network));
         say!("{name}{trainings} training(s) of at most {epochs} epochs in each of {} round(s)", plan.rounds.len());
-        if arguments.time {
+        if arguments.time && trainings > 0 {
             match seconds_an_epoch(stage, place) {
                 Ok(seconds) => {
                     let all = whole(seconds, epochs, trainings, plan.rounds.len());

@@ -126,6 +126,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         published: published.as_ref(),
         leaky_inputs: bundle.description.encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
         curves: Vec::new(),
+        weights: &[],
         notes,
         failed: &answers.failed,
         seen: Some(answers.seen),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use dermafuse::data::ImageCache;
-use dermafuse::eval::text_table;
+use dermafuse::eval::{SearchedWeight, text_table};
 use dermafuse::recipes::{
     Experiment, OutcomeRow, Plan, PlannedSweep, Progress, Recipe, Sweep, SweepOutcome, TerminalProgress, Workplace,
 };
@@ -178,6 +178,9 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
             let pairs = pairs.map(|(branch, weight)| format!("{branch} {weight:.3}")).collect::<Vec<_>>().join(", ");
             say!("{}branch weights: {pairs}", if name.is_empty() { String::new() } else { format!("{name}, ") });
         }
+    }
+    if let Some(sentence) = SearchedWeight::sentence(&outcome.searched_weights()) {
+        say!("{sentence}");
     }
     let models = plan.rounds.iter().map(|round| out.join(plan.model_of(round)).display().to_string());
     say!("\nreport: {}", out.join("report.html").display());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibration_note::CalibrationNote;
 use crate::classifier::{Classifier, ClassifierKind, ClassifierParams, TaskRecords};
 use crate::error::{EnsembleError, Result};
-use crate::records::records;
+use crate::records::{metadata_records, records};
 use crate::training::{check_finite, check_rows, check_width};
 
 /// Version of the stored form of a [`ClassifierCluster`].
@@ -258,12 +258,42 @@ impl TryFrom<StoredCluster> for ClassifierCluster {
     }
 }
 
+/// What the classifiers of a second stage see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondStageInputs {
+    /// The first stage's probabilities and the metadata: [`records`], `F_comb` of the thesis.
+    #[default]
+    PredictionsAndMetadata,
+    /// The metadata alone, `F_meta` of the thesis. There is no first stage: the classifiers are the answer.
+    Metadata,
+}
+
+impl SecondStageInputs {
+    /// Whether it is what files of versions without a choice mean.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The records of cases, `[N, F]`.
+    fn records(self, first_stage: &Predictions, cohort: &Cohort) -> Result<Array2<f64>> {
+        match self {
+            Self::PredictionsAndMetadata => records(first_stage, cohort),
+            Self::Metadata => metadata_records(first_stage, cohort),
+        }
+    }
+}
+
 /// The second stage: a cluster that predicts from the first stage's probabilities and the metadata (thesis §6.2.4,
-/// Fusion Scheme 2).
+/// Fusion Scheme 2), or from the metadata alone (row M of thesis Table 6.3).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SecondStage {
-    /// The cluster, fitted on [`records`].
+    /// The cluster, fitted on the records that `inputs` says.
     pub cluster: ClassifierCluster,
+    /// What the cluster sees.
+    #[serde(default, skip_serializing_if = "SecondStageInputs::is_default")]
+    pub inputs: SecondStageInputs,
 }
 
 impl SecondStage {
@@ -275,12 +305,29 @@ impl SecondStage {
     /// # Errors
     /// As [`records`] and [`ClusterParams::fit`].
     pub fn fit(params: &ClusterParams, first_stage: &Predictions, cohort: &Cohort) -> Result<Self> {
+        Self::fit_to(params, SecondStageInputs::default(), first_stage, cohort)
+    }
+
+    /// The same on the metadata alone; `first_stage` says which tasks and cases they are.
+    ///
+    /// # Errors
+    /// As [`SecondStage::fit`].
+    pub fn fit_to_metadata(params: &ClusterParams, first_stage: &Predictions, cohort: &Cohort) -> Result<Self> {
+        Self::fit_to(params, SecondStageInputs::Metadata, first_stage, cohort)
+    }
+
+    fn fit_to(
+        params: &ClusterParams,
+        inputs: SecondStageInputs,
+        first_stage: &Predictions,
+        cohort: &Cohort,
+    ) -> Result<Self> {
         cohort.check(&first_stage.tasks)?;
         let rows: Vec<usize> = (0..cohort.len()).filter(|&row| cohort.has_metadata[row]).collect();
-        let records = records(first_stage, cohort)?.select(Axis(0), &rows);
+        let records = inputs.records(first_stage, cohort)?.select(Axis(0), &rows);
         let known = cohort.select(&rows);
         let cluster = params.fit(records.view(), &known.labels, &first_stage.tasks, &known.groups)?;
-        Ok(Self { cluster })
+        Ok(Self { cluster, inputs })
     }
 
     /// `P_2`: the cluster's predictions for the cases that have metadata. The others keep their row of the first stage.
@@ -290,7 +337,7 @@ impl SecondStage {
     /// Other tasks than those of the fit, predictions and a cohort of different cases, another number of features.
     pub fn apply(&self, first_stage: &Predictions, cohort: &Cohort) -> Result<Predictions> {
         self.check_tasks(&first_stage.tasks)?;
-        let records = records(first_stage, cohort)?;
+        let records = self.inputs.records(first_stage, cohort)?;
         if cohort.has_metadata.len() != cohort.len() {
             let (expected, found) = (vec![cohort.len()], vec![cohort.has_metadata.len()]);
             return Err(SchemaError::Shape { what: "metadata flags".into(), expected, found }.into());
@@ -313,7 +360,12 @@ impl SecondStage {
     /// Other tasks or classes than those of the fit, another number of features.
     pub fn check(&self, tasks: &TaskSet, metadata_width: usize) -> Result<()> {
         self.check_tasks(tasks)?;
-        let found = tasks.class_counts().iter().sum::<usize>().saturating_add(metadata_width);
+        let found = match self.inputs {
+            SecondStageInputs::PredictionsAndMetadata => {
+                tasks.class_counts().iter().sum::<usize>().saturating_add(metadata_width)
+            }
+            SecondStageInputs::Metadata => metadata_width,
+        };
         if found != self.cluster.features() {
             return Err(EnsembleError::Width { expected: self.cluster.features(), found });
         }

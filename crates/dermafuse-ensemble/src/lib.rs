@@ -33,7 +33,7 @@ mod weight_search;
 
 pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
-pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, TaskFit};
+pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
 pub use error::EnsembleError;
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};

@@ -22,6 +22,22 @@ pub fn records(first_stage: &Predictions, cohort: &Cohort) -> Result<Array2<f64>
     })
 }
 
+/// The records of a second stage that looks at the metadata alone (`F_meta` of the thesis).
+///
+/// # Shapes
+/// `[N, M]`; on the official data 20 columns.
+///
+/// # Errors
+/// As [`records`].
+pub(crate) fn metadata_records(first_stage: &Predictions, cohort: &Cohort) -> Result<Array2<f64>> {
+    check_cases(first_stage, cohort)?;
+    if cohort.metadata.nrows() != cohort.len() {
+        let (expected, found) = (vec![cohort.len()], vec![cohort.metadata.nrows()]);
+        return Err(SchemaError::Shape { what: "rows of the metadata".into(), expected, found }.into());
+    }
+    Ok(cohort.metadata.clone())
+}
+
 fn check_cases(predictions: &Predictions, cohort: &Cohort) -> Result<()> {
     if predictions.len() != cohort.len() {
         let what = "cases of the predictions (as in the cohort)".to_owned();

@@ -1,7 +1,7 @@
 use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SchemaError, TaskSet};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::SecondStage;
+use crate::cluster::{SecondStage, SecondStageInputs};
 use crate::error::{EnsembleError, Result};
 
 /// Everything that turns a network's logits into the rows of the paper's tables: branch weights, cluster and mix.
@@ -14,7 +14,7 @@ pub struct TwoStage {
     pub fuse_space: FuseSpace,
     /// The cluster. `None`: a method without metadata, which stops at `P_1`.
     pub second_stage: Option<SecondStage>,
-    /// The weight `W_1` of `P_1` in `P_3`, from [`MixSearch`](crate::MixSearch).
+    /// The weight `W_1` of `P_1` in `P_3`, from [`MixSearch`](crate::MixSearch); 0 where the cluster sees the metadata alone.
     pub mix: f64,
 }
 
@@ -77,15 +77,19 @@ impl TwoStage {
     }
 
     fn check_mix(&self) -> Result<()> {
-        if (0.0..=1.0).contains(&self.mix) {
-            return Ok(());
-        }
-        Err(SchemaError::Number { what: "mixing weight".into(), value: self.mix, expected: "within 0..=1" }.into())
+        let expected = match self.is_of_metadata_alone() {
+            true if self.mix == 0.0 => return Ok(()),
+            true => "0, since the second stage looks at the metadata alone",
+            false if (0.0..=1.0).contains(&self.mix) => return Ok(()),
+            false => "within 0..=1",
+        };
+        Err(SchemaError::Number { what: "mixing weight".into(), value: self.mix, expected }.into())
     }
 
     /// The predictions of every row of the tables, in their order and by name: `P_<branch>` for each branch,
     /// `P_1 averaged` (equal branch weights), `P_1`, and with a cluster `P_2`, `P_3 averaged` (half and half) and `P_3`. With
-    /// a single branch, which is `P_1`, the rows begin there.
+    /// a single branch, which is `P_1`, the rows begin there. With a cluster that sees the metadata alone there is no first
+    /// stage, and `P_2` is the only row.
     ///
     /// A case without metadata stops at `P_1`: its rows of `P_2` and `P_3` are those of `P_1`.
     ///
@@ -94,6 +98,10 @@ impl TwoStage {
     /// cluster's, a mix outside 0..=1.
     pub fn apply(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>> {
         logits.check()?;
+        if let Some(second_stage) = self.second_stage.as_ref().filter(|_| self.is_of_metadata_alone()) {
+            let first = logits.fuse(&self.branch_weights, self.fuse_space)?;
+            return Ok(vec![("P_2".into(), second_stage.apply(&first, &logits.cohort)?)]);
+        }
         let mut rows = Vec::with_capacity(logits.branches.len() + 5);
         if logits.branches.len() > 1 {
             for branch in &logits.branches {
@@ -115,6 +123,11 @@ impl TwoStage {
             }
         }
         Ok(rows)
+    }
+
+    /// Whether the cluster answers by itself, from the metadata.
+    fn is_of_metadata_alone(&self) -> bool {
+        self.second_stage.as_ref().is_some_and(|stage| stage.inputs == SecondStageInputs::Metadata)
     }
 
     /// `weight · P_1 + (1 − weight) · P_2`, to the bit `P_1` where there is no metadata.

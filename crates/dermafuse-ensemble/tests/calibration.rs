@@ -1,7 +1,8 @@
 //! Calibration never turns a class round, however few patients own it.
 
 use dermafuse_ensemble::{
-    Calibration, CalibrationOutcome, ClassifierCluster, ClassifierKind, SecondStage, SvmClassifier, SvmParams,
+    Calibration, CalibrationOutcome, ClassifierCluster, ClassifierKind, SecondStage, SecondStageInputs, SvmClassifier,
+    SvmParams,
 };
 use dermafuse_schema::ndarray::{Array1, Array2, ArrayView1, array};
 use dermafuse_schema::{Task, TaskSet};
@@ -163,7 +164,7 @@ fn what_could_not_be_calibrated_is_told_by_name_also_when_stored() {
         "second stage, task `diagnosis`: class `BCC`: one patient or lesion (3 records), calibrated without groups against \
          `NEV`",
     ];
-    let stage = SecondStage { cluster };
+    let stage = SecondStage { cluster, inputs: SecondStageInputs::default() };
     assert_eq!(stage.notes(), expected);
     let text = serde_json::to_string(&stage).unwrap();
     let read: SecondStage = serde_json::from_str(&text).unwrap();

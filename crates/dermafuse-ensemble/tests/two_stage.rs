@@ -1,7 +1,8 @@
 //! From logits to all rows of the paper's tables, and what is refused on the way.
 
 use dermafuse_ensemble::{
-    ClassifierCluster, ClassifierKind, EnsembleError, MixSearch, SecondStage, TwoStage, WeightSearch, records,
+    ClassifierCluster, ClassifierKind, EnsembleError, MixSearch, SecondStage, SecondStageInputs, TwoStage,
+    WeightSearch, records,
 };
 use dermafuse_schema::ndarray::{Array2, Array3, array};
 use dermafuse_schema::{Branch, BranchLogits, Cohort, FuseSpace, Task, TaskSet};
@@ -77,6 +78,41 @@ fn the_rows_of_the_tables_fit_together() {
     assert_eq!(read.apply(&logits).unwrap(), rows);
     let without = TwoStage { second_stage: None, ..two_stage };
     assert_eq!(without.apply(&logits).unwrap(), rows[..4]);
+}
+
+#[test]
+fn a_cluster_over_the_metadata_alone_is_the_only_answer() {
+    let logits = logits();
+    let first = logits.fuse(&logits.equal_weights(), FuseSpace::Probabilities).unwrap();
+    let params = ClassifierCluster::params(ClassifierKind::Svm, 1);
+    let stage = SecondStage::fit_to_metadata(&params, &first, &logits.cohort).unwrap();
+    assert_eq!((stage.cluster.features(), stage.inputs), (3, SecondStageInputs::Metadata));
+    let (weights, space) = (logits.equal_weights(), FuseSpace::Probabilities);
+    let two_stage = TwoStage::new(weights.clone(), space, Some(stage.clone()), 0.0).unwrap();
+    two_stage.check(&logits.tasks, &["clinical", "dermoscopic"], 3).unwrap();
+    assert!(matches!(
+        two_stage.check(&logits.tasks, &["clinical", "dermoscopic"], 8),
+        Err(EnsembleError::Width { expected: 3, found: 8 })
+    ));
+
+    let rows = two_stage.apply(&logits).unwrap();
+    let [(name, second)] = &rows[..] else { panic!("one row, not {}", rows.len()) };
+    assert_eq!(name, "P_2");
+    // The cases' images have no say: only what the metadata tell apart differs.
+    let column = |case: usize| logits.cohort.metadata.row(case).iter().position(|value| *value == 1.0);
+    for case in (1..60).filter(|case| case % 10 != 0) {
+        let twin = (1..60).find(|&other| other % 10 != 0 && column(other) == column(case)).unwrap();
+        assert_eq!(second.probabilities[0].row(case), second.probabilities[0].row(twin), "{case} and {twin}");
+    }
+    // Case 0 has no metadata: it stays what the branches say.
+    assert_eq!(second.probabilities[0].row(0), first.probabilities[0].row(0));
+
+    let text = serde_json::to_string(&two_stage).unwrap();
+    assert_eq!(serde_json::from_str::<TwoStage>(&text).unwrap(), two_stage);
+    let error = TwoStage::new(weights, space, Some(stage), 0.5).unwrap_err().to_string();
+    assert_eq!(error, "mixing weight: 0.5 is not 0, since the second stage looks at the metadata alone");
+    let published = SecondStage::fit(&params, &first, &logits.cohort).unwrap();
+    assert!(!serde_json::to_string(&published).unwrap().contains("inputs"), "files of others stay as they were");
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub mod published;
 mod random;
 mod report;
 mod roc;
+mod searched_weight;
 pub mod significance;
 mod subgroups;
 mod text_table;
@@ -46,6 +47,7 @@ pub use report::{
     CasePage, ChecklistScore, HeatPicture, Report, ReportTable, SUSPICIOUS_SCORE, SampleCase, SampleImage, SampleTask,
 };
 pub use roc::{RocCurve, auc};
+pub use searched_weight::SearchedWeight;
 pub use subgroups::{Grouping, SMALL_GROUP, SubgroupRow, SubgroupTable};
 pub use text_table::text_table;
 pub use tsne::{Embedding, TSne};

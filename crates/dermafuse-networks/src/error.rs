@@ -37,6 +37,12 @@ pub enum NetworkError {
          metadata"
     )]
     NoMetadata,
+    /// A fusion module without a record that it could join.
+    #[error("{module} joins images and record, and the network looks at no record; add it, or choose concat")]
+    NoRecord {
+        /// The module.
+        module: &'static str,
+    },
     /// A network with a layer without units.
     #[error("a network needs layers with units, found {layers:?}")]
     Layers {

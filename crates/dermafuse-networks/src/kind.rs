@@ -20,8 +20,9 @@ use crate::{
     EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, JointFusion,
     JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
     MetadataClassifierConfig, MetadataNetworkConfig, Modalities, Modality, ModalitySubsetNet, ModalitySubsetNetConfig,
-    MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, SingleSharedNetwork,
-    SingleSharedNetworkConfig, TFormer, TFormerConfig,
+    MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, OneStageFusion, OneStageFusionConfig,
+    Probe, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig, UniformClassifier,
+    UniformClassifierConfig,
 };
 
 /// Turns the table of networks into [`NetworkKind`], [`NetworkConfig`], [`AnyNetwork`] and the macros that ask whichever it is.
@@ -161,6 +162,10 @@ built_in! {
     ModalitySubsetNet "modality_subset_net" = ModalitySubsetNet<AnyBackbone>, ModalitySubsetNetConfig;
     /// TFormer.
     TFormer "tformer" = TFormer, TFormerConfig;
+    /// One image or both and the record, joined in one stage.
+    OneStageFusion "one_stage_fusion" = OneStageFusion<AnyBackbone>, OneStageFusionConfig;
+    /// No network: every class alike, before a second stage that looks at the record alone.
+    UniformClassifier "uniform_classifier" = UniformClassifier, UniformClassifierConfig;
 }
 
 impl fmt::Display for NetworkKind {

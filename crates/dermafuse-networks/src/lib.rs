@@ -49,6 +49,7 @@ mod modality_batches;
 mod modality_discriminator;
 mod modality_subset_net;
 mod network;
+mod one_stage_fusion;
 mod outside_network;
 mod probe;
 mod reconstruction;
@@ -57,6 +58,7 @@ mod resize;
 mod single_shared_network;
 mod tensor_names;
 mod tformer;
+mod uniform_classifier;
 
 pub use dermafuse_init::{AddressedInit, AddressedParameter, draw_first_weights};
 pub use dermafuse_registry::RegistryError;
@@ -87,9 +89,11 @@ pub use modality_subset_net::{ModalitySubset, ModalitySubsetNet, ModalitySubsetN
 pub use network::{
     Auxiliary, BackboneFreeze, BranchInfo, BranchOutput, Modalities, MultimodalInput, Network, NetworkOutput,
 };
+pub use one_stage_fusion::{OneStageFusion, OneStageFusionConfig, SeenImages};
 pub use outside_network::{OutsideNetwork, register_network};
 pub use probe::{PositionAttention, Probe};
 pub use reconstruction::{Fit, Reconstruction};
 pub use reconstruction_loss::{ColorReduction, PixelFactor, reconstruction_loss};
 pub use single_shared_network::{SingleSharedNetwork, SingleSharedNetworkConfig};
 pub use tformer::{TFormer, TFormerConfig};
+pub use uniform_classifier::{UniformClassifier, UniformClassifierConfig};

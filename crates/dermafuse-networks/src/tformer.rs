@@ -2,8 +2,8 @@
 //!
 //! Paper: Zhang et al., *TFormer: A Throughout Fusion Transformer for Multi-Modal Skin Lesion Diagnosis* (Computers in Biology
 //! and Medicine 2023). Source: the authors' code. Weights: those of torchvision's Swin-T, where the code has the ones of the
-//! original implementation. Differences: the backbone's unused classifier of 128 classes is left out, with which the code counts
-//! 78,238,362 parameters, and 77,757,210 without metadata. Without metadata the heads see the features of both images, as they
+//! original implementation. Differences: the backbone's classifier of 128 classes, which nothing uses, is left out unless
+//! [`TFormerConfig::unused_classifier`] asks for it; with it the code counts 78,238,362 parameters, and 77,757,210 without metadata. Without metadata the heads see the features of both images, as they
 //! would go to the record. Also see [`WindowCrossAttention`].
 
 use std::path::Path;
@@ -31,6 +31,8 @@ const BLOCKS: [[usize; 3]; 4] = [[192, 6, 1], [384, 6, 1], [768, 6, 2], [768, 12
 const FEATURES: usize = 128;
 const METADATA_LAYERS: [usize; 2] = [128, FEATURES];
 const METADATA_HEADS: usize = 8;
+/// Classes of the backbone's classifier in the authors' code.
+const UNUSED_CLASSES: usize = 128;
 
 /// Configuration of a [`TFormer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,10 @@ pub struct TFormerConfig {
     pub classes: Vec<usize>,
     /// Dropout of the record's features; 0.3 in the code.
     pub dropout: f64,
+    /// Whether the backbone keeps a classifier that nothing uses, as in the authors' code: its 98,432 parameters are among the
+    /// published ones. They are never trained, and inference leaves them out.
+    #[serde(default)]
+    pub unused_classifier: bool,
 }
 
 /// A Swin-T looks at both images. After each merging of its patches, and at its end, a block of window cross-attention joins their
@@ -61,6 +67,8 @@ pub struct TFormer {
     dermoscopic: Linear,
     metadata: Option<MetadataStream>,
     head: LinearHead,
+    /// What the published form has and nothing uses.
+    unused_classifier: Option<Linear>,
 }
 
 /// The record's features, and the attention by which they look at the images'.
@@ -75,7 +83,7 @@ impl TFormerConfig {
     /// With the code's dropout of 0.3.
     #[must_use]
     pub fn new(metadata: Option<usize>, classes: Vec<usize>) -> Self {
-        Self { metadata, classes, dropout: 0.3 }
+        Self { metadata, classes, dropout: 0.3, unused_classifier: false }
     }
 
     /// A network with fresh weights.
@@ -125,6 +133,9 @@ impl TFormer {
             dermoscopic: linear(backbone.num_features(), FEATURES, device),
             metadata: metadata.transpose()?,
             head: LinearHead::init(2 * FEATURES, &config.classes, device)?,
+            unused_classifier: config
+                .unused_classifier
+                .then(|| linear(backbone.num_features(), UNUSED_CLASSES, device)),
             backbone: backbone.into(),
         })
     }
@@ -220,6 +231,10 @@ impl Network for TFormer {
         let branch = BranchOutput::new("fusion", self.head.forward(features.clone())); // [B, K_t]
         NetworkOutput::new(vec![branch], features)
     }
+
+    fn into_inference(self) -> Self {
+        Self { unused_classifier: None, ..self }
+    }
 }
 
 impl NetworkDescription for TFormerConfig {
@@ -251,6 +266,10 @@ impl NetworkDescription for TFormerConfig {
 
     fn set_metadata_inputs(&mut self, inputs: usize) {
         self.metadata = self.metadata.map(|_| inputs);
+    }
+
+    fn inference(self) -> Self {
+        Self { unused_classifier: false, ..self }
     }
 }
 

@@ -61,6 +61,24 @@ pub enum RecipeError {
         /// How many cases it has.
         cases: usize,
     },
+    /// A network before a second stage that does not look at its answers.
+    #[error(
+        "the second stage looks at the metadata alone, and the network `{network}` would be trained in vain; say method.network = \
+         {{ kind = \"uniform_classifier\" }}, or second_stage.inputs = \"predictions_and_metadata\""
+    )]
+    InVain {
+        /// The network's kind.
+        network: String,
+    },
+    /// A network that learns nothing without a second stage that needs none.
+    #[error(
+        "the network `{network}` has nothing to learn and answers every case alike; choose another, or classifiers over the metadata \
+         alone: second_stage.classifier, and second_stage.inputs = \"metadata\""
+    )]
+    NothingLearns {
+        /// The network's kind.
+        network: String,
+    },
     /// Cases of a joined set that no epoch would show.
     #[error(
         "cases are drawn by the classes of task `{task}`, and no training case of `{set}` has a label of it, so none would ever be \

@@ -36,6 +36,7 @@ mod protocol;
 mod recipe;
 mod results;
 mod round;
+mod searched_weights;
 mod selection;
 mod stored;
 mod sweep;

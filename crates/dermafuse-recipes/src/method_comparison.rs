@@ -333,8 +333,15 @@ impl MethodComparison {
                     rounds.map(|round| method.plan.run_round(round, place, progress)).collect::<Result<Vec<_>, _>>()?
                 }
                 false => {
-                    let answer = method.plan.experiment.second_stage.answer;
-                    trained[source].iter().map(|result| result.answered(answer)).collect::<Result<_, _>>()?
+                    let answer_of = |method: &ComparedMethod| method.plan.experiment.second_stage.answer;
+                    let answer = answer_of(method);
+                    match answer == answer_of(&self.methods[source]) {
+                        // The same experiment under another name: with its second stage, if it has one.
+                        true => trained[source].clone(),
+                        false => {
+                            trained[source].iter().map(|result| result.answered(answer)).collect::<Result<_, _>>()?
+                        }
+                    }
                 }
             };
             trained.push(results);

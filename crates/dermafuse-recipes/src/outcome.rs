@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use dermafuse_data::{CaseSet, Folds, Split};
 use dermafuse_eval::published::PublishedTable;
-use dermafuse_eval::{EvalError, Evaluation, MeanDeviation};
+use dermafuse_eval::{EvalError, Evaluation, MeanDeviation, SearchedWeight};
 use dermafuse_infer::{Bundle, MODEL_FILE};
 use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use dermafuse_train::EpochReport;
 
 use crate::printed_rows::{Wanted, names_in_tables, printed_rows};
 use crate::round::known_before;
+use crate::searched_weights::searched_weights;
 use crate::selection::overall;
 use crate::{Experiment, Features, Plan, RecipeError, Results, RoundResult, majority};
 
@@ -161,6 +162,13 @@ impl Outcome {
         Ok(rows)
     }
 
+    /// The weights that the validation cases chose, of all rounds: `W_clinical`, `W_dermoscopic`, `W_fusion`, `W_1`, `W_2`. None where
+    /// nothing was searched.
+    #[must_use]
+    pub fn searched_weights(&self) -> Vec<SearchedWeight> {
+        searched_weights(self.rounds.iter().map(|(_, round)| round))
+    }
+
     /// The training curves of all rounds, those of earlier stages first, by name.
     fn curves(&self) -> Vec<(String, &Vec<EpochReport>)> {
         let mut curves = Vec::new();
@@ -202,6 +210,8 @@ impl Outcome {
         if several {
             notes.extend(self.rows()?.iter().map(OutcomeRow::sentence));
         }
+        let weights = self.searched_weights();
+        notes.extend(SearchedWeight::sentence(&weights));
         let published = self.published(&rows);
         let results = Results {
             title: &self.experiment.title,
@@ -213,6 +223,7 @@ impl Outcome {
             published: published.as_ref(),
             leaky_inputs: first.leaky_inputs.clone(),
             curves: curves.iter().map(|(name, history)| (name.as_str(), history.as_slice())).collect(),
+            weights: &weights,
             notes,
             failed: &[],
             seen: self.seen,

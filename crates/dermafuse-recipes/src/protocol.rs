@@ -8,10 +8,11 @@
 
 use std::path::{Path, PathBuf};
 
+use dermafuse_backbones::parameter_count;
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
 use dermafuse_ensemble::{
-    Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, MixSearch, MixSearchResult, SecondStage,
-    TwoStage, WeightSearch, WeightSearchResult,
+    Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, MixSearch, MixSearchResult,
+    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
 };
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
@@ -51,12 +52,16 @@ pub enum Answer {
 }
 
 /// The second stage of FusionM4Net. A network that learnt from half of the training cases answers the other half; its answers
-/// and the metadata are what classifiers learn from; the validation cases choose the weight between both stages.
+/// and the metadata are what classifiers learn from; the validation cases choose the weight between both stages. Classifiers over the
+/// metadata alone learn from the same half, without a network, and are the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecondStageSettings {
     /// The classifiers: Fusion Scheme 2.
     pub classifier: ClassifierKind,
+    /// What they see.
+    #[serde(default, skip_serializing_if = "SecondStageInputs::is_default")]
+    pub inputs: SecondStageInputs,
     /// How the probabilities of support vector machines are calibrated.
     pub calibration: Calibration,
     /// The search for the weight between first and second stage.
@@ -65,11 +70,23 @@ pub struct SecondStageSettings {
     pub half_seed: u64,
 }
 
+impl SecondStageSettings {
+    /// The parameters of the classifiers.
+    fn params(&self, seed: u64) -> ClusterParams {
+        let mut params = ClassifierCluster::params(self.classifier, seed);
+        if let ClassifierParams::Svm(svm) = &mut params.classifier {
+            svm.calibration = self.calibration;
+        }
+        params
+    }
+}
+
 impl Default for SecondStageSettings {
     /// As released, with the steadier calibration.
     fn default() -> Self {
         Self {
             classifier: ClassifierKind::Svm,
+            inputs: SecondStageInputs::default(),
             calibration: Calibration::default(),
             mix: MixSearch::default(),
             half_seed: 183,
@@ -82,7 +99,7 @@ impl Default for SecondStageSettings {
 pub struct ProtocolOutcome {
     /// The model, ready to be saved.
     pub bundle: Bundle,
-    /// The training curves by what was learnt from; the first is the model's.
+    /// The training curves by what was learnt from; the first is the model's. None where no network learns.
     pub curves: Vec<TrainingCurve>,
     /// What the search for branch weights found, if there was one.
     pub weights: Option<WeightSearchResult>,
@@ -118,6 +135,8 @@ struct Prepared {
     encoder: MetadataEncoder,
     /// The network's recipe, with the encoder's length.
     network: NetworkRecipe,
+    /// Whether the network has anything to learn.
+    learns: bool,
     second_stage: Option<SecondStageSettings>,
     /// What must be said of tasks that no validation or test case has a label of.
     notes: Vec<String>,
@@ -140,20 +159,28 @@ impl Protocol {
         progress: &mut dyn Progress,
     ) -> Result<ProtocolOutcome, RecipeError> {
         let prepared = self.prepare(set, split, place, progress)?;
-        let Prepared { split, encoder, network, second_stage, notes } = &prepared;
+        let Prepared { split, encoder, network, learns, second_stage, notes } = &prepared;
         let cases = training_cases(set, split, encoder);
-        progress.step(match second_stage {
-            Some(_) => "stage 1: network on all training cases",
-            None => "training the network",
-        });
-        let full = train(network, FULL, network.training.seed, cases, place, progress)?;
-        let mut curves = vec![TrainingCurve::of("all training cases", &full)];
+        let mut curves = Vec::new();
+        let full = match learns {
+            true => {
+                progress.step(match second_stage {
+                    Some(_) => "stage 1: network on all training cases",
+                    None => "training the network",
+                });
+                let full = train(network, FULL, network.training.seed, cases, place, progress)?;
+                curves.push(TrainingCurve::of("all training cases", &full));
+                full.network
+            }
+            // It has no weights that could be trained.
+            false => network.network.init(place.device)?,
+        };
 
         let searches = matches!(self.answer, Answer::Search(_));
         let mut valid = None;
-        if searches || second_stage.is_some() {
+        if *learns && (searches || second_stage.is_some()) {
             progress.step("predicting the validation cases");
-            valid = Some(network.logits(&full.network, set, &split.valid, encoder, place, progress)?);
+            valid = Some(network.logits(&full, set, &split.valid, encoder, place, progress)?);
         }
         let mut found = None;
         let (branch_weights, fuse_space) = match (&self.answer, &valid) {
@@ -165,53 +192,64 @@ impl Protocol {
                 weights
             }
             (Answer::OnlyFusionBranch, _) => {
-                let last = full.network.branches().pop().expect("a network has branches").name;
+                let last = full.branches().pop().expect("a network has branches").name;
                 (BranchWeights::new([(last, 1.0)])?, FuseSpace::Probabilities)
             }
             _ => {
-                let names = full.network.branches().into_iter().map(|branch| (branch.name, 1.0));
+                let names = full.branches().into_iter().map(|branch| (branch.name, 1.0));
                 (BranchWeights::new(names)?, FuseSpace::Probabilities)
             }
         };
         let mut two_stage = TwoStage { branch_weights, fuse_space, second_stage: None, mix: 1.0 };
 
         let mut mix = None;
-        if let (Some(settings), Some(valid)) = (second_stage, &valid) {
-            let (sub_train, sub_test) = split.half_in_order();
-            progress.step("stage 2: network on half of the training cases");
-            let half = train(
-                network,
-                HALF,
-                settings.half_seed,
-                TrainingCases { train: &sub_train, ..cases },
-                place,
-                progress,
-            )?;
-            curves.push(TrainingCurve::of("half of them", &half));
-
-            progress.step("predicting the other half");
-            let sub_test = network.logits(&half.network, set, &sub_test, encoder, place, progress)?;
-            progress.step("fitting the classifiers");
-            let mut params = ClassifierCluster::params(settings.classifier, network.training.seed);
-            if let ClassifierParams::Svm(svm) = &mut params.classifier {
-                svm.calibration = settings.calibration;
+        let fused = |logits: &BranchLogits| logits.fuse(&two_stage.branch_weights, two_stage.fuse_space);
+        let fitted = match (second_stage, &valid) {
+            (Some(settings), _) if settings.inputs == SecondStageInputs::Metadata => {
+                let (_, sub_test) = split.half_in_order();
+                progress.step("fitting the classifiers");
+                let sub_test = network.logits(&full, set, &sub_test, encoder, place, progress)?;
+                let params = settings.params(network.training.seed);
+                Some((SecondStage::fit_to_metadata(&params, &fused(&sub_test)?, &sub_test.cohort)?, 0.0))
             }
-            let fused = |logits: &BranchLogits| logits.fuse(&two_stage.branch_weights, two_stage.fuse_space);
-            let fitted = SecondStage::fit(&params, &fused(&sub_test)?, &sub_test.cohort)?;
-            let first = fused(valid)?;
-            let result = settings.mix.fit(&first, &fitted.apply(&first, &valid.cohort)?)?;
-            two_stage = TwoStage { second_stage: Some(fitted), mix: result.weight, ..two_stage };
-            mix = Some(result);
+            (Some(settings), Some(valid)) => {
+                let (sub_train, sub_test) = split.half_in_order();
+                progress.step("stage 2: network on half of the training cases");
+                let half = train(
+                    network,
+                    HALF,
+                    settings.half_seed,
+                    TrainingCases { train: &sub_train, ..cases },
+                    place,
+                    progress,
+                )?;
+                curves.push(TrainingCurve::of("half of them", &half));
+
+                progress.step("predicting the other half");
+                let sub_test = network.logits(&half.network, set, &sub_test, encoder, place, progress)?;
+                progress.step("fitting the classifiers");
+                let params = settings.params(network.training.seed);
+                let fitted = SecondStage::fit(&params, &fused(&sub_test)?, &sub_test.cohort)?;
+                let first = fused(valid)?;
+                let result = settings.mix.fit(&first, &fitted.apply(&first, &valid.cohort)?)?;
+                let weight = result.weight;
+                mix = Some(result);
+                Some((fitted, weight))
+            }
+            _ => None,
+        };
+        if let Some((fitted, weight)) = fitted {
+            two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
         }
 
         progress.step("predicting the test cases");
-        let kinds = kinds_of(full.network.modalities());
+        let kinds = kinds_of(full.modalities());
         let (test, looks) = match set.has_several_images(&split.test, kinds.clone()) {
-            false => (network.logits(&full.network, set, &split.test, encoder, place, progress)?, None),
+            false => (network.logits(&full, set, &split.test, encoder, place, progress)?, None),
             true => {
                 // Each of them is asked about, whatever answers for the case: numbers are given for images too.
                 let each = NetworkRecipe { several_images: SeveralImages::MeanOfProbabilities, ..network.clone() };
-                let looks = each.logits(&full.network, set, &split.test, encoder, place, progress)?;
+                let looks = each.logits(&full, set, &split.test, encoder, place, progress)?;
                 let test = match network.several_images {
                     SeveralImages::First => looks.first_looks(),
                     SeveralImages::MeanOfProbabilities => looks.clone(),
@@ -235,8 +273,18 @@ impl Protocol {
         notes.extend(two_stage.notes());
         let looks_at = split.test.iter().map(|&row| set.cases[row].looks(kinds.clone()));
         notes.extend(network.several_images.note("test cases", looks_at));
-        let bundle = Bundle { description, network: full.network, two_stage };
+        let bundle = Bundle { description, network: full, two_stage };
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
+    }
+
+    /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one.
+    #[must_use]
+    pub fn trainings(&self) -> usize {
+        match self.second_stage.map(|settings| settings.inputs) {
+            Some(SecondStageInputs::Metadata) => 0,
+            Some(SecondStageInputs::PredictionsAndMetadata) => 2,
+            None => 1,
+        }
     }
 
     /// Checks all that can be checked without training, as [`run`](Self::run) does first: cases, their labels, images, network,
@@ -291,7 +339,8 @@ impl Protocol {
         let notes = check_labels(set, &split, network.training.sampling, second_stage.is_some())?;
         notes.iter().for_each(|note| progress.noted(note));
         network.check_images(set, &split, place, progress)?;
-        let prepared = Prepared { split, encoder, network, second_stage, notes };
+        let learns = learns(&network, second_stage, place)?;
+        let prepared = Prepared { split, encoder, network, learns, second_stage, notes };
         prepared.check_trainings(set, place)?;
         Ok(prepared)
     }
@@ -307,14 +356,18 @@ impl Protocol {
         let split = self.select_cases(set, split, place)?.split;
         let (encoder, network) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let prepared = Prepared { split, encoder, network, second_stage, notes: Vec::new() };
+        let learns = learns(&network, second_stage, place)?;
+        let prepared = Prepared { split, encoder, network, learns, second_stage, notes: Vec::new() };
         prepared.check_trainings(set, Workplace { folder: Some(checkpoints), ..place })
     }
 }
 
 impl Prepared {
     fn check_trainings(&self, set: &CaseSet, place: Workplace<'_>) -> Result<(), RecipeError> {
-        let Self { split, encoder, network, second_stage, .. } = self;
+        let Self { split, encoder, network, learns, second_stage, .. } = self;
+        if !learns {
+            return Ok(());
+        }
         let cases = training_cases(set, split, encoder);
         let check = |name: &str, seed: u64, cases: TrainingCases<'_>| {
             let folder = folder_of(place, name);
@@ -326,6 +379,21 @@ impl Prepared {
             check(HALF, settings.half_seed, TrainingCases { train: &sub_train, ..cases })?;
         }
         Ok(())
+    }
+}
+
+/// Whether a network has anything to learn. What has not is for a second stage over the metadata alone, and that for nothing else.
+fn learns(
+    network: &NetworkRecipe,
+    second_stage: Option<SecondStageSettings>,
+    place: Workplace<'_>,
+) -> Result<bool, RecipeError> {
+    let learns = parameter_count(&network.network.init(place.device)?) > 0;
+    let is_of_metadata = second_stage.is_some_and(|settings| settings.inputs == SecondStageInputs::Metadata);
+    match learns == is_of_metadata {
+        true if learns => Err(RecipeError::InVain { network: network.network.kind().to_owned() }),
+        true => Err(RecipeError::NothingLearns { network: network.network.kind().to_owned() }),
+        false => Ok(learns),
     }
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use dermafuse_data::{CaseSet, SOURCE_FIELD};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SubgroupTable, TSne,
-    figure::Series, write_answers, write_metrics, write_predictions,
+    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SearchedWeight, SubgroupTable,
+    TSne, figure::Series, write_answers, write_metrics, write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
@@ -50,6 +50,8 @@ pub struct Results<'a> {
     pub leaky_inputs: Vec<String>,
     /// Training curves by name.
     pub curves: Vec<(&'a str, &'a [EpochReport])>,
+    /// The weights that validation cases chose.
+    pub weights: &'a [SearchedWeight],
     /// Sentences for the head of the report.
     pub notes: Vec<String>,
     /// Cases that could not be answered.
@@ -91,7 +93,8 @@ impl Results<'_> {
         };
         let evaluations = evaluated(self.rows)?;
         let images = evaluated(self.images)?;
-        let context = MetricsContext { seen: self.seen, notes: self.notes.clone(), images };
+        let (notes, weights) = (self.notes.clone(), self.weights.to_vec());
+        let context = MetricsContext { seen: self.seen, notes, images, weights };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
         write_predictions(folder.join("stages.csv"), &tables, self.failed)?;

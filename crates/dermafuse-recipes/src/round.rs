@@ -318,7 +318,8 @@ fn follow(
         predictor.embeddings(set, test, encoder, |done| progress.predicted(done, test.len()))
     });
     let config = &protocol.network.training;
-    let epochs = outcome.curves[0].history.len();
+    // None where no network learns.
+    let epochs = outcome.curves.first().map_or(0, |curve| curve.history.len());
     let cases = set.class_counts(0, &selected.split.train)?;
     let shown = config.sampling.shown(set, &selected.split.train, config.seed, epochs)?;
     let oversampled = (config.sampling != Sampling::default()).then(|| {

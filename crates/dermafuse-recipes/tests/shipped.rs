@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dermafuse_backbones::BackboneKind;
-use dermafuse_data::{CaseSet, DataSetKind, EncoderConfig, MetadataRoles, Split};
-use dermafuse_ensemble::{Calibration, ClassifierKind, MixSearch, WeightSearch};
+use dermafuse_data::{Augmentation, CaseSet, DataSetKind, EncoderConfig, MetadataRoles, Split};
+use dermafuse_ensemble::{
+    Calibration, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
+};
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
     EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig, Modality, ModalitySubsetNetConfig,
-    NetworkConfig, TFormerConfig,
+    NetworkConfig, OneStageFusionConfig, SeenImages, TFormerConfig, UniformClassifierConfig,
 };
 use dermafuse_recipes::{AnswerKind, Experiment, Plan, Recipe, Selection, StartWeights};
 use dermafuse_schema::{Case, Task, TaskSet};
@@ -111,6 +113,60 @@ fn fusionm4net_is_as_released() {
 }
 
 #[test]
+fn the_rows_of_fusionm4net_differ_in_what_the_tables_say() {
+    let recipe = recipe("fusionm4net");
+    let own = recipe.experiment().unwrap();
+    let backbone = BackboneKind::ResNet50;
+    let image = |view| NetworkConfig::ImageClassifier(ImageClassifierConfig::new(backbone, view, vec![]));
+    let one_stage = |images, metadata, fusion: &str| {
+        let config = OneStageFusionConfig::new(backbone, images, metadata, vec![]);
+        NetworkConfig::OneStageFusion(OneStageFusionConfig { fusion: fusion.parse().unwrap(), ..config })
+    };
+    let record = NetworkConfig::UniformClassifier(UniformClassifierConfig::default());
+    let (fusion_net, svm) = (own.method.network.clone(), Some(ClassifierKind::Svm));
+    let (all, search) = (AnswerKind::All, AnswerKind::Search);
+    let rows = [
+        ("C", image(Modality::Clinical), all, None),
+        ("D", image(Modality::Dermoscopic), all, None),
+        ("M", record, all, svm),
+        ("C-D", one_stage(SeenImages::Both, None, "concat"), all, None),
+        ("C-M", one_stage(SeenImages::Clinical, Some(20), "concat"), all, None),
+        ("D-M", one_stage(SeenImages::Dermoscopic, Some(20), "concat"), all, None),
+        ("C-D-M", one_stage(SeenImages::Both, Some(20), "concat"), all, None),
+        ("C-M, two stages", image(Modality::Clinical), all, svm),
+        ("D-M, two stages", image(Modality::Dermoscopic), all, svm),
+        ("LR", fusion_net.clone(), search, Some(ClassifierKind::Logistic)),
+        ("MLP", fusion_net.clone(), search, Some(ClassifierKind::Mlp)),
+        ("SVM", fusion_net.clone(), search, svm),
+        ("Concat", one_stage(SeenImages::Both, Some(20), "concat"), all, None),
+        ("Metablock", one_stage(SeenImages::Both, Some(20), "meta_block"), all, None),
+        ("Metanet", one_stage(SeenImages::Both, Some(20), "meta_net"), all, None),
+        ("FusionM4Net-FS", fusion_net.clone(), search, None),
+        ("FusionM4Net-SS, code of August 2021", fusion_net.clone(), search, svm),
+        ("FusionM4Net-SS, known before the diagnosis", fusion_net.clone(), search, svm),
+        ("FusionM4Net-SS", fusion_net, search, svm),
+    ];
+    let names: BTreeSet<&str> = recipe.rows().iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(names, rows.iter().map(|(name, ..)| *name).collect());
+    for (name, network, answer, classifier) in rows {
+        let experiment = row(&recipe, name);
+        assert_eq!(experiment.method.network, network, "{name}");
+        let second_stage = &experiment.second_stage;
+        assert_eq!((second_stage.answer, second_stage.classifier), (answer, classifier), "{name}");
+        let inputs = if name == "M" { SecondStageInputs::Metadata } else { SecondStageInputs::PredictionsAndMetadata };
+        assert_eq!(second_stage.inputs, inputs, "{name}");
+        // The training is the method's, but for the row of the first code.
+        let mut expected = own.training.clone();
+        if name == "FusionM4Net-SS, code of August 2021" {
+            expected.augmentation = Some(Augmentation::fusionm4net_2021_08());
+            assert_eq!(second_stage.search.variant, WeightSearchVariant::Released2021August);
+        }
+        assert_eq!(experiment.training, expected, "{name}");
+        assert_eq!((experiment.method.selection, experiment.evaluation), (own.method.selection, own.evaluation));
+    }
+}
+
+#[test]
 fn joint_fusion_is_that_of_the_thesis() {
     let recipe = recipe("jif");
     assert_eq!(recipe.experiment().unwrap().data["pad"].kind, DataSetKind::PadUfes20);
@@ -205,6 +261,8 @@ fn words_go_before_rows_and_stages() {
         let weights = match experiment.method.network {
             NetworkConfig::SingleSharedNetwork(network) => network.loss_weights,
             NetworkConfig::AsymmetricFusion(network) => network.loss_weights,
+            // One image has one loss.
+            NetworkConfig::ImageClassifier(_) => continue,
             other => panic!("{other:?}"),
         };
         assert_eq!(weights.clinical, 0.7, "{name}");
@@ -326,13 +384,13 @@ fn printed_numbers_of_another_backbone_or_network_are_those_that_are_printed_of_
 
 #[test]
 fn another_backbone_is_for_every_row() {
-    for name in ["jif", "pemm", "amfam", "embedding_net", "modality_subsets"] {
+    for name in ["fusionm4net", "jif", "pemm", "amfam", "embedding_net", "modality_subsets"] {
         let mut recipe = recipe(name);
         recipe.set("method.network.backbone=resnet18").unwrap();
         for (row, experiment) in experiments(&recipe) {
             let backbones = experiment.method.network.backbones();
             assert!(backbones.iter().all(|backbone| *backbone == BackboneKind::ResNet18), "{name}, {row}");
-            assert_eq!(backbones.is_empty(), row == "Metadata", "{name}, {row}");
+            assert_eq!(backbones.is_empty(), ["Metadata", "M"].contains(&row.as_str()), "{name}, {row}");
         }
     }
     let mut jif = recipe("jif");

@@ -74,6 +74,13 @@ pub struct Augmentation {
     /// The middle of the range of the contrast factor; 1 darkens as often as it brightens. The factor is on all bytes,
     /// so 0.5 ± 0.3 is Keras' `brightness_range=(0.2, 0.8)`.
     pub contrast_centre: f64,
+    /// Whether contrast and brightness are two steps, contrast first, each with the probability `brightness_contrast`; otherwise
+    /// they change together.
+    pub light_apart: bool,
+    /// Probability of changing gamma, after brightness and contrast.
+    pub gamma: f64,
+    /// The gamma is uniform in 1 ± this.
+    pub gamma_limit: f64,
     /// What the dermoscopic image receives.
     pub dermoscopic: DermoscopicMode,
     /// Every image that is augmented is padded with black by this share of its side, and as much is cut out again at a
@@ -101,6 +108,9 @@ impl Default for Augmentation {
             brightness_limit: 0.2,
             contrast_limit: 0.2,
             contrast_centre: 1.0,
+            light_apart: false,
+            gamma: 0.0,
+            gamma_limit: 0.2,
             dermoscopic: DermoscopicMode::AsMask,
             padded_crop: 0.0,
             outside: Outside::Reflection,
@@ -109,6 +119,13 @@ impl Default for Augmentation {
 }
 
 impl Augmentation {
+    /// The augmentation of FusionM4Net's code as it was released in August 2021: contrast, brightness and gamma (0.8 to 1.2) are three
+    /// steps, each every second time. The later code, which is the default, changes contrast and brightness together and leaves gamma.
+    #[must_use]
+    pub fn fusionm4net_2021_08() -> Self {
+        Self { light_apart: true, gamma: 0.5, ..Self::default() }
+    }
+
     /// The augmentation of AMFAM (Wang et al. 2022): 20 of 299 pixels of padding and a random cut-out, rotation by up to 45°,
     /// upside down every second time; both images on their own. What lies outside is black.
     #[must_use]
@@ -171,12 +188,16 @@ impl Augmentation {
             self.shift_scale_rotate,
             self.quarter_turns,
             self.brightness_contrast,
+            self.gamma,
         ];
         if let Some(p) = probabilities.into_iter().find(|p| !(0.0..=1.0).contains(p)) {
             return fail("augmentation probability", p, "within 0..=1");
         }
         if !(0.0..1.0).contains(&self.scale_limit) {
             return fail("scale limit", self.scale_limit, "within 0..1");
+        }
+        if !(0.0..1.0).contains(&self.gamma_limit) {
+            return fail("gamma limit", self.gamma_limit, "within 0..1");
         }
         if !(self.contrast_centre.is_finite() && self.contrast_centre > 0.0) {
             return fail("contrast centre", self.contrast_centre, "positive");
@@ -237,12 +258,18 @@ impl Augmentation {
         if !self.shift_down {
             warp.shift_y = 0.0;
         }
+        let brightened = happens(self.brightness_contrast, &mut number);
+        let gamma_changed = happens(self.gamma, &mut number);
+        let gamma = 1.0 + number(-self.gamma_limit, self.gamma_limit);
+        let contrast_alone = Light { brightness: 0.0, ..light };
         Draw {
             vertical_flip,
             horizontal_flip,
             warp: warped.then_some(warp),
             quarter_turns: if turned { turns % 4 } else { 0 },
-            light: lit.then_some(light),
+            light: lit.then_some(if self.light_apart { contrast_alone } else { light }),
+            brightness: (self.light_apart && brightened).then_some(light.brightness),
+            gamma: gamma_changed.then_some(gamma),
             cut: (any && self.padded_crop > 0.0).then_some(cut),
             outside: self.outside,
         }
@@ -278,6 +305,12 @@ pub(crate) struct Light {
     pub(crate) brightness: f32,
 }
 
+impl Light {
+    fn apply(self, byte: u8) -> u8 {
+        (f32::from(byte) * self.contrast + self.brightness * 255.0).clamp(0.0, 255.0) as u8
+    }
+}
+
 /// A cut-out of the padded image: the padding as a share of the side, and where in it the cut-out lies, 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Cut {
@@ -302,6 +335,10 @@ pub(crate) struct Draw {
     /// Counter-clockwise, after the warp.
     pub(crate) quarter_turns: u8,
     pub(crate) light: Option<Light>,
+    /// Brightness that is added after `light`, where it is a step of its own.
+    pub(crate) brightness: Option<f32>,
+    /// `255 · (x / 255)^gamma`, cut to a byte, after all other light.
+    pub(crate) gamma: Option<f64>,
     pub(crate) cut: Option<Cut>,
     pub(crate) outside: Outside,
 }
@@ -340,9 +377,19 @@ impl Draw {
         }
     }
 
+    /// The same movements without any change of light.
+    pub(crate) fn without_light(self) -> Self {
+        Self { light: None, brightness: None, gamma: None, ..self }
+    }
+
     fn photometric(&self) -> [u8; 256] {
-        let Light { contrast, brightness } = self.light.unwrap_or(Light { contrast: 1.0, brightness: 0.0 });
-        std::array::from_fn(|byte| (byte as f32 * contrast + brightness * 255.0).clamp(0.0, 255.0) as u8)
+        let brighter = self.brightness.map(|brightness| Light { contrast: 1.0, brightness });
+        let lit = |byte: u8| [self.light, brighter].into_iter().flatten().fold(byte, |byte, light| light.apply(byte));
+        let curve = |byte: u8| match self.gamma {
+            Some(gamma) => (255.0 * (f64::from(byte) / 255.0).powf(gamma)) as u8,
+            None => byte,
+        };
+        std::array::from_fn(|byte| curve(lit(byte as u8)))
     }
 
     /// Where in the source image each output pixel lies: the inverses of the steps, last step first.

@@ -354,7 +354,7 @@ fn load_case(
         Some((augmentation, seed, epoch)) => {
             let draw = augmentation.draw(*seed, *epoch, job.row, job.time, Stream::Case);
             match mode(augmentation) {
-                DermoscopicMode::AsMask => (draw, Draw { light: None, ..draw }, Interpolation::Nearest),
+                DermoscopicMode::AsMask => (draw, draw.without_light(), Interpolation::Nearest),
                 DermoscopicMode::Paired => (draw, draw, Interpolation::Bilinear),
                 DermoscopicMode::Independent => {
                     let own = augmentation.draw(*seed, *epoch, job.row, job.time, Stream::Dermoscopic);

@@ -1,4 +1,4 @@
-use dermafuse_ensemble::{Calibration, ClassifierKind, MixSearch, WeightSearch};
+use dermafuse_ensemble::{Calibration, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch};
 use serde::{Deserialize, Serialize};
 
 use crate::{Answer, SecondStageSettings};
@@ -13,6 +13,10 @@ pub struct SecondStageTable {
     pub search: WeightSearch,
     /// The classifiers over predictions and metadata, Fusion Scheme 2; none ends after the branches.
     pub classifier: Option<ClassifierKind>,
+    /// What the classifiers see: `predictions_and_metadata`, or the `metadata` alone, with the network `uniform_classifier` before them,
+    /// which learns nothing.
+    #[serde(default, skip_serializing_if = "SecondStageInputs::is_default")]
+    pub inputs: SecondStageInputs,
     /// How the probabilities of support vector machines are calibrated; `paper` is libsvm's way.
     pub calibration: Calibration,
     /// The search for the weight between branches and classifiers.
@@ -36,9 +40,9 @@ pub enum AnswerKind {
 
 impl Default for SecondStageTable {
     fn default() -> Self {
-        let SecondStageSettings { calibration, mix, half_seed, .. } = SecondStageSettings::default();
+        let SecondStageSettings { inputs, calibration, mix, half_seed, .. } = SecondStageSettings::default();
         let (answer, search) = (AnswerKind::default(), WeightSearch::default());
-        Self { answer, search, classifier: None, calibration, mix, half_seed }
+        Self { answer, search, classifier: None, inputs, calibration, mix, half_seed }
     }
 }
 
@@ -53,8 +57,8 @@ impl SecondStageTable {
 
     /// The second stage of a round, whose seed is added.
     pub(crate) fn settings(&self, seed: u64) -> Option<SecondStageSettings> {
-        let Self { calibration, mix, half_seed, .. } = *self;
+        let Self { inputs, calibration, mix, half_seed, .. } = *self;
         let half_seed = half_seed.wrapping_add(seed);
-        self.classifier.map(|classifier| SecondStageSettings { classifier, calibration, mix, half_seed })
+        self.classifier.map(|classifier| SecondStageSettings { classifier, inputs, calibration, mix, half_seed })
     }
 }

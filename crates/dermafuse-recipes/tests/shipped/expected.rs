@@ -111,7 +111,7 @@ pub(crate) fn ammfm() -> Vec<Expected> {
     rows
 }
 
-/// The rows of PEMM's tables (thesis 5.15 to 5.17).
+/// The rows of PEMM's tables (thesis 5.15 to 5.18).
 pub(crate) fn pemm() -> Vec<Expected> {
     let backbone = BackboneKind::SwinV2Tiny;
     let ca = Some(MapFusionKind::CrossAttention(Default::default()));
@@ -133,6 +133,13 @@ pub(crate) fn pemm() -> Vec<Expected> {
         shared("PS+SCA+BL", sca.clone(), false, LossWeights::biased(0.1)),
         shared("EQ", sca.clone(), false, equal),
     ];
+    for (name, view) in [("Clin ST", Modality::Clinical), ("Derm ST", Modality::Dermoscopic)] {
+        let config = ImageClassifierConfig::new(backbone, view, vec![]);
+        rows.push(two_images(
+            name,
+            NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::MLP, ..config }),
+        ));
+    }
     for weight in [0.0, 0.1, 0.2, 0.3, 0.4, 0.5] {
         rows.push(shared(&format!("W={weight}"), sca.clone(), false, LossWeights::biased(weight)));
     }

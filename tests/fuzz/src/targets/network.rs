@@ -8,7 +8,8 @@ use dermafuse::fusion::FusionKind;
 use dermafuse::networks::{
     AmfamConfig, AsymmetricFusionConfig, EmbeddingNetConfig, FusionNetConfig, ImageClassifierConfig, JointFusionConfig,
     JointIndividualFusionConfig, MetadataClassifierConfig, MetadataNetworkConfig, Modality, ModalitySubsetNetConfig,
-    Network, NetworkConfig, SingleSharedNetworkConfig, TFormerConfig,
+    Network, NetworkConfig, OneStageFusionConfig, SeenImages, SingleSharedNetworkConfig, TFormerConfig,
+    UniformClassifierConfig,
 };
 
 use super::{Target, Verdict, accepted, promise};
@@ -64,6 +65,8 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         NetworkConfig::EmbeddingNet(EmbeddingNetConfig::new(small, Some(3), classes())),
         NetworkConfig::ModalitySubsetNet(ModalitySubsetNetConfig::kawahara(3, classes())),
         NetworkConfig::TFormer(TFormerConfig::new(Some(3), classes())),
+        NetworkConfig::OneStageFusion(OneStageFusionConfig::new(small, SeenImages::Both, Some(3), classes())),
+        NetworkConfig::UniformClassifier(UniformClassifierConfig { metadata: 3, classes: classes() }),
     ];
     let entries =
         networks.iter().chain(&joined).map(|network| serde_json::to_vec(network).expect("string keys")).collect();
@@ -79,7 +82,8 @@ impl Target for Networks {
         let config: NetworkConfig = accepted!(serde_json::from_slice(input));
         let network = accepted!(config.init(&Device::flex()));
         promise!(!network.branches().is_empty(), "a network without branches");
-        promise!(!network.tensor_names().is_empty(), "a network without tensors");
+        let learns = !matches!(config, NetworkConfig::UniformClassifier(_));
+        promise!(network.tensor_names().is_empty() != learns, "a network without tensors");
         Ok(Verdict::Accepted)
     }
 }
