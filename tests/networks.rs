@@ -435,11 +435,12 @@ fn tformers_equal_pytorch() {
 fn comparators_have_their_published_parameters() {
     let device = Device::flex();
     let classes = vec![5, 3, 3, 3, 2, 3, 2, 3];
-    // The code's backbone has a classifier of 128 classes that nothing uses.
-    let unused = 768 * 128 + 128;
     for (metadata, expected) in [(Some(20), 78_238_362), (None, 77_757_210)] {
         let config = TFormerConfig::new(metadata, classes.clone());
+        // The code's backbone has a classifier of 128 classes that nothing uses.
+        let unused = 768 * 128 + 128;
         assert_eq!(parameter_count(&config.init(&device).unwrap()) + unused, expected, "{metadata:?}");
+        assert_eq!(NetworkConfig::TFormer(config).parameter_count_with_classifiers(&device).unwrap(), expected);
     }
     // Two ResNet-50, and the perceptron: 512·D + 70,552 with D the features of both and the record.
     let config = EmbeddingNetConfig::new(BackboneKind::ResNet50, Some(20), classes);

@@ -3,8 +3,9 @@
 //! Paper: Zhang et al., *TFormer: A Throughout Fusion Transformer for Multi-Modal Skin Lesion Diagnosis* (Computers in Biology
 //! and Medicine 2023). Source: the authors' code. Weights: those of torchvision's Swin-T, where the code has the ones of the
 //! original implementation. Differences: the backbone's unused classifier of 128 classes is left out, with which the code counts
-//! 78,238,362 parameters, and 77,757,210 without metadata. Without metadata the heads see the features of both images, as they
-//! would go to the record. Also see [`WindowCrossAttention`].
+//! 78,238,362 parameters, and 77,757,210 without metadata (`NetworkConfig::parameter_count_with_classifiers` counts it too).
+//! Without metadata the heads see the features of both images, as they would go to the record. Also see
+//! [`WindowCrossAttention`].
 
 use std::path::Path;
 
@@ -29,6 +30,8 @@ use crate::{
 const BLOCKS: [[usize; 3]; 4] = [[192, 6, 1], [384, 6, 1], [768, 6, 2], [768, 12, 1]];
 /// Features of each image and of the record.
 const FEATURES: usize = 128;
+/// Classes of the classifier that the authors' code leaves in the backbone and does not use.
+const UNUSED_CLASSES: usize = 128;
 const METADATA_LAYERS: [usize; 2] = [128, FEATURES];
 const METADATA_HEADS: usize = 8;
 
@@ -239,6 +242,10 @@ impl NetworkDescription for TFormerConfig {
 
     fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
         [Some(metadata), None].map(|metadata| Self::new(metadata, classes.to_vec())).to_vec()
+    }
+
+    fn published_backbone_parameters(&self) -> usize {
+        BackboneKind::SwinTiny.num_params_without_classifier() + (BLOCKS[3][0] + 1) * UNUSED_CLASSES
     }
 
     fn backbones(&self) -> Vec<BackboneKind> {
