@@ -451,17 +451,21 @@ fn tformers_equal_pytorch() {
 fn comparators_have_their_published_parameters() {
     let device = Device::flex();
     let classes = vec![5, 3, 3, 3, 2, 3, 2, 3];
-    // The code's backbone has a classifier of 128 classes that nothing uses.
-    let unused = 768 * 128 + 128;
     for (metadata, expected) in [(Some(20), 78_238_362), (None, 77_757_210)] {
+        // The code's backbone has a classifier of 128 classes that nothing uses.
+        let unused = 768 * 128 + 128;
         let plain = TFormerConfig::new(metadata, classes.clone());
         let published = TFormerConfig { unused_classifier: true, ..plain.clone() };
         let count = |config: &TFormerConfig| parameter_count(&config.init(&device).unwrap());
         assert_eq!((count(&published), count(&plain)), (expected, expected - unused), "{metadata:?}");
         // Inference needs none of it.
         assert_eq!(parameter_count(&published.init(&device).unwrap().into_inference()), count(&plain));
-        let described = NetworkConfig::TFormer(published).inference();
-        assert_eq!(described, NetworkConfig::TFormer(plain));
+        let described = NetworkConfig::TFormer(published.clone()).inference();
+        assert_eq!(described, NetworkConfig::TFormer(plain.clone()));
+        for config in [plain, published] {
+            let counted = NetworkConfig::TFormer(config).parameter_count_with_classifiers(&device).unwrap();
+            assert_eq!(counted, expected);
+        }
     }
     // Two ResNet-50, and the perceptron: 512·D + 70,552 with D the features of both and the record.
     let config = EmbeddingNetConfig::new(BackboneKind::ResNet50, Some(20), classes);

@@ -96,7 +96,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
         .leaky_inputs(&bundle.description.encoder.uses_post_diagnosis());
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
-    let logit = bundle.explained_logit(&set.cases[0], task)?.with_class(class);
+    let logit = bundle.explained_logit(&set, 0, task)?.with_class(class);
     let mut attended = None;
     for (look, input) in inputs.iter().enumerate() {
         // An image that comes again, because there are fewer of its kind, is not explained again.

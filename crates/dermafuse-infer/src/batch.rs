@@ -1,16 +1,15 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::ImageBatch;
 use dermafuse_networks::{Modalities, MultimodalInput};
-use dermafuse_schema::Modality;
 use dermafuse_schema::ndarray::Array2;
+use dermafuse_schema::{Case, Modality};
 
 /// The kinds of images that a network looks at.
 ///
 /// ```
 /// use dermafuse_infer::kinds_of;
 /// use dermafuse_networks::Modalities;
-/// use dermafuse_schema::Modality;
-///
+/// ///
 /// assert!(kinds_of(Modalities::CLINICAL).eq([Modality::Clinical]));
 /// ```
 pub fn kinds_of(modalities: Modalities) -> impl Iterator<Item = Modality> + Clone {
@@ -18,6 +17,16 @@ pub fn kinds_of(modalities: Modalities) -> impl Iterator<Item = Modality> + Clon
         Modality::Clinical => modalities.clinical,
         Modality::Dermoscopic => modalities.dermoscopic,
     })
+}
+
+/// What is there of a case: its images, and whether anything that the model uses is recorded of the patient.
+#[must_use]
+pub fn modalities_of(case: &Case, has_record: bool) -> Modalities {
+    Modalities {
+        clinical: case.has(Modality::Clinical),
+        dermoscopic: case.has(Modality::Dermoscopic),
+        metadata: has_record,
+    }
 }
 
 /// Moves a batch of decoded images and encoded metadata to a device, as far as the network looks at them. A missing image is

@@ -3,7 +3,7 @@ use std::fmt;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::{CaseSet, DataError};
-use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
+use dermafuse_networks::{Modalities, MultimodalInput, Network};
 use dermafuse_schema::{Branch, BranchLogits, Case, CaseId, Cohort, FieldValue, Modality, Predictions};
 use ndarray::{Array2, Array3, Axis};
 
@@ -79,6 +79,16 @@ struct Question {
     case: Case,
     clinical: Shown,
     dermoscopic: Shown,
+    /// Whether the record counts as there, though it may say nothing.
+    has_record: bool,
+}
+
+impl Question {
+    /// What is there; a baseline is.
+    fn there(&self) -> Modalities {
+        let [clinical, dermoscopic] = [self.clinical, self.dermoscopic].map(|image| image != Shown::Missing);
+        Modalities { clinical, dermoscopic, metadata: self.has_record }
+    }
 }
 
 /// What of an image is shown.
@@ -109,6 +119,8 @@ impl Bundle {
         if players.len() > MAX_INPUTS {
             return Err(InferError::TooManyInputs { found: players.len(), most: MAX_INPUTS });
         }
+        let matched = self.description.encoder.matched(&set.fields)?;
+        let has_record = matched.has_metadata(case)?;
         let sets = 1_usize << players.len();
         let own = |shown: bool, there: bool| match (there, shown) {
             (false, _) => Shown::Missing,
@@ -121,6 +133,7 @@ impl Bundle {
                     case: Case { id: CaseId::from(format!("{}/{subset}", case.id)), ..case.clone() },
                     clinical: own(true, case.has(Modality::Clinical)),
                     dermoscopic: own(true, case.has(Modality::Dermoscopic)),
+                    has_record,
                 };
                 for (index, player) in players.iter().enumerate() {
                     let there = subset & (1 << index) != 0;
@@ -134,25 +147,28 @@ impl Bundle {
                 question
             })
             .collect();
-        // Without an image altogether.
+        // Without an input altogether.
         let whole = sets - 1;
         let mut alone = vec![None; players.len()];
         for (index, player) in players.iter().enumerate() {
             let full = &questions[whole];
-            let (clinical, dermoscopic) = match player {
-                Player::Clinical => (Shown::Missing, full.dermoscopic),
-                Player::Dermoscopic => (full.clinical, Shown::Missing),
-                Player::Field(_) => {
-                    alone[index] = Some(whole & !(1 << index));
-                    continue;
+            let mut without = Question { case: full.case.clone(), ..*full };
+            match player {
+                Player::Clinical => without.clinical = Shown::Missing,
+                Player::Dermoscopic => without.dermoscopic = Shown::Missing,
+                Player::Field(place) => {
+                    without.case.metadata[*place] = FieldValue::Missing;
+                    without.has_record = matched.has_metadata(&without.case)?;
+                    if without.has_record || !self.network.answers_by_subset() {
+                        alone[index] = Some(whole & !(1 << index));
+                        continue;
+                    }
                 }
-            };
-            let answered = self.network.branches().iter().any(|branch| sees(branch, [clinical, dermoscopic]));
-            if answered {
+            }
+            if self.network.answering(without.there()).contains(&true) {
                 alone[index] = Some(questions.len());
-                let id = CaseId::from(format!("{} without an image", case.id));
-                let case = Case { id, ..case.clone() };
-                questions.push(Question { case, clinical, dermoscopic });
+                without.case.id = CaseId::from(format!("{} without an input", case.id));
+                questions.push(without);
             }
         }
 
@@ -235,12 +251,14 @@ impl Bundle {
             .collect();
 
         let views = self.description.augmentation.views();
+        let answering: Vec<Vec<bool>> = questions.iter().map(|question| network.answering(question.there())).collect();
         let mut branches: Vec<Branch> = network
             .branches()
             .iter()
-            .map(|info| Branch {
+            .enumerate()
+            .map(|(index, info)| Branch {
                 name: info.name.to_owned(),
-                available: questions.iter().map(|q| sees(info, [q.clinical, q.dermoscopic])).collect(),
+                available: answering.iter().map(|branches| branches[index]).collect(),
                 logits: set
                     .tasks
                     .iter()
@@ -294,14 +312,6 @@ impl Bundle {
         let (_, last) = self.two_stage.apply(&logits)?.pop().expect("the answer of at least one stage");
         Ok(last)
     }
-}
-
-fn sees(branch: &BranchInfo, images: [Shown; 2]) -> bool {
-    let [clinical, dermoscopic] = images.map(|image| image != Shown::Missing);
-    branch.can_see(|image| match image {
-        Modality::Clinical => clinical,
-        Modality::Dermoscopic => dermoscopic,
-    })
 }
 
 /// Rows of encoded metadata as a tensor.

@@ -9,7 +9,7 @@ use dermafuse_networks::{MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
-use crate::{InferError, TestTimeAugmentation, kinds_of, tensors_of};
+use crate::{InferError, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
 
 /// Runs a network over cases and collects the logits of every branch, view and task.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ impl<N: Network> Predictor<N> {
     /// The logits of the cases at `rows`; `progress` is told how many are done after each batch.
     ///
     /// A case with one kind of image gets the logits of the branches that need only that kind; the others are marked as not
-    /// available. A case with several images of a kind is looked at as [`several_images`](Self::several_images) says.
+    /// available ([`Network::answering`] says which). A case with several images of a kind is looked at as [`several_images`](Self::several_images) says.
     ///
     /// # Errors
     /// An image that cannot be read, a case without any image, metadata that does not fit the encoder, logits that are
@@ -100,10 +100,14 @@ impl<N: Network> Predictor<N> {
         let (mut faults, mut first): (HashMap<usize, FailedCase>, Option<InferError>) = (HashMap::new(), None);
         // Where the cases that are asked about stand among `rows`.
         let mut asked = Vec::with_capacity(rows.len());
+        // Which branches answer for each of them.
+        let mut answering = Vec::with_capacity(rows.len());
         for (at, &row) in rows.iter().enumerate() {
             let case = &set.cases[row];
-            if infos.iter().any(|info| info.can_see(|image| case.has(image))) {
+            let branches = self.network.answering(modalities_of(case, cohort.has_metadata[at]));
+            if branches.contains(&true) {
                 asked.push(at);
+                answering.push(branches);
                 continue;
             }
             let error = SchemaError::NoBranch { case: case.id.to_string() };
@@ -121,9 +125,10 @@ impl<N: Network> Predictor<N> {
         let views = self.augmentation.views();
         let mut branches: Vec<Branch> = infos
             .iter()
-            .map(|info| Branch {
+            .enumerate()
+            .map(|(index, info)| Branch {
                 name: info.name.to_owned(),
-                available: asked_rows.iter().map(|&row| info.can_see(|image| set.cases[row].has(image))).collect(),
+                available: answering.iter().map(|branches| branches[index]).collect(),
                 logits: set
                     .tasks
                     .iter()

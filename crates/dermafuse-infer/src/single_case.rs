@@ -2,12 +2,12 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_data::{BatchLoader, CaseSet, LoaderConfig, Looks};
+use dermafuse_data::{BatchLoader, CaseSet, DataError, LoaderConfig, Looks};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{BranchWeights, Case, CaseId, SeveralImages};
+use dermafuse_schema::{BranchWeights, CaseId, SeveralImages};
 
 use crate::bundle::Bundle;
-use crate::{ExplainedLogit, InferError, kinds_of, tensors_of};
+use crate::{ExplainedLogit, InferError, kinds_of, modalities_of, tensors_of};
 
 impl Bundle {
     /// One case as a data set of its own, from image files and what is known of the patient: names of the model's fields
@@ -67,20 +67,24 @@ impl Bundle {
         Ok(tensors_of(batch, metadata, modalities, &device))
     }
 
-    /// The logit behind the model's answer to a case: that of a task in the branches that the case has, by the branch weights.
+    /// The logit behind the model's answer to the case at `row`: that of a task in the branches that answer for it, by the branch
+    /// weights.
     ///
     /// Where the model averages probabilities instead of logits, and for what its second stage adds, this is an approximation.
     ///
     /// # Errors
-    /// A case that no branch can answer to.
-    pub fn explained_logit(&self, case: &Case, task: usize) -> Result<ExplainedLogit, InferError> {
+    /// A row that there is not, metadata that does not fit the encoder, a case that no branch can answer to.
+    pub fn explained_logit(&self, set: &CaseSet, row: usize, task: usize) -> Result<ExplainedLogit, InferError> {
+        let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
+        let has_record = self.description.encoder.matched(&set.fields)?.has_metadata(case)?;
+        let answering = self.network.answering(modalities_of(case, has_record));
         let weights = &self.two_stage.branch_weights;
         let weight = |name: &str| {
             let named = weights.names().iter().zip(weights.values()).find(|(other, _)| *other == name);
             named.map_or(0.0, |(_, weight)| *weight)
         };
-        let there: Vec<BranchInfo> =
-            self.network.branches().into_iter().filter(|branch| branch.can_see(|image| case.has(image))).collect();
+        let branches = self.network.branches().into_iter().zip(answering);
+        let there: Vec<BranchInfo> = branches.filter_map(|(branch, answers)| answers.then_some(branch)).collect();
         let own = BranchWeights::new(there.iter().map(|branch| (branch.name, weight(branch.name))));
         // As in fusion: branches that all have no weight count alike.
         let branches = match own {

@@ -41,6 +41,12 @@ pub trait NetworkDescription: Clone + Debug + Serialize + DeserializeOwned + Sen
         Vec::new()
     }
 
+    /// Parameters of the backbones as the paper counts them: with their classifiers of ImageNet's 1,000 classes, although nothing
+    /// uses these, or with what else the authors' code leaves in them.
+    fn published_backbone_parameters(&self) -> usize {
+        self.backbones().into_iter().map(BackboneKind::num_params).sum()
+    }
+
     /// The only image that one of the backbones looks at; `None` if it looks at both.
     fn view_of(&self, backbone: usize) -> Option<Modality> {
         let views = [Modality::Clinical, Modality::Dermoscopic];

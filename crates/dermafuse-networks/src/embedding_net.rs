@@ -1,8 +1,10 @@
 //! EmbeddingNet: pooled features of both images and the record, side by side in one perceptron.
 //!
 //! Paper: Yap et al., *Multimodal Skin Lesion Classification Using Deep Learning* (Experimental Dermatology 2018). Source: its
-//! description as a comparator in the thesis. Weights: those of the backbones. Differences: the sizes of the embedding network are
-//! not part of that description; the perceptron of FusionM4Net's heads (512 and 128 units) stands in.
+//! descriptions as a comparator in the thesis and in AMFAM's paper: the pooled features of a ResNet-50 for each image are put side
+//! by side with the record, and a fully connected network follows. Weights: those of the backbones. Differences: the layers of
+//! that network are in none of these texts; [`EmbeddingNetConfig::embedding`] says them, or the perceptron of FusionM4Net's heads
+//! (512 and 128 units) stands in.
 
 use std::path::Path;
 
@@ -13,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
 use crate::{
-    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, Modalities, Modality, MultimodalInput, MultitaskHead,
-    MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
+    BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, EmbeddingLayers, Modalities, Modality, MultimodalInput,
+    MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
+    with_published_weights,
 };
 
 /// Configuration of an [`EmbeddingNet`] with built-in backbones.
@@ -28,8 +31,22 @@ pub struct EmbeddingNetConfig {
     /// Classes of each task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
-    /// Dropout of the perceptron.
+    /// Widths of the fully connected layers ([`EmbeddingLayers`]) before the classifiers; without any the perceptron of
+    /// FusionM4Net's heads ([`MultitaskHead`]) takes their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embedding: Vec<usize>,
+    /// Dropout of these layers, or of the perceptron.
     pub dropout: f64,
+}
+
+/// What comes after the concatenation.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a network has one")]
+enum EmbeddingHead {
+    /// FusionM4Net's.
+    Perceptron(MultitaskHead),
+    /// Layers of widths of their own.
+    Layers(EmbeddingLayers),
 }
 
 /// Two backbones, and one head over `[F_clin | F_derm | record]`. Made by [`EmbeddingNetConfig::init`] or [`EmbeddingNet::new`].
@@ -37,21 +54,21 @@ pub struct EmbeddingNetConfig {
 pub struct EmbeddingNet<B: Backbone> {
     clinical: B,
     dermoscopic: B,
-    head: MultitaskHead,
+    head: EmbeddingHead,
     sees_metadata: bool,
 }
 
 impl EmbeddingNetConfig {
-    /// With a dropout of 0.3.
+    /// With FusionM4Net's perceptron and a dropout of 0.3.
     #[must_use]
     pub fn new(backbone: BackboneKind, metadata: Option<usize>, classes: Vec<usize>) -> Self {
-        Self { backbone, metadata, classes, dropout: 0.3 }
+        Self { backbone, metadata, classes, embedding: Vec::new(), dropout: 0.3 }
     }
 
     /// A network with fresh weights.
     ///
     /// # Errors
-    /// No metadata column although the record is looked at; class counts or a dropout that make no head.
+    /// No metadata column although the record is looked at; a layer without units; class counts or a dropout that make no head.
     pub fn init(&self, device: &Device) -> Result<EmbeddingNet<AnyBackbone>, NetworkError> {
         let backbone = || self.backbone.init(None, device);
         EmbeddingNet::new(backbone(), backbone(), self, device)
@@ -76,7 +93,10 @@ impl<B: Backbone> EmbeddingNet<B> {
         require_at_most("encoded columns", config.metadata.unwrap_or(0), MAX_WIDTH)?;
         let features = clinical.num_features() + dermoscopic.num_features() + config.metadata.unwrap_or(0);
         let (classes, dropout) = (config.classes.clone(), config.dropout);
-        let head = MultitaskHeadConfig { features, classes, dropout }.init(device)?;
+        let head = match config.embedding.as_slice() {
+            [] => EmbeddingHead::Perceptron(MultitaskHeadConfig { features, classes, dropout }.init(device)?),
+            widths => EmbeddingHead::Layers(EmbeddingLayers::init(features, widths, &classes, dropout, device)?),
+        };
         Ok(Self { clinical, dermoscopic, head, sees_metadata: config.metadata.is_some() })
     }
 
@@ -109,7 +129,11 @@ impl<B: Backbone> Network for EmbeddingNet<B> {
             features.push(input.metadata()); // [B, M]
         }
         let fused = Tensor::cat(features, 1); // [B, 2·D + M]
-        let branch = BranchOutput::new("fusion", self.head.forward(fused.clone())); // [B, K_t]
+        let logits = match &self.head {
+            EmbeddingHead::Perceptron(head) => head.forward(fused.clone()),
+            EmbeddingHead::Layers(head) => head.forward(fused.clone()),
+        }; // [B, K_t]
+        let branch = BranchOutput::new("fusion", logits);
         NetworkOutput::new(vec![branch], fused)
     }
 }
@@ -130,9 +154,9 @@ impl NetworkDescription for EmbeddingNetConfig {
     }
 
     fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
-        [Some(metadata), None]
-            .map(|metadata| Self::new(BackboneKind::ResNet18Quarter, metadata, classes.to_vec()))
-            .to_vec()
+        let quarter = |metadata| Self::new(BackboneKind::ResNet18Quarter, metadata, classes.to_vec());
+        let own = Self { embedding: vec![16, 8], ..quarter(Some(metadata)) };
+        vec![quarter(Some(metadata)), quarter(None), own]
     }
 
     fn backbones(&self) -> Vec<BackboneKind> {

@@ -283,15 +283,16 @@ impl NetworkConfig {
         each!(Self, self, config => config.view_of(backbone))
     }
 
-    /// Parameters of the network, each backbone's ImageNet classifier counted too, as the papers count them although nothing uses
-    /// it.
+    /// Parameters of the network as the papers count them: each backbone's ImageNet classifier too, although nothing uses it, or
+    /// what else the authors' code leaves there
+    /// ([`published_backbone_parameters`](NetworkDescription::published_backbone_parameters)).
     ///
     /// # Errors
     /// A configuration that makes no network.
     pub fn parameter_count_with_classifiers(&self, device: &Device) -> Result<usize, NetworkError> {
         let network = self.init(device)?;
         let own: usize = network.backbones().into_iter().map(parameter_count).sum();
-        let published: usize = self.backbones().into_iter().map(BackboneKind::num_params).sum();
+        let published = each!(Self, self, config => config.published_backbone_parameters());
         Ok(parameter_count(&network) - own + published)
     }
 
@@ -372,6 +373,10 @@ impl AnyNetwork {
 impl Network for AnyNetwork {
     fn branches(&self) -> Vec<BranchInfo> {
         each!(Self, self, network => network.branches())
+    }
+
+    fn answers_by_subset(&self) -> bool {
+        each!(Self, self, network => network.answers_by_subset())
     }
 
     fn backbone_groups(&self) -> Vec<ParameterGroup> {

@@ -1,10 +1,12 @@
 //! A classifier for each subset of the modalities, over the same two backbones.
 //!
 //! Paper: Kawahara et al., *Seven-Point Checklist and Skin Lesion Classification Using Multitask Multimodal Neural Nets* (IEEE
-//! J-BHI 2018): Inception-V3 for each image, a loss for several subsets of the modalities, so that any of them may be missing.
-//! Source: its description as a comparator in the thesis. Weights: those of the backbones. Differences: which subsets have a loss
-//! is not part of that description; they are data here. The backbones' auxiliary classifiers are left out, which published counts
-//! (two times 27.16 million) include. Mini-batches that are balanced over all labels belong to the sampling, not to the network.
+//! J-BHI 2018): Inception-V3 for each image, pooled features and the record side by side, several losses, each of another subset
+//! of the modalities, so that any of them may be missing. Source: its abstract, and its descriptions as a comparator in the thesis
+//! and in AMFAM's paper. Weights: those of the backbones. Differences: which subsets have a loss is in none of these texts;
+//! [`ModalitySubsetNetConfig::kawahara`] takes all seven, each with the same weight. The backbones' auxiliary classifiers are left
+//! out, which published counts (two times 27.16 million) include. Batches that are balanced over all labels belong to the
+//! sampling (`Sampling::LabelBalanced`), not to the network.
 
 use std::path::Path;
 
@@ -43,6 +45,17 @@ pub enum ModalitySubset {
 }
 
 impl ModalitySubset {
+    /// All subsets; none comes before a part of it.
+    pub const EACH: [Self; 7] = [
+        Self::Clinical,
+        Self::Dermoscopic,
+        Self::Metadata,
+        Self::ClinicalMetadata,
+        Self::DermoscopicMetadata,
+        Self::Fusion,
+        Self::All,
+    ];
+
     /// The name of the branch.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -88,7 +101,9 @@ pub struct ModalitySubsetNetConfig {
     pub classes: Vec<usize>,
 }
 
-/// Two backbones, and for each subset linear classifiers over its features, side by side.
+/// Two backbones, and for each subset linear classifiers over its features, side by side. A case that lacks a modality is
+/// answered by the classifier of exactly what it has, or by those of the largest subsets that it has
+/// ([`Network::answering`]).
 ///
 /// Made by [`ModalitySubsetNetConfig::init`] or [`ModalitySubsetNet::new`].
 #[derive(Module, Debug)]
@@ -102,12 +117,10 @@ pub struct ModalitySubsetNet<B: Backbone> {
 }
 
 impl ModalitySubsetNetConfig {
-    /// Inception-V3; each image, both, and both with the record.
+    /// Inception-V3, and a classifier for each subset.
     #[must_use]
     pub fn kawahara(metadata: usize, classes: Vec<usize>) -> Self {
-        use ModalitySubset::{All, Clinical, Dermoscopic, Fusion};
-        let subsets = vec![Clinical, Dermoscopic, Fusion, All];
-        Self { backbone: BackboneKind::InceptionV3, metadata, subsets, classes }
+        Self { backbone: BackboneKind::InceptionV3, metadata, subsets: ModalitySubset::EACH.to_vec(), classes }
     }
 
     /// A network with fresh weights.
@@ -163,6 +176,10 @@ impl<B: Backbone> ModalitySubsetNet<B> {
 impl<B: Backbone> Network for ModalitySubsetNet<B> {
     fn branches(&self) -> Vec<BranchInfo> {
         self.subsets.iter().map(|subset| BranchInfo { name: subset.name(), needs: subset.modalities() }).collect()
+    }
+
+    fn answers_by_subset(&self) -> bool {
+        true
     }
 
     fn backbone_groups(&self) -> Vec<ParameterGroup> {
@@ -248,11 +265,55 @@ mod tests {
     use dermafuse_backbones::parameter_count;
 
     #[test]
-    fn two_inception_networks_and_four_heads() {
+    fn two_inception_networks_and_seven_heads() {
         let config = ModalitySubsetNetConfig::kawahara(20, vec![5, 3, 3, 3, 2, 3, 2, 3]);
-        let heads = [2048, 2048, 2 * 2048, 2 * 2048 + 20].map(|features| 24 * (features + 1));
+        let seen = [2048, 2048, 20, 2048 + 20, 2048 + 20, 2 * 2048, 2 * 2048 + 20];
+        let heads = seen.map(|features| 24 * (features + 1));
         let network = config.init(&Device::flex()).unwrap();
         assert_eq!(parameter_count(&network), 2 * 21_785_568 + heads.into_iter().sum::<usize>());
+    }
+
+    /// The names of the branches that answer for a case which has of photo, dermoscopic image and record what is said.
+    fn answering(subsets: &[ModalitySubset], [clinical, dermoscopic, metadata]: [bool; 3]) -> Vec<&'static str> {
+        let config = ModalitySubsetNetConfig {
+            backbone: BackboneKind::ResNet18Quarter,
+            subsets: subsets.to_vec(),
+            ..ModalitySubsetNetConfig::kawahara(3, vec![2])
+        };
+        let network = config.init(&Device::flex()).unwrap();
+        let answering = network.answering(Modalities { clinical, dermoscopic, metadata });
+        let names = network.branches().into_iter().map(|branch| branch.name);
+        names.zip(answering).filter_map(|(name, answers)| answers.then_some(name)).collect()
+    }
+
+    #[test]
+    fn a_case_that_lacks_something_is_answered_by_the_branch_of_what_it_has() {
+        use ModalitySubset::{All, Clinical, Dermoscopic, Fusion, Metadata};
+        for subset in ModalitySubset::EACH {
+            let Modalities { clinical, dermoscopic, metadata } = subset.modalities();
+            let there = [clinical, dermoscopic, metadata];
+            let expected = match subset {
+                All => ModalitySubset::EACH.map(ModalitySubset::name).to_vec(),
+                _ => vec![subset.name()],
+            };
+            assert_eq!(answering(&ModalitySubset::EACH, there), expected);
+            // In any order.
+            let mut backwards = ModalitySubset::EACH;
+            backwards.reverse();
+            assert_eq!(answering(&backwards, there), expected.into_iter().rev().collect::<Vec<_>>());
+        }
+        assert_eq!(answering(&ModalitySubset::EACH, [false; 3]), [""; 0]);
+        // Without a branch of exactly what is there, by those that see most of it.
+        let some = [Clinical, Dermoscopic, Fusion, All];
+        assert_eq!(answering(&some, [true, false, true]), ["clinical"]);
+        assert_eq!(answering(&some, [true, true, false]), ["fusion"]);
+        assert_eq!(answering(&[Clinical, Metadata, All], [true, false, true]), ["clinical", "metadata"]);
+        assert_eq!(answering(&[All], [true, true, false]), [""; 0]);
+        // Whatever the network does not look at is not missing.
+        assert_eq!(
+            answering(&[Clinical, Dermoscopic, Fusion], [true, true, false]),
+            ["clinical", "dermoscopic", "fusion"]
+        );
     }
 
     #[test]

@@ -89,6 +89,14 @@ impl Modalities {
             metadata: self.metadata || other.metadata,
         }
     }
+
+    /// Whether all that these look at is among what others are.
+    #[must_use]
+    pub const fn are_among(self, others: Self) -> bool {
+        (others.clinical || !self.clinical)
+            && (others.dermoscopic || !self.dermoscopic)
+            && (others.metadata || !self.metadata)
+    }
 }
 
 impl From<Modality> for Modalities {
@@ -108,15 +116,6 @@ pub struct BranchInfo {
     pub name: &'static str,
     /// What it looks at.
     pub needs: Modalities,
-}
-
-impl BranchInfo {
-    /// Whether the images that a case has are enough for the branch.
-    #[must_use]
-    pub fn can_see(&self, has: impl Fn(Modality) -> bool) -> bool {
-        let needed = [(Modality::Clinical, self.needs.clinical), (Modality::Dermoscopic, self.needs.dermoscopic)];
-        needed.into_iter().all(|(image, is_needed)| !is_needed || has(image))
-    }
 }
 
 /// The logits of one branch.
@@ -174,6 +173,36 @@ pub trait Network: Module + ModuleDisplay {
     /// What any branch looks at.
     fn modalities(&self) -> Modalities {
         self.branches().iter().fold(Modalities::default(), |all, branch| all.and(branch.needs))
+    }
+
+    /// Whether each branch is the classifier of a subset of the modalities, so that some of them may be missing. Then a record
+    /// in which nothing is recorded counts as missing, and a case that lacks something is answered by the largest subset that
+    /// it has; see [`seeing`](Self::seeing) and [`answering`](Self::answering).
+    fn answers_by_subset(&self) -> bool {
+        false
+    }
+
+    /// Which branches see enough of a case of which `there` is there, in the order of [`branches`](Self::branches): those whose
+    /// images are there and, of a network that answers by subset, whose record is. These are the branches that learn from it.
+    fn seeing(&self, there: Modalities) -> Vec<bool> {
+        let there = Modalities { metadata: there.metadata || !self.answers_by_subset(), ..there };
+        self.branches().iter().map(|branch| branch.needs.are_among(there)).collect()
+    }
+
+    /// Which branches answer for a case of which `there` is there: those that see enough of it. Of a network that answers by
+    /// subset, a case that lacks something is answered by those of them alone that look at most, so that no other one that sees
+    /// it looks at the same and more.
+    fn answering(&self, there: Modalities) -> Vec<bool> {
+        let seeing = self.seeing(there);
+        if !self.answers_by_subset() || self.modalities().are_among(there) {
+            return seeing;
+        }
+        let branches = self.branches();
+        let is_outdone = |needs: Modalities| {
+            let mut others = branches.iter().zip(&seeing).filter(|(_, sees)| **sees);
+            others.any(|(other, _)| other.needs != needs && needs.are_among(other.needs))
+        };
+        branches.iter().zip(&seeing).map(|(branch, sees)| *sees && !is_outdone(branch.needs)).collect()
     }
 
     /// The parameter groups of the backbones, each stem first; what is in none of them is head or fusion module.

@@ -83,6 +83,8 @@ pub trait ErasedDescription: Debug + Send + Sync {
     fn classes_mut(&mut self) -> &mut Vec<usize>;
     /// As [`NetworkDescription::backbones`].
     fn backbones(&self) -> Vec<BackboneKind>;
+    /// As [`NetworkDescription::published_backbone_parameters`].
+    fn published_backbone_parameters(&self) -> usize;
     /// As [`NetworkDescription::view_of`].
     fn view_of(&self, backbone: usize) -> Option<Modality>;
     /// As [`NetworkDescription::metadata_inputs`].
@@ -134,6 +136,10 @@ impl<D: OutsideNetwork> ErasedDescription for D {
 
     fn backbones(&self) -> Vec<BackboneKind> {
         NetworkDescription::backbones(self)
+    }
+
+    fn published_backbone_parameters(&self) -> usize {
+        NetworkDescription::published_backbone_parameters(self)
     }
 
     fn view_of(&self, backbone: usize) -> Option<Modality> {
@@ -204,6 +210,10 @@ impl NetworkDescription for OutsideKind<dyn ErasedDescription> {
         self.inner().backbones()
     }
 
+    fn published_backbone_parameters(&self) -> usize {
+        self.inner().published_backbone_parameters()
+    }
+
     fn view_of(&self, backbone: usize) -> Option<Modality> {
         self.inner().view_of(backbone)
     }
@@ -240,6 +250,8 @@ pub trait ErasedNetwork: ErasedModule {
     fn clone_network(&self) -> Box<dyn ErasedNetwork>;
     /// As [`Network::branches`].
     fn branches(&self) -> Vec<BranchInfo>;
+    /// As [`Network::answers_by_subset`].
+    fn answers_by_subset(&self) -> bool;
     /// As [`Network::backbone_groups`].
     fn backbone_groups(&self) -> Vec<ParameterGroup>;
     /// As [`Network::freeze_backbones`].
@@ -270,6 +282,10 @@ impl<N: DescribedNetwork> ErasedNetwork for Held<N> {
 
     fn branches(&self) -> Vec<BranchInfo> {
         self.get().branches()
+    }
+
+    fn answers_by_subset(&self) -> bool {
+        self.get().answers_by_subset()
     }
 
     fn backbone_groups(&self) -> Vec<ParameterGroup> {
@@ -318,6 +334,10 @@ impl CloneBoxed for dyn ErasedNetwork {
 impl Network for OutsideModule<dyn ErasedNetwork> {
     fn branches(&self) -> Vec<BranchInfo> {
         self.inner().branches()
+    }
+
+    fn answers_by_subset(&self) -> bool {
+        self.inner().answers_by_subset()
     }
 
     fn backbone_groups(&self) -> Vec<ParameterGroup> {

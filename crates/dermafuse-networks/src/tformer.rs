@@ -3,8 +3,9 @@
 //! Paper: Zhang et al., *TFormer: A Throughout Fusion Transformer for Multi-Modal Skin Lesion Diagnosis* (Computers in Biology
 //! and Medicine 2023). Source: the authors' code. Weights: those of torchvision's Swin-T, where the code has the ones of the
 //! original implementation. Differences: the backbone's classifier of 128 classes, which nothing uses, is left out unless
-//! [`TFormerConfig::unused_classifier`] asks for it; with it the code counts 78,238,362 parameters, and 77,757,210 without metadata. Without metadata the heads see the features of both images, as they
-//! would go to the record. Also see [`WindowCrossAttention`].
+//! [`TFormerConfig::unused_classifier`] asks for it; with it there are the published 78,238,362 parameters, and 77,757,210 without
+//! metadata. Without metadata the heads see the features of both images, as they would go to the record. Also see
+//! [`WindowCrossAttention`].
 
 use std::path::Path;
 
@@ -29,10 +30,10 @@ use crate::{
 const BLOCKS: [[usize; 3]; 4] = [[192, 6, 1], [384, 6, 1], [768, 6, 2], [768, 12, 1]];
 /// Features of each image and of the record.
 const FEATURES: usize = 128;
+/// Classes of the classifier that the authors' code leaves in the backbone and does not use.
+const UNUSED_CLASSES: usize = 128;
 const METADATA_LAYERS: [usize; 2] = [128, FEATURES];
 const METADATA_HEADS: usize = 8;
-/// Classes of the backbone's classifier in the authors' code.
-const UNUSED_CLASSES: usize = 128;
 
 /// Configuration of a [`TFormer`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -254,6 +255,12 @@ impl NetworkDescription for TFormerConfig {
 
     fn examples(classes: &[usize], metadata: usize) -> Vec<Self> {
         [Some(metadata), None].map(|metadata| Self::new(metadata, classes.to_vec())).to_vec()
+    }
+
+    fn published_backbone_parameters(&self) -> usize {
+        // The option has the classifier outside of the backbone, where it is counted already.
+        let classifier = if self.unused_classifier { 0 } else { (BLOCKS[3][0] + 1) * UNUSED_CLASSES };
+        BackboneKind::SwinTiny.num_params_without_classifier() + classifier
     }
 
     fn backbones(&self) -> Vec<BackboneKind> {

@@ -55,7 +55,8 @@ pub(crate) fn check_labels(
     notes.extend(
         unlabelled(set, &split.test).iter().map(|task| format!("{of_test} `{task}`: its numbers are undefined.")),
     );
-    if sampling != Sampling::EachOnce {
+    // Balanced by label, cases are drawn by the classes of all tasks: each of them has labels, and so is shown.
+    if !matches!(sampling, Sampling::EachOnce | Sampling::LabelBalanced { .. }) {
         let shown: Vec<usize> = labelled(set, 0, &learnt).collect();
         let task_never_shown = || unlabelled(set, &shown).first().map(|task| format!("task {task}"));
         if let Some(unseen) = never_shown(set, &split.train).or_else(task_never_shown) {
@@ -99,6 +100,7 @@ fn never_shown(set: &CaseSet, train: &[usize]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dermafuse_data::EpochLength;
     use dermafuse_schema::{Case, Task, TaskSet};
 
     /// Eight training cases with these labels of two tasks, a validation case and a test case with both.
@@ -151,6 +153,9 @@ mod tests {
         assert_eq!(error(together, drawn, false), None);
         // The network that learns from the first half does not see it.
         assert!(error(together, drawn, true).is_some());
+        // By the labels of all tasks, all of them are.
+        let balanced = Sampling::LabelBalanced { per_label: 1, length: EpochLength::AllCases };
+        assert_eq!(error(apart, balanced, true), None);
     }
 
     #[test]

@@ -6,9 +6,8 @@ use std::thread;
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
-use dermafuse_infer::kinds_of;
-use dermafuse_networks::{BranchInfo, Network};
-use dermafuse_schema::Case;
+use dermafuse_infer::{kinds_of, modalities_of};
+use dermafuse_networks::Network;
 use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, missing_image};
 
 use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
@@ -18,38 +17,51 @@ use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
 pub struct SelectedCases {
     /// The split without the cases that are left out.
     pub split: Split,
-    /// Sentences about cases that lack an image, for terminal and report; none if no case does.
+    /// Sentences about cases that lack an image or a record, for terminal and report; none if no case does.
     pub notes: Vec<String>,
 }
 
 impl NetworkRecipe {
-    /// What becomes of the cases of a split that lack an image; see [`Incomplete`]. Done twice, it is the same.
+    /// What becomes of the cases of a split that lack an image; see [`Incomplete`]. Done twice, it is the same. The encoder says
+    /// of which cases anything is recorded.
     ///
     /// # Errors
     /// A configuration that makes no network; a validation or test case that no branch can answer and that is not left
-    /// out; a part of which nothing is left.
-    pub fn select_cases(&self, set: &CaseSet, split: &Split, device: &Device) -> Result<SelectedCases, RecipeError> {
+    /// out; a part of which nothing is left; metadata that does not fit the encoder.
+    pub fn select_cases(
+        &self,
+        set: &CaseSet,
+        split: &Split,
+        encoder: &MetadataEncoder,
+        device: &Device,
+    ) -> Result<SelectedCases, RecipeError> {
         split.check(set)?;
         let network = self.network.init(device)?;
-        let (branches, looked_at) = (network.branches(), network.modalities());
+        let looked_at = network.modalities();
+        let matched = encoder.matched(&set.fields)?;
+        let mut has_record = vec![false; set.len()];
+        for &row in split.train.iter().chain(&split.valid).chain(&split.test) {
+            has_record[row] = matched.has_metadata(&set.cases[row])?;
+        }
+        let is_seen = |row: usize| network.answering(modalities_of(&set.cases[row], has_record[row])).contains(&true);
         let mut selected = SelectedCases { split: split.clone(), notes: Vec::new() };
         let SelectedCases { split, notes } = &mut selected;
         let parts = [("training", &mut split.train), ("validation", &mut split.valid), ("test", &mut split.test)];
         for (part, rows) in parts {
             let trains = part == "training";
-            let lacking = rows.iter().filter(|&&row| missing_image(&set.cases[row], looked_at).is_some()).count();
-            if lacking == 0 {
+            let has_images = |row: usize| missing_image(&set.cases[row], looked_at).is_none();
+            let is_of_use = |row: usize| if trains { has_images(row) } else { is_seen(row) };
+            let lacking: Vec<usize> = rows.iter().copied().filter(|&row| !has_images(row) || !is_of_use(row)).collect();
+            if lacking.is_empty() {
                 continue;
             }
-            let is_of_use = |case: &Case| match trains {
-                true => missing_image(case, looked_at).is_none(),
-                false => is_seen(case, &branches),
-            };
-            let all = rows.len();
-            let useless: Vec<usize> = rows.iter().copied().filter(|&row| !is_of_use(&set.cases[row])).collect();
+            // Where images are there and nobody sees them, it is the record.
+            let what = if lacking.iter().any(|&row| has_images(row)) { "an image or a record" } else { "an image" };
+            let (all, lacking) = (rows.len(), lacking.len());
+            let useless: Vec<usize> = rows.iter().copied().filter(|&row| !is_of_use(row)).collect();
             let left_out = match (self.incomplete, useless.first()) {
                 (Incomplete::Skip, _) => {
-                    rows.retain(|&row| is_of_use(&set.cases[row]));
+                    rows.retain(|&row| is_of_use(row));
                     useless.len()
                 }
                 (Incomplete::Refuse | Incomplete::Use, Some(&row)) if !trains => {
@@ -66,7 +78,20 @@ impl NetworkRecipe {
                 (false, 0) => "are answered by the branches that see them".to_owned(),
                 (false, out) => format!("are answered by the branches that see them, but for {out} that are left out"),
             };
-            notes.push(format!("{lacking} of {all} {part} cases lack an image that the network looks at and {fate}."));
+            notes.push(format!("{lacking} of {all} {part} cases lack {what} that the network looks at and {fate}."));
+        }
+        if network.answers_by_subset() && looked_at.metadata {
+            let parts = [("training", &split.train), ("validation", &split.valid), ("test", &split.test)];
+            for (part, rows) in parts {
+                let without = rows.iter().filter(|&&row| !has_record[row]).count();
+                let fate = if part == "training" { "train the branches" } else { "are answered by the branches" };
+                if without > 0 {
+                    let all = rows.len();
+                    notes.push(format!(
+                        "Nothing is recorded of {without} of {all} {part} cases: they {fate} that do without."
+                    ));
+                }
+            }
         }
         selected.split.check(set)?;
         Ok(selected)
@@ -133,11 +158,6 @@ impl NetworkRecipe {
         }
         Ok(())
     }
-}
-
-/// Whether any branch can answer for a case.
-fn is_seen(case: &Case, branches: &[BranchInfo]) -> bool {
-    branches.iter().any(|branch| branch.can_see(|image| case.has(image)))
 }
 
 /// The training and validation cases of a split.

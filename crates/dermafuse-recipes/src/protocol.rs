@@ -313,8 +313,8 @@ impl Protocol {
         place: Workplace<'_>,
     ) -> Result<SelectedCases, RecipeError> {
         split.check(set)?;
-        let (_, network) = self.fitted(set, split)?;
-        network.select_cases(set, split, place.device)
+        let (encoder, network) = self.fitted(set, split)?;
+        network.select_cases(set, split, &encoder, place.device)
     }
 
     /// The encoder of the training cases, and the network's recipe with its length.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dermafuse_data::Sampling;
+use dermafuse_data::{CaseSet, Sampling};
 use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
 use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE, kinds_of};
 use dermafuse_networks::{Network, NetworkError};
@@ -321,16 +321,26 @@ fn follow(
     // None where no network learns.
     let epochs = outcome.curves.first().map_or(0, |curve| curve.history.len());
     let cases = set.class_counts(0, &selected.split.train)?;
-    let shown = config.sampling.shown(set, &selected.split.train, config.seed, epochs)?;
-    let oversampled = (config.sampling != Sampling::default()).then(|| {
-        let classes = set.tasks[0].classes.iter().zip(cases.iter().zip(&shown));
-        let texts = classes.map(|(class, (cases, shown))| {
-            format!("{class} {cases} cases, {:.1} times each", *shown as f64 / (*cases).max(1) as f64)
-        });
+    let mut shown_by_task = config.sampling.shown_by_task(set, &selected.split.train, config.seed, epochs)?;
+    let oversampled = match config.sampling {
+        Sampling::EachOnce => None,
+        Sampling::ClassBalanced { .. } | Sampling::Weighted { .. } => {
+            Some(vec![shown_text(set, 0, &cases, &shown_by_task[0])])
+        }
+        Sampling::LabelBalanced { .. } => {
+            let of_task = |(task, shown): (usize, &Vec<usize>)| {
+                let cases = set.class_counts(task, &selected.split.train)?;
+                Ok(format!("{}: {}", set.tasks[task].label, shown_text(set, task, &cases, shown)))
+            };
+            Some(shown_by_task.iter().enumerate().map(of_task).collect::<Result<_, RecipeError>>()?)
+        }
+    };
+    let oversampled = oversampled.map(|texts| {
         let stage = if training.name.is_empty() { String::new() } else { format!(" of stage {}", training.name) };
-        let texts = texts.collect::<Vec<_>>().join("; ");
+        let texts = texts.join(". ");
         format!("Training cases{stage} and how often {epochs} epochs showed them: {texts}.")
     });
+    let shown = shown_by_task.swap_remove(0);
     let result = RoundResult {
         cases,
         shown,
@@ -348,6 +358,15 @@ fn follow(
         model: HeldModel::default(),
     };
     Ok((result, outcome.bundle))
+}
+
+/// How many cases each class of a task has, and how often they were shown: `NEV 10 cases, 2.0 times each; MEL …`.
+fn shown_text(set: &CaseSet, task: usize, cases: &[usize], shown: &[usize]) -> String {
+    let classes = set.tasks[task].classes.iter().zip(cases.iter().zip(shown));
+    let texts = classes.map(|(class, (cases, shown))| {
+        format!("{class} {cases} cases, {:.1} times each", *shown as f64 / (*cases).max(1) as f64)
+    });
+    texts.collect::<Vec<_>>().join("; ")
 }
 
 /// Everything that a training's result depends on.

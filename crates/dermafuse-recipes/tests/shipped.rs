@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use dermafuse_backbones::BackboneKind;
-use dermafuse_data::{Augmentation, CaseSet, DataSetKind, EncoderConfig, MetadataRoles, Split};
+use dermafuse_data::{
+    Augmentation, CaseSet, DataSetKind, EncoderConfig, EpochLength, MetadataRoles, Sampling, Split, derm7pt,
+};
 use dermafuse_ensemble::{
     Calibration, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
 };
@@ -19,7 +21,9 @@ use dermafuse_networks::{
 use dermafuse_recipes::{AnswerKind, Experiment, Plan, Recipe, Selection, StartWeights};
 use dermafuse_schema::{Case, Task, TaskSet};
 use dermafuse_settings::Settings;
-use dermafuse_train::{Incomplete, OptimizerKind, TrainingConfig};
+use dermafuse_train::{
+    ClassWeights, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig,
+};
 use expected::Expected;
 
 fn recipe(name: &str) -> Recipe {
@@ -222,12 +226,11 @@ fn the_strategies_of_fine_tuning_are_those_of_the_paper() {
 
 #[test]
 fn the_comparators_have_the_networks_of_their_papers() {
+    let embedding_net = EmbeddingNetConfig::new(BackboneKind::ResNet50, Some(20), vec![]);
+    let embedding_net = EmbeddingNetConfig { embedding: vec![512, 128], ..embedding_net };
     let networks = [
         ("tformer", NetworkConfig::TFormer(TFormerConfig::new(Some(20), vec![]))),
-        (
-            "embedding_net",
-            NetworkConfig::EmbeddingNet(EmbeddingNetConfig::new(BackboneKind::ResNet50, Some(20), vec![])),
-        ),
+        ("embedding_net", NetworkConfig::EmbeddingNet(embedding_net)),
         ("modality_subsets", NetworkConfig::ModalitySubsetNet(ModalitySubsetNetConfig::kawahara(20, vec![]))),
     ];
     for (name, network) in networks {
@@ -239,6 +242,37 @@ fn the_comparators_have_the_networks_of_their_papers() {
     }
     let images = NetworkConfig::TFormer(TFormerConfig::new(None, vec![]));
     assert_eq!(row(&recipe("tformer"), "images").method.network, images);
+    // What the authors' code says of the training, beside network, rate and epochs.
+    let TrainingConfig { batch_size, weight_decay, schedule, loss, .. } = experiment("tformer").training;
+    assert_eq!((batch_size, weight_decay, schedule), (32, 1e-4, RateSchedule::Cosine));
+    assert_eq!(loss, LossConfig { reduction: LossReduction::TaskMean, ..LossConfig::default() });
+    assert_eq!(experiment("tformer").method.metadata.roles, MetadataRoles::IncludePostDiagnosis);
+}
+
+#[test]
+fn the_inception_rows_differ_in_batches_and_answer() {
+    let recipe = recipe("modality_subsets");
+    assert_eq!(recipe.own_row().unwrap().name, "Inception-combined");
+    let balanced = Sampling::LabelBalanced { per_label: 1, length: EpochLength::AllCases };
+    let tasks = TaskSet::new(derm7pt::tasks()).unwrap();
+    for (name, sampling, weights, answer) in [
+        ("Inception-unbalanced", Sampling::EachOnce, ClassWeights::Uniform, AnswerKind::OnlyFusionBranch),
+        ("Inception-balanced", balanced, ClassWeights::BalancedInBatch, AnswerKind::OnlyFusionBranch),
+        ("Inception-combined", balanced, ClassWeights::BalancedInBatch, AnswerKind::All),
+    ] {
+        let experiment = row(&recipe, name);
+        let expected = ModalitySubsetNetConfig::kawahara(20, vec![]);
+        assert_eq!(experiment.method.network, NetworkConfig::ModalitySubsetNet(expected), "{name}");
+        assert_eq!(
+            (experiment.training.sampling, experiment.training.loss.class_weights),
+            (sampling, weights),
+            "{name}"
+        );
+        assert_eq!((experiment.second_stage.answer, experiment.second_stage.classifier), (answer, None), "{name}");
+        // Balanced over Derm7pt's 24 labels, a batch is as large as others are.
+        assert_eq!(experiment.training.batch_size, 24, "{name}");
+        assert_eq!(sampling.batch_size(&tasks).unwrap_or(24), 24, "{name}");
+    }
 }
 
 #[test]

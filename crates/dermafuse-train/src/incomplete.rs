@@ -6,7 +6,10 @@ use dermafuse_networks::Modalities;
 use dermafuse_schema::{Case, Modality};
 use serde::{Deserialize, Serialize};
 
-/// What becomes of cases that lack an image which the network looks at. It is decided before the first epoch.
+/// What becomes of cases that lack an image which the network looks at. It is decided before the first epoch. A record in which
+/// nothing is recorded is no image: it is encoded as zeros, or by a network that answers by subset
+/// ([`Network::answers_by_subset`](dermafuse_networks::Network::answers_by_subset)) left to the branches that do without it,
+/// whatever is said here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Incomplete {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
@@ -13,7 +14,7 @@ const RELEASED_BRANCH_WEIGHT: f64 = 0.33;
 #[derive(Clone, Debug, PartialEq)]
 pub struct MultitaskLoss {
     config: LossConfig,
-    /// `[T][K_t]` class weights.
+    /// `[T][K_t]` class weights; those of each batch take their place where it has its own.
     class_weights: Vec<Vec<f64>>,
 }
 
@@ -36,7 +37,7 @@ impl MultitaskLoss {
         let mut class_weights = Vec::with_capacity(set.tasks.len());
         for (index, task) in set.tasks.iter().enumerate() {
             let counts = set.class_counts(index, training_rows)?;
-            if config.class_weights == ClassWeights::Uniform {
+            if matches!(config.class_weights, ClassWeights::Uniform | ClassWeights::BalancedInBatch) {
                 class_weights.push(vec![1.0; counts.len()]);
                 continue;
             }
@@ -64,13 +65,14 @@ impl MultitaskLoss {
     pub fn targets(&self, labels: &[&[Option<usize>]], part: Range<usize>, device: &Device) -> Targets {
         let smoothing = self.config.label_smoothing;
         let shares = self.class_weights.iter().enumerate().map(|(task, weights)| {
+            let weights = &self.weights_in_batch(labels, task, weights);
             let total: f64 = labels.iter().filter_map(|labels| labels[task]).map(|label| weights[label]).sum();
             let classes = weights.len();
             let part = &labels[part.clone()];
             let mut shares = vec![0.0_f32; part.len() * classes];
             for (shares, labels) in shares.chunks_mut(classes).zip(part) {
                 let Some(label) = labels[task] else { continue };
-                for (class, (share, weight)) in shares.iter_mut().zip(weights).enumerate() {
+                for (class, (share, weight)) in shares.iter_mut().zip(weights.iter()).enumerate() {
                     let target = f64::from(u8::from(class == label)) * (1.0 - smoothing) + smoothing / classes as f64;
                     *share = (target * weight / total) as f32;
                 }
@@ -78,6 +80,18 @@ impl MultitaskLoss {
             Tensor::from_data(TensorData::new(shares, [part.len(), classes]), device) // [B, K_t]
         });
         Targets { shares: shares.collect(), part: part.len() as f64 / labels.len() as f64 }
+    }
+
+    /// The class weights of a task in a batch, of which `labels` are the labels.
+    fn weights_in_batch<'a>(&self, labels: &[&[Option<usize>]], task: usize, weights: &'a [f64]) -> Cow<'a, [f64]> {
+        if self.config.class_weights != ClassWeights::BalancedInBatch {
+            return Cow::Borrowed(weights);
+        }
+        let mut counts = vec![0_usize; weights.len()];
+        labels.iter().filter_map(|labels| labels[task]).for_each(|label| counts[label] += 1);
+        let (cases, classes) = (counts.iter().sum::<usize>(), counts.iter().filter(|&&count| count > 0).count());
+        let weight = |count: usize| if count == 0 { 0.0 } else { cases as f64 / (classes * count) as f64 };
+        Cow::Owned(counts.into_iter().map(weight).collect())
     }
 
     /// The losses of all branches and tasks, and the network's own by their weights.
@@ -177,6 +191,23 @@ mod tests {
         assert!((loss(released, [1.0, 1.0], [Some(0), Some(1)]) - 0.33 * mean).abs() < 1e-6);
         let weighted = (first + 3.0 * second) / 4.0;
         assert!((loss(SUMS, [1.0, 3.0], [Some(0), Some(1)]) - weighted).abs() < 1e-6);
+    }
+
+    /// Three cases of one class and one of another: each class has half of the loss, in parts too.
+    #[test]
+    fn in_a_batch_that_balances_itself_every_class_has_the_same_weight() {
+        let config = LossConfig { class_weights: ClassWeights::BalancedInBatch, ..SUMS };
+        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 3]] };
+        let labels: [&[Option<usize>]; 5] = [&[Some(0)], &[Some(0)], &[Some(2)], &[None], &[Some(0)]];
+        let shares = |part: Range<usize>| {
+            let targets = loss.targets(&labels, part, &Device::flex());
+            targets.shares[0].clone().into_data().iter::<f32>().collect::<Vec<_>>()
+        };
+        let (sixth, half) = (1.0 / 6.0, 0.5);
+        let expected = [[sixth, 0.0, 0.0], [sixth, 0.0, 0.0], [0.0, 0.0, half], [0.0; 3], [sixth, 0.0, 0.0]].concat();
+        let found = shares(0..5);
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        assert_eq!([shares(0..2), shares(2..5)].concat(), found);
     }
 
     #[test]

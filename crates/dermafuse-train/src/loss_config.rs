@@ -49,6 +49,9 @@ pub enum ClassWeights {
     Balanced,
     /// The square root of `Balanced`: between the two.
     SquareRoot,
+    /// `n / (K · n_c)` with the numbers of each batch, its `K` classes that it has cases of: in every batch every class that
+    /// it has weighs the same, whatever was drawn. A class that it has no case of weighs nothing.
+    BalancedInBatch,
 }
 
 impl LossConfig {

@@ -5,8 +5,8 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, Optimi
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
 use dermafuse_data::{BatchLoader, CaseSet, ImageCache, LoaderConfig, Looks, MetadataEncoder};
-use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, tensors_of};
-use dermafuse_networks::{Auxiliary, BranchInfo, Modalities, Network};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
+use dermafuse_networks::{Auxiliary, Modalities, Network};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 
 use crate::averaging::{Average, refresh_batch_norm};
@@ -254,8 +254,7 @@ impl Trainer {
 
     /// Cases in a step of the optimizer.
     fn batch_size(&self, set: &CaseSet) -> usize {
-        let classes = set.tasks.iter().next().map_or(0, |task| task.classes.len());
-        self.config.sampling.batch_size(classes).unwrap_or(self.config.batch_size)
+        self.config.sampling.batch_size(&set.tasks).unwrap_or(self.config.batch_size)
     }
 
     /// Cases in one pass through the network.
@@ -317,8 +316,15 @@ impl Trainer {
         let training = || cases.train.iter().map(|&row| &cases.set.cases[row]);
         let mut incomplete = training().filter_map(|case| Some((case, missing_image(case, looked_at)?)));
         let Some((first, image)) = incomplete.next() else { return Ok(()) };
-        let branches = network.branches();
-        let unseen = training().find(|case| !branches.iter().any(|branch| branch.can_see(|image| case.has(image))));
+        let matched = cases.encoder.matched(&cases.set.fields)?;
+        let mut unseen = None;
+        for case in training() {
+            let there = modalities_of(case, matched.has_metadata(case)?);
+            if !network.seeing(there).contains(&true) {
+                unseen = Some(case);
+                break;
+            }
+        }
         let why_not_used = match (network.auxiliary().first(), unseen) {
             (Some(own), _) => Some(format!("the network's own loss `{own}` is of both images")),
             (None, Some(case)) => Some(format!("no branch of the network sees enough of case {}", case.id)),
@@ -396,14 +402,19 @@ impl Trainer {
         let (order, mut passes) = self.passes(epoch, modalities, cases)?;
         let batch_size = self.batch_size(cases.set);
         let batches = order.len().div_ceil(batch_size);
-        let branches = run.network.branches();
+        let matched = cases.encoder.matched(&cases.set.fields)?;
         let unknown = vec![None; cases.set.tasks.len()];
         let (mut total, mut pass) = (0.0, 0);
         let mut own = OwnLosses::default();
         for (index, rows) in order.chunks(batch_size).enumerate() {
             let labels: Vec<&[Option<usize>]> =
                 rows.iter().map(|&row| cases.set.cases[row].labels.as_slice()).collect();
-            let labels_of_branches = self.labels_of_branches(&branches, rows, &labels, &unknown, cases.set);
+            let seeing = rows.iter().map(|&row| {
+                let case = &cases.set.cases[row];
+                Ok(run.network.seeing(modalities_of(case, matched.has_metadata(case)?)))
+            });
+            let seeing = seeing.collect::<Result<Vec<_>, TrainError>>()?;
+            let labels_of_branches = labels_of_branches(&seeing, &labels, &unknown);
             let progress = (epoch * batches + index) as f64 / (config.epochs * batches) as f64;
             run.network = run.network.clone().at_progress(progress);
             let mut accumulator = GradientsAccumulator::new();
@@ -483,30 +494,6 @@ impl Trainer {
         predictor.cache.clone_from(&self.cache);
         let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
         Ok((mean_cross_entropy(&logits), score(&logits)))
-    }
-
-    /// The labels of a batch, once for all branches, or where cases lack an image for each branch those of the cases that it
-    /// sees; `unknown` are the labels of others.
-    fn labels_of_branches<'a>(
-        &self,
-        branches: &[BranchInfo],
-        rows: &[usize],
-        labels: &[&'a [Option<usize>]],
-        unknown: &'a [Option<usize>],
-        set: &CaseSet,
-    ) -> Vec<Vec<&'a [Option<usize>]>> {
-        let sees = |branch: &BranchInfo, row: usize| {
-            let case = &set.cases[row];
-            branch.can_see(|image| case.has(image))
-        };
-        if branches.len() == 1 || rows.iter().all(|&row| branches.iter().all(|branch| sees(branch, row))) {
-            return vec![labels.to_vec()];
-        }
-        let of_branch = |branch| {
-            let cases = rows.iter().zip(labels);
-            cases.map(|(&row, &labels)| if sees(branch, row) { labels } else { unknown }).collect()
-        };
-        branches.iter().map(of_branch).collect()
     }
 
     /// The checkpoint to continue from, with that of its best epoch if it is another one; `None` starts again.
@@ -592,6 +579,23 @@ struct Run<N> {
     state: RunState,
     best: Option<N>,
     average: Option<Average<N>>,
+}
+
+/// The labels of a batch, once for all branches, or where cases lack something for each branch those of the cases that it
+/// sees, by `seeing`; `unknown` are the labels of others.
+fn labels_of_branches<'a>(
+    seeing: &[Vec<bool>],
+    labels: &[&'a [Option<usize>]],
+    unknown: &'a [Option<usize>],
+) -> Vec<Vec<&'a [Option<usize>]>> {
+    if seeing.iter().flatten().all(|&sees| sees) {
+        return vec![labels.to_vec()];
+    }
+    let of_branch = |branch: usize| {
+        let cases = seeing.iter().zip(labels);
+        cases.map(|(sees, &labels)| if sees[branch] { labels } else { unknown }).collect()
+    };
+    (0..seeing[0].len()).map(of_branch).collect()
 }
 
 fn device_of<N: Network>(network: &N) -> Device {

@@ -1,16 +1,19 @@
 //! Which training cases an epoch shows, and in which order.
 
+use dermafuse_schema::TaskSet;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::shuffle::{stream, uniform};
 use crate::{CaseSet, DataError, shuffled};
 
-/// The purposes "balanced" and "weighted" of random streams.
+/// The purposes "balanced", "labels" and "weighted" of random streams.
 const BALANCED: u64 = 0x62_616c_616e;
+const LABELS: u64 = 0x6c_6162_656c;
 const WEIGHTED: u64 = 0x77_6569_6768;
 
-/// How an epoch is drawn from the training cases. Where classes matter, they are those of the first task.
+/// How an epoch is drawn from the training cases. Where classes matter, they are those of the first task, but for
+/// [`LabelBalanced`](Self::LabelBalanced), which knows those of all tasks.
 ///
 /// ```
 /// use dermafuse_data::{CaseSet, EpochLength, Sampling};
@@ -43,6 +46,17 @@ pub enum Sampling {
         #[serde(default)]
         length: EpochLength,
     },
+    /// Every batch has so many cases for every label of every task (Kawahara et al., IEEE J-BHI 2018: 24 labels of eight
+    /// tasks). A label goes through its cases in random order before it starts anew. A case has a label of each task, so a
+    /// batch has *at least* so many cases of each label, and a case may be drawn for several of its labels;
+    /// `ClassWeights::BalancedInBatch` of the training evens out what is left. Cases without any label are left out.
+    LabelBalanced {
+        /// Cases for each label in a batch; the batch has this times the number of labels of all tasks.
+        per_label: usize,
+        /// How many batches make an epoch.
+        #[serde(default)]
+        length: EpochLength,
+    },
     /// As many draws as there are cases, with replacement; a case of a class with `n` cases weighs `n^-power`. Cases
     /// without a label are left out.
     Weighted {
@@ -51,14 +65,14 @@ pub enum Sampling {
     },
 }
 
-/// How many batches an epoch of class-balanced batches has.
+/// How many batches an epoch of balanced batches has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EpochLength {
     /// As many as show as many cases as there are.
     #[default]
     AllCases,
-    /// As many as show the cases of the largest class once.
+    /// As many as show the cases of the largest class (or label) once.
     LargestClass,
 }
 
@@ -69,11 +83,13 @@ impl Sampling {
     /// No case of a class in a batch; a power that is negative or not finite.
     pub fn check(self) -> Result<(), DataError> {
         match self {
-            Self::ClassBalanced { per_class: 0, .. } => Err(DataError::Setting {
-                what: "cases of each class in a batch",
-                found: "0".into(),
-                expected: "1 or more",
-            }),
+            Self::ClassBalanced { per_class: 0, .. } | Self::LabelBalanced { per_label: 0, .. } => {
+                let what = match self {
+                    Self::LabelBalanced { .. } => "cases for each label in a batch",
+                    _ => "cases of each class in a batch",
+                };
+                Err(DataError::Setting { what, found: "0".into(), expected: "1 or more" })
+            }
             Self::Weighted { power } if !(power.is_finite() && power >= 0.0) => {
                 let found = power.to_string();
                 Err(DataError::Setting { what: "power of the sampling weights", found, expected: "0 or more" })
@@ -82,11 +98,14 @@ impl Sampling {
         }
     }
 
-    /// The size of a batch, where the sampling decides it: so many cases of each of `classes` classes.
+    /// The size of a batch, where the sampling decides it: so many cases of each class of the first task, or for each label
+    /// of all tasks.
     #[must_use]
-    pub fn batch_size(self, classes: usize) -> Option<usize> {
+    pub fn batch_size(self, tasks: &TaskSet) -> Option<usize> {
+        let mut classes = tasks.iter().map(|task| task.classes.len());
         match self {
-            Self::ClassBalanced { per_class, .. } => Some(per_class * classes),
+            Self::ClassBalanced { per_class, .. } => Some(per_class * classes.next().unwrap_or(0)),
+            Self::LabelBalanced { per_label, .. } => Some(per_label * classes.sum::<usize>()),
             Self::EachOnce | Self::Weighted { .. } => None,
         }
     }
@@ -101,64 +120,103 @@ impl Sampling {
         match self {
             Self::EachOnce => Ok(shuffled(rows, seed, epoch)),
             Self::ClassBalanced { per_class, length } => {
-                let classes = by_class(set, rows)?;
-                if let Some(class) = classes.iter().position(Vec::is_empty) {
-                    let task = &set.tasks[0];
-                    let (name, class) = (task.name.clone(), task.classes[class].clone());
-                    return Err(DataError::ClassAbsent { task: name, class, part: "training", cases: rows.len() });
-                }
-                let batches = match length {
-                    EpochLength::AllCases => {
-                        classes.iter().map(Vec::len).sum::<usize>().div_ceil(per_class * classes.len())
-                    }
-                    EpochLength::LargestClass => classes.iter().map(Vec::len).max().unwrap_or(0).div_ceil(per_class),
-                };
-                Ok(balanced(&classes, per_class, batches, seed, epoch))
+                let classes = by_class(set, 0, rows)?;
+                require_cases(set, 0, &classes, rows)?;
+                let cases = classes.iter().map(Vec::len).sum();
+                let batches = length.batches(&classes, cases, per_class);
+                Ok(balanced(&classes, per_class, batches, [seed, epoch, BALANCED]))
             }
-            Self::Weighted { power } => weighted(&by_class(set, rows)?, power, set, seed, epoch),
+            Self::LabelBalanced { per_label, length } => {
+                let mut labels = Vec::new();
+                for task in 0..set.tasks.len() {
+                    let classes = by_class(set, task, rows)?;
+                    require_cases(set, task, &classes, rows)?;
+                    labels.extend(classes);
+                }
+                let has_label = |&&row: &&usize| set.cases[row].labels.iter().any(Option::is_some);
+                let batches = length.batches(&labels, rows.iter().filter(has_label).count(), per_label);
+                Ok(balanced(&labels, per_label, batches, [seed, epoch, LABELS]))
+            }
+            Self::Weighted { power } => weighted(&by_class(set, 0, rows)?, power, set, seed, epoch),
         }
     }
 
-    /// How often cases of each class are shown in the first `epochs` epochs.
+    /// How often cases of each class of the first task are shown in the first `epochs` epochs.
     ///
     /// # Errors
     /// Those of [`Sampling::order`].
     pub fn shown(self, set: &CaseSet, rows: &[usize], seed: u64, epochs: usize) -> Result<Vec<usize>, DataError> {
-        let mut shown = vec![0; set.tasks[0].classes.len()];
+        Ok(self.shown_by_task(set, rows, seed, epochs)?.swap_remove(0))
+    }
+
+    /// How often cases of each class `[T][K_t]` of each task are shown in the first `epochs` epochs.
+    ///
+    /// # Errors
+    /// Those of [`Sampling::order`].
+    pub fn shown_by_task(
+        self,
+        set: &CaseSet,
+        rows: &[usize],
+        seed: u64,
+        epochs: usize,
+    ) -> Result<Vec<Vec<usize>>, DataError> {
+        let mut shown: Vec<Vec<usize>> = set.tasks.iter().map(|task| vec![0; task.classes.len()]).collect();
         for epoch in 0..epochs {
-            for (sum, count) in shown.iter_mut().zip(set.class_counts(0, &self.order(set, rows, seed, epoch as u64)?)?)
-            {
-                *sum += count;
+            let order = self.order(set, rows, seed, epoch as u64)?;
+            for (task, sums) in shown.iter_mut().enumerate() {
+                for (sum, count) in sums.iter_mut().zip(set.class_counts(task, &order)?) {
+                    *sum += count;
+                }
             }
         }
         Ok(shown)
     }
 }
 
-/// The rows of each class of the first task.
-fn by_class(set: &CaseSet, rows: &[usize]) -> Result<Vec<Vec<usize>>, DataError> {
-    set.class_counts(0, rows)?; // rows and labels exist
-    let mut classes = vec![Vec::new(); set.tasks[0].classes.len()];
+impl EpochLength {
+    /// How many batches an epoch has, with `each` cases of each of these classes in a batch and `cases` cases in all.
+    fn batches(self, classes: &[Vec<usize>], cases: usize, each: usize) -> usize {
+        match self {
+            Self::AllCases => cases.div_ceil(each * classes.len()),
+            Self::LargestClass => classes.iter().map(Vec::len).max().unwrap_or(0).div_ceil(each),
+        }
+    }
+}
+
+/// The rows of each class of a task.
+fn by_class(set: &CaseSet, task: usize, rows: &[usize]) -> Result<Vec<Vec<usize>>, DataError> {
+    set.class_counts(task, rows)?; // rows and labels exist
+    let mut classes = vec![Vec::new(); set.tasks[task].classes.len()];
     for &row in rows {
-        if let Some(label) = set.cases[row].labels[0] {
+        if let Some(label) = set.cases[row].labels[task] {
             classes[label].push(row);
         }
     }
     Ok(classes)
 }
 
-fn balanced(classes: &[Vec<usize>], per_class: usize, batches: usize, seed: u64, epoch: u64) -> Vec<usize> {
+/// Refuses a class without a case.
+fn require_cases(set: &CaseSet, task: usize, classes: &[Vec<usize>], rows: &[usize]) -> Result<(), DataError> {
+    let Some(class) = classes.iter().position(Vec::is_empty) else { return Ok(()) };
+    let task = &set.tasks[task];
+    let (name, class) = (task.name.clone(), task.classes[class].clone());
+    Err(DataError::ClassAbsent { task: name, class, part: "training", cases: rows.len() })
+}
+
+/// Batches with so many rows of each class; `[seed, epoch, purpose]` address the draws.
+fn balanced(classes: &[Vec<usize>], per_class: usize, batches: usize, address: [u64; 3]) -> Vec<usize> {
+    let [seed, epoch, purpose] = address;
     let mut columns: Vec<_> = classes
         .iter()
         .enumerate()
         .map(|(class, rows)| {
-            let mut rng = stream(seed, epoch, class as u64, BALANCED);
+            let mut rng = stream(seed, epoch, class as u64, purpose);
             let rounds = (batches * per_class).div_ceil(rows.len());
             let column: Vec<usize> = (0..rounds).flat_map(|_| permuted(rows, &mut rng)).collect();
             column.into_iter()
         })
         .collect();
-    let mut rng = stream(seed, epoch, classes.len() as u64, BALANCED);
+    let mut rng = stream(seed, epoch, classes.len() as u64, purpose);
     let mut order = Vec::with_capacity(batches * per_class * classes.len());
     for _ in 0..batches {
         let batch: Vec<usize> = columns.iter_mut().flat_map(|column| column.by_ref().take(per_class)).collect();
@@ -228,7 +286,7 @@ mod tests {
     fn balanced_batches_have_every_class_and_use_all_cases_evenly() {
         let (set, rows) = (set(), ROWS.collect::<Vec<_>>());
         let sampling = Sampling::ClassBalanced { per_class: 2, length: EpochLength::AllCases };
-        assert_eq!(sampling.batch_size(3), Some(6));
+        assert_eq!(sampling.batch_size(&set.tasks), Some(6));
         let order = sampling.order(&set, &rows, 1, 0).unwrap();
         assert_eq!(order.len(), 6 * 52_usize.div_ceil(6));
         for batch in order.chunks(6) {
@@ -244,6 +302,70 @@ mod tests {
 
         let long = Sampling::ClassBalanced { per_class: 2, length: EpochLength::LargestClass };
         assert_eq!(long.shown(&set, &rows, 1, 1).unwrap(), [40, 40, 40]);
+    }
+
+    /// Two tasks of three and two classes; the rare classes go together, and the last case has no label.
+    fn set_of_two_tasks() -> CaseSet {
+        let mut set = set();
+        set.tasks =
+            TaskSet::new(vec![Task::new("t", "T", ["a", "b", "c"]), Task::new("u", "U", ["no", "yes"])]).unwrap();
+        for (row, case) in set.cases.iter_mut().enumerate() {
+            case.labels.push(if row < 53 { Some(usize::from(row >= 45)) } else { None });
+        }
+        set
+    }
+
+    #[test]
+    fn batches_balanced_by_label_have_cases_for_each_label_of_all_tasks() {
+        let (set, rows) = (set_of_two_tasks(), ROWS.collect::<Vec<_>>());
+        for per_label in [1, 2] {
+            let sampling = Sampling::LabelBalanced { per_label, length: EpochLength::AllCases };
+            let batch = sampling.batch_size(&set.tasks).unwrap();
+            assert_eq!(batch, 5 * per_label);
+            let order = sampling.order(&set, &rows, 1, 0).unwrap();
+            // 53 cases have a label, one of them of the second task alone.
+            assert_eq!(order.len(), batch * 53_usize.div_ceil(batch));
+            assert!(!order.contains(&53));
+            for batch in order.chunks(batch) {
+                let counts = [0, 1].map(|task| set.class_counts(task, batch).unwrap());
+                assert!(counts.concat().iter().all(|&count| count >= per_label), "{counts:?}");
+            }
+            assert_eq!(order, sampling.order(&set, &rows, 1, 0).unwrap());
+            assert_ne!(order, sampling.order(&set, &rows, 1, 1).unwrap());
+            assert_ne!(order, sampling.order(&set, &rows, 2, 0).unwrap());
+        }
+        // The rarest label is drawn for in every batch, however long the epoch is: three cases take turns.
+        let long = Sampling::LabelBalanced { per_label: 1, length: EpochLength::LargestClass };
+        let order = long.order(&set, &rows, 1, 0).unwrap();
+        assert_eq!(order.len(), 5 * 45);
+        let times: Vec<usize> = (49..52).map(|row| order.iter().filter(|&&other| other == row).count()).collect();
+        assert!(times.iter().all(|&times| times >= 15), "{times:?}");
+        let shown = long.shown_by_task(&set, &rows, 1, 1).unwrap();
+        assert_eq!(shown[0], long.shown(&set, &rows, 1, 1).unwrap());
+        assert!(shown[0].iter().all(|&count| count >= 45) && shown[1].iter().all(|&count| count >= 45), "{shown:?}");
+        assert_eq!(shown[1].iter().sum::<usize>(), order.len());
+    }
+
+    #[test]
+    fn of_one_task_labels_are_its_classes() {
+        let (set, rows) = (set(), ROWS.collect::<Vec<_>>());
+        let labels = Sampling::LabelBalanced { per_label: 2, length: EpochLength::AllCases };
+        let order = labels.order(&set, &rows, 1, 0).unwrap();
+        assert!(order.chunks(6).all(|batch| set.class_counts(0, batch).unwrap() == [2, 2, 2]));
+    }
+
+    #[test]
+    fn a_label_without_training_cases_is_named() {
+        let set = set_of_two_tasks();
+        let sampling = Sampling::LabelBalanced { per_label: 1, length: EpochLength::AllCases };
+        // All classes of the first task, none that says yes.
+        let mut without = set.clone();
+        without.cases.iter_mut().for_each(|case| case.labels[1] = Some(0));
+        let error = sampling.order(&without, &ROWS.collect::<Vec<_>>(), 0, 0).unwrap_err().to_string();
+        assert!(error.contains("`u`") && error.contains("`yes`"), "{error}");
+        let none = Sampling::LabelBalanced { per_label: 0, length: EpochLength::AllCases };
+        let error = none.order(&set, &[0], 0, 0).unwrap_err().to_string();
+        assert_eq!(error, "cases for each label in a batch: 0 is not 1 or more");
     }
 
     #[test]
