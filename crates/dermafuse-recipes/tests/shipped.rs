@@ -11,8 +11,8 @@ use dermafuse_data::{CaseSet, DataSetKind, EncoderConfig, MetadataRoles, Split};
 use dermafuse_ensemble::{Calibration, ClassifierKind, MixSearch, WeightSearch};
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
-    EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig, Modality, ModalitySubsetNetConfig,
-    NetworkConfig, TFormerConfig,
+    CafNetConfig, EmbeddingNetConfig, FusionNetConfig, HcCnnConfig, HeadKind, ImageClassifierConfig, Modality,
+    ModalitySubsetNetConfig, NetworkConfig, TFormerConfig, TripleNetConfig,
 };
 use dermafuse_recipes::{AnswerKind, Experiment, Plan, Recipe, Selection, StartWeights};
 use dermafuse_schema::{Case, Task, TaskSet};
@@ -177,6 +177,9 @@ fn the_comparators_have_the_networks_of_their_papers() {
             NetworkConfig::EmbeddingNet(EmbeddingNetConfig::new(BackboneKind::ResNet50, Some(20), vec![])),
         ),
         ("modality_subsets", NetworkConfig::ModalitySubsetNet(ModalitySubsetNetConfig::kawahara(20, vec![]))),
+        ("hc_cnn", NetworkConfig::HcCnn(HcCnnConfig::new(BackboneKind::ResNet50, vec![]))),
+        ("caf_net", NetworkConfig::CafNet(CafNetConfig::new(BackboneKind::ResNet50, vec![]))),
+        ("triple_net", NetworkConfig::TripleNet(TripleNetConfig::new(BackboneKind::Vgg16, vec![]))),
     ];
     for (name, network) in networks {
         let experiment = experiment(name);
@@ -187,6 +190,14 @@ fn the_comparators_have_the_networks_of_their_papers() {
     }
     let images = NetworkConfig::TFormer(TFormerConfig::new(None, vec![]));
     assert_eq!(row(&recipe("tformer"), "images").method.network, images);
+    // One branch, the mean of three, and the joint one.
+    let answers =
+        [("hc_cnn", AnswerKind::All), ("caf_net", AnswerKind::All), ("triple_net", AnswerKind::OnlyFusionBranch)];
+    for (name, answer) in answers {
+        let experiment = experiment(name);
+        assert_eq!((experiment.second_stage.answer, experiment.second_stage.classifier), (answer, None), "{name}");
+        assert_eq!(experiment.evaluation.views, TestTimeAugmentation::Off, "{name}");
+    }
 }
 
 #[test]
@@ -218,7 +229,10 @@ fn every_printed_number_belongs_to_a_row() {
         }
     }
     // FusionM4Net, AMMFM, PEMM and its weights, AMFAM, joint fusion on three sets, fine-tuning.
-    assert_eq!(numbers, 10 * 9 + 20 * 2 + 6 * 2 + 7 * 2 + (8 + 4 * 8) + 3 * 21 + 5 * 3);
+    let methods = 10 * 9 + 20 * 2 + 6 * 2 + 7 * 2 + (8 + 4 * 8) + 3 * 21 + 5 * 3;
+    // HcCNN, CAFNet, TripleNet.
+    let comparators = (3 * 9 + 1 + 2) + (9 + 1) + 2 * 9;
+    assert_eq!(numbers, methods + comparators);
     let jif = recipe("jif");
     for set in ["pad-ufes-20", "derm7pt", "isic-2019"] {
         let tables: Vec<_> = jif.published_for(set).collect();
@@ -274,7 +288,8 @@ fn what_was_published_with_imagenets_weights_asks_for_them() {
 
 #[test]
 fn an_unknown_recipe_is_answered_with_those_that_are_known() {
-    let known = "fusionm4net, jif, ammfm, pemm, amfam, nedelcu, tformer, embedding_net, modality_subsets";
+    let known = "fusionm4net, jif, ammfm, pemm, amfam, nedelcu, tformer, embedding_net, modality_subsets, \
+                 hc_cnn, caf_net, triple_net";
     let error = Recipe::named("fusionm5net").unwrap_err().to_string();
     assert_eq!(
         error,
@@ -332,7 +347,7 @@ fn printed_numbers_go_with_the_method_that_they_are_of() {
 
 #[test]
 fn another_backbone_is_for_every_row() {
-    for name in ["jif", "pemm", "amfam", "embedding_net", "modality_subsets"] {
+    for name in ["jif", "pemm", "amfam", "embedding_net", "modality_subsets", "hc_cnn", "caf_net", "triple_net"] {
         let mut recipe = recipe(name);
         recipe.set("method.network.backbone=resnet18").unwrap();
         for (row, experiment) in experiments(&recipe) {
