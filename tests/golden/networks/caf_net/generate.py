@@ -79,17 +79,19 @@ class CafNet(nn.Module):
 
 if __name__ == "__main__":
     networks = []
+    # The attention, gain of queries and keys (at which 32 bits are enough for 1e-4), weights of the losses, sizes of the logits,
+    # size of the training step.
     settings = [
-        (attention(), (1.0, 1.0, 1.0), [(224, 224), (97, 131)], (64, 96)),
-        (attention("literal", True, 4), (0.3, 0.4, 0.5), [(97, 131)], (64, 64)),
+        (attention(), 0.4, (1.0, 1.0, 1.0), [(224, 224), (97, 131)], (64, 96)),
+        (attention("literal", True, 4), 0.2, (0.3, 0.4, 0.5), [(97, 131)], (64, 64)),
     ]
-    for options, weights, sizes, training_size in settings:
+    for options, gain, weights, sizes, training_size in settings:
         model = CafNet("resnet18", options)
         model.clinical.fill("clinical")
         model.dermoscopic.fill("dermoscopic")
-        fill_rest(model, ("clinical.", "dermoscopic."), gains(0.4))
+        fill_rest(model, ("clinical.", "dermoscopic."), gains(gain))
         loss_weights = dict(zip(["clinical", "dermoscopic", "fusion"], weights))
         config = {"backbone": "resnet18", "attention": options, "classes": CLASSES, "loss_weights": loss_weights}
         golden = golden_of(model, list(weights), sizes, training_size)
-        networks.append({"config": config, "gains": gains(0.4), **golden})
+        networks.append({"config": config, "gains": gains(gain), **golden})
     write(HERE, networks)
