@@ -8,10 +8,11 @@ use dermafuse::data::{CaseSet, MetadataEncoder, MetadataRoles, Preprocess};
 use dermafuse::fusion::{FusionKind, MapAttention, MapFusionKind, MapProduct, SharedCrossAttentionConfig};
 use dermafuse::infer::Predictor;
 use dermafuse::networks::{
-    AmfamConfig, AnyNetwork, AsymmetricFusionConfig, AttentionMap, EmbeddingNetConfig, FusionNetConfig, HeadKind,
-    ImageClassifierConfig, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
-    MetadataNetworkConfig, Modality, ModalitySubset, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkConfig,
-    OneStageFusionConfig, SeenImages, SingleSharedNetworkConfig, Squeeze, TFormerConfig,
+    AmfamConfig, AnyNetwork, AsymmetricFusionConfig, AttentionMap, CafNetConfig, EmbeddingNetConfig, FusionNetConfig,
+    HcCnnConfig, HeadKind, ImageClassifierConfig, JointFusionConfig, JointIndividualFusionConfig,
+    MetadataClassifierConfig, MetadataNetworkConfig, Modality, ModalitySubset, ModalitySubsetNetConfig,
+    MultimodalInput, Network, NetworkConfig, OneStageFusionConfig, SeenImages, SingleSharedNetworkConfig, Squeeze,
+    TFormerConfig, TripleNetConfig,
 };
 use dermafuse::schema::ndarray::Axis;
 use dermafuse_tests::{device_lock, small_set, tensor_by_formula};
@@ -67,6 +68,9 @@ fn networks(classes: &[usize], metadata: usize) -> Vec<(NetworkConfig, usize)> {
             }),
             32,
         ),
+        (NetworkConfig::HcCnn(HcCnnConfig::new(ResNet18Quarter, classes())), 32),
+        (NetworkConfig::CafNet(CafNetConfig::new(ResNet18Quarter, classes())), 32),
+        (NetworkConfig::TripleNet(TripleNetConfig::new(ResNet18Quarter, classes())), 32),
         (NetworkConfig::TFormer(TFormerConfig::new(Some(metadata), classes())), 64),
         (
             NetworkConfig::OneStageFusion(OneStageFusionConfig {

@@ -9,11 +9,11 @@ use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOpt
 use dermafuse::data::CaseSet;
 use dermafuse::fusion::MapFusionKind;
 use dermafuse::networks::{
-    AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, EmbeddingNet, EmbeddingNetConfig, FusionNet,
-    FusionNetConfig, HeadKind, ImageClassifierConfig, JointFusionConfig, JointIndividualFusion,
-    JointIndividualFusionConfig, Modality, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network,
-    NetworkConfig, OneStageFusion, OneStageFusionConfig, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer,
-    TFormerConfig,
+    AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, CafNet, CafNetConfig, EmbeddingNet, EmbeddingNetConfig,
+    FusionNet, FusionNetConfig, HcCnn, HcCnnConfig, HeadKind, ImageClassifierConfig, JointFusionConfig,
+    JointIndividualFusion, JointIndividualFusionConfig, Modality, ModalitySubsetNet, ModalitySubsetNetConfig,
+    MultimodalInput, Network, NetworkConfig, OneStageFusion, OneStageFusionConfig, SingleSharedNetwork,
+    SingleSharedNetworkConfig, TFormer, TFormerConfig, TripleNet, TripleNetConfig,
 };
 use dermafuse::schema::{Case, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
@@ -331,6 +331,16 @@ fn equals_pytorch<C: Debug, N: Network>(
     golden: &TwoImageGolden<C>,
     make: impl Fn(&C, &Device) -> N,
 ) {
+    equals_pytorch_within(1e-3, goldens, golden, make);
+}
+
+/// The same with a relative tolerance of the gradients' norms; logits and loss agree to 1e-4.
+fn equals_pytorch_within<C: Debug, N: Network>(
+    tolerance: f64,
+    goldens: &TwoImageGoldens<C>,
+    golden: &TwoImageGolden<C>,
+    make: impl Fn(&C, &Device) -> N,
+) {
     let config = &golden.config;
     let device = Device::flex();
     let network = make(config, &device);
@@ -358,12 +368,12 @@ fn equals_pytorch<C: Debug, N: Network>(
     let gradients = loss.backward();
     let norms = gradient_norms(&network, &gradients, |name| {
         let words: Vec<&str> = name.split('.').collect();
-        words[..if ["fusion", "heads"].contains(&words[0]) { 2 } else { 1 }].join(".")
+        words[..if ["fusion", "heads", "hyper"].contains(&words[0]) { 2 } else { 1 }].join(".")
     });
     assert_eq!(norms.keys().collect::<Vec<_>>(), golden.training.gradient_norms.keys().collect::<Vec<_>>());
     for (part, expected) in &golden.training.gradient_norms {
         let norm = norms[part];
-        assert!((norm - expected).abs() < 1e-3 * expected, "{config:?}: {part}: {norm} instead of {expected}");
+        assert!((norm - expected).abs() < tolerance * expected, "{config:?}: {part}: {norm} instead of {expected}");
     }
 }
 
@@ -430,6 +440,45 @@ fn networks_over_subsets_of_modalities_equal_pytorch() {
         equals_pytorch(&goldens, golden, |config, device| {
             let [clinical, dermoscopic] = ["clinical", "dermoscopic"].map(|name| tower(name, config.backbone, device));
             let network = ModalitySubsetNet::new(clinical, dermoscopic, config, device).unwrap();
+            golden.filled(network, &["clinical", "dermoscopic"])
+        });
+    }
+}
+
+#[test]
+fn hc_cnns_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<HcCnnConfig> = read("networks/hc_cnn/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch_within(1e-4, &goldens, golden, |config, device| {
+            let [clinical, dermoscopic] = ["clinical", "dermoscopic"].map(|name| tower(name, config.backbone, device));
+            let network = HcCnn::new(clinical, dermoscopic, config, device).unwrap();
+            golden.filled(network, &["clinical", "dermoscopic"])
+        });
+    }
+}
+
+#[test]
+fn caf_nets_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<CafNetConfig> = read("networks/caf_net/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch_within(1e-4, &goldens, golden, |config, device| {
+            let [clinical, dermoscopic] = ["clinical", "dermoscopic"].map(|name| tower(name, config.backbone, device));
+            let network = CafNet::new(clinical, dermoscopic, config, device).unwrap();
+            golden.filled(network, &["clinical", "dermoscopic"])
+        });
+    }
+}
+
+#[test]
+fn triple_nets_equal_pytorch() {
+    let _lock = device_lock();
+    let goldens: TwoImageGoldens<TripleNetConfig> = read("networks/triple_net/golden.json");
+    for golden in &goldens.networks {
+        equals_pytorch_within(1e-4, &goldens, golden, |config, device| {
+            let [clinical, dermoscopic] = ["clinical", "dermoscopic"].map(|name| tower(name, config.backbone, device));
+            let network = TripleNet::new(clinical, dermoscopic, config, device).unwrap();
             golden.filled(network, &["clinical", "dermoscopic"])
         });
     }

@@ -176,7 +176,10 @@ fn listed_networks() -> Result<Vec<Listed>, Failure> {
     add("AMFAM", "two backbones RN50", Listed::of("amfam", None, &two)?, None);
     add("Yap et al.", "EmbeddingNet RN50", Listed::of("embedding_net", None, &[])?, None);
     add("Kawahara et al.", "Inception-V3 pair", Listed::of("modality_subsets", None, &[])?, None);
-    // With the classifier of 128 classes that its code leaves in the backbone.
+    add("Bi et al.", "HcCNN RN50", Listed::of("hc_cnn", None, &[])?, None);
+    add("He et al.", "CAFNet RN50", Listed::of("caf_net", None, &[])?, None);
+    add("Ge et al.", "TripleNet VGG-16", Listed::of("triple_net", None, &[])?, None);
+    // Its code leaves a classifier of 128 classes in the backbone.
     add("TFormer", "images", Listed::of("tformer", Some("images"), &[])?, Some(77.76));
     add("TFormer", "images and record", Listed::of("tformer", None, &[])?, None);
     Ok(listed)

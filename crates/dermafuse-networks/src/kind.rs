@@ -16,13 +16,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::limits::{MAX_PARAMETERS, require_at_most};
 use crate::outside_network::{ErasedDescription, ErasedNetwork};
 use crate::{
-    Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, DescribedNetwork,
-    EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, ImageClassifier, ImageClassifierConfig, JointFusion,
-    JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
-    MetadataClassifierConfig, MetadataNetworkConfig, Modalities, Modality, ModalitySubsetNet, ModalitySubsetNetConfig,
-    MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, OneStageFusion, OneStageFusionConfig,
-    Probe, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig, UniformClassifier,
-    UniformClassifierConfig,
+    Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, CafNet, CafNetConfig,
+    DescribedNetwork, EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, HcCnn, HcCnnConfig,
+    ImageClassifier, ImageClassifierConfig, JointFusion, JointFusionConfig, JointIndividualFusion,
+    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, MetadataNetworkConfig, Modalities,
+    Modality, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkDescription, NetworkError,
+    NetworkOutput, OneStageFusion, OneStageFusionConfig, Probe, SingleSharedNetwork, SingleSharedNetworkConfig,
+    TFormer, TFormerConfig, TripleNet, TripleNetConfig, UniformClassifier, UniformClassifierConfig,
 };
 
 /// Turns the table of networks into [`NetworkKind`], [`NetworkConfig`], [`AnyNetwork`] and the macros that ask whichever it is.
@@ -160,6 +160,12 @@ built_in! {
     EmbeddingNet "embedding_net" = EmbeddingNet<AnyBackbone>, EmbeddingNetConfig;
     /// Two backbones and a classifier for each subset of the modalities.
     ModalitySubsetNet "modality_subset_net" = ModalitySubsetNet<AnyBackbone>, ModalitySubsetNetConfig;
+    /// Two backbones and a hyper-branch that joins their maps stage by stage.
+    HcCnn "hc_cnn" = HcCnn<AnyBackbone>, HcCnnConfig;
+    /// Two backbones that guide each other, and a hyper-branch that mixes their maps.
+    CafNet "caf_net" = CafNet<AnyBackbone>, CafNetConfig;
+    /// Two backbones, and a third network over the maps of both.
+    TripleNet "triple_net" = TripleNet<AnyBackbone>, TripleNetConfig;
     /// TFormer.
     TFormer "tformer" = TFormer, TFormerConfig;
     /// One image or both and the record, joined in one stage.

@@ -5,15 +5,14 @@
 //! too large is resized to the image (bilinear; [`Fit::Crop`] cuts the middle out). There is no activation at the end.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
+use burn::nn::conv::Conv2d;
+use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::leaky_relu;
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor};
-use dermafuse_init::AddressedInit;
-use dermafuse_kernels::conv2d;
+use dermafuse_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
+use crate::convolution::{convolution, convolve};
 use crate::resize::{Interpolation, resize};
 
 /// Factor and channels of each block.
@@ -53,9 +52,9 @@ impl Reconstruction {
         let pairs: Vec<(usize, usize)> = inputs.zip(BLOCKS.map(|(_, outputs)| outputs)).collect();
         let last = BLOCKS[BLOCKS.len() - 1].1;
         Self {
-            convolutions: pairs.iter().map(|&(inputs, outputs)| convolution(inputs, outputs, device)).collect(),
+            convolutions: pairs.iter().map(|&(inputs, outputs)| convolution(inputs, outputs, 3, device)).collect(),
             norms: pairs.iter().map(|&(_, outputs)| BatchNormConfig::new(outputs).init(device)).collect(),
-            output: convolution(last, 3, device),
+            output: convolution(last, 3, 3, device),
             fit,
         }
     }
@@ -66,9 +65,9 @@ impl Reconstruction {
     pub fn forward(&self, maps: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
         let layers = self.convolutions.iter().zip(&self.norms).zip(BLOCKS);
         let picture = layers.fold(maps, |maps, ((convolution, norm), (factor, _))| {
-            leaky_relu(norm.forward(convolve(convolution, enlarge(maps, factor))), SLOPE) // [B, C', f*h, f*w]
+            leaky_relu(norm.forward(convolve(convolution, Activation::Identity, enlarge(maps, factor))), SLOPE) // [B, C', f*h, f*w]
         });
-        let picture = convolve(&self.output, picture); // [B, 3, 32*h, 32*w]
+        let picture = convolve(&self.output, Activation::Identity, picture); // [B, 3, 32*h, 32*w]
         let [_, _, height, width] = picture.dims();
         match self.fit {
             Fit::Crop if height >= size[0] && width >= size[1] => {
@@ -78,25 +77,6 @@ impl Reconstruction {
             _ => resize(picture, size, Interpolation::Bilinear), // [B, 3, H, W]
         }
     }
-}
-
-/// A 3×3 convolution with PyTorch's default weights: uniform within ±1/√fan-in, biases too.
-fn convolution(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    assert!(inputs > 0, "a convolution needs channels");
-    let bound = 1.0 / (9.0 * inputs as f64).sqrt();
-    Conv2dConfig::new([inputs, outputs], [3, 3])
-        .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-        .with_initializer(Initializer::Uniform { min: -bound, max: bound })
-        .init_addressed(device)
-}
-
-/// What the 3×3 convolution computes, several times faster on CPUs than by itself: at the image's size it is most of the training.
-///
-/// # Shapes
-/// `[B, C, H, W]` → `[B, C', H, W]`.
-fn convolve(convolution: &Conv2d, maps: Tensor<4>) -> Tensor<4> {
-    let bias = convolution.bias.as_ref().map(|bias| bias.val());
-    conv2d(maps, convolution.weight.val(), bias, ConvOptions::new([1, 1], [1, 1], [1, 1], 1))
 }
 
 /// Repeats every pixel.

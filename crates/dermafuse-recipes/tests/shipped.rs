@@ -15,8 +15,9 @@ use dermafuse_ensemble::{
 };
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
-    EmbeddingNetConfig, FusionNetConfig, HeadKind, ImageClassifierConfig, Modality, ModalitySubsetNetConfig,
-    NetworkConfig, OneStageFusionConfig, SeenImages, TFormerConfig, UniformClassifierConfig,
+    CafNetConfig, EmbeddingNetConfig, FusionNetConfig, HcCnnConfig, HeadKind, ImageClassifierConfig, Modality,
+    ModalitySubsetNetConfig, NetworkConfig, OneStageFusionConfig, SeenImages, TFormerConfig, TripleNetConfig,
+    UniformClassifierConfig,
 };
 use dermafuse_recipes::{AnswerKind, Experiment, Plan, Recipe, Selection, StartWeights};
 use dermafuse_schema::{Case, Task, TaskSet};
@@ -232,6 +233,9 @@ fn the_comparators_have_the_networks_of_their_papers() {
         ("tformer", NetworkConfig::TFormer(TFormerConfig::new(Some(20), vec![]))),
         ("embedding_net", NetworkConfig::EmbeddingNet(embedding_net)),
         ("modality_subsets", NetworkConfig::ModalitySubsetNet(ModalitySubsetNetConfig::kawahara(20, vec![]))),
+        ("hc_cnn", NetworkConfig::HcCnn(HcCnnConfig::new(BackboneKind::ResNet50, vec![]))),
+        ("caf_net", NetworkConfig::CafNet(CafNetConfig::new(BackboneKind::ResNet50, vec![]))),
+        ("triple_net", NetworkConfig::TripleNet(TripleNetConfig::new(BackboneKind::Vgg16, vec![]))),
     ];
     for (name, network) in networks {
         let experiment = experiment(name);
@@ -247,6 +251,14 @@ fn the_comparators_have_the_networks_of_their_papers() {
     assert_eq!((batch_size, weight_decay, schedule), (32, 1e-4, RateSchedule::Cosine));
     assert_eq!(loss, LossConfig { reduction: LossReduction::TaskMean, ..LossConfig::default() });
     assert_eq!(experiment("tformer").method.metadata.roles, MetadataRoles::IncludePostDiagnosis);
+    // One branch, the mean of three, and the joint one.
+    let answers =
+        [("hc_cnn", AnswerKind::All), ("caf_net", AnswerKind::All), ("triple_net", AnswerKind::OnlyFusionBranch)];
+    for (name, answer) in answers {
+        let experiment = experiment(name);
+        assert_eq!((experiment.second_stage.answer, experiment.second_stage.classifier), (answer, None), "{name}");
+        assert_eq!(experiment.evaluation.views, TestTimeAugmentation::Off, "{name}");
+    }
 }
 
 #[test]
@@ -320,7 +332,8 @@ fn what_was_published_with_imagenets_weights_asks_for_them() {
 
 #[test]
 fn an_unknown_recipe_is_answered_with_those_that_are_known() {
-    let known = "fusionm4net, jif, ammfm, pemm, amfam, nedelcu, tformer, embedding_net, modality_subsets";
+    let known = "fusionm4net, jif, ammfm, pemm, amfam, nedelcu, tformer, embedding_net, modality_subsets, \
+                 hc_cnn, caf_net, triple_net";
     let error = Recipe::named("fusionm5net").unwrap_err().to_string();
     assert_eq!(
         error,
@@ -418,7 +431,9 @@ fn printed_numbers_of_another_backbone_or_network_are_those_that_are_printed_of_
 
 #[test]
 fn another_backbone_is_for_every_row() {
-    for name in ["fusionm4net", "jif", "pemm", "amfam", "embedding_net", "modality_subsets"] {
+    let names =
+        ["fusionm4net", "jif", "pemm", "amfam", "embedding_net", "modality_subsets", "hc_cnn", "caf_net", "triple_net"];
+    for name in names {
         let mut recipe = recipe(name);
         recipe.set("method.network.backbone=resnet18").unwrap();
         for (row, experiment) in experiments(&recipe) {

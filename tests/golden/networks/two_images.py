@@ -155,7 +155,7 @@ def golden_of(model, weights, sizes, training_size, metadata=0):
             continue
         words = name.split(".")
         # Each block apart; the backbones and heads as wholes.
-        part = ".".join(words[:2]) if words[0] in ("fusion", "heads") else words[0]
+        part = ".".join(words[:2]) if words[0] in ("fusion", "heads", "hyper") else words[0]
         squares[part] = squares.get(part, 0.0) + parameter.grad.square().sum().item()
     norms = {part: rounded(math.sqrt(square)) for part, square in squares.items()}
     training = {"size": training_size, "loss": loss.item(), "gradient_norms": norms}
