@@ -42,8 +42,8 @@ impl Backbone for FourConvolutions {
     }
 
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let names = ["stage1", "stage2", "stage3", "stage4"];
-        self.stages.iter().zip(names).map(|(stage, name)| ParameterGroup::of(name, stage)).collect()
+        let parts = ["stage1", "stage2", "stage3", "stage4"]; // each of one block
+        self.stages.iter().zip(parts).map(|(stage, part)| ParameterGroup::of(part, stage)).collect()
     }
 }
 

@@ -252,9 +252,16 @@ fn training_steps_equal_pytorch() {
         let mut sums =
             SquareSums { gradients: &gradients, groups, name: String::new(), of_gradients, of_statistics: [0.0; 2] };
         network.visit(&mut sums);
-        let names = sums.groups.iter().map(|group| group.name);
-        for ((name, sum), expected) in names.zip(&sums.of_gradients).zip(&step.gradient_norms) {
-            assert_close(&format!("gradient norm ({name})"), sum.sqrt(), *expected);
+        let mut of_parts: Vec<(&str, f64)> = Vec::new();
+        for (group, sum) in sums.groups.iter().zip(&sums.of_gradients) {
+            match of_parts.last_mut() {
+                Some((part, total)) if *part == group.part => *total += sum,
+                _ => of_parts.push((group.part, *sum)),
+            }
+        }
+        assert_eq!(of_parts.len(), step.gradient_norms.len(), "{kind}");
+        for ((part, sum), expected) in of_parts.into_iter().zip(&step.gradient_norms) {
+            assert_close(&format!("gradient norm ({part})"), sum.sqrt(), *expected);
         }
 
         sums.of_statistics = [0.0; 2];
@@ -403,22 +410,89 @@ fn gradients_reach_every_parameter() {
     }
 }
 
+/// The place of the group of each parameter, in the order in which the network has them, which is that from input to output.
+struct GroupPlaces {
+    groups: Vec<ParameterGroup>,
+    places: Vec<usize>,
+}
+
+impl ModuleVisitor for GroupPlaces {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let matching = |(_, group): &(usize, &ParameterGroup)| group.group.matches(&param.id, None);
+        let places: Vec<usize> = self.groups.iter().enumerate().filter(matching).map(|(place, _)| place).collect();
+        assert_eq!(places.len(), 1, "{places:?}");
+        self.places.extend(places);
+    }
+}
+
 #[test]
-fn groups_cover_every_parameter_once() {
+fn groups_cover_every_parameter_once_in_order() {
     let device = Device::flex();
     for kind in BackboneKind::ALL {
         let network = kind.init(Some(3), &device);
-        let names: Vec<&str> = network.parameter_groups().iter().map(|group| group.name).collect();
-        assert_eq!(names, ["stem", "stage1", "stage2", "stage3", "stage4", "classifier"], "{kind}");
+        let mut visitor = GroupPlaces { groups: network.parameter_groups(), places: vec![] };
+        network.visit(&mut visitor);
+        let GroupPlaces { groups, mut places } = visitor;
+        assert!(places.is_sorted(), "{kind}: {places:?}");
+        places.dedup();
+        assert_eq!(places, (0..groups.len()).collect::<Vec<_>>(), "{kind}: a block without parameters");
 
-        struct Counter(Vec<ParameterGroup>);
-        impl ModuleVisitor for Counter {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let matching = self.0.iter().filter(|group| group.group.matches(&param.id, None));
-                assert_eq!(matching.count(), 1);
-            }
+        let mut parts: Vec<&str> = groups.iter().map(|group| group.part).collect();
+        parts.dedup();
+        assert_eq!(parts, ["stem", "stage1", "stage2", "stage3", "stage4", "classifier"], "{kind}");
+        let mut names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), groups.len(), "{kind}");
+        // A name means one thing: what is called as a part is in that part.
+        for name in names {
+            assert!(groups.iter().all(|group| group.part != name || group.is_in(name)), "{kind}: {name}");
+            let of_part = groups.iter().find(|group| group.name == name && parts.contains(&name));
+            assert!(of_part.is_none_or(|group| group.part == name), "{kind}: {name}");
         }
-        network.visit(&mut Counter(network.parameter_groups()));
+    }
+}
+
+/// Blocks whose names a user may write are those that the architecture's publication or torchvision has.
+#[test]
+fn blocks_are_named() {
+    let device = Device::flex();
+    let names = |kind: BackboneKind| -> Vec<String> {
+        kind.init(None, &device).parameter_groups().into_iter().map(|group| group.name).collect()
+    };
+    let numbered = |module: &str, count: usize| (0..count).map(|index| format!("{module}.{index}")).collect::<Vec<_>>();
+    let stem = || vec!["stem".to_owned()];
+
+    let rows = [2, 3, 3, 5, 5, 6, 2].into_iter().enumerate();
+    let rows = rows.flat_map(|(row, count)| numbered(&format!("mbconv{}", row + 1), count)).collect();
+    assert_eq!(names(BackboneKind::EfficientNetB3), [stem(), rows, vec!["last".into()]].concat());
+    let blocks = (0..17).map(|block| format!("block{block}")).collect();
+    assert_eq!(names(BackboneKind::MobileNetV2), [stem(), blocks, vec!["last".into()]].concat());
+    let layers = [3, 4, 6, 3].into_iter().enumerate();
+    let layers = layers.flat_map(|(layer, count)| numbered(&format!("layer{}", layer + 1), count)).collect();
+    assert_eq!(names(BackboneKind::ResNet50), [stem(), layers].concat());
+
+    let of = |kind: BackboneKind, places: [usize; 4]| {
+        let names = names(kind);
+        (names.len(), places.map(|place| names[place].clone()))
+    };
+    let named = |count: usize, names: [&str; 4]| (count, names.map(str::to_owned));
+    let expected = [
+        (BackboneKind::MobileNetV3Small, [0, 1, 11, 12], named(13, ["stem", "block0", "block10", "last"])),
+        (BackboneKind::DenseNet121, [0, 6, 7, 63], named(63, ["stem", "denseblock1.5", "transition1", "norm"])),
+        (BackboneKind::ConvNeXtTiny, [0, 3, 4, 21], named(22, ["stem", "stage1.2", "downsample1", "stage4.2"])),
+        (BackboneKind::SwinTiny, [1, 2, 3, 16], named(17, ["stage1.0", "stage1.1", "merging1", "norm"])),
+        (BackboneKind::SqueezeNet, [0, 1, 2, 8], named(9, ["stem", "fire2", "fire3", "fire9"])),
+        (BackboneKind::Vgg16, [0, 1, 2, 12], named(13, ["block1.0", "block1.1", "block2.0", "block5.2"])),
+        (
+            BackboneKind::InceptionV3,
+            [0, 4, 5, 15],
+            named(16, ["Conv2d_1a_3x3", "Conv2d_4a_3x3", "Mixed_5b", "Mixed_7c"]),
+        ),
+        (BackboneKind::Xception, [0, 2, 13, 15], named(16, ["conv1", "block1", "block12", "conv4"])),
+    ];
+    for (kind, places, expected) in expected {
+        assert_eq!(of(kind, places), expected, "{kind}");
     }
 }
 
@@ -436,7 +510,7 @@ fn groups_freeze_inside_another_network() {
     let head = LinearConfig::new(backbone.num_features(), 2).init(&device);
     let mut tower = Tower { backbone, head };
     for group in tower.backbone.parameter_groups() {
-        if group.name != "stage4" {
+        if group.part != "stage4" {
             tower = tower.freeze_group(group.group);
         }
     }

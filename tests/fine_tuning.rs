@@ -6,16 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use dermafuse::backbones::{Backbone, BackboneKind};
+use dermafuse::backbones::{Backbone, BackboneKind, published_names};
 use dermafuse::data::{CaseSet, EpochLength, MetadataEncoder, Sampling, Split};
 use dermafuse::infer::Bundle;
 use dermafuse::networks::{AnyNetwork, HeadKind, ImageClassifierConfig, Modality, NetworkConfig};
-use dermafuse::recipes::{Experiment, Plan, Progress, RecipeError, RoundResult, Workplace};
+use dermafuse::recipes::{Experiment, Plan, Progress, Recipe, RecipeError, RoundResult, Workplace};
 use dermafuse::schema::{BranchLogits, Task, TaskSet};
 use dermafuse::settings::{Settings, to_toml};
 use dermafuse::train::{
     EpochReport, Observer, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig, Unfreezing,
-    mean_branch_accuracy,
+    UnfreezingSteps, mean_branch_accuracy,
 };
 use dermafuse_tests::{device_lock, numbers_of, small_set, text_of};
 
@@ -33,10 +33,16 @@ fn network(set: &CaseSet) -> NetworkConfig {
     NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::PerLocation, ..config })
 }
 
-fn recipe(blocks: usize, cumulative: bool) -> TrainingConfig {
-    let unfreezing = Unfreezing { blocks, epochs_per_step: 1, cumulative };
-    let recipe = TrainingConfig::nedelcu(32, blocks, 3);
-    TrainingConfig { epochs: blocks + 1, unfreezing: Some(unfreezing), learning_rate: 1e-3, ..recipe }
+/// The last layers of a ResNet, so many, each a step.
+fn layers(count: usize) -> UnfreezingSteps {
+    let layers = [["layer4"], ["layer3"], ["layer2"], ["layer1"]];
+    UnfreezingSteps::new(&layers.iter().take(count).map(|step| &step[..]).collect::<Vec<_>>())
+}
+
+fn recipe(steps: usize, cumulative: bool) -> TrainingConfig {
+    let unfreezing = Unfreezing { steps: layers(steps), epochs_per_step: 1, cumulative };
+    let recipe = TrainingConfig::nedelcu(32, &[], 3);
+    TrainingConfig { epochs: steps + 1, unfreezing: Some(unfreezing), learning_rate: 1e-3, ..recipe }
 }
 
 fn fit(
@@ -51,11 +57,20 @@ fn fit(
     Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
 }
 
+/// Without validation cases.
+fn fit_unvalidated(config: TrainingConfig, folder: Option<&Path>) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
+    let (set, split) = diagnoses();
+    let encoder = MetadataEncoder::none();
+    let cases = TrainingCases { set: &set, train: &split.train, valid: &[], encoder: &encoder };
+    let network = network(&set).init_seeded(1, &Device::flex().autodiff()).unwrap();
+    let score = |_: &BranchLogits| panic!("there is nothing to score");
+    Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
+}
+
 /// The numbers of the stem and of the four stages, running statistics included.
 fn blocks_of(network: &AnyNetwork) -> [Vec<f32>; 5] {
     let backbone = network.backbones()[0].clone();
     let ids = backbone.parameter_groups();
-    assert_eq!(ids.len(), 5);
     let mut visited: [Vec<f32>; 5] = Default::default();
     struct Collector<'a> {
         groups: &'a [dermafuse::backbones::ParameterGroup],
@@ -63,8 +78,10 @@ fn blocks_of(network: &AnyNetwork) -> [Vec<f32>; 5] {
     }
     impl burn::module::ModuleVisitor for Collector<'_> {
         fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<burn::tensor::Tensor<D>>) {
-            let group = self.groups.iter().position(|group| group.group.matches(&param.id, None)).expect("in a group");
-            self.numbers[group].extend(param.val().into_data().iter::<f32>());
+            let group = self.groups.iter().find(|group| group.group.matches(&param.id, None)).expect("in a group");
+            let parts = ["stem", "stage1", "stage2", "stage3", "stage4"];
+            let part = parts.iter().position(|part| *part == group.part).expect("there is no classifier");
+            self.numbers[part].extend(param.val().into_data().iter::<f32>());
         }
     }
     burn::module::Module::visit(&backbone, &mut Collector { groups: &ids, numbers: &mut visited });
@@ -100,9 +117,102 @@ fn blocks_come_to_train_one_after_the_other_and_what_is_frozen_stands_still() {
     assert_eq!(changed(&one.network, &alone.network), [false, false, false, true, false]);
 }
 
+/// The blocks of the paper, section III-D, by torchvision's names: what has trained by the end of each step.
+#[test]
+fn the_published_schedules_train_the_published_blocks_in_each_epoch() {
+    let numbered = |module: &str, numbers: std::ops::RangeInclusive<usize>| -> Vec<String> {
+        numbers.map(|number| format!("{module}{number}.")).collect()
+    };
+    let features = |numbers| numbered("features.", numbers);
+    let published = [
+        // The classifier and six modules; MBConv 1 (`features.1`) and the stem never train.
+        (
+            BackboneKind::EfficientNetB3,
+            vec![features(7..=8), features(6..=8), features(5..=8), features(4..=8), features(3..=8), features(2..=8)],
+        ),
+        // Blocks 16, 13 to 15, 10 to 12 and 6 to 9, which are `features.17`, 14 to 16, 11 to 13 and 7 to 10.
+        (BackboneKind::MobileNetV2, vec![features(17..=18), features(14..=18), features(11..=18), features(7..=18)]),
+        (BackboneKind::ResNet50, (1..=4).rev().map(|first| numbered("layer", first..=4)).collect()),
+    ];
+    for (kind, trained) in published {
+        for row in ["a) ImageNet, DermAI", "o) from scratch"] {
+            let mut recipe = Settings::parse("mine.toml", "recipe = \"nedelcu\"").unwrap();
+            recipe.set(&format!("method.network.backbone={kind}")).unwrap();
+            let recipe = Recipe::of(recipe).unwrap();
+            let experiment = recipe.experiment_of(recipe.row(row).unwrap()).unwrap();
+            let training = &experiment.stages.last().unwrap().training;
+            let unfreezing = training.unfreezing.as_ref().unwrap();
+            assert_eq!(training.epochs, 3 * (trained.len() + 1), "{kind}");
+
+            let backbone = kind.init(None, &Device::flex());
+            let groups = backbone.parameter_groups();
+            let names = published_names(&backbone);
+            for epoch in 0..training.epochs {
+                let training = groups.iter().filter(|group| unfreezing.trains(unfreezing.step(epoch), group));
+                let training: Vec<_> = training.collect();
+                let expected = (epoch / 3).checked_sub(1).map_or(&[][..], |step| &trained[step]);
+                for (id, name) in &names {
+                    let trains = training.iter().any(|group| group.group.matches(id, None));
+                    assert_eq!(
+                        trains,
+                        expected.iter().any(|prefix| name.starts_with(prefix)),
+                        "{kind}, {epoch}: {name}"
+                    );
+                }
+                let rates = (training.is_empty(), epoch < 3);
+                assert_eq!(rates.0, rates.1, "{kind}, {epoch}: the head alone");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backbone_that_the_recipe_has_no_steps_for_is_refused_with_the_remedy() {
+    let read = |words: &[&str]| {
+        let mut settings = Settings::parse("mine.toml", "recipe = \"nedelcu\"").unwrap();
+        words.iter().for_each(|words| settings.set(words).unwrap());
+        Experiment::read(settings).map_err(Box::new)
+    };
+    let text = read(&["method.network.backbone=densenet121"]).unwrap_err().to_string();
+    assert!(text.contains("says nothing of densenet121, but of mobilenet_v2, resnet50, efficientnet_b3"), "{text}");
+    assert!(text.contains("training.unfreezing.steps.densenet121 = [[\"BLOCK\", …], …]"), "{text}");
+
+    let steps = "training.unfreezing.steps.densenet121=[[\"norm\", \"denseblock4\"], [\"transition3\"]]";
+    let experiment = read(&["method.network.backbone=densenet121", steps]).unwrap();
+    assert!(experiment.stages.iter().all(|stage| stage.training.epochs == 9));
+    let list = read(&["method.network.backbone=densenet121", "training.unfreezing.steps=[[\"stage4\"]]"]).unwrap();
+    assert_eq!(list.stages[0].training.unfreezing.as_ref().unwrap().steps, UnfreezingSteps::new(&[&["stage4"]]));
+    let none = read(&["method.network.backbone=densenet121", "training.unfreezing=none"]).unwrap();
+    assert!(none.stages.iter().all(|stage| stage.training.unfreezing.is_none() && stage.training.epochs == 21));
+    let text = read(&["training.unfreezing.steps.resnet_50=[[\"layer4\"]]"]).unwrap_err().to_string();
+    assert!(text.contains("`resnet_50`"), "{text}");
+}
+
+#[test]
+fn without_validation_cases_the_last_epoch_is_the_result() {
+    let _lock = device_lock();
+    let config = TrainingConfig { averaging: None, ..recipe(1, true) };
+    let trained = fit_unvalidated(config.clone(), None).unwrap();
+    assert_eq!(trained.best_epoch, 2);
+    assert!(trained.history.iter().all(|epoch| epoch.valid_loss.is_none() && epoch.valid_score.is_none()));
+    // The same epochs with validation cases: what they choose is another matter, the last epoch is the same.
+    let averaging = recipe(1, true).averaging;
+    assert!(averaging.is_some());
+    let last = fit(TrainingConfig { averaging, ..config.clone() }, mean_branch_accuracy, None).unwrap();
+    assert_eq!(numbers_of(&trained.network), numbers_of(&last.network));
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let kept = fit_unvalidated(config.clone(), Some(folder.path())).unwrap();
+        assert_eq!((numbers_of(&kept.network), kept.history), (numbers_of(&trained.network), trained.history.clone()));
+    }
+    let impatient = TrainingConfig { patience: Some(3), unfreezing: None, ..config };
+    let text = fit_unvalidated(impatient, None).unwrap_err().to_string();
+    assert_eq!(text, "patience must be none where no case validates, found 3");
+}
+
 #[test]
 fn head_and_body_have_rates_of_their_own() {
-    let mut config = TrainingConfig::nedelcu(300, 4, 0);
+    let mut config = TrainingConfig::nedelcu(300, &[&["layer4"], &["layer3"], &["layer2"], &["layer1"]], 0);
     assert_eq!((config.rate(0), config.head_rate(0), config.backbone_rate), (1e-4, 1e-4, 0.1));
     config.later_head_rate = 0.1;
     let rates: Vec<f64> = [2, 3, 14].iter().map(|&epoch| config.head_rate(epoch)).collect();
@@ -144,9 +254,10 @@ fn schedules_and_samplings_that_do_not_fit_are_refused() {
     assert_eq!(
         error(|config| {
             config.epochs = 9;
-            config.unfreezing = Some(Unfreezing { blocks: 6, epochs_per_step: 1, cumulative: true });
+            config.unfreezing.as_mut().unwrap().steps = UnfreezingSteps::new(&[&["layer4"], &["mbconv7"]]);
         }),
-        "unfreezing.blocks must be at most the parameter groups of a backbone, found 6 blocks, where the backbones have 5"
+        "unfreezing.steps names the block `mbconv7`, which the backbone has not; its blocks are stem, layer1.0 to layer1.1, \
+         layer2.0 to layer2.1, layer3.0 to layer3.1, layer4.0 to layer4.1, and what comes before a dot names all of them"
     );
     assert_eq!(
         error(|config| config.micro_batch_size = Some(4)), // five classes
@@ -173,15 +284,15 @@ fn plan(seed: u64) -> Plan {
         name = "five"
         data = "five"
         weights = "random"
-        training.unfreezing.blocks = 1
+        training.unfreezing.steps = [["layer4"]]
         training.epochs = 2
         [[stages]]
         name = "three"
         data = "three"
         weights = "five"
     "#;
-    let training = TrainingConfig { learning_rate: 1e-3, epochs: 3, ..TrainingConfig::nedelcu(32, 2, 0) };
-    let unfreezing = Unfreezing { blocks: 2, epochs_per_step: 1, cumulative: true };
+    let training = TrainingConfig { learning_rate: 1e-3, epochs: 3, ..TrainingConfig::nedelcu(32, &[], 0) };
+    let unfreezing = Unfreezing { steps: layers(2), epochs_per_step: 1, cumulative: true };
     let training = TrainingConfig { unfreezing: Some(unfreezing), ..training };
     let defaults = to_toml(&serde_json::json!({ "training": training, "seed": seed }));
     let settings = Settings::parse("two.toml", TEXT).unwrap().over(Settings::parse("training", &defaults).unwrap());

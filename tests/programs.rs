@@ -154,7 +154,7 @@ fn strategies_of_fine_tuning_are_compared_on_stand_ins_of_three_clinics() {
             "method.weights=random",
             "method.network.backbone=resnet18_quarter",
             "training.preprocess.size=32",
-            "training.epochs=5",
+            "training.unfreezing.steps.resnet18_quarter=[[\"layer4\"], [\"layer3\", \"layer2\"]]",
             "training.unfreezing.epochs_per_step=1",
             "repeats=2",
         ] {
@@ -164,11 +164,16 @@ fn strategies_of_fine_tuning_are_compared_on_stand_ins_of_three_clinics() {
         command
     };
     let printed = done(compare("all"));
+    assert!(printed.contains("epoch   3/3") && !printed.contains("validation loss"), "{printed}");
     for part in ["macro F1", "weighted F1", "Friedman", "McNemar", "stage 2 of 2, dermai"] {
         assert!(printed.contains(part), "{part}: {printed}");
     }
     let report = fs::read_to_string(path("all/report.html")).unwrap();
     assert!(report.contains("times each") && report.contains("Synthetic data"), "what oversampling did is said");
+    assert!(
+        report.contains("There are no validation cases: no epoch, weight or setting was chosen by a score"),
+        "{report}"
+    );
 }
 
 #[test]

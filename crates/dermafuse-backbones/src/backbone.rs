@@ -73,8 +73,9 @@ pub trait Backbone: Module + ModuleDisplay {
         })
     }
 
-    /// All parameters in disjoint groups, stem first, classifier (if any) last: for block-wise unfreezing with
-    /// `freeze_group`/`unfreeze_group` and for learning rates per group.
+    /// All parameters in disjoint groups, one for each block of the architecture, from the input to the output, so stem first and
+    /// classifier (if any) last: for block-wise unfreezing with `freeze_group`/`unfreeze_group` and for learning rates per group.
+    /// Their names are unlike each other.
     fn parameter_groups(&self) -> Vec<ParameterGroup>;
 }
 
@@ -149,34 +150,64 @@ impl PublishedConstant {
     }
 }
 
-/// Parameters that are frozen, unfrozen or scheduled together.
+/// A block of a backbone: parameters that are frozen, unfrozen or scheduled together.
 ///
 /// The group holds parameter identities, so it works unchanged on a network that has the backbone inside.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use dermafuse_backbones::{Backbone, BackboneKind};
+///
+/// let groups = BackboneKind::ResNet18.init(None, &Device::flex()).parameter_groups();
+/// let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+/// assert_eq!(names[..4], ["stem", "layer1.0", "layer1.1", "layer2.0"]);
+/// assert!(groups[3].is_in("layer2") && groups[3].is_in("stage2") && !groups[3].is_in("layer1"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ParameterGroup {
-    /// Name within the backbone: `stem`, `stage1` … `stage4`, `classifier`.
-    pub name: &'static str,
+    /// Name of the block within the backbone. Blocks of one module begin with the module's name and a dot: `layer4.0`, `layer4.1`.
+    pub name: String,
+    /// The part of the backbone that the block is in: `stem`, `stage1` … `stage4`, `classifier`.
+    pub part: &'static str,
     /// The parameters, and the training flags of the layers that have one.
     pub group: ParamGroup,
 }
 
 impl ParameterGroup {
-    /// All parameters of a module as one named group.
-    pub fn of<M: Module>(name: &'static str, module: &M) -> Self {
-        Self { name, group: group_of(module) }
+    /// All parameters of a module as a part of one block, which is called as the part is.
+    pub fn of<M: Module>(part: &'static str, module: &M) -> Self {
+        Self::block(part, part, module)
     }
 
-    /// The groups of an architecture in their order: stem, four stages, classifier.
-    pub(crate) fn in_order(stem: ParamGroup, stages: [ParamGroup; 4], classifier: Option<ParamGroup>) -> Vec<Self> {
-        let names = ["stem", "stage1", "stage2", "stage3", "stage4", "classifier"];
-        let groups = [stem].into_iter().chain(stages).chain(classifier);
-        names.into_iter().zip(groups).map(|(name, group)| Self { name, group }).collect()
+    /// All parameters of a module as a block of a part.
+    pub fn block<M: Module>(part: &'static str, name: impl Into<String>, module: &M) -> Self {
+        Self { name: name.into(), part, group: ParamGroup::ids_from_module(module.clone()) }
+    }
+
+    /// The blocks of a module, counted from 0: `layer4.0`, `layer4.1`.
+    pub(crate) fn blocks<M: Module>(part: &'static str, module: &str, blocks: &[M]) -> Vec<Self> {
+        let named = |(index, block): (usize, &M)| Self::block(part, format!("{module}.{index}"), block);
+        blocks.iter().enumerate().map(named).collect()
+    }
+
+    pub(crate) fn classifier<M: Module>(classifier: Option<&M>) -> Option<Self> {
+        classifier.map(|classifier| Self::of("classifier", classifier))
+    }
+
+    /// Whether a name means the block: its own, that of the module that it is in (`layer4` of `layer4.0`), or that of its part.
+    #[must_use]
+    pub fn is_in(&self, name: &str) -> bool {
+        let is_of_module = || self.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        self.name == name || self.part == name || is_of_module()
     }
 }
 
-/// The parameters of a module, and the training flags of its layers.
-pub(crate) fn group_of<M: Module>(module: &M) -> ParamGroup {
-    ParamGroup::ids_from_module(module.clone())
+/// The parts that the stages are.
+pub(crate) const STAGES: [&str; 4] = ["stage1", "stage2", "stage3", "stage4"];
+
+/// The part of a block of a list that stages 1 to 3 end after so many blocks of.
+pub(crate) fn stage_of(block: usize, ends: [usize; 3]) -> &'static str {
+    STAGES[ends.into_iter().filter(|end| block >= *end).count()]
 }
 
 /// Mean over height and width.

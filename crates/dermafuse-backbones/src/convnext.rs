@@ -12,7 +12,7 @@ use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, convolve, linear_without_offset,
     project, project_channels,
@@ -232,9 +232,16 @@ impl Backbone for ConvNeXt {
         stage_sides(&ROUNDED_DOWN, image)
     }
 
+    /// Blocks: `stem`, `stage1.0`, …, `downsample1`, `stage2.0`, …, `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = std::array::from_fn(|stage| group_of(&self.stages[stage]));
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        for (index, (part, stage)) in STAGES.into_iter().zip(&self.stages).enumerate() {
+            let downsample = stage.downsample.iter();
+            groups.extend(downsample.map(|module| ParameterGroup::block(part, format!("downsample{index}"), module)));
+            groups.extend(ParameterGroup::blocks(part, part, &stage.blocks));
+        }
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

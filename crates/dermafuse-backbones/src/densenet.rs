@@ -16,7 +16,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, classes_of, convolve, linear_without_offset, logits_of, normalize,
 };
@@ -240,12 +240,17 @@ impl Backbone for DenseNet {
         stage_sides(&DENSENET, image)
     }
 
+    /// Blocks: `stem`, `denseblock1.0`, …, `transition1`, `denseblock2.0`, …, `norm`, `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = std::array::from_fn(|stage| match stage {
-            3 => group_of(&(self.stages[stage].clone(), self.norm.clone())),
-            _ => group_of(&self.stages[stage]),
-        });
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        for (index, (part, stage)) in STAGES.into_iter().zip(&self.stages).enumerate() {
+            let transition = stage.transition.iter();
+            groups.extend(transition.map(|module| ParameterGroup::block(part, format!("transition{index}"), module)));
+            groups.extend(ParameterGroup::blocks(part, &format!("denseblock{}", index + 1), &stage.layers));
+        }
+        groups.push(ParameterGroup::block("stage4", "norm", &self.norm));
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

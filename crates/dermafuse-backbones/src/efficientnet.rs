@@ -11,7 +11,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, classes_of,
     linear_without_offset, logits_of, make_divisible,
@@ -165,16 +165,15 @@ impl Backbone for EfficientNet {
         stage_sides(&ROUNDED_UP, image)
     }
 
+    /// Blocks: `stem`, `mbconv1.0` … `mbconv7.1` (row 7 of Table 1, its second block), `last` (the 1×1 convolution), `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let [first, second, third] = STAGE_ENDS;
-        let rows = |from: usize, to: usize| self.rows[from..to].to_vec();
-        let stages = [
-            group_of(&rows(0, first)),
-            group_of(&rows(first, second)),
-            group_of(&rows(second, third)),
-            group_of(&(rows(third, self.rows.len()), self.last.clone())),
-        ];
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        for (row, blocks) in self.rows.iter().enumerate() {
+            groups.extend(ParameterGroup::blocks(stage_of(row, STAGE_ENDS), &format!("mbconv{}", row + 1), blocks));
+        }
+        groups.push(ParameterGroup::block("stage4", "last", &self.last));
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

@@ -14,7 +14,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedParameter;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, linear_without_offset, logits_of};
 use crate::stage_sides::{INCEPTION, stage_sides};
 
@@ -306,12 +306,20 @@ impl Backbone for InceptionV3 {
         stage_sides(&INCEPTION, image)
     }
 
+    /// Blocks: those of torchvision, `Conv2d_1a_3x3` … `Mixed_7c`, and `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
+        let named = |part, names: &[&str], convolutions: &[ConvNormAct]| {
+            let pairs = names.iter().zip(convolutions);
+            pairs.map(|(name, convolution)| ParameterGroup::block(part, *name, convolution)).collect::<Vec<_>>()
+        };
+        let mut groups = named("stem", &STEM_NAMES, &self.stem);
+        groups.extend(named("stage1", &STAGE1_NAMES, &self.stage1));
         let [second, third] = STAGE_ENDS;
-        let blocks = |from: usize, to: usize| group_of(&self.blocks[from..to].to_vec());
-        let stages =
-            [group_of(&self.stage1), blocks(0, second), blocks(second, third), blocks(third, self.blocks.len())];
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        for (index, (name, block)) in BLOCK_NAMES.iter().zip(&self.blocks).enumerate() {
+            groups.push(ParameterGroup::block(stage_of(index, [0, second, third]), format!("Mixed_{name}"), block));
+        }
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

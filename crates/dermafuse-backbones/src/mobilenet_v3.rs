@@ -11,7 +11,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{
     Activation, ConvNormAct, ConvNormActConfig, InvertedResidual, InvertedResidualConfig, linear_without_offset,
     make_divisible, project,
@@ -230,16 +230,16 @@ impl Backbone for MobileNetV3 {
         stage_sides(&ROUNDED_UP, image)
     }
 
+    /// Blocks: `stem`, `block0` … `block10` or `block14`, `last` (the 1×1 convolution), `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let [first, second, third] = self.size.stage_ends();
-        let blocks = |from: usize, to: usize| self.blocks[from..to].to_vec();
-        let stages = [
-            group_of(&blocks(0, first)),
-            group_of(&blocks(first, second)),
-            group_of(&blocks(second, third)),
-            group_of(&(blocks(third, self.blocks.len()), self.last.clone())),
-        ];
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        let named = |(index, block)| {
+            ParameterGroup::block(stage_of(index, self.size.stage_ends()), format!("block{index}"), block)
+        };
+        groups.extend(self.blocks.iter().enumerate().map(named));
+        groups.push(ParameterGroup::block("stage4", "last", &self.last));
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

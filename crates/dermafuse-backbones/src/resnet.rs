@@ -12,7 +12,7 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, logits_of};
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
@@ -183,9 +183,14 @@ impl Backbone for ResNet {
         stage_sides(&ROUNDED_UP, image)
     }
 
+    /// Blocks: `stem`, `layer1.0` … `layer4.2` as in torchvision, `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = std::array::from_fn(|stage| group_of(&self.stages[stage]));
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        for (index, (part, blocks)) in STAGES.into_iter().zip(&self.stages).enumerate() {
+            groups.extend(ParameterGroup::blocks(part, &format!("layer{}", index + 1), blocks));
+        }
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

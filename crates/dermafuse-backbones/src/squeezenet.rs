@@ -14,7 +14,7 @@ use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{Activation, convolve_with};
 use crate::stage_sides::{SQUEEZENET, stage_sides};
 
@@ -23,6 +23,8 @@ const STEM_CHANNELS: usize = 64;
 /// Squeezed channels of the fire modules, and channels of each of their two expansions; two modules to a stage.
 const FIRES: [[usize; 2]; 8] = [[16, 64], [16, 64], [32, 128], [32, 128], [48, 192], [48, 192], [64, 256], [64, 256]];
 const FIRES_IN_STAGE: usize = 2;
+/// The paper's number of the first fire module.
+const FIRST_FIRE: usize = 2;
 /// Position of each fire module among torchvision's `features`, which have pools between them.
 const FIRE_PLACES: [usize; 8] = [3, 4, 6, 7, 9, 10, 11, 12];
 /// Whether a pool comes before the stage.
@@ -147,9 +149,18 @@ impl Backbone for SqueezeNet {
         stage_sides(&SQUEEZENET, image)
     }
 
+    /// Blocks: `stem`, `fire2` … `fire9` as in the paper, `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = std::array::from_fn(|stage| group_of(&self.stages[stage]));
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        let mut number = FIRST_FIRE;
+        for (part, fires) in STAGES.into_iter().zip(&self.stages) {
+            for fire in fires {
+                groups.push(ParameterGroup::block(part, format!("fire{number}"), fire));
+                number += 1;
+            }
+        }
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

@@ -13,7 +13,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use dermafuse_init::{AddressedInit, AddressedParameter};
 use dermafuse_kernels::{Windows, window_attention};
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, STAGES, global_average_pool};
 use crate::layers::{
     Activation, LayerNorm, LayerNormConfig, StochasticDepth, StochasticDepthConfig, classes_of, convolve,
     linear_without_offset, logits_of, project,
@@ -490,12 +490,17 @@ impl Backbone for Swin {
         stage_sides(&SWIN, image)
     }
 
+    /// Blocks: `stem`, `stage1.0`, …, `merging1`, `stage2.0`, …, `norm`, `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let stages = std::array::from_fn(|stage| match stage {
-            3 => group_of(&(self.stages[stage].clone(), self.norm.clone())),
-            _ => group_of(&self.stages[stage]),
-        });
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = vec![ParameterGroup::of("stem", &self.stem)];
+        for (index, (part, stage)) in STAGES.into_iter().zip(&self.stages).enumerate() {
+            let merging = stage.merging.iter();
+            groups.extend(merging.map(|module| ParameterGroup::block(part, format!("merging{index}"), module)));
+            groups.extend(ParameterGroup::blocks(part, part, &stage.blocks));
+        }
+        groups.push(ParameterGroup::block("stage4", "norm", &self.norm));
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

@@ -6,7 +6,7 @@
 //! are the other four with theirs, i.e. torchvision's `features` 9, 16, 23 and 30. There is no normalization.
 
 use burn::config::Config;
-use burn::module::{Initializer, Module, Param, ParamGroup};
+use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
@@ -14,7 +14,7 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES};
 use crate::layers::{Activation, convolve_with, linear_without_offset, project};
 use crate::stage_sides::{ROUNDED_DOWN, stage_sides};
 
@@ -136,10 +136,15 @@ impl Backbone for Vgg16 {
         stage_sides(&ROUNDED_DOWN, image)
     }
 
+    /// Blocks: the convolutions, `block1.0` … `block5.2`, and `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let blocks: [ParamGroup; 5] = std::array::from_fn(|block| group_of(&self.blocks[block]));
-        let [stem, stages @ ..] = blocks;
-        ParameterGroup::in_order(stem, stages, self.classifier.as_ref().map(group_of))
+        let parts = ["stem"].into_iter().chain(STAGES);
+        let mut groups = Vec::new();
+        for (index, (part, convolutions)) in parts.zip(&self.blocks).enumerate() {
+            groups.extend(ParameterGroup::blocks(part, &format!("block{}", index + 1), convolutions));
+        }
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

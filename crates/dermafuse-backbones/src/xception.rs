@@ -14,7 +14,7 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
-use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, group_of};
+use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, convolve, logits_of};
 use crate::stage_sides::{XCEPTION, stage_sides};
 
@@ -212,16 +212,20 @@ impl Backbone for Xception {
         stage_sides(&XCEPTION, image)
     }
 
+    /// Blocks: those of timm, `conv1`, `conv2`, `block1` … `block12`, `conv3`, `conv4`, and `classifier`.
     fn parameter_groups(&self) -> Vec<ParameterGroup> {
-        let [first, second, third] = STAGE_ENDS;
-        let blocks = |from: usize, to: usize| self.blocks[from..to].to_vec();
-        let stages = [
-            group_of(&blocks(0, first)),
-            group_of(&blocks(first, second)),
-            group_of(&blocks(second, third)),
-            group_of(&(blocks(third, self.blocks.len()), self.exit.clone())),
-        ];
-        ParameterGroup::in_order(group_of(&self.stem), stages, self.classifier.as_ref().map(group_of))
+        let mut groups = Vec::new();
+        for (index, convolution) in self.stem.iter().enumerate() {
+            groups.push(ParameterGroup::block("stem", format!("conv{}", index + 1), convolution));
+        }
+        for (index, block) in self.blocks.iter().enumerate() {
+            groups.push(ParameterGroup::block(stage_of(index, STAGE_ENDS), format!("block{}", index + 1), block));
+        }
+        for (index, convolution) in self.exit.iter().enumerate() {
+            groups.push(ParameterGroup::block("stage4", format!("conv{}", self.stem.len() + index + 1), convolution));
+        }
+        groups.extend(ParameterGroup::classifier(self.classifier.as_ref()));
+        groups
     }
 }
 

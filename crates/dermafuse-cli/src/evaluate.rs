@@ -211,6 +211,7 @@ fn chosen_rows(arguments: &Arguments, set: &CaseSet, notes: &mut Vec<String>) ->
     match (arguments.part, split) {
         (Part::All, _) => Ok((0..set.len()).collect()),
         (Part::Train, Some(split)) => Ok(split.train),
+        (Part::Valid, Some(split)) if split.valid.is_empty() => Err("the split has no validation part".into()),
         (Part::Valid, Some(split)) => Ok(split.valid),
         (Part::Test, Some(split)) => Ok(split.test),
         (_, None) => Err("the data set publishes no split: give --split FILE, or --part all".into()),

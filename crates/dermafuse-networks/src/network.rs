@@ -258,7 +258,7 @@ pub trait Network: Module + ModuleDisplay {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackboneFreeze {
-    /// How many parameter groups stand still, counted from the stem: 0 trains everything, 1 freezes the stem, 2 the stem
+    /// How many parts of a backbone stand still, counted from the stem: 0 trains everything, 1 freezes the stem, 2 the stem
     /// and the first stage, and so on.
     pub groups: usize,
     /// Whether all batch normalisation of the backbones uses its running statistics and stands still: for small batches,
@@ -274,7 +274,11 @@ impl BackboneFreeze {
             true => freeze_batch_norm(backbone),
             false => backbone,
         };
-        let groups = backbone.parameter_groups().into_iter().take(self.groups);
-        groups.fold(backbone, |backbone, frozen| backbone.freeze_group(frozen.group))
+        let groups = backbone.parameter_groups();
+        let mut parts: Vec<&str> = groups.iter().map(|group| group.part).collect();
+        parts.dedup();
+        parts.truncate(self.groups);
+        let frozen = groups.into_iter().filter(|group| parts.contains(&group.part));
+        frozen.fold(backbone, |backbone, frozen| backbone.freeze_group(frozen.group))
     }
 }

@@ -48,6 +48,14 @@ pub enum RecipeError {
         /// What differs.
         differences: Differences,
     },
+    /// Something is chosen on validation cases, and there are none.
+    #[error(
+        "{chosen} on validation cases, and the split has none; give it a share of them, such as split.shares = [0.64, 0.16, 0.2]"
+    )]
+    NoValidation {
+        /// What is chosen.
+        chosen: &'static str,
+    },
     /// A task that cannot be learnt or chosen by.
     #[error(
         "no case of the {part} part ({cases} cases) has a label of task `{task}`; draw other parts, or leave the task or the set \

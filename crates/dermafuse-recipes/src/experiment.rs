@@ -146,6 +146,7 @@ impl Experiment {
         experiment.method.weights.resolve(&settings);
         experiment.split.resolve(&settings);
         experiment.check(&settings)?;
+        experiment.choose_steps(&settings)?;
         Ok(experiment)
     }
 
@@ -194,6 +195,19 @@ impl Experiment {
             ("evaluation.views", self.evaluation.views != other.evaluation.views),
         ];
         parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
+    }
+
+    /// Chooses the steps of unfreezing that are said by backbone. Where there are stages, those of each stage count.
+    fn choose_steps(&mut self, settings: &Settings) -> Result<(), RecipeError> {
+        let choose = |training: &mut TrainingConfig, method: &MethodSettings| {
+            let chosen = training.clone().for_backbones(&method.network.backbones());
+            *training = chosen.map_err(|error| settings.error("training.unfreezing", error.to_string()))?;
+            Ok(())
+        };
+        if self.stages.is_empty() {
+            return choose(&mut self.training, &self.method);
+        }
+        self.stages.iter_mut().try_for_each(|stage| choose(&mut stage.training, &stage.method))
     }
 
     /// What can be told to be wrong without looking at any data.

@@ -9,6 +9,9 @@ use crate::RecipeError;
 /// How the notes begin that are of the parts of a round.
 const OF_PARTS: [&str; 2] = ["No validation case has a label of task", "No test case has a label of task"];
 
+/// What is said where the split has no validation part.
+const WITHOUT_VALIDATION: &str = "There are no validation cases: no epoch, weight or setting was chosen by a score, and the model is that of the last epoch.";
+
 /// Fewer labelled cases of a task make no classifier of a second stage.
 const FEWEST_OF_SECOND_STAGE: usize = 2;
 
@@ -41,7 +44,13 @@ pub(crate) fn check_labels(
         learnt = first;
     }
     let mut notes = Vec::new();
-    let unlabelled_to_select = unlabelled(set, &split.valid);
+    let unlabelled_to_select = match split.valid.is_empty() {
+        true => {
+            notes.push(WITHOUT_VALIDATION.to_owned());
+            Vec::new()
+        }
+        false => unlabelled(set, &split.valid),
+    };
     if unlabelled_to_select.len() == set.tasks.len() {
         let (task, cases) = (unlabelled_to_select.join("`, `"), split.valid.len());
         return Err(RecipeError::NoLabels { task, part: "validation", cases });

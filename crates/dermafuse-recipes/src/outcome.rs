@@ -268,6 +268,8 @@ fn history_csv(curves: &[(&str, &[EpochReport])]) -> String {
         for report in *history {
             let EpochReport { epoch, learning_rate, train_loss, valid_loss, valid_score } = report;
             let name = name.replace('"', "\"\"");
+            let [valid_loss, valid_score] =
+                [valid_loss, valid_score].map(|value| value.map_or_else(String::new, |value| value.to_string()));
             text += &format!("\"{name}\",{epoch},{learning_rate},{train_loss},{valid_loss},{valid_score}\n");
         }
     }

@@ -125,7 +125,7 @@ pub struct TrainingCurve {
     pub name: String,
     /// One report for each epoch.
     pub history: Vec<EpochReport>,
-    /// The epoch with the best validation score, from 1.
+    /// The epoch with the best validation score, from 1; the last one without validation cases.
     pub best_epoch: usize,
 }
 
@@ -138,7 +138,7 @@ struct Prepared {
     /// Whether the network has anything to learn.
     learns: bool,
     second_stage: Option<SecondStageSettings>,
-    /// What must be said of tasks that no validation or test case has a label of.
+    /// What must be said of the parts: that none validates, or of tasks that no case of one has a label of.
     notes: Vec<String>,
 }
 
@@ -336,6 +336,14 @@ impl Protocol {
         notes.iter().for_each(|note| progress.noted(note));
         let (encoder, network) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
+        let chosen = match (&self.answer, second_stage) {
+            (Answer::Search(_), _) => Some("the weights of the branches are searched (second_stage.answer)"),
+            (_, Some(_)) => Some("the weight of the second stage is searched (second_stage.classifier)"),
+            _ => None,
+        };
+        if let (true, Some(chosen)) = (split.valid.is_empty(), chosen) {
+            return Err(RecipeError::NoValidation { chosen });
+        }
         let notes = check_labels(set, &split, network.training.sampling, second_stage.is_some())?;
         notes.iter().for_each(|note| progress.noted(note));
         network.check_images(set, &split, place, progress)?;

@@ -131,14 +131,18 @@ impl Results<'_> {
                 .samples(self.samples(predictions)?);
         }
         for (name, history) in &self.curves {
-            let series = |label: &str, value: fn(&EpochReport) -> f64| Series {
-                name: label.to_owned(),
-                points: history.iter().map(|epoch| (epoch.epoch as f64, value(epoch))).collect(),
+            // Without validation cases, nothing is known of them in any epoch.
+            let series = |label: &str, value: fn(&EpochReport) -> Option<f64>| {
+                let points = history.iter().filter_map(|epoch| Some((epoch.epoch as f64, value(epoch)?)));
+                Some(Series { name: label.to_owned(), points: points.collect() })
+                    .filter(|series| !series.points.is_empty())
             };
-            let losses = [series("training", |epoch| epoch.train_loss), series("validation", |epoch| epoch.valid_loss)];
-            report = report
-                .curves(format!("Loss, {name}"), &losses)
-                .curves(format!("Validation score, {name}"), &[series("score", |epoch| epoch.valid_score)]);
+            let losses =
+                [series("training", |epoch| Some(epoch.train_loss)), series("validation", |epoch| epoch.valid_loss)];
+            report = report.curves(format!("Loss, {name}"), &losses.into_iter().flatten().collect::<Vec<_>>());
+            if let Some(score) = series("score", |epoch| epoch.valid_score) {
+                report = report.curves(format!("Validation score, {name}"), &[score]);
+            }
         }
         if let Some(features) = &self.features {
             report = features.add_to(report, self.set)?;

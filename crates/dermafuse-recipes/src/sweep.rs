@@ -87,6 +87,9 @@ impl Sweep {
             (0..comparison.methods[0].plan.rounds.len()).map(|round| &comparison.methods[0].counted(round).split);
         let (mut choosing, mut tested): (HashSet<usize>, HashSet<usize>) = Default::default();
         for split in counted {
+            if split.valid.is_empty() {
+                return Err(RecipeError::NoValidation { chosen: "a sweep chooses" });
+            }
             choosing.extend(&split.valid);
             tested.extend(&split.test);
         }

@@ -138,6 +138,11 @@ impl TerminalProgress {
 /// The word for what a training counts.
 const EPOCHS: &str = "epochs";
 
+/// What validation gave, if there was one.
+fn validated(loss: Option<f64>, score: Option<f64>) -> Option<String> {
+    Some(format!("validation loss {:.4}  score {:.4}", loss?, score?))
+}
+
 impl Observer for TerminalProgress {
     fn resumed(&mut self, finished_epochs: usize) {
         self.pace.resume(EPOCHS, finished_epochs as f64);
@@ -167,18 +172,15 @@ impl Observer for TerminalProgress {
     fn epoch(&mut self, report: &EpochReport, epochs: usize, best: bool) {
         let EpochReport { epoch, train_loss, valid_loss, valid_score, .. } = report;
         let times = self.times(EPOCHS, *epoch as f64, epochs as f64);
-        let mark = if best { "  best so far" } else { "" };
-        self.lasting(&format!(
-            "epoch {epoch:>3}/{epochs}  train loss {train_loss:.4}  validation loss {valid_loss:.4}  score {valid_score:.4}  \
-             {times}{mark}"
-        ));
+        let mark = if best && valid_score.is_some() { "  best so far" } else { "" };
+        let validated = validated(*valid_loss, *valid_score).map_or_else(String::new, |text| format!("{text}  "));
+        self.lasting(&format!("epoch {epoch:>3}/{epochs}  train loss {train_loss:.4}  {validated}{times}{mark}"));
     }
 
     fn averaged(&mut self, report: &AverageReport) {
-        let AverageReport { epochs, valid_loss, valid_score } = report;
-        self.lasting(&format!(
-            "average of the last {epochs} epochs: validation loss {valid_loss:.4}  score {valid_score:.4}"
-        ));
+        let AverageReport { epochs, valid_loss, valid_score } = *report;
+        let validated = validated(valid_loss, valid_score).map_or_else(String::new, |text| format!(": {text}"));
+        self.lasting(&format!("average of the last {epochs} epochs{validated}"));
     }
 
     fn stopped_early(&mut self, epochs: usize) {

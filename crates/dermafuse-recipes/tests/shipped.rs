@@ -19,7 +19,7 @@ use dermafuse_networks::{
     ModalitySubsetNetConfig, NetworkConfig, OneStageFusionConfig, SeenImages, TFormerConfig, TripleNetConfig,
     UniformClassifierConfig,
 };
-use dermafuse_recipes::{AnswerKind, Experiment, Plan, Recipe, Selection, StartWeights};
+use dermafuse_recipes::{AnswerKind, Experiment, PartsSettings, Plan, Recipe, Selection, StartWeights};
 use dermafuse_schema::{Case, Task, TaskSet};
 use dermafuse_settings::Settings;
 use dermafuse_train::{
@@ -196,12 +196,16 @@ fn the_rows_of_two_images_are_those_of_the_tables() {
 #[test]
 fn the_strategies_of_fine_tuning_are_those_of_the_paper() {
     let recipe = recipe("nedelcu");
-    let published = TrainingConfig::nedelcu(300, 4, 0);
-    let scratch = TrainingConfig { unfreezing: None, backbone_rate: 1.0, ..published.clone() };
+    // The classifier and six modules, three epochs each, also from scratch; everything at once is none of the paper's.
+    let steps = [&["last", "mbconv7"][..], &["mbconv6"], &["mbconv5"], &["mbconv4"], &["mbconv3"], &["mbconv2"]];
+    let published = TrainingConfig::nedelcu(300, &steps, 0);
+    assert_eq!(published.epochs, 21);
+    let at_once = TrainingConfig { unfreezing: None, backbone_rate: 1.0, ..published.clone() };
     let network = ImageClassifierConfig::new(BackboneKind::EfficientNetB3, Modality::Clinical, vec![]);
     let network = NetworkConfig::ImageClassifier(ImageClassifierConfig { head: HeadKind::PerLocation, ..network });
     let rows = [
-        ("o) from scratch", &["dermai"][..], &scratch),
+        ("o) from scratch", &["dermai"][..], &published),
+        ("from scratch, everything at once", &["dermai"], &at_once),
         ("x) ImageNet, merged", &["merged"], &published),
         ("a) ImageNet, DermAI", &["dermai"], &published),
         ("b) ImageNet, EDRA, DermAI", &["edra", "dermai"], &published),
@@ -215,8 +219,9 @@ fn the_strategies_of_fine_tuning_are_those_of_the_paper() {
         for (number, stage) in experiment.stages.iter().enumerate() {
             assert_eq!((&stage.training, &stage.method.network), (training, &network), "{name}");
             let start = if number > 0 { stages[number - 1] } else { "method" };
-            assert_eq!(stage.weights, if name.starts_with('o') { "random" } else { start }, "{name}");
+            assert_eq!(stage.weights, if name.contains("scratch") { "random" } else { start }, "{name}");
         }
+        assert_eq!(experiment.split, PartsSettings::Drawn { shares: [0.8, 0.0, 0.2], seed: 0 });
         assert_eq!(experiment.stages.last().unwrap().data, if name.starts_with('x') { "all" } else { "dermai" });
         assert_eq!(experiment.method.selection, Selection::BalancedAccuracy);
         assert_eq!(experiment.evaluation.views, TestTimeAugmentation::Off);

@@ -30,13 +30,13 @@ pub struct RunState {
 }
 
 impl RunState {
-    /// The best of the first `epochs` epochs, from 1: the first of equals; 0 of none.
+    /// The best of the first `epochs` epochs, from 1: the first of equals, the last of those without a score; 0 of none.
     #[must_use]
     pub fn best_among(&self, epochs: usize) -> usize {
         let from = if epochs > self.best_from { self.best_from } else { 0 };
         let scores = self.history.iter().enumerate().take(epochs).skip(from);
-        let best = scores.fold(None, |best: Option<(usize, f64)>, (index, report)| match best {
-            Some((_, score)) if report.valid_score <= score => best,
+        let best = scores.fold(None, |best: Option<(usize, Option<f64>)>, (index, report)| match best {
+            Some((_, Some(score))) if report.valid_score.is_some_and(|other| other <= score) => best,
             _ => Some((index + 1, report.valid_score)),
         });
         best.map_or(0, |(epoch, _)| epoch)
@@ -393,8 +393,8 @@ mod tests {
             epoch,
             learning_rate: 0.1,
             train_loss: 1.0,
-            valid_loss: 1.0,
-            valid_score: score(epoch),
+            valid_loss: Some(1.0),
+            valid_score: Some(score(epoch)),
         };
         let state = RunState { history: (1..=epoch).map(report).collect(), best_epoch, best_from: 0 };
         Checkpoint { state, network: vec![epoch as u8; 9], optimizer: vec![1, 2, 3], average: Some(vec![4]) }

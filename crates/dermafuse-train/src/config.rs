@@ -1,15 +1,17 @@
+use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{Augmentation, EpochLength, KerasInput, Preprocess, Sampling};
 use dermafuse_networks::BackboneFreeze;
 use serde::{Deserialize, Serialize};
 
-use crate::{LossConfig, LossReduction, OptimizerKind, TrainError, Unfreezing, WeightAveraging};
+use crate::{LossConfig, LossReduction, OptimizerKind, TrainError, Unfreezing, UnfreezingSteps, WeightAveraging};
 
 /// The recipe of a training run. The defaults are those of the released FusionM4Net code; `threads` alone has no influence
 /// on the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// Passes over the training cases at most; 250 as released.
+    /// Passes over the training cases at most; 250 as released. Steps of unfreezing that are chosen by backbone end the run with
+    /// the last of them.
     pub epochs: usize,
     /// Ends the run when the validation score has not risen for this many epochs; `None` never does.
     pub patience: Option<usize>,
@@ -32,7 +34,7 @@ pub struct TrainingConfig {
     pub schedule: RateSchedule,
     /// Factor on the learning rate of the backbones; 1 as released.
     pub backbone_rate: f64,
-    /// Factor on the learning rate from each parameter group of a backbone to the one before it, so that the stem learns
+    /// Factor on the learning rate from each part of a backbone (stem, stages) to the one before it, so that the stem learns
     /// slowest; 1 as released.
     pub layer_decay: f64,
     /// Weight decay; 0 as released. An L2 penalty for Adam and SGD, decoupled for AdamW.
@@ -165,14 +167,14 @@ impl TrainingConfig {
         }
     }
 
-    /// The recipe of Nedelcu et al. at an image size (300 there), with a seed and so many blocks to unfreeze: Adam, one
-    /// case of every class in a batch, three epochs for the heads alone and for every block, 1e-4 for the heads and
+    /// The recipe of Nedelcu et al. at an image size (300 there), with the blocks of each step of unfreezing and a seed: Adam,
+    /// one case of every class in a batch, three epochs for the heads alone and for every step, 1e-4 for the heads and
     /// 1e-5 for the backbone, the weights of the last epoch. Not published, and chosen here: torchvision's input (the
     /// weights are its), as many batches in an epoch as show as many cases as there are, blocks that go on training
     /// when more are unfrozen.
     #[must_use]
-    pub fn nedelcu(image_size: usize, blocks: usize, seed: u64) -> Self {
-        let unfreezing = Unfreezing { blocks, epochs_per_step: 3, cumulative: true };
+    pub fn nedelcu(image_size: usize, steps: &[&[&str]], seed: u64) -> Self {
+        let unfreezing = Unfreezing { steps: UnfreezingSteps::new(steps), epochs_per_step: 3, cumulative: true };
         Self {
             epochs: unfreezing.epochs(),
             sampling: Sampling::ClassBalanced { per_class: 1, length: EpochLength::AllCases },
@@ -186,6 +188,18 @@ impl TrainingConfig {
             averaging: Some(WeightAveraging::LastEpochs { epochs: 1, refresh_batch_norm: false }),
             ..Self::as_released(image_size, seed)
         }
+    }
+
+    /// The recipe for a network with these backbones: of [steps of unfreezing](UnfreezingSteps) that are said by backbone those of
+    /// its own, and no more epochs than they take. What is not said by backbone stays as it is.
+    ///
+    /// # Errors
+    /// Steps by backbone that say nothing of this one, or a network of several kinds of backbone or none.
+    pub fn for_backbones(self, backbones: &[BackboneKind]) -> Result<Self, TrainError> {
+        let Some(Unfreezing { steps: UnfreezingSteps::ByBackbone(_), .. }) = &self.unfreezing else { return Ok(self) };
+        let unfreezing = self.unfreezing.map(|unfreezing| unfreezing.for_backbones(backbones)).transpose()?;
+        let epochs = unfreezing.as_ref().map_or(self.epochs, |unfreezing| self.epochs.min(unfreezing.epochs()));
+        Ok(Self { epochs, unfreezing, ..self })
     }
 
     /// The learning rate of an epoch, counted from 0.
@@ -207,7 +221,7 @@ impl TrainingConfig {
     /// The learning rate of the heads in an epoch, counted from 0.
     #[must_use]
     pub fn head_rate(&self, epoch: usize) -> f64 {
-        let is_later = self.unfreezing.is_some_and(|unfreezing| unfreezing.step(epoch) > 0);
+        let is_later = self.unfreezing.as_ref().is_some_and(|unfreezing| unfreezing.step(epoch) > 0);
         self.rate(epoch) * if is_later { self.later_head_rate } else { 1.0 }
     }
 

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use dermafuse_backbones::BackboneKind;
 use dermafuse_data::DataError;
 use dermafuse_infer::InferError;
 use dermafuse_schema::{ReadError, WriteError};
@@ -42,6 +43,26 @@ pub enum TrainError {
         /// The name.
         name: String,
         /// The losses that the network adds.
+        known: Vec<String>,
+    },
+    /// Steps of unfreezing by backbone, none of which are the network's.
+    #[error("unfreezing.steps {}", no_steps(backbones, known))]
+    NoSteps {
+        /// The kinds of backbone that the network has.
+        backbones: Vec<BackboneKind>,
+        /// The names of the backbones that have steps.
+        known: Vec<String>,
+    },
+    /// A step of unfreezing that names what the backbones have not.
+    #[error(
+        "unfreezing.steps names the block `{block}`, which the backbone has not; its blocks are {}, and what comes before a dot \
+         names all of them",
+        known.join(", ")
+    )]
+    UnknownBlock {
+        /// The name.
+        block: String,
+        /// The blocks that there are.
         known: Vec<String>,
     },
     /// The loss is NaN or infinite. Nothing was stepped: the last checkpoint holds the last good weights.
@@ -164,4 +185,21 @@ pub enum TrainError {
         /// What the reader said.
         reason: String,
     },
+}
+
+fn no_steps(backbones: &[BackboneKind], known: &[String]) -> String {
+    let names: Vec<&str> = backbones.iter().map(|kind| kind.name()).collect();
+    let known = known.join(", ");
+    match names[..] {
+        [name] => format!(
+            "says nothing of {name}, but of {known}; say training.unfreezing.steps.{name} = [[\"BLOCK\", …], …], the last blocks \
+             first, or training.unfreezing = \"none\""
+        ),
+        [] => "is by backbone, and the network has none; say training.unfreezing = \"none\"".to_owned(),
+        _ => format!(
+            "is by backbone, and the network has several ({}); give one list of steps for all, or say training.unfreezing = \
+             \"none\"",
+            names.join(", ")
+        ),
+    }
 }

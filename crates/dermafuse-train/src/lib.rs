@@ -40,4 +40,4 @@ pub use optimizer::OptimizerKind;
 pub use run_facts::{Difference, Differences, RunFacts};
 pub use run_identity::{RunIdentity, RunLength};
 pub use trainer::{Trained, Trainer, TrainingCases, mean_branch_accuracy};
-pub use unfreezing::Unfreezing;
+pub use unfreezing::{Unfreezing, UnfreezingSteps};

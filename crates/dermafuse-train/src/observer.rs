@@ -24,10 +24,11 @@ pub struct EpochReport {
     pub learning_rate: f64,
     /// Mean training loss over the cases of the epoch.
     pub train_loss: f64,
-    /// Validation loss, unweighted by class, mean over branches and tasks of the mean cross-entropy.
-    pub valid_loss: f64,
-    /// Validation score; the epoch with the highest is kept.
-    pub valid_score: f64,
+    /// Validation loss, unweighted by class, mean over branches and tasks of the mean cross-entropy; `None` without validation
+    /// cases.
+    pub valid_loss: Option<f64>,
+    /// Validation score; the epoch with the highest is kept, and without validation cases the last.
+    pub valid_score: Option<f64>,
 }
 
 /// What the average of the last epochs' weights is worth.
@@ -36,9 +37,9 @@ pub struct AverageReport {
     /// How many epochs were averaged.
     pub epochs: usize,
     /// Validation loss, as in [`EpochReport`].
-    pub valid_loss: f64,
-    /// Validation score.
-    pub valid_score: f64,
+    pub valid_loss: Option<f64>,
+    /// Validation score, as in [`EpochReport`].
+    pub valid_score: Option<f64>,
 }
 
 /// Is told how a run gets on. All methods do nothing unless overridden.

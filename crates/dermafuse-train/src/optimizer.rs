@@ -3,10 +3,10 @@ use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedulerConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use dermafuse_backbones::ParameterGroup;
 use dermafuse_networks::Network;
 use serde::{Deserialize, Serialize};
 
-use crate::unfreezing::depths;
 use crate::{TrainError, TrainingConfig};
 
 /// How gradients become steps. Moments, momentum and epsilon as in PyTorch.
@@ -64,4 +64,34 @@ pub(crate) fn learning_rates<N: Network>(
         found: reason,
     };
     Ok(scheduler.init().map_err(refused)?.step())
+}
+
+/// How far the part of each parameter group is from the end of its backbone, 0 for the last; backbones follow each other, each
+/// stem first.
+fn depths(groups: &[ParameterGroup]) -> Vec<usize> {
+    let mut depths = vec![0; groups.len()];
+    let mut depth = 0;
+    for (index, group) in groups.iter().enumerate().rev() {
+        depths[index] = depth;
+        if index > 0 && groups[index - 1].part != group.part {
+            // A stem begins its backbone; what comes before it is the last part of another one.
+            depth = if group.part == groups[0].part { 0 } else { depth + 1 };
+        }
+    }
+    depths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+    use dermafuse_backbones::{Backbone, BackboneKind};
+
+    #[test]
+    fn blocks_of_a_part_are_equally_deep() {
+        let device = Device::flex();
+        let kinds = [BackboneKind::ResNet18Quarter, BackboneKind::SqueezeNet];
+        let groups: Vec<_> = kinds.iter().flat_map(|kind| kind.init(None, &device).parameter_groups()).collect();
+        assert_eq!(depths(&groups), [4, 3, 3, 2, 2, 1, 1, 0, 0, 4, 3, 3, 2, 2, 1, 1, 0, 0]);
+    }
 }

@@ -118,8 +118,8 @@ mod tests {
             epoch: index + 1,
             learning_rate: 0.1,
             train_loss: 1.0,
-            valid_loss: 1.0,
-            valid_score,
+            valid_loss: Some(1.0),
+            valid_score: Some(valid_score),
         };
         let history: Vec<EpochReport> = scores.iter().enumerate().map(report).collect();
         let mut state = RunState { history, best_epoch: 0, best_from: 0 };

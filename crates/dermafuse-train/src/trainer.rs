@@ -25,7 +25,7 @@ pub struct TrainingCases<'a> {
     pub set: &'a CaseSet,
     /// Rows to learn from; each needs the images that the network looks at, unless [`Trainer::incomplete`] says otherwise.
     pub train: &'a [usize],
-    /// Rows to choose the best epoch on.
+    /// Rows to choose the best epoch on; without any, the last epoch's weights are the result.
     pub valid: &'a [usize],
     /// The metadata encoder, fitted on the training rows.
     pub encoder: &'a MetadataEncoder,
@@ -38,7 +38,7 @@ pub struct Trained<N> {
     pub network: N,
     /// The training curves.
     pub history: Vec<EpochReport>,
-    /// The epoch with the best score, from 1.
+    /// The epoch with the best score, from 1; the last one without validation cases.
     pub best_epoch: usize,
     /// What the average of the last epochs is worth, if the network is one.
     pub average: Option<AverageReport>,
@@ -88,7 +88,8 @@ impl Trainer {
     }
 
     /// Trains a network and gives back the one of the epoch with the highest validation `score` (strictly: the first of
-    /// equals), such as [`mean_branch_accuracy`], or the [average](crate::WeightAveraging) that the recipe asks for.
+    /// equals), such as [`mean_branch_accuracy`], or the [average](crate::WeightAveraging) that the recipe asks for. Without
+    /// validation cases nothing is scored, and the last epoch is the best.
     ///
     /// The network must be on an autodiff device. With `folder`, a checkpoint is written after every epoch; with `resume`
     /// as well, a run that was interrupted continues from the last one, with the same result as if it had not been. So does one
@@ -136,9 +137,8 @@ impl Trainer {
             self.average_epoch(epoch, &mut run);
             let validated = self.validated(&run);
             let report = self.validate(epoch, train_loss, validated, cases, &score)?;
-            let best_score = run.state.best_epoch.checked_sub(1).map(|best| run.state.history[best].valid_score);
-            let is_best = best_score.is_none_or(|best| report.valid_score > best);
             run.state.history.push(report);
+            let is_best = run.state.best_among(epoch + 1) == epoch + 1;
             if is_best {
                 run.state.best_epoch = epoch + 1;
                 run.best = Some(self.validated(&run).valid());
@@ -170,7 +170,7 @@ impl Trainer {
     /// The network with the blocks frozen that do not train in an epoch, counted from 0. `initial` has its structure,
     /// with nothing frozen but what always is.
     fn with_blocks_frozen<N: Network>(&self, network: N, initial: &N, epoch: usize) -> Result<N, TrainError> {
-        let Some(unfreezing) = self.config.unfreezing else { return Ok(network) };
+        let Some(unfreezing) = &self.config.unfreezing else { return Ok(network) };
         // Thawing would also ask for gradients of running statistics: the weights go into a network that was never
         // frozen.
         let thawed = initial.clone().try_load_record(network.into_record()).map_err(unrestorable)?;
@@ -275,7 +275,7 @@ impl Trainer {
     /// The first setting that does not.
     pub fn check<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
         self.config.check()?;
-        if let Some(unfreezing) = self.config.unfreezing {
+        if let Some(unfreezing) = &self.config.unfreezing {
             unfreezing.check(self.config.epochs, &network.backbone_groups())?;
         }
         let (batch, pass) = (self.batch_size(cases.set), self.pass_size(cases.set));
@@ -294,8 +294,9 @@ impl Trainer {
         if cases.train.len() < 2 {
             return setting("the training part", "two or more cases", cases.train.len());
         }
-        if cases.valid.is_empty() {
-            return setting("the validation part", "one or more cases", 0);
+        if let (true, Some(patience)) = (cases.valid.is_empty(), self.config.patience) {
+            let (expected, found) = ("none where no case validates", patience.to_string());
+            return Err(TrainError::Setting { setting: "patience", expected, found });
         }
         self.check_images(network, cases)?;
         let known = network.auxiliary();
@@ -473,27 +474,30 @@ impl Trainer {
         score: impl Fn(&BranchLogits) -> f64,
     ) -> Result<EpochReport, TrainError> {
         let (valid_loss, valid_score) = self.loss_and_score(network, cases, score)?;
-        if !valid_score.is_finite() {
-            return Err(TrainError::Score { epoch: epoch + 1, score: valid_score });
+        if let Some(score) = valid_score.filter(|score| !score.is_finite()) {
+            return Err(TrainError::Score { epoch: epoch + 1, score });
         }
         let learning_rate = self.config.head_rate(epoch);
         Ok(EpochReport { epoch: epoch + 1, learning_rate, train_loss, valid_loss, valid_score })
     }
 
-    /// Loss and score of the validation cases.
+    /// Loss and score of the validation cases, if there are any.
     fn loss_and_score<N: Network>(
         &self,
         network: &N,
         cases: TrainingCases<'_>,
         score: impl Fn(&BranchLogits) -> f64,
-    ) -> Result<(f64, f64), TrainError> {
+    ) -> Result<(Option<f64>, Option<f64>), TrainError> {
+        if cases.valid.is_empty() {
+            return Ok((None, None));
+        }
         let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
         predictor.batch_size = self.pass_size(cases.set);
         predictor.threads = self.config.threads;
         predictor.several_images = self.several_images;
         predictor.cache.clone_from(&self.cache);
         let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
-        Ok((mean_cross_entropy(&logits), score(&logits)))
+        Ok((Some(mean_cross_entropy(&logits)), Some(score(&logits))))
     }
 
     /// The checkpoint to continue from, with that of its best epoch if it is another one; `None` starts again.

@@ -198,6 +198,7 @@ fn moved(split: &Split, place: &[usize], cases: usize) -> Result<Split, DataErro
     };
     let moved = match split.leaks().contains(&Leak::TestSelects) {
         true => Split::selecting_on_test(of(&split.train), of(&split.test), cases)?,
+        false if split.valid.is_empty() => Split::without_validation(of(&split.train), of(&split.test), cases)?,
         false => Split::new(of(&split.train), of(&split.valid), of(&split.test), cases)?,
     };
     Ok(if split.leaks().contains(&Leak::GroupsCross) { moved.with_groups_crossing() } else { moved })

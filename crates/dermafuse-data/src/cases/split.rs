@@ -26,12 +26,14 @@ use crate::DataError;
 pub struct Split {
     /// Rows to train on.
     pub train: Vec<usize>,
-    /// Rows to select on.
+    /// Rows to select on; none where [nothing is selected](Split::without_validation).
     pub valid: Vec<usize>,
     /// Rows to report on.
     pub test: Vec<usize>,
     /// What it lets through on purpose.
     leaks: Vec<Leak>,
+    /// Whether it has no validation part, on purpose.
+    selects_nothing: bool,
 }
 
 /// A way in which the test rows of a split have a say before the final number, because a published protocol has it so.
@@ -60,7 +62,26 @@ impl Split {
     /// # Errors
     /// An empty part, a row that there is not, a row twice.
     pub fn new(train: Vec<usize>, valid: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
-        let split = Self { train, valid, test, leaks: Vec::new() };
+        let split = Self { train, valid, test, leaks: Vec::new(), selects_nothing: false };
+        split.check_rows(cases)?;
+        Ok(split)
+    }
+
+    /// The split of a published protocol that has no validation part: no row has a say in what is chosen, and the weights are
+    /// those that the training ends with.
+    ///
+    /// ```
+    /// use dermafuse_data::Split;
+    ///
+    /// let split = Split::without_validation(vec![0, 1, 2, 3], vec![4], 5)?;
+    /// assert!(split.valid.is_empty() && split.leaks().is_empty());
+    /// # Ok::<(), dermafuse_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No row to train on or to test on, a row that there is not, a row twice.
+    pub fn without_validation(train: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
+        let split = Self { train, valid: Vec::new(), test, leaks: Vec::new(), selects_nothing: true };
         split.check_rows(cases)?;
         Ok(split)
     }
@@ -70,7 +91,7 @@ impl Split {
     /// # Errors
     /// An empty part, a row that there is not, a row twice.
     pub fn selecting_on_test(train: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
-        let split = Self { train, valid: test.clone(), test, leaks: vec![Leak::TestSelects] };
+        let split = Self { train, valid: test.clone(), test, leaks: vec![Leak::TestSelects], selects_nothing: false };
         split.check_rows(cases)?;
         Ok(split)
     }
@@ -136,7 +157,7 @@ impl Split {
         }
         let mut part_of: Vec<Option<&'static str>> = vec![None; cases];
         for (part, rows) in self.parts() {
-            if rows.is_empty() {
+            if rows.is_empty() && !(self.selects_nothing && part == "validation") {
                 return Err(DataError::EmptyPart { part });
             }
             for &row in rows {

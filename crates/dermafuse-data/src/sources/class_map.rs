@@ -257,7 +257,12 @@ impl ClassMap {
             notes.extend(counts.notes(name));
         }
         let [train, valid, test] = parts;
-        let split = if has_split { Some(Split::new(train, valid, test, cases.len())?) } else { None };
+        let mut splits = sets.iter().filter_map(|(_, set)| set.split.as_ref());
+        let split = match splits.all(|split| split.valid.is_empty()) {
+            _ if !has_split => None,
+            true => Some(Split::without_validation(train, test, cases.len())?),
+            false => Some(Split::new(train, valid, test, cases.len())?),
+        };
         let mut set = CaseSet {
             name: self.file.name.clone(),
             synthetic: sets.iter().any(|(_, set)| set.synthetic),

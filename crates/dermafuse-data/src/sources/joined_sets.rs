@@ -248,7 +248,10 @@ fn joined_split(sets: &[(&str, &CaseSet)], rows: &[Vec<usize>]) -> Result<Option
     parts.iter_mut().for_each(|part| part.sort_unstable());
     let [train, valid, test] = parts;
     let cases = rows.iter().map(Vec::len).sum();
-    let joined = Split::new(train, valid, test, cases)?;
+    let joined = match sets.iter().filter_map(|(_, set)| set.split.as_ref()).all(|split| split.valid.is_empty()) {
+        true => Split::without_validation(train, test, cases)?,
+        false => Split::new(train, valid, test, cases)?,
+    };
     let crosses = |split: &Split| split.leaks().contains(&Leak::GroupsCross);
     let crossing = sets.iter().filter_map(|(_, set)| set.split.as_ref()).any(crosses);
     Ok(Some(if crossing { joined.with_groups_crossing() } else { joined }))

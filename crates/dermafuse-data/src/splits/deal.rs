@@ -23,15 +23,24 @@ impl Split {
     /// [`group`](dermafuse_schema::Case::group) (patient, lesion, identical image) stands in two parts. Cases without a label are one
     /// more class. The same seed gives the same split.
     ///
-    /// `fractions` are the shares of training, validation and test; they need not sum to 1.
+    /// `fractions` are the shares of training, validation and test; they need not sum to 1. Without a share of validation the
+    /// split [has no validation part](Split::without_validation).
     ///
     /// # Errors
-    /// A fraction that is not positive; a task that there is not; too few groups to fill the parts.
+    /// A fraction that is not positive, but for a validation of 0; a task that there is not; too few groups to fill the parts.
     pub fn stratified(set: &CaseSet, task: usize, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
         let rows: Vec<usize> = (0..set.len()).collect();
-        let parts = assign(set, &rows, task, &fractions, FoldGrouping::Grouped, seed)?;
-        let [train, valid, test] = parts.try_into().expect("as many parts as fractions");
-        let split = Self::new(train, valid, test, set.len())?;
+        let of = |shares: &[f64]| assign(set, &rows, task, shares, FoldGrouping::Grouped, seed);
+        let split = match fractions {
+            [train, 0.0, test] => {
+                let [train, test] = of(&[train, test])?.try_into().expect("as many parts as shares");
+                Self::without_validation(train, test, set.len())?
+            }
+            shares => {
+                let [train, valid, test] = of(&shares)?.try_into().expect("as many parts as shares");
+                Self::new(train, valid, test, set.len())?
+            }
+        };
         split.check(set)?;
         Ok(split)
     }

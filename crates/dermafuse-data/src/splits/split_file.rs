@@ -120,7 +120,8 @@ impl Split {
     ///
     /// # Errors
     /// A file that cannot be read, is too long or holds row numbers, as it did before; a case in two parts; cases that the
-    /// set does not have or labels otherwise, the first five of them by name; a part without a case; a group in two parts.
+    /// set does not have or labels otherwise, the first five of them by name; a part without a case, but for a validation part of
+    /// which the file names none; a group in two parts.
     pub fn load(path: impl AsRef<Path>, set: &CaseSet) -> Result<LoadedSplit, DataError> {
         Self::load_with(path, set, TableChanges::Refuse)
     }
@@ -174,6 +175,8 @@ impl Split {
         let (train, valid, test) = (part(&file.train), part(&file.valid), part(&file.test));
         let mut split = match file.leaks.contains(&Leak::TestSelects) {
             true => Self::selecting_on_test(train, test, set.len())?,
+            // The file names none, which is another thing than that none is left.
+            false if file.valid.is_empty() => Self::without_validation(train, test, set.len())?,
             false => Self::new(train, valid, test, set.len())?,
         };
         if file.leaks.contains(&Leak::GroupsCross) {

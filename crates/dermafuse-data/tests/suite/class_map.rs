@@ -128,6 +128,10 @@ fn a_merged_set_says_what_it_left_out_and_keeps_names_apart() {
     let merged = map.merge(&[("a", &a), ("b", &b)]).unwrap();
     let split = merged.split.unwrap();
     assert_eq!((split.train, split.valid, split.test), (vec![0, 3, 6], vec![1, 4], vec![2, 5]));
+
+    a.split = Some(Split::without_validation(vec![0, 3, 9, 1, 4], vec![2, 5], 10).unwrap());
+    let split = map.merge(&[("a", &a), ("b", &b)]).unwrap().split.unwrap();
+    assert_eq!((split.train, split.valid, split.test), (vec![0, 1, 3, 4, 6], vec![], vec![2, 5]));
 }
 
 #[test]

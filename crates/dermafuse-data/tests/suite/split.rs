@@ -50,6 +50,24 @@ fn stratification_keeps_the_shares_of_each_class() {
 }
 
 #[test]
+fn a_split_without_validation_is_asked_for() {
+    let cases: Vec<_> = (0..200).map(|row| (row, Some(usize::from(row % 10 == 0)))).collect();
+    let set = case_set(&cases);
+    let split = Split::stratified(&set, 0, [0.8, 0.0, 0.2], 9).unwrap();
+    assert_eq!(set.class_counts(0, &split.train).unwrap(), [144, 16]);
+    assert_eq!(set.class_counts(0, &split.test).unwrap(), [36, 4]);
+    assert!(split.valid.is_empty() && split.leaks().is_empty());
+    assert_eq!(Split::without_validation(split.train.clone(), split.test.clone(), 200).unwrap(), split);
+
+    let error = |train: &[usize], test: &[usize]| {
+        Split::without_validation(train.to_vec(), test.to_vec(), 5).unwrap_err().to_string()
+    };
+    assert_eq!(error(&[], &[1]), "the training part of the split is empty; every part needs at least one case");
+    assert_eq!(error(&[1], &[]), "the test part of the split is empty; every part needs at least one case");
+    assert!(error(&[0, 1], &[1]).starts_with("row 1 is in the training part of the split and again in the test part"));
+}
+
+#[test]
 fn impossible_requests_say_why() {
     let set = case_set(&[(0, Some(0)), (0, Some(1)), (1, Some(0))]);
     let text = Split::stratified(&set, 0, [1.0, 1.0, 1.0], 0).unwrap_err().to_string();

@@ -116,6 +116,18 @@ fn cases_that_are_new_are_named_and_in_no_part() {
 }
 
 #[test]
+fn a_split_without_validation_comes_back_as_one() {
+    let saved = Saved::new();
+    let split = Split::without_validation((0..40).collect(), (40..60).collect(), 60).unwrap();
+    split.save(saved.path(), &saved.set).unwrap();
+    let mut set = saved.set.clone();
+    assert_eq!(saved.load(&set).unwrap(), LoadedSplit { split, notes: vec![] });
+    set.cases.reverse();
+    let LoadedSplit { split, .. } = saved.load(&set).unwrap();
+    assert!(split.valid.is_empty() && split.test.contains(&0));
+}
+
+#[test]
 fn cases_that_are_missing_are_named_and_left_out_only_on_request() {
     let saved = Saved::new();
     let mut set = saved.set.clone();

@@ -12,7 +12,7 @@ use crate::RecipeError;
 pub enum PartsSettings {
     /// The published parts; for a set without them, parts that are drawn.
     Published {
-        /// Shares of training, validation and test of the parts that are drawn.
+        /// Shares of training, validation and test of the parts that are drawn; without validation where its share is 0.
         #[serde(default = "shares")]
         shares: [f64; 3],
         /// Seed of the parts that are drawn.
@@ -21,7 +21,7 @@ pub enum PartsSettings {
     },
     /// Parts that are drawn, whatever is published: stratified by the first task, groups together.
     Drawn {
-        /// Shares of training, validation and test.
+        /// Shares of training, validation and test; without validation where its share is 0.
         #[serde(default = "shares")]
         shares: [f64; 3],
         /// Decides who goes where.

@@ -62,8 +62,8 @@ pub(super) fn target(scratch: &Path) -> Box<dyn Target> {
         epoch,
         learning_rate: 0.1,
         train_loss: 1.0,
-        valid_loss: 1.0,
-        valid_score: if epoch == 2 { 0.75 } else { 0.5 },
+        valid_loss: Some(1.0),
+        valid_score: Some(if epoch == 2 { 0.75 } else { 0.5 }),
     };
     let state = RunState { history: (1..=EPOCH).map(report).collect(), best_epoch: 2, best_from: 0 };
     let whole = |average| Checkpoint { state: state.clone(), network: vec![1; 9], optimizer: vec![2; 3], average };
