@@ -373,7 +373,7 @@ fn printed_numbers_go_with_the_method_that_they_are_of() {
     own.set("method.weights=random").unwrap();
     let note = |plan: &Plan| plan.notes.iter().find(|note| note.starts_with("The published numbers")).cloned();
     let method = plan(&own, "derm7pt", None);
-    assert_eq!((method.published.len(), method.published_row.as_deref()), (2, Some("PS+SCA+BL")));
+    assert_eq!((method.published.len(), method.published_row.as_deref()), (8, Some("PS+SCA+BL")));
     // Everything else is as published.
     assert_eq!(note(&method).as_deref(), Some("The published numbers are of other settings: method.weights."));
     assert_eq!(plan(&own, "derm7pt", Some("W=0.4")).published_row.as_deref(), Some("W=0.4"));
@@ -388,7 +388,7 @@ fn printed_numbers_go_with_the_method_that_they_are_of() {
 
     let mine = Settings::parse("mine.toml", "recipe = \"pemm\"\nmethod.weights = \"random\"\nseed = 3").unwrap();
     let mine = Recipe::of(mine).unwrap();
-    assert_eq!(plan(&mine, "derm7pt", Some("PS")).published.len(), 2);
+    assert_eq!(plan(&mine, "derm7pt", Some("PS")).published.len(), 8);
     let text = "data.derm7pt.kind = \"derm7pt\"\nmethod.network = { kind = \"fusion_net\", backbone = \"resnet18\", dropout = 0 }";
     let bare = Recipe::of(Settings::parse("bare.toml", text).unwrap()).unwrap();
     assert!(plan(&bare, "derm7pt", None).published.is_empty());
