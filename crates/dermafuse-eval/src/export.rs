@@ -5,7 +5,7 @@ use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, wri
 use serde::{Serialize, Serializer};
 
 use crate::metrics::check;
-use crate::{EvalError, Evaluation};
+use crate::{CorruptionEvaluation, EvalError, Evaluation};
 
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
 const METRICS_FORMAT: u32 = 1;
@@ -21,6 +21,9 @@ pub struct MetricsContext {
     /// kind.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "named")]
     pub images: Vec<(String, Evaluation)>,
+    /// What corrupted images cost, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corruptions: Option<CorruptionEvaluation>,
 }
 
 pub(crate) const WRITES: &str = "writing to a string does not fail";
@@ -44,7 +47,7 @@ fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<
 }
 
 /// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `images` as
-/// `rows` where cases have several images of a kind; keys in a fixed order, undefined values `null`. The same input gives the same bytes.
+/// `rows` where cases have several images of a kind; `corruptions` is a [`CorruptionEvaluation`], if there is one; keys in a fixed order, undefined values `null`. The same input gives the same bytes.
 ///
 /// # Errors
 /// Never for an evaluation made by this crate; a number in it that was set to NaN by hand becomes `null`.

@@ -312,7 +312,7 @@ fn cases_that_the_model_knows_are_a_warning() {
     assert!(page(0).contains("<p class=\"note\">0 of 40 cases trained or selected this model.</p>"));
     assert!(page(27).contains("27 of 40 cases trained or selected this model") && page(27).contains("banner leak"));
     let context =
-        MetricsContext { seen: Some(seen(27)), notes: vec!["one file could not be read".into()], images: vec![] };
+        MetricsContext { seen: Some(seen(27)), notes: vec!["one file could not be read".into()], ..Default::default() };
     let value: serde_json::Value = serde_json::from_str(&metrics_json(&rows(), &context).unwrap()).unwrap();
     assert_eq!((value["seen"]["trained"].as_u64(), value["seen"]["cases"].as_u64()), (Some(27), Some(40)));
     assert_eq!(value["notes"][0], "one file could not be read");

@@ -1,4 +1,4 @@
-use dermafuse_data::{CaseSet, DataError};
+use dermafuse_data::{CaseSet, DataError, ImageCorruption};
 use dermafuse_networks::Network;
 use dermafuse_schema::{BranchLogits, FailedCase, Predictions, SeenCases};
 
@@ -44,7 +44,22 @@ impl Bundle {
     /// A data set with other tasks, or with classes or fields that the model does not know; no case that could be
     /// answered; logits that are not finite.
     pub fn predict(&self, set: &CaseSet, rows: &[usize], progress: impl FnMut(usize)) -> Result<Answers, InferError> {
-        self.predict_beside(set, rows, &[], progress)
+        self.predict_beside(set, rows, &[], None, progress)
+    }
+
+    /// The predictions for the cases at `rows` with their images corrupted, as [`Bundle::predict`] gives them for the images as they
+    /// are. Each image is corrupted in its own size before it is prepared; test-time augmentation turns the corrupted image.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn predict_corrupted(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        corruption: ImageCorruption,
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        self.predict_beside(set, rows, &[], Some(corruption), progress)
     }
 
     /// The predictions for the cases that the model is asked about, as [`Bundle::predict`] gives them; those that cannot be
@@ -59,7 +74,7 @@ impl Bundle {
             (true, [first, ..]) => {
                 Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
             }
-            (false, refused) => self.predict_beside(questions.set(), &rows, refused, progress),
+            (false, refused) => self.predict_beside(questions.set(), &rows, refused, None, progress),
         }
     }
 
@@ -69,9 +84,10 @@ impl Bundle {
         set: &CaseSet,
         rows: &[usize],
         refused: &[FailedCase],
+        corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let (logits, rows, mut failed) = self.readable_logits(set, rows, progress)?;
+        let (logits, rows, mut failed) = self.readable_logits(set, rows, corruption, progress)?;
         if !refused.is_empty() {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
@@ -101,14 +117,16 @@ impl Bundle {
         &self,
         set: &CaseSet,
         rows: &[usize],
+        corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
         let set = self.in_model_tasks(set)?;
         if let Some(&row) = rows.iter().find(|&&row| row >= set.len()) {
             return Err(DataError::Row { row, cases: set.len() }.into());
         }
-        let (logits, rows, failed) =
-            self.predictor().readable_logits(&set, rows, &self.description.encoder, progress)?;
+        let mut predictor = self.predictor();
+        predictor.corruption = corruption;
+        let (logits, rows, failed) = predictor.readable_logits(&set, rows, &self.description.encoder, progress)?;
         Ok((logits, rows, failed))
     }
 }
