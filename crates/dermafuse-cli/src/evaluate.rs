@@ -1,14 +1,16 @@
 //! The verb `evaluate`.
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use dermafuse::data::{CaseSet, LoadedSplit, MissingFields, Split, TableChanges};
+use dermafuse::data::{CaseSet, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges};
 use dermafuse::eval::{Overall, text_table};
 use dermafuse::infer::{Bundle, kinds_of};
-use dermafuse::networks::Network;
-use dermafuse::recipes::{Progress, Results, TerminalProgress, published_rows};
+use dermafuse::networks::{Modality, Network};
+use dermafuse::recipes::{CorruptionBenchmark, Progress, Results, TerminalProgress, published_rows};
 use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
 use serde_json::Value;
 
@@ -25,6 +27,9 @@ const MAX_METRICS: u64 = 1 << 30;
 /// It writes report.html, metrics.json, predictions.csv (one line a case) and stages.csv (the predictions of every
 /// stage). Classes, fields and tasks are matched by their names; a class map is for a data set with other classes. Where the model
 /// lies beside the metrics.json of its run, the numbers of that stand beside those of these cases.
+///
+/// With --corruptions the model is asked about the same cases again with bad images: noise, blur, light, compression, and what
+/// disturbs dermoscopic images. It then writes corruptions.csv too.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -43,6 +48,18 @@ pub(crate) struct Arguments {
     /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken.
     #[arg(long)]
     changed_table: bool,
+    /// Evaluate corrupted images too: all corruptions, or those of a list of names with commas between them.
+    #[arg(long, value_name = "all|NAME,…", num_args = 0..=1, default_missing_value = "all")]
+    corruptions: Option<Corruptions>,
+    /// How severe the corruptions are, from 1 to 5, with commas between them.
+    #[arg(long, value_name = "1-5,…", value_delimiter = ',', default_value = "1,2,3,4,5", requires = "corruptions")]
+    severities: Vec<Severity>,
+    /// Corrupt only the clinical or only the dermoscopic images, instead of both.
+    #[arg(long, value_name = "VIEW", requires = "corruptions")]
+    corrupt_only: Option<Modality>,
+    /// The seed of the corruptions' draws, which depend on it and on the name of a case.
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "corruptions")]
+    corruption_seed: u64,
     /// The folder for everything that is written.
     #[arg(long, value_name = "DIR", default_value = "runs/evaluate")]
     out: PathBuf,
@@ -63,17 +80,44 @@ enum Part {
     All,
 }
 
+/// Corruptions that are named in one word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Corruptions(Vec<Corruption>);
+
+impl FromStr for Corruptions {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        match text {
+            "all" => Ok(Self(Corruption::ALL.into())),
+            names => names.split(',').map(str::parse).collect::<Result<_, _>>().map(Self),
+        }
+    }
+}
+
 pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let mut bundle = arguments.model.load()?;
     if arguments.allow_missing_fields {
         let description = &mut bundle.description;
         description.encoder = description.encoder.clone().with_missing_fields(MissingFields::Allow);
     }
+    let benchmark = arguments.corruptions.as_ref().map(|Corruptions(corruptions)| CorruptionBenchmark {
+        corruptions: corruptions.clone(),
+        severities: arguments.severities.clone(),
+        only: arguments.corrupt_only,
+        seed: arguments.corruption_seed,
+    });
+    if let Some(benchmark) = &benchmark {
+        benchmark.check(&bundle)?;
+    }
     let (set, map) = arguments.data.load()?;
     let sums = match &map {
         Some(map) => map.sums(&bundle.description.tasks)?,
         None => None,
     };
+    if benchmark.is_some() && sums.is_some() {
+        return Err("--corruptions needs the model's own classes, and the class map adds them up".into());
+    }
     let development = DevelopmentNumbers::beside(&arguments.model.model);
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
@@ -113,6 +157,10 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         }
         _ => answers.looks.clone(),
     };
+    let corruptions = match &benchmark {
+        Some(benchmark) => Some(benchmark.run(&bundle, &set, &answers, &mut terminal)?),
+        None => None,
+    };
     notes[1..].iter().for_each(|note| print_note(note));
     print_note(&answers.seen.to_string());
     let published = published_rows(&set, &bundle.description.network);
@@ -130,20 +178,33 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         notes,
         failed: &answers.failed,
         seen: Some(answers.seen),
+        corruptions: corruptions.as_ref(),
         features: None,
     };
     folder.begin()?;
+    // What an earlier evaluation says of corrupted images is of other answers.
+    let earlier = out.join("corruptions.csv");
+    if corruptions.is_none() && earlier.is_file() {
+        fs::remove_file(&earlier).map_err(|error| format!("{}: {error}; remove it", earlier.display()))?;
+    }
     let evaluations = results.write(out)?;
     folder.finish()?;
     if arguments.json {
         return print_result(&String::from_utf8(read_regular_file(&out.join("metrics.json"), MAX_METRICS)?)?);
     }
     say_part!("{}", text_table(&evaluations));
+    let more = match &corruptions {
+        Some(outcome) => {
+            say_part!("\n{}", outcome.evaluation.table());
+            ", corruptions.csv"
+        }
+        None => "",
+    };
     if let (Some(numbers), Some((_, here))) = (&development, evaluations.last()) {
         say!("\n{}", numbers.sentence(sums.is_some()));
         say!("On these {} cases: {}.", here.cases, Scores::from(&here.overall));
     }
-    say!("\nwritten to {}: report.html, metrics.json, predictions.csv, stages.csv", out.display());
+    say!("\nwritten to {}: report.html, metrics.json, predictions.csv, stages.csv{more}", out.display());
     Ok(())
 }
 

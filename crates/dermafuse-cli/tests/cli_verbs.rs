@@ -367,6 +367,68 @@ fn a_drawn_set_is_evaluated_shown_and_explained() {
 }
 
 #[test]
+fn a_model_is_evaluated_on_corrupted_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (folder.path().join("data"), folder.path().join("run"));
+    succeeded(&dermafuse(words("draw derm7pt DATA --cases 20 --seed 4 --image-size 48x36", &[("DATA", &data)])));
+    let set = derm7pt::load(&data).unwrap();
+    let model = pair_model(folder.path(), &set);
+    let source = format!("derm7pt={}", data.display());
+    let evaluate = |more: &str| {
+        let line = format!("evaluate MODEL --out RUN --data SOURCE --part all {more}");
+        let paths = [("MODEL", model.as_path()), ("RUN", &run), ("SOURCE", Path::new(&source))];
+        dermafuse(words(line.trim_end(), &paths))
+    };
+    let text = succeeded(&evaluate("--corruptions gaussian_noise,hair --severities 1,5"));
+    for words in ["P_clinical", "gaussian_noise", "hair", "mean", "on clean images", ", corruptions.csv"] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    let read = |name: &str| fs::read_to_string(run.join(name)).unwrap();
+    let metrics: Value = serde_json::from_str(&read("metrics.json")).unwrap();
+    let found = &metrics["corruptions"];
+    // The clean numbers are those of the last stage, and the error is the mean of the means.
+    assert_eq!(found["clean"], metrics["rows"].as_array().unwrap().last().unwrap()["evaluation"]);
+    let accuracy_of = |at: usize| found["corrupted"][at]["evaluation"]["overall"]["accuracy"].as_f64().unwrap();
+    assert_eq!(found["corrupted"].as_array().unwrap().len(), 4);
+    assert_eq!((&found["corrupted"][3]["corruption"], &found["corrupted"][3]["severity"]), (&"hair".into(), &5.into()));
+    let mean = (0..4).map(|at| 1.0 - accuracy_of(at)).sum::<f64>() / 4.0;
+    assert!((found["mean_corruption_error"].as_f64().unwrap() - mean).abs() < 1e-12, "{found}");
+    let melanoma_related = &found["clean"]["melanoma_related"];
+    assert!(melanoma_related["sensitivity"].is_number(), "{melanoma_related}");
+    let csv = read("corruptions.csv");
+    assert_eq!(csv.lines().count(), 1 + 5 * (set.tasks.len() + 1));
+    let html = read("report.html");
+    assert!(
+        html.contains("AVG ACC under noise, per cent") && html.contains("Means over the melanoma-related findings")
+    );
+    assert_eq!((html.matches("<image ").count(), html.matches("severity 5</text>").count()), (2 * 2 * 3, 2));
+
+    // The same again is the same; another seed, and only one of the images, are something else.
+    let kept = read("metrics.json");
+    succeeded(&evaluate("--corruptions gaussian_noise,hair --severities 1,5"));
+    assert_eq!(read("metrics.json"), kept);
+    succeeded(&evaluate("--corruptions gaussian_noise,hair --severities 1,5 --corruption-seed 1"));
+    assert_ne!(read("metrics.json"), kept);
+    succeeded(&evaluate("--corruptions gaussian_noise,hair --severities 1,5 --corrupt-only clinical"));
+    assert_ne!(read("metrics.json"), kept);
+    assert_eq!(read("report.html").matches("<image ").count(), 2 * 3);
+    // An evaluation without corruptions leaves none of an earlier one.
+    succeeded(&evaluate(""));
+    assert!(!run.join("corruptions.csv").exists() && !read("metrics.json").contains("corruptions"));
+
+    let named = |more: &str| {
+        let output = evaluate(more);
+        assert_eq!(output.status.code(), Some(2), "{}", errors(&output));
+        errors(&output)
+    };
+    let text = named("--corruptions rain");
+    assert!(text.contains("unknown corruption `rain`: use one of gaussian_noise, shot_noise, "), "{text}");
+    assert!(named("--corruptions hair --severities 6").contains("6 is not a whole number from 1 to 5"));
+    assert!(named("--severities 1").contains("--corruptions"));
+    assert!(refused(&evaluate("--corruptions hair,hair")).contains("hair twice is not one that names each once"));
+}
+
+#[test]
 fn a_set_with_other_classes_is_evaluated_through_a_class_map() {
     let folder = tempfile::tempdir().unwrap();
     let (data, run, map) = (folder.path().join("data"), folder.path().join("run"), folder.path().join("map.toml"));

@@ -28,6 +28,14 @@ pub enum DataError {
         /// The names that there are.
         known: Vec<&'static str>,
     },
+    /// No corruption has this name.
+    #[error("unknown corruption `{name}`: use one of {}", known.join(", "))]
+    UnknownCorruption {
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<&'static str>,
+    },
     /// A word that names no role of a column.
     #[error("`{word}` is no role of a column: say one of {}", known.join(", "))]
     UnknownColumnRole {

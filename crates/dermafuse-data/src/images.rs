@@ -2,6 +2,7 @@
 
 pub(crate) mod augment;
 pub(crate) mod batch_loader;
+pub(crate) mod corruption;
 pub(crate) mod image;
 pub(crate) mod image_cache;
 pub(crate) mod image_check;

@@ -49,9 +49,10 @@ pub use dermafuse_schema::Modality;
 pub use error::{DataError, RowFault};
 pub use images::augment::{Augmentation, DermoscopicMode};
 pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, Looks};
+pub use images::corruption::{Corruption, CorruptionFamily, ImageCorruption, Severity};
 pub use images::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
-    Strictness, decode, decode_bytes, encode_png, resize, resize_and_crop,
+    Strictness, decode, decode_bytes, encode_jpeg, encode_png, resize, resize_and_crop,
 };
 #[cfg(feature = "dicom")]
 pub use images::image::{DicomMetadata, read_dicom_metadata};

@@ -5,7 +5,7 @@ use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, wri
 use serde::{Serialize, Serializer};
 
 use crate::metrics::check;
-use crate::{EvalError, Evaluation, SearchedWeight};
+use crate::{CorruptionEvaluation, EvalError, Evaluation, SearchedWeight};
 
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
 const METRICS_FORMAT: u32 = 1;
@@ -24,6 +24,9 @@ pub struct MetricsContext {
     /// The weights that validation cases chose; empty where nothing was searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<SearchedWeight>,
+    /// What corrupted images cost, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corruptions: Option<CorruptionEvaluation>,
 }
 
 pub(crate) const WRITES: &str = "writing to a string does not fail";
@@ -47,7 +50,9 @@ fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<
 }
 
 /// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `images` as
-/// `rows` where cases have several images of a kind, and `weights` where some were searched; keys in a fixed order, undefined values `null`. The same input gives the same bytes.
+/// `rows` where cases have several images of a kind, `weights` where some were searched, `corruptions` (a
+/// [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
+/// bytes.
 ///
 /// # Errors
 /// Never for an evaluation made by this crate; a number in it that was set to NaN by hand becomes `null`.

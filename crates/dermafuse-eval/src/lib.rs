@@ -14,10 +14,12 @@ mod answer_table;
 mod bootstrap;
 mod comparison;
 mod confusion;
+mod corruption;
 mod error;
 mod export;
 pub mod figure;
 mod mean_deviation;
+mod melanoma_related;
 mod metrics;
 mod pointing;
 pub mod published;
@@ -35,12 +37,14 @@ pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, TaskAnswer};
 pub use bootstrap::{Bootstrap, Interval};
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
+pub use corruption::{CorruptedEvaluation, CorruptionError, CorruptionEvaluation};
 pub use error::EvalError;
 pub use export::{
     MetricsContext, answers_csv, csv_field, metrics_json, predictions_csv, write_answers, write_metrics,
     write_predictions,
 };
 pub use mean_deviation::MeanDeviation;
+pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use pointing::Pointing;
 pub use report::{

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bootstrap::Outcomes;
 use crate::bootstrap::rows_of_cases;
 use crate::confusion::ratio;
-use crate::{Bootstrap, ConfusionMatrix, EvalError, Interval, auc};
+use crate::{Bootstrap, ConfusionMatrix, EvalError, Interval, MelanomaRelated, auc};
 
 /// Equal-width bins of the confidence, for the expected calibration error.
 const CALIBRATION_BINS: usize = 15;
@@ -45,6 +45,9 @@ pub struct Evaluation {
     pub basis: BTreeMap<String, usize>,
     /// Means over the tasks.
     pub overall: Overall,
+    /// Means over the classes that speak for a melanoma, where the tasks are those of the seven-point checklist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub melanoma_related: Option<MelanomaRelated>,
     /// One entry for each task, in the order of the task set.
     pub tasks: Vec<TaskEvaluation>,
 }
@@ -206,7 +209,8 @@ impl Evaluation {
             undefined_aucs: counted().count() - counted_aucs,
             undefined_tasks: tasks.iter().filter(|task| task.n == 0).count(),
         };
-        Ok(Self { options: *options, cases: predictions.len(), basis, overall, tasks })
+        let melanoma_related = MelanomaRelated::of(&tasks);
+        Ok(Self { options: *options, cases: predictions.len(), basis, overall, melanoma_related, tasks })
     }
 }
 

@@ -12,7 +12,7 @@ use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
-use crate::{Comparison, EvalError, Evaluation, RocCurve, SubgroupTable};
+use crate::{Comparison, CorruptionEvaluation, EvalError, Evaluation, RocCurve, SubgroupTable};
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture, SUSPICIOUS_SCORE};
 pub use report_table::ReportTable;
@@ -41,6 +41,8 @@ pub struct Report {
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
     images: Vec<(String, Evaluation)>,
+    corruptions: Option<CorruptionEvaluation>,
+    sheets: Vec<String>,
     comparisons: Vec<ComparedMethods>,
     tables: Vec<ReportTable>,
     details: Vec<Detail>,
@@ -134,6 +136,15 @@ impl Report {
     #[must_use]
     pub fn images(mut self, rows: &[(String, Evaluation)]) -> Self {
         self.images.extend_from_slice(rows);
+        self
+    }
+
+    /// Adds what corrupted images cost: a table, a chart for each family, and `sheets` of a case under the corruptions (see
+    /// [`image_sheet`](figure::image_sheet)).
+    #[must_use]
+    pub fn corruptions(mut self, evaluation: &CorruptionEvaluation, sheets: &[String]) -> Self {
+        self.corruptions = Some(evaluation.clone());
+        self.sheets.extend_from_slice(sheets);
         self
     }
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use dermafuse_data::{CaseSet, DataError};
+use dermafuse_data::{CaseSet, DataError, ImageCorruption};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
@@ -69,7 +69,22 @@ impl Bundle {
     /// A data set with other tasks, or with classes or fields that the model does not know; no case that could be
     /// answered; logits that are not finite.
     pub fn predict(&self, set: &CaseSet, rows: &[usize], progress: impl FnMut(usize)) -> Result<Answers, InferError> {
-        self.predict_beside(set, rows, &[], progress)
+        self.predict_beside(set, rows, &[], None, progress)
+    }
+
+    /// The predictions for the cases at `rows` with their images corrupted, as [`Bundle::predict`] gives them for the images as they
+    /// are. Each image is corrupted in its own size before it is prepared; test-time augmentation turns the corrupted image.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn predict_corrupted(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        corruption: ImageCorruption,
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        self.predict_beside(set, rows, &[], Some(corruption), progress)
     }
 
     /// The predictions for cases whose labels are of coarser classes than the model's: probabilities are added up. The set has the
@@ -122,7 +137,7 @@ impl Bundle {
             (true, [first, ..]) => {
                 Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
             }
-            (false, refused) => self.predict_beside(questions.set(), &rows, refused, progress),
+            (false, refused) => self.predict_beside(questions.set(), &rows, refused, None, progress),
         }
     }
 
@@ -144,12 +159,12 @@ impl Bundle {
         if rows.is_empty() {
             return Ok(Answers::none(&self.description.tasks, refused));
         }
-        match self.predict_beside(questions.set(), &rows, &refused, progress) {
+        match self.predict_beside(questions.set(), &rows, &refused, None, progress) {
             // No case can be answered. The error is that of the first, and each has its own.
             Err(InferError::Unreadable(_) | InferError::Schema(SchemaError::NoBranch { .. })) => {
                 let mut failed = refused;
                 for row in rows {
-                    let reason = match self.predict_beside(questions.set(), &[row], &[], |_| {}) {
+                    let reason = match self.predict_beside(questions.set(), &[row], &[], None, |_| {}) {
                         Err(InferError::Unreadable(error)) => error.to_string(),
                         Err(InferError::Schema(error @ SchemaError::NoBranch { .. })) => error.to_string(),
                         Err(error) => return Err(error),
@@ -170,9 +185,10 @@ impl Bundle {
         set: &CaseSet,
         rows: &[usize],
         refused: &[FailedCase],
+        corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let (logits, rows, mut failed) = self.readable_logits(set, rows, progress)?;
+        let (logits, rows, mut failed) = self.readable_logits(set, rows, corruption, progress)?;
         if !refused.is_empty() {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
@@ -202,14 +218,16 @@ impl Bundle {
         &self,
         set: &CaseSet,
         rows: &[usize],
+        corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
         let set = self.in_model_tasks(set)?;
         if let Some(&row) = rows.iter().find(|&&row| row >= set.len()) {
             return Err(DataError::Row { row, cases: set.len() }.into());
         }
-        let (logits, rows, failed) =
-            self.predictor().readable_logits(&set, rows, &self.description.encoder, progress)?;
+        let mut predictor = self.predictor();
+        predictor.corruption = corruption;
+        let (logits, rows, failed) = predictor.readable_logits(&set, rows, &self.description.encoder, progress)?;
         Ok((logits, rows, failed))
     }
 }

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
-    BatchLoader, CaseSet, Failures, ImageCache, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
+    BatchLoader, CaseSet, Failures, ImageCache, ImageCorruption, LoaderConfig, Looks, MetadataEncoder, Preprocess,
+    RowFault,
 };
 use dermafuse_networks::{MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
@@ -29,6 +30,8 @@ pub struct Predictor<N> {
     pub cache: Option<Arc<ImageCache>>,
     /// What answers for a case that has several images of a kind.
     pub several_images: SeveralImages,
+    /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
+    pub corruption: Option<ImageCorruption>,
 }
 
 impl<N: Network> Predictor<N> {
@@ -41,7 +44,17 @@ impl<N: Network> Predictor<N> {
         let network = network.valid();
         let device = network.devices().first().expect("a network has parameters").clone().inner();
         let several_images = SeveralImages::default();
-        Self { network, device, preprocess, augmentation, batch_size: 16, threads: 2, cache: None, several_images }
+        Self {
+            network,
+            device,
+            preprocess,
+            augmentation,
+            batch_size: 16,
+            threads: 2,
+            cache: None,
+            several_images,
+            corruption: None,
+        }
     }
 
     /// The logits of the cases at `rows`; `progress` is told how many are done after each batch.
@@ -253,6 +266,7 @@ impl<N: Network> Predictor<N> {
         config.threads = self.threads;
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
+        config.corruption = self.corruption;
         for batch in BatchLoader::new(set, rows.to_vec(), config)? {
             let mut batch = batch?;
             let rows = batch.rows.clone();

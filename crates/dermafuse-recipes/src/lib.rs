@@ -21,6 +21,7 @@
 
 mod backbone_weights;
 mod baseline;
+mod corruption_benchmark;
 mod error;
 mod experiment;
 mod labelled_tasks;
@@ -44,6 +45,7 @@ mod terminal_progress;
 
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
+pub use corruption_benchmark::{CorruptionBenchmark, CorruptionOutcome};
 pub use error::RecipeError;
 pub use experiment::{
     AnswerKind, DataSource, EvaluationSettings, Experiment, JoinedSource, MachineSettings, MergedSource,

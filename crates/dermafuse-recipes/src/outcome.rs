@@ -227,6 +227,7 @@ impl Outcome {
             notes,
             failed: &[],
             seen: self.seen,
+            corruptions: None,
             features: first.features.as_ref().map(|values| Features {
                 title: if several { &self.rounds[0].0 } else { "test cases" },
                 of: &first.test,

@@ -11,11 +11,12 @@ use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
     BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Modality, Predictions, SeenCases,
+    write_whole_file,
 };
 use dermafuse_train::EpochReport;
 
-use crate::Recipe;
 use crate::printed_rows::{Wanted, printed_rows};
+use crate::{CorruptionOutcome, Recipe};
 
 /// The stages of FusionM4Net, as [`dermafuse_ensemble::TwoStage::apply`] names them.
 const STAGES: [&str; 8] =
@@ -29,7 +30,7 @@ const MAX_EMBEDDED_BYTES: u64 = 150_000;
 const AGE_BANDS: [(f64, &str); 4] = [(30.0, "0–29"), (50.0, "30–49"), (70.0, "50–69"), (f64::INFINITY, "70+")];
 
 /// The results of a run: what goes into `metrics.json`, `predictions.csv` (a line for each case), `stages.csv` (the predictions of every
-/// stage) and `report.html`.
+/// stage), `report.html` and, where images were corrupted, `corruptions.csv`.
 #[derive(Debug)]
 pub struct Results<'a> {
     /// Heading of the report.
@@ -58,6 +59,8 @@ pub struct Results<'a> {
     pub failed: &'a [FailedCase],
     /// How many of the cases made the model; `None` where several models were made.
     pub seen: Option<SeenCases>,
+    /// What corrupted images cost, where that was asked; `corruptions.csv` is then written too.
+    pub corruptions: Option<&'a CorruptionOutcome>,
     /// Features of cases to show as a picture.
     pub features: Option<Features<'a>>,
 }
@@ -82,7 +85,7 @@ pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<Publishe
 }
 
 impl Results<'_> {
-    /// Evaluates every row and writes the four files into a folder; gives the evaluations back.
+    /// Evaluates every row and writes the files into a folder; gives the evaluations back.
     ///
     /// # Errors
     /// Predictions that cannot be evaluated, files that cannot be written.
@@ -94,7 +97,11 @@ impl Results<'_> {
         let evaluations = evaluated(self.rows)?;
         let images = evaluated(self.images)?;
         let (notes, weights) = (self.notes.clone(), self.weights.to_vec());
-        let context = MetricsContext { seen: self.seen, notes, images, weights };
+        let corruptions = self.corruptions.map(|outcome| outcome.evaluation.clone());
+        if let Some(evaluation) = &corruptions {
+            write_whole_file(&folder.join("corruptions.csv"), evaluation.to_csv().as_bytes())?;
+        }
+        let context = MetricsContext { seen: self.seen, notes, images, weights, corruptions };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
         write_predictions(folder.join("stages.csv"), &tables, self.failed)?;
@@ -118,6 +125,9 @@ impl Results<'_> {
             .config(&self.config)
             .rows(evaluations, self.published)
             .images(images);
+        if let Some(CorruptionOutcome { evaluation, sheets }) = self.corruptions {
+            report = report.corruptions(evaluation, sheets);
+        }
         if let Some(seen) = self.seen {
             report = report.seen(seen);
         }

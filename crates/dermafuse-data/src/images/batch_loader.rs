@@ -4,15 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use dermafuse_schema::Modality;
+use dermafuse_schema::{CaseId, Modality};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
-use crate::images::image::{Accepted, decode_resized};
+use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
+use crate::images::image::{Accepted, decode_changed, decode_resized};
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
-use crate::{CaseSet, DataError, ImageCache, Preprocess, RowFault};
+use crate::{CaseSet, DataError, ImageCache, Preprocess, RgbPixels, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,9 @@ pub struct LoaderConfig {
     pub failures: Failures,
     /// What is read of a case that has several images of a kind.
     pub looks: Looks,
+    /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
+    /// cache.
+    pub corruption: Option<ImageCorruption>,
 }
 
 impl Default for LoaderConfig {
@@ -105,6 +109,7 @@ impl LoaderConfig {
             cache: None,
             failures: Failures::Stop,
             looks: Looks::First,
+            corruption: None,
         }
     }
 }
@@ -176,6 +181,7 @@ pub struct BatchLoader {
 #[derive(Debug)]
 struct Job {
     row: usize,
+    case: CaseId,
     /// How many times the row came before.
     time: usize,
     look: usize,
@@ -211,7 +217,14 @@ impl BatchLoader {
             });
             jobs.extend(config.looks.of(case.looks(kinds), row, time).map(|look| {
                 let image = |modality| case.image(modality, look).map(Path::to_owned);
-                Job { row, time, look, clinical: image(Modality::Clinical), dermoscopic: image(Modality::Dermoscopic) }
+                Job {
+                    row,
+                    case: case.id.clone(),
+                    time,
+                    look,
+                    clinical: image(Modality::Clinical),
+                    dermoscopic: image(Modality::Dermoscopic),
+                }
             }));
         }
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
@@ -364,20 +377,24 @@ fn load_case(
         }
     };
     if let (Some(path), Some(planes)) = (&job.clinical, clinical) {
-        let image = read(path, config)?;
+        let image = read(path, job, Modality::Clinical, config)?;
         draw.render(&image.pixels, Interpolation::Bilinear, &config.preprocess, planes);
         damage.extend(image.damage.clone());
     }
     if let (Some(path), Some(planes)) = (&job.dermoscopic, dermoscopic) {
-        let image = read(path, config)?;
+        let image = read(path, job, Modality::Dermoscopic, config)?;
         derm_draw.render(&image.pixels, derm_interpolation, &config.preprocess, planes);
         damage.extend(image.damage.clone());
     }
     Ok(damage)
 }
 
-/// Decoded and resized pixels, from the cache where there is one.
-fn read(path: &Path, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
+/// Decoded and resized pixels of a kind of image, corrupted if they are to be, from the cache where there is one.
+fn read(path: &Path, job: &Job, kind: Modality, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
+    if let Some(corruption) = config.corruption.filter(|corruption| corruption.is_of(kind)) {
+        let change = |pixels: &RgbPixels| corruption.apply(pixels, &job.case, kind, job.look);
+        return Ok(Arc::new(decode_changed(path, &config.preprocess, WORKING_BYTES, Some(&change))?));
+    }
     match &config.cache {
         Some(cache) => cache.get_or_decode(path, &config.preprocess),
         None => Ok(Arc::new(decode_resized(path, &config.preprocess)?)),

@@ -9,6 +9,7 @@ mod dicom;
 mod format;
 mod header;
 mod jpeg;
+mod jpeg_encoder;
 mod orientation;
 mod png;
 mod resize;
@@ -19,13 +20,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::budget::DECODING_BUDGET;
-pub(crate) use self::decode::{Accepted, decode_resized, read_header};
+pub(crate) use self::decode::{Accepted, decode_changed, decode_resized, read_header};
 pub use self::decode::{decode, decode_bytes};
 #[cfg(feature = "dicom")]
 pub use self::dicom::{DicomMetadata, read_dicom_metadata};
 pub use self::format::IMAGE_EXTENSIONS;
 pub(crate) use self::format::{READ, has_image_extension};
 pub(crate) use self::header::Header;
+pub use self::jpeg_encoder::encode_jpeg;
 pub use self::png::encode_png;
 pub use self::resize::{resize, resize_and_crop};
 

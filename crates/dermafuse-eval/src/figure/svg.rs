@@ -1,5 +1,10 @@
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::SampleImage;
+
 /// Needed in a file of its own, superfluous inside a page.
 pub(crate) const NAMESPACE: &str = " xmlns=\"http://www.w3.org/2000/svg\"";
 
@@ -58,6 +63,20 @@ impl Svg {
     pub(crate) fn circle(&mut self, center: (f64, f64), radius: f64, style: &str) {
         let (x, y, r) = (round(center.0), round(center.1), round(radius));
         let _ = write!(self.body, "<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\" style=\"{style}\"/>");
+    }
+
+    /// A picture, which is stretched to the size.
+    pub(crate) fn image(&mut self, corner: (f64, f64), size: (f64, f64), image: &SampleImage) {
+        let _ = write!(
+            self.body,
+            "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" href=\"data:{};base64,{}\" preserveAspectRatio=\"none\"/>",
+            round(corner.0),
+            round(corner.1),
+            round(size.0),
+            round(size.1),
+            escape(&image.mime),
+            STANDARD.encode(&image.bytes)
+        );
     }
 
     /// An open line through the points.

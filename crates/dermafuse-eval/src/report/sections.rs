@@ -33,7 +33,45 @@ pub(super) fn results(report: &Report) -> Option<Markup> {
             "Intervals: 95 %, bootstrap over test cases"
             " (" (evaluation.options.bootstrap.resamples) " resamples, seed " (evaluation.options.bootstrap.seed) ")."
         }
+        (melanoma_related_table(report))
         @if !report.images.is_empty() { (images_table(report)) }
+    })
+}
+
+/// The means over the classes of the seven-point checklist that speak for a melanoma, where there are all of them.
+fn melanoma_related_table(report: &Report) -> Markup {
+    let related = || report.rows.iter().filter_map(|(name, row)| Some((name, row.melanoma_related.as_ref()?)));
+    html! {
+        @if related().next().is_some() {
+            h3 { "Means over the melanoma-related findings, per cent" }
+            div.scroll { table.numbers {
+                thead { tr { th { "row" } th { "AUC" } th { "SEN" } th { "SPE" } th { "PRE" } th { "n/a" } } }
+                tbody { @for (name, related) in related() {
+                    tr {
+                        th scope="row" { (name) }
+                        @for value in [related.auc, related.sensitivity, related.specificity, related.precision] {
+                            td { (percent(value)) }
+                        }
+                        td { (related.undefined) }
+                    }
+                } }
+            } }
+            p.caption {
+                "Over melanoma, atypical network, irregular streaks, irregular pigmentation, regression structures, irregular dots \
+                 and globules, blue-whitish veil and irregular vessels, each against the rest of its task. n/a: findings of which \
+                 a number is undefined, such as the precision of one that was never predicted; it is not in the mean."
+            }
+        }
+    }
+}
+
+/// What corrupted images cost.
+pub(super) fn corruptions(report: &Report) -> Option<Markup> {
+    let evaluation = report.corruptions.as_ref()?;
+    Some(html! {
+        (evaluation.table().render())
+        @if let Some(charts) = figures(&evaluation.charts()) { (charts) }
+        @for sheet in &report.sheets { (inline(sheet)) }
     })
 }
 

@@ -37,7 +37,7 @@ const SMALL_FILE: u64 = 4 << 20;
 /// found out before anything large is allocated. Each error names the path.
 pub fn decode(path: impl AsRef<Path>, strictness: Strictness) -> Result<RgbPixels, DataError> {
     let path = path.as_ref();
-    let image = ImageFile::read(path)?;
+    let image = ImageFile::read(path, 0)?;
     Ok(decode_accepted(path, &image.bytes, image.header, strictness)?.pixels)
 }
 
@@ -61,10 +61,25 @@ pub(crate) struct Accepted {
 
 /// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
 pub(crate) fn decode_resized(path: &Path, preprocess: &Preprocess) -> Result<Accepted, DataError> {
+    decode_changed(path, preprocess, 0, None)
+}
+
+/// [`decode_resized`] with a change of the decoded pixels before they are resized, which takes so many bytes more for each of
+/// them.
+pub(crate) fn decode_changed(
+    path: &Path,
+    preprocess: &Preprocess,
+    working_bytes: u64,
+    change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
+) -> Result<Accepted, DataError> {
     let &Preprocess { size, resampling, decoding, .. } = preprocess;
-    let ImageFile { bytes, header, _reservation } = ImageFile::read(path)?;
-    let Accepted { pixels, damage } = decode_accepted(path, &bytes, header, decoding)?;
+    let ImageFile { bytes, header, _reservation } = ImageFile::read(path, working_bytes)?;
+    let Accepted { mut pixels, damage } = decode_accepted(path, &bytes, header, decoding)?;
     drop(bytes);
+    if let Some(change) = change {
+        let changed = change(&pixels);
+        buffer::give(std::mem::replace(&mut pixels, changed).data);
+    }
     if (pixels.width, pixels.height) == (size, size) {
         return Ok(Accepted { pixels, damage });
     }
@@ -91,17 +106,19 @@ struct ImageFile {
 }
 
 impl ImageFile {
-    fn read(path: &Path) -> Result<Self, DataError> {
+    /// Reads a file; `working_bytes` are taken for each pixel beside what decoding takes.
+    fn read(path: &Path, working_bytes: u64) -> Result<Self, DataError> {
+        let memory = |header: &Header| header.memory + working_bytes * (header.width as u64 * header.height as u64);
         let file = open_regular_file(path, MAX_BYTES)?;
         let length = file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len();
         if length <= SMALL_FILE {
             drop(file);
             let bytes = read_regular_file(path, MAX_BYTES)?;
             let header = header_of(path, &bytes)?;
-            return Ok(Self { _reservation: BUDGET.reserve(header.memory + bytes.len() as u64), bytes, header });
+            return Ok(Self { _reservation: BUDGET.reserve(memory(&header) + bytes.len() as u64), bytes, header });
         }
         let header = read_header(path, &file)?;
-        let reservation = BUDGET.reserve(header.memory + length);
+        let reservation = BUDGET.reserve(memory(&header) + length);
         let bytes = read_regular_file(path, length)?;
         match header_of(path, &bytes)? == header {
             true => Ok(Self { bytes, header, _reservation: reservation }),
