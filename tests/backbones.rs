@@ -479,7 +479,7 @@ fn blocks_are_named() {
     let named = |count: usize, names: [&str; 4]| (count, names.map(str::to_owned));
     let expected = [
         (BackboneKind::MobileNetV3Small, [0, 1, 11, 12], named(13, ["stem", "block0", "block10", "last"])),
-        (BackboneKind::DenseNet121, [0, 6, 7, 63], named(63, ["stem", "denseblock1.5", "transition1", "norm"])),
+        (BackboneKind::DenseNet121, [0, 6, 7, 62], named(63, ["stem", "denseblock1.5", "transition1", "norm"])),
         (BackboneKind::ConvNeXtTiny, [0, 3, 4, 21], named(22, ["stem", "stage1.2", "downsample1", "stage4.2"])),
         (BackboneKind::SwinTiny, [1, 2, 3, 16], named(17, ["stage1.0", "stage1.1", "merging1", "norm"])),
         (BackboneKind::SqueezeNet, [0, 1, 2, 8], named(9, ["stem", "fire2", "fire3", "fire9"])),

@@ -174,7 +174,9 @@ fn a_backbone_that_the_recipe_has_no_steps_for_is_refused_with_the_remedy() {
         Experiment::read(settings).map_err(Box::new)
     };
     let text = read(&["method.network.backbone=densenet121"]).unwrap_err().to_string();
-    assert!(text.contains("says nothing of densenet121, but of mobilenet_v2, resnet50, efficientnet_b3"), "{text}");
+    for name in ["says nothing of densenet121, but of", "mobilenet_v2", "resnet50", "efficientnet_b3"] {
+        assert!(text.contains(name), "{text}");
+    }
     assert!(text.contains("training.unfreezing.steps.densenet121 = [[\"BLOCK\", …], …]"), "{text}");
 
     let steps = "training.unfreezing.steps.densenet121=[[\"norm\", \"denseblock4\"], [\"transition3\"]]";

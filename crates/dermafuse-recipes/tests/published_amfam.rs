@@ -64,7 +64,7 @@ fn the_cases_of_each_task_are_the_395_test_cases() {
 #[test]
 fn what_is_called_precision_is_sensitivity_but_for_three_misprints() {
     let criteria = differing(&printed("Table 3"), &CRITERIA, |class| class.precision);
-    assert_eq!(criteria, ["+Recon+Att (no E) BWV"]); // 0.6 for 60.0
+    assert_eq!(criteria, ["+Recon BWV"]); // 0.6 for 60.0
     let diagnoses = differing(&printed("Table 4"), &[DIAGNOSES], |class| class.precision);
     assert_eq!(diagnoses, ["+Recon DIAG", "+Recon+Att DIAG"]); // MISC, and SK, the other way round
     // The misprints alone make the difference.
@@ -82,7 +82,7 @@ fn what_is_called_sensitivity_is_not() {
     let table = printed("Table 3");
     let tasks = table.rows.len() * CRITERIA.len();
     let differing = differing(&table, &CRITERIA, |class| class.sensitivity);
-    assert!(differing.len() > tasks * 9 / 10, "{} of {tasks}: {differing:?}", differing.len());
+    assert!(differing.len() > tasks * 4 / 5, "{} of {tasks}: {differing:?}", differing.len());
 }
 
 #[test]
@@ -124,5 +124,5 @@ fn of_two_classes_the_specificity_of_one_is_the_sensitivity_of_the_other() {
             }
         }
     }
-    assert_eq!(differing, ["Derm BWV", "+Recon+Att (no E) RS"]);
+    assert_eq!(differing, ["Derm BWV", "+Recon RS"]);
 }

@@ -13,33 +13,54 @@ const STAGES: [&str; 8] =
     ["P_clinical", "P_dermoscopic", "P_fusion", "P_1 averaged", "P_1", "P_2", "P_3 averaged", "P_3"];
 
 /// Printed methods that are no row of the recipe whose file has them: comparators, and settings of a stage.
-const NO_ROWS: &[(&str, &[&str])] = &[(
-    "fusionm4net",
-    &[
-        "C",
-        "D",
-        "M",
-        "C-D",
-        "C-M",
-        "D-M",
-        "C-D-M",
-        "C-M, two stages",
-        "D-M, two stages",
-        "LR",
-        "MLP",
-        "SVM",
-        "Concat",
-        "Metablock",
-        "Metanet",
-        "Inception-unbalanced",
-        "Inception-balanced",
-        "Inception-combined",
-        "MmA",
-        "EmbeddingNet",
-        "TripleNet",
-        "HcCNN",
-    ],
-)];
+const NO_ROWS: &[(&str, &[&str])] = &[
+    (
+        "fusionm4net",
+        &[
+            "Inception-unbalanced",
+            "Inception-balanced",
+            "Inception-combined",
+            "MmA",
+            "EmbeddingNet",
+            "TripleNet",
+            "HcCNN",
+        ],
+    ),
+    ("ammfm", &["Incep-com", "HcCNN", "FM-FS", "GIIN", "CAFNet", "TFormer"]),
+    ("pemm", &["Incep-com", "HcCNN", "FM-FS", "GIIN", "CAFNet", "TFormer", "AMFAM"]),
+    (
+        "amfam",
+        &[
+            "Inception-unbalanced",
+            "Inception-balanced",
+            "Inception-combined",
+            "EmbeddingNet",
+            "TripleNet",
+            "HcCNN",
+            "HcCNN, trained again",
+        ],
+    ),
+    // The classes of the data, of which a table counts the cases.
+    (
+        "nedelcu",
+        &[
+            "SebKer",
+            "ActKer",
+            "Nev",
+            "MolCont",
+            "Haem",
+            "UncNeop",
+            "Drmfib",
+            "SLent",
+            "PenFib",
+            "VWat",
+            "OtMalNeop",
+            "BCC",
+            "MM",
+            "Total",
+        ],
+    ),
+];
 
 /// The tables of the thesis that a recipe quotes, with how many numbers each has: means, deviations and p-values.
 const TABLES: &[(&str, &[(&str, usize)])] = &[
@@ -98,8 +119,18 @@ const CONTRADICTIONS: &[(&str, &str, &str, &str, f64, f64)] = &[
     // 0.3 for 3.3, one of 30 cases.
     ("fusionm4net", "6.10", "FusionM4Net-SS", "VS IR precision", 50.0, 0.0),
     ("fusionm4net", "6.10", "FusionM4Net-SS", "VS accuracy", 81.8, 81.55),
+    // PN ATP is 82.2 here and 60.5 in Table 6.10; the mean fits neither.
+    ("ammfm", "4", "FM-FS", "precision", 68.5, 66.09),
+    ("ammfm", "5.4", "FM-FS", "precision", 68.5, 66.09),
+    ("pemm", "5.14", "FM-FS", "precision", 68.5, 66.09),
+    // 87.2 in Table 5.10 and the paper, 87.3 in Table 5.6.
+    ("ammfm", "5.10", "SFF-CAT ST+ST", "AUC of another table", 87.2, 87.3),
+    // RS is 82.3 here and 80.8 in AMFAM's own table.
+    ("pemm", "5.12", "AMFAM", "accuracy", 76.0, 76.14),
+    // 87.0 in Table 5.15.
+    ("pemm", "5.18", "Non-PS", "AUC of another table", 87.2, 87.0),
     // Half a hundredth more than 13 rounded scores can be off together.
-    ("nedelcu", "VIII", "a) ImageNet, DermAI", "macro F1", 28.65, 28.64),
+    ("nedelcu", "VI", "a) ImageNet, DermAI", "macro F1", 28.65, 28.64),
 ];
 
 const SCORES: [(&str, PublishedScore); 5] = [
@@ -281,6 +312,10 @@ fn tasks(recomputed: &mut Recomputed, name: &str, table: &PublishedTable, row: &
 
 /// What is printed without a backbone is the mean of what is printed on each.
 fn backbones(recomputed: &mut Recomputed, name: &str, table: &PublishedTable, row: &PublishedRow) {
+    // Elsewhere a row without a backbone stands on one that its name does not say.
+    if name != "jif" {
+        return;
+    }
     let parts: Vec<&PublishedRow> =
         table.rows.iter().filter(|part| on_backbone(&part.name) == Some(row.name.as_str())).collect();
     for (what, score) in SCORES {
@@ -321,6 +356,10 @@ fn classes(recomputed: &mut Recomputed, name: &str, recipe: &Recipe, table: &Pub
 /// Of Derm7pt's test part the number of cases of each class is known. With it, precision follows from sensitivity and specificity,
 /// the accuracy of a task from the sensitivities; and of two classes the one's sensitivity is the other's specificity.
 fn checklist(recomputed: &mut Recomputed, name: &str, recipe: &Recipe, table: &PublishedTable, row: &PublishedRow) {
+    // AMFAM's tables print sensitivity as precision and the reverse: `published_amfam` tests what follows from them.
+    if name == "amfam" {
+        return;
+    }
     let place = (name, table, row.name.as_str());
     for task in derm7pt::PUBLISHED.iter().filter(|_| table.data == "derm7pt") {
         let cases: f64 = task.classes.iter().map(|(_, [_, _, test])| *test as f64).sum();
