@@ -8,8 +8,8 @@ use dermafuse_schema::{Case, Modality};
 ///
 /// ```
 /// use dermafuse_infer::kinds_of;
-/// use dermafuse_networks::Modalities;
-/// ///
+/// use dermafuse_networks::{Modalities, Modality};
+///
 /// assert!(kinds_of(Modalities::CLINICAL).eq([Modality::Clinical]));
 /// ```
 pub fn kinds_of(modalities: Modalities) -> impl Iterator<Item = Modality> + Clone {
