@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let bundle = Bundle::load(model, &Device::flex())?;
     let case = bundle.single_case("patient", &[clinical.into()], &[dermoscopic.into()], &fields)?;
-    let answers = bundle.predict(&case, &[0], |_| ())?;
+    let answers = bundle.predict(&case.whole(), |_| ())?;
     let answer = answers.last();
     if let Some(failed) = answers.failed.first() {
         return Err(format!("no answer: {}", failed.reason).into());

@@ -395,7 +395,7 @@ fn last(answers: Answers) -> Predictions {
 /// Checks contributions against the bundle's own predictions of cases from which inputs were taken.
 fn check_contributions(bundle: &Bundle, set: &CaseSet, row: usize) {
     let contributions = bundle.contributions(set, row, ImageBaseline::MeanColor).unwrap();
-    let whole = last(bundle.predict(set, &[row], |_| ()).unwrap());
+    let whole = last(bundle.predict(&set.view(vec![row]).unwrap(), |_| ()).unwrap());
     let mut without = Vec::new();
     for input in &contributions.inputs {
         let mut other = set.clone();
@@ -408,7 +408,7 @@ fn check_contributions(bundle: &Bundle, set: &CaseSet, row: usize) {
                 case.metadata[place] = FieldValue::Missing;
             }
         }
-        without.push(bundle.predict(&other, &[row], |_| ()).ok().map(last));
+        without.push(bundle.predict(&other.view(vec![row]).unwrap(), |_| ()).ok().map(last));
     }
     for (task, shares) in contributions.tasks.iter().enumerate() {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-5;
@@ -470,7 +470,7 @@ fn contributions_include_the_second_stage() {
     let (set, split) = small_set();
     let mut recipe = small_recipe(&set);
     recipe.metadata = MetadataRoles::PreDiagnosis.into();
-    recipe.network.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     let device = Device::flex();
     let bundle = recipe.run(&set, &split, Workplace::on(&device), &mut Silent).unwrap().bundle;
     assert!(bundle.two_stage.second_stage.is_some());
@@ -492,7 +492,8 @@ fn contributions_include_the_second_stage() {
         })
         .collect();
     let single = bundle.single_case("one", &case.clinical, &case.dermoscopic, &used).unwrap();
-    let of = |set: &CaseSet, row: usize| last(bundle.predict(set, &[row], |_| ()).unwrap()).probabilities;
+    let of =
+        |set: &CaseSet, row: usize| last(bundle.predict(&set.view(vec![row]).unwrap(), |_| ()).unwrap()).probabilities;
     assert_eq!(of(&set, split.test[0]), of(&single, 0));
     let refuse = |name: &str, value: &str| {
         let metadata = [(name.to_owned(), value.to_owned())];

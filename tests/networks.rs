@@ -16,7 +16,7 @@ use dermafuse::networks::{
     SingleSharedNetworkConfig, TFormer, TFormerConfig, TripleNet, TripleNetConfig,
 };
 use dermafuse::schema::{Case, Task, TaskSet};
-use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
+use dermafuse::train::{ClassBalancing, LossConfig, LossReduction, MultitaskLoss};
 use dermafuse_tests::{
     Tensors, device_lock, filled_by_formula, filled_with_gains, formula, gradient_norms, uniform, write_safetensors,
 };
@@ -175,7 +175,7 @@ fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     let labels: Vec<Vec<Option<usize>>> =
         golden.training.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
     let set = set_of(&golden.classes, &labels);
-    let loss = MultitaskLoss::new(&set, &[0, 1, 2, 3], LossConfig::default()).unwrap();
+    let loss = MultitaskLoss::new(&set.view(&[0, 1, 2, 3]).unwrap(), LossConfig::default()).unwrap();
     let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
     let output = network.forward(input(labels.len(), golden.training.size, &device));
     let loss = loss.forward(&output, &loss.targets(&rows, 0..rows.len(), &device));
@@ -262,9 +262,12 @@ fn a_training_step_of_joint_individual_fusion_equals_pytorch() {
         split: None,
         notes: vec![],
     };
-    let config =
-        LossConfig { reduction: LossReduction::Paper, class_weights: ClassWeights::Balanced, ..LossConfig::default() };
-    let loss = MultitaskLoss::new(&set, &(0..set.len()).collect::<Vec<_>>(), config).unwrap();
+    let config = LossConfig {
+        reduction: LossReduction::Paper,
+        class_weights: ClassBalancing::Balanced,
+        ..LossConfig::default()
+    };
+    let loss = MultitaskLoss::new(&set.whole(), config).unwrap();
     let labels: Vec<[Option<usize>; 1]> = training.labels.iter().map(|&label| [Some(label)]).collect();
     let labels: Vec<&[Option<usize>]> = labels.iter().map(|labels| labels.as_slice()).collect();
     let output = network.forward(golden.input(labels.len(), training.size, &device));
@@ -358,7 +361,7 @@ fn equals_pytorch_within<C: Debug, N: Network>(
         goldens.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
     let set = set_of(&goldens.classes, &labels);
     let losses = LossConfig { reduction: LossReduction::Paper, ..LossConfig::default() };
-    let loss = MultitaskLoss::new(&set, &(0..labels.len()).collect::<Vec<_>>(), losses).unwrap();
+    let loss = MultitaskLoss::new(&set.whole(), losses).unwrap();
     let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
     let output = network.forward(golden.input(labels.len(), golden.training.size, &device));
     let loss = loss.forward(&output, &loss.targets(&rows, 0..rows.len(), &device));

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use dermafuse::data::{CaseSet, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges};
+use dermafuse::data::{
+    CaseSet, CaseView, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges,
+};
 use dermafuse::eval::{Overall, text_table};
 use dermafuse::infer::{Bundle, kinds_of};
 use dermafuse::networks::{Modality, Network};
@@ -122,29 +124,30 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
     notes.extend(development.as_ref().map(|numbers| numbers.sentence(sums.is_some())));
-    let rows = chosen_rows(arguments, &set, &mut notes)?;
+    let cases = chosen_cases(arguments, &set, &mut notes)?;
 
     // What an earlier evaluation left there is replaced; what something else left is not.
     let out = &arguments.out;
     let mut folder = RunFolder::open(out, "evaluate", RunMode { resume: true, shared: false })?;
     let mut terminal = TerminalProgress::default();
-    terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
-    let mut predict = |bundle: &Bundle, rows: &[usize]| {
-        let progress = |done| terminal.predicted(done, rows.len());
+    terminal.step(&format!("predicting {} cases of {}", cases.len(), set.name));
+    let mut predict = |bundle: &Bundle, cases: &CaseView<'_>| {
+        let progress = |done| terminal.predicted(done, cases.len());
         match &sums {
-            Some(sums) => bundle.predict_sums(&set, rows, sums, progress),
-            None => bundle.predict(&set, rows, progress),
+            Some(sums) => bundle.predict_sums(cases, sums, progress),
+            None => bundle.predict(cases, progress),
         }
     };
-    let answers = predict(&bundle, &rows)?;
+    let answers = predict(&bundle, &cases)?;
+    let answered = set.view(&answers.rows)?;
     notes.extend(answers.notes.iter().cloned());
     let kinds = kinds_of(bundle.network.modalities());
     let looks = match bundle.description.several_images {
-        SeveralImages::First if set.has_several_images(&answers.rows, kinds) => {
+        SeveralImages::First if answered.has_several_images(kinds) => {
             // The first image answers for a case; numbers are given for all of them.
             let mut each = bundle.clone();
             each.description.several_images = SeveralImages::MeanOfProbabilities;
-            let each = predict(&each, &answers.rows)?;
+            let each = predict(&each, &answered)?;
             notes.extend(each.failed.first().map(|first| {
                 let (failed, asked) = (each.failed.len(), answers.rows.len());
                 format!(
@@ -166,8 +169,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let published = published_rows(&set, &bundle.description.network);
     let results = Results {
         title: "Evaluation of a saved model",
-        set: &set,
-        cases: &answers.rows,
+        cases: answered.clone(),
         rows: &answers.stages,
         images: &looks,
         config: serde_json::to_value(&bundle.description)?,
@@ -259,7 +261,7 @@ impl fmt::Display for Scores {
 }
 
 /// The cases of the part that was asked for.
-fn chosen_rows(arguments: &Arguments, set: &CaseSet, notes: &mut Vec<String>) -> Result<Vec<usize>, Failure> {
+fn chosen_cases<'a>(arguments: &Arguments, set: &'a CaseSet, notes: &mut Vec<String>) -> Result<CaseView<'a>, Failure> {
     let split = match &arguments.split {
         Some(path) => {
             let changes = if arguments.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
@@ -270,11 +272,11 @@ fn chosen_rows(arguments: &Arguments, set: &CaseSet, notes: &mut Vec<String>) ->
         None => set.split.clone(),
     };
     match (arguments.part, split) {
-        (Part::All, _) => Ok((0..set.len()).collect()),
-        (Part::Train, Some(split)) => Ok(split.train),
+        (Part::All, _) => Ok(set.whole()),
+        (Part::Train, Some(split)) => Ok(set.view(split.train)?),
         (Part::Valid, Some(split)) if split.valid.is_empty() => Err("the split has no validation part".into()),
-        (Part::Valid, Some(split)) => Ok(split.valid),
-        (Part::Test, Some(split)) => Ok(split.test),
+        (Part::Valid, Some(split)) => Ok(set.view(split.valid)?),
+        (Part::Test, Some(split)) => Ok(set.view(split.test)?),
         (_, None) => Err("the data set publishes no split: give --split FILE, or --part all".into()),
     }
 }

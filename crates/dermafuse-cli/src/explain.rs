@@ -85,7 +85,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
             format!("the model has no task `{name}`; it has {}", known.join(", "))
         })?,
     };
-    let answers = bundle.predict(&set, &[0], |_| ())?;
+    let answers = bundle.predict(&set.whole(), |_| ())?;
     let predictions = answers.last();
     let case = SampleCase::of(predictions, 0)?.with_metadata(recorded(&set.fields, &set.cases[0]));
     let class = predictions.predicted(0, task);

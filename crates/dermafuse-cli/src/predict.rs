@@ -82,32 +82,39 @@ pub(crate) enum Format {
     Json,
     /// One JSON object a line and case.
     Jsonl,
+    /// A Parquet file, if the program was built with the feature `parquet`.
+    Parquet,
 }
 
 pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
+    let format = arguments.format.unwrap_or_default();
+    AnswerFormat::from(format).check()?;
+    if let (Format::Parquet, None) = (format, &arguments.out) {
+        return Err("a Parquet file is no text to print: give a file with --out".into());
+    }
     let bundle = arguments.model.load()?;
     let questions = questions(arguments, &bundle)?;
     questions.notes().iter().for_each(|note| print_note(note));
     match (arguments.shard, &arguments.out) {
         (Some(shard), Some(folder)) => answer_share(&bundle, &questions, shard, folder),
         (Some(_), None) => Err("a share is written to a folder: give it with --out".into()),
-        (None, out) => answer_all(&bundle, &questions, arguments.format.unwrap_or_default(), out.as_deref()),
+        (None, out) => answer_all(&bundle, &questions, format, out.as_deref()),
     }
 }
 
 fn answer_all(bundle: &Bundle, questions: &Questions, format: Format, out: Option<&Path>) -> ProgramResult {
-    let (mut terminal, asked) = (TerminalProgress::default(), questions.rows().len());
+    let (mut terminal, asked) = (TerminalProgress::default(), questions.asked().len());
     let answers = bundle.answer(questions, |done| terminal.predicted(done, asked))?;
     let table = AnswerTable::new(answers.last(), &answers.rows, &answers.failed)?;
     let notes = notes_of(questions, &answers);
-    let text = table.to_text(format.into(), &notes);
+    let bytes = table.to_bytes(format.into(), &notes)?;
     let to = match out {
         Some(file) => {
-            write_whole_file(file, text.as_bytes())?;
+            write_whole_file(file, &bytes)?;
             format!(", written to {}", file.display())
         }
         None => {
-            print_result(&text)?;
+            print_result(&bytes)?;
             String::new()
         }
     };
@@ -164,7 +171,7 @@ pub(crate) fn join_shares(shards: &[PathBuf], out: &Path, format: Format) -> Res
     let (table, notes) = AnswerShare::join(&shares)?;
     notes.iter().for_each(|note| print_note(note));
     let file = out.join(format!("answers.{}", format.ending()));
-    write_whole_file(&file, table.to_text(format.into(), &notes).as_bytes())?;
+    write_whole_file(&file, &table.to_bytes(format.into(), &notes)?)?;
     Ok(file)
 }
 
@@ -216,6 +223,7 @@ impl Format {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -226,6 +234,7 @@ impl From<Format> for AnswerFormat {
             Format::Csv => Self::Csv,
             Format::Json => Self::Json,
             Format::Jsonl => Self::JsonLines,
+            Format::Parquet => Self::Parquet,
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn show(arguments: &Arguments) -> ProgramResult {
     let card = card(&bundle, &arguments.model.model)?;
     match arguments.json {
         true => print_result(&(serde_json::to_string_pretty(&card)? + "\n")),
-        false => print_result(&text_of(&bundle, &card)),
+        false => print_result(text_of(&bundle, &card)),
     }
 }
 

@@ -193,8 +193,8 @@ fn shares_of_a_table_are_joined_into_what_one_process_says() {
     let rows = "case,sex,age,clinical\na1,female,40,a.png\nb2,robot,41,a.png\nc3,male,,broken.png\nd4,male,52,a.png\n\
                 e5,female,33,a.png\n";
     fs::write(&table, rows).unwrap();
-    let folders = ["one", "two", "three", "four", "five", "joined", "lines", "hole"].map(at);
-    let names = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "JOINED", "LINES", "HOLE"];
+    let folders = ["one", "two", "three", "four", "five", "joined", "lines", "hole", "parquet"].map(at);
+    let names = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "JOINED", "LINES", "HOLE", "PARQUET"];
     let mut paths = vec![("MODEL", model.as_path()), ("TABLE", &table)];
     paths.extend(names.into_iter().zip(folders.iter().map(PathBuf::as_path)));
     let whole = succeeded(&dermafuse(words("predict MODEL --table TABLE", &paths)));
@@ -212,6 +212,18 @@ fn shares_of_a_table_are_joined_into_what_one_process_says() {
     assert_eq!(fs::read_to_string(folders[5].join("answers.csv")).unwrap(), whole);
     succeeded(&dermafuse(words("merge FOUR ONE FIVE TWO THREE --out LINES --format jsonl", &paths)));
     assert_eq!(json_lines(&fs::read_to_string(folders[6].join("answers.jsonl")).unwrap()).len(), 5);
+    let merged = dermafuse(words("merge FOUR ONE FIVE TWO THREE --out PARQUET --format parquet", &paths));
+    if cfg!(feature = "parquet") {
+        succeeded(&merged);
+        assert!(fs::read(folders[8].join("answers.parquet")).unwrap().starts_with(b"PAR1"));
+        let printed = refused(&dermafuse(words("predict MODEL --table TABLE --format parquet", &paths)));
+        assert!(printed.contains("give a file with --out"), "{printed}");
+    } else {
+        assert!(refused(&merged).contains("build it with `--features parquet`"), "{}", errors(&merged));
+        assert!(!folders[8].exists());
+        let asked = refused(&dermafuse(words("predict MODEL --table TABLE --format parquet --out PARQUET", &paths)));
+        assert!(asked.contains("build it with `--features parquet`") && !folders[8].exists(), "{asked}");
+    }
 
     // A share of another table does not fit.
     fs::write(&table, rows.replace("e5,female,33,a.png\n", "")).unwrap();

@@ -39,10 +39,7 @@ pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use corruption::{CorruptedEvaluation, CorruptionError, CorruptionEvaluation};
 pub use error::EvalError;
-pub use export::{
-    MetricsContext, answers_csv, csv_field, metrics_json, predictions_csv, write_answers, write_metrics,
-    write_predictions,
-};
+pub use export::{MetricsContext, csv_field, metrics_json, predictions_csv, write_metrics, write_predictions};
 pub use mean_deviation::MeanDeviation;
 pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use dermafuse_data::{CaseSet, DataError, ImageCorruption};
+use dermafuse_data::{CaseSet, CaseView, ImageCorruption};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
@@ -61,30 +61,29 @@ impl Answers {
 }
 
 impl Bundle {
-    /// The predictions for the cases at `rows`; `progress` is told how many are done. Fields, tasks and classes are matched
+    /// The predictions for the cases; `progress` is told how many are done. Fields, tasks and classes are matched
     /// by name. A case that cannot be answered (a damaged image, no image that a branch could look at) is listed with the
     /// reason, and the others are answered.
     ///
     /// # Errors
     /// A data set with other tasks, or with classes or fields that the model does not know; no case that could be
     /// answered; logits that are not finite.
-    pub fn predict(&self, set: &CaseSet, rows: &[usize], progress: impl FnMut(usize)) -> Result<Answers, InferError> {
-        self.predict_beside(set, rows, &[], None, progress)
+    pub fn predict(&self, cases: &CaseView<'_>, progress: impl FnMut(usize)) -> Result<Answers, InferError> {
+        self.predict_beside(cases, &[], None, progress)
     }
 
-    /// The predictions for the cases at `rows` with their images corrupted, as [`Bundle::predict`] gives them for the images as they
+    /// The predictions for the cases with their images corrupted, as [`Bundle::predict`] gives them for the images as they
     /// are. Each image is corrupted in its own size before it is prepared; test-time augmentation turns the corrupted image.
     ///
     /// # Errors
     /// As [`Bundle::predict`].
     pub fn predict_corrupted(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         corruption: ImageCorruption,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        self.predict_beside(set, rows, &[], Some(corruption), progress)
+        self.predict_beside(cases, &[], Some(corruption), progress)
     }
 
     /// The predictions for cases whose labels are of coarser classes than the model's: probabilities are added up. The set has the
@@ -94,11 +93,11 @@ impl Bundle {
     /// As [`Bundle::predict`]; a set with other classes than the sums.
     pub fn predict_sums(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         sums: &ClassSums,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
+        let set = cases.set();
         let task = set.tasks[0].clone();
         if task.classes != sums.coarse().classes {
             let name = |task: &Task| vec![format!("{} ({})", task.name, task.classes.join(", "))];
@@ -108,7 +107,7 @@ impl Bundle {
         let tasks = self.description.tasks.clone();
         let blank = |case: &Case| Case { labels: vec![None; tasks.len()], ..case.clone() };
         let asked = CaseSet { cases: set.cases.iter().map(blank).collect(), tasks: tasks.clone(), ..set.clone() };
-        let mut answers = self.predict(&asked, rows, progress)?;
+        let mut answers = self.predict(&asked.view(cases.rows())?, progress)?;
         let labels: HashMap<&CaseId, Option<usize>> =
             set.cases.iter().map(|case| (&case.id, case.labels.first().copied().flatten())).collect();
         for (_, predictions) in answers.stages.iter_mut().chain(&mut answers.looks) {
@@ -131,13 +130,13 @@ impl Bundle {
     /// # Errors
     /// No case, no case that could be answered; logits that are not finite.
     pub fn answer(&self, questions: &Questions, progress: impl FnMut(usize)) -> Result<Answers, InferError> {
-        let rows = questions.rows();
-        match (rows.is_empty(), questions.refused()) {
+        let asked = questions.asked();
+        match (asked.is_empty(), questions.refused()) {
             (true, []) => Err(InferError::NoCases),
             (true, [first, ..]) => {
                 Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
             }
-            (false, refused) => self.predict_beside(questions.set(), &rows, refused, None, progress),
+            (false, refused) => self.predict_beside(&asked, refused, None, progress),
         }
     }
 
@@ -153,18 +152,18 @@ impl Bundle {
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
         let range = shard.range(questions.len());
-        let rows: Vec<usize> = questions.rows().into_iter().filter(|row| range.contains(row)).collect();
+        let rows: Vec<usize> = questions.asked().rows().iter().copied().filter(|row| range.contains(row)).collect();
         let refused: Vec<FailedCase> =
             questions.refused().iter().filter(|case| range.contains(&case.row)).cloned().collect();
         if rows.is_empty() {
             return Ok(Answers::none(&self.description.tasks, refused));
         }
-        match self.predict_beside(questions.set(), &rows, &refused, None, progress) {
+        match self.predict_beside(&questions.set().view(&rows)?, &refused, None, progress) {
             // No case can be answered. The error is that of the first, and each has its own.
             Err(InferError::Unreadable(_) | InferError::Schema(SchemaError::NoBranch { .. })) => {
                 let mut failed = refused;
                 for row in rows {
-                    let reason = match self.predict_beside(questions.set(), &[row], &[], None, |_| {}) {
+                    let reason = match self.predict_beside(&questions.set().view(vec![row])?, &[], None, |_| {}) {
                         Err(InferError::Unreadable(error)) => error.to_string(),
                         Err(InferError::Schema(error @ SchemaError::NoBranch { .. })) => error.to_string(),
                         Err(error) => return Err(error),
@@ -179,16 +178,16 @@ impl Bundle {
         }
     }
 
-    /// The predictions for the cases at `rows`, and other cases that were refused.
+    /// The predictions for the cases, and other cases that were refused.
     fn predict_beside(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         refused: &[FailedCase],
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let (logits, rows, mut failed) = self.readable_logits(set, rows, corruption, progress)?;
+        let (logits, rows, mut failed) = self.readable_logits(cases, corruption, progress)?;
+        let answered = cases.set().view(&rows)?;
         if !refused.is_empty() {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
@@ -200,34 +199,29 @@ impl Bundle {
         };
         let description = &self.description;
         let mut notes = self.notes();
-        notes.extend(description.encoder.notes(set, &rows)?);
-        notes.extend(absent_classes(set, &description.tasks));
+        notes.extend(description.encoder.notes(&answered)?);
+        notes.extend(absent_classes(cases.set(), &description.tasks));
         let kinds = kinds_of(self.network.modalities());
-        let looks_at = rows.iter().map(|&row| set.cases[row].looks(kinds.clone()));
+        let looks_at = answered.cases().map(|case| case.looks(kinds.clone()));
         notes.extend(description.several_images.note("cases", looks_at));
         if !failed.is_empty() {
             let FailedCase { id, reason, .. } = &failed[0];
             let asked = rows.len() + failed.len();
             notes.push(format!("{} of {asked} cases could not be answered; the first, `{id}`: {reason}", failed.len()));
         }
-        let seen = description.known_cases.among(set, &rows);
+        let seen = description.known_cases.among(&answered);
         Ok(Answers { stages, looks, rows, failed, seen, notes })
     }
 
     fn readable_logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        let set = self.in_model_tasks(set)?;
-        if let Some(&row) = rows.iter().find(|&&row| row >= set.len()) {
-            return Err(DataError::Row { row, cases: set.len() }.into());
-        }
+        let set = self.in_model_tasks(cases.set())?;
         let mut predictor = self.predictor();
         predictor.corruption = corruption;
-        let (logits, rows, failed) = predictor.readable_logits(&set, rows, &self.description.encoder, progress)?;
-        Ok((logits, rows, failed))
+        predictor.readable_logits(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 }

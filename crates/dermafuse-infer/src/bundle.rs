@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{named_tensors, set_tensors};
-use dermafuse_data::{CaseSet, MetadataEncoder, Preprocess};
+use dermafuse_data::{CaseSet, CaseView, MetadataEncoder, Preprocess};
 use dermafuse_ensemble::TwoStage;
 use dermafuse_networks::{AnyNetwork, Network, NetworkConfig, NetworkError};
 use dermafuse_schema::{BranchLogits, SeveralImages, TaskSet, read_regular_file, write_whole_file};
@@ -153,19 +153,14 @@ impl Bundle {
         self.two_stage.notes()
     }
 
-    /// The network's logits of the cases at `rows`; `progress` is told how many are done. Cases, fields and classes are
+    /// The network's logits of the cases; `progress` is told how many are done. Cases, fields and classes are
     /// matched by name with the model's.
     ///
     /// # Errors
     /// A data set with other tasks or with classes or fields that the model does not know, and as [`Predictor::logits`].
-    pub fn logits(
-        &self,
-        set: &CaseSet,
-        rows: &[usize],
-        progress: impl FnMut(usize),
-    ) -> Result<BranchLogits, InferError> {
-        let set = self.in_model_tasks(set)?;
-        self.predictor().logits(&set, rows, &self.description.encoder, progress)
+    pub fn logits(&self, cases: &CaseView<'_>, progress: impl FnMut(usize)) -> Result<BranchLogits, InferError> {
+        let set = self.in_model_tasks(cases.set())?;
+        self.predictor().logits(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 
     /// The set with its labels numbered as the model numbers classes.

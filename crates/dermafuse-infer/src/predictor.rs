@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
-    BatchLoader, CaseSet, Failures, ImageCache, ImageCorruption, LoaderConfig, Looks, MetadataEncoder, Preprocess,
+    BatchLoader, CaseView, Failures, ImageCache, ImageCorruption, LoaderConfig, Looks, MetadataEncoder, Preprocess,
     RowFault,
 };
 use dermafuse_networks::{MultimodalInput, Network};
@@ -57,7 +57,7 @@ impl<N: Network> Predictor<N> {
         }
     }
 
-    /// The logits of the cases at `rows`; `progress` is told how many are done after each batch.
+    /// The logits of the cases; `progress` is told how many are done after each batch.
     ///
     /// A case with one kind of image gets the logits of the branches that need only that kind; the others are marked as not
     /// available ([`Network::answering`] says which). A case with several images of a kind is looked at as [`several_images`](Self::several_images) says.
@@ -67,16 +67,15 @@ impl<N: Network> Predictor<N> {
     /// not finite: each names the case.
     pub fn logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        let (logits, _, _) = self.collect(set, rows, encoder, Failures::Stop, progress)?;
+        let (logits, _, _) = self.collect(cases, encoder, Failures::Stop, progress)?;
         Ok(logits)
     }
 
-    /// The logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason:
+    /// The logits of those of the cases that can be answered, their rows, and the others with the reason:
     /// an image that cannot be read, no image that any branch could look at. The numbers of a case do not depend on the
     /// others.
     ///
@@ -85,23 +84,22 @@ impl<N: Network> Predictor<N> {
     /// finite.
     pub fn readable_logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        self.collect(set, rows, encoder, Failures::Report, progress)
+        self.collect(cases, encoder, Failures::Report, progress)
     }
 
     fn collect(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         failures: Failures,
         mut progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        let cohort = set.cohort(rows, encoder)?;
+        let set = cases.set();
+        let cohort = cases.cohort(encoder)?;
         let infos = self.network.branches();
         let kinds = kinds_of(self.network.modalities());
         let failed_case = |row: usize, error: &dyn std::fmt::Display| FailedCase {
@@ -111,12 +109,11 @@ impl<N: Network> Predictor<N> {
         };
         // What is wrong with each row that is not answered, and what was first.
         let (mut faults, mut first): (HashMap<usize, FailedCase>, Option<InferError>) = (HashMap::new(), None);
-        // Where the cases that are asked about stand among `rows`.
-        let mut asked = Vec::with_capacity(rows.len());
+        // Where the cases that are asked about stand among all.
+        let mut asked = Vec::with_capacity(cases.len());
         // Which branches answer for each of them.
-        let mut answering = Vec::with_capacity(rows.len());
-        for (at, &row) in rows.iter().enumerate() {
-            let case = &set.cases[row];
+        let mut answering = Vec::with_capacity(cases.len());
+        for (at, (row, case)) in cases.iter().enumerate() {
             let branches = self.network.answering(modalities_of(case, cohort.has_metadata[at]));
             if branches.contains(&true) {
                 asked.push(at);
@@ -130,9 +127,9 @@ impl<N: Network> Predictor<N> {
             faults.insert(row, failed_case(row, &error));
             first.get_or_insert(error.into());
         }
-        let asked_rows: Vec<usize> = asked.iter().map(|&at| rows[at]).collect();
+        let asked_cases = cases.select(&asked);
         let looks: Vec<usize> =
-            asked_rows.iter().map(|&row| self.several_images.looks(&set.cases[row], kinds.clone())).collect();
+            asked_cases.cases().map(|case| self.several_images.looks(case, kinds.clone())).collect();
         let most = looks.iter().copied().max().unwrap_or(1);
 
         let views = self.augmentation.views();
@@ -157,14 +154,14 @@ impl<N: Network> Predictor<N> {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
         };
-        self.for_each_batch(set, &asked_rows, each, encoder, failures, |batch| {
+        self.for_each_batch(&asked_cases, each, encoder, failures, |batch| {
             for fault in batch.failed {
                 faults.entry(fault.row).or_insert_with(|| failed_case(fault.row, &fault.error));
                 first.get_or_insert(InferError::Unreadable(fault.error));
             }
             // Those that could not be read are passed over.
             let mut place_of = |row: usize, look: usize| {
-                let found = all_looks.find(|&(at, which)| (asked_rows[at], which) == (row, look));
+                let found = all_looks.find(|&(at, which)| (asked_cases.rows()[at], which) == (row, look));
                 found.expect("a batch has looks of the question").0
             };
             let places: Vec<(usize, usize)> =
@@ -209,10 +206,10 @@ impl<N: Network> Predictor<N> {
             logits = logits.select(&answered);
         }
         logits.check()?;
-        let answered_rows = kept.iter().map(|&at| rows[at]).collect();
-        let mut is_kept = vec![false; rows.len()];
+        let answered_rows = kept.iter().map(|&at| cases.rows()[at]).collect();
+        let mut is_kept = vec![false; cases.len()];
         kept.iter().for_each(|&at| is_kept[at] = true);
-        let failed = rows.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
+        let failed = cases.rows().iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
         let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
         Ok((logits, answered_rows, failed))
     }
@@ -222,20 +219,19 @@ impl<N: Network> Predictor<N> {
     /// look at each case.
     ///
     /// # Shapes
-    /// `[N, D]`, `N = rows.len()`.
+    /// `[N, D]`, `N = cases.len()`.
     ///
     /// # Errors
     /// An image that cannot be read, metadata that does not fit the encoder, features that are not finite.
     pub fn embeddings(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         mut progress: impl FnMut(usize),
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
         let mut done = 0;
-        self.for_each_batch(set, rows, Looks::First, encoder, Failures::Stop, |batch| {
+        self.for_each_batch(cases, Looks::First, encoder, Failures::Stop, |batch| {
             let Some(input) = batch.input else { return };
             let embedding = self.network.forward(input).embedding; // [B, D]
             width = embedding.dims()[1];
@@ -244,17 +240,17 @@ impl<N: Network> Predictor<N> {
             progress(done);
         })?;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
-            let case = set.cases[rows[at / width]].id.to_string();
+            let row = cases.rows()[at / width];
+            let case = cases.set().cases[row].id.to_string();
             return Err(InferError::NonFiniteFeatures { case, value: features[at] });
         }
-        Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
+        Ok(Array2::from_shape_vec((cases.len(), width), features).expect("a row of features for each case"))
     }
 
     /// Calls `each` with every batch.
     fn for_each_batch(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         looks: Looks,
         encoder: &MetadataEncoder,
         failures: Failures,
@@ -267,14 +263,14 @@ impl<N: Network> Predictor<N> {
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
         config.corruption = self.corruption;
-        for batch in BatchLoader::new(set, rows.to_vec(), config)? {
+        for batch in BatchLoader::new(cases, config)? {
             let mut batch = batch?;
             let rows = batch.rows.clone();
             let (looks, failed) = (batch.looks.clone(), std::mem::take(&mut batch.failed));
             let input = match rows.len() {
                 0 => None,
                 _ => {
-                    let metadata = set.encoded_metadata(&rows, encoder)?;
+                    let metadata = cases.set().view(&rows)?.encoded_metadata(encoder)?;
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };

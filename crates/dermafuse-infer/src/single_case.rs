@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_data::{BatchLoader, CaseSet, DataError, LoaderConfig, Looks};
+use dermafuse_data::{BatchLoader, CaseSet, CaseView, DataError, LoaderConfig, Looks};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::{BranchWeights, CaseId, SeveralImages};
 
@@ -32,13 +32,13 @@ impl Bundle {
     /// case has several images of a kind (see [`BundleDescription::several_images`](crate::BundleDescription::several_images)).
     ///
     /// # Errors
-    /// As [`Bundle::input`].
+    /// A row that there is not, and as [`Bundle::input`].
     pub fn inputs(&self, set: &CaseSet, row: usize) -> Result<Vec<MultimodalInput>, InferError> {
         let looks = match self.description.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
         };
-        let whole = self.input_of(set, &[row], looks)?;
+        let whole = self.input_of(&set.view(vec![row])?, looks)?;
         let count = [&whole.clinical, &whole.dermoscopic].into_iter().flatten().map(|images| images.dims()[0]).max();
         let look = |at: usize| MultimodalInput {
             clinical: whole.clinical.clone().map(|images| images.narrow(0, at, 1)), // [1, 3, S, S]
@@ -48,22 +48,22 @@ impl Bundle {
         Ok((0..count.unwrap_or(1)).map(look).collect())
     }
 
-    /// The first looks at the cases at `rows` as the network sees them, on its device; an image that is not there is zeros.
+    /// The first looks at the cases as the network sees them, on its device; an image that is not there is zeros.
     ///
     /// # Errors
-    /// No rows, a row that there is not, an image that cannot be read, metadata that does not fit the encoder.
-    pub fn input(&self, set: &CaseSet, rows: &[usize]) -> Result<MultimodalInput, InferError> {
-        self.input_of(set, rows, Looks::First)
+    /// An image that cannot be read, metadata that does not fit the encoder.
+    pub fn input(&self, cases: &CaseView<'_>) -> Result<MultimodalInput, InferError> {
+        self.input_of(cases, Looks::First)
     }
 
-    fn input_of(&self, set: &CaseSet, rows: &[usize], looks: Looks) -> Result<MultimodalInput, InferError> {
+    fn input_of(&self, cases: &CaseView<'_>, looks: Looks) -> Result<MultimodalInput, InferError> {
         let device = self.device();
         let modalities = self.network.modalities();
-        let all = rows.iter().filter_map(|&row| set.cases.get(row)).map(|case| case.looks(kinds_of(modalities))).sum();
+        let all = cases.cases().map(|case| case.looks(kinds_of(modalities))).sum();
         let mut config = LoaderConfig::new(all, self.description.preprocess.clone());
         (config.clinical, config.dermoscopic, config.looks) = (modalities.clinical, modalities.dermoscopic, looks);
-        let batch = BatchLoader::new(set, rows.to_vec(), config)?.next().expect("rows make a batch")?;
-        let metadata = set.encoded_metadata(&batch.rows, &self.description.encoder)?;
+        let batch = BatchLoader::new(cases, config)?.next().expect("cases make a batch")?;
+        let metadata = cases.set().view(&batch.rows)?.encoded_metadata(&self.description.encoder)?;
         Ok(tensors_of(batch, metadata, modalities, &device))
     }
 

@@ -119,6 +119,19 @@ pub enum RecipeError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder with rounds of an experiment with another number of repeats or folds.
+    #[error(
+        "{path} holds {found} of an experiment with another number of repeats or folds, and this one has {planned}; say as many as \
+         before, or give another folder"
+    )]
+    OtherRounds {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What the experiment has.
+        planned: String,
+    },
     /// A stage of a curriculum that cannot be trained or was not.
     #[error("stage `{stage}`: {source}")]
     Stage {

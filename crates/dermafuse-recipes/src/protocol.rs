@@ -28,8 +28,9 @@ use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protocol {
-    /// The network, or those of both stages. The length of its encoded metadata is replaced by that of the fitted encoder.
-    pub network: NetworkRecipe,
+    /// How the network is made, trained and asked; a second stage learns from another of the same kind. The length of its encoded
+    /// metadata is replaced by that of the fitted encoder.
+    pub first_stage: NetworkRecipe,
     /// How metadata becomes numbers.
     pub metadata: EncoderConfig,
     /// How the branches answer together.
@@ -134,7 +135,7 @@ struct Prepared {
     split: Split,
     encoder: MetadataEncoder,
     /// The network's recipe, with the encoder's length.
-    network: NetworkRecipe,
+    first_stage: NetworkRecipe,
     /// Whether the network has anything to learn.
     learns: bool,
     second_stage: Option<SecondStageSettings>,
@@ -159,8 +160,8 @@ impl Protocol {
         progress: &mut dyn Progress,
     ) -> Result<ProtocolOutcome, RecipeError> {
         let prepared = self.prepare(set, split, place, progress)?;
-        let Prepared { split, encoder, network, learns, second_stage, notes } = &prepared;
-        let cases = training_cases(set, split, encoder);
+        let Prepared { split, encoder, first_stage, learns, second_stage, notes } = &prepared;
+        let cases = training_cases(set, split, encoder)?;
         let mut curves = Vec::new();
         let full = match learns {
             true => {
@@ -168,19 +169,19 @@ impl Protocol {
                     Some(_) => "stage 1: network on all training cases",
                     None => "training the network",
                 });
-                let full = train(network, FULL, network.training.seed, cases, place, progress)?;
+                let full = train(first_stage, FULL, first_stage.training.seed, &cases, place, progress)?;
                 curves.push(TrainingCurve::of("all training cases", &full));
                 full.network
             }
             // It has no weights that could be trained.
-            false => network.network.init(place.device)?,
+            false => first_stage.network.init(place.device)?,
         };
 
         let searches = matches!(self.answer, Answer::Search(_));
         let mut valid = None;
         if *learns && (searches || second_stage.is_some()) {
             progress.step("predicting the validation cases");
-            valid = Some(network.logits(&full, set, &split.valid, encoder, place, progress)?);
+            valid = Some(first_stage.logits(&full, &cases.valid, encoder, place, progress)?);
         }
         let mut found = None;
         let (branch_weights, fuse_space) = match (&self.answer, &valid) {
@@ -208,27 +209,27 @@ impl Protocol {
             (Some(settings), _) if settings.inputs == SecondStageInputs::Metadata => {
                 let (_, sub_test) = split.half_in_order();
                 progress.step("fitting the classifiers");
-                let sub_test = network.logits(&full, set, &sub_test, encoder, place, progress)?;
-                let params = settings.params(network.training.seed);
+                let sub_test = first_stage.logits(&full, &set.view(sub_test)?, encoder, place, progress)?;
+                let params = settings.params(first_stage.training.seed);
                 Some((SecondStage::fit_to_metadata(&params, &fused(&sub_test)?, &sub_test.cohort)?, 0.0))
             }
             (Some(settings), Some(valid)) => {
                 let (sub_train, sub_test) = split.half_in_order();
                 progress.step("stage 2: network on half of the training cases");
                 let half = train(
-                    network,
+                    first_stage,
                     HALF,
                     settings.half_seed,
-                    TrainingCases { train: &sub_train, ..cases },
+                    &TrainingCases { train: set.view(sub_train)?, ..cases.clone() },
                     place,
                     progress,
                 )?;
                 curves.push(TrainingCurve::of("half of them", &half));
 
                 progress.step("predicting the other half");
-                let sub_test = network.logits(&half.network, set, &sub_test, encoder, place, progress)?;
+                let sub_test = first_stage.logits(&half.network, &set.view(sub_test)?, encoder, place, progress)?;
                 progress.step("fitting the classifiers");
-                let params = settings.params(network.training.seed);
+                let params = settings.params(first_stage.training.seed);
                 let fitted = SecondStage::fit(&params, &fused(&sub_test)?, &sub_test.cohort)?;
                 let first = fused(valid)?;
                 let result = settings.mix.fit(&first, &fitted.apply(&first, &valid.cohort)?)?;
@@ -244,13 +245,14 @@ impl Protocol {
 
         progress.step("predicting the test cases");
         let kinds = kinds_of(full.modalities());
-        let (test, looks) = match set.has_several_images(&split.test, kinds.clone()) {
-            false => (network.logits(&full, set, &split.test, encoder, place, progress)?, None),
+        let tested = set.view(&split.test)?;
+        let (test, looks) = match tested.has_several_images(kinds.clone()) {
+            false => (first_stage.logits(&full, &tested, encoder, place, progress)?, None),
             true => {
                 // Each of them is asked about, whatever answers for the case: numbers are given for images too.
-                let each = NetworkRecipe { several_images: SeveralImages::MeanOfProbabilities, ..network.clone() };
-                let looks = each.logits(&full, set, &split.test, encoder, place, progress)?;
-                let test = match network.several_images {
+                let each = NetworkRecipe { several_images: SeveralImages::MeanOfProbabilities, ..first_stage.clone() };
+                let looks = each.logits(&full, &tested, encoder, place, progress)?;
+                let test = match first_stage.several_images {
                     SeveralImages::First => looks.first_looks(),
                     SeveralImages::MeanOfProbabilities => looks.clone(),
                 };
@@ -263,16 +265,16 @@ impl Protocol {
             synthetic: set.synthetic,
             tasks: set.tasks.clone(),
             encoder: encoder.clone(),
-            network: network.network.clone(),
-            preprocess: network.training.preprocess.clone(),
-            augmentation: network.augmentation,
-            several_images: network.several_images,
+            network: first_stage.network.clone(),
+            preprocess: first_stage.training.preprocess.clone(),
+            augmentation: first_stage.augmentation,
+            several_images: first_stage.several_images,
             known_cases: KnownCases::of(set, split),
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());
-        let looks_at = split.test.iter().map(|&row| set.cases[row].looks(kinds.clone()));
-        notes.extend(network.several_images.note("test cases", looks_at));
+        let looks_at = tested.cases().map(|case| case.looks(kinds.clone()));
+        notes.extend(first_stage.several_images.note("test cases", looks_at));
         let bundle = Bundle { description, network: full, two_stage };
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
     }
@@ -313,16 +315,16 @@ impl Protocol {
         place: Workplace<'_>,
     ) -> Result<SelectedCases, RecipeError> {
         split.check(set)?;
-        let (encoder, network) = self.fitted(set, split)?;
-        network.select_cases(set, split, &encoder, place.device)
+        let (encoder, first_stage) = self.fitted(set, split)?;
+        first_stage.select_cases(set, split, &encoder, place.device)
     }
 
     /// The encoder of the training cases, and the network's recipe with its length.
     pub(crate) fn fitted(&self, set: &CaseSet, split: &Split) -> Result<(MetadataEncoder, NetworkRecipe), RecipeError> {
-        let training_cases = split.train.iter().map(|&row| &set.cases[row]);
-        let encoder = MetadataEncoder::fit(&set.fields, training_cases, self.metadata)?;
-        let network = self.network.network.clone().with_metadata_inputs(encoder.width());
-        Ok((encoder, NetworkRecipe { network, ..self.network.clone() }))
+        let training = set.view(&split.train)?;
+        let encoder = MetadataEncoder::fit(&set.fields, training.cases(), self.metadata)?;
+        let network = self.first_stage.network.clone().with_metadata_inputs(encoder.width());
+        Ok((encoder, NetworkRecipe { network, ..self.first_stage.clone() }))
     }
 
     fn prepare(
@@ -334,7 +336,7 @@ impl Protocol {
     ) -> Result<Prepared, RecipeError> {
         let SelectedCases { split, notes } = self.select_cases(set, split, place)?;
         notes.iter().for_each(|note| progress.noted(note));
-        let (encoder, network) = self.fitted(set, &split)?;
+        let (encoder, first_stage) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
         let chosen = match (&self.answer, second_stage) {
             (Answer::Search(_), _) => Some("the weights of the branches are searched (second_stage.answer)"),
@@ -344,11 +346,11 @@ impl Protocol {
         if let (true, Some(chosen)) = (split.valid.is_empty(), chosen) {
             return Err(RecipeError::NoValidation { chosen });
         }
-        let notes = check_labels(set, &split, network.training.sampling, second_stage.is_some())?;
+        let notes = check_labels(set, &split, first_stage.training.sampling, second_stage.is_some())?;
         notes.iter().for_each(|note| progress.noted(note));
-        network.check_images(set, &split, place, progress)?;
-        let learns = learns(&network, second_stage, place)?;
-        let prepared = Prepared { split, encoder, network, learns, second_stage, notes };
+        first_stage.check_images(set, &split, place, progress)?;
+        let learns = learns(&first_stage, second_stage, place)?;
+        let prepared = Prepared { split, encoder, first_stage, learns, second_stage, notes };
         prepared.check_trainings(set, place)?;
         Ok(prepared)
     }
@@ -362,29 +364,29 @@ impl Protocol {
         place: Workplace<'_>,
     ) -> Result<(), RecipeError> {
         let split = self.select_cases(set, split, place)?.split;
-        let (encoder, network) = self.fitted(set, &split)?;
+        let (encoder, first_stage) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let learns = learns(&network, second_stage, place)?;
-        let prepared = Prepared { split, encoder, network, learns, second_stage, notes: Vec::new() };
+        let learns = learns(&first_stage, second_stage, place)?;
+        let prepared = Prepared { split, encoder, first_stage, learns, second_stage, notes: Vec::new() };
         prepared.check_trainings(set, Workplace { folder: Some(checkpoints), ..place })
     }
 }
 
 impl Prepared {
     fn check_trainings(&self, set: &CaseSet, place: Workplace<'_>) -> Result<(), RecipeError> {
-        let Self { split, encoder, network, learns, second_stage, .. } = self;
+        let Self { split, encoder, first_stage, learns, second_stage, .. } = self;
         if !learns {
             return Ok(());
         }
-        let cases = training_cases(set, split, encoder);
-        let check = |name: &str, seed: u64, cases: TrainingCases<'_>| {
+        let cases = training_cases(set, split, encoder)?;
+        let check = |name: &str, seed: u64, cases: &TrainingCases<'_>| {
             let folder = folder_of(place, name);
-            network.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
+            first_stage.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
         };
-        check(FULL, network.training.seed, cases)?;
+        check(FULL, first_stage.training.seed, &cases)?;
         if let Some(settings) = second_stage {
             let (sub_train, _) = split.half_in_order();
-            check(HALF, settings.half_seed, TrainingCases { train: &sub_train, ..cases })?;
+            check(HALF, settings.half_seed, &TrainingCases { train: set.view(sub_train)?, ..cases.clone() })?;
         }
         Ok(())
     }
@@ -392,15 +394,15 @@ impl Prepared {
 
 /// Whether a network has anything to learn. What has not is for a second stage over the metadata alone, and that for nothing else.
 fn learns(
-    network: &NetworkRecipe,
+    first_stage: &NetworkRecipe,
     second_stage: Option<SecondStageSettings>,
     place: Workplace<'_>,
 ) -> Result<bool, RecipeError> {
-    let learns = parameter_count(&network.network.init(place.device)?) > 0;
+    let learns = parameter_count(&first_stage.network.init(place.device)?) > 0;
     let is_of_metadata = second_stage.is_some_and(|settings| settings.inputs == SecondStageInputs::Metadata);
     match learns == is_of_metadata {
-        true if learns => Err(RecipeError::InVain { network: network.network.kind().to_owned() }),
-        true => Err(RecipeError::NothingLearns { network: network.network.kind().to_owned() }),
+        true if learns => Err(RecipeError::InVain { network: first_stage.network.kind().to_owned() }),
+        true => Err(RecipeError::NothingLearns { network: first_stage.network.kind().to_owned() }),
         false => Ok(learns),
     }
 }
@@ -411,15 +413,15 @@ fn folder_of(place: Workplace<'_>, name: &str) -> Option<PathBuf> {
 
 /// Trains one of the networks, in a sub-folder of its own.
 fn train(
-    network: &NetworkRecipe,
+    first_stage: &NetworkRecipe,
     name: &str,
     seed: u64,
-    cases: TrainingCases<'_>,
+    cases: &TrainingCases<'_>,
     place: Workplace<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Trained<AnyNetwork>, RecipeError> {
     let folder = folder_of(place, name);
-    network.train(seed, cases, Workplace { folder: folder.as_deref(), ..place }, progress)
+    first_stage.train(seed, cases, Workplace { folder: folder.as_deref(), ..place }, progress)
 }
 
 impl TrainingCurve {

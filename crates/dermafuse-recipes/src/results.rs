@@ -1,11 +1,11 @@
 use std::fs;
 use std::path::Path;
 
-use dermafuse_data::{CaseSet, SOURCE_FIELD};
+use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SearchedWeight, SubgroupTable,
-    TSne, figure::Series, write_answers, write_metrics, write_predictions,
+    AnswerTable, Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SearchedWeight,
+    SubgroupTable, TSne, figure::Series, write_metrics, write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
@@ -35,10 +35,8 @@ const AGE_BANDS: [(f64, &str); 4] = [(30.0, "0–29"), (50.0, "30–49"), (70.0,
 pub struct Results<'a> {
     /// Heading of the report.
     pub title: &'a str,
-    /// The data set.
-    pub set: &'a CaseSet,
-    /// The rows of the set that the predictions are of, in their order.
-    pub cases: &'a [usize],
+    /// The cases that the predictions are of, in their order.
+    pub cases: CaseView<'a>,
     /// Predictions by name; the last is the headline.
     pub rows: &'a [(String, Predictions)],
     /// The same with each image as a case, where some cases have several images of a kind.
@@ -106,7 +104,8 @@ impl Results<'_> {
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
         write_predictions(folder.join("stages.csv"), &tables, self.failed)?;
         if let Some((_, answers)) = self.rows.last() {
-            write_answers(folder.join("predictions.csv"), answers, self.failed)?;
+            let table = AnswerTable::with_truth(answers, self.failed)?;
+            write_whole_file(&folder.join("predictions.csv"), table.to_csv().as_bytes())?;
         }
         self.report(&evaluations, &context.images)?.write(folder.join("report.html"))?;
         Ok(evaluations)
@@ -119,8 +118,8 @@ impl Results<'_> {
     ) -> Result<Report, EvalError> {
         let leaky: Vec<&str> = self.leaky_inputs.iter().map(String::as_str).collect();
         let mut report = Report::new(self.title)
-            .synthetic(self.set.synthetic)
-            .note(format!("Data set {}, {} test cases.", self.set.name, self.cases.len()))
+            .synthetic(self.cases.set().synthetic)
+            .note(format!("Data set {}, {} test cases.", self.cases.set().name, self.cases.len()))
             .leaky_inputs(&leaky)
             .config(&self.config)
             .rows(evaluations, self.published)
@@ -155,7 +154,7 @@ impl Results<'_> {
             }
         }
         if let Some(features) = &self.features {
-            report = features.add_to(report, self.set)?;
+            report = features.add_to(report, self.cases.set())?;
         }
         Ok(report)
     }
@@ -164,13 +163,13 @@ impl Results<'_> {
     /// set.
     fn subgroups(&self, predictions: &Predictions) -> Result<Vec<SubgroupTable>, EvalError> {
         let is_shown = |field: &Field| field.role == FieldRole::PreDiagnosis || field.name == SOURCE_FIELD;
-        let fields = self.set.fields.iter().enumerate().filter(|(_, field)| is_shown(field));
+        let fields = self.cases.set().fields.iter().enumerate().filter(|(_, field)| is_shown(field));
         let groupings = fields.map(|(index, field)| Grouping {
             name: field.name.clone(),
             values: self
                 .cases
-                .iter()
-                .map(|&row| match (&field.kind, &self.set.cases[row].metadata[index]) {
+                .cases()
+                .map(|case| match (&field.kind, &case.metadata[index]) {
                     (FieldKind::Numeric, FieldValue::Number(number)) => {
                         AGE_BANDS.iter().find(|(end, _)| number < end).map(|(_, band)| (*band).to_owned())
                     }
@@ -185,9 +184,8 @@ impl Results<'_> {
     fn samples(&self, predictions: &Predictions) -> Result<Vec<SampleCase>, EvalError> {
         let step = self.cases.len().div_ceil(SAMPLES).max(1);
         let mut samples = Vec::new();
-        for position in (0..self.cases.len()).step_by(step) {
-            let case = &self.set.cases[self.cases[position]];
-            let values = self.set.fields.iter().zip(&case.metadata);
+        for (position, case) in self.cases.cases().enumerate().step_by(step) {
+            let values = self.cases.set().fields.iter().zip(&case.metadata);
             let metadata = values.filter(|(field, _)| field.role != FieldRole::ImageDerived).map(|(field, value)| {
                 (field.name.clone(), field.text(value).unwrap_or_else(|| "not recorded".to_owned()))
             });

@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{PlannedTraining, StartFrom};
 use crate::stored::{Stored, check_history};
-use crate::{AnswerKind, BackboneWeights, Plan, Progress, Protocol, RecipeError, Round, TrainingCurve, Workplace};
+use crate::{AnswerKind, BackboneWeights, Plan, Progress, RecipeError, Round, TrainingCurve, Workplace};
 
 /// The backbone of a stage, in its folder.
 const BACKBONE: &str = "backbone.safetensors";
 const RESULT: &str = "result.json";
 const CHECKPOINTS: &str = "checkpoints";
+/// What a training leaves in its folder.
+pub(crate) const TRACES: [&str; 3] = [RESULT, CHECKPOINTS, MODEL_FILE];
 
 /// What a training gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,8 +227,8 @@ pub(crate) fn run_round(
         };
         let known = known_before(round, index);
         let features = is_last && plan.experiment.evaluation.features;
-        let run = || run_training(training, here.as_ref(), &start, &known, features, !is_last, place, progress);
-        let result = { run }().map_err(|error| training.error(error))?;
+        let run = TrainingRun { training, folder: here, start, known, features, hands_on: !is_last };
+        let result = run.result(place, progress).map_err(|error| training.error(error))?;
         match is_last {
             true => return Ok(RoundResult { earlier, ..result }),
             false => earlier.push((training.name.clone(), result)),
@@ -247,49 +249,112 @@ pub(crate) fn known_before(round: &Round, index: usize) -> KnownCases {
     known
 }
 
-#[allow(clippy::too_many_arguments, reason = "each says another thing")]
-fn run_training(
-    training: &PlannedTraining,
-    here: Option<&RoundFolder>,
-    start: &Start,
-    known: &KnownCases,
+/// One training of a round.
+struct TrainingRun<'a> {
+    training: &'a PlannedTraining,
+    /// Where it keeps what it has, if anywhere.
+    folder: Option<RoundFolder>,
+    start: Start,
+    /// The cases that made the backbone that it starts from.
+    known: KnownCases,
+    /// Whether the features of the test cases are wanted.
     features: bool,
+    /// Whether a later stage starts from its backbone.
     hands_on: bool,
-    place: Workplace<'_>,
-    progress: &mut dyn Progress,
-) -> Result<RoundResult, RecipeError> {
-    let protocol = training.protocol_from(start);
-    let Some(here) = here else {
-        let (result, bundle) = follow(training, &protocol, known, features, place, progress)?;
-        return Ok(RoundResult { model: HeldModel(Some(bundle)), ..result });
-    };
-    if let Some(result) = here.done(training, start, place)? {
-        // A process that was killed at its very end left them.
-        remove_checkpoints(&here.checkpoints())?;
-        return Ok(result);
+}
+
+impl TrainingRun<'_> {
+    /// What lies in the folder, if the training is done there; else trains.
+    fn result(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<RoundResult, RecipeError> {
+        let Self { training, folder, start, features, hands_on, .. } = self;
+        let Some(here) = folder else {
+            let (result, bundle) = self.follow(place, progress)?;
+            return Ok(RoundResult { model: HeldModel(Some(bundle)), ..result });
+        };
+        if let Some(result) = here.done(training, start, place)? {
+            // A process that was killed at its very end left them.
+            remove_checkpoints(&here.checkpoints())?;
+            return Ok(result);
+        }
+        let RoundFolder { folder, keeps_checkpoints, .. } = here;
+        let identity = identity(training, start, *features, &ImageRecord::read(folder), place)?;
+        let checkpoints = here.checkpoints();
+        let (mut result, bundle) = self.follow(Workplace { folder: Some(&checkpoints), ..place }, progress)?;
+        fs::create_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
+        bundle.save(folder.join(MODEL_FILE))?;
+        if *hands_on {
+            let file = here.backbone();
+            let backbones = bundle.network.backbones();
+            let backbone = backbones.into_iter().next().expect("a network that hands on has a backbone");
+            backbone.save_weights(&file).map_err(NetworkError::from)?;
+            result.backbone = Some(file_digest(&file)?);
+        }
+        if !keeps_checkpoints {
+            identity.images.write(folder)?;
+            let stored = Stored::new(identity.facts, result);
+            stored.write(&folder.join(RESULT))?;
+            result = stored.result;
+            // Model and result say all that is needed.
+            remove_checkpoints(&checkpoints)?;
+        }
+        Ok(result)
     }
-    let RoundFolder { folder, keeps_checkpoints, .. } = here;
-    let identity = identity(training, start, features, &ImageRecord::read(folder), place)?;
-    let checkpoints = here.checkpoints();
-    let (mut result, bundle) =
-        follow(training, &protocol, known, features, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
-    fs::create_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
-    bundle.save(folder.join(MODEL_FILE))?;
-    if hands_on {
-        let file = here.backbone();
-        let backbone = bundle.network.backbones().into_iter().next().expect("a network that hands on has a backbone");
-        backbone.save_weights(&file).map_err(NetworkError::from)?;
-        result.backbone = Some(file_digest(&file)?);
+
+    /// Follows the protocol.
+    fn follow(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(RoundResult, Bundle), RecipeError> {
+        let PlannedTraining { name, set, split, .. } = self.training;
+        let protocol = self.training.protocol_from(&self.start);
+        let selected = protocol.select_cases(set, split, place)?;
+        let mut outcome = protocol.run(set, split, place, progress)?;
+        outcome.bundle.description.known_cases.add(&self.known);
+        let encoder = &outcome.bundle.description.encoder;
+        let (train, test) = (set.view(&selected.split.train)?, set.view(&selected.split.test)?);
+        let features = self.features.then(|| {
+            let predictor = protocol.first_stage.predictor(&outcome.bundle.network, place);
+            predictor.embeddings(&test, encoder, |done| progress.predicted(done, test.len()))
+        });
+        let config = &protocol.first_stage.training;
+        // None where no network learns.
+        let epochs = outcome.curves.first().map_or(0, |curve| curve.history.len());
+        let cases = train.class_counts(0)?;
+        let mut shown_by_task = config.sampling.shown_by_task(&train, config.seed, epochs)?;
+        let oversampled = match config.sampling {
+            Sampling::EachOnce => None,
+            Sampling::ClassBalanced { .. } | Sampling::Weighted { .. } => {
+                Some(vec![shown_text(set, 0, &cases, &shown_by_task[0])])
+            }
+            Sampling::LabelBalanced { .. } => {
+                let of_task = |(task, shown): (usize, &Vec<usize>)| {
+                    let cases = train.class_counts(task)?;
+                    Ok(format!("{}: {}", set.tasks[task].label, shown_text(set, task, &cases, shown)))
+                };
+                Some(shown_by_task.iter().enumerate().map(of_task).collect::<Result<_, RecipeError>>()?)
+            }
+        };
+        let oversampled = oversampled.map(|texts| {
+            let stage = if name.is_empty() { String::new() } else { format!(" of stage {name}") };
+            let texts = texts.join(". ");
+            format!("Training cases{stage} and how often {epochs} epochs showed them: {texts}.")
+        });
+        let shown = shown_by_task.swap_remove(0);
+        let result = RoundResult {
+            cases,
+            shown,
+            features: features.transpose()?,
+            leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
+            notes: selected.notes.iter().cloned().chain(outcome.notes).chain(oversampled).collect(),
+            test: outcome.test,
+            looks: outcome.looks,
+            two_stage: outcome.bundle.two_stage.clone(),
+            curves: outcome.curves,
+            weights: outcome.weights,
+            mix: outcome.mix,
+            backbone: None,
+            earlier: Vec::new(),
+            model: HeldModel::default(),
+        };
+        Ok((result, outcome.bundle))
     }
-    if !keeps_checkpoints {
-        identity.images.write(folder)?;
-        let stored = Stored::new(identity.facts, result);
-        stored.write(&folder.join(RESULT))?;
-        result = stored.result;
-        // Model and result say all that is needed.
-        remove_checkpoints(&checkpoints)?;
-    }
-    Ok(result)
 }
 
 fn remove_checkpoints(folder: &Path) -> Result<(), RecipeError> {
@@ -297,67 +362,6 @@ fn remove_checkpoints(folder: &Path) -> Result<(), RecipeError> {
         true => fs::remove_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.into(), source }),
         false => Ok(()),
     }
-}
-
-fn follow(
-    training: &PlannedTraining,
-    protocol: &Protocol,
-    known: &KnownCases,
-    features: bool,
-    place: Workplace<'_>,
-    progress: &mut dyn Progress,
-) -> Result<(RoundResult, Bundle), RecipeError> {
-    let PlannedTraining { set, split, .. } = training;
-    let selected = protocol.select_cases(set, split, place)?;
-    let mut outcome = protocol.run(set, split, place, progress)?;
-    outcome.bundle.description.known_cases.add(known);
-    let encoder = &outcome.bundle.description.encoder;
-    let test = &selected.split.test;
-    let features = features.then(|| {
-        let predictor = protocol.network.predictor(&outcome.bundle.network, place);
-        predictor.embeddings(set, test, encoder, |done| progress.predicted(done, test.len()))
-    });
-    let config = &protocol.network.training;
-    // None where no network learns.
-    let epochs = outcome.curves.first().map_or(0, |curve| curve.history.len());
-    let cases = set.class_counts(0, &selected.split.train)?;
-    let mut shown_by_task = config.sampling.shown_by_task(set, &selected.split.train, config.seed, epochs)?;
-    let oversampled = match config.sampling {
-        Sampling::EachOnce => None,
-        Sampling::ClassBalanced { .. } | Sampling::Weighted { .. } => {
-            Some(vec![shown_text(set, 0, &cases, &shown_by_task[0])])
-        }
-        Sampling::LabelBalanced { .. } => {
-            let of_task = |(task, shown): (usize, &Vec<usize>)| {
-                let cases = set.class_counts(task, &selected.split.train)?;
-                Ok(format!("{}: {}", set.tasks[task].label, shown_text(set, task, &cases, shown)))
-            };
-            Some(shown_by_task.iter().enumerate().map(of_task).collect::<Result<_, RecipeError>>()?)
-        }
-    };
-    let oversampled = oversampled.map(|texts| {
-        let stage = if training.name.is_empty() { String::new() } else { format!(" of stage {}", training.name) };
-        let texts = texts.join(". ");
-        format!("Training cases{stage} and how often {epochs} epochs showed them: {texts}.")
-    });
-    let shown = shown_by_task.swap_remove(0);
-    let result = RoundResult {
-        cases,
-        shown,
-        features: features.transpose()?,
-        leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
-        notes: selected.notes.into_iter().chain(outcome.notes).chain(oversampled).collect(),
-        test: outcome.test,
-        looks: outcome.looks,
-        two_stage: outcome.bundle.two_stage.clone(),
-        curves: outcome.curves,
-        weights: outcome.weights,
-        mix: outcome.mix,
-        backbone: None,
-        earlier: Vec::new(),
-        model: HeldModel::default(),
-    };
-    Ok((result, outcome.bundle))
 }
 
 /// How many cases each class of a task has, and how often they were shown: `NEV 10 cases, 2.0 times each; MEL …`.
@@ -385,11 +389,11 @@ fn identity(
     }
     let protocol = training.protocol_from(start);
     let split = protocol.select_cases(set, split, place)?.split;
-    let (_, network) = protocol.fitted(set, &split)?;
-    let mut facts = network.facts()?;
-    facts.set("training", &network.training);
-    facts.set("views", &network.augmentation);
-    facts.set("incomplete", &network.incomplete);
+    let (_, recipe) = protocol.fitted(set, &split)?;
+    let mut facts = recipe.facts()?;
+    facts.set("training", &recipe.training);
+    facts.set("views", &recipe.augmentation);
+    facts.set("incomplete", &recipe.incomplete);
     facts.set("metadata", &protocol.metadata);
     facts.set("answer", &protocol.answer);
     facts.set("second_stage", &protocol.second_stage);
@@ -397,15 +401,15 @@ fn identity(
     facts.set_digest("data.tasks", &set.tasks);
     // Their roles say which of the metadata are inputs.
     facts.set_digest("data.fields", &set.fields);
-    facts.set_cases("train", set, &split.train);
-    facts.set_cases("valid", set, &split.valid);
-    facts.set_cases("test", set, &split.test);
-    let views = network.network.init(place.device)?.modalities();
-    let rows = [&split.train[..], &split.valid, &split.test].concat();
-    if set.has_several_images(&rows, kinds_of(views)) {
-        facts.set("several_images", &network.several_images);
+    let parts = [set.view(&split.train)?, set.view(&split.valid)?, set.view(&split.test)?];
+    for (name, part) in ["train", "valid", "test"].into_iter().zip(&parts) {
+        facts.set_cases(name, part);
     }
-    let images = ImageRecord::take(set, &rows, views, record)?;
+    let views = recipe.network.init(place.device)?.modalities();
+    if parts.iter().any(|part| part.has_several_images(kinds_of(views))) {
+        facts.set("several_images", &recipe.several_images);
+    }
+    let images = ImageRecord::take(&parts, views, record)?;
     images.add_to(&mut facts);
     Ok(RunIdentity { facts, images, length: None })
 }

@@ -23,7 +23,7 @@ use dermafuse_recipes::{AnswerKind, Experiment, PartsSettings, Plan, Recipe, Sel
 use dermafuse_schema::{Case, Task, TaskSet};
 use dermafuse_settings::Settings;
 use dermafuse_train::{
-    ClassWeights, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig,
+    ClassBalancing, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig,
 };
 use expected::Expected;
 
@@ -273,9 +273,9 @@ fn the_inception_rows_differ_in_batches_and_answer() {
     let balanced = Sampling::LabelBalanced { per_label: 1, length: EpochLength::AllCases };
     let tasks = TaskSet::new(derm7pt::tasks()).unwrap();
     for (name, sampling, weights, answer) in [
-        ("Inception-unbalanced", Sampling::EachOnce, ClassWeights::Uniform, AnswerKind::OnlyFusionBranch),
-        ("Inception-balanced", balanced, ClassWeights::BalancedInBatch, AnswerKind::OnlyFusionBranch),
-        ("Inception-combined", balanced, ClassWeights::BalancedInBatch, AnswerKind::All),
+        ("Inception-unbalanced", Sampling::EachOnce, ClassBalancing::Uniform, AnswerKind::OnlyFusionBranch),
+        ("Inception-balanced", balanced, ClassBalancing::BalancedInBatch, AnswerKind::OnlyFusionBranch),
+        ("Inception-combined", balanced, ClassBalancing::BalancedInBatch, AnswerKind::All),
     ] {
         let experiment = row(&recipe, name);
         let expected = ModalitySubsetNetConfig::kawahara(20, vec![]);

@@ -63,7 +63,7 @@
 //! let bundle = Bundle::load(out.join("model.safetensors"), &device)?;
 //! let photo = plan.rounds[0].stages[0].set.cases[0].clinical.clone();
 //! let case = bundle.single_case("patient 1", &photo, &[], &[("sex".into(), "female".into())])?;
-//! let answers = bundle.predict(&case, &[0], |_| ())?;
+//! let answers = bundle.predict(&case.whole(), |_| ())?;
 //! let answer = answers.last();
 //! let class = &answer.tasks[0].classes[answer.predicted(0, 0)];
 //! println!("{class}, from {}", answer.basis[0]);

@@ -13,7 +13,7 @@ use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
 use crate::images::image::{Accepted, decode_changed, decode_resized};
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
-use crate::{CaseSet, DataError, ImageCache, Preprocess, RgbPixels, RowFault};
+use crate::{CaseView, DataError, ImageCache, Preprocess, RgbPixels, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub struct ImageBatch {
     pub accepted: Vec<RowFault>,
 }
 
-/// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
+/// Reads the images of cases, batch by batch and in order, on threads of its own.
 ///
 /// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at
 /// most, however slow the caller is. Dropping the loader stops its threads. The numbers depend on the files and the
@@ -161,7 +161,7 @@ pub struct ImageBatch {
 ///     split: None,
 ///     notes: vec![],
 /// };
-/// let loader = BatchLoader::new(&set, vec![1, 0], LoaderConfig::new(8, Preprocess::imagenet(4)))?;
+/// let loader = BatchLoader::new(&set.view(&[1, 0])?, LoaderConfig::new(8, Preprocess::imagenet(4)))?;
 /// let batches = loader.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(batches.len(), 1);
 /// assert_eq!(batches[0].rows, [1, 0]);
@@ -190,14 +190,13 @@ struct Job {
 }
 
 impl BatchLoader {
-    /// Starts to read the images of `rows`, in that order; see [`shuffled`](crate::shuffled) for another order each
-    /// epoch.
+    /// Starts to read the images of the cases, in the order of the view; see [`shuffled`](crate::shuffled) for another order
+    /// each epoch.
     ///
     /// # Errors
-    /// A row that there is not, a batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
+    /// A batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
     /// that the system refuses.
-    pub fn new(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
-        set.check_rows(&rows)?;
+    pub fn new(cases: &CaseView<'_>, config: LoaderConfig) -> Result<Self, DataError> {
         config.preprocess.check()?;
         if let Some((augmentation, _, _)) = &config.augmentation {
             augmentation.check()?;
@@ -205,10 +204,9 @@ impl BatchLoader {
         if config.batch_size == 0 {
             return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });
         }
-        let mut times = vec![0; set.len()];
-        let mut jobs: Vec<Job> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let case = &set.cases[row];
+        let mut times = vec![0; cases.set().len()];
+        let mut jobs: Vec<Job> = Vec::with_capacity(cases.len());
+        for (row, case) in cases.iter() {
             let time = times[row];
             times[row] += 1;
             let kinds = Modality::BOTH.into_iter().filter(|kind| match kind {

@@ -46,6 +46,9 @@ pub struct ComparedRow {
     pub name: String,
     /// What it stands on.
     pub block: String,
+    /// The name of the method that it is under another name, if it is one: tests count it once, as that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
     /// Parameters of what predicts.
     pub parameters: usize,
     /// Mean accuracy over the tasks, of each round.
@@ -103,15 +106,23 @@ impl ComparisonOutcome {
     pub(super) fn new(comparison: &MethodComparison, results: Vec<Vec<RoundResult>>) -> Result<Self, RecipeError> {
         let (mut rows, mut cases) = (Vec::new(), Vec::new());
         let mut notes: Vec<String> = comparison.methods.iter().flat_map(|method| method.plan.notes.clone()).collect();
-        for (method, results) in comparison.methods.iter().zip(&results) {
+        for (index, (method, results)) in comparison.methods.iter().zip(&results).enumerate() {
+            let same_as = comparison.same_as(index).map(|same| same.name.clone());
+            if let Some(same) = &same_as {
+                notes.push(format!(
+                    "`{}` is the same method as `{same}`: it is trained once, and tests count it once, as `{same}`.",
+                    method.name
+                ));
+            }
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
             let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
-            let network = last.protocol.network.network.clone().with_metadata_inputs(width).inference();
+            let network = last.protocol.first_stage.network.clone().with_metadata_inputs(width).inference();
             let built = network.init(&Device::default())?;
-            let size = last.protocol.network.training.preprocess.size;
+            let size = last.protocol.first_stage.training.preprocess.size;
             let mut row = ComparedRow {
                 name: method.name.clone(),
                 block: method.block.clone(),
+                same_as,
                 parameters: parameter_count(&built),
                 backbone_gmacs: backbone_gmacs(&network, built.modalities(), size),
                 milliseconds: None,
@@ -162,7 +173,8 @@ impl ComparisonOutcome {
         let last = first.rounds[0].stages.last().expect("a round has a training");
         let majorities = first.rounds.iter().map(|round| {
             let last = round.stages.last().expect("a round has a training");
-            Ok(majority(&last.set, &last.split.train, &last.split.test)?.mean_accuracy().unwrap_or(f64::NAN))
+            let (train, test) = (last.set.view(&last.split.train)?, last.set.view(&last.split.test)?);
+            Ok(majority(&train, &test)?.mean_accuracy().unwrap_or(f64::NAN))
         });
         let majorities = majorities.collect::<Result<Vec<f64>, RecipeError>>()?;
         let majority = majorities.iter().sum::<f64>() / majorities.len() as f64;
@@ -198,6 +210,11 @@ impl ComparisonOutcome {
         names
     }
 
+    /// The rows of different methods.
+    fn own_rows(&self) -> impl Iterator<Item = &ComparedRow> {
+        self.rows.iter().filter(|row| row.same_as.is_none())
+    }
+
     /// What methods stand on, each once, in order.
     fn blocks(&self) -> Vec<&str> {
         let mut blocks: Vec<&str> = Vec::new();
@@ -209,8 +226,8 @@ impl ComparisonOutcome {
         blocks
     }
 
-    /// The tests of a measure over blocks and rounds. Methods that were not run on every block are left out. `None` where there is
-    /// one block, or one method.
+    /// The tests of a measure over blocks and rounds. Methods that were not run on every block are left out, and a method under
+    /// another name is counted once. `None` where there is one block, or one method.
     ///
     /// # Errors
     /// A score that is not finite.
@@ -218,7 +235,8 @@ impl ComparisonOutcome {
         let blocks = self.blocks();
         let of = |name: &str, block: &str| self.rows.iter().find(|row| row.name == name && row.block == block);
         let complete = |name: &&str| blocks.iter().all(|block| of(name, block).is_some());
-        let names: Vec<String> = self.names().into_iter().filter(complete).map(str::to_owned).collect();
+        let own = |name: &&str| blocks.iter().any(|block| of(name, block).is_some_and(|row| row.same_as.is_none()));
+        let names: Vec<String> = self.names().into_iter().filter(complete).filter(own).map(str::to_owned).collect();
         let labels: Vec<String> = blocks
             .iter()
             .flat_map(|block| units.iter().map(move |unit| format!("{block} {unit}").trim_start().to_owned()))
@@ -246,8 +264,9 @@ impl ComparisonOutcome {
         for (row, method) in self.rows.iter_mut().zip(&comparison.methods) {
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
             let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
-            let network = last.protocol.network.network.clone().with_metadata_inputs(width).inference();
-            row.milliseconds = Some(latency(&network, last.protocol.network.training.preprocess.size, width, device)?);
+            let network = last.protocol.first_stage.network.clone().with_metadata_inputs(width).inference();
+            row.milliseconds =
+                Some(latency(&network, last.protocol.first_stage.training.preprocess.size, width, device)?);
         }
         Ok(())
     }
@@ -261,8 +280,9 @@ impl ComparisonOutcome {
             return Ok(None);
         }
         let mut tests = Vec::new();
-        for (index, first) in self.rows.iter().enumerate() {
-            for second in self.rows[index + 1..].iter().filter(|second| second.block == first.block) {
+        let rows: Vec<&ComparedRow> = self.own_rows().collect();
+        for (index, first) in rows.iter().enumerate() {
+            for second in rows[index + 1..].iter().filter(|second| second.block == first.block) {
                 tests.push((first.label(), second.label(), McNemar::of_hits(&first.right, &second.right)?));
             }
         }
@@ -289,9 +309,9 @@ impl ComparisonOutcome {
     /// A margin that is not above 0, fewer than two cases.
     pub fn non_inferior(&self, margin: f64) -> Result<Vec<NonInferiorPair>, RecipeError> {
         let mut pairs = Vec::new();
-        for smaller in &self.rows {
+        for smaller in self.own_rows() {
             let larger =
-                self.rows.iter().filter(|row| row.parameters > smaller.parameters && row.block == smaller.block);
+                self.own_rows().filter(|row| row.parameters > smaller.parameters && row.block == smaller.block);
             for larger in larger {
                 let share_of_parameters = smaller.parameters as f64 / larger.parameters as f64;
                 let test = NonInferiority::of(&smaller.of_cases, &larger.of_cases, margin)?;

@@ -61,7 +61,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let logits = sample::logits(&sample::set(), &BRANCHES);
     let entries = second_stages(&logits).iter().map(|stage| serde_json::to_vec(stage).expect("string keys")).collect();
     Box::new(TwoStages {
-        corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS },
+        corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: None },
         logits: logits.select(&[0, 3, 5]),
     })
 }
