@@ -270,6 +270,7 @@ impl Protocol {
             augmentation: first_stage.augmentation,
             several_images: first_stage.several_images,
             known_cases: KnownCases::of(set, split),
+            card: None,
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());
