@@ -48,6 +48,8 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         augmentation,
         several_images,
         known_cases,
+        quality,
+        out_of_distribution,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
     let looks_at = bundle.network.modalities();
@@ -94,6 +96,11 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "selection": selection,
             "test": test,
         },
+        "quality": quality,
+        "out_of_distribution": out_of_distribution.as_ref().map(|fitted| {
+            let (references, held_out) = fitted.references();
+            json!({ "references": references, "held_out": held_out, "note_beyond": fitted.note_beyond() })
+        }),
         "notes": bundle.notes(),
     }))
 }
@@ -126,6 +133,8 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         augmentation,
         several_images,
         known_cases,
+        quality: _,
+        out_of_distribution,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let megabytes = card["bytes"].as_f64().unwrap_or(0.0) / 1e6;
@@ -179,6 +188,13 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    if let Some(fitted) = out_of_distribution {
+        let (references, held_out) = fitted.references();
+        let kind = if held_out { "validation" } else { "training" };
+        let beyond = fitted.note_beyond();
+        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
+        lines.push(("distance", text));
+    }
     lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
     let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
     lines.into_iter().map(|(heading, text)| format!("{heading:width$}  {text}\n")).collect()

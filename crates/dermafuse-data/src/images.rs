@@ -8,4 +8,5 @@ pub(crate) mod image_cache;
 pub(crate) mod image_check;
 pub(crate) mod image_folder;
 pub(crate) mod preprocess;
+pub(crate) mod quality;
 pub(crate) mod sampler;

@@ -1,15 +1,16 @@
 use std::collections::HashMap;
 
-use dermafuse_data::{CaseSet, DataError, ImageCorruption};
+use dermafuse_data::{CaseSet, DataError, ImageCorruption, QualityFinding};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
+    Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
 };
 
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
-use crate::{InferError, Questions, kinds_of};
+use crate::predictor::Seen;
+use crate::{InferError, Questions, TrainingDistance, kinds_of};
 
 /// What a model says of the cases that it was asked about.
 #[derive(Clone, Debug)]
@@ -25,6 +26,11 @@ pub struct Answers {
     pub failed: Vec<FailedCase>,
     /// How many of the answered cases made the model.
     pub seen: SeenCases,
+    /// What is wrong with the pictures of each answered case; nothing of corrupted ones, which are not looked at.
+    pub findings: Vec<Vec<QualityFinding>>,
+    /// How far each answered case is from those that trained the model. `None` where the model does not know, and of a case that lacks
+    /// an image.
+    pub distances: Vec<Option<TrainingDistance>>,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
 }
@@ -37,6 +43,27 @@ impl Answers {
     #[must_use]
     pub fn last(&self) -> &Predictions {
         &self.stages.last().expect("a model has a stage").1
+    }
+
+    /// The same with a note that says of how many cases the pictures have findings, and how many are unlike the training cases.
+    fn with_remarks(mut self) -> Self {
+        let cases = self.rows.len();
+        let found = self.findings.iter().zip(&self.last().ids).filter(|(findings, _)| !findings.is_empty());
+        let first = found.clone().next().map(|(findings, id)| format!("the first, `{id}`: {}", findings[0]));
+        let count = found.count();
+        self.notes
+            .extend(first.map(|first| format!("the pictures of {count} of {cases} cases have findings; {first}")));
+        let unlike =
+            self.distances.iter().zip(&self.last().ids).filter_map(|(distance, id)| Some((distance.as_ref()?, id)));
+        let unlike: Vec<_> = unlike.filter(|(distance, _)| distance.is_unlike).collect();
+        if let Some((distance, id)) = unlike.first() {
+            let note = format!(
+                "{} of {cases} cases are unlike the training cases; the first, `{id}`: {distance}",
+                unlike.len()
+            );
+            self.notes.push(note);
+        }
+        self
     }
 
     /// No answer, where no case can be asked about.
@@ -55,6 +82,8 @@ impl Answers {
             rows: Vec::new(),
             failed,
             seen,
+            findings: Vec::new(),
+            distances: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -137,7 +166,9 @@ impl Bundle {
             (true, [first, ..]) => {
                 Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
             }
-            (false, refused) => self.predict_beside(questions.set(), &rows, refused, None, progress),
+            (false, refused) => {
+                Ok(self.predict_beside(questions.set(), &rows, refused, None, progress)?.with_remarks())
+            }
         }
     }
 
@@ -175,7 +206,7 @@ impl Bundle {
                 failed.sort_by_key(|case| case.row);
                 Ok(Answers::none(&self.description.tasks, failed))
             }
-            answers => answers,
+            answers => Ok(answers?.with_remarks()),
         }
     }
 
@@ -188,7 +219,7 @@ impl Bundle {
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let (logits, rows, mut failed) = self.readable_logits(set, rows, corruption, progress)?;
+        let Seen { logits, rows, mut failed, measures, distances } = self.seen(set, rows, corruption, progress)?;
         if !refused.is_empty() {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
@@ -211,23 +242,24 @@ impl Bundle {
             notes.push(format!("{} of {asked} cases could not be answered; the first, `{id}`: {reason}", failed.len()));
         }
         let seen = description.known_cases.among(set, &rows);
-        Ok(Answers { stages, looks, rows, failed, seen, notes })
+        let findings = measures.iter().map(|of_case| self.findings(of_case)).collect();
+        let distances = distances.into_iter().map(|score| self.training_distance(score?)).collect();
+        Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes })
     }
 
-    fn readable_logits(
+    fn seen(
         &self,
         set: &CaseSet,
         rows: &[usize],
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
-    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+    ) -> Result<Seen, InferError> {
         let set = self.in_model_tasks(set)?;
         if let Some(&row) = rows.iter().find(|&&row| row >= set.len()) {
             return Err(DataError::Row { row, cases: set.len() }.into());
         }
         let mut predictor = self.predictor();
-        predictor.corruption = corruption;
-        let (logits, rows, failed) = predictor.readable_logits(&set, rows, &self.description.encoder, progress)?;
-        Ok((logits, rows, failed))
+        (predictor.measure, predictor.corruption) = (corruption.is_none(), corruption);
+        predictor.seen(&set, rows, &self.description.encoder, progress)
     }
 }

@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
-    BatchLoader, CaseSet, Failures, ImageCache, ImageCorruption, LoaderConfig, Looks, MetadataEncoder, Preprocess,
-    RowFault,
+    BatchLoader, CaseSet, Failures, ImageCache, ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder,
+    Preprocess, RowFault,
 };
+use dermafuse_ensemble::OutOfDistribution;
 use dermafuse_networks::{MultimodalInput, Network};
-use dermafuse_schema::ndarray::{Array2, Array3, Axis};
+use dermafuse_schema::ndarray::{Array2, Array3, Axis, aview1};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
 use crate::{InferError, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
@@ -32,6 +33,27 @@ pub struct Predictor<N> {
     pub several_images: SeveralImages,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
+    /// Whether the quality of images is [measured](dermafuse_data::ImageMeasures) for the answers.
+    pub measure: bool,
+    /// Tells how far each case is from those of the training, if it is known.
+    pub(crate) out_of_distribution: Option<OutOfDistribution>,
+}
+
+/// What was measured of the clinical and of the dermoscopic images of a case, each in order.
+pub(crate) type CaseMeasures = [Vec<Arc<ImageMeasures>>; 2];
+
+/// What a network gives for cases, and what was seen of their images.
+pub(crate) struct Seen {
+    pub(crate) logits: BranchLogits,
+    /// The rows of the cases that are answered.
+    pub(crate) rows: Vec<usize>,
+    /// The others, with the reason.
+    pub(crate) failed: Vec<FailedCase>,
+    /// For each case that is answered.
+    pub(crate) measures: Vec<CaseMeasures>,
+    /// How far each case that is answered is from those of the training: the score of the features of its first look, without
+    /// test-time augmentation. `None` where it is not known or an image is missing.
+    pub(crate) distances: Vec<Option<f64>>,
 }
 
 impl<N: Network> Predictor<N> {
@@ -54,6 +76,8 @@ impl<N: Network> Predictor<N> {
             cache: None,
             several_images,
             corruption: None,
+            measure: false,
+            out_of_distribution: None,
         }
     }
 
@@ -72,8 +96,7 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        let (logits, _, _) = self.collect(set, rows, encoder, Failures::Stop, progress)?;
-        Ok(logits)
+        Ok(self.collect(set, rows, encoder, Failures::Stop, progress)?.logits)
     }
 
     /// The logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason:
@@ -90,6 +113,18 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+        let Seen { logits, rows, failed, .. } = self.seen(set, rows, encoder, progress)?;
+        Ok((logits, rows, failed))
+    }
+
+    /// The same with what was measured of the images, if [`measure`](Self::measure) says so, and the features of each case.
+    pub(crate) fn seen(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        progress: impl FnMut(usize),
+    ) -> Result<Seen, InferError> {
         self.collect(set, rows, encoder, Failures::Report, progress)
     }
 
@@ -100,7 +135,7 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         failures: Failures,
         mut progress: impl FnMut(usize),
-    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+    ) -> Result<Seen, InferError> {
         let cohort = set.cohort(rows, encoder)?;
         let infos = self.network.branches();
         let kinds = kinds_of(self.network.modalities());
@@ -153,6 +188,10 @@ impl<N: Network> Predictor<N> {
         let mut all_looks = looks.iter().enumerate().flat_map(|(at, &looks)| (0..looks).map(move |look| (at, look)));
         // How many looks at each case have been read, and of how many cases all of them.
         let (mut read, mut done) = (vec![0; asked.len()], 0);
+        let mut measures: Vec<CaseMeasures> = vec![CaseMeasures::default(); asked.len()];
+        let mut distances: Vec<Option<f64>> = vec![None; asked.len()];
+        // The features of a case that lacks an image are those of no case of the fit.
+        let is_whole = |at: usize| kinds.clone().all(|kind| set.cases[asked_rows[at]].has(kind));
         let each = match self.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
@@ -173,6 +212,9 @@ impl<N: Network> Predictor<N> {
                 read[at] += 1;
                 done += usize::from(read[at] == looks[at]);
             }
+            for (&(at, _), of_look) in places.iter().zip(batch.measures) {
+                measures[at].iter_mut().zip(of_look).for_each(|(images, image)| images.extend(image));
+            }
             let Some(input) = batch.input else { return };
             for (view, transform) in views.iter().enumerate() {
                 let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
@@ -181,6 +223,14 @@ impl<N: Network> Predictor<N> {
                     dermoscopic: turned(&input.dermoscopic),
                     metadata: input.metadata.clone(),
                 });
+                if let (0, Some(fitted)) = (view, &self.out_of_distribution) {
+                    let features = values(output.embedding); // [B, D]
+                    for (&(at, look), row) in places.iter().zip(features.chunks_exact(fitted.features())) {
+                        if look == 0 && is_whole(at) {
+                            distances[at] = Some(fitted.score(aview1(row)));
+                        }
+                    }
+                }
                 for (branch, output) in branches.iter_mut().zip(output.branches) {
                     for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
                         let classes = tensor.dims()[1];
@@ -214,7 +264,9 @@ impl<N: Network> Predictor<N> {
         kept.iter().for_each(|&at| is_kept[at] = true);
         let failed = rows.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
         let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
-        Ok((logits, answered_rows, failed))
+        let (measures, distances) =
+            answered.iter().map(|&at| (std::mem::take(&mut measures[at]), distances[at])).unzip();
+        Ok(Seen { logits, rows: answered_rows, failed, measures, distances })
     }
 
     /// The features that the last branch's classifier sees (see
@@ -267,10 +319,12 @@ impl<N: Network> Predictor<N> {
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
         config.corruption = self.corruption;
+        config.measure = self.measure;
         for batch in BatchLoader::new(set, rows.to_vec(), config)? {
             let mut batch = batch?;
             let rows = batch.rows.clone();
             let (looks, failed) = (batch.looks.clone(), std::mem::take(&mut batch.failed));
+            let measures = std::mem::take(&mut batch.measures);
             let input = match rows.len() {
                 0 => None,
                 _ => {
@@ -278,7 +332,7 @@ impl<N: Network> Predictor<N> {
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };
-            each(ReadBatch { rows, looks, failed, input });
+            each(ReadBatch { rows, looks, failed, measures, input });
         }
         Ok(())
     }
@@ -289,6 +343,7 @@ struct ReadBatch {
     rows: Vec<usize>,
     looks: Vec<usize>,
     failed: Vec<RowFault>,
+    measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
 }

@@ -500,6 +500,8 @@ mod tests {
             augmentation: TestTimeAugmentation::Off,
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
+            quality: Default::default(),
+            out_of_distribution: None,
         };
         let two_stage = TwoStage {
             branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),

@@ -10,10 +10,10 @@ use rayon::prelude::*;
 
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
-use crate::images::image::{Accepted, decode_changed, decode_resized};
+use crate::images::image::{Accepted, decode_changed};
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
-use crate::{CaseSet, DataError, ImageCache, Preprocess, RgbPixels, RowFault};
+use crate::{CaseSet, DataError, ImageCache, ImageMeasures, Preprocess, RgbPixels, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +84,9 @@ pub struct LoaderConfig {
     /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
+    /// Whether pictures are [measured](ImageMeasures) as they are decoded (and corrupted), before they are resized. Those that are
+    /// measured are not taken from the cache.
+    pub measure: bool,
 }
 
 impl Default for LoaderConfig {
@@ -110,6 +113,7 @@ impl LoaderConfig {
             failures: Failures::Stop,
             looks: Looks::First,
             corruption: None,
+            measure: false,
         }
     }
 }
@@ -132,6 +136,8 @@ pub struct ImageBatch {
     pub has_clinical: Vec<bool>,
     /// `[B]` whether the case has a dermoscopic image.
     pub has_dermoscopic: Vec<bool>,
+    /// `[B]` what was measured of the clinical and the dermoscopic image, as far as they were read; see [`LoaderConfig::measure`].
+    pub measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// The cases that could not be read and are not among `rows`, in order; see [`Failures::Report`]. Where no case could be
     /// read, the batch has no rows.
     pub failed: Vec<RowFault>,
@@ -307,21 +313,23 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
             None => (0..cases).map(|_| None).collect(),
         }
     }
-    let results: Vec<Result<Vec<Arc<DataError>>, DataError>> = jobs
+    let results: Vec<Result<Read, DataError>> = jobs
         .par_iter()
         .zip(slots(&mut clinical, jobs.len(), image))
         .zip(slots(&mut dermoscopic, jobs.len(), image))
         .map(|((job, clinical), dermoscopic)| match stop.load(Ordering::Relaxed) {
-            true => Ok(Vec::new()),
+            true => Ok(Read::default()),
             false => load_case(job, config, clinical, dermoscopic),
         })
         .collect();
 
     let (mut read, mut failed, mut accepted) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
+    let mut measures = Vec::with_capacity(jobs.len());
     for (at, (job, result)) in jobs.iter().zip(results).enumerate() {
         match result {
-            Ok(damage) => {
+            Ok(Read { damage, measures: of_case }) => {
                 read.push(at);
+                measures.push(of_case);
                 accepted.extend(damage.into_iter().map(|error| RowFault { row: job.row, error }));
             }
             // The first error by row, not by time.
@@ -344,19 +352,28 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
         dermoscopic,
         has_clinical: jobs.iter().map(|job| job.clinical.is_some()).collect(),
         has_dermoscopic: jobs.iter().map(|job| job.dermoscopic.is_some()).collect(),
+        measures,
         failed,
         accepted,
     })
 }
 
-/// Fills the planes of a case and gives the damage that was accepted.
+/// What is to be told of the images of a case.
+#[derive(Default)]
+struct Read {
+    /// The damage that was accepted.
+    damage: Vec<Arc<DataError>>,
+    measures: [Option<Arc<ImageMeasures>>; 2],
+}
+
+/// Fills the planes of a case.
 fn load_case(
     job: &Job,
     config: &LoaderConfig,
     clinical: Option<&mut [f32]>,
     dermoscopic: Option<&mut [f32]>,
-) -> Result<Vec<Arc<DataError>>, DataError> {
-    let mut damage = Vec::new();
+) -> Result<Read, DataError> {
+    let mut told = Read::default();
     // As a mask, a dermoscopic image follows the clinical one; alone it is varied like any photo.
     let mode = |augmentation: &Augmentation| match clinical.is_some() {
         true => augmentation.dermoscopic,
@@ -379,24 +396,26 @@ fn load_case(
     if let (Some(path), Some(planes)) = (&job.clinical, clinical) {
         let image = read(path, job, Modality::Clinical, config)?;
         draw.render(&image.pixels, Interpolation::Bilinear, &config.preprocess, planes);
-        damage.extend(image.damage.clone());
+        told.damage.extend(image.damage.clone());
+        told.measures[0].clone_from(&image.measures);
     }
     if let (Some(path), Some(planes)) = (&job.dermoscopic, dermoscopic) {
         let image = read(path, job, Modality::Dermoscopic, config)?;
         derm_draw.render(&image.pixels, derm_interpolation, &config.preprocess, planes);
-        damage.extend(image.damage.clone());
+        told.damage.extend(image.damage.clone());
+        told.measures[1].clone_from(&image.measures);
     }
-    Ok(damage)
+    Ok(told)
 }
 
 /// Decoded and resized pixels of a kind of image, corrupted if they are to be, from the cache where there is one.
 fn read(path: &Path, job: &Job, kind: Modality, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
     if let Some(corruption) = config.corruption.filter(|corruption| corruption.is_of(kind)) {
         let change = |pixels: &RgbPixels| corruption.apply(pixels, &job.case, kind, job.look);
-        return Ok(Arc::new(decode_changed(path, &config.preprocess, WORKING_BYTES, Some(&change))?));
+        return Ok(Arc::new(decode_changed(path, &config.preprocess, WORKING_BYTES, Some(&change), config.measure)?));
     }
     match &config.cache {
-        Some(cache) => cache.get_or_decode(path, &config.preprocess),
-        None => Ok(Arc::new(decode_resized(path, &config.preprocess)?)),
+        Some(cache) if !config.measure => cache.get_or_decode(path, &config.preprocess),
+        _ => Ok(Arc::new(decode_changed(path, &config.preprocess, 0, None, config.measure)?)),
     }
 }

@@ -19,7 +19,7 @@ use super::format::Format;
 use super::header::{self, Header, damaged, damaged_jpeg, from_decoder};
 use super::orientation::{Metadata, from_exif, from_xmp};
 use super::{MAX_BYTES, RgbPixels, Strictness, buffer, jpeg, resize};
-use crate::{DataError, Preprocess};
+use crate::{DataError, ImageMeasures, Preprocess};
 
 /// Files up to this size are read before their memory is asked for; of larger ones only the header is.
 const SMALL_FILE: u64 = 4 << 20;
@@ -57,35 +57,39 @@ pub fn decode_bytes(path: impl AsRef<Path>, bytes: &[u8], strictness: Strictness
 pub(crate) struct Accepted {
     pub(crate) pixels: RgbPixels,
     pub(crate) damage: Option<Arc<DataError>>,
+    /// What was measured of them before they were resized, if it was asked for.
+    pub(crate) measures: Option<Arc<ImageMeasures>>,
 }
 
 /// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
 pub(crate) fn decode_resized(path: &Path, preprocess: &Preprocess) -> Result<Accepted, DataError> {
-    decode_changed(path, preprocess, 0, None)
+    decode_changed(path, preprocess, 0, None, false)
 }
 
-/// [`decode_resized`] with a change of the decoded pixels before they are resized, which takes so many bytes more for each of
-/// them.
+/// [`decode_resized`] with a change of the decoded pixels before they are measured and resized, which takes so many bytes more for
+/// each of them.
 pub(crate) fn decode_changed(
     path: &Path,
     preprocess: &Preprocess,
     working_bytes: u64,
     change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
+    measure: bool,
 ) -> Result<Accepted, DataError> {
     let &Preprocess { size, resampling, decoding, .. } = preprocess;
     let ImageFile { bytes, header, _reservation } = ImageFile::read(path, working_bytes)?;
-    let Accepted { mut pixels, damage } = decode_accepted(path, &bytes, header, decoding)?;
+    let Accepted { mut pixels, damage, .. } = decode_accepted(path, &bytes, header, decoding)?;
     drop(bytes);
     if let Some(change) = change {
         let changed = change(&pixels);
         buffer::give(std::mem::replace(&mut pixels, changed).data);
     }
+    let measures = measure.then(|| Arc::new(ImageMeasures::of(&pixels)));
     if (pixels.width, pixels.height) == (size, size) {
-        return Ok(Accepted { pixels, damage });
+        return Ok(Accepted { pixels, damage, measures });
     }
     let resized = resize(&pixels, size, resampling);
     buffer::give(pixels.data);
-    Ok(Accepted { pixels: resized?, damage })
+    Ok(Accepted { pixels: resized?, damage, measures })
 }
 
 /// The header of an image file; no more of it is read than that takes.
@@ -132,9 +136,9 @@ fn decode_accepted(path: &Path, bytes: &[u8], header: Header, decoding: Strictne
     match (decode_file(path, bytes, header, Strictness::Strict), decoding) {
         (Err(error @ DataError::ImageDamaged { .. }), Strictness::Lenient) if header.format.holds_jpeg() => {
             let pixels = decode_file(path, bytes, header, Strictness::Lenient)?;
-            Ok(Accepted { pixels, damage: Some(Arc::new(error)) })
+            Ok(Accepted { pixels, damage: Some(Arc::new(error)), measures: None })
         }
-        (pixels, _) => Ok(Accepted { pixels: pixels?, damage: None }),
+        (pixels, _) => Ok(Accepted { pixels: pixels?, damage: None, measures: None }),
     }
 }
 
