@@ -341,6 +341,7 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::default(),
+        card: None,
         quality: Default::default(),
         out_of_distribution: None,
     };

@@ -382,6 +382,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         augmentation: TestTimeAugmentation::Three,
         several_images: Default::default(),
         known_cases: KnownCases::default(),
+        card: None,
         quality: Default::default(),
         out_of_distribution: None,
     };

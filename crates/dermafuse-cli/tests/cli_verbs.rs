@@ -68,6 +68,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::new(data_set, ["a".into(), "b".into()], ["c".into()], []),
+        card: None,
         quality: Default::default(),
         out_of_distribution: None,
     };
@@ -135,17 +136,8 @@ fn one_case_is_predicted_from_its_files_and_fields() {
     let output = dermafuse(words("predict MODEL --clinical PHOTO --field sex=male --field age=50", &paths));
     let text = succeeded(&output);
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    let header = [
-        "case",
-        "basis",
-        "status",
-        "findings",
-        "training_distance",
-        "diagnosis",
-        "diagnosis:probability",
-        "diagnosis=benign",
-        "diagnosis=malignant",
-    ];
+    let header =
+        ["case", "basis", "status", "diagnosis", "diagnosis:probability", "diagnosis=benign", "diagnosis=malignant"];
     assert_eq!(lines[0], header);
     assert_eq!((lines.len(), lines[1][0], lines[1][1], lines[1][2]), (2, "a", "fusion", "ok"));
     let number = |at: usize| lines[1][at].parse::<f64>().unwrap();

@@ -4,12 +4,12 @@ use dermafuse_data::{CaseSet, DataError, ImageCorruption, QualityFinding};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
+    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
 };
 
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
-use crate::predictor::Seen;
+use crate::predictor::Collected;
 use crate::{InferError, Questions, TrainingDistance, kinds_of};
 
 /// What a model says of the cases that it was asked about.
@@ -45,24 +45,27 @@ impl Answers {
         &self.stages.last().expect("a model has a stage").1
     }
 
-    /// The same with a note that says of how many cases the pictures have findings, and how many are unlike the training cases.
+    /// The same with notes that say of how many cases the pictures have findings, and how many are unlike the training cases.
     fn with_remarks(mut self) -> Self {
-        let cases = self.rows.len();
-        let found = self.findings.iter().zip(&self.last().ids).filter(|(findings, _)| !findings.is_empty());
-        let first = found.clone().next().map(|(findings, id)| format!("the first, `{id}`: {}", findings[0]));
-        let count = found.count();
-        self.notes
-            .extend(first.map(|first| format!("the pictures of {count} of {cases} cases have findings; {first}")));
-        let unlike =
-            self.distances.iter().zip(&self.last().ids).filter_map(|(distance, id)| Some((distance.as_ref()?, id)));
-        let unlike: Vec<_> = unlike.filter(|(distance, _)| distance.is_unlike).collect();
-        if let Some((distance, id)) = unlike.first() {
-            let note = format!(
-                "{} of {cases} cases are unlike the training cases; the first, `{id}`: {distance}",
-                unlike.len()
-            );
-            self.notes.push(note);
+        let (cases, ids) = (self.rows.len(), &self.last().ids);
+        let mut notes = Vec::new();
+        let found: Vec<_> = self.findings.iter().zip(ids).filter(|(findings, _)| !findings.is_empty()).collect();
+        if let Some((findings, id)) = found.first() {
+            let count = found.len();
+            notes.push(format!(
+                "something is wrong with the pictures of {count} of {cases} cases; the first, `{id}`: {}",
+                findings[0]
+            ));
         }
+        let unlike = |distance: &TrainingDistance| distance.is_unlike;
+        let distances = self.distances.iter().zip(ids);
+        let far: Vec<_> = distances.filter_map(|(distance, id)| Some((distance.filter(unlike)?, id))).collect();
+        if let Some((distance, id)) = far.first() {
+            let count = far.len();
+            notes
+                .push(format!("{count} of {cases} cases are unlike the training cases; the first, `{id}`: {distance}"));
+        }
+        self.notes.extend(notes);
         self
     }
 
@@ -219,15 +222,16 @@ impl Bundle {
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let Seen { logits, rows, mut failed, measures, distances } = self.seen(set, rows, corruption, progress)?;
+        let Collected { logits, rows, mut failed, measures, distances, .. } =
+            self.readable_logits(set, rows, corruption, progress)?;
         if !refused.is_empty() {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
         }
-        let stages = self.two_stage.apply(&logits)?;
+        let stages = self.stages_of(&logits)?;
         let looks = match logits.looks.is_empty() {
             true => Vec::new(),
-            false => self.two_stage.apply(&logits.each_look())?,
+            false => self.stages_of(&logits.each_look())?,
         };
         let description = &self.description;
         let mut notes = self.notes();
@@ -247,19 +251,27 @@ impl Bundle {
         Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes })
     }
 
-    fn seen(
+    /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.
+    ///
+    /// # Errors
+    /// Logits that are not the network's.
+    pub(crate) fn stages_of(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>, InferError> {
+        Ok(self.two_stage.apply(logits)?)
+    }
+
+    fn readable_logits(
         &self,
         set: &CaseSet,
         rows: &[usize],
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
-    ) -> Result<Seen, InferError> {
+    ) -> Result<Collected, InferError> {
         let set = self.in_model_tasks(set)?;
         if let Some(&row) = rows.iter().find(|&&row| row >= set.len()) {
             return Err(DataError::Row { row, cases: set.len() }.into());
         }
         let mut predictor = self.predictor();
         (predictor.measure, predictor.corruption) = (corruption.is_none(), corruption);
-        predictor.seen(&set, rows, &self.description.encoder, progress)
+        predictor.collect_readable(&set, rows, &self.description.encoder, progress)
     }
 }

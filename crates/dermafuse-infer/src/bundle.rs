@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::earlier_names::with_kinds;
 use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
-use crate::{InferError, KnownCases, Predictor, TestTimeAugmentation, folder_bundle};
+use crate::{InferError, KnownCases, ModelCard, Predictor, TestTimeAugmentation, folder_bundle};
 
 /// The name of a model in the folder of the run that made it.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -43,10 +43,13 @@ pub struct BundleDescription {
     /// The cases that made it; nobody in models of an older format.
     #[serde(default)]
     pub known_cases: KnownCases,
+    /// What it says of itself to people; nothing in models of an older format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<ModelCard>,
     /// From when on pictures have findings; the defaults in models of an older version.
     #[serde(default)]
     pub quality: QualityThresholds,
-    /// How far a case is from those that trained it; `None` if it was not fitted.
+    /// Tells how far a case is from those that trained the model; nothing if it was not fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_distribution: Option<OutOfDistribution>,
 }
@@ -135,13 +138,12 @@ impl Bundle {
     /// # Errors
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), InferError> {
-        let BundleDescription { tasks, encoder, network, preprocess, quality, out_of_distribution, .. } =
+        let BundleDescription { tasks, encoder, network, preprocess, card, quality, out_of_distribution, .. } =
             &self.description;
         preprocess.check()?;
+        card.as_ref().map_or(Ok(()), ModelCard::check)?;
         quality.check()?;
-        if let Some(fitted) = out_of_distribution {
-            fitted.check()?;
-        }
+        out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
         let inconsistent = |what: &'static str, found: String, expected: String| {
             Err(InferError::Inconsistent { what: what.into(), found, expected })
         };
@@ -189,6 +191,7 @@ impl Bundle {
         let BundleDescription { preprocess, augmentation, several_images, .. } = &self.description;
         let mut predictor = Predictor::new(&self.network, preprocess.clone(), *augmentation);
         predictor.several_images = *several_images;
+        predictor.measure = true;
         predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor
     }

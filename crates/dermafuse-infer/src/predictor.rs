@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
-    BatchLoader, CaseSet, Failures, ImageCache, ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder,
-    Preprocess, RowFault,
+    BatchLoader, CaseImages, CaseLoader, CaseSet, DataError, Failures, ImageBatch, ImageCache, ImageCorruption,
+    ImageMeasures, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
 };
 use dermafuse_ensemble::OutOfDistribution;
 use dermafuse_networks::{MultimodalInput, Network};
@@ -33,28 +33,15 @@ pub struct Predictor<N> {
     pub several_images: SeveralImages,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
-    /// Whether the quality of images is [measured](dermafuse_data::ImageMeasures) for the answers.
-    pub measure: bool,
+    /// Whether the pictures that [`Bundle::predict`](crate::Bundle::predict) and a [`Model`](crate::Model) are asked about are
+    /// [measured](dermafuse_data::ImageMeasures).
+    pub(crate) measure: bool,
     /// Tells how far each case is from those of the training, if it is known.
     pub(crate) out_of_distribution: Option<OutOfDistribution>,
 }
 
 /// What was measured of the clinical and of the dermoscopic images of a case, each in order.
 pub(crate) type CaseMeasures = [Vec<Arc<ImageMeasures>>; 2];
-
-/// What a network gives for cases, and what was seen of their images.
-pub(crate) struct Seen {
-    pub(crate) logits: BranchLogits,
-    /// The rows of the cases that are answered.
-    pub(crate) rows: Vec<usize>,
-    /// The others, with the reason.
-    pub(crate) failed: Vec<FailedCase>,
-    /// For each case that is answered.
-    pub(crate) measures: Vec<CaseMeasures>,
-    /// How far each case that is answered is from those of the training: the score of the features of its first look, without
-    /// test-time augmentation. `None` where it is not known or an image is missing.
-    pub(crate) distances: Vec<Option<f64>>,
-}
 
 impl<N: Network> Predictor<N> {
     /// A predictor with 16 cases a batch and two decoding threads. The network is put into inference mode.
@@ -96,7 +83,44 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        Ok(self.collect(set, rows, encoder, Failures::Stop, progress)?.logits)
+        Ok(self.collect(set, rows, encoder, None, Failures::Stop, progress)?.logits)
+    }
+
+    /// The logits of the only case of a set, whose images are these: in files or in memory, as many of each kind as the case
+    /// has. They are read on the calling thread; paths in the set are not looked at. With them comes the damage of images that
+    /// were accepted all the same (see [`Strictness::Lenient`](dermafuse_data::Strictness::Lenient)).
+    ///
+    /// # Errors
+    /// As [`Predictor::logits`]; a set without a case.
+    pub fn logits_of_images(
+        &self,
+        set: &CaseSet,
+        images: &CaseImages,
+        encoder: &MetadataEncoder,
+    ) -> Result<(BranchLogits, Vec<RowFault>), InferError> {
+        let collected = self.collect_of_images(set, images, encoder)?;
+        Ok((collected.logits, collected.accepted))
+    }
+
+    /// As [`Predictor::logits_of_images`], with what was seen of the images.
+    pub(crate) fn collect_of_images(
+        &self,
+        set: &CaseSet,
+        images: &CaseImages,
+        encoder: &MetadataEncoder,
+    ) -> Result<Collected, InferError> {
+        self.collect(set, &[0], encoder, Some(images), Failures::Stop, |_| ())
+    }
+
+    /// As [`Predictor::readable_logits`], with what was seen of the images.
+    pub(crate) fn collect_readable(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        encoder: &MetadataEncoder,
+        progress: impl FnMut(usize),
+    ) -> Result<Collected, InferError> {
+        self.collect(set, rows, encoder, None, Failures::Report, progress)
     }
 
     /// The logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason:
@@ -113,19 +137,8 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        let Seen { logits, rows, failed, .. } = self.seen(set, rows, encoder, progress)?;
+        let Collected { logits, rows, failed, .. } = self.collect_readable(set, rows, encoder, progress)?;
         Ok((logits, rows, failed))
-    }
-
-    /// The same with what was measured of the images, if [`measure`](Self::measure) says so, and the features of each case.
-    pub(crate) fn seen(
-        &self,
-        set: &CaseSet,
-        rows: &[usize],
-        encoder: &MetadataEncoder,
-        progress: impl FnMut(usize),
-    ) -> Result<Seen, InferError> {
-        self.collect(set, rows, encoder, Failures::Report, progress)
     }
 
     fn collect(
@@ -133,9 +146,10 @@ impl<N: Network> Predictor<N> {
         set: &CaseSet,
         rows: &[usize],
         encoder: &MetadataEncoder,
+        images: Option<&CaseImages>,
         failures: Failures,
         mut progress: impl FnMut(usize),
-    ) -> Result<Seen, InferError> {
+    ) -> Result<Collected, InferError> {
         let cohort = set.cohort(rows, encoder)?;
         let infos = self.network.branches();
         let kinds = kinds_of(self.network.modalities());
@@ -196,7 +210,9 @@ impl<N: Network> Predictor<N> {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
         };
-        self.for_each_batch(set, &asked_rows, each, encoder, failures, |batch| {
+        let mut accepted = Vec::new();
+        self.for_each_batch(set, &asked_rows, images, each, encoder, failures, |batch| {
+            accepted.extend(batch.accepted);
             for fault in batch.failed {
                 faults.entry(fault.row).or_insert_with(|| failed_case(fault.row, &fault.error));
                 first.get_or_insert(InferError::Unreadable(fault.error));
@@ -266,7 +282,7 @@ impl<N: Network> Predictor<N> {
         let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
         let (measures, distances) =
             answered.iter().map(|&at| (std::mem::take(&mut measures[at]), distances[at])).unzip();
-        Ok(Seen { logits, rows: answered_rows, failed, measures, distances })
+        Ok(Collected { logits, rows: answered_rows, failed, accepted, measures, distances })
     }
 
     /// The features that the last branch's classifier sees (see
@@ -287,7 +303,7 @@ impl<N: Network> Predictor<N> {
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
         let mut done = 0;
-        self.for_each_batch(set, rows, Looks::First, encoder, Failures::Stop, |batch| {
+        self.for_each_batch(set, rows, None, Looks::First, encoder, Failures::Stop, |batch| {
             let Some(input) = batch.input else { return };
             let embedding = self.network.forward(input).embedding; // [B, D]
             width = embedding.dims()[1];
@@ -302,11 +318,13 @@ impl<N: Network> Predictor<N> {
         Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
     }
 
-    /// Calls `each` with every batch.
+    /// Calls `each` with every batch; `images` are those of the only row, else files are read.
+    #[allow(clippy::too_many_arguments, reason = "what is read, of what, and how")]
     fn for_each_batch(
         &self,
         set: &CaseSet,
         rows: &[usize],
+        images: Option<&CaseImages>,
         looks: Looks,
         encoder: &MetadataEncoder,
         failures: Failures,
@@ -318,13 +336,17 @@ impl<N: Network> Predictor<N> {
         config.threads = self.threads;
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
-        config.corruption = self.corruption;
-        config.measure = self.measure;
-        for batch in BatchLoader::new(set, rows.to_vec(), config)? {
+        (config.corruption, config.measure) = (self.corruption, self.measure);
+        let batches: Box<dyn Iterator<Item = Result<ImageBatch, DataError>>> = match (images, rows) {
+            (None, _) => Box::new(BatchLoader::new(set, rows.to_vec(), config)?),
+            (Some(_), []) => Box::new(std::iter::empty()),
+            (Some(images), &[row, ..]) => Box::new(CaseLoader::new(set, row, images, config)?),
+        };
+        for batch in batches {
             let mut batch = batch?;
             let rows = batch.rows.clone();
             let (looks, failed) = (batch.looks.clone(), std::mem::take(&mut batch.failed));
-            let measures = std::mem::take(&mut batch.measures);
+            let (accepted, measures) = (std::mem::take(&mut batch.accepted), std::mem::take(&mut batch.measures));
             let input = match rows.len() {
                 0 => None,
                 _ => {
@@ -332,10 +354,26 @@ impl<N: Network> Predictor<N> {
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };
-            each(ReadBatch { rows, looks, failed, measures, input });
+            each(ReadBatch { rows, looks, failed, accepted, measures, input });
         }
         Ok(())
     }
+}
+
+/// What a network says of cases.
+pub(crate) struct Collected {
+    pub(crate) logits: BranchLogits,
+    /// The rows that could be answered.
+    pub(crate) rows: Vec<usize>,
+    /// The others.
+    pub(crate) failed: Vec<FailedCase>,
+    /// Rows with a damaged image that was accepted.
+    pub(crate) accepted: Vec<RowFault>,
+    /// Of each case that is answered.
+    pub(crate) measures: Vec<CaseMeasures>,
+    /// How far each case that is answered is from those of the training: the score of the features of its first look, without
+    /// test-time augmentation. `None` where it is not known or an image is missing.
+    pub(crate) distances: Vec<Option<f64>>,
 }
 
 /// A batch as the network sees it, and what must be known of its cases.
@@ -343,6 +381,7 @@ struct ReadBatch {
     rows: Vec<usize>,
     looks: Vec<usize>,
     failed: Vec<RowFault>,
+    accepted: Vec<RowFault>,
     measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,

@@ -500,6 +500,7 @@ mod tests {
             augmentation: TestTimeAugmentation::Off,
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
+            card: None,
             quality: Default::default(),
             out_of_distribution: None,
         };

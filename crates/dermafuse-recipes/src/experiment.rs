@@ -13,7 +13,7 @@ use std::path::Path;
 
 use dermafuse_data::QualityThresholds;
 use dermafuse_ensemble::OutOfDistributionSettings;
-use dermafuse_infer::TestTimeAugmentation;
+use dermafuse_infer::{CardTexts, TestTimeAugmentation};
 use dermafuse_schema::SeveralImages;
 use dermafuse_settings::{Settings, SettingsError, to_toml};
 use dermafuse_train::{Incomplete, TrainingConfig};
@@ -88,6 +88,9 @@ pub struct Experiment {
     pub quality: QualityThresholds,
     /// How the model learns to tell how far a case is from those that trained it.
     pub out_of_distribution: OutOfDistributionSettings,
+    /// What the model's file says of it to people, in words.
+    #[serde(default, skip_serializing_if = "CardTexts::is_empty")]
+    pub card: CardTexts,
     /// Where and how it is computed; nothing of it changes the numbers.
     pub machine: MachineSettings,
 }
@@ -221,6 +224,9 @@ impl Experiment {
         let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
         if !(1..=MAX_REPEATS).contains(&self.repeats) {
             return error("repeats", format!("from 1 to {MAX_REPEATS}"));
+        }
+        if let Some((text, reason)) = self.card.fault() {
+            return error(&format!("card.{text}"), reason);
         }
         self.training.check()?;
         self.quality.check()?;

@@ -283,6 +283,7 @@ impl Protocol {
             known_cases: KnownCases::of(set, split),
             quality: self.quality.clone(),
             out_of_distribution,
+            card: None,
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());
