@@ -59,6 +59,8 @@ pub fn one_tower(backbone: BackboneKind) -> Bundle {
         several_images: Default::default(),
         known_cases: Default::default(),
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let network = network.init_seeded(1, &Device::flex()).expect("a network of that size");
     let branch_weights = BranchWeights::new([("clinical", 1.0)]).expect("a weight of 1 is one");

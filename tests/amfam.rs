@@ -342,6 +342,8 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
         several_images: Default::default(),
         known_cases: KnownCases::default(),
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Probabilities, second_stage: None, mix: 1.0 };

@@ -383,6 +383,8 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         several_images: Default::default(),
         known_cases: KnownCases::default(),
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
-use dermafuse::data::{ImageSource, LoadOptions, Table, described};
-use dermafuse::eval::{AnswerFormat, AnswerShare, AnswerTable};
-use dermafuse::infer::{Answers, Bundle, Questions};
+use dermafuse::data::{ImageSource, LoadOptions, QualityFinding, Table, described};
+use dermafuse::eval::{AnswerFormat, AnswerShare, AnswerTable, CaseRemarks};
+use dermafuse::infer::{Answers, Bundle, Questions, TrainingDistance};
 use dermafuse::networks::{Modality, Network};
 use dermafuse::recipes::{Progress, TerminalProgress};
 use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regular_file, write_whole_file};
@@ -22,7 +22,9 @@ const MAX_SHARE: u64 = 8 << 30;
 /// Predict cases without labels, one line a case.
 ///
 /// The cases are one case from its files, the rows of a table, or the images of a folder. A line has the class and all
-/// probabilities of each task, what the case was predicted from, and a status. A case that cannot be read has the
+/// probabilities of each task, what the case was predicted from, a status, what is wrong with its pictures, and, if the
+/// model knows, how far it is from the cases that trained it (per cent of the validation cases that are at most as
+/// far). A case that cannot be read has the
 /// reason as its status, and the others are answered. The program fails if it can answer none.
 #[derive(Args, Clone, Debug)]
 #[command(group(ArgGroup::new("cases").required(true).multiple(true)))]
@@ -105,7 +107,7 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
 fn answer_all(bundle: &Bundle, questions: &Questions, format: Format, out: Option<&Path>) -> ProgramResult {
     let (mut terminal, asked) = (TerminalProgress::default(), questions.asked().len());
     let answers = bundle.answer(questions, |done| terminal.predicted(done, asked))?;
-    let table = AnswerTable::new(answers.last(), &answers.rows, &answers.failed)?;
+    let table = AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &remarks(&answers))?;
     let notes = notes_of(questions, &answers);
     let bytes = table.to_bytes(format.into(), &notes)?;
     let to = match out {
@@ -130,12 +132,22 @@ fn answer_share(bundle: &Bundle, questions: &Questions, shard: Shard, out: &Path
     let (mut terminal, asked) = (TerminalProgress::default(), shard.range(questions.len()).len());
     let answers = bundle.answer_share(questions, shard, |done| terminal.predicted(done, asked))?;
     let notes = notes_of(questions, &answers);
-    let share = AnswerShare::new(answers.last().clone(), answers.rows.clone(), answers.failed.clone(), notes)?;
+    let (rows, failed) = (answers.rows.clone(), answers.failed.clone());
+    let share = AnswerShare::with_remarks(answers.last().clone(), rows, failed, remarks(&answers), notes)?;
     write_whole_file(&share_file(out, shard), share.to_json().as_bytes())?;
     ShardRecord::new(shard, work(questions)).write(out)?;
     let answered = answers.rows.len();
     print_error(format_args!("{answered} of {asked} cases answered; share {shard} is in {}\n", out.display()));
     Ok(())
+}
+
+/// What is said of each answered case beside its answer.
+fn remarks(answers: &Answers) -> Vec<CaseRemarks> {
+    let of_case = |(findings, distance): (&Vec<QualityFinding>, &Option<TrainingDistance>)| CaseRemarks {
+        findings: findings.iter().map(ToString::to_string).collect(),
+        training_distance: distance.as_ref().map(|distance| distance.percentile),
+    };
+    answers.findings.iter().zip(&answers.distances).map(of_case).collect()
 }
 
 /// The file with the answers of a share.

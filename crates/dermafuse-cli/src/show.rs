@@ -48,6 +48,8 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         preprocess,
         augmentation,
         several_images,
+        quality,
+        out_of_distribution,
         known_cases,
         card: _,
     } = &bundle.description;
@@ -94,6 +96,11 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "data_sets": known_cases.data_sets().collect::<Vec<_>>(),
             "training": training,
             "selection": selection,
+        "quality": quality,
+        "out_of_distribution": out_of_distribution.as_ref().map(|fitted| {
+            let (references, held_out) = fitted.references();
+            json!({ "references": references, "held_out": held_out, "note_beyond": fitted.note_beyond() })
+        }),
             "test": test,
         },
         "card": bundle.description.card,
@@ -126,6 +133,8 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         encoder,
         network,
         preprocess,
+        quality: _,
+        out_of_distribution,
         augmentation,
         several_images,
         known_cases,
@@ -179,6 +188,13 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
                 SeveralImages::First => "; of several of a kind the first",
                 SeveralImages::MeanOfProbabilities => "; of several of a kind the mean of the probabilities",
             }
+    if let Some(fitted) = out_of_distribution {
+        let (references, held_out) = fitted.references();
+        let kind = if held_out { "validation" } else { "training" };
+        let beyond = fitted.note_beyond();
+        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
+        lines.push(("distance", text));
+    }
         ),
     ));
     let stage = &bundle.two_stage;

@@ -81,6 +81,8 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
                 epochs: 3,
             }),
         }),
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
@@ -138,6 +140,14 @@ fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// The cells of a line of a CSV without quotes in its cells.
+fn cells(line: &str) -> Vec<String> {
+    let quoted =
+        line.split('"').enumerate().map(|(at, part)| if at % 2 == 1 { part.replace(',', "\0") } else { part.into() });
+    let cells = quoted.collect::<String>();
+    cells.split(',').map(|cell| cell.replace('\0', ",")).collect()
+}
+
 #[test]
 fn one_case_is_predicted_from_its_files_and_fields() {
     let (folder, model) = practice();
@@ -145,15 +155,27 @@ fn one_case_is_predicted_from_its_files_and_fields() {
     let paths = [("MODEL", model.as_path()), ("PHOTO", &photo)];
     let output = dermafuse(words("predict MODEL --clinical PHOTO --field sex=male --field age=50", &paths));
     let text = succeeded(&output);
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    let header =
-        ["case", "basis", "status", "diagnosis", "diagnosis:probability", "diagnosis=benign", "diagnosis=malignant"];
+    let lines: Vec<Vec<String>> = text.lines().map(cells).collect();
+    let header = [
+        "case",
+        "basis",
+        "status",
+        "findings",
+        "training_distance",
+        "diagnosis",
+        "diagnosis:probability",
+        "diagnosis=benign",
+        "diagnosis=malignant",
+    ];
     assert_eq!(lines[0], header);
-    assert_eq!((lines.len(), lines[1][0], lines[1][1], lines[1][2]), (2, "a", "fusion", "ok"));
+    assert_eq!((lines.len(), &lines[1][..3]), (2, &["a".to_owned(), "fusion".into(), "ok".into()][..]));
     let number = |at: usize| lines[1][at].parse::<f64>().unwrap();
-    assert!((number(5) + number(6) - 1.0).abs() < 1e-9);
-    assert_eq!(number(4), number(5).max(number(6)));
-    assert_eq!(lines[1][3], if number(5) >= number(6) { "benign" } else { "malignant" });
+    assert!((number(7) + number(8) - 1.0).abs() < 1e-9);
+    assert_eq!(number(6), number(7).max(number(8)));
+    assert_eq!(lines[1][5], if number(7) >= number(8) { "benign" } else { "malignant" });
+    // The drawn photo is a small one of nothing in particular, and the model does not know its training cases.
+    assert!(lines[1][3].starts_with("the clinical image is too small (its shorter side has "), "{}", lines[1][3]);
+    assert_eq!(lines[1][4], "");
     assert!(errors(&output).ends_with("1 of 1 cases answered\n"), "{}", errors(&output));
 
     // The record counts: another age, another answer.

@@ -10,4 +10,5 @@ pub(crate) mod image_check;
 pub(crate) mod image_folder;
 pub(crate) mod patient_image;
 pub(crate) mod preprocess;
+pub(crate) mod quality;
 pub(crate) mod sampler;

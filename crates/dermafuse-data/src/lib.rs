@@ -63,6 +63,7 @@ pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
 pub use images::patient_image::PatientImage;
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
+pub use images::quality::{FindingKind, ImageMeasures, QualityFinding, QualityThresholds, ViewRule};
 pub use images::sampler::Outside;
 pub use metadata::encoder::MetadataEncoder;
 pub use metadata::encoder_config::{

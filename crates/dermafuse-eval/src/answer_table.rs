@@ -63,9 +63,9 @@ impl AnswerFormat {
 /// let table = AnswerTable::new(&answers, &[1], &failed)?;
 /// assert_eq!(
 ///     table.to_csv(),
-///     "case,basis,status,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL\n\
-///      a,,a.jpg is damaged,,,,\n\
-///      b,clinical,ok,MEL,0.75,0.25,0.75\n"
+///     "case,basis,status,findings,training_distance,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL\n\
+///      a,,a.jpg is damaged,,,,,,\n\
+///      b,clinical,ok,,,MEL,0.75,0.25,0.75\n"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -88,9 +88,24 @@ pub struct CaseAnswer {
     pub basis: Option<String>,
     /// `ok`, or why the case could not be answered.
     pub status: String,
+    /// What is wrong with its pictures, a sentence each.
+    pub findings: Vec<String>,
+    /// How far it is from the cases that trained the model: the per cent of reference cases that are at most as far away. `None` where it
+    /// is not known.
+    pub training_distance: Option<f64>,
     /// The answer to each task, in order; in JSON an object with the tasks' names as keys. Empty where there is no answer.
     #[serde(serialize_with = "by_task")]
     pub tasks: Vec<TaskAnswer>,
+}
+
+/// What is said of an answered case beside its answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseRemarks {
+    /// As [`CaseAnswer::findings`].
+    pub findings: Vec<String>,
+    /// As [`CaseAnswer::training_distance`].
+    pub training_distance: Option<f64>,
 }
 
 /// What a model says of one case in one task.
@@ -124,12 +139,28 @@ impl AnswerTable {
     /// # Errors
     /// Predictions whose columns do not fit together, another number of rows than predictions.
     pub fn new(answers: &Predictions, rows: &[usize], failed: &[FailedCase]) -> Result<Self, EvalError> {
+        Self::with_remarks(answers, rows, failed, &vec![CaseRemarks::default(); answers.len()])
+    }
+
+    /// The same with what is said of each of the answered cases beside its answer, in the order of the answers.
+    ///
+    /// # Errors
+    /// As [`AnswerTable::new`]; another number of remarks than predictions.
+    pub fn with_remarks(
+        answers: &Predictions,
+        rows: &[usize],
+        failed: &[FailedCase],
+        remarks: &[CaseRemarks],
+    ) -> Result<Self, EvalError> {
         check(answers)?;
-        if rows.len() != answers.len() {
-            let (expected, found) = (vec![answers.len()], vec![rows.len()]);
-            return Err(SchemaError::Shape { what: "rows of the answers".into(), expected, found }.into());
+        for (what, found) in [("rows of the answers", rows.len()), ("remarks on the answers", remarks.len())] {
+            if found != answers.len() {
+                let (expected, found) = (vec![answers.len()], vec![found]);
+                return Err(SchemaError::Shape { what: what.into(), expected, found }.into());
+            }
         }
-        let answered = rows.iter().enumerate().map(|(case, &row)| (row, CaseAnswer::of(answers, case, false)));
+        let answered = rows.iter().zip(remarks).enumerate();
+        let answered = answered.map(|(case, (&row, remarks))| (row, CaseAnswer::of(answers, case, remarks, false)));
         let mut cases: Vec<(usize, CaseAnswer)> =
             answered.chain(failed.iter().map(|case| (case.row, CaseAnswer::failed(case)))).collect();
         cases.sort_by_key(|(row, _)| *row);
@@ -172,13 +203,14 @@ impl AnswerTable {
         })
     }
 
-    /// The table as CSV: `case,basis,status`, then for each task its name (the most probable class), `NAME:truth` where the table has
-    /// it (empty where a case is not annotated), `NAME:probability` (of the most probable class) and `NAME=CLASS` (of each class). A case that could not be answered has the reason as its
+    /// The table as CSV: `case,basis,status,findings,training_distance`, then for each task its name (the most probable class), `NAME:truth` where the table has
+    /// it (empty where a case is not annotated), `NAME:probability` (of the most probable class) and `NAME=CLASS` (of each class). Several findings have `; `
+    /// between them. A case that could not be answered has the reason as its
     /// status, and nothing else. Texts that a spreadsheet would run are marked as in
     /// [`predictions_csv`](crate::predictions_csv).
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let mut text = String::from("case,basis,status");
+        let mut text = String::from("case,basis,status,findings,training_distance");
         for task in &self.tasks {
             text += &format!(",{}", csv_field(&task.name));
             if self.has_truth {
@@ -191,9 +223,11 @@ impl AnswerTable {
         }
         text.push('\n');
         let columns: usize = self.tasks.iter().map(|task| 2 + usize::from(self.has_truth) + task.classes.len()).sum();
-        for CaseAnswer { case, basis, status, tasks } in &self.cases {
-            let basis = basis.as_deref().unwrap_or_default();
-            write!(text, "{},{},{}", csv_field(case), csv_field(basis), csv_field(status)).expect(WRITES);
+        for CaseAnswer { case, basis, status, findings, training_distance, tasks } in &self.cases {
+            let (basis, findings) = (basis.as_deref().unwrap_or_default(), findings.join("; "));
+            let distance = training_distance.map_or_else(String::new, |per_cent| per_cent.to_string());
+            let [case, basis, status, findings] = [case, basis, status, &findings].map(csv_field);
+            write!(text, "{case},{basis},{status},{findings},{distance}").expect(WRITES);
             if tasks.is_empty() {
                 text += &",".repeat(columns);
             }
@@ -210,8 +244,9 @@ impl AnswerTable {
         text
     }
 
-    /// The table as JSON: `{"format": 1, "notes": […], "cases": [{"case", "basis", "status", "tasks": {NAME: {"class",
-    /// "probability", "probabilities": {CLASS: …}}}}]}`, and `"truth"` after `"class"` where it is known and the table has it.
+    /// The table as JSON: `{"format": 1, "notes": […], "cases": [{"case", "basis", "status", "findings",
+    /// "training_distance", "tasks": {NAME: {"class", "probability", "probabilities": {CLASS: …}}}}]}`, and `"truth"` after
+    /// `"class"` where it is known and the table has it.
     #[must_use]
     pub fn to_json(&self, notes: &[String]) -> String {
         let file = AnswerFile { format: FORMAT, notes, cases: &self.cases };
@@ -228,7 +263,7 @@ impl AnswerTable {
 const KEYS: &str = "answers have string keys only, so they always serialise";
 
 impl CaseAnswer {
-    fn of(answers: &Predictions, case: usize, with_truth: bool) -> Self {
+    fn of(answers: &Predictions, case: usize, remarks: &CaseRemarks, with_truth: bool) -> Self {
         let tasks = answers.tasks.iter().zip(&answers.probabilities).enumerate().map(|(index, (task, table))| {
             let class = answers.predicted(case, index);
             TaskAnswer {
@@ -243,12 +278,21 @@ impl CaseAnswer {
             case: answers.ids[case].to_string(),
             basis: Some(answers.basis[case].clone()),
             status: ANSWERED.into(),
+            findings: remarks.findings.clone(),
+            training_distance: remarks.training_distance,
             tasks: tasks.collect(),
         }
     }
 
     fn failed(case: &FailedCase) -> Self {
-        Self { case: case.id.to_string(), basis: None, status: case.reason.clone(), tasks: Vec::new() }
+        Self {
+            case: case.id.to_string(),
+            basis: None,
+            status: case.reason.clone(),
+            findings: Vec::new(),
+            training_distance: None,
+            tasks: Vec::new(),
+        }
     }
 
     /// Whether the case was answered.
@@ -289,7 +333,9 @@ mod tests {
             id: id.into(),
             reason: format!("{id}.jpg is cut off, or empty"),
         });
-        AnswerTable::new(&answers(), &[1, 3], &failed).unwrap()
+        let remarks =
+            CaseRemarks { findings: vec!["it is black".into(), "it is small".into()], training_distance: Some(99.5) };
+        AnswerTable::with_remarks(&answers(), &[1, 3], &failed, &[CaseRemarks::default(), remarks]).unwrap()
     }
 
     #[test]
@@ -308,16 +354,16 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "case,basis,status,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL,veil,veil:probability,\
-                 veil=no,veil=yes",
-                "a,,\"a.jpg is cut off, or empty\",,,,,,,,",
-                "'=b,clinical,ok,MEL,0.75,0.25,0.75,no,1,1,0",
-                "c,,\"c.jpg is cut off, or empty\",,,,,,,,",
-                "d,clinical+dermoscopic,ok,NEV,0.5,0.5,0.5,yes,0.875,0.125,0.875",
+                "case,basis,status,findings,training_distance,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL,\
+                 veil,veil:probability,veil=no,veil=yes",
+                "a,,\"a.jpg is cut off, or empty\",,,,,,,,,,",
+                "'=b,clinical,ok,,,MEL,0.75,0.25,0.75,no,1,1,0",
+                "c,,\"c.jpg is cut off, or empty\",,,,,,,,,,",
+                "d,clinical+dermoscopic,ok,it is black; it is small,99.5,NEV,0.5,0.5,0.5,yes,0.875,0.125,0.875",
             ]
         );
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
-        assert!(reader.records().all(|record| record.is_ok_and(|record| record.len() == 11)));
+        assert!(reader.records().all(|record| record.is_ok_and(|record| record.len() == 13)));
 
         let json: serde_json::Value = serde_json::from_str(&table.to_json(&["of a test".into()])).unwrap();
         assert_eq!((&json["format"], &json["notes"][0]), (&1.into(), &"of a test".into()));
@@ -327,6 +373,11 @@ mod tests {
         let of_lines: Vec<serde_json::Value> =
             of_lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(json["cases"].as_array().unwrap(), &of_lines);
+        assert_eq!(json["cases"][3]["findings"][1], "it is small");
+        assert_eq!(
+            (&json["cases"][3]["training_distance"], &json["cases"][1]["training_distance"]),
+            (&99.5.into(), &().into())
+        );
         assert!(of_lines[0]["basis"].is_null() && of_lines[0]["tasks"].as_object().unwrap().is_empty());
     }
 
@@ -370,5 +421,7 @@ mod tests {
         };
         let error = AnswerTable::new(&answers, &[0, 1], &[]).unwrap_err().to_string();
         assert_eq!(error, "rows of the answers: expected shape [1], found [2]");
+        let error = AnswerTable::with_remarks(&answers, &[0], &[], &[]).unwrap_err().to_string();
+        assert_eq!(error, "remarks on the answers: expected shape [1], found [0]");
     }
 }

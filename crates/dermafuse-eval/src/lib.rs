@@ -33,7 +33,7 @@ mod text_table;
 mod tsne;
 
 pub use answer_share::AnswerShare;
-pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, TaskAnswer};
+pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, CaseRemarks, TaskAnswer};
 pub use bootstrap::{Bootstrap, Interval};
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};

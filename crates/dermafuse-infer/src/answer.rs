@@ -1,7 +1,8 @@
+use dermafuse_data::QualityFinding;
 use dermafuse_schema::{SevenPointScore, Task};
 use serde::Serialize;
 
-use crate::{Basis, Note, PatientError};
+use crate::{Basis, Note, PatientError, TrainingDistance};
 
 /// What a [`Model`](crate::Model) says of a patient's lesion. Not a diagnosis: research software.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,6 +14,12 @@ pub struct Answer {
     pub basis: Basis,
     /// What must be known of it: what is missing, unknown to the model, or assumed.
     pub notes: Vec<Note>,
+    /// What is wrong with the pictures; nothing does not mean that they are good.
+    pub findings: Vec<QualityFinding>,
+    /// How far the features of the pictures are from those of the training cases; `None` if the model cannot tell, or if a picture that
+    /// it looks at is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_of_distribution: Option<TrainingDistance>,
     /// The seven-point checklist of the most probable classes, if the model has its tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seven_point: Option<SevenPointScore>,
@@ -100,7 +107,14 @@ mod tests {
         let ranked: Vec<&str> = task.ranked().iter().map(|ranked| ranked.class.as_str()).collect();
         assert_eq!((ranked, task.top().probability), (vec!["b", "a", "c"], 0.4));
         assert_eq!((task.probability("c"), task.probability("d")), (Some(0.3), None));
-        let answer = Answer { tasks: vec![task], basis: Basis::default(), notes: Vec::new(), seven_point: None };
+        let answer = Answer {
+            tasks: vec![task],
+            basis: Basis::default(),
+            notes: Vec::new(),
+            findings: Vec::new(),
+            out_of_distribution: None,
+            seven_point: None,
+        };
         assert_eq!(answer.task("diagnosis").unwrap().top().class, "b");
         let error = answer.task("streaks").unwrap_err().to_string();
         assert_eq!(error, "the model has no task `streaks`; it has diagnosis");

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use dermafuse_data::{CaseSet, CaseView, ImageCorruption};
+use dermafuse_data::{CaseSet, CaseView, ImageCorruption, QualityFinding};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
@@ -9,7 +9,8 @@ use dermafuse_schema::{
 
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
-use crate::{InferError, Questions, kinds_of};
+use crate::predictor::Collected;
+use crate::{InferError, Questions, TrainingDistance, kinds_of};
 
 /// What a model says of the cases that it was asked about.
 #[derive(Clone, Debug)]
@@ -25,6 +26,11 @@ pub struct Answers {
     pub failed: Vec<FailedCase>,
     /// How many of the answered cases made the model.
     pub seen: SeenCases,
+    /// What is wrong with the pictures of each answered case; nothing of corrupted ones, which are not looked at.
+    pub findings: Vec<Vec<QualityFinding>>,
+    /// How far each answered case is from those that trained the model. `None` where the model does not know, and of a case that lacks
+    /// an image.
+    pub distances: Vec<Option<TrainingDistance>>,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
 }
@@ -37,6 +43,30 @@ impl Answers {
     #[must_use]
     pub fn last(&self) -> &Predictions {
         &self.stages.last().expect("a model has a stage").1
+    }
+
+    /// The same with notes that say of how many cases the pictures have findings, and how many are unlike the training cases.
+    fn with_remarks(mut self) -> Self {
+        let (cases, ids) = (self.rows.len(), &self.last().ids);
+        let mut notes = Vec::new();
+        let found: Vec<_> = self.findings.iter().zip(ids).filter(|(findings, _)| !findings.is_empty()).collect();
+        if let Some((findings, id)) = found.first() {
+            let count = found.len();
+            notes.push(format!(
+                "something is wrong with the pictures of {count} of {cases} cases; the first, `{id}`: {}",
+                findings[0]
+            ));
+        }
+        let unlike = |distance: &TrainingDistance| distance.is_unlike;
+        let distances = self.distances.iter().zip(ids);
+        let far: Vec<_> = distances.filter_map(|(distance, id)| Some((distance.filter(unlike)?, id))).collect();
+        if let Some((distance, id)) = far.first() {
+            let count = far.len();
+            notes
+                .push(format!("{count} of {cases} cases are unlike the training cases; the first, `{id}`: {distance}"));
+        }
+        self.notes.extend(notes);
+        self
     }
 
     /// No answer, where no case can be asked about.
@@ -55,6 +85,8 @@ impl Answers {
             rows: Vec::new(),
             failed,
             seen,
+            findings: Vec::new(),
+            distances: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -136,7 +168,7 @@ impl Bundle {
             (true, [first, ..]) => {
                 Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
             }
-            (false, refused) => self.predict_beside(&asked, refused, None, progress),
+            (false, refused) => Ok(self.predict_beside(&asked, refused, None, progress)?.with_remarks()),
         }
     }
 
@@ -174,7 +206,7 @@ impl Bundle {
                 failed.sort_by_key(|case| case.row);
                 Ok(Answers::none(&self.description.tasks, failed))
             }
-            answers => answers,
+            answers => Ok(answers?.with_remarks()),
         }
     }
 
@@ -186,7 +218,8 @@ impl Bundle {
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let (logits, rows, mut failed) = self.readable_logits(cases, corruption, progress)?;
+        let Collected { logits, rows, mut failed, measures, distances, .. } =
+            self.readable_logits(cases, corruption, progress)?;
         let answered = cases.set().view(&rows)?;
         if !refused.is_empty() {
             failed.extend(refused.iter().cloned());
@@ -210,7 +243,9 @@ impl Bundle {
             notes.push(format!("{} of {asked} cases could not be answered; the first, `{id}`: {reason}", failed.len()));
         }
         let seen = description.known_cases.among(&answered);
-        Ok(Answers { stages, looks, rows, failed, seen, notes })
+        let findings = measures.iter().map(|of_case| self.findings(of_case)).collect();
+        let distances = distances.into_iter().map(|score| self.training_distance(score?)).collect();
+        Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes })
     }
 
     /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.
@@ -226,10 +261,10 @@ impl Bundle {
         cases: &CaseView<'_>,
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
-    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+    ) -> Result<Collected, InferError> {
         let set = self.in_model_tasks(cases.set())?;
         let mut predictor = self.predictor();
-        predictor.corruption = corruption;
-        predictor.readable_logits(&set.view(cases.rows())?, &self.description.encoder, progress)
+        (predictor.measure, predictor.corruption) = (corruption.is_none(), corruption);
+        predictor.collect_readable(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 }

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{named_tensors, set_tensors};
-use dermafuse_data::{CaseSet, CaseView, MetadataEncoder, Preprocess};
-use dermafuse_ensemble::TwoStage;
+use dermafuse_data::{CaseSet, CaseView, MetadataEncoder, Preprocess, QualityThresholds};
+use dermafuse_ensemble::{OutOfDistribution, TwoStage};
 use dermafuse_networks::{AnyNetwork, Network, NetworkConfig, NetworkError};
 use dermafuse_schema::{BranchLogits, SeveralImages, TaskSet, read_regular_file, write_whole_file};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,12 @@ pub struct BundleDescription {
     /// What it says of itself to people; nothing in models of an older format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<ModelCard>,
+    /// From when on pictures have findings; the defaults in models of an older version.
+    #[serde(default)]
+    pub quality: QualityThresholds,
+    /// Tells how far a case is from those that trained the model; nothing if it was not fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_distribution: Option<OutOfDistribution>,
 }
 
 /// A trained model: the network, its second stage, and how to feed them. On disk it is one file, `model.safetensors`: the
@@ -132,9 +138,12 @@ impl Bundle {
     /// # Errors
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), InferError> {
-        let BundleDescription { tasks, encoder, network, preprocess, card, .. } = &self.description;
+        let BundleDescription { tasks, encoder, network, preprocess, card, quality, out_of_distribution, .. } =
+            &self.description;
         preprocess.check()?;
         card.as_ref().map_or(Ok(()), ModelCard::check)?;
+        quality.check()?;
+        out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
         let inconsistent = |what: &'static str, found: String, expected: String| {
             Err(InferError::Inconsistent { what: what.into(), found, expected })
         };
@@ -177,6 +186,8 @@ impl Bundle {
         let BundleDescription { preprocess, augmentation, several_images, .. } = &self.description;
         let mut predictor = Predictor::new(&self.network, preprocess.clone(), *augmentation);
         predictor.several_images = *several_images;
+        predictor.measure = true;
+        predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor
     }
 }

@@ -10,6 +10,7 @@ use dermafuse_schema::{
 };
 
 use crate::patient::RecordValue;
+use crate::predictor::Collected;
 use crate::{
     Answer, Basis, Bundle, InferError, ModelCard, ModelField, Note, Patient, PatientError, Predictor, TaskAnswer,
     kinds_of,
@@ -45,6 +46,8 @@ use crate::{
 /// #     several_images: Default::default(),
 /// #     known_cases: Default::default(),
 /// #     card: None,
+/// #     quality: Default::default(),
+/// #     out_of_distribution: None,
 /// # };
 /// # let network = description.network.init_seeded(3, &Device::flex())?;
 /// # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
@@ -265,10 +268,10 @@ impl Model {
     fn answer(&self, asked: Asked<'_>) -> Result<Answer, PatientError> {
         let bundle = self.bundle();
         let encoder = &bundle.description.encoder;
-        let (logits, accepted) = self
+        let Collected { logits, accepted, measures, distances, .. } = self
             .inner
             .predictor
-            .logits_of_images(&asked.set, &asked.images, encoder)
+            .collect_of_images(&asked.set, &asked.images, encoder)
             .map_err(|error| self.told(error))?;
         let stages = bundle.stages_of(&logits)?;
         let (_, last) = stages.last().expect("a model has a stage");
@@ -281,6 +284,8 @@ impl Model {
             tasks: tasks.iter().zip(&last.probabilities).map(of_task).collect(),
             basis: self.basis(&asked.set, &logits)?,
             seven_point: SevenPointScore::of(classes),
+            findings: measures.iter().flat_map(|of_patient| bundle.findings(of_patient)).collect(),
+            out_of_distribution: distances.into_iter().flatten().find_map(|score| bundle.training_distance(score)),
             notes: self.notes(asked, &logits, accepted),
         })
     }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
     BatchLoader, CaseImages, CaseLoader, CaseSet, CaseView, DataError, Failures, ImageBatch, ImageCache,
-    ImageCorruption, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
+    ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
 };
+use dermafuse_ensemble::OutOfDistribution;
 use dermafuse_networks::{MultimodalInput, Network};
-use dermafuse_schema::ndarray::{Array2, Array3, Axis};
+use dermafuse_schema::ndarray::{Array2, Array3, Axis, aview1};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
 use crate::{InferError, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
@@ -32,7 +33,15 @@ pub struct Predictor<N> {
     pub several_images: SeveralImages,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
+    /// Whether the pictures that [`Bundle::predict`](crate::Bundle::predict) and a [`Model`](crate::Model) are asked about are
+    /// [measured](dermafuse_data::ImageMeasures).
+    pub(crate) measure: bool,
+    /// Tells how far each case is from those of the training, if it is known.
+    pub(crate) out_of_distribution: Option<OutOfDistribution>,
 }
+
+/// What was measured of the clinical and of the dermoscopic images of a case, each in order.
+pub(crate) type CaseMeasures = [Vec<Arc<ImageMeasures>>; 2];
 
 impl<N: Network> Predictor<N> {
     /// A predictor with 16 cases a batch and two decoding threads. The network is put into inference mode.
@@ -54,6 +63,8 @@ impl<N: Network> Predictor<N> {
             cache: None,
             several_images,
             corruption: None,
+            measure: false,
+            out_of_distribution: None,
         }
     }
 
@@ -86,8 +97,28 @@ impl<N: Network> Predictor<N> {
         images: &CaseImages,
         encoder: &MetadataEncoder,
     ) -> Result<(BranchLogits, Vec<RowFault>), InferError> {
-        let collected = self.collect(&set.view(&[0])?, encoder, Some(images), Failures::Stop, |_| ())?;
+        let collected = self.collect_of_images(set, images, encoder)?;
         Ok((collected.logits, collected.accepted))
+    }
+
+    /// As [`Predictor::logits_of_images`], with what was seen of the images.
+    pub(crate) fn collect_of_images(
+        &self,
+        set: &CaseSet,
+        images: &CaseImages,
+        encoder: &MetadataEncoder,
+    ) -> Result<Collected, InferError> {
+        self.collect(&set.view(&[0])?, encoder, Some(images), Failures::Stop, |_| ())
+    }
+
+    /// As [`Predictor::readable_logits`], with what was seen of the images.
+    pub(crate) fn collect_readable(
+        &self,
+        cases: &CaseView<'_>,
+        encoder: &MetadataEncoder,
+        progress: impl FnMut(usize),
+    ) -> Result<Collected, InferError> {
+        self.collect(cases, encoder, None, Failures::Report, progress)
     }
 
     /// The logits of those of the cases that can be answered, their rows, and the others with the reason:
@@ -103,7 +134,7 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        let Collected { logits, rows, failed, .. } = self.collect(cases, encoder, None, Failures::Report, progress)?;
+        let Collected { logits, rows, failed, .. } = self.collect_readable(cases, encoder, progress)?;
         Ok((logits, rows, failed))
     }
 
@@ -167,6 +198,10 @@ impl<N: Network> Predictor<N> {
         let mut all_looks = looks.iter().enumerate().flat_map(|(at, &looks)| (0..looks).map(move |look| (at, look)));
         // How many looks at each case have been read, and of how many cases all of them.
         let (mut read, mut done) = (vec![0; asked.len()], 0);
+        let mut measures: Vec<CaseMeasures> = vec![CaseMeasures::default(); asked.len()];
+        let mut distances: Vec<Option<f64>> = vec![None; asked.len()];
+        // The features of a case that lacks an image are those of no case of the fit.
+        let is_whole = |at: usize| kinds.clone().all(|kind| set.cases[asked_rows[at]].has(kind));
         let each = match self.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
@@ -189,6 +224,9 @@ impl<N: Network> Predictor<N> {
                 read[at] += 1;
                 done += usize::from(read[at] == looks[at]);
             }
+            for (&(at, _), of_look) in places.iter().zip(batch.measures) {
+                measures[at].iter_mut().zip(of_look).for_each(|(images, image)| images.extend(image));
+            }
             let Some(input) = batch.input else { return };
             for (view, transform) in views.iter().enumerate() {
                 let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
@@ -197,6 +235,14 @@ impl<N: Network> Predictor<N> {
                     dermoscopic: turned(&input.dermoscopic),
                     metadata: input.metadata.clone(),
                 });
+                if let (0, Some(fitted)) = (view, &self.out_of_distribution) {
+                    let features = values(output.embedding); // [B, D]
+                    for (&(at, look), row) in places.iter().zip(features.chunks_exact(fitted.features())) {
+                        if look == 0 && is_whole(at) {
+                            distances[at] = Some(fitted.score(aview1(row)));
+                        }
+                    }
+                }
                 for (branch, output) in branches.iter_mut().zip(output.branches) {
                     for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
                         let classes = tensor.dims()[1];
@@ -230,7 +276,9 @@ impl<N: Network> Predictor<N> {
         kept.iter().for_each(|&at| is_kept[at] = true);
         let failed = cases.rows().iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
         let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
-        Ok(Collected { logits, rows: answered_rows, failed, accepted })
+        let (measures, distances) =
+            answered.iter().map(|&at| (std::mem::take(&mut measures[at]), distances[at])).unzip();
+        Ok(Collected { logits, rows: answered_rows, failed, accepted, measures, distances })
     }
 
     /// The features that the last branch's classifier sees (see
@@ -283,7 +331,7 @@ impl<N: Network> Predictor<N> {
         config.threads = self.threads;
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
-        config.corruption = self.corruption;
+        (config.corruption, config.measure) = (self.corruption, self.measure);
         let batches: Box<dyn Iterator<Item = Result<ImageBatch, DataError>>> = match (images, cases.rows()) {
             (None, _) => Box::new(BatchLoader::new(cases, config)?),
             (Some(_), []) => Box::new(std::iter::empty()),
@@ -293,7 +341,7 @@ impl<N: Network> Predictor<N> {
             let mut batch = batch?;
             let rows = batch.rows.clone();
             let (looks, failed) = (batch.looks.clone(), std::mem::take(&mut batch.failed));
-            let accepted = std::mem::take(&mut batch.accepted);
+            let (accepted, measures) = (std::mem::take(&mut batch.accepted), std::mem::take(&mut batch.measures));
             let input = match rows.len() {
                 0 => None,
                 _ => {
@@ -301,21 +349,26 @@ impl<N: Network> Predictor<N> {
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };
-            each(ReadBatch { rows, looks, failed, accepted, input });
+            each(ReadBatch { rows, looks, failed, accepted, measures, input });
         }
         Ok(())
     }
 }
 
 /// What a network says of cases.
-struct Collected {
-    logits: BranchLogits,
+pub(crate) struct Collected {
+    pub(crate) logits: BranchLogits,
     /// The rows that could be answered.
-    rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     /// The others.
-    failed: Vec<FailedCase>,
+    pub(crate) failed: Vec<FailedCase>,
     /// Rows with a damaged image that was accepted.
-    accepted: Vec<RowFault>,
+    pub(crate) accepted: Vec<RowFault>,
+    /// Of each case that is answered.
+    pub(crate) measures: Vec<CaseMeasures>,
+    /// How far each case that is answered is from those of the training: the score of the features of its first look, without
+    /// test-time augmentation. `None` where it is not known or an image is missing.
+    pub(crate) distances: Vec<Option<f64>>,
 }
 
 /// A batch as the network sees it, and what must be known of its cases.
@@ -324,6 +377,7 @@ struct ReadBatch {
     looks: Vec<usize>,
     failed: Vec<RowFault>,
     accepted: Vec<RowFault>,
+    measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
 }

@@ -504,6 +504,8 @@ mod tests {
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
             card: None,
+            quality: Default::default(),
+            out_of_distribution: None,
         };
         let two_stage = TwoStage {
             branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),

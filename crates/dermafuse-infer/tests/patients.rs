@@ -67,6 +67,8 @@ fn bundle(tasks: TaskSet, encoder: MetadataEncoder, network: NetworkConfig) -> B
         several_images: SeveralImages::default(),
         known_cases: KnownCases::default(),
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));

@@ -29,6 +29,8 @@ fn a_call_makes_no_thread() {
         several_images: SeveralImages::default(),
         known_cases: KnownCases::default(),
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };

@@ -11,6 +11,8 @@ mod start_weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dermafuse_data::QualityThresholds;
+use dermafuse_ensemble::OutOfDistributionSettings;
 use dermafuse_infer::{CardTexts, TestTimeAugmentation};
 use dermafuse_schema::SeveralImages;
 use dermafuse_settings::{Settings, SettingsError, to_toml};
@@ -82,6 +84,10 @@ pub struct Experiment {
     pub second_stage: SecondStageTable,
     /// How the test cases are answered.
     pub evaluation: EvaluationSettings,
+    /// From when on the model calls pictures bad: too small, blurred, too dark and others.
+    pub quality: QualityThresholds,
+    /// How the model learns to tell how far a case is from those that trained it.
+    pub out_of_distribution: OutOfDistributionSettings,
     /// What the model's file says of it to people, in words.
     #[serde(default, skip_serializing_if = "CardTexts::is_empty")]
     pub card: CardTexts,
@@ -223,6 +229,8 @@ impl Experiment {
             return error(&format!("card.{text}"), reason);
         }
         self.training.check()?;
+        self.quality.check()?;
+        self.out_of_distribution.check()?;
         let folds = matches!(self.split, PartsSettings::Folds { .. });
         if folds && !self.stages.is_empty() {
             return error("split", "an experiment with stages has no folds; repeats are possible".into());
@@ -294,6 +302,8 @@ fn defaults() -> Settings {
         "stages": [],
         "second_stage": SecondStageTable::default(),
         "evaluation": { "views": 6, "features": false },
+        "quality": QualityThresholds::default(),
+        "out_of_distribution": OutOfDistributionSettings::default(),
         "machine": { "device": "flex", "threads": 2, "image_cache": 1000 },
     });
     Settings::parse("defaults", &to_toml(&defaults)).expect("what was written is read")

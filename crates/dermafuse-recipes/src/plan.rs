@@ -220,6 +220,8 @@ impl Experiment {
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
             second_stage: if is_last { self.second_stage.settings(seed) } else { None },
+            quality: self.quality.clone(),
+            out_of_distribution: self.out_of_distribution,
         }
     }
 

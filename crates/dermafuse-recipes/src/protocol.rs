@@ -9,13 +9,15 @@
 use std::path::{Path, PathBuf};
 
 use dermafuse_backbones::parameter_count;
-use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
+use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, QualityThresholds, Split};
 use dermafuse_ensemble::{
     Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, MixSearch, MixSearchResult,
-    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
+    OutOfDistribution, OutOfDistributionSettings, SecondStage, SecondStageInputs, TwoStage, WeightSearch,
+    WeightSearchResult,
 };
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
+use dermafuse_schema::ndarray::Axis;
 use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SeveralImages};
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,12 @@ pub struct Protocol {
     pub answer: Answer,
     /// The second stage; data without metadata columns have none.
     pub second_stage: Option<SecondStageSettings>,
+    /// From when on the model calls pictures bad.
+    #[serde(default)]
+    pub quality: QualityThresholds,
+    /// How the model learns to tell how far a case is from those that trained it.
+    #[serde(default)]
+    pub out_of_distribution: OutOfDistributionSettings,
 }
 
 /// How the branches of a network answer together.
@@ -243,6 +251,11 @@ impl Protocol {
             two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
         }
 
+        let out_of_distribution = match learns {
+            true => self.distance_from(network, &full, set, split, encoder, place, progress)?,
+            false => None,
+        };
+
         progress.step("predicting the test cases");
         let kinds = kinds_of(full.modalities());
         let tested = set.view(&split.test)?;
@@ -270,6 +283,8 @@ impl Protocol {
             augmentation: first_stage.augmentation,
             several_images: first_stage.several_images,
             known_cases: KnownCases::of(set, split),
+            quality: self.quality.clone(),
+            out_of_distribution,
             card: None,
         };
         let mut notes = notes.clone();
@@ -278,6 +293,35 @@ impl Protocol {
         notes.extend(first_stage.several_images.note("test cases", looks_at));
         let bundle = Bundle { description, network: full, two_stage };
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
+    }
+
+    /// How far a case is from those that trained the network, by its features. `None` if it is not wanted, or if fewer than two training
+    /// cases have all images that the network looks at.
+    #[allow(clippy::too_many_arguments, reason = "each says another thing")]
+    fn distance_from(
+        &self,
+        recipe: &NetworkRecipe,
+        network: &AnyNetwork,
+        set: &CaseSet,
+        split: &Split,
+        encoder: &MetadataEncoder,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<OutOfDistribution>, RecipeError> {
+        let mut kinds = kinds_of(network.modalities());
+        let is_whole = |row: &&usize| kinds.clone().all(|kind| set.cases[**row].has(kind));
+        let whole = |rows: &[usize]| rows.iter().filter(is_whole).copied().collect::<Vec<_>>();
+        let (train, valid) = (self.out_of_distribution.fitted_rows(&whole(&split.train)), whole(&split.valid));
+        if train.len() < 2 || kinds.next().is_none() {
+            return Ok(None);
+        }
+        progress.step("fitting the distance from the training cases");
+        let predictor = recipe.predictor(network, place);
+        let rows = [&train[..], &valid].concat();
+        let features = predictor.embeddings(set, &rows, encoder, |done| progress.predicted(done, rows.len()))?;
+        let (of_train, of_valid) = features.view().split_at(Axis(0), train.len());
+        let labels: Vec<Option<usize>> = train.iter().map(|&row| set.cases[row].labels[0]).collect();
+        Ok(Some(OutOfDistribution::fit(&self.out_of_distribution, of_train, &labels, Some(of_valid))?))
     }
 
     /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one.

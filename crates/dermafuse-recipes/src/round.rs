@@ -410,6 +410,13 @@ fn identity(
     facts.set("answer", &protocol.answer);
     facts.set("second_stage", &protocol.second_stage);
     facts.set("evaluation.features", &features);
+    // Results of versions that knew neither stay what they are.
+    if !protocol.quality.is_default() {
+        facts.set("quality", &protocol.quality);
+    }
+    if protocol.out_of_distribution != Default::default() {
+        facts.set("out_of_distribution", &protocol.out_of_distribution);
+    }
     facts.set_digest("data.tasks", &set.tasks);
     // Their roles say which of the metadata are inputs.
     let fields: Vec<Field> = set.fields.iter().map(|field| Field { unit: None, ..field.clone() }).collect();

@@ -43,6 +43,8 @@ fn the_first_example_is_compiled_and_answers() {
         several_images: Default::default(),
         known_cases: Default::default(),
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };

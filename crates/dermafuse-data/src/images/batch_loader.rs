@@ -9,10 +9,10 @@ use rayon::prelude::*;
 
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
-use crate::images::image::{Accepted, decode_changed, decode_resized};
+use crate::images::image::{Accepted, decode_changed};
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
-use crate::{CaseView, DataError, ImageCache, PatientImage, Preprocess, RgbPixels, RowFault};
+use crate::{CaseView, DataError, ImageCache, ImageMeasures, PatientImage, Preprocess, RgbPixels, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,6 +83,9 @@ pub struct LoaderConfig {
     /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
+    /// Whether pictures are [measured](ImageMeasures) as they are decoded (and corrupted), before they are resized. Those that are
+    /// measured are not taken from the cache.
+    pub measure: bool,
 }
 
 impl Default for LoaderConfig {
@@ -109,6 +112,7 @@ impl LoaderConfig {
             failures: Failures::Stop,
             looks: Looks::First,
             corruption: None,
+            measure: false,
         }
     }
 
@@ -142,6 +146,8 @@ pub struct ImageBatch {
     pub has_clinical: Vec<bool>,
     /// `[B]` whether the case has a dermoscopic image.
     pub has_dermoscopic: Vec<bool>,
+    /// `[B]` what was measured of the clinical and the dermoscopic image, as far as they were read; see [`LoaderConfig::measure`].
+    pub measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// The cases that could not be read and are not among `rows`, in order; see [`Failures::Report`]. Where no case could be
     /// read, the batch has no rows.
     pub failed: Vec<RowFault>,
@@ -312,12 +318,12 @@ impl Drop for BatchLoader {
 fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<ImageBatch, DataError> {
     let image = 3 * config.preprocess.size * config.preprocess.size;
     let [mut clinical, mut dermoscopic] = planes_for(jobs, config);
-    let results: Vec<Result<Vec<Arc<DataError>>, DataError>> = jobs
+    let results: Vec<Result<ReadImages, DataError>> = jobs
         .par_iter()
         .zip(slots(&mut clinical, jobs.len(), image))
         .zip(slots(&mut dermoscopic, jobs.len(), image))
         .map(|((job, clinical), dermoscopic)| match stop.load(Ordering::Relaxed) {
-            true => Ok(Vec::new()),
+            true => Ok(ReadImages::default()),
             false => load_case(job, config, clinical, dermoscopic),
         })
         .collect();
@@ -338,20 +344,22 @@ pub(crate) fn slots(planes: &mut Option<Vec<f32>>, cases: usize, image: usize) -
     }
 }
 
-/// The batch of the jobs that could be read; the result of each is the damage that was accepted, or its error.
+/// The batch of the jobs that could be read.
 pub(crate) fn gathered(
     jobs: &[Job],
-    results: Vec<Result<Vec<Arc<DataError>>, DataError>>,
+    results: Vec<Result<ReadImages, DataError>>,
     [mut clinical, mut dermoscopic]: [Option<Vec<f32>>; 2],
     config: &LoaderConfig,
 ) -> Result<ImageBatch, DataError> {
     let size = config.preprocess.size;
     let image = 3 * size * size;
     let (mut read, mut failed, mut accepted) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
+    let mut measures = Vec::with_capacity(jobs.len());
     for (at, (job, result)) in jobs.iter().zip(results).enumerate() {
         match result {
-            Ok(damage) => {
+            Ok(ReadImages { damage, measures: of_job }) => {
                 read.push(at);
+                measures.push(of_job);
                 accepted.extend(damage.into_iter().map(|error| RowFault { row: job.row, error }));
             }
             // The first error by row, not by time.
@@ -374,19 +382,29 @@ pub(crate) fn gathered(
         dermoscopic,
         has_clinical: jobs.iter().map(|job| job.clinical.is_some()).collect(),
         has_dermoscopic: jobs.iter().map(|job| job.dermoscopic.is_some()).collect(),
+        measures,
         failed,
         accepted,
     })
 }
 
-/// Fills the planes of a case and gives the damage that was accepted.
+/// What is to be told of the images of a job.
+#[derive(Default)]
+pub(crate) struct ReadImages {
+    /// The damage that was accepted.
+    damage: Vec<Arc<DataError>>,
+    /// Of the clinical and the dermoscopic image, if they are measured.
+    measures: [Option<Arc<ImageMeasures>>; 2],
+}
+
+/// Fills the planes of a case.
 pub(crate) fn load_case(
     job: &Job,
     config: &LoaderConfig,
     clinical: Option<&mut [f32]>,
     dermoscopic: Option<&mut [f32]>,
-) -> Result<Vec<Arc<DataError>>, DataError> {
-    let mut damage = Vec::new();
+) -> Result<ReadImages, DataError> {
+    let mut told = ReadImages::default();
     // As a mask, a dermoscopic image follows the clinical one; alone it is varied like any photo.
     let mode = |augmentation: &Augmentation| match clinical.is_some() {
         true => augmentation.dermoscopic,
@@ -409,24 +427,26 @@ pub(crate) fn load_case(
     if let (Some(image), Some(planes)) = (&job.clinical, clinical) {
         let image = read(image, job, Modality::Clinical, config)?;
         draw.render(&image.pixels, Interpolation::Bilinear, &config.preprocess, planes);
-        damage.extend(image.damage.clone());
+        told.damage.extend(image.damage.clone());
+        told.measures[0].clone_from(&image.measures);
     }
     if let (Some(image), Some(planes)) = (&job.dermoscopic, dermoscopic) {
         let image = read(image, job, Modality::Dermoscopic, config)?;
         derm_draw.render(&image.pixels, derm_interpolation, &config.preprocess, planes);
-        damage.extend(image.damage.clone());
+        told.damage.extend(image.damage.clone());
+        told.measures[1].clone_from(&image.measures);
     }
-    Ok(damage)
+    Ok(told)
 }
 
 /// Decoded and resized pixels of a kind of image, corrupted if they are to be, from the cache where there is one.
 fn read(image: &PatientImage, job: &Job, kind: Modality, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
     if let Some(corruption) = config.corruption.filter(|corruption| corruption.is_of(kind)) {
         let change = |pixels: &RgbPixels| corruption.apply(pixels, &job.case, kind, job.look);
-        return Ok(Arc::new(decode_changed(image, &config.preprocess, WORKING_BYTES, Some(&change))?));
+        return Ok(Arc::new(decode_changed(image, &config.preprocess, WORKING_BYTES, Some(&change), config.measure)?));
     }
     match (&config.cache, image.file()) {
-        (Some(cache), Some(path)) => cache.get_or_decode(path, &config.preprocess),
-        _ => Ok(Arc::new(decode_resized(image, &config.preprocess)?)),
+        (Some(cache), Some(path)) if !config.measure => cache.get_or_decode(path, &config.preprocess),
+        _ => Ok(Arc::new(decode_changed(image, &config.preprocess, 0, None, config.measure)?)),
     }
 }

@@ -69,6 +69,8 @@ fn bundle(set: &CaseSet) -> Bundle {
         several_images: Default::default(),
         known_cases: KnownCases::of(set, &split),
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let logits = sample::logits(set, &["metadata"]);
     let network = network.init_seeded(1, &Device::flex()).expect("layers with units");
