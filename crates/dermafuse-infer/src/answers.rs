@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use dermafuse_data::{CaseSet, DataError, ImageCorruption};
+use dermafuse_ensemble::{ProbabilityFacts, TwoStage};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
@@ -27,6 +28,8 @@ pub struct Answers {
     pub seen: SeenCases,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
+    /// How the probabilities of the last stage are calibrated, and how frequent they take the classes to be.
+    pub probabilities: ProbabilityFacts,
 }
 
 impl Answers {
@@ -56,6 +59,7 @@ impl Answers {
             failed,
             seen,
             notes: Vec::new(),
+            probabilities: ProbabilityFacts::default(),
         }
     }
 }
@@ -200,6 +204,10 @@ impl Bundle {
         };
         let description = &self.description;
         let mut notes = self.notes();
+        let uncalibrated = stages.iter().rev().find(|(name, _)| TwoStage::first_name(name) == name);
+        if let Some((_, predictions)) = uncalibrated {
+            notes.extend(self.two_stage.calibration_notes(predictions)?);
+        }
         notes.extend(description.encoder.notes(set, &rows)?);
         notes.extend(absent_classes(set, &description.tasks));
         let kinds = kinds_of(self.network.modalities());
@@ -211,10 +219,15 @@ impl Bundle {
             notes.push(format!("{} of {asked} cases could not be answered; the first, `{id}`: {reason}", failed.len()));
         }
         let seen = description.known_cases.among(set, &rows);
-        Ok(Answers { stages, looks, rows, failed, seen, notes })
+        Ok(Answers { stages, looks, rows, failed, seen, notes, probabilities: self.two_stage.facts() })
     }
 
-    fn readable_logits(
+    /// The network's logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason. Cases,
+    /// fields and classes are matched by name with the model's.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn readable_logits(
         &self,
         set: &CaseSet,
         rows: &[usize],

@@ -8,6 +8,7 @@
 //! # Shapes
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
+mod answer_patterns;
 mod answers;
 mod attention;
 mod batch;
@@ -19,6 +20,7 @@ mod explainer;
 mod folder_bundle;
 mod heat_map;
 mod known_cases;
+mod local_prevalence;
 mod model_file;
 mod model_tasks;
 mod occlusion;
@@ -29,6 +31,7 @@ mod shapley;
 mod single_case;
 mod test_time_augmentation;
 
+pub use answer_patterns::answer_patterns;
 pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
 pub use batch::{kinds_of, modalities_of, tensors_of};

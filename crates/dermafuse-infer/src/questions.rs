@@ -501,12 +501,8 @@ mod tests {
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
         };
-        let two_stage = TwoStage {
-            branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),
-            fuse_space: FuseSpace::Logits,
-            second_stage: None,
-            mix: 1.0,
-        };
+        let weights = BranchWeights::new([("clinical", 1.0)]).unwrap();
+        let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).unwrap();
         Bundle { description, network: network.init_seeded(3, &Device::flex()).unwrap(), two_stage }
     }
 

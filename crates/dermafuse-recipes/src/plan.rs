@@ -204,6 +204,7 @@ impl Experiment {
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
             second_stage: if is_last { self.second_stage.settings(seed) } else { None },
+            calibrated: self.second_stage.calibrated.filter(|_| is_last),
         }
     }
 
