@@ -341,6 +341,7 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::default(),
+        card: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Probabilities, None, 1.0).unwrap();

@@ -382,6 +382,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         augmentation: TestTimeAugmentation::Three,
         several_images: Default::default(),
         known_cases: KnownCases::default(),
+        card: None,
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();

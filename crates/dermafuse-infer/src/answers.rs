@@ -197,17 +197,14 @@ impl Bundle {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
         }
-        let stages = self.two_stage.apply(&logits)?;
+        let stages = self.stages_of(&logits)?;
         let looks = match logits.looks.is_empty() {
             true => Vec::new(),
-            false => self.two_stage.apply(&logits.each_look())?,
+            false => self.stages_of(&logits.each_look())?,
         };
         let description = &self.description;
         let mut notes = self.notes();
-        let uncalibrated = stages.iter().rev().find(|(name, _)| TwoStage::first_name(name) == name);
-        if let Some((_, predictions)) = uncalibrated {
-            notes.extend(self.two_stage.calibration_notes(predictions)?);
-        }
+        notes.extend(self.calibration_notes(&stages)?);
         notes.extend(description.encoder.notes(set, &rows)?);
         notes.extend(absent_classes(set, &description.tasks));
         let kinds = kinds_of(self.network.modalities());
@@ -220,6 +217,23 @@ impl Bundle {
         }
         let seen = description.known_cases.among(set, &rows);
         Ok(Answers { stages, looks, rows, failed, seen, notes, probabilities: self.two_stage.facts() })
+    }
+
+    /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.
+    ///
+    /// # Errors
+    /// Logits that are not the network's.
+    pub(crate) fn stages_of(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>, InferError> {
+        Ok(self.two_stage.apply(logits)?)
+    }
+
+    /// What must be said of the calibration of the answer in these stages.
+    pub(crate) fn calibration_notes(&self, stages: &[(String, Predictions)]) -> Result<Vec<String>, InferError> {
+        let uncalibrated = stages.iter().rev().find(|(name, _)| TwoStage::first_name(name) == name);
+        Ok(match uncalibrated {
+            Some((_, answers)) => self.two_stage.calibration_notes(answers)?,
+            None => Vec::new(),
+        })
     }
 
     /// The network's logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason. Cases,

@@ -500,6 +500,7 @@ mod tests {
             augmentation: TestTimeAugmentation::Off,
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
+            card: None,
         };
         let weights = BranchWeights::new([("clinical", 1.0)]).unwrap();
         let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).unwrap();
