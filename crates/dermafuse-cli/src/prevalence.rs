@@ -12,11 +12,14 @@ use crate::failure::Failure;
 /// The word for a prevalence that is estimated from the cases themselves.
 const ESTIMATE: &str = "estimate";
 
+/// Shares of classes, as (task, class, share).
+pub(crate) type Shares = Vec<(String, String, f64)>;
+
 /// A prevalence as it is given: stated in words, in a file, or estimated.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum PrevalenceArgument {
     /// `TASK.CLASS=SHARE,…`
-    Stated(Vec<(String, String, f64)>),
+    Stated(Shares),
     /// A TOML file with a table for each task.
     File(PathBuf),
     /// From the answers to the cases that are asked about.
@@ -46,11 +49,11 @@ impl FromStr for PrevalenceArgument {
 }
 
 impl PrevalenceArgument {
-    /// The shares, as (task, class, share); `None` where they are to be estimated.
+    /// The shares; `None` where they are to be estimated.
     ///
     /// # Errors
     /// A file that cannot be read, or that has other than numbers in a table for each task.
-    pub(crate) fn shares(&self) -> Result<Option<Vec<(String, String, f64)>>, Failure> {
+    pub(crate) fn shares(&self) -> Result<Option<Shares>, Failure> {
         match self {
             Self::Estimate => Ok(None),
             Self::Stated(shares) => Ok(Some(shares.clone())),

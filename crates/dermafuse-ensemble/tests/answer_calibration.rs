@@ -214,7 +214,7 @@ fn a_temperature_is_found_beside_a_correction_of_the_prevalence() {
     assert!((temperature(&fit(None), "clinical") - 2.0).abs() > 0.2);
 
     let assumed = AssumedPrevalence {
-        prevalence: to,
+        prevalence: to.clone(),
         origin: PrevalenceOrigin::Local { data_set: "clinic".into(), cases: 6000 },
     };
     let prevalence = ModelPrevalence { assumed: Some(assumed), ..ModelPrevalence::of_training(from.clone()) };

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand};
-use dermafuse_data::{ImageSource, LoadOptions, Split, Table, milk10k};
+use dermafuse_data::{Split, Table, milk10k};
 use dermafuse_ensemble::{
     AnswerCalibration, AnswerPattern, AssumedPrevalence, CalibrationMethod, CalibrationOrigin, ModelPrevalence,
     Prevalence, PrevalenceOrigin, TwoStage,
@@ -187,8 +187,8 @@ const ANSWERED: usize = 400;
 
 fn of_model(study: &ModelStudy) -> Result<(), Failure> {
     let bundle = Bundle::load(&study.model, &Device::flex())?;
-    let images = study.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
-    let set = milk10k::load_with(&study.data, &LoadOptions { images, ..LoadOptions::default() })?;
+    let options = milk10k::Options { images: study.images.clone(), ..milk10k::Options::default() };
+    let set = milk10k::load_with(&study.data, &options)?;
     let split = Split::load(&study.split, &set)?.split;
     let logits = |rows: &[usize]| bundle.logits(&set, rows, |_| ());
     let (valid, test) = (logits(&split.valid)?, logits(&split.test)?);
