@@ -377,17 +377,24 @@ impl Model {
     fn told(&self, error: InferError) -> PatientError {
         match error {
             InferError::Schema(SchemaError::NoBranch { .. }) => {
-                let mut enough: Vec<String> = Vec::new();
                 let network = &self.bundle().network;
-                for branch in network.branches() {
-                    let images = kinds_of(branch.needs).map(|modality| format!("a {modality} image"));
-                    let record = branch.needs.metadata && network.answers_by_subset();
+                let branches = network.branches();
+                let needs_less = |needs: Modalities| {
+                    branches.iter().any(|other| other.needs != needs && other.needs.are_among(needs))
+                };
+                let parts = |needs: Modalities| {
+                    let images = kinds_of(needs).map(|modality| format!("a {modality} image"));
+                    let record = needs.metadata && network.answers_by_subset();
                     let record = record.then(|| "something of its record".to_owned());
-                    let needs: Vec<String> = images.chain(record).collect();
-                    enough.push(needs.join(" and "));
+                    images.chain(record).collect::<Vec<_>>().join(" and ")
+                };
+                let mut enough: Vec<String> = Vec::new();
+                for needs in branches.iter().map(|branch| branch.needs).filter(|needs| !needs_less(*needs)) {
+                    let needed = parts(needs);
+                    if !enough.contains(&needed) {
+                        enough.push(needed);
+                    }
                 }
-                enough.sort_by_key(String::len);
-                enough.dedup();
                 PatientError::NotEnough { enough }
             }
             other => other.into(),
