@@ -68,7 +68,10 @@ pub struct Model {
 struct Inner {
     bundle: Bundle,
     predictor: Predictor<AnyNetwork>,
+    /// Those of the encoder, in its order.
     fields: Vec<ModelField>,
+    /// Whether any part of the model looks at them.
+    uses_record: bool,
 }
 
 /// A patient as a case of the model: the only one of a set, with its images.
@@ -104,11 +107,9 @@ impl Model {
         bundle.check()?;
         let predictor = bundle.predictor();
         let encoder = &bundle.description.encoder;
-        let fields = match uses_record(&bundle) {
-            true => encoder.fields().map(|field| ModelField::of(encoder, field)).collect(),
-            false => Vec::new(),
-        };
-        Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields }) })
+        let fields = encoder.fields().map(|field| ModelField::of(encoder, field)).collect();
+        let uses_record = bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some();
+        Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields, uses_record }) })
     }
 
     /// The same model for a place where classes are as frequent as is stated, as (task, class, share); the other classes of a task
@@ -137,7 +138,7 @@ impl Model {
     /// The fields of the record that it looks at; none for a model that looks at images alone.
     #[must_use]
     pub fn fields(&self) -> &[ModelField] {
-        &self.inner.fields
+        if self.inner.uses_record { &self.inner.fields } else { &[] }
     }
 
     /// What its file says of it to people; `None` if it says nothing.
@@ -224,11 +225,7 @@ impl Model {
     /// One value for each field of the encoder.
     fn metadata(&self, patient: &Patient, notes: &mut Vec<Note>) -> Result<Vec<FieldValue>, PatientError> {
         let encoder = &self.bundle().description.encoder;
-        let is_used = uses_record(self.bundle());
-        let fields: Vec<ModelField> = match is_used {
-            true => self.fields().to_vec(),
-            false => encoder.fields().map(|field| ModelField::of(encoder, field)).collect(),
-        };
+        let Inner { fields, uses_record, .. } = &*self.inner;
         let mut values = vec![FieldValue::Missing; fields.len()];
         for (at, (name, value)) in patient.record().iter().enumerate() {
             let Some(place) = fields.iter().position(|field| field.name == *name) else {
@@ -241,7 +238,7 @@ impl Model {
             }
             let field = &fields[place];
             values[place] = value_of(field, value)?;
-            if !is_used {
+            if !uses_record {
                 notes.push(Note::FieldNotUsed { field: name.clone() });
                 continue;
             }
@@ -266,7 +263,7 @@ impl Model {
                 notes.push(Note::KnownAfterDiagnosis { field: name.clone() });
             }
         }
-        if is_used {
+        if *uses_record {
             let missing = fields.iter().zip(&values).filter(|(_, value)| **value == FieldValue::Missing);
             let missing: Vec<String> = missing.map(|(field, _)| field.name.clone()).collect();
             if !missing.is_empty() {
@@ -400,11 +397,6 @@ impl Model {
             other => other.into(),
         }
     }
-}
-
-/// Whether any part of a model looks at the record.
-fn uses_record(bundle: &Bundle) -> bool {
-    bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some()
 }
 
 /// A value as the field holds it.
