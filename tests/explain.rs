@@ -387,7 +387,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network: network.init_seeded(11, &Device::flex()).unwrap(), two_stage }
 }
 

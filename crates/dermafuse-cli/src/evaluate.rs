@@ -12,13 +12,16 @@ use dermafuse::data::{
 use dermafuse::eval::{Overall, text_table};
 use dermafuse::infer::{Bundle, kinds_of};
 use dermafuse::networks::{Modality, Network};
-use dermafuse::recipes::{CorruptionBenchmark, Progress, Results, TerminalProgress, published_rows};
+use dermafuse::recipes::{
+    CorruptionBenchmark, Progress, Results, TerminalProgress, calibration_change, published_rows,
+};
 use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
 use serde_json::Value;
 
 use crate::data::DataArguments;
 use crate::failure::{Failure, ProgramResult};
 use crate::model::ModelArguments;
+use crate::prevalence::{PrevalenceArgument, assume, estimated};
 use crate::terminal::{print_note, print_result, say, say_part};
 
 /// The longest `metrics.json` that is printed.
@@ -50,6 +53,10 @@ pub(crate) struct Arguments {
     /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken.
     #[arg(long)]
     changed_table: bool,
+    /// How frequent classes are where the cases are from, as TASK.CLASS=SHARE,… (such as diagnosis.MEL=0.05), as a .toml file, or
+    /// `estimate`, from the cases themselves without their labels. The probabilities are corrected to it, in a row of its own.
+    #[arg(long, value_name = "SHARES|FILE|estimate", conflicts_with = "corruptions")]
+    prevalence: Option<PrevalenceArgument>,
     /// Evaluate corrupted images too: all corruptions, or those of a list of names with commas between them.
     #[arg(long, value_name = "all|NAME,…", num_args = 0..=1, default_missing_value = "all")]
     corruptions: Option<Corruptions>,
@@ -120,6 +127,12 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     if benchmark.is_some() && sums.is_some() {
         return Err("--corruptions needs the model's own classes, and the class map adds them up".into());
     }
+    if arguments.prevalence == Some(PrevalenceArgument::Estimate) && sums.is_some() {
+        return Err(
+            "a prevalence is estimated of the model's own classes, and the class map adds them up; state it".into()
+        );
+    }
+    assume(&mut bundle, arguments.prevalence.as_ref())?;
     let development = DevelopmentNumbers::beside(&arguments.model.model);
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
@@ -138,7 +151,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
             None => bundle.predict(cases, progress),
         }
     };
-    let answers = predict(&bundle, &cases)?;
+    let answers = estimated(&bundle, arguments.prevalence.as_ref(), predict(&bundle, &cases)?)?;
     let answered = set.view(&answers.rows)?;
     notes.extend(answers.notes.iter().cloned());
     let kinds = kinds_of(bundle.network.modalities());
@@ -195,6 +208,9 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         return print_result(&String::from_utf8(read_regular_file(&out.join("metrics.json"), MAX_METRICS)?)?);
     }
     say_part!("{}", text_table(&evaluations));
+    if let Some(change) = calibration_change(&evaluations) {
+        say_part!("\n{}", change.table());
+    }
     let more = match &corruptions {
         Some(outcome) => {
             say_part!("\n{}", outcome.evaluation.table());

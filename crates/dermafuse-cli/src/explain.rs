@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use dermafuse::data::{RgbPixels, Strictness, decode, encode_png};
+use dermafuse::ensemble::{AnswerCalibration, ModelPrevalence};
 use dermafuse::eval::figure::heat_overlay;
 use dermafuse::eval::{CasePage, ChecklistScore, HeatPicture, SampleCase, SampleImage};
 use dermafuse::infer::{
@@ -94,6 +95,12 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let mut page = CasePage::new(case.clone())
         .note(format!("Model trained on {}{}.", bundle.description.data_set, synthetic(&bundle)))
         .leaky_inputs(&bundle.description.encoder.uses_post_diagnosis());
+    let stage = &bundle.two_stage;
+    let calibrated = stage.calibration.as_ref().map(AnswerCalibration::sentence);
+    let assumed = stage.prevalence.as_ref().map(ModelPrevalence::sentence);
+    for sentence in calibrated.into_iter().chain(assumed) {
+        page = page.note(sentence);
+    }
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
     let logit = bundle.explained_logit(&set, 0, task)?.with_class(class);

@@ -12,6 +12,7 @@ use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regul
 
 use crate::failure::{Failure, ProgramResult, with_causes};
 use crate::model::{ModelArguments, field_value};
+use crate::prevalence::{PrevalenceArgument, assume, estimated};
 use crate::terminal::{print_error, print_note, print_result};
 
 /// What the folder of a share says that ran there.
@@ -66,6 +67,11 @@ pub(crate) struct Arguments {
     /// How the answers are written; csv if it is not given.
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// How frequent classes are where the cases are from, as TASK.CLASS=SHARE,… (such as diagnosis.MEL=0.05), as a .toml file, or
+    /// `estimate`, from 50 cases or more themselves. The probabilities are corrected to it. Classes that are not named share the
+    /// rest.
+    #[arg(long, value_name = "SHARES|FILE|estimate")]
+    prevalence: Option<PrevalenceArgument>,
     /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares.
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "format")]
     shard: Option<Shard>,
@@ -94,19 +100,25 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
     if let (Format::Parquet, None) = (format, &arguments.out) {
         return Err("a Parquet file is no text to print: give a file with --out".into());
     }
-    let bundle = arguments.model.load()?;
+    if arguments.shard.is_some() && arguments.prevalence == Some(PrevalenceArgument::Estimate) {
+        return Err("a prevalence is estimated from all cases, and --shard asks about a share of them; state it".into());
+    }
+    let mut bundle = arguments.model.load()?;
+    assume(&mut bundle, arguments.prevalence.as_ref())?;
     let questions = questions(arguments, &bundle)?;
     questions.notes().iter().for_each(|note| print_note(note));
     match (arguments.shard, &arguments.out) {
         (Some(shard), Some(folder)) => answer_share(&bundle, &questions, shard, folder),
         (Some(_), None) => Err("a share is written to a folder: give it with --out".into()),
-        (None, out) => answer_all(&bundle, &questions, format, out.as_deref()),
+        (None, out) => answer_all(&bundle, &questions, arguments, out.as_deref()),
     }
 }
 
-fn answer_all(bundle: &Bundle, questions: &Questions, format: Format, out: Option<&Path>) -> ProgramResult {
+fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out: Option<&Path>) -> ProgramResult {
+    let format = arguments.format.unwrap_or_default();
     let (mut terminal, asked) = (TerminalProgress::default(), questions.asked().len());
     let answers = bundle.answer(questions, |done| terminal.predicted(done, asked))?;
+    let answers = estimated(bundle, arguments.prevalence.as_ref(), answers)?;
     let table = AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &remarks(&answers))?;
     let notes = notes_of(questions, &answers);
     let bytes = table.to_bytes(format.into(), &notes)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
 use dermafuse::data::NumberRange;
+use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, TaskCalibration};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
 use dermafuse::schema::{Field, FieldKind, FieldRole, SeveralImages};
@@ -92,6 +93,8 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "features": second.cluster.features(),
             "weight_of_first_stage": stage.mix,
         })),
+        "calibration": stage.calibration,
+        "prevalence": stage.prevalence,
         "known_cases": {
             "data_sets": known_cases.data_sets().collect::<Vec<_>>(),
             "training": training,
@@ -208,10 +211,38 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    match &stage.calibration {
+        None => lines.push(("calibration", "none: the probabilities are as the model gives them".into())),
+        Some(calibration) => {
+            let of_answers = calibration.answers.iter().map(calibration_text).enumerate();
+            lines.extend(of_answers.map(|(at, text)| (if at == 0 { "calibration" } else { "" }, text)));
+        }
+    }
+    lines.push((
+        "prevalence",
+        match &stage.prevalence {
+            None => "the model does not say which class frequencies its probabilities stand on".into(),
+            Some(prevalence) => prevalence.sentence(),
+        },
+    ));
     lines.extend(card_lines(of_makers.as_ref()));
-    lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
+    // The prevalence is said already.
+    let said = stage.prevalence.as_ref().map(ModelPrevalence::sentence);
+    let notes = bundle.notes().into_iter().filter(|note| Some(note) != said.as_ref());
+    lines.extend(notes.map(|note| ("note", note)));
     let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
     lines.into_iter().map(|(heading, text)| format!("{heading:width$}  {text}\n")).collect()
+}
+
+/// How answers from a basis are calibrated, task by task.
+fn calibration_text(answer: &BasisCalibration) -> String {
+    let of_task = |own: &TaskCalibration| match &own.map {
+        CalibrationMap::Temperature { temperature } => {
+            format!("{} temperature {temperature:.3} ({} cases)", own.task, own.cases)
+        }
+        map => format!("{} {} ({} cases)", own.task, map.method().name(), own.cases),
+    };
+    format!("from {}: {}", answer.basis, answer.tasks.iter().map(of_task).collect::<Vec<_>>().join(", "))
 }
 
 /// What the makers of the model say of it; a text of several lines keeps them.

@@ -86,12 +86,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
-    let two_stage = TwoStage {
-        branch_weights: BranchWeights::new(weights).unwrap(),
-        fuse_space: FuseSpace::Logits,
-        second_stage: None,
-        mix: 1.0,
-    };
+    let two_stage = TwoStage::new(BranchWeights::new(weights).unwrap(), FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network, two_stage }.save(file).unwrap();
 }
 

@@ -8,11 +8,13 @@
 //!    metadata (Fusion Scheme 2). [`SecondStage`] makes its [`records`].
 //! 3. [`MixSearch`] finds how much of `P_1` goes into `P_3 = W_1 · P_1 + (1 − W_1) · P_2` (thesis Alg. 2).
 //!
-//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once.
+//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once. After them, where it is asked for,
+//! [`AnswerCalibration`] makes the last row's probabilities ones that come true, and a [`Prevalence`] those of a place.
 //!
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
 
+mod calibration;
 mod calibration_note;
 mod classifier;
 mod cluster;
@@ -22,8 +24,11 @@ mod folds;
 mod logistic;
 mod mix_search;
 mod mlp;
+mod model_prevalence;
 mod out_of_distribution;
 mod platt;
+mod prevalence;
+mod probability_facts;
 mod records;
 mod shares;
 mod solver;
@@ -32,6 +37,10 @@ mod training;
 mod two_stage;
 mod weight_search;
 
+pub use calibration::{
+    AnswerCalibration, AnswerPattern, BasisCalibration, CalibratedAnswers, CalibrationMap, CalibrationMethod,
+    CalibrationOrigin, IsotonicSteps, TaskCalibration,
+};
 pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
@@ -39,7 +48,10 @@ pub use error::EnsembleError;
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};
 pub use mlp::{MlpClassifier, MlpParams};
+pub use model_prevalence::{AssumedPrevalence, ModelPrevalence, PrevalenceOrigin};
 pub use out_of_distribution::{OutOfDistribution, OutOfDistributionSettings};
+pub use prevalence::{ClassShare, Prevalence, PrevalenceEstimate, TaskPrevalence};
+pub use probability_facts::{CalibrationFact, ProbabilityFacts};
 pub use records::records;
 pub use svm::{Calibration, ClassWeights, Gamma, Solver, SvmClassifier, SvmParams, SvmReport};
 pub use two_stage::TwoStage;

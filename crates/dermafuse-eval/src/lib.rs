@@ -12,6 +12,7 @@
 mod answer_share;
 mod answer_table;
 mod bootstrap;
+mod calibration_change;
 mod comparison;
 mod confusion;
 mod corruption;
@@ -35,6 +36,7 @@ mod tsne;
 pub use answer_share::AnswerShare;
 pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, CaseRemarks, TaskAnswer};
 pub use bootstrap::{Bootstrap, Interval};
+pub use calibration_change::CalibrationChange;
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use corruption::{CorruptedEvaluation, CorruptionError, CorruptionEvaluation};

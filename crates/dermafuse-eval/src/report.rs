@@ -12,7 +12,7 @@ use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
-use crate::{Comparison, CorruptionEvaluation, EvalError, Evaluation, RocCurve, SubgroupTable};
+use crate::{CalibrationChange, Comparison, CorruptionEvaluation, EvalError, Evaluation, RocCurve, SubgroupTable};
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
 pub use report_table::ReportTable;
@@ -41,6 +41,7 @@ pub struct Report {
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
     images: Vec<(String, Evaluation)>,
+    calibration: Option<CalibrationChange>,
     corruptions: Option<CorruptionEvaluation>,
     sheets: Vec<String>,
     comparisons: Vec<ComparedMethods>,
@@ -136,6 +137,13 @@ impl Report {
     #[must_use]
     pub fn images(mut self, rows: &[(String, Evaluation)]) -> Self {
         self.images.extend_from_slice(rows);
+        self
+    }
+
+    /// Adds how well probabilities come true before and after their calibration: a table, and reliability pictures of both.
+    #[must_use]
+    pub fn calibration(mut self, change: CalibrationChange) -> Self {
+        self.calibration = Some(change);
         self
     }
 

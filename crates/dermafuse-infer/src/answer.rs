@@ -1,4 +1,5 @@
 use dermafuse_data::QualityFinding;
+use dermafuse_ensemble::ProbabilityFacts;
 use dermafuse_schema::{SevenPointScore, Task};
 use serde::Serialize;
 
@@ -20,6 +21,8 @@ pub struct Answer {
     /// it looks at is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out_of_distribution: Option<TrainingDistance>,
+    /// How the probabilities are calibrated, and how frequent they take the classes to be.
+    pub probabilities: ProbabilityFacts,
     /// The seven-point checklist of the most probable classes, if the model has its tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seven_point: Option<SevenPointScore>,
@@ -113,6 +116,7 @@ mod tests {
             notes: Vec::new(),
             findings: Vec::new(),
             out_of_distribution: None,
+            probabilities: ProbabilityFacts::default(),
             seven_point: None,
         };
         assert_eq!(answer.task("diagnosis").unwrap().top().class, "b");

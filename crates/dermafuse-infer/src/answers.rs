@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use dermafuse_data::{CaseSet, CaseView, ImageCorruption, QualityFinding};
+use dermafuse_ensemble::{ProbabilityFacts, TwoStage};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
@@ -33,6 +34,8 @@ pub struct Answers {
     pub distances: Vec<Option<TrainingDistance>>,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
+    /// How the probabilities of the last stage are calibrated, and how frequent they take the classes to be.
+    pub probabilities: ProbabilityFacts,
 }
 
 impl Answers {
@@ -88,6 +91,7 @@ impl Answers {
             findings: Vec::new(),
             distances: Vec::new(),
             notes: Vec::new(),
+            probabilities: ProbabilityFacts::default(),
         }
     }
 }
@@ -219,7 +223,7 @@ impl Bundle {
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
         let Collected { logits, rows, mut failed, measures, distances, .. } =
-            self.readable_logits(cases, corruption, progress)?;
+            self.collected(cases, corruption, progress)?;
         let answered = cases.set().view(&rows)?;
         if !refused.is_empty() {
             failed.extend(refused.iter().cloned());
@@ -232,6 +236,7 @@ impl Bundle {
         };
         let description = &self.description;
         let mut notes = self.notes();
+        notes.extend(self.calibration_notes(&stages)?);
         notes.extend(description.encoder.notes(&answered)?);
         notes.extend(absent_classes(cases.set(), &description.tasks));
         let kinds = kinds_of(self.network.modalities());
@@ -245,7 +250,8 @@ impl Bundle {
         let seen = description.known_cases.among(&answered);
         let findings = measures.iter().map(|of_case| self.findings(of_case)).collect();
         let distances = distances.into_iter().map(|score| self.training_distance(score?)).collect();
-        Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes })
+        let probabilities = self.two_stage.facts();
+        Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes, probabilities })
     }
 
     /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.
@@ -256,7 +262,31 @@ impl Bundle {
         Ok(self.two_stage.apply(logits)?)
     }
 
-    fn readable_logits(
+    /// What must be said of the calibration of the answer in these stages.
+    pub(crate) fn calibration_notes(&self, stages: &[(String, Predictions)]) -> Result<Vec<String>, InferError> {
+        let uncalibrated = stages.iter().rev().find(|(name, _)| TwoStage::first_name(name) == name);
+        Ok(match uncalibrated {
+            Some((_, answers)) => self.two_stage.calibration_notes(answers)?,
+            None => Vec::new(),
+        })
+    }
+
+    /// The network's logits of those of the cases that can be answered, their rows, and the others with the reason. Cases, fields and
+    /// classes are matched by name with the model's.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn readable_logits(
+        &self,
+        cases: &CaseView<'_>,
+        corruption: Option<ImageCorruption>,
+        progress: impl FnMut(usize),
+    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+        let Collected { logits, rows, failed, .. } = self.collected(cases, corruption, progress)?;
+        Ok((logits, rows, failed))
+    }
+
+    fn collected(
         &self,
         cases: &CaseView<'_>,
         corruption: Option<ImageCorruption>,

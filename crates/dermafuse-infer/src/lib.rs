@@ -10,6 +10,7 @@
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
 mod answer;
+mod answer_patterns;
 mod answers;
 mod attention;
 mod basis;
@@ -24,6 +25,7 @@ mod explanation;
 mod folder_bundle;
 mod heat_map;
 mod known_cases;
+mod local_prevalence;
 mod model;
 mod model_card;
 mod model_field;
@@ -44,6 +46,7 @@ mod test_time_augmentation;
 pub use dermafuse_data::PatientImage;
 
 pub use answer::{Answer, ClassProbability, TaskAnswer};
+pub use answer_patterns::answer_patterns;
 pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
 pub use basis::Basis;

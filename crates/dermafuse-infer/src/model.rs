@@ -51,7 +51,7 @@ use crate::{
 /// # };
 /// # let network = description.network.init_seeded(3, &Device::flex())?;
 /// # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
-/// # let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+/// # let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0)?;
 /// # let file = Bundle { description, network, two_stage }.to_bytes()?;
 /// # let jpeg = encode_png(&RgbPixels::new(40, 30, vec![180; 3600])?);
 /// let model = Model::from_bytes(&file, &Device::flex())?; // or `Model::open("skin.safetensors", …)`
@@ -113,6 +113,17 @@ impl Model {
         let fields = encoder.fields().map(|field| ModelField::of(encoder, field)).collect();
         let uses_record = bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some();
         Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields, uses_record }) })
+    }
+
+    /// The same model for a place where classes are as frequent as is stated, as (task, class, share); the other classes of a task
+    /// share what is left. Every answer then says so.
+    ///
+    /// # Errors
+    /// As [`Bundle::assume_prevalence`].
+    pub fn at_prevalence(&self, shares: &[(String, String, f64)]) -> Result<Self, InferError> {
+        let mut bundle = self.bundle().clone();
+        bundle.assume_prevalence(shares)?;
+        Self::new(bundle)
     }
 
     /// The parts of the model.
@@ -280,13 +291,17 @@ impl Model {
             TaskAnswer::new(task, table.row(0).iter().copied())
         };
         let classes = tasks.iter().enumerate().map(|(at, task)| (task, last.predicted(0, at)));
+        let basis = self.basis(&asked.set, &logits)?;
+        let mut notes = self.notes(asked, &logits, accepted);
+        notes.extend(bundle.calibration_notes(&stages)?.into_iter().map(|text| Note::OfModel { text }));
         Ok(Answer {
             tasks: tasks.iter().zip(&last.probabilities).map(of_task).collect(),
-            basis: self.basis(&asked.set, &logits)?,
+            basis,
             seven_point: SevenPointScore::of(classes),
             findings: measures.iter().flat_map(|of_patient| bundle.findings(of_patient)).collect(),
             out_of_distribution: distances.into_iter().flatten().find_map(|score| bundle.training_distance(score)),
-            notes: self.notes(asked, &logits, accepted),
+            notes,
+            probabilities: bundle.two_stage.facts(),
         })
     }
 

@@ -507,12 +507,8 @@ mod tests {
             quality: Default::default(),
             out_of_distribution: None,
         };
-        let two_stage = TwoStage {
-            branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),
-            fuse_space: FuseSpace::Logits,
-            second_stage: None,
-            mix: 1.0,
-        };
+        let weights = BranchWeights::new([("clinical", 1.0)]).unwrap();
+        let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).unwrap();
         Bundle { description, network: network.init_seeded(3, &Device::flex()).unwrap(), two_stage }
     }
 

@@ -73,7 +73,7 @@ fn bundle(tasks: TaskSet, encoder: MetadataEncoder, network: NetworkConfig) -> B
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
     let branch_weights = BranchWeights::new(weights).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network, two_stage }
 }
 

@@ -56,6 +56,28 @@ pub enum RecipeError {
         /// What is chosen.
         chosen: &'static str,
     },
+    /// Too few local cases to adapt a model to.
+    #[error(
+        "{found} labelled cases can be answered; {needed} are needed to adapt a model, and about a hundred are better"
+    )]
+    TooFewToAdapt {
+        /// How many there are.
+        found: usize,
+        /// The fewest that do.
+        needed: usize,
+    },
+    /// Classes with too few local cases.
+    #[error(
+        "fewer than {needed} labelled cases of {}: label more of them, or accept it (--allow-rare); their prevalence is then near \
+         that of the training cases",
+        found.join(", ")
+    )]
+    RareClasses {
+        /// The fewest that are accepted of a class.
+        needed: usize,
+        /// The classes with their numbers.
+        found: Vec<String>,
+    },
     /// A task that cannot be learnt or chosen by.
     #[error(
         "no case of the {part} part ({cases} cases) has a label of task `{task}`; draw other parts, or leave the task or the set \

@@ -19,12 +19,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adaptation;
 mod backbone_weights;
 mod baseline;
+mod calibration_change;
 mod corruption_benchmark;
 mod error;
 mod experiment;
 mod labelled_tasks;
+mod learnt_prevalence;
 mod method_comparison;
 mod network_recipe;
 mod outcome;
@@ -43,8 +46,10 @@ mod stored;
 mod sweep;
 mod terminal_progress;
 
+pub use adaptation::{Adaptation, AdaptationOutcome, LocalPrevalence};
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
+pub use calibration_change::calibration_change;
 pub use corruption_benchmark::{CorruptionBenchmark, CorruptionOutcome};
 pub use error::RecipeError;
 pub use experiment::{

@@ -222,6 +222,7 @@ impl Experiment {
             second_stage: if is_last { self.second_stage.settings(seed) } else { None },
             quality: self.quality.clone(),
             out_of_distribution: self.out_of_distribution,
+            calibrated: self.second_stage.calibrated.filter(|_| is_last),
         }
     }
 

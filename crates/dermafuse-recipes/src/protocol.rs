@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use dermafuse_backbones::parameter_count;
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, QualityThresholds, Split};
 use dermafuse_ensemble::{
-    Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, MixSearch, MixSearchResult,
-    OutOfDistribution, OutOfDistributionSettings, SecondStage, SecondStageInputs, TwoStage, WeightSearch,
-    WeightSearchResult,
+    AnswerCalibration, Calibration, CalibrationMethod, CalibrationOrigin, ClassifierCluster, ClassifierKind,
+    ClassifierParams, ClusterParams, MixSearch, MixSearchResult, OutOfDistribution, OutOfDistributionSettings,
+    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
 };
-use dermafuse_infer::{Bundle, BundleDescription, KnownCases, kinds_of};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, answer_patterns, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
 use dermafuse_schema::ndarray::Axis;
 use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SeveralImages};
@@ -23,6 +23,7 @@ use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
 use crate::labelled_tasks::check_labels;
+use crate::learnt_prevalence::{learnt_prevalence, prevalence_of};
 use crate::preflight::training_cases;
 use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
 
@@ -45,6 +46,9 @@ pub struct Protocol {
     /// How the model learns to tell how far a case is from those that trained it.
     #[serde(default)]
     pub out_of_distribution: OutOfDistributionSettings,
+    /// How the last stage's probabilities are calibrated on the validation cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<CalibrationMethod>,
 }
 
 /// How the branches of a network answer together.
@@ -81,7 +85,7 @@ pub struct SecondStageSettings {
 
 impl SecondStageSettings {
     /// The parameters of the classifiers.
-    fn params(&self, seed: u64) -> ClusterParams {
+    pub(crate) fn params(&self, seed: u64) -> ClusterParams {
         let mut params = ClassifierCluster::params(self.classifier, seed);
         if let ClassifierParams::Svm(svm) = &mut params.classifier {
             svm.calibration = self.calibration;
@@ -209,7 +213,7 @@ impl Protocol {
                 (BranchWeights::new(names)?, FuseSpace::Probabilities)
             }
         };
-        let mut two_stage = TwoStage { branch_weights, fuse_space, second_stage: None, mix: 1.0 };
+        let mut two_stage = TwoStage::new(branch_weights, fuse_space, None, 1.0)?;
 
         let mut mix = None;
         let fused = |logits: &BranchLogits| logits.fuse(&two_stage.branch_weights, two_stage.fuse_space);
@@ -250,9 +254,26 @@ impl Protocol {
         if let Some((fitted, weight)) = fitted {
             two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
         }
+        let epochs = curves.first().map_or(0, |curve: &TrainingCurve| curve.history.len());
+        let mut prevalence = learnt_prevalence(first_stage, *second_stage, two_stage.mix, set, &split.train, epochs)?;
+        if let Some(method) = self.calibrated {
+            if valid.is_none() {
+                progress.step("predicting the validation cases");
+                valid = Some(first_stage.logits(&full, &set.view(&split.valid)?, encoder, place, progress)?);
+            }
+            progress.step("calibrating the probabilities");
+            let (origin, patterns) = (CalibrationOrigin::Validation, answer_patterns(&full));
+            let logits = valid.as_ref().expect("they have been predicted");
+            let fitted = AnswerCalibration::fit(method, origin, &two_stage, logits, &patterns, None)?;
+            if method.moves_prevalence() {
+                prevalence.calibrated = Some(prevalence_of(set, &split.valid, &prevalence.training, |_| 1.0)?);
+            }
+            two_stage.calibration = Some(fitted);
+        }
+        two_stage.prevalence = Some(prevalence);
 
         let out_of_distribution = match learns {
-            true => self.distance_from(network, &full, set, split, encoder, place, progress)?,
+            true => self.distance_from(first_stage, &full, set, split, encoder, place, progress)?,
             false => None,
         };
 
@@ -318,7 +339,7 @@ impl Protocol {
         progress.step("fitting the distance from the training cases");
         let predictor = recipe.predictor(network, place);
         let rows = [&train[..], &valid].concat();
-        let features = predictor.embeddings(set, &rows, encoder, |done| progress.predicted(done, rows.len()))?;
+        let features = predictor.embeddings(&set.view(&rows)?, encoder, |done| progress.predicted(done, rows.len()))?;
         let (of_train, of_valid) = features.view().split_at(Axis(0), train.len());
         let labels: Vec<Option<usize>> = train.iter().map(|&row| set.cases[row].labels[0]).collect();
         Ok(Some(OutOfDistribution::fit(&self.out_of_distribution, of_train, &labels, Some(of_valid))?))
@@ -383,13 +404,18 @@ impl Protocol {
         notes.iter().for_each(|note| progress.noted(note));
         let (encoder, first_stage) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let chosen = match (&self.answer, second_stage) {
-            (Answer::Search(_), _) => Some("the weights of the branches are searched (second_stage.answer)"),
-            (_, Some(_)) => Some("the weight of the second stage is searched (second_stage.classifier)"),
+        let chosen = match (&self.answer, second_stage, self.calibrated) {
+            (Answer::Search(_), _, _) => Some("the weights of the branches are searched (second_stage.answer)"),
+            (_, Some(_), _) => Some("the weight of the second stage is searched (second_stage.classifier)"),
+            (_, _, Some(_)) => Some("the probabilities are calibrated (second_stage.calibrated)"),
             _ => None,
         };
         if let (true, Some(chosen)) = (split.valid.is_empty(), chosen) {
             return Err(RecipeError::NoValidation { chosen });
+        }
+        if self.calibrated.is_some() {
+            let labels: Vec<_> = split.valid.iter().map(|&row| set.cases[row].labels.clone()).collect();
+            AnswerCalibration::check_labels(&labels)?;
         }
         let notes = check_labels(set, &split, first_stage.training.sampling, second_stage.is_some())?;
         notes.iter().for_each(|note| progress.noted(note));

@@ -16,7 +16,7 @@ use dermafuse_schema::{
 use dermafuse_train::EpochReport;
 
 use crate::printed_rows::{Wanted, printed_rows};
-use crate::{CorruptionOutcome, Recipe};
+use crate::{CorruptionOutcome, Recipe, calibration_change};
 
 /// The stages of FusionM4Net, as [`dermafuse_ensemble::TwoStage::apply`] names them.
 const STAGES: [&str; 8] =
@@ -129,6 +129,9 @@ impl Results<'_> {
         }
         if let Some(seen) = self.seen {
             report = report.seen(seen);
+        }
+        if let Some(change) = calibration_change(evaluations) {
+            report = report.calibration(change);
         }
         for note in &self.notes {
             report = report.note(note);

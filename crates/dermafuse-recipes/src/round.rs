@@ -115,7 +115,7 @@ impl RoundResult {
             (AnswerKind::OnlyFusionBranch, Some(last)) => BranchWeights::new([(last.name.clone(), 1.0)])?,
             _ => self.test.equal_weights(),
         };
-        let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Probabilities, second_stage: None, mix: 1.0 };
+        let two_stage = TwoStage::new(branch_weights, FuseSpace::Probabilities, None, 1.0)?;
         Ok(Self { two_stage, ..self.clone() })
     }
 
@@ -409,6 +409,9 @@ fn identity(
     facts.set("metadata", &protocol.metadata);
     facts.set("answer", &protocol.answer);
     facts.set("second_stage", &protocol.second_stage);
+    if let Some(method) = &protocol.calibrated {
+        facts.set("calibrated", method);
+    }
     facts.set("evaluation.features", &features);
     // Results of versions that knew neither stay what they are.
     if !protocol.quality.is_default() {

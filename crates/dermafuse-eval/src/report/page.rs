@@ -6,6 +6,7 @@ use super::{Report, comparison, sample, sections};
 pub(super) fn render(report: &Report) -> String {
     let sections = [
         ("results", "Results", sections::results(report)),
+        ("calibration", "Calibration", sections::calibration(report)),
         ("corruptions", "Corrupted images", sections::corruptions(report)),
         ("comparison", "Comparison of methods", comparison::render(report)),
         ("training", "Training", sections::figures(&report.curves)),
