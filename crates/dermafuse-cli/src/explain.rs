@@ -94,6 +94,11 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let mut page = CasePage::new(case.clone())
         .note(format!("Model trained on {}{}.", bundle.description.data_set, synthetic(&bundle)))
         .leaky_inputs(&bundle.description.encoder.uses_post_diagnosis());
+    if let Some(performance) = &bundle.description.performance {
+        let (fields, values) = (&set.fields, &set.cases[0].metadata);
+        let not_known = performance.not_known(fields, values);
+        page = page.evidence(performance, &performance.like(fields, values), not_known);
+    }
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
     let logit = bundle.explained_logit(&set, 0, task)?.with_class(class);

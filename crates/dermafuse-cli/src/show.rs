@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
+use dermafuse::data::ModalityDropout;
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE};
 use dermafuse::networks::Network;
-use dermafuse::schema::{Field, FieldKind, FieldRole, SeveralImages};
+use dermafuse::schema::{Field, FieldKind, FieldRole, FittedGroup, PredictionSets, SeveralImages};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, ProgramResult};
@@ -47,7 +48,11 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         preprocess,
         augmentation,
         several_images,
+        modality_dropout,
         known_cases,
+        groups,
+        prediction_sets,
+        performance,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
     let looks_at = bundle.network.modalities();
@@ -94,6 +99,10 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "selection": selection,
             "test": test,
         },
+        "modality_dropout": modality_dropout,
+        "groups": groups,
+        "prediction_sets": prediction_sets,
+        "performance": performance,
         "notes": bundle.notes(),
     }))
 }
@@ -125,7 +134,11 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         preprocess,
         augmentation,
         several_images,
+        modality_dropout,
         known_cases,
+        groups,
+        prediction_sets,
+        performance,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let megabytes = card["bytes"].as_f64().unwrap_or(0.0) / 1e6;
@@ -179,9 +192,43 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    if let Some(ModalityDropout { clinical, dermoscopic, metadata }) = modality_dropout {
+        let each = [("clinical", clinical), ("dermoscopic", dermoscopic), ("metadata", metadata)];
+        let each = each.into_iter().filter(|(_, share)| **share > 0.0);
+        let each: Vec<String> = each.map(|(view, share)| format!("{view} {:.0} %", 100.0 * share)).collect();
+        lines.push(("trained without", format!("{} of the times, so that it answers without", each.join(", "))));
+    }
+    lines.extend(groups.iter().map(|group| ("group", group_text(group))));
+    if let Some(PredictionSets { error_rate, coverage, .. }) = prediction_sets {
+        let kind = coverage.name();
+        lines.push(("sets of classes", format!("{kind}, for an error rate of {} per cent", 100.0 * error_rate)));
+    }
+    if let Some(performance) = performance {
+        let all = &performance.all;
+        lines.push(("tested", format!("{}: right in {} test cases, per cent", performance.task, all.accuracy)));
+    }
     lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
     let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
     lines.into_iter().map(|(heading, text)| format!("{heading:width$}  {text}\n")).collect()
+}
+
+/// A group of classes and its operating point.
+fn group_text(fitted: &FittedGroup) -> String {
+    let FittedGroup { group, aim, operating_point } = fitted;
+    let point = match operating_point {
+        None => "no operating point".to_owned(),
+        Some(point) => format!(
+            "yes from a probability of {:.4} on, which had a sensitivity of {:.1} and a specificity of {:.1} per cent on {} positive and \
+             {} other validation cases",
+            point.threshold,
+            100.0 * point.sensitivity,
+            100.0 * point.specificity,
+            point.positives,
+            point.negatives
+        ),
+    };
+    let (name, task, yes) = (group.name(), group.task(), group.positive().join(" or "));
+    format!("{name}: is the {task} {yes}? For a {} of {} per cent: {point}", aim.name(), 100.0 * aim.share())
 }
 
 fn field_text(field: &Field) -> String {

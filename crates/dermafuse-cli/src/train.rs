@@ -168,6 +168,15 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     let cases = evaluations.last().map_or(0, |(_, evaluation)| evaluation.cases);
     say!("\n{}: test accuracy in per cent, {cases} cases\n", experiment.title);
     say_part!("{}", text_table(&evaluations));
+    for group in outcome.class_groups()? {
+        say!("\n{group}");
+    }
+    if let Some(sets) = outcome.prediction_sets()? {
+        say!("\n{sets}");
+    }
+    if let Some(subsets) = outcome.subsets() {
+        say_part!("\n{}", subsets.table());
+    }
     if outcome.rounds.len() > 1 {
         say!("\nover {} rounds\n", outcome.rounds.len());
         outcome.rows()?.iter().for_each(print_row);

@@ -58,6 +58,7 @@ pub use images::image::{
 pub use images::image::{DicomMetadata, read_dicom_metadata};
 pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
+pub use images::modality_dropout::{ModalityDropout, Shown};
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use images::sampler::Outside;
 pub use metadata::encoder::MetadataEncoder;

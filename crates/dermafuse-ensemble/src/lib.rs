@@ -8,7 +8,8 @@
 //!    metadata (Fusion Scheme 2). [`SecondStage`] makes its [`records`].
 //! 3. [`MixSearch`] finds how much of `P_1` goes into `P_3 = W_1 · P_1 + (1 − W_1) · P_2` (thesis Alg. 2).
 //!
-//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once.
+//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once. What is fitted on the answers for
+//! validation cases afterwards: [`fit_operating_point`] and [`fit_prediction_sets`].
 //!
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
@@ -16,12 +17,14 @@
 mod calibration_note;
 mod classifier;
 mod cluster;
+mod conformal;
 mod coupling;
 mod error;
 mod folds;
 mod logistic;
 mod mix_search;
 mod mlp;
+mod operating_point;
 mod platt;
 mod records;
 mod shares;
@@ -34,10 +37,12 @@ mod weight_search;
 pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
+pub use conformal::fit_prediction_sets;
 pub use error::EnsembleError;
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};
 pub use mlp::{MlpClassifier, MlpParams};
+pub use operating_point::fit_operating_point;
 pub use records::records;
 pub use svm::{Calibration, ClassWeights, Gamma, Solver, SvmClassifier, SvmParams, SvmReport};
 pub use two_stage::TwoStage;

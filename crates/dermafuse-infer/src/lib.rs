@@ -31,7 +31,7 @@ mod test_time_augmentation;
 
 pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
-pub use batch::{kinds_of, modalities_of, tensors_of};
+pub use batch::{kinds_of, may_miss, modalities_of, tensors_of};
 pub use bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, MODEL_FILE, sha256_hex};
 pub use contributions::{Contributions, Input, MAX_INPUTS, TaskContributions};
 pub use error::InferError;

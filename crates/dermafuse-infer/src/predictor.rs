@@ -6,7 +6,7 @@ use dermafuse_data::{
     BatchLoader, CaseSet, Failures, ImageCache, ImageCorruption, LoaderConfig, Looks, MetadataEncoder, Preprocess,
     RowFault,
 };
-use dermafuse_networks::{MultimodalInput, Network};
+use dermafuse_networks::{Modalities, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
@@ -30,6 +30,8 @@ pub struct Predictor<N> {
     pub cache: Option<Arc<ImageCache>>,
     /// What answers for a case that has several images of a kind.
     pub several_images: SeveralImages,
+    /// What the network was trained to miss: a branch that lacks only that answers with zeros in its place.
+    pub may_miss: Modalities,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
 }
@@ -53,6 +55,7 @@ impl<N: Network> Predictor<N> {
             threads: 2,
             cache: None,
             several_images,
+            may_miss: Modalities::default(),
             corruption: None,
         }
     }
@@ -117,7 +120,8 @@ impl<N: Network> Predictor<N> {
         let mut answering = Vec::with_capacity(rows.len());
         for (at, &row) in rows.iter().enumerate() {
             let case = &set.cases[row];
-            let branches = self.network.answering(modalities_of(case, cohort.has_metadata[at]));
+            let there = modalities_of(case, cohort.has_metadata[at]);
+            let branches = self.network.answering_despite(there, self.may_miss);
             if branches.contains(&true) {
                 asked.push(at);
                 answering.push(branches);

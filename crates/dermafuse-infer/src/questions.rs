@@ -500,6 +500,10 @@ mod tests {
             augmentation: TestTimeAugmentation::Off,
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
+            modality_dropout: None,
+            groups: Vec::new(),
+            prediction_sets: None,
+            performance: None,
         };
         let two_stage = TwoStage {
             branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),

@@ -12,17 +12,21 @@ use dermafuse_backbones::parameter_count;
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
 use dermafuse_ensemble::{
     Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, MixSearch, MixSearchResult,
-    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
+    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult, fit_operating_point,
+    fit_prediction_sets,
 };
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SeveralImages};
+use dermafuse_schema::{
+    BranchLogits, BranchWeights, FittedGroup, FuseSpace, PredictionSets, Predictions, SeveralImages,
+};
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
 use crate::labelled_tasks::check_labels;
+use crate::performance::{Question, performance};
 use crate::preflight::training_cases;
-use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
+use crate::{AbstentionSettings, NetworkRecipe, Progress, RecipeError, SelectedCases, WantedGroup, Workplace};
 
 /// A protocol with all its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +40,12 @@ pub struct Protocol {
     pub answer: Answer,
     /// The second stage; data without metadata columns have none.
     pub second_stage: Option<SecondStageSettings>,
+    /// Unions of classes whose operating points are chosen on the validation cases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<WantedGroup>,
+    /// Sets of classes with a stated error rate, fitted on the validation cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<AbstentionSettings>,
 }
 
 /// How the branches of a network answer together.
@@ -242,6 +252,21 @@ impl Protocol {
             two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
         }
 
+        let mut groups = Vec::new();
+        let mut prediction_sets = None;
+        if !self.groups.is_empty() || self.abstention.is_some() {
+            let logits = match valid.take() {
+                Some(logits) => logits,
+                None => {
+                    progress.step("predicting the validation cases");
+                    network.logits(&full, set, &split.valid, encoder, place, progress)?
+                }
+            };
+            progress.step("fitting operating points and sets of classes");
+            (groups, prediction_sets) = self.fitted_to_answers(&two_stage, &logits)?;
+            valid = Some(logits);
+        }
+
         progress.step("predicting the test cases");
         let kinds = kinds_of(full.modalities());
         let (test, looks) = match set.has_several_images(&split.test, kinds.clone()) {
@@ -258,7 +283,7 @@ impl Protocol {
             }
         };
         let rows = two_stage.apply(&test)?;
-        let description = BundleDescription {
+        let mut description = BundleDescription {
             data_set: set.name.clone(),
             synthetic: set.synthetic,
             tasks: set.tasks.clone(),
@@ -267,14 +292,36 @@ impl Protocol {
             preprocess: network.training.preprocess.clone(),
             augmentation: network.augmentation,
             several_images: network.several_images,
+            modality_dropout: network.training.modality_dropout,
             known_cases: KnownCases::of(set, split),
+            groups,
+            prediction_sets,
+            performance: None,
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());
+        notes.extend(description.groups.iter().filter_map(FittedGroup::note));
+        notes.extend(description.prediction_sets.iter().flat_map(PredictionSets::notes));
         let looks_at = split.test.iter().map(|&row| set.cases[row].looks(kinds.clone()));
         notes.extend(network.several_images.note("test cases", looks_at));
+        let (_, answers) = rows.last().expect("there is a stage");
+        let questions = description.groups.iter().map(|fitted| Question::of(&[(answers, fitted)]));
+        let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
+        description.performance = Some(performance(set, &split.test, answers, &questions));
         let bundle = Bundle { description, network: full, two_stage };
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
+    }
+
+    /// The operating points of the groups, and the sets of classes, from the answers for the validation cases.
+    fn fitted_to_answers(
+        &self,
+        two_stage: &TwoStage,
+        valid: &BranchLogits,
+    ) -> Result<(Vec<FittedGroup>, Option<PredictionSets>), RecipeError> {
+        let (_, answers) = two_stage.apply(valid)?.pop().expect("there is a stage");
+        let groups = self.groups.iter().map(|wanted| fit_operating_point(wanted.group.clone(), wanted.aim, &answers));
+        let fit = |AbstentionSettings { error_rate, coverage }| fit_prediction_sets(error_rate, coverage, &answers);
+        Ok((groups.collect::<Result<_, _>>()?, self.abstention.map(fit).transpose()?))
     }
 
     /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one.
@@ -339,7 +386,8 @@ impl Protocol {
         let chosen = match (&self.answer, second_stage) {
             (Answer::Search(_), _) => Some("the weights of the branches are searched (second_stage.answer)"),
             (_, Some(_)) => Some("the weight of the second stage is searched (second_stage.classifier)"),
-            _ => None,
+            _ if !self.groups.is_empty() => Some("the operating points of groups of classes are chosen (groups)"),
+            _ => self.abstention.map(|_| "sets of classes are fitted (abstention)"),
         };
         if let (true, Some(chosen)) = (split.valid.is_empty(), chosen) {
             return Err(RecipeError::NoValidation { chosen });

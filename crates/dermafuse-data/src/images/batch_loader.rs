@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
 use crate::images::image::{Accepted, decode_changed, decode_resized};
+use crate::images::modality_dropout::Shown;
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
 use crate::{CaseSet, DataError, ImageCache, Preprocess, RgbPixels, RowFault};
@@ -81,6 +82,9 @@ pub struct LoaderConfig {
     pub failures: Failures,
     /// What is read of a case that has several images of a kind.
     pub looks: Looks,
+    /// What is shown of the case at each place of the rows; its other images are not read, as if there were none. `None` shows
+    /// everything.
+    pub shown: Option<Vec<Shown>>,
     /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
@@ -109,6 +113,7 @@ impl LoaderConfig {
             cache: None,
             failures: Failures::Stop,
             looks: Looks::First,
+            shown: None,
             corruption: None,
         }
     }
@@ -207,8 +212,13 @@ impl BatchLoader {
         }
         let mut times = vec![0; set.len()];
         let mut jobs: Vec<Job> = Vec::with_capacity(rows.len());
-        for row in rows {
+        if let Some(shown) = config.shown.as_ref().filter(|shown| shown.len() != rows.len()) {
+            let (found, expected) = (shown.len().to_string(), "as many as there are rows");
+            return Err(DataError::Setting { what: "number of cases of which something is shown", found, expected });
+        }
+        for (at, row) in rows.into_iter().enumerate() {
             let case = &set.cases[row];
+            let shown = config.shown.as_ref().map_or(Shown::ALL, |shown| shown[at]);
             let time = times[row];
             times[row] += 1;
             let kinds = Modality::BOTH.into_iter().filter(|kind| match kind {
@@ -216,7 +226,14 @@ impl BatchLoader {
                 Modality::Dermoscopic => config.dermoscopic,
             });
             jobs.extend(config.looks.of(case.looks(kinds), row, time).map(|look| {
-                let image = |modality| case.image(modality, look).map(Path::to_owned);
+                let is_shown = |modality: &Modality| match modality {
+                    Modality::Clinical => shown.clinical,
+                    Modality::Dermoscopic => shown.dermoscopic,
+                };
+                let image = |modality: Modality| {
+                    let path = is_shown(&modality).then(|| case.image(modality, look));
+                    path.flatten().map(Path::to_owned)
+                };
                 Job {
                     row,
                     case: case.id.clone(),

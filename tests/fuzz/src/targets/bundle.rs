@@ -68,6 +68,10 @@ fn bundle(set: &CaseSet) -> Bundle {
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::of(set, &split),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
     };
     let logits = sample::logits(set, &["metadata"]);
     let network = network.init_seeded(1, &Device::flex()).expect("layers with units");
