@@ -99,8 +99,8 @@ impl Performance {
             let questions = row.questions.iter().flat_map(|question| [&question.sensitivity, &question.specificity]);
             for share in std::iter::once(&row.accuracy).chain(questions) {
                 let bounds = share.interval.map(|Interval { lower, upper }| [lower, upper]);
-                let numbers = share.value.into_iter().chain(bounds.into_iter().flatten());
-                if let Some(value) = numbers.into_iter().find(|value| !(0.0..=1.0).contains(value)) {
+                let mut numbers = share.value.into_iter().chain(bounds.into_iter().flatten());
+                if let Some(value) = numbers.find(|value| !(0.0..=1.0).contains(value)) {
                     let what = "share of test cases in the model's summary".to_owned();
                     return Err(SchemaError::Number { what, value, expected: "within 0..=1" });
                 }

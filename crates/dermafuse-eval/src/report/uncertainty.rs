@@ -40,10 +40,10 @@ fn class_group(group: &GroupEvaluation) -> Markup {
             }
         } }
         @match &group.operating_point {
-            None => p.banner.leak {
+            None => { p.banner.leak {
                 strong { "No operating point. " }
                 "The validation cases have no positive case, or nothing else, so no threshold could be chosen."
-            },
+            } }
             Some(point) => {
                 @let thresholds: Vec<String> = point.thresholds.iter().map(|value| format!("{value:.4}")).collect();
                 div.scroll { table.numbers {

@@ -118,13 +118,13 @@ impl GroupSettings {
     /// The error with the place of what it is about.
     fn located(&self, name: &str, error: SchemaError) -> RecipeError {
         let SchemaError::ClassGroup { name: culprit, expected, .. } = &error else { return error.into() };
-        let list =
-            self.members.iter().rev().find(|(_, classes)| classes.contains(culprit)).map(|(list, _)| list.as_str());
-        let part = match culprit {
-            list if self.members.contains_key(list) && !self.positive.contains(list) => list,
+        let list = self.members.iter().rev().find(|(_, classes)| classes.contains(culprit)).map(|(list, _)| list);
+        let part = match list {
             _ if *culprit == self.task => "task",
+            _ if self.members.contains_key(culprit) => culprit.as_str(),
             _ if self.positive.contains(culprit) => "positive",
-            _ => list.unwrap_or_default(),
+            Some(list) => list.as_str(),
+            None => "",
         };
         let key = format!("groups.{name}.{part}");
         self.error(key.trim_end_matches('.'), format!("`{culprit}` is not {expected}"))
