@@ -386,6 +386,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         groups: Vec::new(),
         prediction_sets: None,
         performance: None,
+        card: None,
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };

@@ -72,6 +72,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
         groups: Vec::new(),
         prediction_sets: None,
         performance: None,
+        card: None,
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));

@@ -53,8 +53,7 @@ pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use pointing::Pointing;
 pub use report::{
-    CasePage, ChecklistScore, Evidence, HeatPicture, Report, ReportTable, SUSPICIOUS_SCORE, SampleCase, SampleImage,
-    SampleTask,
+    CasePage, ChecklistScore, Evidence, HeatPicture, Report, ReportTable, SampleCase, SampleImage, SampleTask,
 };
 pub use roc::{RocCurve, auc};
 pub use searched_weight::SearchedWeight;

@@ -19,7 +19,7 @@ use crate::{
     SubgroupTable, SubsetEvaluation,
 };
 
-pub use case_page::{CasePage, ChecklistScore, HeatPicture, SUSPICIOUS_SCORE};
+pub use case_page::{CasePage, ChecklistScore, HeatPicture};
 pub use evidence::Evidence;
 pub use report_table::ReportTable;
 pub use sample::{SampleCase, SampleImage, SampleTask};

@@ -504,6 +504,7 @@ mod tests {
             groups: Vec::new(),
             prediction_sets: None,
             performance: None,
+            card: None,
         };
         let two_stage = TwoStage {
             branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),

@@ -297,6 +297,7 @@ impl Protocol {
             groups,
             prediction_sets,
             performance: None,
+            card: None,
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());

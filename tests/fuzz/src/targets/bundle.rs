@@ -72,6 +72,7 @@ fn bundle(set: &CaseSet) -> Bundle {
         groups: Vec::new(),
         prediction_sets: None,
         performance: None,
+        card: None,
     };
     let logits = sample::logits(set, &["metadata"]);
     let network = network.init_seeded(1, &Device::flex()).expect("layers with units");
