@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use dermafuse::data::{CaseSet, ModalityDropout, Split};
 use dermafuse::eval::{GroupEvaluation, SetEvaluation};
-use dermafuse::infer::Bundle;
+use dermafuse::infer::{Bundle, Model, Patient};
 use dermafuse::recipes::{AbstentionSettings, Experiment, GroupSettings, Outcome, Workplace, evaluate_subsets};
 use dermafuse::schema::{Coverage, FieldValue, Predictions};
 use dermafuse::settings::Settings;
@@ -94,6 +94,26 @@ fn operating_points_and_sets_stand_on_validation_cases_alone() {
     let mut wrong = bundle.clone();
     wrong.description.performance.as_mut().unwrap().task = "streaks".into();
     assert!(wrong.check().unwrap_err().to_string().contains("`streaks`"));
+
+    // The answer for one patient has all of it.
+    let model = Model::new(bundle.clone()).unwrap();
+    let case = &set.cases[split.test[0]];
+    let patient = Patient::new().clinical(case.clinical[0].clone()).dermoscopic(case.dermoscopic[0].clone());
+    let answer = model.predict(&patient.set("sex", "female")).unwrap();
+    let referral = answer.group("referral").unwrap();
+    assert_eq!((referral.yes, referral.threshold), (Some(point.says_yes(referral.probability)), Some(point.threshold)));
+    assert_eq!(
+        referral.members.iter().map(|found| found.member.as_str()).collect::<Vec<_>>(),
+        ["later", "soon", "rest"]
+    );
+    assert!(answer.group("other").unwrap_err().to_string().contains("it has referral"));
+    let diagnosis = answer.task("diagnosis").unwrap();
+    let probabilities: Vec<f64> =
+        set.tasks[0].classes.iter().map(|class| diagnosis.probability(class).unwrap()).collect();
+    assert_eq!(diagnosis.decision(), Some(&sets.decide(0, &probabilities)));
+    let evidence = answer.evidence.as_ref().unwrap();
+    assert_eq!(evidence.like_this[0].label(), "sex: female");
+    assert!(evidence.not_known.contains(&"location is not recorded.".to_owned()), "{:?}", evidence.not_known);
 
     // The summary of the test cases is that of an evaluation.
     let test = answers(bundle, &set, &split.test);

@@ -53,7 +53,7 @@ pub enum PatientError {
         known: Vec<String>,
     },
     /// A group of classes that the model does not have.
-    #[error("the model has no group `{group}`; it has {}", if known.is_empty() { "none".to_owned() } else { listed(known) })]
+    #[error("the model has no group `{group}`; it has {}", listed(known))]
     UnknownGroup {
         /// The group.
         group: String,
