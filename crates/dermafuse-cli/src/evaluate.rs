@@ -10,10 +10,11 @@ use dermafuse::data::{
     CaseSet, CaseView, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges,
 };
 use dermafuse::eval::{Overall, text_table};
-use dermafuse::infer::{Bundle, kinds_of};
+use dermafuse::infer::{Bundle, BundleDescription, kinds_of};
 use dermafuse::networks::{Modality, Network};
 use dermafuse::recipes::{
-    CorruptionBenchmark, Progress, Results, TerminalProgress, calibration_change, published_rows,
+    CorruptionBenchmark, FittedToAnswers, Progress, Results, TerminalProgress, calibration_change, classes_sentence,
+    evaluate_subsets, published_rows,
 };
 use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
 use serde_json::Value;
@@ -32,6 +33,8 @@ const MAX_METRICS: u64 = 1 << 30;
 /// It writes report.html, metrics.json, predictions.csv (one line a case) and stages.csv (the predictions of every
 /// stage). Classes, fields and tasks are matched by their names; a class map is for a data set with other classes. Where the model
 /// lies beside the metrics.json of its run, the numbers of that stand beside those of these cases.
+///
+/// With --subsets the model is asked about the same cases again, from each subset of photo, dermoscopic image and record.
 ///
 /// With --corruptions the model is asked about the same cases again with bad images: noise, blur, light, compression, and what
 /// disturbs dermoscopic images. It then writes corruptions.csv too.
@@ -57,6 +60,9 @@ pub(crate) struct Arguments {
     /// `estimate`, from the cases themselves without their labels. The probabilities are corrected to it, in a row of its own.
     #[arg(long, value_name = "SHARES|FILE|estimate", conflicts_with = "corruptions")]
     prevalence: Option<PrevalenceArgument>,
+    /// Evaluate each subset of the model's inputs too: cases that have all of it, with the rest taken away.
+    #[arg(long)]
+    subsets: bool,
     /// Evaluate corrupted images too: all corruptions, or those of a list of names with commas between them.
     #[arg(long, value_name = "all|NAME,…", num_args = 0..=1, default_missing_value = "all")]
     corruptions: Option<Corruptions>,
@@ -133,6 +139,9 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         );
     }
     assume(&mut bundle, arguments.prevalence.as_ref())?;
+    if arguments.subsets && sums.is_some() {
+        return Err("--subsets needs the model's own classes, and the class map adds them up".into());
+    }
     let development = DevelopmentNumbers::beside(&arguments.model.model);
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
@@ -177,9 +186,23 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         Some(benchmark) => Some(benchmark.run(&bundle, &set, &answers, &mut terminal)?),
         None => None,
     };
+    let subsets = match arguments.subsets {
+        true => Some(evaluate_subsets(&bundle, &answered, &mut terminal)?),
+        false => None,
+    };
     notes[1..].iter().for_each(|note| print_note(note));
     print_note(&answers.seen.to_string());
     let published = published_rows(&set, &bundle.description.network);
+    let BundleDescription { groups, prediction_sets, .. } = &bundle.description;
+    let of_own_classes = sums.is_none();
+    if !of_own_classes && !(groups.is_empty() && prediction_sets.is_none()) {
+        notes.push(
+            "The model's groups and sets are of its own classes, which the class map adds up: they are left out."
+                .into(),
+        );
+    }
+    let fitted = FittedToAnswers { groups, prediction_sets: prediction_sets.as_ref() };
+    let fitted = [(answers.last().clone(), if of_own_classes { fitted } else { FittedToAnswers::default() })];
     let results = Results {
         title: "Evaluation of a saved model",
         cases: answered.clone(),
@@ -193,6 +216,9 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         notes,
         failed: &answers.failed,
         seen: Some(answers.seen),
+        trained_on: trained_on(&bundle.description),
+        fitted: &fitted,
+        subsets,
         corruptions: corruptions.as_ref(),
         features: None,
     };
@@ -211,6 +237,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     if let Some(change) = calibration_change(&evaluations) {
         say_part!("\n{}", change.table());
     }
+    say_groups_and_sets(&results)?;
     let more = match &corruptions {
         Some(outcome) => {
             say_part!("\n{}", outcome.evaluation.table());
@@ -224,6 +251,32 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     }
     say!("\nwritten to {}: report.html, metrics.json, predictions.csv, stages.csv{more}", out.display());
     Ok(())
+}
+
+/// Prints the groups of classes, the sets and the subsets of the inputs, where there are any.
+fn say_groups_and_sets(results: &Results<'_>) -> ProgramResult {
+    for group in results.class_groups()? {
+        say_part!("\n{group}\n");
+    }
+    if let Some(sets) = results.prediction_sets()? {
+        say_part!("\n{sets}\n");
+    }
+    if let Some(subsets) = &results.subsets {
+        say_part!("\n{}", subsets.table());
+    }
+    Ok(())
+}
+
+/// What the model was trained on, in sentences.
+fn trained_on(description: &BundleDescription) -> Vec<String> {
+    let BundleDescription { data_set, synthetic, tasks, known_cases, .. } = description;
+    let drawn = if *synthetic { ", whose images are generated," } else { "" };
+    let [training, selection, _] = known_cases.counts();
+    let cases = match known_cases.is_empty() {
+        true => format!("Cases of {data_set}{drawn}; the model does not say which."),
+        false => format!("{training} cases of {data_set}{drawn} trained it, {selection} chose its settings."),
+    };
+    vec![cases, classes_sentence(tasks)]
 }
 
 /// What a run measured of its model when it had trained it.

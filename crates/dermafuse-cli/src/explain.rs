@@ -101,6 +101,11 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     for sentence in calibrated.into_iter().chain(assumed) {
         page = page.note(sentence);
     }
+    if let Some(performance) = &bundle.description.performance {
+        let (fields, values) = (&set.fields, &set.cases[0].metadata);
+        let not_known = performance.not_known(fields, values);
+        page = page.evidence(performance, &performance.like(fields, values), not_known);
+    }
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
     let logit = bundle.explained_logit(&set, 0, task)?.with_class(class);

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
-use dermafuse::data::NumberRange;
+use dermafuse::data::{ModalityDropout, NumberRange};
 use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, TaskCalibration};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
-use dermafuse::schema::{Field, FieldKind, FieldRole, SeveralImages};
+use dermafuse::schema::{Field, FieldKind, FieldRole, FittedGroup, PredictionSets, SeveralImages};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, ProgramResult};
@@ -51,7 +51,11 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         several_images,
         quality,
         out_of_distribution,
+        modality_dropout,
         known_cases,
+        groups,
+        prediction_sets,
+        performance,
         card: _,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
@@ -106,6 +110,10 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         }),
             "test": test,
         },
+        "modality_dropout": modality_dropout,
+        "groups": groups,
+        "prediction_sets": prediction_sets,
+        "performance": performance,
         "card": bundle.description.card,
         "notes": bundle.notes(),
     }))
@@ -140,7 +148,11 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         out_of_distribution,
         augmentation,
         several_images,
+        modality_dropout,
         known_cases,
+        groups,
+        prediction_sets,
+        performance,
         card: of_makers,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -225,6 +237,21 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             Some(prevalence) => prevalence.sentence(),
         },
     ));
+    if let Some(ModalityDropout { clinical, dermoscopic, metadata }) = modality_dropout {
+        let each = [("clinical", clinical), ("dermoscopic", dermoscopic), ("metadata", metadata)];
+        let each = each.into_iter().filter(|(_, share)| **share > 0.0);
+        let each: Vec<String> = each.map(|(view, share)| format!("{view} {:.0} %", 100.0 * share)).collect();
+        lines.push(("trained without", format!("{} of the times, so that it answers without", each.join(", "))));
+    }
+    lines.extend(groups.iter().map(|group| ("group", group_text(group))));
+    if let Some(PredictionSets { error_rate, coverage, .. }) = prediction_sets {
+        let kind = coverage.name();
+        lines.push(("sets of classes", format!("{kind}, for an error rate of {} per cent", 100.0 * error_rate)));
+    }
+    if let Some(performance) = performance {
+        let all = &performance.all;
+        lines.push(("tested", format!("{}: right in {} test cases, per cent", performance.task, all.accuracy)));
+    }
     lines.extend(card_lines(of_makers.as_ref()));
     // The prevalence is said already.
     let said = stage.prevalence.as_ref().map(ModelPrevalence::sentence);
@@ -243,6 +270,25 @@ fn calibration_text(answer: &BasisCalibration) -> String {
         map => format!("{} {} ({} cases)", own.task, map.method().name(), own.cases),
     };
     format!("from {}: {}", answer.basis, answer.tasks.iter().map(of_task).collect::<Vec<_>>().join(", "))
+}
+
+/// A group of classes and its operating point.
+fn group_text(fitted: &FittedGroup) -> String {
+    let FittedGroup { group, aim, operating_point } = fitted;
+    let point = match operating_point {
+        None => "no operating point".to_owned(),
+        Some(point) => format!(
+            "yes from a probability of {:.4} on, which had a sensitivity of {:.1} and a specificity of {:.1} per cent on {} positive and \
+             {} other validation cases",
+            point.threshold,
+            100.0 * point.sensitivity,
+            100.0 * point.specificity,
+            point.positives,
+            point.negatives
+        ),
+    };
+    let (name, task, yes) = (group.name(), group.task(), group.positive().join(" or "));
+    format!("{name}: is the {task} {yes}? For a {} of {} per cent: {point}", aim.name(), 100.0 * aim.share())
 }
 
 /// What the makers of the model say of it; a text of several lines keeps them.

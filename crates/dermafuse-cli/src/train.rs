@@ -172,6 +172,15 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     if let Some(change) = calibration_change(&evaluations) {
         say_part!("\n{}", change.table());
     }
+    for group in outcome.class_groups()? {
+        say!("\n{group}");
+    }
+    if let Some(sets) = outcome.prediction_sets()? {
+        say!("\n{sets}");
+    }
+    if let Some(subsets) = outcome.subsets() {
+        say_part!("\n{}", subsets.table());
+    }
     if outcome.rounds.len() > 1 {
         say!("\nover {} rounds\n", outcome.rounds.len());
         outcome.rows()?.iter().for_each(print_row);

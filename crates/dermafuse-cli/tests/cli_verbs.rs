@@ -70,6 +70,10 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::new(data_set, ["a".into(), "b".into()], ["c".into()], []),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: Some(ModelCard {
             experiment: "A trial".into(),
             texts: CardTexts { licence: Some("CC BY 4.0,\nfor research".into()), ..CardTexts::default() },

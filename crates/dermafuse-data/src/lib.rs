@@ -61,6 +61,7 @@ pub use images::image::{
 pub use images::image::{DicomMetadata, read_dicom_metadata};
 pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
+pub use images::modality_dropout::{ModalityDropout, Shown};
 pub use images::patient_image::PatientImage;
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use images::quality::{FindingKind, ImageMeasures, QualityFinding, QualityThresholds, ViewRule};

@@ -9,7 +9,8 @@
 //! 3. [`MixSearch`] finds how much of `P_1` goes into `P_3 = W_1 · P_1 + (1 − W_1) · P_2` (thesis Alg. 2).
 //!
 //! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once. After them, where it is asked for,
-//! [`AnswerCalibration`] makes the last row's probabilities ones that come true, and a [`Prevalence`] those of a place.
+//! [`AnswerCalibration`] makes the last row's probabilities ones that come true, and a [`Prevalence`] those of a place. What is
+//! fitted on the answers for validation cases afterwards: [`fit_operating_point`] and [`fit_prediction_sets`].
 //!
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
@@ -18,6 +19,7 @@ mod calibration;
 mod calibration_note;
 mod classifier;
 mod cluster;
+mod conformal;
 mod coupling;
 mod error;
 mod folds;
@@ -25,6 +27,7 @@ mod logistic;
 mod mix_search;
 mod mlp;
 mod model_prevalence;
+mod operating_point;
 mod out_of_distribution;
 mod platt;
 mod prevalence;
@@ -44,11 +47,13 @@ pub use calibration::{
 pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
+pub use conformal::fit_prediction_sets;
 pub use error::EnsembleError;
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};
 pub use mlp::{MlpClassifier, MlpParams};
 pub use model_prevalence::{AssumedPrevalence, ModelPrevalence, PrevalenceOrigin};
+pub use operating_point::fit_operating_point;
 pub use out_of_distribution::{OutOfDistribution, OutOfDistributionSettings};
 pub use prevalence::{ClassShare, Prevalence, PrevalenceEstimate, TaskPrevalence};
 pub use probability_facts::{CalibrationFact, ProbabilityFacts};

@@ -5,7 +5,10 @@ use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, wri
 use serde::{Serialize, Serializer};
 
 use crate::metrics::check;
-use crate::{CorruptionEvaluation, EvalError, Evaluation, SearchedWeight};
+use crate::{
+    CorruptionEvaluation, EvalError, Evaluation, GroupEvaluation, RiskCoverage, SearchedWeight, SetEvaluation,
+    SubsetEvaluation,
+};
 
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
 const METRICS_FORMAT: u32 = 1;
@@ -24,6 +27,18 @@ pub struct MetricsContext {
     /// The weights that validation cases chose; empty where nothing was searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<SearchedWeight>,
+    /// The groups of classes of the model, evaluated on the last row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_groups: Vec<GroupEvaluation>,
+    /// The risk–coverage curve of each task of the last row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub risk_coverage: Vec<RiskCoverage>,
+    /// The sets of classes of the last row, where the model has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction_sets: Option<SetEvaluation>,
+    /// The numbers from each subset of the inputs, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subsets: Option<SubsetEvaluation>,
     /// What corrupted images cost, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corruptions: Option<CorruptionEvaluation>,
@@ -50,8 +65,8 @@ fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<
 }
 
 /// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `images` as
-/// `rows` where cases have several images of a kind, `weights` where some were searched, `corruptions` (a
-/// [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
+/// `rows` where cases have several images of a kind, `weights` where some were searched, `class_groups` and `prediction_sets` where
+/// the model has them, `risk_coverage`, `subsets` (a [`SubsetEvaluation`]) and `corruptions` (a [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
 /// bytes.
 ///
 /// # Errors

@@ -176,7 +176,7 @@ impl Bundle {
                     }
                 }
             }
-            if self.network.answering(without.there()).contains(&true) {
+            if self.answering(without.there()).contains(&true) {
                 alone[index] = Some(questions.len());
                 without.case.id = CaseId::from(format!("{} without an input", case.id));
                 questions.push(without);
@@ -259,7 +259,7 @@ impl Bundle {
             .collect();
 
         let views = self.description.augmentation.views();
-        let answering: Vec<Vec<bool>> = questions.iter().map(|question| network.answering(question.there())).collect();
+        let answering: Vec<Vec<bool>> = questions.iter().map(|question| self.answering(question.there())).collect();
         let mut branches: Vec<Branch> = network
             .branches()
             .iter()

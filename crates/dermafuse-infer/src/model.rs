@@ -12,8 +12,8 @@ use dermafuse_schema::{
 use crate::patient::RecordValue;
 use crate::predictor::Collected;
 use crate::{
-    Answer, Basis, Bundle, InferError, ModelCard, ModelField, Note, Patient, PatientError, Predictor, TaskAnswer,
-    kinds_of,
+    Answer, Basis, Bundle, BundleDescription, Evidence, GroupAnswer, InferError, ModelCard, ModelField, Note, Patient,
+    PatientError, Predictor, TaskAnswer, kinds_of,
 };
 
 /// A trained model that answers for one patient after the other: what a program of one's own calls.
@@ -48,6 +48,10 @@ use crate::{
 /// #     card: None,
 /// #     quality: Default::default(),
 /// #     out_of_distribution: None,
+/// #     modality_dropout: None,
+/// #     groups: Vec::new(),
+/// #     prediction_sets: None,
+/// #     performance: None,
 /// # };
 /// # let network = description.network.init_seeded(3, &Device::flex())?;
 /// # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
@@ -287,15 +291,23 @@ impl Model {
         let stages = bundle.stages_of(&logits)?;
         let (_, last) = stages.last().expect("a model has a stage");
         let tasks = &bundle.description.tasks;
-        let of_task = |(task, table): (_, &dermafuse_schema::ndarray::Array2<f64>)| {
-            TaskAnswer::new(task, table.row(0).iter().copied())
+        let BundleDescription { groups, prediction_sets, performance, .. } = &bundle.description;
+        let of_task = |(at, (task, table)): (usize, (_, &dermafuse_schema::ndarray::Array2<f64>))| {
+            let probabilities = table.row(0).to_vec();
+            let decision = prediction_sets.as_ref().map(|sets| sets.decide(at, &probabilities));
+            TaskAnswer::new(task, probabilities).decided(decision)
         };
+        let groups = groups.iter().map(|fitted| GroupAnswer::of(fitted, last)).collect::<Result<_, _>>();
+        let (fields, values) = (&asked.set.fields, &asked.set.cases[0].metadata);
+        let evidence = performance.as_ref().map(|performance| Evidence::of(performance, fields, values));
         let classes = tasks.iter().enumerate().map(|(at, task)| (task, last.predicted(0, at)));
         let basis = self.basis(&asked.set, &logits)?;
         let mut notes = self.notes(asked, &logits, accepted);
         notes.extend(bundle.calibration_notes(&stages)?.into_iter().map(|text| Note::OfModel { text }));
         Ok(Answer {
-            tasks: tasks.iter().zip(&last.probabilities).map(of_task).collect(),
+            tasks: tasks.iter().zip(&last.probabilities).enumerate().map(of_task).collect(),
+            groups: groups.map_err(InferError::from)?,
+            evidence,
             basis,
             seven_point: SevenPointScore::of(classes),
             findings: measures.iter().flat_map(|of_patient| bundle.findings(of_patient)).collect(),

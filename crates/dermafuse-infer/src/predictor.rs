@@ -7,7 +7,7 @@ use dermafuse_data::{
     ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
 };
 use dermafuse_ensemble::OutOfDistribution;
-use dermafuse_networks::{MultimodalInput, Network};
+use dermafuse_networks::{Modalities, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis, aview1};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
@@ -31,6 +31,8 @@ pub struct Predictor<N> {
     pub cache: Option<Arc<ImageCache>>,
     /// What answers for a case that has several images of a kind.
     pub several_images: SeveralImages,
+    /// What the network was trained to miss: a branch that lacks only that answers with zeros in its place.
+    pub may_miss: Modalities,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
     /// Whether the pictures that [`Bundle::predict`](crate::Bundle::predict) and a [`Model`](crate::Model) are asked about are
@@ -62,6 +64,7 @@ impl<N: Network> Predictor<N> {
             threads: 2,
             cache: None,
             several_images,
+            may_miss: Modalities::default(),
             corruption: None,
             measure: false,
             out_of_distribution: None,
@@ -162,7 +165,8 @@ impl<N: Network> Predictor<N> {
         // Which branches answer for each of them.
         let mut answering = Vec::with_capacity(cases.len());
         for (at, (row, case)) in cases.iter().enumerate() {
-            let branches = self.network.answering(modalities_of(case, cohort.has_metadata[at]));
+            let there = modalities_of(case, cohort.has_metadata[at]);
+            let branches = self.network.answering_despite(there, self.may_miss);
             if branches.contains(&true) {
                 asked.push(at);
                 answering.push(branches);

@@ -97,7 +97,7 @@ impl Bundle {
     pub fn explained_logit(&self, set: &CaseSet, row: usize, task: usize) -> Result<ExplainedLogit, InferError> {
         let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
         let has_record = self.description.encoder.matched(&set.fields)?.has_metadata(case)?;
-        let answering = self.network.answering(modalities_of(case, has_record));
+        let answering = self.answering(modalities_of(case, has_record));
         let weights = &self.two_stage.branch_weights;
         let weight = |name: &str| {
             let named = weights.names().iter().zip(weights.values()).find(|(other, _)| *other == name);

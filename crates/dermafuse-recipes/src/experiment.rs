@@ -1,6 +1,8 @@
 //! An experiment: data, method and protocol in one value, which a TOML file says.
 
+mod abstention;
 mod data;
+mod groups;
 mod joined;
 mod method;
 mod parts;
@@ -20,7 +22,9 @@ use dermafuse_train::{Incomplete, TrainingConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub use abstention::AbstentionSettings;
 pub use data::{DataSource, MergedSource};
+pub use groups::{GroupSettings, WantedGroup};
 pub use joined::JoinedSource;
 pub use method::MethodSettings;
 pub(crate) use parts::Parts;
@@ -82,6 +86,12 @@ pub struct Experiment {
     pub stages: Vec<StageSettings>,
     /// How branches answer together, and what comes after them.
     pub second_stage: SecondStageTable,
+    /// Unions of classes with a question that they answer, by names of your own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, GroupSettings>,
+    /// Sets of classes with a stated error rate; none are fitted without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<AbstentionSettings>,
     /// How the test cases are answered.
     pub evaluation: EvaluationSettings,
     /// From when on the model calls pictures bad: too small, blurred, too dark and others.
@@ -103,6 +113,14 @@ pub struct EvaluationSettings {
     pub views: TestTimeAugmentation,
     /// Whether the features before the last classifier are drawn.
     pub features: bool,
+    /// Whether the test cases are also answered from each subset of their inputs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub subsets: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where and how an experiment is computed. The numbers do not depend on it, but for the device's own rounding.
@@ -151,6 +169,9 @@ impl Experiment {
         }
         for (name, merged) in &mut experiment.merged {
             merged.resolve(&settings, name);
+        }
+        for (name, group) in &mut experiment.groups {
+            group.resolve(&settings, name);
         }
         experiment.method.weights.resolve(&settings);
         experiment.split.resolve(&settings);
@@ -251,6 +272,8 @@ impl Experiment {
         }
         data::check(self, settings)?;
         joined::check(self, settings)?;
+        groups::check(self)?;
+        abstention::check(self, settings)?;
         stage::check(self, settings)?;
         Ok(())
     }

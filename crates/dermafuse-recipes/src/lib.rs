@@ -29,8 +29,10 @@ mod experiment;
 mod labelled_tasks;
 mod learnt_prevalence;
 mod method_comparison;
+mod modality_subsets;
 mod network_recipe;
 mod outcome;
+mod performance;
 mod plan;
 mod preflight;
 mod printed_rows;
@@ -53,21 +55,23 @@ pub use calibration_change::calibration_change;
 pub use corruption_benchmark::{CorruptionBenchmark, CorruptionOutcome};
 pub use error::RecipeError;
 pub use experiment::{
-    AnswerKind, DataSource, EvaluationSettings, Experiment, JoinedSource, MachineSettings, MergedSource,
-    MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
+    AbstentionSettings, AnswerKind, DataSource, EvaluationSettings, Experiment, GroupSettings, JoinedSource,
+    MachineSettings, MergedSource, MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
+    WantedGroup,
 };
 pub use method_comparison::{
     ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, merge_runs,
 };
+pub use modality_subsets::evaluate_subsets;
 pub use network_recipe::{NetworkRecipe, Workplace};
-pub use outcome::{MAJORITY, Outcome, OutcomeRow};
+pub use outcome::{MAJORITY, Outcome, OutcomeRow, classes_sentence};
 pub use plan::{Plan, PlannedTraining, Round, StartFrom};
 pub use preflight::SelectedCases;
 pub use progress::Progress;
 pub use proposed_experiment::ProposedExperiment;
 pub use protocol::{Answer, Protocol, ProtocolOutcome, SecondStageSettings, TrainingCurve};
 pub use recipe::{About, Recipe, Row};
-pub use results::{Features, Results, published_rows};
+pub use results::{Features, FittedToAnswers, Results, published_rows};
 pub use round::{HeldModel, RoundResult};
 pub use selection::Selection;
 pub use sweep::{PlannedSweep, Sweep, SweepKind, SweepOutcome, SweepScore, Trial, TriedSettings};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseView, ImageCache, MetadataEncoder};
-use dermafuse_infer::{Predictor, TestTimeAugmentation};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, may_miss};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig};
@@ -129,6 +129,7 @@ impl NetworkRecipe {
         let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
         predictor.threads = self.training.threads;
         predictor.several_images = self.several_images;
+        predictor.may_miss = may_miss(self.training.modality_dropout);
         predictor.cache = place.cache.cloned();
         predictor
     }

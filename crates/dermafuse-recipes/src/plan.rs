@@ -18,7 +18,7 @@ use crate::printed_rows::{names_in_tables, only_backbone};
 use crate::round::{RoundFolder, Start, TRACES, run_round};
 use crate::{
     BackboneWeights, Experiment, MethodSettings, NetworkRecipe, PartsSettings, Progress, Protocol, Recipe, RecipeError,
-    RoundResult, Row, StartWeights, Workplace,
+    RoundResult, Row, StartWeights, WantedGroup, Workplace,
 };
 
 /// An experiment that is ready to run. Settings can still be changed.
@@ -95,6 +95,8 @@ impl Experiment {
         let names = self.stage_sets();
         let last = names.last().ok_or_else(|| RecipeError::NoSet { name: "data".into() })?;
         let counted = self.set_of(last, sets)?;
+        let groups = self.groups.iter().map(|(name, group)| group.wanted_of(name, &counted.tasks));
+        let groups: Vec<WantedGroup> = groups.collect::<Result<_, _>>()?;
         let mut notes: Vec<String> = counted.notes.clone();
         let (mut rounds, mut folds) = (Vec::new(), Vec::new());
         let mut number = 0;
@@ -109,7 +111,12 @@ impl Experiment {
                     (_, 1) => format!("run-{}", number + 1),
                     _ => format!("fold-{}", number + 1),
                 };
-                let stages = self.trainings(&names, &counted, split, sets, seed)?;
+                let mut stages = self.trainings(&names, &counted, split, sets, seed)?;
+                // The last training's model answers.
+                if let Some(last) = stages.last_mut() {
+                    last.protocol.groups.clone_from(&groups);
+                    last.protocol.abstention = self.abstention;
+                }
                 rounds.push(Round { name, stages });
                 number += 1;
             }
@@ -223,6 +230,8 @@ impl Experiment {
             quality: self.quality.clone(),
             out_of_distribution: self.out_of_distribution,
             calibrated: self.second_stage.calibrated.filter(|_| is_last),
+            groups: Vec::new(),
+            abstention: None,
         }
     }
 

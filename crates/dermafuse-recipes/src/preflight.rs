@@ -6,7 +6,7 @@ use std::thread;
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
-use dermafuse_infer::{kinds_of, modalities_of};
+use dermafuse_infer::{kinds_of, may_miss, modalities_of};
 use dermafuse_networks::Network;
 use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, missing_image};
 
@@ -43,7 +43,11 @@ impl NetworkRecipe {
         for &row in split.train.iter().chain(&split.valid).chain(&split.test) {
             has_record[row] = matched.has_metadata(&set.cases[row])?;
         }
-        let is_seen = |row: usize| network.answering(modalities_of(&set.cases[row], has_record[row])).contains(&true);
+        let may_miss = may_miss(self.training.modality_dropout);
+        let is_seen = |row: usize| {
+            let there = modalities_of(&set.cases[row], has_record[row]);
+            network.answering_despite(there, may_miss).contains(&true)
+        };
         let mut selected = SelectedCases { split: split.clone(), notes: Vec::new() };
         let SelectedCases { split, notes } = &mut selected;
         let parts = [("training", &mut split.train), ("validation", &mut split.valid), ("test", &mut split.test)];

@@ -13,19 +13,23 @@ use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, QualityThresholds,
 use dermafuse_ensemble::{
     AnswerCalibration, Calibration, CalibrationMethod, CalibrationOrigin, ClassifierCluster, ClassifierKind,
     ClassifierParams, ClusterParams, MixSearch, MixSearchResult, OutOfDistribution, OutOfDistributionSettings,
-    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
+    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult, fit_operating_point,
+    fit_prediction_sets,
 };
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, answer_patterns, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
 use dermafuse_schema::ndarray::Axis;
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SeveralImages};
+use dermafuse_schema::{
+    BranchLogits, BranchWeights, FittedGroup, FuseSpace, PredictionSets, Predictions, SeveralImages,
+};
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
 use crate::labelled_tasks::check_labels;
 use crate::learnt_prevalence::{learnt_prevalence, prevalence_of};
+use crate::performance::{Question, performance};
 use crate::preflight::training_cases;
-use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
+use crate::{AbstentionSettings, NetworkRecipe, Progress, RecipeError, SelectedCases, WantedGroup, Workplace};
 
 /// A protocol with all its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +53,12 @@ pub struct Protocol {
     /// How the last stage's probabilities are calibrated on the validation cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrated: Option<CalibrationMethod>,
+    /// Unions of classes whose operating points are chosen on the validation cases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<WantedGroup>,
+    /// Sets of classes with a stated error rate, fitted on the validation cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<AbstentionSettings>,
 }
 
 /// How the branches of a network answer together.
@@ -277,6 +287,21 @@ impl Protocol {
             false => None,
         };
 
+        let mut groups = Vec::new();
+        let mut prediction_sets = None;
+        if !self.groups.is_empty() || self.abstention.is_some() {
+            let logits = match valid.take() {
+                Some(logits) => logits,
+                None => {
+                    progress.step("predicting the validation cases");
+                    first_stage.logits(&full, &set.view(&split.valid)?, encoder, place, progress)?
+                }
+            };
+            progress.step("fitting operating points and sets of classes");
+            (groups, prediction_sets) = self.fitted_to_answers(&two_stage, &logits)?;
+            valid = Some(logits);
+        }
+
         progress.step("predicting the test cases");
         let kinds = kinds_of(full.modalities());
         let tested = set.view(&split.test)?;
@@ -294,7 +319,7 @@ impl Protocol {
             }
         };
         let rows = two_stage.apply(&test)?;
-        let description = BundleDescription {
+        let mut description = BundleDescription {
             data_set: set.name.clone(),
             synthetic: set.synthetic,
             tasks: set.tasks.clone(),
@@ -303,15 +328,25 @@ impl Protocol {
             preprocess: first_stage.training.preprocess.clone(),
             augmentation: first_stage.augmentation,
             several_images: first_stage.several_images,
+            modality_dropout: first_stage.training.modality_dropout,
             known_cases: KnownCases::of(set, split),
             quality: self.quality.clone(),
             out_of_distribution,
+            groups,
+            prediction_sets,
+            performance: None,
             card: None,
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());
+        notes.extend(description.groups.iter().filter_map(FittedGroup::note));
+        notes.extend(description.prediction_sets.iter().flat_map(PredictionSets::notes));
         let looks_at = tested.cases().map(|case| case.looks(kinds.clone()));
         notes.extend(first_stage.several_images.note("test cases", looks_at));
+        let (_, answers) = rows.last().expect("there is a stage");
+        let questions = description.groups.iter().map(|fitted| Question::of(&[(answers, fitted)]));
+        let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
+        description.performance = Some(performance(&tested, answers, &questions));
         let bundle = Bundle { description, network: full, two_stage };
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
     }
@@ -343,6 +378,18 @@ impl Protocol {
         let (of_train, of_valid) = features.view().split_at(Axis(0), train.len());
         let labels: Vec<Option<usize>> = train.iter().map(|&row| set.cases[row].labels[0]).collect();
         Ok(Some(OutOfDistribution::fit(&self.out_of_distribution, of_train, &labels, Some(of_valid))?))
+    }
+
+    /// The operating points of the groups, and the sets of classes, from the answers for the validation cases.
+    fn fitted_to_answers(
+        &self,
+        two_stage: &TwoStage,
+        valid: &BranchLogits,
+    ) -> Result<(Vec<FittedGroup>, Option<PredictionSets>), RecipeError> {
+        let (_, answers) = two_stage.apply(valid)?.pop().expect("there is a stage");
+        let groups = self.groups.iter().map(|wanted| fit_operating_point(wanted.group.clone(), wanted.aim, &answers));
+        let fit = |AbstentionSettings { error_rate, coverage }| fit_prediction_sets(error_rate, coverage, &answers);
+        Ok((groups.collect::<Result<_, _>>()?, self.abstention.map(fit).transpose()?))
     }
 
     /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one.
@@ -408,7 +455,8 @@ impl Protocol {
             (Answer::Search(_), _, _) => Some("the weights of the branches are searched (second_stage.answer)"),
             (_, Some(_), _) => Some("the weight of the second stage is searched (second_stage.classifier)"),
             (_, _, Some(_)) => Some("the probabilities are calibrated (second_stage.calibrated)"),
-            _ => None,
+            _ if !self.groups.is_empty() => Some("the operating points of groups of classes are chosen (groups)"),
+            _ => self.abstention.map(|_| "sets of classes are fitted (abstention)"),
         };
         if let (true, Some(chosen)) = (split.valid.is_empty(), chosen) {
             return Err(RecipeError::NoValidation { chosen });

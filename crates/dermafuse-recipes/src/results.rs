@@ -4,17 +4,19 @@ use std::path::Path;
 use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
-    AnswerTable, Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SearchedWeight,
-    SubgroupTable, TSne, figure::Series, write_metrics, write_predictions,
+    AnswerTable, Bootstrap, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping, MetricsContext, Report,
+    RiskCoverage, SampleCase, SearchedWeight, SetEvaluation, SubgroupTable, SubsetEvaluation, TSne, figure::Series,
+    write_metrics, write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Modality, Predictions, SeenCases,
-    write_whole_file,
+    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, Modality, PredictionSets,
+    Predictions, SeenCases, write_whole_file,
 };
 use dermafuse_train::EpochReport;
 
+use crate::performance::{Question, how_well, not_known, performance};
 use crate::printed_rows::{Wanted, printed_rows};
 use crate::{CorruptionOutcome, Recipe, calibration_change};
 
@@ -57,10 +59,25 @@ pub struct Results<'a> {
     pub failed: &'a [FailedCase],
     /// How many of the cases made the model; `None` where several models were made.
     pub seen: Option<SeenCases>,
+    /// What the model was trained on, a sentence each.
+    pub trained_on: Vec<String>,
+    /// What was fitted to the answers of each round, with these answers: those of all rounds are the last of the rows.
+    pub fitted: &'a [(Predictions, FittedToAnswers<'a>)],
+    /// The numbers from each subset of the inputs, where that was asked.
+    pub subsets: Option<SubsetEvaluation>,
     /// What corrupted images cost, where that was asked; `corruptions.csv` is then written too.
     pub corruptions: Option<&'a CorruptionOutcome>,
     /// Features of cases to show as a picture.
     pub features: Option<Features<'a>>,
+}
+
+/// What was fitted to a model's answers for its validation cases.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FittedToAnswers<'a> {
+    /// The groups of classes with their operating points.
+    pub groups: &'a [FittedGroup],
+    /// The sets of classes.
+    pub prediction_sets: Option<&'a PredictionSets>,
 }
 
 /// The features that a network's last classifier sees.
@@ -99,7 +116,22 @@ impl Results<'_> {
         if let Some(evaluation) = &corruptions {
             write_whole_file(&folder.join("corruptions.csv"), evaluation.to_csv().as_bytes())?;
         }
-        let context = MetricsContext { seen: self.seen, notes, images, weights, corruptions };
+        let risk_coverage = match self.rows.last() {
+            Some((_, answers)) => RiskCoverage::of(answers)?,
+            None => Vec::new(),
+        };
+        let (class_groups, prediction_sets) = (class_groups(self.fitted)?, prediction_sets(self.fitted)?);
+        let context = MetricsContext {
+            seen: self.seen,
+            notes,
+            images,
+            weights,
+            class_groups,
+            risk_coverage,
+            prediction_sets,
+            subsets: self.subsets.clone(),
+            corruptions,
+        };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
         write_predictions(folder.join("stages.csv"), &tables, self.failed)?;
@@ -107,15 +139,11 @@ impl Results<'_> {
             let table = AnswerTable::with_truth(answers, self.failed)?;
             write_whole_file(&folder.join("predictions.csv"), table.to_csv().as_bytes())?;
         }
-        self.report(&evaluations, &context.images)?.write(folder.join("report.html"))?;
+        self.report(&evaluations, &context)?.write(folder.join("report.html"))?;
         Ok(evaluations)
     }
 
-    fn report(
-        &self,
-        evaluations: &[(String, Evaluation)],
-        images: &[(String, Evaluation)],
-    ) -> Result<Report, EvalError> {
+    fn report(&self, evaluations: &[(String, Evaluation)], context: &MetricsContext) -> Result<Report, EvalError> {
         let leaky: Vec<&str> = self.leaky_inputs.iter().map(String::as_str).collect();
         let mut report = Report::new(self.title)
             .synthetic(self.cases.set().synthetic)
@@ -123,7 +151,12 @@ impl Results<'_> {
             .leaky_inputs(&leaky)
             .config(&self.config)
             .rows(evaluations, self.published)
-            .images(images);
+            .images(&context.images)
+            .class_groups(&context.class_groups)
+            .abstention(&context.risk_coverage, context.prediction_sets.as_ref());
+        if let Some(subsets) = &context.subsets {
+            report = report.subsets(subsets);
+        }
         if let Some(CorruptionOutcome { evaluation, sheets }) = self.corruptions {
             report = report.corruptions(evaluation, sheets);
         }
@@ -138,6 +171,7 @@ impl Results<'_> {
         }
         if let (Some((name, predictions)), Some((_, evaluation))) = (self.rows.last(), evaluations.last()) {
             report = report
+                .evidence(self.evidence(predictions, evaluation)?)
                 .detail(name, evaluation, predictions)?
                 .subgroups(&self.subgroups(predictions)?)
                 .samples(self.samples(predictions)?);
@@ -160,6 +194,34 @@ impl Results<'_> {
             report = features.add_to(report, self.cases.set())?;
         }
         Ok(report)
+    }
+
+    /// The groups of classes, evaluated on the last of the rows.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated.
+    pub fn class_groups(&self) -> Result<Vec<GroupEvaluation>, EvalError> {
+        class_groups(self.fitted)
+    }
+
+    /// The sets of classes of the last of the rows, where the model has them.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated.
+    pub fn prediction_sets(&self) -> Result<Option<SetEvaluation>, EvalError> {
+        prediction_sets(self.fitted)
+    }
+
+    /// What somebody who stands before a patient needs first.
+    fn evidence(&self, predictions: &Predictions, evaluation: &Evaluation) -> Result<Evidence, EvalError> {
+        let questions = questions(self.fitted)?;
+        let performance = performance(&self.cases, predictions, &questions);
+        Ok(Evidence {
+            trained_on: self.trained_on.clone(),
+            how_well: how_well(&performance, evaluation),
+            not_known: not_known(self.set, self.cases, &performance, evaluation, self.seen, self.failed),
+            performance: Some(performance),
+        })
     }
 
     /// A table for each metadata column that is known before the diagnosis, and for the source of cases of a merged
@@ -203,6 +265,38 @@ impl Results<'_> {
         }
         Ok(samples)
     }
+}
+
+/// The rounds of the group at a place of those that were fitted.
+fn rounds_of<'a>(
+    fitted: &'a [(Predictions, FittedToAnswers<'a>)],
+    group: usize,
+) -> Vec<(&'a Predictions, &'a FittedGroup)> {
+    fitted.iter().filter_map(|(answers, fitted)| Some((answers, fitted.groups.get(group)?))).collect()
+}
+
+/// How many groups of classes there are.
+fn groups_of(fitted: &[(Predictions, FittedToAnswers<'_>)]) -> usize {
+    fitted.first().map_or(0, |(_, fitted)| fitted.groups.len())
+}
+
+/// The groups of classes over all rounds, each with the operating point that its own validation cases chose.
+pub(crate) fn class_groups(fitted: &[(Predictions, FittedToAnswers<'_>)]) -> Result<Vec<GroupEvaluation>, EvalError> {
+    (0..groups_of(fitted)).map(|group| GroupEvaluation::of(&rounds_of(fitted, group))).collect()
+}
+
+/// How every case was answered to the question of each group.
+pub(crate) fn questions(fitted: &[(Predictions, FittedToAnswers<'_>)]) -> Result<Vec<Question>, EvalError> {
+    (0..groups_of(fitted)).map(|group| Ok(Question::of(&rounds_of(fitted, group))?)).collect()
+}
+
+/// The sets of classes over all rounds, each with the quantiles of its own validation cases.
+pub(crate) fn prediction_sets(
+    fitted: &[(Predictions, FittedToAnswers<'_>)],
+) -> Result<Option<SetEvaluation>, EvalError> {
+    let rounds = fitted.iter().filter_map(|(answers, fitted)| Some((answers, fitted.prediction_sets?)));
+    let rounds: Vec<(&Predictions, &PredictionSets)> = rounds.collect();
+    Ok(if rounds.is_empty() { None } else { Some(SetEvaluation::of(&rounds)?) })
 }
 
 impl Features<'_> {

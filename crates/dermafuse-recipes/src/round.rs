@@ -5,16 +5,20 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_data::{CaseSet, Sampling};
 use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
+use dermafuse_eval::SubsetEvaluation;
 use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE, ModelCard, TrainingSummary, kinds_of};
 use dermafuse_networks::{Network, NetworkError};
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{BranchLogits, BranchWeights, Field, FuseSpace, Predictions};
+use dermafuse_schema::{BranchLogits, BranchWeights, Field, FittedGroup, FuseSpace, PredictionSets, Predictions};
 use dermafuse_train::{ImageRecord, RunIdentity, file_digest};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{PlannedTraining, StartFrom};
 use crate::stored::{Stored, check_history};
-use crate::{AnswerKind, BackboneWeights, Plan, Progress, RecipeError, Round, TrainingCurve, Workplace};
+use crate::{
+    AnswerKind, BackboneWeights, EvaluationSettings, Plan, Progress, RecipeError, Round, TrainingCurve, Workplace,
+    evaluate_subsets,
+};
 
 /// The backbone of a stage, in its folder.
 const BACKBONE: &str = "backbone.safetensors";
@@ -50,6 +54,15 @@ pub struct RoundResult {
     pub shown: Vec<usize>,
     /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted.
     pub features: Option<Array2<f32>>,
+    /// The groups of classes with the operating points that the validation cases chose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<FittedGroup>,
+    /// The sets of classes that were fitted to the validation cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_sets: Option<PredictionSets>,
+    /// The numbers of the test cases from each subset of their inputs, if they are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subsets: Option<SubsetEvaluation>,
     /// SHA-256 of the backbone that is handed on, of stages.
     pub backbone: Option<String>,
     /// The results of the stages before, by name.
@@ -82,8 +95,25 @@ pub(crate) struct Start {
 pub(crate) struct RoundFolder {
     folder: PathBuf,
     keeps_checkpoints: bool,
-    /// Whether the result has the features of the test cases.
+    /// What the result has besides.
+    extras: Extras,
+}
+
+/// What a result has besides logits, where it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extras {
+    /// The features of the test cases.
     features: bool,
+    /// The numbers from each subset of the inputs.
+    subsets: bool,
+}
+
+impl Extras {
+    /// Those of a training of a plan: only the last one has any.
+    fn of(plan: &Plan, is_last: bool) -> Self {
+        let EvaluationSettings { features, subsets, .. } = plan.experiment.evaluation;
+        Self { features: is_last && features, subsets: is_last && subsets }
+    }
 }
 
 impl RoundResult {
@@ -116,7 +146,8 @@ impl RoundResult {
             _ => self.test.equal_weights(),
         };
         let two_stage = TwoStage::new(branch_weights, FuseSpace::Probabilities, None, 1.0)?;
-        Ok(Self { two_stage, ..self.clone() })
+        // What was fitted to other answers is none of these.
+        Ok(Self { two_stage, groups: Vec::new(), prediction_sets: None, subsets: None, ..self.clone() })
     }
 
     /// What was read is what a training can give.
@@ -140,6 +171,12 @@ impl RoundResult {
             }
             self.rows_of_looks().map_err(|error| error.to_string())?;
         }
+        let tasks = &self.test.tasks;
+        let groups = self.groups.iter().try_for_each(|group| group.check(tasks));
+        groups.map_err(|error| error.to_string())?;
+        if let Some(sets) = &self.prediction_sets {
+            sets.check(tasks).map_err(|error| error.to_string())?;
+        }
         self.earlier.iter().try_for_each(|(_, result)| result.check())
     }
 }
@@ -152,8 +189,7 @@ impl RoundFolder {
             true => folder.to_owned(),
             false => folder.join(format!("stage-{}-{}", index + 1, round.stages[index].name)),
         };
-        let features = is_last && plan.experiment.evaluation.features;
-        Self { folder, keeps_checkpoints, features }
+        Self { folder, keeps_checkpoints, extras: Extras::of(plan, is_last) }
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -193,7 +229,7 @@ impl RoundFolder {
         }
         let Some(stored) = Stored::read(&self.folder.join(RESULT), RoundResult::check)? else { return Ok(None) };
         let record = ImageRecord::read(&self.folder);
-        let identity = identity(training, start, self.features, &record, place)?;
+        let identity = identity(training, start, self.extras, &record, place)?;
         stored.require(&identity, &record, &self.folder)?;
         match place.resume {
             true => Ok(Some(stored.result)),
@@ -226,8 +262,8 @@ pub(crate) fn run_round(
             _ => training.start_without_stages(),
         };
         let known = known_before(round, index);
-        let features = is_last && plan.experiment.evaluation.features;
-        let run = TrainingRun { training, folder: here, start, known, features, hands_on: !is_last };
+        let extras = Extras::of(plan, is_last);
+        let run = TrainingRun { training, folder: here, start, known, extras, hands_on: !is_last };
         let result = run.result(place, progress).map_err(|error| training.error(error))?;
         match is_last {
             true => return Ok(RoundResult { earlier, ..result }),
@@ -257,8 +293,8 @@ struct TrainingRun<'a> {
     start: Start,
     /// The cases that made the backbone that it starts from.
     known: KnownCases,
-    /// Whether the features of the test cases are wanted.
-    features: bool,
+    /// What is wanted besides the answers for the test cases.
+    extras: Extras,
     /// Whether a later stage starts from its backbone.
     hands_on: bool,
 }
@@ -266,7 +302,7 @@ struct TrainingRun<'a> {
 impl TrainingRun<'_> {
     /// What lies in the folder, if the training is done there; else trains.
     fn result(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<RoundResult, RecipeError> {
-        let Self { training, folder, start, features, hands_on, .. } = self;
+        let Self { training, folder, start, extras, hands_on, .. } = self;
         let Some(here) = folder else {
             let (result, bundle) = self.follow(place, progress)?;
             return Ok(RoundResult { model: HeldModel(Some(bundle)), ..result });
@@ -277,7 +313,7 @@ impl TrainingRun<'_> {
             return Ok(result);
         }
         let RoundFolder { folder, keeps_checkpoints, .. } = here;
-        let identity = identity(training, start, *features, &ImageRecord::read(folder), place)?;
+        let identity = identity(training, start, *extras, &ImageRecord::read(folder), place)?;
         let checkpoints = here.checkpoints();
         let (mut result, bundle) = self.follow(Workplace { folder: Some(&checkpoints), ..place }, progress)?;
         fs::create_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
@@ -321,10 +357,11 @@ impl TrainingRun<'_> {
         });
         let encoder = &outcome.bundle.description.encoder;
         let (train, test) = (set.view(&selected.split.train)?, set.view(&selected.split.test)?);
-        let features = self.features.then(|| {
+        let features = self.extras.features.then(|| {
             let predictor = protocol.first_stage.predictor(&outcome.bundle.network, place);
             predictor.embeddings(&test, encoder, |done| progress.predicted(done, test.len()))
         });
+        let subsets = self.extras.subsets.then(|| evaluate_subsets(&outcome.bundle, &test, progress));
         let config = &protocol.first_stage.training;
         // None where no network learns.
         let epochs = outcome.curves.first().map_or(0, |curve| curve.history.len());
@@ -353,6 +390,7 @@ impl TrainingRun<'_> {
             cases,
             shown,
             features: features.transpose()?,
+            subsets: subsets.transpose()?,
             leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
             notes: selected.notes.iter().cloned().chain(outcome.notes).chain(oversampled).collect(),
             test: outcome.test,
@@ -361,6 +399,8 @@ impl TrainingRun<'_> {
             curves: outcome.curves,
             weights: outcome.weights,
             mix: outcome.mix,
+            groups: outcome.bundle.description.groups.clone(),
+            prediction_sets: outcome.bundle.description.prediction_sets.clone(),
             backbone: None,
             earlier: Vec::new(),
             model: HeldModel::default(),
@@ -389,7 +429,7 @@ fn shown_text(set: &CaseSet, task: usize, cases: &[usize], shown: &[usize]) -> S
 fn identity(
     training: &PlannedTraining,
     start: &Start,
-    features: bool,
+    extras: Extras,
     record: &ImageRecord,
     place: Workplace<'_>,
 ) -> Result<RunIdentity, RecipeError> {
@@ -412,7 +452,17 @@ fn identity(
     if let Some(method) = &protocol.calibrated {
         facts.set("calibrated", method);
     }
-    facts.set("evaluation.features", &features);
+    facts.set("evaluation.features", &extras.features);
+    // Where none is asked for, they are no facts.
+    if extras.subsets {
+        facts.set("evaluation.subsets", &extras.subsets);
+    }
+    if !protocol.groups.is_empty() {
+        facts.set("groups", &protocol.groups);
+    }
+    if let Some(abstention) = &protocol.abstention {
+        facts.set("abstention", abstention);
+    }
     // Results of versions that knew neither stay what they are.
     if !protocol.quality.is_default() {
         facts.set("quality", &protocol.quality);

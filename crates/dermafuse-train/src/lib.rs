@@ -22,6 +22,7 @@ mod observer;
 mod optimizer;
 mod run_facts;
 mod run_identity;
+mod shown;
 mod trainer;
 mod unfreezing;
 

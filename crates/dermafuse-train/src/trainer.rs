@@ -5,13 +5,14 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, Optimi
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
 use dermafuse_data::{BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder};
-use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, may_miss, modalities_of, tensors_of};
 use dermafuse_networks::{Auxiliary, Modalities, Network};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 
 use crate::averaging::{Average, refresh_batch_norm};
 use crate::clipping::clip_norm;
 use crate::optimizer::learning_rates;
+use crate::shown::{ShownCases, check_dropout};
 use crate::{
     AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, ImageRecord, Incomplete, LostBest, MultitaskLoss,
     Observer, RunFacts, RunIdentity, RunLength, RunState, Targets, TrainError, TrainingConfig, WeightAveraging,
@@ -215,22 +216,29 @@ impl Trainer {
         let network = initial.clone().try_load_record(average.into_record()).map_err(unrestorable)?;
         let (device, modalities) = (device_of(&network), network.modalities());
         let (seed, epoch) = (self.config.seed, self.config.epochs);
-        let (_, passes) = self.passes(epoch, modalities, cases)?;
+        let EpochPasses { shown, passes, .. } = self.passes(epoch, modalities, cases)?;
+        let set = cases.train.set();
+        let matched = cases.encoder.matched(&set.fields)?;
+        let mut first = 0;
         let inputs = passes.map(|images| {
             let images = images?;
-            let metadata = cases.train.set().view(&images.rows)?.encoded_metadata(cases.encoder)?;
+            let mut metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
+            if let Some(shown) = &shown {
+                shown.hide_records(first, &mut metadata, &matched, set.fields.len())?;
+            }
+            first += images.rows.len();
             Ok::<_, TrainError>(tensors_of(images, metadata, modalities, &device))
         });
         Ok(refresh_batch_norm(network, inputs, || device.seed(step_seed(seed, epoch, 0)))?.valid())
     }
 
-    /// The order of the training cases in an epoch, and a loader that prepares them in it.
+    /// The order of the training cases in an epoch, what is shown of each, and a loader that prepares them in it.
     fn passes(
         &self,
         epoch: usize,
         modalities: Modalities,
         cases: &TrainingCases<'_>,
-    ) -> Result<(Vec<usize>, BatchLoader), TrainError> {
+    ) -> Result<EpochPasses, TrainError> {
         let config = &self.config;
         let mut order = config.sampling.order(&cases.train, config.seed, epoch as u64)?;
         let set = cases.train.set();
@@ -247,8 +255,12 @@ impl Trainer {
         };
         loader.threads = config.threads;
         loader.cache.clone_from(&self.cache);
+        let address = (config.seed, epoch as u64);
+        let draw = |dropout| ShownCases::draw(dropout, modalities, cases, &order, address);
+        let shown = config.modality_dropout.map(draw).transpose()?;
+        loader.shown = shown.as_ref().map(|shown| shown.each().to_vec());
         let passes = BatchLoader::new(&set.view(&order)?, loader)?;
-        Ok((order, passes))
+        Ok(EpochPasses { order, shown, passes })
     }
 
     /// Cases in a step of the optimizer.
@@ -303,6 +315,9 @@ impl Trainer {
             let (expected, found) = ("none where no case validates", patience.to_string());
             return Err(TrainError::Setting { setting: "patience", expected, found });
         }
+        if let Some(dropout) = self.config.modality_dropout {
+            check_dropout(dropout, network)?;
+        }
         self.check_images(network, cases)?;
         let known = network.auxiliary();
         if let Some(unknown) = self.config.loss.auxiliary.keys().find(|name| !known.contains(&name.as_str())) {
@@ -326,7 +341,7 @@ impl Trainer {
         let mut unseen = None;
         for case in training() {
             let there = modalities_of(case, matched.has_metadata(case)?);
-            if !network.seeing(there).contains(&true) {
+            if !network.seeing_despite(there, may_miss(self.config.modality_dropout)).contains(&true) {
                 unseen = Some(case);
                 break;
             }
@@ -405,7 +420,7 @@ impl Trainer {
         let device = device_of(&run.network);
         let modalities = run.network.modalities();
         let rates = learning_rates(config, &run.network, epoch)?;
-        let (order, mut passes) = self.passes(epoch, modalities, cases)?;
+        let EpochPasses { order, shown, mut passes } = self.passes(epoch, modalities, cases)?;
         let set = cases.train.set();
         let batch_size = self.batch_size(set);
         let batches = order.len().div_ceil(batch_size);
@@ -415,9 +430,13 @@ impl Trainer {
         let mut own = OwnLosses::default();
         for (index, rows) in order.chunks(batch_size).enumerate() {
             let labels: Vec<&[Option<usize>]> = rows.iter().map(|&row| set.cases[row].labels.as_slice()).collect();
-            let seeing = rows.iter().map(|&row| {
-                let case = &set.cases[row];
-                Ok(run.network.seeing(modalities_of(case, matched.has_metadata(case)?)))
+            let first = index * batch_size;
+            let seeing = rows.iter().enumerate().map(|(at, &row)| match &shown {
+                Some(shown) => Ok(shown.seeing(&run.network, first + at)),
+                None => {
+                    let case = &set.cases[row];
+                    Ok(run.network.seeing(modalities_of(case, matched.has_metadata(case)?)))
+                }
             });
             let seeing = seeing.collect::<Result<Vec<_>, TrainError>>()?;
             let labels_of_branches = labels_of_branches(&seeing, &labels, &unknown);
@@ -432,7 +451,10 @@ impl Trainer {
                 let part = done..done + images.rows.len();
                 let targets = labels_of_branches.iter().map(|labels| loss.targets(labels, part.clone(), &device));
                 let targets: Vec<Targets> = targets.collect();
-                let metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
+                let mut metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
+                if let Some(shown) = &shown {
+                    shown.hide_records(first + part.start, &mut metadata, &matched, set.fields.len())?;
+                }
                 let input = tensors_of(images, metadata, modalities, &device);
                 let output = run.network.forward(input);
                 let part_loss = match &targets[..] {
@@ -500,6 +522,7 @@ impl Trainer {
         predictor.batch_size = self.pass_size(cases.train.set());
         predictor.threads = self.config.threads;
         predictor.several_images = self.several_images;
+        predictor.may_miss = may_miss(self.config.modality_dropout);
         predictor.cache.clone_from(&self.cache);
         let logits = predictor.logits(&cases.valid, cases.encoder, |_| ())?;
         Ok((Some(mean_cross_entropy(&logits)), Some(score(&logits))))
@@ -579,6 +602,16 @@ impl Trainer {
             best: Some(best),
         })
     }
+}
+
+/// The cases of an epoch.
+struct EpochPasses {
+    /// Their order.
+    order: Vec<usize>,
+    /// What is shown of each; `None` where nothing is left out.
+    shown: Option<ShownCases>,
+    /// The loader.
+    passes: BatchLoader,
 }
 
 /// A run between two epochs.

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
 use crate::images::image::{Accepted, decode_changed};
+use crate::images::modality_dropout::Shown;
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
 use crate::{CaseView, DataError, ImageCache, ImageMeasures, PatientImage, Preprocess, RgbPixels, RowFault};
@@ -80,6 +81,9 @@ pub struct LoaderConfig {
     pub failures: Failures,
     /// What is read of a case that has several images of a kind.
     pub looks: Looks,
+    /// What is shown of the case at each place of the rows; its other images are not read, as if there were none. `None` shows
+    /// everything.
+    pub shown: Option<Vec<Shown>>,
     /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
@@ -111,6 +115,7 @@ impl LoaderConfig {
             cache: None,
             failures: Failures::Stop,
             looks: Looks::First,
+            shown: None,
             corruption: None,
             measure: false,
         }
@@ -242,10 +247,20 @@ impl BatchLoader {
         config.check()?;
         let mut times = vec![0; cases.set().len()];
         let mut jobs: Vec<Job> = Vec::with_capacity(cases.len());
-        for (row, case) in cases.iter() {
+        if let Some(shown) = config.shown.as_ref().filter(|shown| shown.len() != cases.len()) {
+            let (found, expected) = (shown.len().to_string(), "as many as there are rows");
+            return Err(DataError::Setting { what: "number of cases of which something is shown", found, expected });
+        }
+        for (at, (row, case)) in cases.iter().enumerate() {
+            let shown = config.shown.as_ref().map_or(Shown::ALL, |shown| shown[at]);
             let time = times[row];
             times[row] += 1;
-            jobs.extend(jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into()));
+            let images = |kind, place| (&case.images(kind)[place]).into();
+            jobs.extend(jobs_of(case, row, time, &config, images).map(|job| Job {
+                clinical: job.clinical.filter(|_| shown.clinical),
+                dermoscopic: job.dermoscopic.filter(|_| shown.dermoscopic),
+                ..job
+            }));
         }
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
             what: "number of loader threads",

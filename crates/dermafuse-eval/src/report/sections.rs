@@ -480,7 +480,7 @@ fn mean(tasks: &[TaskEvaluation], value: impl Fn(&TaskEvaluation) -> Option<f64>
     crate::metrics::mean(tasks.iter().map(value))
 }
 
-fn percent(value: Option<f64>) -> String {
+pub(super) fn percent(value: Option<f64>) -> String {
     value.map_or("n/a".into(), |value| format!("{:.1}", 100.0 * value))
 }
 
