@@ -8,10 +8,9 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 use dermafuse::data::{CaseSet, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges};
 use dermafuse::eval::{Overall, text_table};
-use dermafuse::infer::{Bundle, kinds_of};
-use dermafuse::networks::{Modality, Network};
+use dermafuse::networks::Modality;
 use dermafuse::recipes::{CorruptionBenchmark, Progress, Results, TerminalProgress, published_rows};
-use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
+use dermafuse::schema::{RunFolder, RunMode, read_regular_file};
 use serde_json::Value;
 
 use crate::data::DataArguments;
@@ -129,47 +128,25 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let mut folder = RunFolder::open(out, "evaluate", RunMode { resume: true, shared: false })?;
     let mut terminal = TerminalProgress::default();
     terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
-    let mut predict = |bundle: &Bundle, rows: &[usize]| {
-        let progress = |done| terminal.predicted(done, rows.len());
-        match &sums {
-            Some(sums) => bundle.predict_sums(&set, rows, sums, progress),
-            None => bundle.predict(&set, rows, progress),
-        }
+    let progress = |done| terminal.predicted(done, rows.len());
+    let answers = match &sums {
+        Some(sums) => bundle.predict_sums_all_looks(&set, &rows, sums, progress)?,
+        None => bundle.predict_all_looks(&set, &rows, progress)?,
     };
-    let answers = predict(&bundle, &rows)?;
     notes.extend(answers.notes.iter().cloned());
-    let kinds = kinds_of(bundle.network.modalities());
-    let looks = match bundle.description.several_images {
-        SeveralImages::First if set.has_several_images(&answers.rows, kinds) => {
-            // The first image answers for a case; numbers are given for all of them.
-            let mut each = bundle.clone();
-            each.description.several_images = SeveralImages::MeanOfProbabilities;
-            let each = predict(&each, &answers.rows)?;
-            notes.extend(each.failed.first().map(|first| {
-                let (failed, asked) = (each.failed.len(), answers.rows.len());
-                format!(
-                    "{failed} of {asked} cases are not among the numbers of each image, since one of their images cannot be read; \
-                     the first, `{}`: {}",
-                    first.id, first.reason
-                )
-            }));
-            each.looks
-        }
-        _ => answers.looks.clone(),
-    };
     let corruptions = match &benchmark {
         Some(benchmark) => Some(benchmark.run(&bundle, &set, &answers, &mut terminal)?),
         None => None,
     };
     notes[1..].iter().for_each(|note| print_note(note));
     print_note(&answers.seen.to_string());
-    let published = published_rows(&set, &bundle.description.network);
+    let published = published_rows(&set, &bundle.description.network, &bundle.two_stage);
     let results = Results {
         title: "Evaluation of a saved model",
         set: &set,
         cases: &answers.rows,
         rows: &answers.stages,
-        images: &looks,
+        images: &answers.looks,
         config: serde_json::to_value(&bundle.description)?,
         published: published.as_ref(),
         leaky_inputs: bundle.description.encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod case_set;
 pub(crate) mod case_unit;
+pub(crate) mod chosen_tasks;
 pub(crate) mod only_modality;
 pub(crate) mod sampling;
 pub(crate) mod split;

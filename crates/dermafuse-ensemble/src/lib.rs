@@ -13,10 +13,12 @@
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
 
+mod ada_boost;
 mod calibration_note;
 mod classifier;
 mod cluster;
 mod coupling;
+mod decision_tree;
 mod error;
 mod folds;
 mod logistic;
@@ -31,6 +33,7 @@ mod training;
 mod two_stage;
 mod weight_search;
 
+pub use ada_boost::{AdaBoostClassifier, AdaBoostParams};
 pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};

@@ -4,7 +4,8 @@ use dermafuse_data::{CaseSet, DataError, ImageCorruption};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
+    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, SeveralImages, Shard, Task,
+    TaskSet,
 };
 
 use crate::bundle::Bundle;
@@ -72,6 +73,53 @@ impl Bundle {
         self.predict_beside(set, rows, &[], None, progress)
     }
 
+    /// The same with [`Answers::looks`] at all images of the cases also where the first image of each kind answers. Every image is
+    /// asked about once, unless one of a case cannot be read.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn predict_all_looks(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        mut progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        let kinds = kinds_of(self.network.modalities());
+        if self.description.several_images != SeveralImages::First || !set.has_several_images(rows, kinds) {
+            return self.predict(set, rows, progress);
+        }
+        let mut each = self.clone();
+        each.description.several_images = SeveralImages::MeanOfProbabilities;
+        let whole = each.readable_logits(set, rows, None, &mut progress);
+        if let Ok((logits, rows, failed)) = &whole
+            && failed.is_empty()
+        {
+            let answers = self.answers_of(set, &logits.first_looks(), rows.clone(), Vec::new())?;
+            return Ok(Answers { looks: self.two_stage.apply(&logits.each_look())?, ..answers });
+        }
+        // A case whose first image can be read is answered, whatever its other images are.
+        let mut answers = self.predict(set, rows, progress)?;
+        let (asked, (unread, reason)) = (
+            answers.rows.len(),
+            match whole {
+                Ok((logits, _, failed)) => {
+                    answers.looks = self.two_stage.apply(&logits.each_look())?;
+                    let unread: Vec<FailedCase> =
+                        failed.into_iter().filter(|case| answers.rows.contains(&case.row)).collect();
+                    (unread.len(), unread.first().map(|first| format!("`{}`: {}", first.id, first.reason)))
+                }
+                Err(error) => (answers.rows.len(), Some(error.to_string())),
+            },
+        );
+        answers.notes.extend(reason.map(|reason| {
+            format!(
+                "{unread} of {asked} cases are not among the numbers of each image, since one of their images cannot be read; the \
+                 first, {reason}"
+            )
+        }));
+        Ok(answers)
+    }
+
     /// The predictions for the cases at `rows` with their images corrupted, as [`Bundle::predict`] gives them for the images as they
     /// are. Each image is corrupted in its own size before it is prepared; test-time augmentation turns the corrupted image.
     ///
@@ -99,6 +147,30 @@ impl Bundle {
         sums: &ClassSums,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
+        self.summed(set, sums, |asked| self.predict(asked, rows, progress))
+    }
+
+    /// The same as [`Bundle::predict_all_looks`].
+    ///
+    /// # Errors
+    /// As [`Bundle::predict_sums`].
+    pub fn predict_sums_all_looks(
+        &self,
+        set: &CaseSet,
+        rows: &[usize],
+        sums: &ClassSums,
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        self.summed(set, sums, |asked| self.predict_all_looks(asked, rows, progress))
+    }
+
+    /// What `predict` gives for the cases without their labels, added up, with the labels.
+    fn summed(
+        &self,
+        set: &CaseSet,
+        sums: &ClassSums,
+        predict: impl FnOnce(&CaseSet) -> Result<Answers, InferError>,
+    ) -> Result<Answers, InferError> {
         let task = set.tasks[0].clone();
         if task.classes != sums.coarse().classes {
             let name = |task: &Task| vec![format!("{} ({})", task.name, task.classes.join(", "))];
@@ -108,7 +180,7 @@ impl Bundle {
         let tasks = self.description.tasks.clone();
         let blank = |case: &Case| Case { labels: vec![None; tasks.len()], ..case.clone() };
         let asked = CaseSet { cases: set.cases.iter().map(blank).collect(), tasks: tasks.clone(), ..set.clone() };
-        let mut answers = self.predict(&asked, rows, progress)?;
+        let mut answers = predict(&asked)?;
         let labels: HashMap<&CaseId, Option<usize>> =
             set.cases.iter().map(|case| (&case.id, case.labels.first().copied().flatten())).collect();
         for (_, predictions) in answers.stages.iter_mut().chain(&mut answers.looks) {
@@ -193,7 +265,18 @@ impl Bundle {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
         }
-        let stages = self.two_stage.apply(&logits)?;
+        self.answers_of(set, &logits, rows, failed)
+    }
+
+    /// The answers that logits give, those of the cases at `rows`.
+    fn answers_of(
+        &self,
+        set: &CaseSet,
+        logits: &BranchLogits,
+        rows: Vec<usize>,
+        failed: Vec<FailedCase>,
+    ) -> Result<Answers, InferError> {
+        let stages = self.two_stage.apply(logits)?;
         let looks = match logits.looks.is_empty() {
             true => Vec::new(),
             false => self.two_stage.apply(&logits.each_look())?,

@@ -52,7 +52,7 @@ pub use experiment::{
     MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
 };
 pub use method_comparison::{
-    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, merge_runs,
+    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, SideBySide, merge_runs,
 };
 pub use network_recipe::{NetworkRecipe, Workplace};
 pub use outcome::{MAJORITY, Outcome, OutcomeRow};

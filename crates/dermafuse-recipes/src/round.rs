@@ -46,7 +46,7 @@ pub struct RoundResult {
     pub cases: Vec<usize>,
     /// How often cases of each class were shown in all epochs.
     pub shown: Vec<usize>,
-    /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted.
+    /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted; of the first round alone.
     pub features: Option<Array2<f32>>,
     /// SHA-256 of the backbone that is handed on, of stages.
     pub backbone: Option<String>,
@@ -150,7 +150,7 @@ impl RoundFolder {
             true => folder.to_owned(),
             false => folder.join(format!("stage-{}-{}", index + 1, round.stages[index].name)),
         };
-        let features = is_last && plan.experiment.evaluation.features;
+        let features = is_last && plan.keeps_features(round);
         Self { folder, keeps_checkpoints, features }
     }
 
@@ -224,7 +224,7 @@ pub(crate) fn run_round(
             _ => training.start_without_stages(),
         };
         let known = known_before(round, index);
-        let features = is_last && plan.experiment.evaluation.features;
+        let features = is_last && plan.keeps_features(round);
         let run = || run_training(training, here.as_ref(), &start, &known, features, !is_last, place, progress);
         let result = { run }().map_err(|error| training.error(error))?;
         match is_last {

@@ -15,7 +15,7 @@ struct TwoStages {
     logits: BranchLogits,
 }
 
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 24] = [
     "clinical",
     "dermoscopic",
     "diagnosis",
@@ -24,6 +24,10 @@ const WORDS: [&str; 20] = [
     "svm",
     "logistic",
     "mlp",
+    "adaboost",
+    "nodes",
+    "cut",
+    "leaf",
     "logits",
     "probabilities",
     "support",
