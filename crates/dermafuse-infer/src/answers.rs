@@ -95,7 +95,7 @@ impl Bundle {
             && failed.is_empty()
         {
             let answers = self.answers_of(set, &logits.first_looks(), rows.clone(), Vec::new())?;
-            return Ok(Answers { looks: self.two_stage.apply(&logits.each_look())?, ..answers });
+            return Ok(Answers { looks: self.stages_of(&logits.each_look())?, ..answers });
         }
         // A case whose first image can be read is answered, whatever its other images are.
         let mut answers = self.predict(set, rows, progress)?;
@@ -103,7 +103,7 @@ impl Bundle {
             answers.rows.len(),
             match whole {
                 Ok((logits, _, failed)) => {
-                    answers.looks = self.two_stage.apply(&logits.each_look())?;
+                    answers.looks = self.stages_of(&logits.each_look())?;
                     let unread: Vec<FailedCase> =
                         failed.into_iter().filter(|case| answers.rows.contains(&case.row)).collect();
                     (unread.len(), unread.first().map(|first| format!("`{}`: {}", first.id, first.reason)))
@@ -276,10 +276,10 @@ impl Bundle {
         rows: Vec<usize>,
         failed: Vec<FailedCase>,
     ) -> Result<Answers, InferError> {
-        let stages = self.two_stage.apply(logits)?;
+        let stages = self.stages_of(logits)?;
         let looks = match logits.looks.is_empty() {
             true => Vec::new(),
-            false => self.two_stage.apply(&logits.each_look())?,
+            false => self.stages_of(&logits.each_look())?,
         };
         let description = &self.description;
         let mut notes = self.notes();
@@ -295,6 +295,14 @@ impl Bundle {
         }
         let seen = description.known_cases.among(set, &rows);
         Ok(Answers { stages, looks, rows, failed, seen, notes })
+    }
+
+    /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.
+    ///
+    /// # Errors
+    /// Logits that are not the network's.
+    pub(crate) fn stages_of(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>, InferError> {
+        Ok(self.two_stage.apply(logits)?)
     }
 
     fn readable_logits(
