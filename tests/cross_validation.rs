@@ -166,7 +166,7 @@ fn folds_that_are_done_are_read_and_others_refused() {
     expected.sort();
     assert_eq!(ids, expected);
     let features = resumed.rounds[0].1.features.as_ref().unwrap();
-    assert_eq!(features.dim(), (validation.rounds[0].stages[0].split.test.len(), 128 + 128)); // quarter ResNet-18 and record
+    assert_eq!(features.dim(), (validation.rounds[0].stages[0].split.test.len(), 128 + 64)); // quarter ResNet-18 and record
 
     std::fs::write(folder.path().join("fold-1/result.json"), "{").unwrap();
     let error = validation.run(place(true), &mut Silent).unwrap_err().to_string();

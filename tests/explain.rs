@@ -292,7 +292,7 @@ fn attention_of_features_is_shared_by_each_heads_own() {
         let found = Explainer::new(&network).feature_attention(&input(2, 7, &device)).unwrap();
         assert_eq!(found.len(), 2);
         for features in &found {
-            assert_eq!((features.weights.dim(), features.of_record), ((8, 24), 96));
+            assert_eq!((features.weights.dim(), features.of_record), ((8, 24), 64));
             assert!(features.weights.rows().into_iter().all(|head| (head.sum() - 1.0).abs() < 1e-5));
         }
         assert_ne!(found[0], found[1]);

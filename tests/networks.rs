@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions, SwinConfig, parameter_count};
 use dermafuse::data::CaseSet;
-use dermafuse::fusion::MapFusionKind;
+use dermafuse::fusion::{FusionKind, MapFusionKind, MmfaConfig};
 use dermafuse::networks::{
     AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, CafNet, CafNetConfig, EmbeddingNet, EmbeddingNetConfig,
     FusionNet, FusionNetConfig, HcCnn, HcCnnConfig, HeadKind, ImageClassifierConfig, JointFusionConfig,
@@ -211,9 +211,10 @@ struct JifTraining {
 
 impl JifGolden {
     fn network(&self, device: &Device) -> JointIndividualFusion<AnyBackbone> {
-        let fusion = "mmfa".parse().unwrap();
+        let fusion = FusionKind::Mmfa(MmfaConfig { image_width: 96, metadata_width: 96, ..MmfaConfig::default() });
         let view = Modality::Clinical;
-        let joint = JointFusionConfig::new(BackboneKind::ResNet18, view, self.inputs, fusion, vec![self.classes]);
+        let mut joint = JointFusionConfig::new(BackboneKind::ResNet18, view, self.inputs, fusion, vec![self.classes]);
+        joint.metadata.layers = vec![256, 128];
         let config = JointIndividualFusionConfig::new(joint);
         let network =
             JointIndividualFusion::new(tower("clinical", BackboneKind::ResNet18, device), &config, device).unwrap();

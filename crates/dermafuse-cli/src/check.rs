@@ -80,7 +80,8 @@ fn length(seconds: f64) -> String {
 
 fn kind_of(network: &NetworkConfig) -> String {
     let backbones: Vec<&str> = network.backbones().iter().map(|kind| kind.name()).collect();
-    format!("{} ({})", network.kind().replace('_', " "), backbones.join(", "))
+    let kind = network.kind().replace('_', " ");
+    if backbones.is_empty() { kind } else { format!("{kind} ({})", backbones.join(", ")) }
 }
 
 /// The classes of every task in every part.

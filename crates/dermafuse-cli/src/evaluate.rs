@@ -10,13 +10,13 @@ use dermafuse::data::{
     CaseSet, CaseView, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges,
 };
 use dermafuse::eval::{Overall, text_table};
-use dermafuse::infer::{Bundle, BundleDescription, kinds_of};
-use dermafuse::networks::{Modality, Network};
+use dermafuse::infer::BundleDescription;
+use dermafuse::networks::Modality;
 use dermafuse::recipes::{
     CorruptionBenchmark, FittedToAnswers, Progress, Results, TerminalProgress, calibration_change, classes_sentence,
     evaluate_subsets, published_rows,
 };
-use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
+use dermafuse::schema::{RunFolder, RunMode, read_regular_file};
 use serde_json::Value;
 
 use crate::data::DataArguments;
@@ -153,35 +153,14 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let mut folder = RunFolder::open(out, "evaluate", RunMode { resume: true, shared: false })?;
     let mut terminal = TerminalProgress::default();
     terminal.step(&format!("predicting {} cases of {}", cases.len(), set.name));
-    let mut predict = |bundle: &Bundle, cases: &CaseView<'_>| {
-        let progress = |done| terminal.predicted(done, cases.len());
-        match &sums {
-            Some(sums) => bundle.predict_sums(cases, sums, progress),
-            None => bundle.predict(cases, progress),
-        }
+    let progress = |done| terminal.predicted(done, cases.len());
+    let answers = match &sums {
+        Some(sums) => bundle.predict_sums_all_looks(&cases, sums, progress)?,
+        None => bundle.predict_all_looks(&cases, progress)?,
     };
-    let answers = estimated(&bundle, arguments.prevalence.as_ref(), predict(&bundle, &cases)?)?;
+    let answers = estimated(&bundle, arguments.prevalence.as_ref(), answers)?;
     let answered = set.view(&answers.rows)?;
     notes.extend(answers.notes.iter().cloned());
-    let kinds = kinds_of(bundle.network.modalities());
-    let looks = match bundle.description.several_images {
-        SeveralImages::First if answered.has_several_images(kinds) => {
-            // The first image answers for a case; numbers are given for all of them.
-            let mut each = bundle.clone();
-            each.description.several_images = SeveralImages::MeanOfProbabilities;
-            let each = predict(&each, &answered)?;
-            notes.extend(each.failed.first().map(|first| {
-                let (failed, asked) = (each.failed.len(), answers.rows.len());
-                format!(
-                    "{failed} of {asked} cases are not among the numbers of each image, since one of their images cannot be read; \
-                     the first, `{}`: {}",
-                    first.id, first.reason
-                )
-            }));
-            each.looks
-        }
-        _ => answers.looks.clone(),
-    };
     let corruptions = match &benchmark {
         Some(benchmark) => Some(benchmark.run(&bundle, &set, &answers, &mut terminal)?),
         None => None,
@@ -192,7 +171,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     };
     notes[1..].iter().for_each(|note| print_note(note));
     print_note(&answers.seen.to_string());
-    let published = published_rows(&set, &bundle.description.network);
+    let published = published_rows(&set, &bundle.description.network, &bundle.two_stage);
     let BundleDescription { groups, prediction_sets, .. } = &bundle.description;
     let of_own_classes = sums.is_none();
     if !of_own_classes && !(groups.is_empty() && prediction_sets.is_none()) {
@@ -207,7 +186,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         title: "Evaluation of a saved model",
         cases: answered.clone(),
         rows: &answers.stages,
-        images: &looks,
+        images: &answers.looks,
         config: serde_json::to_value(&bundle.description)?,
         published: published.as_ref(),
         leaky_inputs: bundle.description.encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),

@@ -38,8 +38,9 @@ const SHAPLEY_NOTE: &str = "Exact Shapley values in per cent points: they add up
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The clinical photo (JPEG or PNG); may be given several times for a case with several.
-    #[arg(long, value_name = "FILE", required_unless_present = "dermoscopic")]
+    /// The clinical photo (JPEG or PNG); may be given several times for a case with several. A model that uses the record alone
+    /// needs no image.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["dermoscopic", "fields"])]
     clinical: Vec<PathBuf>,
     /// The dermoscopic image; may be given several times for a case with several.
     #[arg(long, value_name = "FILE")]

@@ -45,6 +45,7 @@ mod tables;
 pub use cases::case_set::{CaseSet, SYNTHETIC_MARKER};
 pub use cases::case_unit::CaseUnit;
 pub use cases::case_view::CaseView;
+pub use cases::chosen_tasks::OtherTasks;
 pub use cases::sampling::{EpochLength, Sampling};
 pub use cases::split::{Leak, Split};
 pub use dermafuse_schema::Modality;

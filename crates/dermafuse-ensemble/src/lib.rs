@@ -15,12 +15,14 @@
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
 
+mod ada_boost;
 mod calibration;
 mod calibration_note;
 mod classifier;
 mod cluster;
 mod conformal;
 mod coupling;
+mod decision_tree;
 mod error;
 mod folds;
 mod logistic;
@@ -40,6 +42,7 @@ mod training;
 mod two_stage;
 mod weight_search;
 
+pub use ada_boost::{AdaBoostClassifier, AdaBoostParams};
 pub use calibration::{
     AnswerCalibration, AnswerPattern, BasisCalibration, CalibratedAnswers, CalibrationMap, CalibrationMethod,
     CalibrationOrigin, IsotonicSteps, TaskCalibration,

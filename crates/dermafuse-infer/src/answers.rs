@@ -5,7 +5,8 @@ use dermafuse_ensemble::{ProbabilityFacts, TwoStage};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
+    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, SeveralImages, Shard, Task,
+    TaskSet,
 };
 
 use crate::bundle::Bundle;
@@ -108,6 +109,53 @@ impl Bundle {
         self.predict_beside(cases, &[], None, progress)
     }
 
+    /// The same with [`Answers::looks`] at all images of the cases also where the first image of each kind answers. Every image is
+    /// asked about once, unless one of a case cannot be read.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn predict_all_looks(
+        &self,
+        cases: &CaseView<'_>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        let kinds = kinds_of(self.network.modalities());
+        if self.description.several_images != SeveralImages::First || !cases.has_several_images(kinds) {
+            return self.predict(cases, progress);
+        }
+        let mut each = self.clone();
+        each.description.several_images = SeveralImages::MeanOfProbabilities;
+        let whole = match each.collected(cases, None, &mut progress) {
+            Ok(whole) if whole.failed.is_empty() => {
+                let looks = self.stages_of(&whole.logits.each_look())?;
+                let first = Collected { logits: whole.logits.first_looks(), ..whole };
+                return Ok(Answers { looks, ..self.answers_of(cases.set(), first)? });
+            }
+            whole => whole,
+        };
+        // A case whose first image can be read is answered, whatever its other images are.
+        let mut answers = self.predict(cases, progress)?;
+        let (asked, (unread, reason)) = (
+            answers.rows.len(),
+            match whole {
+                Ok(Collected { logits, failed, .. }) => {
+                    answers.looks = self.stages_of(&logits.each_look())?;
+                    let unread: Vec<FailedCase> =
+                        failed.into_iter().filter(|case| answers.rows.contains(&case.row)).collect();
+                    (unread.len(), unread.first().map(|first| format!("`{}`: {}", first.id, first.reason)))
+                }
+                Err(error) => (answers.rows.len(), Some(error.to_string())),
+            },
+        );
+        answers.notes.extend(reason.map(|reason| {
+            format!(
+                "{unread} of {asked} cases are not among the numbers of each image, since one of their images cannot be read; the \
+                 first, {reason}"
+            )
+        }));
+        Ok(answers)
+    }
+
     /// The predictions for the cases with their images corrupted, as [`Bundle::predict`] gives them for the images as they
     /// are. Each image is corrupted in its own size before it is prepared; test-time augmentation turns the corrupted image.
     ///
@@ -133,6 +181,29 @@ impl Bundle {
         sums: &ClassSums,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
+        self.summed(cases, sums, |asked| self.predict(asked, progress))
+    }
+
+    /// The same as [`Bundle::predict_all_looks`].
+    ///
+    /// # Errors
+    /// As [`Bundle::predict_sums`].
+    pub fn predict_sums_all_looks(
+        &self,
+        cases: &CaseView<'_>,
+        sums: &ClassSums,
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        self.summed(cases, sums, |asked| self.predict_all_looks(asked, progress))
+    }
+
+    /// What `predict` gives for the cases without their labels, added up, with the labels.
+    fn summed(
+        &self,
+        cases: &CaseView<'_>,
+        sums: &ClassSums,
+        predict: impl FnOnce(&CaseView<'_>) -> Result<Answers, InferError>,
+    ) -> Result<Answers, InferError> {
         let set = cases.set();
         let task = set.tasks[0].clone();
         if task.classes != sums.coarse().classes {
@@ -143,7 +214,7 @@ impl Bundle {
         let tasks = self.description.tasks.clone();
         let blank = |case: &Case| Case { labels: vec![None; tasks.len()], ..case.clone() };
         let asked = CaseSet { cases: set.cases.iter().map(blank).collect(), tasks: tasks.clone(), ..set.clone() };
-        let mut answers = self.predict(&asked.view(cases.rows())?, progress)?;
+        let mut answers = predict(&asked.view(cases.rows())?)?;
         let labels: HashMap<&CaseId, Option<usize>> =
             set.cases.iter().map(|case| (&case.id, case.labels.first().copied().flatten())).collect();
         for (_, predictions) in answers.stages.iter_mut().chain(&mut answers.looks) {
@@ -222,13 +293,18 @@ impl Bundle {
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let Collected { logits, rows, mut failed, measures, distances, .. } =
-            self.collected(cases, corruption, progress)?;
-        let answered = cases.set().view(&rows)?;
+        let mut collected = self.collected(cases, corruption, progress)?;
         if !refused.is_empty() {
-            failed.extend(refused.iter().cloned());
-            failed.sort_by_key(|case| case.row);
+            collected.failed.extend(refused.iter().cloned());
+            collected.failed.sort_by_key(|case| case.row);
         }
+        self.answers_of(cases.set(), collected)
+    }
+
+    /// The answers that logits of cases of the set give.
+    fn answers_of(&self, set: &CaseSet, collected: Collected) -> Result<Answers, InferError> {
+        let Collected { logits, rows, failed, measures, distances, .. } = collected;
+        let answered = set.view(&rows)?;
         let stages = self.stages_of(&logits)?;
         let looks = match logits.looks.is_empty() {
             true => Vec::new(),
@@ -238,7 +314,7 @@ impl Bundle {
         let mut notes = self.notes();
         notes.extend(self.calibration_notes(&stages)?);
         notes.extend(description.encoder.notes(&answered)?);
-        notes.extend(absent_classes(cases.set(), &description.tasks));
+        notes.extend(absent_classes(set, &description.tasks));
         let kinds = kinds_of(self.network.modalities());
         let looks_at = answered.cases().map(|case| case.looks(kinds.clone()));
         notes.extend(description.several_images.note("cases", looks_at));

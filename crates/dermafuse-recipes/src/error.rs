@@ -217,6 +217,22 @@ pub enum RecipeError {
         /// The rows.
         known: String,
     },
+    /// A name that no group of rows of a recipe has.
+    #[error("there is no group of rows `{name}`; the groups are {known}")]
+    NoGroup {
+        /// The name.
+        name: String,
+        /// The groups.
+        known: String,
+    },
+    /// A name that no protocol of a recipe has.
+    #[error("there is no protocol `{name}`; the protocols are {known}")]
+    NoProtocol {
+        /// The name.
+        name: String,
+        /// The protocols.
+        known: String,
+    },
     /// Words that name no data.
     #[error("`{words}`: NAME=PATH is expected, such as derm7pt=release_v0")]
     DataWords {

@@ -60,7 +60,7 @@ pub use experiment::{
     WantedGroup,
 };
 pub use method_comparison::{
-    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, merge_runs,
+    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, SideBySide, merge_runs,
 };
 pub use modality_subsets::evaluate_subsets;
 pub use network_recipe::{NetworkRecipe, Workplace};

@@ -2,6 +2,7 @@
 
 mod merged_runs;
 mod outcome;
+mod side_by_side;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use dermafuse_schema::{Shard, ShardRecord, write_whole_file};
 
 pub use merged_runs::merge_runs;
 pub use outcome::{ComparedRow, ComparisonOutcome, NonInferiorPair};
+pub use side_by_side::SideBySide;
 
 use crate::{AnswerKind, Experiment, Plan, PlannedTraining, Progress, RecipeError, Round, RoundResult, Workplace};
 

@@ -433,6 +433,11 @@ impl Plan {
         is_single && !self.keeps_results
     }
 
+    /// Whether a round's result has the features of its test cases: those of the first are drawn.
+    pub(crate) fn keeps_features(&self, round: &Round) -> bool {
+        self.experiment.evaluation.features && self.rounds.first().is_some_and(|first| first.name == round.name)
+    }
+
     fn folder_of(&self, round: &Round, place: Workplace<'_>) -> Option<PathBuf> {
         let folder = place.folder?;
         Some(if round.name.is_empty() { folder.to_owned() } else { folder.join(&round.name) })

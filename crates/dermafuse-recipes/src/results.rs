@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD};
+use dermafuse_ensemble::{SecondStage, TwoStage};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
     AnswerTable, Bootstrap, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping, MetricsContext, Report,
@@ -11,8 +12,8 @@ use dermafuse_eval::{
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, Modality, PredictionSets,
-    Predictions, SeenCases, write_whole_file,
+    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, FuseSpace, Modality,
+    PredictionSets, Predictions, SeenCases, write_whole_file,
 };
 use dermafuse_train::EpochReport;
 
@@ -91,12 +92,31 @@ pub struct Features<'a> {
     pub values: &'a Array2<f32>,
 }
 
-/// What was published of a network on a data set: FusionM4Net's rows on Derm7pt. Other methods have rows of the same names
-/// (`P_1`), which these numbers are not of.
+/// What was published of a model on a data set: FusionM4Net's rows on Derm7pt, of the stages that are the model's. Other networks and
+/// backbones, other ways to weigh branches and other classifiers have rows of the same names (`P_1`, `P_3`), which these numbers are
+/// not of.
 #[must_use]
-pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<PublishedTable> {
+pub fn published_rows(set: &CaseSet, network: &NetworkConfig, stages: &TwoStage) -> Option<PublishedTable> {
     let recipe = Recipe::shipped("fusionm4net").filter(|_| matches!(network, NetworkConfig::FusionNet(_)))?;
-    printed_rows(recipe.published(), &set.name, &STAGES.map(Wanted::named))
+    let own = recipe.experiment().ok()?;
+    if network.backbones() != own.method.network.backbones() {
+        return None;
+    }
+    let is_own = |second: &SecondStage| {
+        let classifier = second.cluster.report().params.classifier.kind();
+        Some(classifier) == own.second_stage.classifier && second.inputs == own.second_stage.inputs
+    };
+    let weights = stages.branch_weights.values();
+    // Where all branches count alike, nobody has searched.
+    let is_searched = weights.windows(2).any(|pair| pair[0] != pair[1]);
+    let own_stages = match (stages.fuse_space == FuseSpace::Logits, is_searched) {
+        (true, true) if stages.second_stage.as_ref().is_some_and(is_own) => &STAGES[..],
+        (true, true) => &STAGES[..5],
+        (true, false) => &STAGES[..4],
+        (false, _) => &STAGES[..3],
+    };
+    let own_stages: Vec<Wanted<'_>> = own_stages.iter().map(|name| Wanted::named(name)).collect();
+    printed_rows(recipe.published(), &set.name, &own_stages)
 }
 
 impl Results<'_> {
@@ -191,7 +211,7 @@ impl Results<'_> {
             }
         }
         if let Some(features) = &self.features {
-            report = features.add_to(report, self.cases.set())?;
+            report = features.add_to(report)?;
         }
         Ok(report)
     }
@@ -301,7 +321,7 @@ pub(crate) fn prediction_sets(
 
 impl Features<'_> {
     /// Adds their t-SNE, coloured by the classes of the first task. Too few cases make no picture.
-    fn add_to(&self, report: Report, set: &CaseSet) -> Result<Report, EvalError> {
+    pub(crate) fn add_to(&self, report: Report) -> Result<Report, EvalError> {
         let tsne = TSne {
             perplexity: TSne::default().perplexity.min((self.values.nrows() as f64 - 1.0) / 3.0),
             ..TSne::default()
@@ -312,7 +332,7 @@ impl Features<'_> {
         let classes: Vec<Option<usize>> = self.of.cohort.labels.iter().map(|labels| labels[0]).collect();
         let points = tsne.embed(&self.values.view())?.with_classes(&classes)?;
         let title = format!("Features before the last classifier, t-SNE, {}", self.title);
-        Ok(report.embedding(title, &set.tasks[0].classes, &points))
+        Ok(report.embedding(title, &self.of.tasks[0].classes, &points))
     }
 }
 
@@ -328,9 +348,10 @@ fn small_image(path: &Path) -> Option<(&'static str, Vec<u8>)> {
 mod tests {
     use super::*;
     use dermafuse_backbones::BackboneKind;
+    use dermafuse_ensemble::{ClassifierCluster, ClassifierKind, SecondStageInputs};
     use dermafuse_eval::published::Printed;
     use dermafuse_networks::{AsymmetricFusionConfig, FusionNetConfig};
-    use dermafuse_schema::TaskSet;
+    use dermafuse_schema::{BranchWeights, TaskSet};
 
     #[test]
     fn numbers_of_another_method_or_data_set_are_not_shown() {
@@ -345,12 +366,42 @@ mod tests {
         };
         let fusion_net = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet50, vec![2]));
         let ammfm = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![2]));
-        let published = published_rows(&set("derm7pt"), &fusion_net).expect("it was published");
+        let stages = two_stage(None);
+        let published = published_rows(&set("derm7pt"), &fusion_net, &stages).expect("it was published");
         assert_eq!(
             published.row("P_1").and_then(|row| row.task("DIAG")),
             Some(Printed { mean: 75.6, deviation: Some(1.2) })
         );
-        assert_eq!(published_rows(&set("derm7pt"), &ammfm), None);
-        assert_eq!(published_rows(&set("milk10k"), &fusion_net), None);
+        assert_eq!(published_rows(&set("derm7pt"), &ammfm, &stages), None);
+        assert_eq!(published_rows(&set("milk10k"), &fusion_net, &stages), None);
+        let small = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18, vec![2]));
+        assert_eq!(published_rows(&set("derm7pt"), &small, &stages), None);
+
+        // Of the second stage only what its classifiers gave, and of the first what a search did.
+        let names = |stages: &TwoStage| -> Vec<String> {
+            let table = published_rows(&set("derm7pt"), &fusion_net, stages).expect("its branches were published");
+            table.rows.into_iter().map(|row| row.name).collect()
+        };
+        assert_eq!(names(&stages), STAGES[..5]);
+        assert_eq!(names(&two_stage(Some(ClassifierKind::Svm))), STAGES);
+        assert_eq!(names(&two_stage(Some(ClassifierKind::Logistic))), STAGES[..5]);
+        let equal = BranchWeights::new([("clinical", 1.0), ("dermoscopic", 1.0), ("fusion", 1.0)]).unwrap();
+        assert_eq!(names(&TwoStage { branch_weights: equal, ..stages.clone() }), STAGES[..4]);
+        assert_eq!(names(&TwoStage { fuse_space: FuseSpace::Probabilities, ..stages }), STAGES[..3]);
+    }
+
+    /// Weights that were searched, and classifiers of this kind over one task and no metadata.
+    fn two_stage(classifier: Option<ClassifierKind>) -> TwoStage {
+        let tasks = TaskSet::new(vec![dermafuse_schema::Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap();
+        let second_stage = classifier.map(|kind| {
+            let records =
+                Array2::from_shape_fn((20, 2), |(row, column)| (row % 2) as f64 + (row * column) as f64 / 40.0);
+            let labels: Vec<Vec<Option<usize>>> = (0..20).map(|row| vec![Some(row % 2)]).collect();
+            let groups: Vec<String> = (0..20).map(|row| row.to_string()).collect();
+            let cluster = ClassifierCluster::params(kind, 0).fit(records.view(), &labels, &tasks, &groups).unwrap();
+            SecondStage { cluster, inputs: SecondStageInputs::default() }
+        });
+        let branch_weights = BranchWeights::new([("clinical", 0.2), ("dermoscopic", 0.3), ("fusion", 0.5)]).unwrap();
+        TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage, mix: 0.4 }
     }
 }

@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::{PlannedTraining, StartFrom};
 use crate::stored::{Stored, check_history};
 use crate::{
-    AnswerKind, BackboneWeights, EvaluationSettings, Plan, Progress, RecipeError, Round, TrainingCurve, Workplace,
-    evaluate_subsets,
+    AnswerKind, BackboneWeights, Plan, Progress, RecipeError, Round, TrainingCurve, Workplace, evaluate_subsets,
 };
 
 /// The backbone of a stage, in its folder.
@@ -52,7 +51,7 @@ pub struct RoundResult {
     pub cases: Vec<usize>,
     /// How often cases of each class were shown in all epochs.
     pub shown: Vec<usize>,
-    /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted.
+    /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted; of the first round alone.
     pub features: Option<Array2<f32>>,
     /// The groups of classes with the operating points that the validation cases chose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -110,9 +109,8 @@ struct Extras {
 
 impl Extras {
     /// Those of a training of a plan: only the last one has any.
-    fn of(plan: &Plan, is_last: bool) -> Self {
-        let EvaluationSettings { features, subsets, .. } = plan.experiment.evaluation;
-        Self { features: is_last && features, subsets: is_last && subsets }
+    fn of(plan: &Plan, round: &Round, is_last: bool) -> Self {
+        Self { features: is_last && plan.keeps_features(round), subsets: is_last && plan.experiment.evaluation.subsets }
     }
 }
 
@@ -189,7 +187,7 @@ impl RoundFolder {
             true => folder.to_owned(),
             false => folder.join(format!("stage-{}-{}", index + 1, round.stages[index].name)),
         };
-        Self { folder, keeps_checkpoints, extras: Extras::of(plan, is_last) }
+        Self { folder, keeps_checkpoints, extras: Extras::of(plan, round, is_last) }
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -262,7 +260,7 @@ pub(crate) fn run_round(
             _ => training.start_without_stages(),
         };
         let known = known_before(round, index);
-        let extras = Extras::of(plan, is_last);
+        let extras = Extras::of(plan, round, is_last);
         let run = TrainingRun { training, folder: here, start, known, extras, hands_on: !is_last };
         let result = run.result(place, progress).map_err(|error| training.error(error))?;
         match is_last {

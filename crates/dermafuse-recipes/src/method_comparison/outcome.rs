@@ -9,14 +9,15 @@ use dermafuse_eval::published::{PublishedRow, PublishedScore, PublishedTable};
 use dermafuse_eval::significance::{McNemar, NonInferiority, holm};
 use dermafuse_eval::{Comparison, MeanDeviation, Report, ReportTable, p_text};
 use dermafuse_networks::{Modalities, MultimodalInput, Network, NetworkConfig};
-use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Predictions, write_whole_file};
+use dermafuse_schema::ndarray::{Array2, Axis};
+use dermafuse_schema::{BranchLogits, Predictions, write_whole_file};
 use serde::Serialize;
 
-use super::MethodComparison;
-use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows};
+use super::{ComparedMethod, MethodComparison};
+use crate::experiment::PARTS;
+use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows, row_of_backbone};
 use crate::selection::evaluation;
-use crate::{RecipeError, RoundResult, majority};
+use crate::{Features, RecipeError, RoundResult, majority};
 
 /// What a comparison gave.
 #[derive(Clone, Debug)]
@@ -35,6 +36,12 @@ pub struct ComparisonOutcome {
     rounds: Vec<String>,
     /// What was printed of the methods on this data set.
     published: Option<PublishedTable>,
+    /// What was printed of each row, where there are several blocks: tables of one row.
+    published_of_rows: Vec<Option<PublishedTable>>,
+    /// The answers of each row to the test cases of all rounds.
+    answers: Vec<Predictions>,
+    /// The features of the test cases of each row's first round, if they are wanted.
+    features: Vec<Option<RowFeatures>>,
     /// By how many per cent of accuracy a method may be worse and still be called as good. Say it before you look at the numbers.
     pub margin: Option<f64>,
 }
@@ -74,6 +81,13 @@ pub struct ComparedRow {
     pub right: Vec<bool>,
 }
 
+/// The features that a method's last classifier sees, and the cases that they are of.
+#[derive(Clone, Debug, PartialEq)]
+struct RowFeatures {
+    of: BranchLogits,
+    values: Array2<f32>,
+}
+
 /// Two methods, of which one is to be as good as the other but for a margin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NonInferiorPair {
@@ -87,14 +101,17 @@ pub struct NonInferiorPair {
     pub test: NonInferiority,
 }
 
+/// Cases of which features are drawn, at most: the time grows with their square, and there is a picture for each training.
+const MOST_DRAWN: usize = 1000;
+
 /// Passes before the time is taken, and those that are timed.
 const WARM_UP: usize = 2;
 const PASSES: usize = 7;
 
 /// A measure of each block: its heading, its values of a row, and what it is called where it is printed.
-type Measure = (&'static str, fn(&ComparedRow) -> &[f64], PublishedScore);
+pub(super) type Measure = (&'static str, fn(&ComparedRow) -> &[f64], PublishedScore);
 
-const MEASURES: [Measure; 5] = [
+pub(super) const MEASURES: [Measure; 5] = [
     ("Balanced accuracy, per cent", |row| &row.balanced_accuracy, PublishedScore::BalancedAccuracy),
     ("Mean AUC, per cent", |row| &row.auc, PublishedScore::Auc),
     ("Accuracy, per cent", |row| &row.accuracy, PublishedScore::Accuracy),
@@ -105,6 +122,7 @@ const MEASURES: [Measure; 5] = [
 impl ComparisonOutcome {
     pub(super) fn new(comparison: &MethodComparison, results: Vec<Vec<RoundResult>>) -> Result<Self, RecipeError> {
         let (mut rows, mut cases) = (Vec::new(), Vec::new());
+        let (mut answers_of_rows, mut features) = (Vec::new(), Vec::new());
         let mut notes: Vec<String> = comparison.methods.iter().flat_map(|method| method.plan.notes.clone()).collect();
         for (index, (method, results)) in comparison.methods.iter().zip(&results).enumerate() {
             let same_as = comparison.same_as(index).map(|same| same.name.clone());
@@ -136,6 +154,12 @@ impl ComparisonOutcome {
             };
             // A case that several rounds test counts once.
             let mut of_cases: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+            let mut answered = Vec::with_capacity(results.len());
+            features.push(
+                results
+                    .first()
+                    .and_then(|first| Some(RowFeatures { of: first.test.clone(), values: first.features.clone()? })),
+            );
             for result in results {
                 let earlier = result.earlier.iter().flat_map(|(_, earlier)| &earlier.notes);
                 notes.extend(earlier.chain(&result.notes).map(|note| format!("{}: {note}", method.name)));
@@ -163,7 +187,9 @@ impl ComparisonOutcome {
                 for (id, accuracy) in answers {
                     of_cases.entry(id).or_default().push(100.0 * accuracy);
                 }
+                answered.push(predictions);
             }
+            answers_of_rows.push(Predictions::concatenate(answered)?);
             let of_case = |accuracies: &Vec<f64>| accuracies.iter().sum::<f64>() / accuracies.len() as f64;
             row.of_cases = of_cases.values().map(of_case).collect();
             cases = of_cases.into_keys().collect();
@@ -194,6 +220,9 @@ impl ComparisonOutcome {
             cases,
             rounds: first.rounds.iter().enumerate().map(name).collect(),
             published: published_of(comparison, &last.set.name),
+            published_of_rows: published_of_rows(comparison, &last.set.name),
+            answers: answers_of_rows,
+            features,
             margin: None,
         })
     }
@@ -363,10 +392,6 @@ impl ComparisonOutcome {
     pub fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(6);
         let block_width = self.rows.iter().map(|row| row.block.len()).max().unwrap_or(0);
-        let cell = |values: &[f64]| match values {
-            [one] => format!("{one:.1}"),
-            several => MeanDeviation::of(several).map_or_else(String::new, |value| value.to_string()),
-        };
         let mut text = String::new();
         let measured = self.rows.iter().any(|row| row.milliseconds.is_some());
         let several = |values: fn(&ComparedRow) -> &[f64]| self.rows.iter().any(|row| values(row).len() > 1);
@@ -396,7 +421,82 @@ impl ComparisonOutcome {
         text
     }
 
-    /// Writes `report.html`, with the tests over cases and the sizes, `table.json` and, where there are several blocks or rounds,
+    /// Adds every row in full, with its confusion matrices and ROC curves, and the features of those that have some.
+    fn with_details(&self, mut report: Report) -> Result<Report, RecipeError> {
+        for (row, answers) in self.rows.iter().zip(&self.answers) {
+            report = report.detail(row.label(), &evaluation(answers)?, answers)?;
+        }
+        // Answers of one training have its features.
+        let mut drawn: Vec<(String, &RowFeatures)> = Vec::new();
+        for (row, features) in self.rows.iter().zip(&self.features) {
+            let Some(features) = features else { continue };
+            match drawn.iter_mut().find(|(_, other)| *other == features) {
+                Some((names, _)) => *names = format!("{names}, {}", row.label()),
+                None => drawn.push((row.label(), features)),
+            }
+        }
+        for (names, RowFeatures { of, values }) in drawn {
+            let (of, values) = evenly(of, values);
+            let title = match &self.rounds[..] {
+                [first, _, ..] => format!("{names}, {first}"),
+                _ => names,
+            };
+            report = Features { title: &title, of: &of, values: &values }.add_to(report)?;
+        }
+        Ok(report)
+    }
+
+    /// What was printed of each row beside ours, a table for each measure that is printed; none where the comparisons say it.
+    #[must_use]
+    pub fn published_tables(&self) -> Vec<ReportTable> {
+        let sources = self.printed_sources().filter(|_| self.published.is_none());
+        let Some(sources) = sources else { return Vec::new() };
+        let tables = MEASURES.iter().filter_map(|(title, values, score)| {
+            let caption = format!("Mean and deviation over the rounds. Published: {sources}.");
+            let mut table =
+                ReportTable::new(format!("{title}, of each block"), ["method", "ours", "published"], caption);
+            let printed: Vec<Option<String>> = (0..self.rows.len()).map(|row| self.printed(row, *score)).collect();
+            let is_printed = printed.iter().any(Option::is_some);
+            for (row, printed) in self.rows.iter().zip(printed) {
+                table.push([row.label(), cell(values(row)), printed.unwrap_or_else(|| "–".to_owned())]);
+            }
+            is_printed.then_some(table)
+        });
+        tables.collect()
+    }
+
+    /// What was printed of a row; nothing beside synthetic cases.
+    pub(super) fn printed(&self, row: usize, score: PublishedScore) -> Option<String> {
+        let of_row = self.published_of_rows.get(row).and_then(Option::as_ref);
+        let table = of_row.or(self.published.as_ref()).filter(|_| !self.synthetic)?;
+        Some(table.row(&self.rows[row].name)?.score(score)?.to_string())
+    }
+
+    /// Where the printed numbers are from, and what they are of.
+    pub(super) fn printed_sources(&self) -> Option<String> {
+        let tables = self.published.iter().chain(self.published_of_rows.iter().flatten());
+        let mut sources: Vec<String> = Vec::new();
+        for source in tables.map(|table| format!("{}, {}", table.source, table.protocol)) {
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        (!sources.is_empty() && !self.synthetic).then(|| sources.join("; "))
+    }
+
+    /// Whether the cases are made up.
+    pub(super) fn is_synthetic(&self) -> bool {
+        self.synthetic
+    }
+
+    /// In a sentence into which folds the cases were divided and what chose the epoch; `None` where there are no folds.
+    #[must_use]
+    pub fn parts(&self) -> Option<&str> {
+        self.notes.iter().map(String::as_str).find(|note| note.starts_with(PARTS))
+    }
+
+    /// Writes `report.html`, with the tests over cases, the sizes, and for each method its confusion matrices, ROC curves and, if they are
+    /// wanted, features, `table.json` and, where there are several blocks or rounds,
     /// `comparison.json`. Gives the tests as text.
     ///
     /// # Errors
@@ -434,10 +534,14 @@ impl ComparisonOutcome {
             let printed = |table: &&PublishedTable| score.is_some_and(|score| table.prints(score));
             report = report.comparison(title, tested, self.published.as_ref().filter(printed).zip(score));
         }
+        for table in self.published_tables() {
+            report = report.table(table);
+        }
         for table in self.case_tests()? {
             report = report.table(table);
         }
         report = report.table(self.sizes());
+        report = self.with_details(report)?;
         report.write(folder.join("report.html"))?;
         write_whole_file(&folder.join("table.json"), &pretty(&self.rows))?;
         write_whole_file(&folder.join("comparison.json"), &pretty(&tests))?;
@@ -447,7 +551,7 @@ impl ComparisonOutcome {
 
 impl ComparedRow {
     /// Its name, with what it stands on.
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         format!("{} {}", self.name, self.block).trim_end().to_owned()
     }
 }
@@ -464,6 +568,21 @@ impl ComparisonOutcome {
         }
         table
     }
+}
+
+/// One value, or the mean and deviation of several.
+pub(super) fn cell(values: &[f64]) -> String {
+    match values {
+        [one] => format!("{one:.1}"),
+        several => MeanDeviation::of(several).map_or_else(String::new, |value| value.to_string()),
+    }
+}
+
+/// Cases spread evenly, if there are more than can be drawn in reasonable time.
+fn evenly(of: &BranchLogits, values: &Array2<f32>) -> (BranchLogits, Array2<f32>) {
+    let step = values.nrows().div_ceil(MOST_DRAWN).max(1);
+    let rows: Vec<usize> = (0..values.nrows()).step_by(step).collect();
+    (of.select(&rows), values.select(Axis(0), &rows))
 }
 
 /// Multiply-adds of the backbones for a case, in billions, from those that were counted at 224 pixels. One backbone for several
@@ -505,10 +624,26 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
+/// Whether methods stand on several blocks.
+fn has_blocks(comparison: &MethodComparison) -> bool {
+    comparison.methods.iter().any(|method| method.block != comparison.methods[0].block)
+}
+
+/// The printed row of each method on a data set that is printed of its backbone, where there are several blocks.
+fn published_of_rows(comparison: &MethodComparison, data_set: &str) -> Vec<Option<PublishedTable>> {
+    let of = |method: &ComparedMethod| {
+        let row = method.plan.published_row.as_ref().filter(|_| has_blocks(comparison))?;
+        let table = row_of_backbone(&method.plan.published, data_set, row, &method.plan.experiment.method.network)?;
+        let rows = table.rows.into_iter().map(|row| PublishedRow { name: method.name.clone(), ..row }).collect();
+        Some(PublishedTable { rows, ..table })
+    };
+    comparison.methods.iter().map(of).collect()
+}
+
 /// The printed rows of the methods on a data set, under the names that the methods have here.
 fn published_of(comparison: &MethodComparison, data_set: &str) -> Option<PublishedTable> {
-    // A number of one block is not that of several.
-    if comparison.methods.iter().any(|method| method.block != comparison.methods[0].block) {
+    // A number of one block is not that of several; see [`published_of_rows`].
+    if has_blocks(comparison) {
         return None;
     }
     // The methods of each recipe, whose tables print the same names.

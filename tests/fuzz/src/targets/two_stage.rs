@@ -19,7 +19,7 @@ struct TwoStages {
     logits: BranchLogits,
 }
 
-const WORDS: [&str; 26] = [
+const WORDS: [&str; 30] = [
     "clinical",
     "dermoscopic",
     "diagnosis",
@@ -28,6 +28,10 @@ const WORDS: [&str; 26] = [
     "svm",
     "logistic",
     "mlp",
+    "adaboost",
+    "nodes",
+    "cut",
+    "leaf",
     "logits",
     "probabilities",
     "support",
