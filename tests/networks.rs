@@ -15,9 +15,7 @@ use dermafuse::networks::{
     MultimodalInput, Network, NetworkConfig, OneStageFusion, OneStageFusionConfig, SingleSharedNetwork,
     SingleSharedNetworkConfig, TFormer, TFormerConfig, TripleNet, TripleNetConfig,
 };
-use dermafuse::schema::{
-    Branch, BranchLogits, BranchWeights, Case, Cohort, FuseSpace, Predictions, Task, TaskSet,
-};
+use dermafuse::schema::{Branch, BranchLogits, BranchWeights, Case, Cohort, FuseSpace, Predictions, Task, TaskSet};
 use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
 use dermafuse_tests::{
     Tensors, device_lock, filled_by_formula, filled_with_gains, formula, gradient_norms, uniform, write_safetensors,

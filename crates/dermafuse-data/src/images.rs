@@ -7,5 +7,6 @@ pub(crate) mod image;
 pub(crate) mod image_cache;
 pub(crate) mod image_check;
 pub(crate) mod image_folder;
+pub(crate) mod lesion_mask;
 pub(crate) mod preprocess;
 pub(crate) mod sampler;

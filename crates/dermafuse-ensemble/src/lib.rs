@@ -8,7 +8,8 @@
 //!    metadata (Fusion Scheme 2). [`SecondStage`] makes its [`records`].
 //! 3. [`MixSearch`] finds how much of `P_1` goes into `P_3 = W_1 · P_1 + (1 − W_1) · P_2` (thesis Alg. 2).
 //!
-//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once.
+//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once. Apart from these, a [`LabelGraph`]
+//! lets what is said of one task count for the others.
 //!
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
@@ -19,6 +20,7 @@ mod cluster;
 mod coupling;
 mod error;
 mod folds;
+mod label_graph;
 mod logistic;
 mod mix_search;
 mod mlp;
@@ -35,6 +37,7 @@ pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration}
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
 pub use error::EnsembleError;
+pub use label_graph::{LabelGraph, LabelGraphStrength};
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};
 pub use mlp::{MlpClassifier, MlpParams};
