@@ -173,6 +173,9 @@ mod tests {
     fn what_can_be_drawn_is_called_as_what_it_stands_for() {
         let names = Kind::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
-        assert_eq!(names, ["derm7pt", "pad-ufes-20", "dermai", "dermofit"]);
+        assert_eq!(
+            names,
+            ["derm7pt", "pad-ufes-20", "dermai", "dermofit", "ph2", "isic-2016", "isic-2017", "isic-2018"]
+        );
     }
 }
