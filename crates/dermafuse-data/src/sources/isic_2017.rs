@@ -141,7 +141,7 @@ fn read_metadata(table: &Table, notes: &mut Vec<String>) -> Result<HashMap<Strin
 #[must_use]
 pub fn fields() -> Vec<Field> {
     vec![
-        Field::numeric("age_approximate", FieldRole::PreDiagnosis),
+        Field::numeric("age_approximate", FieldRole::PreDiagnosis).with_unit("years"),
         Field::categorical("sex", FieldRole::PreDiagnosis, SEXES),
     ]
 }
