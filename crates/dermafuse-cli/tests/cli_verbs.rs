@@ -601,7 +601,16 @@ fn lists_are_complete_in_both_forms() {
 #[test]
 fn every_kind_that_is_drawn_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    for (kind, least) in [("derm7pt", 24), ("pad-ufes-20", 24), ("dermai", 13 * 8), ("dermofit", 10 * 8)] {
+    for (kind, least) in [
+        ("derm7pt", 24),
+        ("pad-ufes-20", 24),
+        ("dermai", 13 * 8),
+        ("dermofit", 10 * 8),
+        ("ph2", 24),
+        ("isic-2016", 24),
+        ("isic-2017", 24),
+        ("isic-2018", 24),
+    ] {
         let data = folder.path().join(kind);
         let line = format!("draw {kind} DATA --cases 24 --image-size 16x12");
         let text = succeeded(&dermafuse(words(&line, &[("DATA", &data)])));

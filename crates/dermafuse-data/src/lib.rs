@@ -62,6 +62,7 @@ pub use images::image::{
 pub use images::image::{DicomMetadata, read_dicom_metadata};
 pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
+pub use images::lesion_mask::{LesionMask, lesion_masks};
 pub use images::modality_dropout::{ModalityDropout, Shown};
 pub use images::patient_image::PatientImage;
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
@@ -80,7 +81,8 @@ pub use sources::kind::DataSetKind;
 pub use sources::load_options::{ImageSource, LoadOptions};
 pub use sources::proposal::{ColumnRole, ProposalOptions, ProposedColumn, ProposedSet};
 pub use sources::{
-    class_folders, derm7pt, dermofit, described, ham10000, isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
+    class_folders, derm7pt, dermofit, described, ham10000, isic_2016, isic_2017, isic_2018, isic_2019, isic_2020,
+    isic_2024, milk10k, pad_ufes_20, ph2,
 };
 pub use splits::deal::FoldGrouping;
 pub use splits::folds::{FoldConfig, FoldProtocol, Folds};

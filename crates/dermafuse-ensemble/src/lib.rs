@@ -10,7 +10,8 @@
 //!
 //! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once. After them, where it is asked for,
 //! [`AnswerCalibration`] makes the last row's probabilities ones that come true, and a [`Prevalence`] those of a place. What is
-//! fitted on the answers for validation cases afterwards: [`fit_operating_point`] and [`fit_prediction_sets`].
+//! fitted on the answers for validation cases afterwards: [`fit_operating_point`] and [`fit_prediction_sets`]. Apart from these, a
+//! [`LabelGraph`] lets what is said of one task count for the others.
 //!
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
@@ -25,6 +26,7 @@ mod coupling;
 mod decision_tree;
 mod error;
 mod folds;
+mod label_graph;
 mod logistic;
 mod mix_search;
 mod mlp;
@@ -52,6 +54,7 @@ pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassi
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
 pub use conformal::fit_prediction_sets;
 pub use error::EnsembleError;
+pub use label_graph::{LabelGraph, LabelGraphStrength};
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};
 pub use mlp::{MlpClassifier, MlpParams};

@@ -62,7 +62,7 @@ impl MmfaConfig {
 }
 
 impl Mmfa {
-    /// Queries, keys and values of both modalities, the metadata's first.
+    /// Queries, keys and values of both modalities, the metadata's first (Eq. 4.8).
     ///
     /// # Shapes
     /// `[B, L_I]` and `[B, L_M]` → three times `[B, D_T]`.
@@ -112,7 +112,7 @@ mod tests {
         let sums: Vec<f32> = weights.clone().sum_dim(3).into_data().iter().collect();
         assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5), "{sums:?}");
 
-        // Eq. 4.7 to 4.10 with these weights.
+        // Eq. 4.6, 4.7 and 4.10 with these weights.
         let [_, _, value] = mmfa.joined(image.clone(), metadata.clone());
         let heads = weights.matmul(value.reshape([2, 2, 4, 1])); // [B, h, s, 1]
         let expected =

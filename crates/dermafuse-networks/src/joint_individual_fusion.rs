@@ -1,8 +1,8 @@
 //! Joint-individual fusion: joint fusion whose image and record also answer on their own.
 //!
-//! Paper: Tang et al., joint-individual fusion (thesis §4.2.2, JIF). Source: the text. Weights: those of the backbone.
-//! Differences: none. The individual losses keep each modality's features useful by themselves: `β` weighs the image's and
-//! `1 − β` the record's beside the joint one's.
+//! Paper: Tang et al., joint-individual fusion (thesis §4.2.2, Eq. 4.5, JIF; its loss is in §4.3.2). Source: the text.
+//! Weights: those of the backbone. Differences: none. The individual losses keep each modality's features useful by
+//! themselves: `β` weighs the image's and `1 − β` the record's beside the joint one's.
 
 use std::path::Path;
 

@@ -31,9 +31,10 @@ pub enum LossReduction {
     /// `0.33 · Σ_branches (1/T) Σ_tasks CE`, as released with FusionM4Net.
     #[default]
     Released,
-    /// `Σ_branches w_b (1/T) Σ_tasks CE`, with the branch weights of the network (AMMFM, thesis §5.3; PEMM, §5.4).
+    /// `Σ_branches w_b (1/T) Σ_tasks CE`, with the branch weights of the network (AMMFM, thesis Eq. 5.2 and 5.3; PEMM,
+    /// Eq. 5.5 to 5.7).
     TaskMean,
-    /// `Σ_branches Σ_tasks CE` (thesis Eq. 6.1–6.4, and joint-individual fusion, §4.2).
+    /// `Σ_branches Σ_tasks CE` (thesis Eq. 6.1–6.4, and joint-individual fusion, §4.3.2).
     Paper,
 }
 
