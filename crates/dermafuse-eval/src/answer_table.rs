@@ -175,7 +175,7 @@ impl AnswerTable {
     /// Predictions whose columns do not fit together.
     pub fn with_truth(answers: &Predictions, failed: &[FailedCase]) -> Result<Self, EvalError> {
         check(answers)?;
-        let answered = (0..answers.len()).map(|case| CaseAnswer::of(answers, case, true));
+        let answered = (0..answers.len()).map(|case| CaseAnswer::of(answers, case, &CaseRemarks::default(), true));
         let cases = answered.chain(failed.iter().map(CaseAnswer::failed)).collect();
         Ok(Self { tasks: answers.tasks.clone(), has_truth: true, cases })
     }

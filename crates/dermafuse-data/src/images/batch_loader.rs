@@ -255,8 +255,8 @@ impl BatchLoader {
             let shown = config.shown.as_ref().map_or(Shown::ALL, |shown| shown[at]);
             let time = times[row];
             times[row] += 1;
-            let images = |kind, place| (&case.images(kind)[place]).into();
-            jobs.extend(jobs_of(case, row, time, &config, images).map(|job| Job {
+            let jobs_of_case = jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into());
+            jobs.extend(jobs_of_case.map(|job| Job {
                 clinical: job.clinical.filter(|_| shown.clinical),
                 dermoscopic: job.dermoscopic.filter(|_| shown.dermoscopic),
                 ..job
