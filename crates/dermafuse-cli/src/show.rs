@@ -188,13 +188,6 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
                 SeveralImages::First => "; of several of a kind the first",
                 SeveralImages::MeanOfProbabilities => "; of several of a kind the mean of the probabilities",
             }
-    if let Some(fitted) = out_of_distribution {
-        let (references, held_out) = fitted.references();
-        let kind = if held_out { "validation" } else { "training" };
-        let beyond = fitted.note_beyond();
-        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
-        lines.push(("distance", text));
-    }
         ),
     ));
     let stage = &bundle.two_stage;
@@ -208,6 +201,13 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    if let Some(fitted) = out_of_distribution {
+        let (references, held_out) = fitted.references();
+        let kind = if held_out { "validation" } else { "training" };
+        let beyond = fitted.note_beyond();
+        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
+        lines.push(("distance", text));
+    }
     lines.extend(card_lines(of_makers.as_ref()));
     lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
     let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);

@@ -418,7 +418,8 @@ mod tests {
         let read: OutOfDistribution = serde_json::from_str(&text).unwrap();
         assert_eq!(read, fitted);
         read.check().unwrap();
-        let changes: [(&str, fn(&mut OutOfDistribution)); 5] = [
+        type Change = fn(&mut OutOfDistribution);
+        let changes: [(&str, Change); 5] = [
             ("its rows differ in length", |it| it.axes[0].truncate(1)),
             ("a variance is not a positive number", |it| it.rest = f64::NAN),
             ("a class mean or a direction is not finite", |it| it.centres[0][0] = f32::INFINITY),
