@@ -105,7 +105,8 @@ impl Model {
     /// Parts that do not fit together.
     pub fn new(bundle: Bundle) -> Result<Self, InferError> {
         bundle.check()?;
-        let predictor = bundle.predictor();
+        let mut predictor = bundle.predictor();
+        predictor.measure = true;
         let encoder = &bundle.description.encoder;
         let fields = match uses_record(&bundle) {
             true => encoder.fields().map(|field| ModelField::of(encoder, field)).collect(),
