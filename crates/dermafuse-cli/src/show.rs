@@ -203,13 +203,6 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
                 SeveralImages::First => "; of several of a kind the first",
                 SeveralImages::MeanOfProbabilities => "; of several of a kind the mean of the probabilities",
             }
-    if let Some(fitted) = out_of_distribution {
-        let (references, held_out) = fitted.references();
-        let kind = if held_out { "validation" } else { "training" };
-        let beyond = fitted.note_beyond();
-        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
-        lines.push(("distance", text));
-    }
         ),
     ));
     let stage = &bundle.two_stage;
@@ -251,6 +244,13 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
     if let Some(performance) = performance {
         let all = &performance.all;
         lines.push(("tested", format!("{}: right in {} test cases, per cent", performance.task, all.accuracy)));
+    }
+    if let Some(fitted) = out_of_distribution {
+        let (references, held_out) = fitted.references();
+        let kind = if held_out { "validation" } else { "training" };
+        let beyond = fitted.note_beyond();
+        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
+        lines.push(("distance", text));
     }
     lines.extend(card_lines(of_makers.as_ref()));
     // The prevalence is said already.

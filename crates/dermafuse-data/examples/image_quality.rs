@@ -172,9 +172,8 @@ fn solved<const N: usize>(mut matrix: Vec<[f64; N]>, mut right: [f64; N]) -> [f6
     for pivot in 0..N {
         for row in pivot + 1..N {
             let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..N {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
+            let of_pivot = matrix[pivot];
+            matrix[row].iter_mut().zip(of_pivot).skip(pivot).for_each(|(value, other)| *value -= factor * other);
             right[row] -= factor * right[pivot];
         }
     }
@@ -270,7 +269,8 @@ fn measure(pairs: &Pairs) -> Outcome<()> {
 }
 
 fn print_quantiles(kind: Modality, measures: &[&ImageMeasures]) {
-    let numbers: [(&str, fn(&ImageMeasures) -> f64); 8] = [
+    type Number = fn(&ImageMeasures) -> f64;
+    let numbers: [(&str, Number); 8] = [
         ("shorter side", |image| image.shorter_side() as f64),
         ("brightness", |image| image.brightness),
         ("darkest", |image| image.darkest),

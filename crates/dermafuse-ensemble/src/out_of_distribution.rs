@@ -111,8 +111,8 @@ pub struct OutOfDistribution {
 }
 
 impl OutOfDistribution {
-    /// Fits it to the features of training cases, `[N, D]`, with their classes in one task; cases without a label are left out
-    /// unless none has one, which makes them one class. The reference scores are those of `held_out`, `[M, D]`: of cases that did not train
+    /// Fits it to the features of training cases, `[N, D]`, with their classes in one task; cases without a label are left out,
+    /// unless fewer than two have one, which makes all of them one class. The reference scores are those of `held_out`, `[M, D]`: of cases that did not train
     /// the network. Without any, they are those of the training cases, which are too small.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl OutOfDistribution {
             }
         }
         let classes = labels.iter().flatten().max().map_or(1, |last| last + 1);
-        let unlabelled = labels.iter().all(Option::is_none);
+        let unlabelled = labels.iter().flatten().count() < 2;
         let class_of = |row: usize| if unlabelled { Some(0) } else { labels[row] };
         let rows: Vec<(usize, usize)> =
             (0..labels.len()).filter_map(|row| class_of(row).map(|class| (row, class))).collect();
@@ -418,7 +418,8 @@ mod tests {
         let read: OutOfDistribution = serde_json::from_str(&text).unwrap();
         assert_eq!(read, fitted);
         read.check().unwrap();
-        let changes: [(&str, fn(&mut OutOfDistribution)); 5] = [
+        type Change = fn(&mut OutOfDistribution);
+        let changes: [(&str, Change); 5] = [
             ("its rows differ in length", |it| it.axes[0].truncate(1)),
             ("a variance is not a positive number", |it| it.rest = f64::NAN),
             ("a class mean or a direction is not finite", |it| it.centres[0][0] = f32::INFINITY),

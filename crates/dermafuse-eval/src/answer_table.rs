@@ -203,14 +203,17 @@ impl AnswerTable {
         })
     }
 
-    /// The table as CSV: `case,basis,status,findings,training_distance`, then for each task its name (the most probable class), `NAME:truth` where the table has
-    /// it (empty where a case is not annotated), `NAME:probability` (of the most probable class) and `NAME=CLASS` (of each class). Several findings have `; `
-    /// between them. A case that could not be answered has the reason as its
-    /// status, and nothing else. Texts that a spreadsheet would run are marked as in
+    /// The table as CSV: `case,basis,status`, `findings` (with `; ` between them) and `training_distance` where the table has no truth,
+    /// then for each task its name (the most probable class), `NAME:truth` where the table has it (empty where a case is not
+    /// annotated), `NAME:probability` (of the most probable class) and `NAME=CLASS` (of each class). A case that could not be answered
+    /// has the reason as its status, and nothing else. Texts that a spreadsheet would run are marked as in
     /// [`predictions_csv`](crate::predictions_csv).
     #[must_use]
     pub fn to_csv(&self) -> String {
-        let mut text = String::from("case,basis,status,findings,training_distance");
+        let mut text = String::from("case,basis,status");
+        if !self.has_truth {
+            text += ",findings,training_distance";
+        }
         for task in &self.tasks {
             text += &format!(",{}", csv_field(&task.name));
             if self.has_truth {
@@ -224,10 +227,12 @@ impl AnswerTable {
         text.push('\n');
         let columns: usize = self.tasks.iter().map(|task| 2 + usize::from(self.has_truth) + task.classes.len()).sum();
         for CaseAnswer { case, basis, status, findings, training_distance, tasks } in &self.cases {
-            let (basis, findings) = (basis.as_deref().unwrap_or_default(), findings.join("; "));
-            let distance = training_distance.map_or_else(String::new, |per_cent| per_cent.to_string());
-            let [case, basis, status, findings] = [case, basis, status, &findings].map(csv_field);
-            write!(text, "{case},{basis},{status},{findings},{distance}").expect(WRITES);
+            let [case, basis, status] = [case, basis.as_deref().unwrap_or_default(), status].map(csv_field);
+            write!(text, "{case},{basis},{status}").expect(WRITES);
+            if !self.has_truth {
+                let distance = training_distance.map_or_else(String::new, |per_cent| per_cent.to_string());
+                write!(text, ",{},{distance}", csv_field(&findings.join("; "))).expect(WRITES);
+            }
             if tasks.is_empty() {
                 text += &",".repeat(columns);
             }

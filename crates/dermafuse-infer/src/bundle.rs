@@ -232,7 +232,6 @@ impl Bundle {
         let BundleDescription { preprocess, augmentation, several_images, .. } = &self.description;
         let mut predictor = Predictor::new(&self.network, preprocess.clone(), *augmentation);
         predictor.several_images = *several_images;
-        predictor.measure = true;
         predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor.may_miss = self.may_miss();
         predictor

@@ -112,7 +112,8 @@ impl Model {
     /// Parts that do not fit together.
     pub fn new(bundle: Bundle) -> Result<Self, InferError> {
         bundle.check()?;
-        let predictor = bundle.predictor();
+        let mut predictor = bundle.predictor();
+        predictor.measure = true;
         let encoder = &bundle.description.encoder;
         let fields = encoder.fields().map(|field| ModelField::of(encoder, field)).collect();
         let uses_record = bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some();

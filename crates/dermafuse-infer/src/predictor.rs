@@ -205,7 +205,7 @@ impl<N: Network> Predictor<N> {
         let mut measures: Vec<CaseMeasures> = vec![CaseMeasures::default(); asked.len()];
         let mut distances: Vec<Option<f64>> = vec![None; asked.len()];
         // The features of a case that lacks an image are those of no case of the fit.
-        let is_whole = |at: usize| kinds.clone().all(|kind| set.cases[asked_rows[at]].has(kind));
+        let is_whole = |at: usize| kinds.clone().all(|kind| set.cases[asked_cases.rows()[at]].has(kind));
         let each = match self.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,

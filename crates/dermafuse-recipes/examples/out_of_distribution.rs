@@ -23,6 +23,7 @@ use dermafuse_schema::ndarray::{Array2, ArrayView1, Axis};
 use dermafuse_synthetic::{NonLesion, write_non_lesions};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
+type LogitScore = fn(ArrayView1<'_, f32>) -> f64;
 
 /// Measures how well a model tells lesions from pictures that show none.
 #[derive(Parser)]
@@ -101,7 +102,7 @@ fn main() -> Outcome<()> {
     print!("{:28}{:>9}{:>9}{:>9}", "score", "beyond99", "kB", "fit s");
     others.iter().for_each(|(name, _)| print!("{:>14}", name.trim()));
     println!();
-    let logit_scores: [(&str, fn(ArrayView1<'_, f32>) -> f64); 2] =
+    let logit_scores: [(&str, LogitScore); 2] =
         [("energy of the logits", energy), ("1 - greatest probability", improbability)];
     for (name, score) in logit_scores {
         let scores = |seen: &Seen| seen.logits.rows().into_iter().map(score).collect::<Vec<f64>>();

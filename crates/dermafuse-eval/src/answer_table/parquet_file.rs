@@ -1,5 +1,6 @@
 //! An [`AnswerTable`] as a Parquet file, with the low-level writer of the `parquet` crate (no Arrow, no compression).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use parquet::basic::{LogicalType, Repetition, Type as PhysicalType};
@@ -22,7 +23,7 @@ struct Column<'a> {
 }
 
 enum Values<'a> {
-    Texts(Vec<Option<&'a str>>),
+    Texts(Vec<Option<Cow<'a, str>>>),
     Numbers(Vec<Option<f64>>),
 }
 
@@ -46,13 +47,20 @@ pub(super) fn bytes(table: &AnswerTable, notes: &[String]) -> Result<Vec<u8>, Pa
 fn columns(table: &AnswerTable) -> Vec<Column<'_>> {
     let texts = |name: String, of: &dyn Fn(&'_ CaseAnswer) -> Option<&'_ str>| Column {
         name,
-        values: Values::Texts(table.cases.iter().map(of).collect()),
+        values: Values::Texts(table.cases.iter().map(|case| of(case).map(Cow::Borrowed)).collect()),
     };
     let mut columns = vec![
         texts("case".into(), &|case| Some(&case.case)),
         texts("basis".into(), &|case| case.basis.as_deref()),
         texts("status".into(), &|case| Some(&case.status)),
     ];
+    if !table.has_truth {
+        let findings = |case: &CaseAnswer| Some(Cow::Owned(case.findings.join("; "))).filter(|text| !text.is_empty());
+        let findings = Values::Texts(table.cases.iter().map(findings).collect());
+        columns.push(Column { name: "findings".into(), values: findings });
+        let distances = Values::Numbers(table.cases.iter().map(|case| case.training_distance).collect());
+        columns.push(Column { name: "training_distance".into(), values: distances });
+    }
     for (index, task) in table.tasks.iter().enumerate() {
         let answers = || table.cases.iter().map(move |case| case.tasks.get(index));
         let numbers = |name: String, of: &dyn Fn(&TaskAnswer) -> f64| Column {
@@ -85,7 +93,7 @@ impl Column<'_> {
     fn write(&self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
         match &self.values {
             Values::Texts(texts) => {
-                let texts: Vec<Option<ByteArray>> = texts.iter().map(|text| text.map(ByteArray::from)).collect();
+                let texts: Vec<Option<ByteArray>> = texts.iter().map(|text| text.as_deref().map(ByteArray::from)).collect();
                 write::<ByteArrayType>(&texts, group)
             }
             Values::Numbers(numbers) => write::<DoubleType>(numbers, group),
@@ -132,11 +140,11 @@ mod tests {
         assert_eq!(rows.len(), table.cases().len());
         let text = |text: &str| Field::Str(text.into());
         assert_eq!(rows[0][..4], [text("a"), Field::Null, text("a.jpg is cut off, or empty"), Field::Null]);
-        assert_eq!(rows[0][4..], vec![Field::Null; 7]);
+        assert_eq!(rows[0][4..], vec![Field::Null; 9]);
         // As it is, without the mark for spreadsheets.
         assert_eq!(rows[1][..3], [text("=b"), text("clinical"), text("ok")]);
-        assert_eq!(rows[1][3..7], [text("MEL"), Field::Double(0.75), Field::Double(0.25), Field::Double(0.75)]);
-        assert_eq!(rows[3][7..], [text("yes"), Field::Double(0.875), Field::Double(0.125), Field::Double(0.875)]);
+        assert_eq!(rows[1][5..9], [text("MEL"), Field::Double(0.75), Field::Double(0.25), Field::Double(0.75)]);
+        assert_eq!(rows[3][9..], [text("yes"), Field::Double(0.875), Field::Double(0.125), Field::Double(0.875)]);
     }
 
     #[test]

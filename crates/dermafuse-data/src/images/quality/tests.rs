@@ -153,7 +153,8 @@ fn a_finding_is_a_sentence_and_a_value() {
 #[test]
 fn thresholds_that_are_no_numbers_are_refused() {
     QualityThresholds::default().check().unwrap();
-    let changes: [(&str, fn(&mut QualityThresholds, f64)); 10] = [
+    type Change = fn(&mut QualityThresholds, f64);
+    let changes: [(&str, Change); 10] = [
         ("black", |it, value| it.black = value),
         ("white", |it, value| it.white = value),
         ("range", |it, value| it.range = value),

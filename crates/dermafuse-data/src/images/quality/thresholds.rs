@@ -54,7 +54,7 @@ impl Default for QualityThresholds {
             range: 15.0,
             dark: 60.0,
             bright: 225.0,
-            sharpness: 4.0,
+            sharpness: 3.0,
             skin: 0.05,
             other_kind: 4.0,
             exchanged: 1.0,
