@@ -186,7 +186,7 @@ impl Local<'_> {
                 Some(AssumedPrevalence { prevalence: source.stated(shares)?, origin: PrevalenceOrigin::Stated })
             }
             LocalPrevalence::OfCases => {
-                let prevalence = prevalence_of(&self.set, rows, source, |task: &Task| task.classes.len() as f64)?;
+                let prevalence = prevalence_of(&self.set.view(rows)?, source, |task: &Task| task.classes.len() as f64)?;
                 let origin = PrevalenceOrigin::Local { data_set: self.set.name.clone(), cases: rows.len() };
                 Some(AssumedPrevalence { prevalence, origin })
             }

@@ -1,11 +1,11 @@
 //! The class frequencies that a model's probabilities stand on.
 
-use dermafuse_data::CaseSet;
+use dermafuse_data::CaseView;
 use dermafuse_ensemble::{
     ClassWeights, ClassifierParams, ModelPrevalence, Prevalence, SecondStageInputs, TaskPrevalence,
 };
 use dermafuse_schema::Task;
-use dermafuse_train::ClassWeights as LossWeights;
+use dermafuse_train::ClassBalancing;
 
 use crate::{NetworkRecipe, RecipeError, SecondStageSettings};
 
@@ -19,23 +19,23 @@ pub(crate) fn learnt_prevalence(
     network: &NetworkRecipe,
     second_stage: Option<SecondStageSettings>,
     mix: f64,
-    set: &CaseSet,
-    rows: &[usize],
+    cases: &CaseView<'_>,
     epochs: usize,
 ) -> Result<ModelPrevalence, RecipeError> {
     let config = &network.training;
-    let counts = counts_of(set, rows)?;
+    let set = cases.set();
+    let counts = counts_of(cases)?;
     let shown = match epochs {
         0 => counts.clone(),
-        _ => to_numbers(config.sampling.shown_by_task(set, rows, config.seed, epochs)?),
+        _ => to_numbers(config.sampling.shown_by_task(cases, config.seed, epochs)?),
     };
     let weighed = counts.iter().zip(&shown).map(|(counts, shown)| {
         let weight = |(count, shown): (&f64, &f64)| match config.loss.class_weights {
-            LossWeights::Uniform => *shown,
+            ClassBalancing::Uniform => *shown,
             _ if *count == 0.0 => 0.0,
-            LossWeights::Balanced => shown / count,
-            LossWeights::SquareRoot => shown / count.sqrt(),
-            LossWeights::BalancedInBatch => f64::from(u8::from(*shown > 0.0)),
+            ClassBalancing::Balanced => shown / count,
+            ClassBalancing::SquareRoot => shown / count.sqrt(),
+            ClassBalancing::BalancedInBatch => f64::from(u8::from(*shown > 0.0)),
         };
         counts.iter().zip(shown).map(weight).collect()
     });
@@ -62,15 +62,15 @@ pub(crate) fn learnt_prevalence(
     Ok(ModelPrevalence { learnt: is_other.then_some(learnt), ..ModelPrevalence::of_training(training) })
 }
 
-/// The class frequencies of the cases at `rows`, and of `more` cases that are shared out as `prior` says: so no class is without a
+/// The class frequencies of cases, and of `more` cases that are shared out as `prior` says: so no class is without a
 /// share that has one there.
 pub(crate) fn prevalence_of(
-    set: &CaseSet,
-    rows: &[usize],
+    cases: &CaseView<'_>,
     prior: &Prevalence,
     more: impl Fn(&Task) -> f64,
 ) -> Result<Prevalence, RecipeError> {
-    let mut counts = counts_of(set, rows)?;
+    let set = cases.set();
+    let mut counts = counts_of(cases)?;
     for (task, counts) in set.tasks.iter().zip(&mut counts) {
         for (class, count) in task.classes.iter().zip(counts) {
             *count += more(task) * prior.share(&task.name, class).unwrap_or(0.0);
@@ -79,8 +79,8 @@ pub(crate) fn prevalence_of(
     Ok(Prevalence::of_counts(&set.tasks, &counts)?)
 }
 
-fn counts_of(set: &CaseSet, rows: &[usize]) -> Result<Vec<Vec<f64>>, RecipeError> {
-    let counts = (0..set.tasks.len()).map(|task| set.class_counts(task, rows)).collect::<Result<Vec<_>, _>>()?;
+fn counts_of(cases: &CaseView<'_>) -> Result<Vec<Vec<f64>>, RecipeError> {
+    let counts = (0..cases.set().tasks.len()).map(|task| cases.class_counts(task)).collect::<Result<Vec<_>, _>>()?;
     Ok(to_numbers(counts))
 }
 

@@ -1,6 +1,6 @@
 //! How well a model does for which patients, and what is not known of it.
 
-use dermafuse_data::{CaseSet, SOURCE_FIELD};
+use dermafuse_data::{CaseView, SOURCE_FIELD};
 use dermafuse_eval::Evaluation;
 use dermafuse_schema::{
     FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, PatientGroup, PatientRange, Performance,
@@ -39,9 +39,10 @@ impl Question {
     }
 }
 
-/// The numbers of the cases at `rows` of a set, all together and by each field that is known before the diagnosis; `predictions` and
-/// questions are of these rows, in their order.
+/// The numbers of cases, all together and by each field that is known before the diagnosis; `predictions` and
+/// questions are of these cases, in their order.
 pub(crate) fn performance(cases: &CaseView<'_>, predictions: &Predictions, questions: &[Question]) -> Performance {
+    let (set, rows) = (cases.set(), cases.rows());
     let numbers = |places: &[usize]| {
         let labelled = places.iter().filter_map(|&place| Some((place, predictions.labels[place][0]?)));
         let right = labelled.map(|(place, label)| (&predictions.ids[place], predictions.predicted(place, 0) == label));
@@ -60,7 +61,6 @@ pub(crate) fn performance(cases: &CaseView<'_>, predictions: &Predictions, quest
             questions: questions.iter().map(question).collect(),
         }
     };
-    let (set, rows) = (cases.set(), cases.rows());
     let mut groups = Vec::new();
     for (index, field) in set.fields.iter().enumerate().filter(|(_, field)| tells_patients_apart(field)) {
         for of in ranges(field) {
@@ -132,20 +132,20 @@ pub(crate) fn how_well(performance: &Performance, evaluation: &Evaluation) -> Ve
 
 /// What an evaluation does not tell, in sentences.
 pub(crate) fn not_known(
-    set: &CaseSet,
-    rows: &[usize],
+    cases: &CaseView<'_>,
     performance: &Performance,
     evaluation: &Evaluation,
     seen: Option<SeenCases>,
     failed: &[FailedCase],
 ) -> Vec<String> {
+    let set = cases.set();
     let mut sentences = Vec::new();
     if set.synthetic {
         sentences.push("Anything about patients: the images are generated.".to_owned());
     }
     let is_recorded = |words: &[&str]| {
         let mut fields = set.fields.iter().enumerate().filter(|(_, field)| is_named(&field.name, words));
-        fields.any(|(index, _)| rows.iter().any(|&row| set.cases[row].metadata[index] != FieldValue::Missing))
+        fields.any(|(index, _)| cases.cases().any(|case| case.metadata[index] != FieldValue::Missing))
     };
     let absent: Vec<&str> = ATTRIBUTES.iter().filter(|(_, words)| !is_recorded(words)).map(|(name, _)| *name).collect();
     if !absent.is_empty() {

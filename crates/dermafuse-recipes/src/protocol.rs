@@ -265,7 +265,7 @@ impl Protocol {
             two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
         }
         let epochs = curves.first().map_or(0, |curve: &TrainingCurve| curve.history.len());
-        let mut prevalence = learnt_prevalence(first_stage, *second_stage, two_stage.mix, set, &split.train, epochs)?;
+        let mut prevalence = learnt_prevalence(first_stage, *second_stage, two_stage.mix, &set.view(&split.train)?, epochs)?;
         if let Some(method) = self.calibrated {
             if valid.is_none() {
                 progress.step("predicting the validation cases");
@@ -276,7 +276,7 @@ impl Protocol {
             let logits = valid.as_ref().expect("they have been predicted");
             let fitted = AnswerCalibration::fit(method, origin, &two_stage, logits, &patterns, None)?;
             if method.moves_prevalence() {
-                prevalence.calibrated = Some(prevalence_of(set, &split.valid, &prevalence.training, |_| 1.0)?);
+                prevalence.calibrated = Some(prevalence_of(&set.view(&split.valid)?, &prevalence.training, |_| 1.0)?);
             }
             two_stage.calibration = Some(fitted);
         }

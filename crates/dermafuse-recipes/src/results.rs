@@ -239,7 +239,7 @@ impl Results<'_> {
         Ok(Evidence {
             trained_on: self.trained_on.clone(),
             how_well: how_well(&performance, evaluation),
-            not_known: not_known(self.set, self.cases, &performance, evaluation, self.seen, self.failed),
+            not_known: not_known(&self.cases, &performance, evaluation, self.seen, self.failed),
             performance: Some(performance),
         })
     }
@@ -402,6 +402,6 @@ mod tests {
             SecondStage { cluster, inputs: SecondStageInputs::default() }
         });
         let branch_weights = BranchWeights::new([("clinical", 0.2), ("dermoscopic", 0.3), ("fusion", 0.5)]).unwrap();
-        TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage, mix: 0.4 }
+        TwoStage::new(branch_weights, FuseSpace::Logits, second_stage, 0.4).unwrap()
     }
 }
