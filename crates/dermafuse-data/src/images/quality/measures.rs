@@ -55,12 +55,12 @@ impl ImageMeasures {
     #[must_use]
     pub fn of(pixels: &RgbPixels) -> Self {
         let copy = reduced(pixels);
-        let luminance = Plane::luminance(&copy);
+        let (luminance, zones) = (Plane::luminance(&copy), zones(&copy));
         let (mut luminances, mut colours) = (Histogram::default(), <[Histogram; 3]>::default());
         let mut skin = 0_u64;
         for (at, pixel) in copy.data().chunks_exact(3).enumerate() {
             pixel.iter().zip(&mut colours).for_each(|(value, histogram)| histogram.add(*value));
-            if zone(at, &copy) >= OUTSIDE {
+            if zones[at] >= OUTSIDE {
                 continue;
             }
             let light = (luminance.values[at] / LUMINANCE) as u8;
@@ -113,20 +113,25 @@ pub(super) const ZONES: usize = 4;
 /// The corners: outside of the ellipse that touches the four edges.
 pub(super) const OUTSIDE: usize = 3;
 
-/// The zone of the pixel at `at`: rings end at 0.4, 0.75 and 1 of the ellipse that touches the four edges.
-pub(super) fn zone(at: usize, copy: &RgbPixels) -> usize {
-    let (width, height) = (copy.width(), copy.height());
+/// The zone of each pixel: rings end at 0.4, 0.75 and 1 of the ellipse that touches the four edges.
+pub(super) fn zones(copy: &RgbPixels) -> Vec<usize> {
     let from_middle = |place: usize, side: usize| (2 * place + 1).abs_diff(side) as u64;
-    let (across, down) = (from_middle(at % width, width), from_middle(at / width, height));
-    let (width, height) = (width as u64, height as u64);
+    let (width, height) = (copy.width() as u64, copy.height() as u64);
     // Squares of the distance and of the edge, times the squares of both sides.
-    let distance = (across * height).pow(2) + (down * width).pow(2);
     let edge = (width * height).pow(2);
-    let rings = [distance * 25 >= edge * 4, distance * 16 >= edge * 9, distance >= edge];
-    rings.into_iter().filter(|outside| *outside).count()
+    let ends = [(edge * 4).div_ceil(25), (edge * 9).div_ceil(16), edge];
+    let mut zones = Vec::with_capacity(copy.width() * copy.height());
+    for y in 0..copy.height() {
+        let down = (from_middle(y, copy.height()) * width).pow(2);
+        zones.extend((0..copy.width()).map(|x| {
+            let distance = (from_middle(x, copy.width()) * height).pow(2) + down;
+            ends.iter().filter(|end| distance >= **end).count()
+        }));
+    }
+    zones
 }
 
-/// Whole numbers in rows.
+/// Whole numbers in rows. Of a copy of 128 × 128 pixels, four times halved, sums of squares stay below 2⁶³.
 #[derive(Clone, Debug)]
 pub(super) struct Plane {
     width: usize,
@@ -142,11 +147,12 @@ impl Plane {
 
     /// The share of a colour in the sum of the three, in 1/65,536 of it.
     pub(super) fn share(pixels: &RgbPixels, colour: usize) -> Self {
-        Self::of(pixels, |pixel| (pixel[colour] << 16) / (pixel.iter().sum::<i64>() + 3))
+        Self::of(pixels, |pixel| (pixel[colour] << 16) / (pixel.iter().sum::<u32>() + 3))
     }
 
-    fn of(pixels: &RgbPixels, value: impl Fn([i64; 3]) -> i64) -> Self {
-        let values = pixels.data().chunks_exact(3).map(|pixel| value([0, 1, 2].map(|colour| i64::from(pixel[colour]))));
+    fn of(pixels: &RgbPixels, value: impl Fn([u32; 3]) -> u32) -> Self {
+        let values = pixels.data().chunks_exact(3);
+        let values = values.map(|pixel| i64::from(value([0, 1, 2].map(|colour| u32::from(pixel[colour])))));
         Self { width: pixels.width(), height: pixels.height(), values: values.collect() }
     }
 
@@ -176,12 +182,12 @@ impl Plane {
     /// The mean square of the differences to the right and to the lower neighbour together; 0 without any.
     pub(super) fn slope(&self) -> f64 {
         let (width, height) = (self.width.saturating_sub(1), self.height.saturating_sub(1));
-        let mut sum = 0_i128;
+        let mut sum = 0;
         for y in 0..height {
             let (here, below) = (&self.values[y * self.width..], &self.values[(y + 1) * self.width..]);
             for x in 0..width {
                 let (right, down) = (here[x + 1] - here[x], below[x] - here[x]);
-                sum += i128::from(right * right + down * down);
+                sum += right * right + down * down;
             }
         }
         sum as f64 / (width * height).max(1) as f64
@@ -194,7 +200,7 @@ impl Plane {
 
     /// The mean square of the difference from the mean; 0 without values.
     pub(super) fn variance(&self) -> f64 {
-        let squares: i128 = self.values.iter().map(|value| i128::from(*value) * i128::from(*value)).sum();
+        let squares: i64 = self.values.iter().map(|value| value * value).sum();
         (squares as f64 / self.values.len().max(1) as f64 - square(self.mean())).max(0.0)
     }
 

@@ -1,6 +1,6 @@
 //! Whether a picture is clinical or dermoscopic: a logistic regression over 32 numbers.
 
-use super::measures::{LUMINANCE, Plane, ZONES, square, zone};
+use super::measures::{LUMINANCE, Plane, ZONES, square, zones};
 use super::reduced::reduced;
 use crate::RgbPixels;
 
@@ -142,9 +142,9 @@ fn of_zones(copy: &RgbPixels, luminance: &Plane, shares: &[Plane; 2]) -> Vec<f64
         squares: i64,
         shares: [i64; 2],
     }
-    let mut zones = [Sums::default(); ZONES];
-    for (at, light) in luminance.values.iter().enumerate() {
-        let sums = &mut zones[zone(at, copy)];
+    let mut sums_of = [Sums::default(); ZONES];
+    for (at, (light, zone)) in luminance.values.iter().zip(zones(copy)).enumerate() {
+        let sums = &mut sums_of[zone];
         sums.count += 1;
         sums.luminance += light;
         sums.squares += light * light;
@@ -158,5 +158,5 @@ fn of_zones(copy: &RgbPixels, luminance: &Plane, shares: &[Plane; 2]) -> Vec<f64
         let [red, blue] = sums.shares.map(|sum| sum as f64 / count / 65_536.0);
         [mean / white, deviation / white, red, blue]
     };
-    zones.into_iter().flat_map(of_zone).collect()
+    sums_of.into_iter().flat_map(of_zone).collect()
 }
