@@ -251,7 +251,7 @@ impl BatchLoader {
             let shown = config.shown.as_ref().map_or(Shown::ALL, |shown| shown[at]);
             let time = times[row];
             times[row] += 1;
-            let images = |kind, place| (&case.images(kind)[place]).into();
+            let images = |kind: Modality, place: usize| PatientImage::from(&case.images(kind)[place]);
             jobs.extend(jobs_of(case, row, time, &config, images).map(|job| Job {
                 clinical: job.clinical.filter(|_| shown.clinical),
                 dermoscopic: job.dermoscopic.filter(|_| shown.dermoscopic),
