@@ -11,7 +11,9 @@ use dermafuse::data::{
 };
 use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::FusionKind;
-use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
+use dermafuse::infer::{
+    Bundle, BundleDescription, CardTexts, KnownCases, ModelCard, TestTimeAugmentation, TrainingSummary,
+};
 use dermafuse::networks::{
     FusionNetConfig, ImageClassifierConfig, JointFusionConfig, Modality, Network, NetworkConfig, NetworkKind,
 };
@@ -72,7 +74,17 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
         groups: Vec::new(),
         prediction_sets: None,
         performance: None,
-        card: None,
+        card: Some(ModelCard {
+            experiment: "A trial".into(),
+            texts: CardTexts { licence: Some("CC BY 4.0,\nfor research".into()), ..CardTexts::default() },
+            training: Some(TrainingSummary {
+                data_set: data_set.into(),
+                training_cases: 2,
+                selection_cases: 1,
+                test_cases: 0,
+                epochs: 3,
+            }),
+        }),
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
@@ -90,7 +102,7 @@ fn record_model(folder: &Path) -> PathBuf {
     let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["benign", "malignant"])]).unwrap();
     let fields = [
         Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]),
-        Field::numeric("age", FieldRole::PreDiagnosis),
+        Field::numeric("age", FieldRole::PreDiagnosis).with_unit("years"),
     ];
     let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
     let encoder = MetadataEncoder::fit(&fields, &[case(0, 40.0), case(1, 60.0)], MetadataRoles::PreDiagnosis).unwrap();
@@ -302,6 +314,13 @@ fn what_cannot_be_predicted_is_said_in_the_words_of_the_user() {
 }
 
 #[test]
+fn fields_are_shown_with_the_range_of_the_training_cases() {
+    let (_folder, model) = practice();
+    let card = succeeded(&dermafuse(words("show MODEL", &[("MODEL", model.as_path())])));
+    assert!(card.contains("age: a number of years, 40 to 60 in training\n"), "{card}");
+}
+
+#[test]
 fn a_drawn_set_is_evaluated_shown_and_explained() {
     let folder = tempfile::tempdir().unwrap();
     let (data, run) = (folder.path().join("data"), folder.path().join("run"));
@@ -347,6 +366,9 @@ fn a_drawn_set_is_evaluated_shown_and_explained() {
         "fusion_net of resnet18_quarter and resnet18_quarter, ",
         "32 x 32 pixels, 1 view of each",
         "clinical 0.333, dermoscopic 0.333, fusion 0.333",
+        "experiment      A trial\n",
+        "training        2 cases of derm7pt-synthetic, 1 to select, 0 to test; 3 epochs\n",
+        "licence         CC BY 4.0,\n                for research\n",
     ] {
         assert!(card.contains(words), "{words} is not in\n{card}");
     }
@@ -355,6 +377,8 @@ fn a_drawn_set_is_evaluated_shown_and_explained() {
     assert_eq!(json["tasks"].as_array().unwrap().len(), set.tasks.len());
     assert_eq!(json["network"]["kind"], "fusion_net");
     assert_eq!(json["known_cases"]["training"], 2);
+    assert_eq!(json["card"]["texts"]["licence"], "CC BY 4.0,\nfor research");
+    assert_eq!(json["card"]["training"]["epochs"], 3);
 
     // The model looks at both images: which are these?
     let text = refused(&dermafuse(words("predict MODEL --folder DATA", &paths)));

@@ -72,7 +72,10 @@ pub struct Model {
 struct Inner {
     bundle: Bundle,
     predictor: Predictor<AnyNetwork>,
+    /// Those of the encoder, in its order.
     fields: Vec<ModelField>,
+    /// Whether any part of the model looks at them.
+    uses_record: bool,
 }
 
 /// A patient as a case of the model: the only one of a set, with its images.
@@ -108,11 +111,9 @@ impl Model {
         bundle.check()?;
         let predictor = bundle.predictor();
         let encoder = &bundle.description.encoder;
-        let fields = match uses_record(&bundle) {
-            true => encoder.fields().map(|field| ModelField::of(encoder, field)).collect(),
-            false => Vec::new(),
-        };
-        Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields }) })
+        let fields = encoder.fields().map(|field| ModelField::of(encoder, field)).collect();
+        let uses_record = bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some();
+        Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields, uses_record }) })
     }
 
     /// The parts of the model.
@@ -130,7 +131,7 @@ impl Model {
     /// The fields of the record that it looks at; none for a model that looks at images alone.
     #[must_use]
     pub fn fields(&self) -> &[ModelField] {
-        &self.inner.fields
+        if self.inner.uses_record { &self.inner.fields } else { &[] }
     }
 
     /// What its file says of it to people; `None` if it says nothing.
@@ -217,11 +218,7 @@ impl Model {
     /// One value for each field of the encoder.
     fn metadata(&self, patient: &Patient, notes: &mut Vec<Note>) -> Result<Vec<FieldValue>, PatientError> {
         let encoder = &self.bundle().description.encoder;
-        let is_used = uses_record(self.bundle());
-        let fields: Vec<ModelField> = match is_used {
-            true => self.fields().to_vec(),
-            false => encoder.fields().map(|field| ModelField::of(encoder, field)).collect(),
-        };
+        let Inner { fields, uses_record, .. } = &*self.inner;
         let mut values = vec![FieldValue::Missing; fields.len()];
         for (at, (name, value)) in patient.record().iter().enumerate() {
             let Some(place) = fields.iter().position(|field| field.name == *name) else {
@@ -234,7 +231,7 @@ impl Model {
             }
             let field = &fields[place];
             values[place] = value_of(field, value)?;
-            if !is_used {
+            if !uses_record {
                 notes.push(Note::FieldNotUsed { field: name.clone() });
                 continue;
             }
@@ -259,7 +256,7 @@ impl Model {
                 notes.push(Note::KnownAfterDiagnosis { field: name.clone() });
             }
         }
-        if is_used {
+        if *uses_record {
             let missing = fields.iter().zip(&values).filter(|(_, value)| **value == FieldValue::Missing);
             let missing: Vec<String> = missing.map(|(field, _)| field.name.clone()).collect();
             if !missing.is_empty() {
@@ -374,27 +371,29 @@ impl Model {
     fn told(&self, error: InferError) -> PatientError {
         match error {
             InferError::Schema(SchemaError::NoBranch { .. }) => {
-                let mut enough: Vec<String> = Vec::new();
                 let network = &self.bundle().network;
-                for branch in network.branches() {
-                    let images = kinds_of(branch.needs).map(|modality| format!("a {modality} image"));
-                    let record = branch.needs.metadata && network.answers_by_subset();
+                let branches = network.branches();
+                let needs_less = |needs: Modalities| {
+                    branches.iter().any(|other| other.needs != needs && other.needs.are_among(needs))
+                };
+                let parts = |needs: Modalities| {
+                    let images = kinds_of(needs).map(|modality| format!("a {modality} image"));
+                    let record = needs.metadata && network.answers_by_subset();
                     let record = record.then(|| "something of its record".to_owned());
-                    let needs: Vec<String> = images.chain(record).collect();
-                    enough.push(needs.join(" and "));
+                    images.chain(record).collect::<Vec<_>>().join(" and ")
+                };
+                let mut enough: Vec<String> = Vec::new();
+                for needs in branches.iter().map(|branch| branch.needs).filter(|needs| !needs_less(*needs)) {
+                    let needed = parts(needs);
+                    if !enough.contains(&needed) {
+                        enough.push(needed);
+                    }
                 }
-                enough.sort_by_key(String::len);
-                enough.dedup();
                 PatientError::NotEnough { enough }
             }
             other => other.into(),
         }
     }
-}
-
-/// Whether any part of a model looks at the record.
-fn uses_record(bundle: &Bundle) -> bool {
-    bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some()
 }
 
 /// A value as the field holds it.

@@ -55,7 +55,9 @@ fn the_first_example_is_compiled_and_answers() {
     let model = folder.path().join("runs/quickstart/model.safetensors");
     Bundle { description, network, two_stage }.save(model).unwrap();
     let photo = encode_jpeg(&RgbPixels::new(60, 45, vec![150; 8100]).unwrap(), 90).unwrap();
-    ["clinical.jpg", "dermoscopic.jpg"].map(|name| std::fs::write(folder.path().join(name), &photo).unwrap());
+    for name in ["clinical.jpg", "dermoscopic.jpg"] {
+        std::fs::write(folder.path().join(name), &photo).unwrap();
+    }
 
     let output = Command::new(env!("CARGO_BIN_EXE_first_answer")).current_dir(&folder).output().unwrap();
     let (text, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());

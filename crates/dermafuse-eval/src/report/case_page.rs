@@ -253,11 +253,11 @@ mod tests {
     use crate::SampleTask;
 
     fn case(predicted: [usize; 7]) -> SampleCase {
-        let tasks = CRITERIA.iter().zip(predicted).map(|(&(label, class, _), predicted)| SampleTask {
-            label: label.into(),
+        let tasks = SEVEN_POINT_CRITERIA.iter().zip(predicted).map(|(criterion, predicted)| SampleTask {
+            label: criterion.label.into(),
             truth: None,
             predicted,
-            probabilities: vec![("ABS".into(), 0.5), (class.into(), 0.5)],
+            probabilities: vec![("ABS".into(), 0.5), (criterion.class.into(), 0.5)],
         });
         SampleCase { id: "<7>".into(), tasks: tasks.collect(), ..SampleCase::default() }
     }
