@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use dermafuse::data::{CaseSet, ModalityDropout, Split};
+use dermafuse::data::{CaseSet, ModalityDropout};
 use dermafuse::eval::{GroupEvaluation, SetEvaluation};
 use dermafuse::infer::{Bundle, Model, Patient};
 use dermafuse::recipes::{AbstentionSettings, Experiment, GroupSettings, Outcome, Workplace, evaluate_subsets};
@@ -32,7 +32,7 @@ fn run(experiment: &Experiment, set: &CaseSet) -> Outcome {
 }
 
 fn answers(bundle: &Bundle, set: &CaseSet, rows: &[usize]) -> Predictions {
-    bundle.predict(set, rows, |_| ()).unwrap().last().clone()
+    bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap().last().clone()
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn operating_points_and_sets_stand_on_validation_cases_alone() {
     let mut yes: Vec<f64> =
         scores.iter().zip(&truths).filter(|(_, truth)| **truth == Some(true)).map(|(s, _)| *s).collect();
     yes.sort_by(f64::total_cmp);
-    let next = yes.iter().filter(|score| **score > point.threshold).nth(0).unwrap();
+    let next = yes.iter().find(|score| **score > point.threshold).unwrap();
     let fewer = yes.iter().filter(|score| *score > next).count();
     assert!((fewer as f64) < 0.8 * positives as f64);
 
@@ -129,24 +129,27 @@ fn operating_points_and_sets_stand_on_validation_cases_alone() {
 
 #[test]
 fn groups_and_sets_need_validation_cases_and_known_classes() {
-    let (set, mut split) = small_set();
-    let mut without = set.clone();
-    split.train.append(&mut split.valid);
-    without.split = Some(Split { ..split });
-    let check = |experiment: &Experiment, set: &CaseSet| {
-        let plan = experiment.plan_for(&[("derm7pt".into(), Arc::new(set.clone()))])?;
-        plan.check(Workplace::on(&Device::flex()), &mut Silent)
+    let (set, _) = small_set();
+    let text = r#"
+        recipe = "fusionm4net"
+        split = { kind = "drawn", shares = [0.8, 0.0, 0.2] }
+        method = { weights = "random", network.backbone = "resnet18_quarter" }
+        second_stage = { answer = "all", classifier = "none" }
+        training.preprocess.size = 32
+    "#;
+    let mut experiment = Experiment::read(Settings::parse("small.toml", text).unwrap()).unwrap();
+    let refused = |experiment: &Experiment| {
+        let plan = experiment.plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).unwrap();
+        plan.check(Workplace::on(&Device::flex()), &mut Silent).err().map(|error| error.to_string())
     };
-    let mut experiment = asking();
-    experiment.second_stage.classifier = None;
-    experiment.second_stage.answer = dermafuse::recipes::AnswerKind::All;
-    let error = check(&experiment, &without).unwrap_err().to_string();
+    assert_eq!(refused(&experiment), None);
+    experiment.groups = asking().groups;
+    let error = refused(&experiment).unwrap();
     assert!(error.contains("operating points of groups of classes are chosen (groups) on validation cases"), "{error}");
     experiment.groups.clear();
-    let error = check(&experiment, &without).unwrap_err().to_string();
+    experiment.abstention = asking().abstention;
+    let error = refused(&experiment).unwrap();
     assert!(error.contains("sets of classes are fitted (abstention) on validation cases"), "{error}");
-    experiment.abstention = None;
-    check(&experiment, &without).unwrap();
 
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
@@ -204,7 +207,7 @@ fn a_network_that_was_trained_to_miss_something_answers_without_it() {
     let mut less = set.clone();
     less.cases[row].clinical.clear();
     let answering = |bundle: &Bundle| {
-        let logits = bundle.logits(&less, &[row], |_| ()).unwrap();
+        let logits = bundle.logits(&less.view([row].as_slice()).unwrap(), |_| ()).unwrap();
         let answering = logits.branches.into_iter().filter(|branch| branch.available[0]);
         answering.map(|branch| branch.name).collect::<Vec<_>>()
     };
@@ -212,7 +215,7 @@ fn a_network_that_was_trained_to_miss_something_answers_without_it() {
     assert_eq!(answering(without.bundle().unwrap()), ["dermoscopic"]);
     // Nobody answers from nothing.
     less.cases[row].dermoscopic.clear();
-    assert!(bundle.predict(&less, &[row], |_| ()).is_err());
+    assert!(bundle.predict(&less.view([row].as_slice()).unwrap(), |_| ()).is_err());
 
     // All subsets of images and the second stage's record, with their cases.
     let subsets = outcome.subsets().unwrap();
@@ -228,7 +231,7 @@ fn a_network_that_was_trained_to_miss_something_answers_without_it() {
         ("clinical+dermoscopic+metadata", true),
     ];
     assert_eq!(table, expected.map(|(name, answered)| (name.to_owned(), answered)));
-    assert_eq!(*subsets, evaluate_subsets(bundle, &set, &split.test, &mut Silent).unwrap());
+    assert_eq!(*subsets, evaluate_subsets(bundle, &set.view(&split.test).unwrap(), &mut Silent).unwrap());
     let all = subsets.subsets.last().unwrap().evaluation.as_ref().unwrap();
     let (_, answer) = outcome.predictions().unwrap().pop().unwrap();
     assert_eq!(all.overall.accuracy, answer.mean_accuracy());

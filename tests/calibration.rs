@@ -28,7 +28,7 @@ fn set_folder() -> &'static Path {
 /// One epoch without a second stage.
 fn protocol(set: &CaseSet, calibrated: Option<CalibrationMethod>) -> Protocol {
     let mut recipe = small_recipe(set);
-    recipe.network.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     Protocol { answer: Answer::All, second_stage: None, calibrated, ..recipe }
 }
 
@@ -85,7 +85,7 @@ fn calibration_is_one_more_row_and_changes_no_other() {
     for outcome in [with, &without] {
         let prevalence = outcome.bundle.prevalence().unwrap();
         let split = set.split.as_ref().unwrap();
-        let counts = set.class_counts(0, &split.train).unwrap();
+        let counts = set.view(&split.train).unwrap().class_counts(0).unwrap();
         let task = &set.tasks[0];
         for (class, count) in task.classes.iter().zip(counts) {
             let share = prevalence.training.share(&task.name, class).unwrap();
@@ -101,7 +101,7 @@ fn a_saved_model_answers_as_it_was_calibrated() {
     let bundle = Bundle::load(saved(), &Device::flex()).unwrap();
     assert_eq!(bundle.two_stage, outcome.bundle.two_stage);
     let test = &set.split.as_ref().unwrap().test;
-    let answers = bundle.predict(set, test, |_| ()).unwrap();
+    let answers = bundle.predict(&set.view(test).unwrap(), |_| ()).unwrap();
     assert_eq!(answers.stages, outcome.rows);
     let facts = answers.probabilities.calibration.as_ref().unwrap();
     assert_eq!((facts.method, answers.probabilities.corrected.as_ref()), (CalibrationMethod::Temperature, None));
@@ -110,9 +110,10 @@ fn a_saved_model_answers_as_it_was_calibrated() {
     // A case without its dermoscopic image is calibrated as such cases are.
     let mut lacking = set.clone();
     lacking.cases[test[0]].dermoscopic.clear();
-    let alone = bundle.predict(&lacking, &test[..1], |_| ()).unwrap();
+    let alone = bundle.predict(&lacking.view(&test[..1]).unwrap(), |_| ()).unwrap();
     let plain = TwoStage { calibration: None, ..bundle.two_stage.clone() };
-    let raw = plain.apply(&bundle.logits(&lacking, &test[..1], |_| ()).unwrap()).unwrap().pop().unwrap().1;
+    let raw =
+        plain.apply(&bundle.logits(&lacking.view(&test[..1]).unwrap(), |_| ()).unwrap()).unwrap().pop().unwrap().1;
     let map = &bundle.two_stage.calibration.as_ref().unwrap().answers[1].tasks[0].map;
     assert_eq!(raw.basis, ["clinical"]);
     assert_eq!(alone.last().probabilities[0].row(0).to_vec(), map.apply(raw.probabilities[0].row(0)));
@@ -145,14 +146,14 @@ fn answers_are_corrected_to_a_prevalence() {
     let (set, _) = calibrated();
     let mut bundle = Bundle::load(saved(), &Device::flex()).unwrap();
     let rows: Vec<usize> = (0..60).collect();
-    let plain = bundle.predict(set, &rows, |_| ()).unwrap();
+    let plain = bundle.predict(&set.view(&rows).unwrap(), |_| ()).unwrap();
     let (estimated, estimate) = bundle.at_estimated_prevalence(plain.clone()).unwrap();
     assert_eq!((estimate.cases, estimated.stages.len()), (60, plain.stages.len() + 1));
     assert!(estimated.notes.last().unwrap().contains("as was estimated from 60 cases without labels: diagnosis: "));
     assert_eq!(estimated.probabilities.corrected, Some(PrevalenceOrigin::Estimated { cases: 60 }));
 
     bundle.assume_prevalence(&[("diagnosis".into(), "MEL".into(), 0.9)]).unwrap();
-    let stated = bundle.predict(set, &rows, |_| ()).unwrap();
+    let stated = bundle.predict(&set.view(&rows).unwrap(), |_| ()).unwrap();
     assert_eq!(stated.stages.last().unwrap().0, "P_1 calibrated at local prevalence");
     assert_eq!(stated.stages[..plain.stages.len()], plain.stages);
     let melanoma = set.tasks[0].index_of("MEL").unwrap();
@@ -169,7 +170,7 @@ fn answers_are_corrected_to_a_prevalence() {
 
     let error = bundle.assume_prevalence(&[("diagnosis".into(), "SKIN".into(), 0.9)]).unwrap_err().to_string();
     assert!(error.contains("`diagnosis.SKIN`; known: "), "{error}");
-    let few = bundle.predict(set, &rows[..49], |_| ()).unwrap();
+    let few = bundle.predict(&set.view(&rows[..49]).unwrap(), |_| ()).unwrap();
     assert!(bundle.at_estimated_prevalence(few).unwrap_err().to_string().contains("49 cases are too few"));
     // A model of an earlier version knows nothing of it.
     bundle.two_stage.prevalence = None;

@@ -174,7 +174,8 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let published = published_rows(&set, &bundle.description.network, &bundle.two_stage);
     let BundleDescription { groups, prediction_sets, .. } = &bundle.description;
     let of_own_classes = sums.is_none();
-    if !of_own_classes && !(groups.is_empty() && prediction_sets.is_none()) {
+    let is_asked = !groups.is_empty() || prediction_sets.is_some();
+    if is_asked && !of_own_classes {
         notes.push(
             "The model's groups and sets are of its own classes, which the class map adds up: they are left out."
                 .into(),

@@ -191,6 +191,7 @@ pub(crate) fn not_known(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dermafuse_data::CaseSet;
     use dermafuse_schema::ndarray::Array2;
     use dermafuse_schema::{Aim, Case, ClassGroup, OperatingPoint, Task, TaskSet};
 
@@ -266,7 +267,7 @@ mod tests {
             told.starts_with("diagnosis: right in 75.0 (") && told.contains("malignancy: of the patients"),
             "{told}"
         );
-        let unknown = not_known(&set, &rows, &performance, &evaluation, None, &[]).join(" ");
+        let unknown = not_known(&set.view(&rows).unwrap(), &performance, &evaluation, None, &[]).join(" ");
         assert!(unknown.contains("by site of the lesion, by skin type: the data do not record it"), "{unknown}");
         assert!(unknown.contains("1 of 40 test cases have no record of age_approx."), "{unknown}");
         assert!(unknown.contains("age_approx: 0–29 (10); age_approx: 50–69 (9); sex: male (10)."), "{unknown}");

@@ -265,7 +265,8 @@ impl Protocol {
             two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
         }
         let epochs = curves.first().map_or(0, |curve: &TrainingCurve| curve.history.len());
-        let mut prevalence = learnt_prevalence(first_stage, *second_stage, two_stage.mix, &set.view(&split.train)?, epochs)?;
+        let mut prevalence =
+            learnt_prevalence(first_stage, *second_stage, two_stage.mix, &set.view(&split.train)?, epochs)?;
         if let Some(method) = self.calibrated {
             if valid.is_none() {
                 progress.step("predicting the validation cases");

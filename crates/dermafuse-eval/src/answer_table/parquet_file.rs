@@ -93,7 +93,8 @@ impl Column<'_> {
     fn write(&self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), ParquetError> {
         match &self.values {
             Values::Texts(texts) => {
-                let texts: Vec<Option<ByteArray>> = texts.iter().map(|text| text.as_deref().map(ByteArray::from)).collect();
+                let texts: Vec<Option<ByteArray>> =
+                    texts.iter().map(|text| text.as_deref().map(ByteArray::from)).collect();
                 write::<ByteArrayType>(&texts, group)
             }
             Values::Numbers(numbers) => write::<DoubleType>(numbers, group),
