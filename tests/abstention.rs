@@ -130,14 +130,14 @@ fn operating_points_and_sets_stand_on_validation_cases_alone() {
 #[test]
 fn groups_and_sets_need_validation_cases_and_known_classes() {
     let (set, _) = small_set();
-    let text = r#"
+    let file = r#"
         recipe = "fusionm4net"
         split = { kind = "drawn", shares = [0.8, 0.0, 0.2] }
         method = { weights = "random", network.backbone = "resnet18_quarter" }
         second_stage = { answer = "all", classifier = "none" }
         training.preprocess.size = 32
     "#;
-    let mut experiment = Experiment::read(Settings::parse("small.toml", text).unwrap()).unwrap();
+    let mut experiment = Experiment::read(Settings::parse("small.toml", file).unwrap()).unwrap();
     let refused = |experiment: &Experiment| {
         let plan = experiment.plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).unwrap();
         plan.check(Workplace::on(&Device::flex()), &mut Silent).err().map(|error| error.to_string())

@@ -190,7 +190,7 @@ fn of_model(study: &ModelStudy) -> Result<(), Failure> {
     let options = milk10k::Options { images: study.images.clone(), ..milk10k::Options::default() };
     let set = milk10k::load_with(&study.data, &options)?;
     let split = Split::load(&study.split, &set)?.split;
-    let logits = |rows: &[usize]| bundle.logits(&set, rows, |_| ());
+    let logits = |rows: &[usize]| bundle.logits(&set.view(rows)?, |_| ());
     let (valid, test) = (logits(&split.valid)?, logits(&split.test)?);
     let plain = TwoStage { calibration: None, prevalence: None, ..bundle.two_stage.clone() };
     let patterns = answer_patterns(&bundle.network);
