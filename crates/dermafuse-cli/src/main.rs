@@ -1,5 +1,7 @@
 //! The program `dermafuse`: a thin layer of words over the library. Each verb has a file of its own.
 
+#[cfg(feature = "serve")]
+mod audit;
 mod check;
 mod compare;
 mod completions;
@@ -18,6 +20,8 @@ mod model;
 mod models;
 mod predict;
 mod recipes;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod terminal;
 mod train;
@@ -51,6 +55,10 @@ enum Verb {
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
     Explain(explain::Arguments),
+    #[cfg(feature = "serve")]
+    Serve(serve::Arguments),
+    #[cfg(feature = "serve")]
+    Audit(audit::Arguments),
     Show(show::Arguments),
     Models(models::Arguments),
     Datasets(datasets::Arguments),
@@ -72,6 +80,10 @@ impl Verb {
             Self::Evaluate(arguments) => evaluate::evaluate(arguments),
             Self::Predict(arguments) => predict::predict(arguments),
             Self::Explain(arguments) => explain::explain(arguments),
+            #[cfg(feature = "serve")]
+            Self::Serve(arguments) => serve::run(arguments),
+            #[cfg(feature = "serve")]
+            Self::Audit(arguments) => audit::audit(arguments),
             Self::Show(arguments) => show::show(arguments),
             Self::Models(arguments) => models::models(arguments),
             Self::Datasets(arguments) => datasets::datasets(arguments),

@@ -22,6 +22,7 @@ mod mean_deviation;
 mod melanoma_related;
 mod metrics;
 mod pointing;
+mod proportion;
 pub mod published;
 mod random;
 mod report;
@@ -47,6 +48,7 @@ pub use mean_deviation::MeanDeviation;
 pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use pointing::Pointing;
+pub use proportion::Proportion;
 pub use report::{
     CasePage, ChecklistScore, HeatPicture, Report, ReportTable, SUSPICIOUS_SCORE, SampleCase, SampleImage, SampleTask,
 };
