@@ -112,7 +112,9 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
             named.push(name.to_owned());
         }
     }
-    for name in ["Clinical photo Choose or drop a file", "Dermoscopic image Choose or drop a file", "Ask the model", "Language"] {
+    for name in
+        ["Clinical photo Choose or drop a file", "Dermoscopic image Choose or drop a file", "Ask the model", "Language"]
+    {
         assert!(named.iter().any(|known| known == name), "{name}: {named:?}");
     }
 
@@ -152,7 +154,17 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
             break;
         }
     }
-    for id in ["language", "theme", "clinical", "remove-clinical", "dermoscopic", "fields.sex", "fields.age", "explain", "ask"] {
+    for id in [
+        "language",
+        "theme",
+        "clinical",
+        "remove-clinical",
+        "dermoscopic",
+        "fields.sex",
+        "fields.age",
+        "explain",
+        "ask",
+    ] {
         assert!(reached.contains(id), "{id}: {reached:?}");
     }
     assert_eq!(browser.text("document.getElementById('fields.sex').value"), "male");
@@ -178,7 +190,8 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let rows = browser.run("document.querySelectorAll('#tasks tbody tr').length");
-    let classes: usize = answer["tasks"].as_array().unwrap().iter().map(|task| task["classes"].as_array().unwrap().len()).sum();
+    let classes: usize =
+        answer["tasks"].as_array().unwrap().iter().map(|task| task["classes"].as_array().unwrap().len()).sum();
     assert_eq!(rows, classes);
 
     // The heat maps are pictures of the photos, and not the photos.
@@ -205,11 +218,16 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
     browser.run("scrollTo(0, document.body.scrollHeight)");
     assert_eq!(browser.run(BANNER_IN_SIGHT), true);
     for (language, banner) in [("pt", "pesquisa"), ("de", "Forschungssoftware"), ("zh", "研究"), ("en", "Research")] {
-        let choose = format!("(() => {{ const l = document.getElementById('language'); l.value = '{language}'; l.dispatchEvent(new Event('change')); }})()");
+        let choose = format!(
+            "(() => {{ const l = document.getElementById('language'); l.value = '{language}'; l.dispatchEvent(new Event('change')); }})()"
+        );
         browser.run(&choose);
         assert!(browser.text("document.getElementById('banner').innerText").contains(banner));
         assert_eq!(browser.text("document.documentElement.lang"), language);
-        assert_eq!(browser.run("document.body.innerText.includes('undefined') || document.body.innerText.includes('{')"), false);
+        assert_eq!(
+            browser.run("document.body.innerText.includes('undefined') || document.body.innerText.includes('{')"),
+            false
+        );
     }
 
     // Dark where the device is, light where the reader wants it; nothing is wider than a phone; print leaves the form out.
@@ -244,7 +262,12 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
     // New case: nothing of the old one is left.
     browser.run("document.getElementById('new').click()");
     browser.wait("document.getElementById('answer').hidden && document.getElementById('explanation').hidden");
-    assert_eq!(browser.run("document.getElementById('preview-clinical').hidden && document.getElementById('fields.sex').value === ''"), true);
+    assert_eq!(
+        browser.run(
+            "document.getElementById('preview-clinical').hidden && document.getElementById('fields.sex').value === ''"
+        ),
+        true
+    );
 
     // Every request went to this server; no script failed, nothing was refused by the page's own policy.
     let mut asked = 0;
@@ -302,7 +325,9 @@ fn a_page_with_a_token_asks_for_it() {
 #[test]
 fn pictures_of_the_page() {
     let Some(out) = var_os("DERMAFUSE_PICTURES").map(PathBuf::from) else { return };
-    let given = |what: &str| PathBuf::from(var_os(format!("DERMAFUSE_PICTURES_{what}")).unwrap_or_else(|| panic!("name {what}")));
+    let given = |what: &str| {
+        PathBuf::from(var_os(format!("DERMAFUSE_PICTURES_{what}")).unwrap_or_else(|| panic!("name {what}")))
+    };
     let mut browser = browser().expect("a browser");
     let serving = Serving::start(&given("MODEL"), &[]);
     let mut take = |name: &str, width: u32, phone: bool, theme: &str, language: &str| {

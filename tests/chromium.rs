@@ -109,7 +109,8 @@ impl Chromium {
 
     /// The value of a script, waited for if it is a promise.
     pub fn run(&mut self, script: &str) -> Value {
-        let parameters = json!({ "expression": script, "returnByValue": true, "awaitPromise": true, "userGesture": true });
+        let parameters =
+            json!({ "expression": script, "returnByValue": true, "awaitPromise": true, "userGesture": true });
         let result = self.call("Runtime.evaluate", parameters);
         assert!(result["exceptionDetails"].is_null(), "{script}: {}", result["exceptionDetails"]);
         result["result"]["value"].clone()
@@ -125,7 +126,11 @@ impl Chromium {
     pub fn wait(&mut self, script: &str) {
         let begun = Instant::now();
         while self.run(script) != true {
-            assert!(begun.elapsed() < PATIENCE, "it never came: {script}; the page says: {}", self.run("document.body.innerText"));
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it never came: {script}; the page says: {}",
+                self.run("document.body.innerText")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -15,9 +15,7 @@ use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
 use dermafuse::networks::{NetworkConfig, OneStageFusionConfig, SeenImages};
 use dermafuse::recipes::{Experiment, Protocol, Recipe};
-use dermafuse::schema::{
-    BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, SeveralImages, Task, TaskSet,
-};
+use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, SeveralImages, Task, TaskSet};
 use dermafuse::synthetic::{self, SyntheticConfig};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde::Deserialize;

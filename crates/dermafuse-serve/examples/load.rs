@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [address, requests, callers, photos @ ..] = &arguments[..] else {
         return Err("give ADDRESS REQUESTS CALLERS [CLINICAL [DERMOSCOPIC]]".into());
     };
-    let (address, requests, callers): (SocketAddr, usize, usize) = (address.parse()?, requests.parse()?, callers.parse()?);
+    let (address, requests, callers): (SocketAddr, usize, usize) =
+        (address.parse()?, requests.parse()?, callers.parse()?);
     let photos = photos.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
     let names = ["clinical", "dermoscopic"].into_iter().zip(&photos);
     let parts: Vec<_> = names.map(|(name, photo)| (name, Some("image"), photo.as_slice())).collect();
@@ -45,9 +46,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let took = begun.elapsed().as_secs_f64();
     times.sort();
     let lost = requests - times.len();
-    let at = |share: f64| times.get((share * times.len() as f64) as usize).map_or(f64::NAN, |time| 1000.0 * time.as_secs_f64());
+    let at = |share: f64| {
+        times.get((share * times.len() as f64) as usize).map_or(f64::NAN, |time| 1000.0 * time.as_secs_f64())
+    };
     println!("{requests} requests, {lost} lost, {busy} asked again because the server was busy");
-    println!("{:.0} a second; p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms", requests as f64 / took, at(0.5), at(0.95), at(0.99));
+    println!(
+        "{:.0} a second; p50 {:.2} ms, p95 {:.2} ms, p99 {:.2} ms",
+        requests as f64 / took,
+        at(0.5),
+        at(0.95),
+        at(0.99)
+    );
     if lost > 0 { Err("answers were lost".into()) } else { Ok(()) }
 }
 

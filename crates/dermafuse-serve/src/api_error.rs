@@ -34,7 +34,11 @@ impl ApiError {
     /// Something went wrong that is not the client's fault (500). What it was is not told.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed at this request; others are answered")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server failed at this request; others are answered",
+        )
     }
 
     /// The HTTP status.

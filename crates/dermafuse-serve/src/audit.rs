@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{AnswerStore, ServeError, StoredAnswer, StoredDiagnosis};
 
-/// Answers of fewer months are not compared with each other.
+/// The least answers, of a month and before it, that are compared.
 const LEAST_CASES: usize = 20;
 
 /// How the answers of a store agree with the diagnoses that were made later, and whether what is predicted changes over time.
@@ -142,11 +142,7 @@ impl Audit {
 }
 
 impl AuditedModel {
-    fn of(
-        model: &str,
-        answers: &[&StoredAnswer],
-        truth: &HashMap<(&str, &str), &str>,
-    ) -> Result<Self, ServeError> {
+    fn of(model: &str, answers: &[&StoredAnswer], truth: &HashMap<(&str, &str), &str>) -> Result<Self, ServeError> {
         let (mut basis, mut findings) = (BTreeMap::new(), BTreeMap::new());
         for answer in answers {
             *basis.entry(answer.basis.clone()).or_insert(0) += 1;
@@ -176,11 +172,7 @@ impl AuditedModel {
 }
 
 impl AuditedTask {
-    fn of(
-        task: Task,
-        answers: &[&StoredAnswer],
-        truth: &HashMap<(&str, &str), &str>,
-    ) -> Result<Self, ServeError> {
+    fn of(task: Task, answers: &[&StoredAnswer], truth: &HashMap<(&str, &str), &str>) -> Result<Self, ServeError> {
         let (mut ids, mut labels, mut basis, mut months, mut values) = (vec![], vec![], vec![], vec![], vec![]);
         for answer in answers {
             let same = |stored: &&crate::StoredTask| stored.name == task.name && stored.classes == task.classes;
@@ -195,8 +187,7 @@ impl AuditedTask {
         let (count, classes) = (ids.len(), task.classes.clone());
         // A list of another length leaves rows that `check` refuses by the case.
         let of_row = |row: &Vec<f64>, class: usize| row.get(class).copied().unwrap_or(f64::NAN);
-        let probabilities =
-            Array2::from_shape_fn((count, classes.len()), |(row, class)| of_row(&values[row], class));
+        let probabilities = Array2::from_shape_fn((count, classes.len()), |(row, class)| of_row(&values[row], class));
         let name = task.name.clone();
         let tasks = TaskSet::new(vec![task])?;
         let predictions = Predictions { tasks, ids, labels, probabilities: vec![probabilities], basis };
@@ -355,7 +346,8 @@ mod tests {
 
     #[test]
     fn agreement_and_calibration_follow_from_the_diagnoses() {
-        let answers: Vec<StoredAnswer> = [0.9, 0.8, 0.3, 0.2, 0.4].into_iter().enumerate().map(|(id, p)| answer(id, 1, p)).collect();
+        let answers: Vec<StoredAnswer> =
+            [0.9, 0.8, 0.3, 0.2, 0.4].into_iter().enumerate().map(|(id, p)| answer(id, 1, p)).collect();
         let diagnoses = [
             diagnosis(0, "MEL"),
             diagnosis(1, "MEL"),
@@ -383,7 +375,9 @@ mod tests {
     fn a_month_that_differs_is_named_and_one_that_may_be_chance_is_not() {
         let mut answers = Vec::new();
         for (month, melanomas) in [(1, 5), (2, 7), (3, 30)] {
-            answers.extend((0..40).map(|at| answer(100 * month + at, month as u32, if at < melanomas { 0.9 } else { 0.1 })));
+            answers.extend(
+                (0..40).map(|at| answer(100 * month + at, month as u32, if at < melanomas { 0.9 } else { 0.1 })),
+            );
         }
         let audit = Audit::new(&answers, &[]).unwrap();
         let changed: Vec<usize> = audit.models[0].tasks[0].months.iter().map(|month| month.changed.len()).collect();

@@ -82,7 +82,11 @@ impl CaseInput {
                     }
                     None => {
                         let known = "there are clinical, dermoscopic, task, and the fields of the model as fields.NAME";
-                        return Err(ApiError::input("unknown_part", &name, format!("there is no part `{name}`; {known}")));
+                        return Err(ApiError::input(
+                            "unknown_part",
+                            &name,
+                            format!("there is no part `{name}`; {known}"),
+                        ));
                     }
                 },
             }
@@ -167,7 +171,8 @@ fn image_of(name: &str, part: Part) -> Result<Option<Bytes>, ApiError> {
                 None => text.as_str(),
             };
             STANDARD.decode(encoded).map(Bytes::from).map_err(|error| {
-                let message = format!("`{name}` is not base64 ({error}); send the bytes of the image file, never its path");
+                let message =
+                    format!("`{name}` is not base64 ({error}); send the bytes of the image file, never its path");
                 ApiError::input("not_base64", name, message)
             })?
         }
@@ -315,8 +320,13 @@ mod tests {
         assert_eq!(json(body).await.unwrap(), expected);
         let url = json(r#"{"clinical": "data:image/jpeg;base64,YWJj"}"#).await.unwrap();
         assert_eq!(url.image(Modality::Clinical), expected.clinical.as_ref());
-        let parts =
-            [("clinical", "abc"), ("dermoscopic", ""), ("fields.sex", "female"), ("fields.age", "61.5"), ("task", "veil")];
+        let parts = [
+            ("clinical", "abc"),
+            ("dermoscopic", ""),
+            ("fields.sex", "female"),
+            ("fields.age", "61.5"),
+            ("task", "veil"),
+        ];
         assert_eq!(form(&parts).await.unwrap(), expected);
     }
 
@@ -353,7 +363,10 @@ mod tests {
 
         let error = form(&[("fields.sex", "male"), ("fields.sex", "female")]).await.unwrap_err();
         assert_eq!((error.code(), error.field(), error.status()), ("given_twice", Some("fields.sex"), 422));
-        assert_eq!(form(&[("sex", "male")]).await.unwrap_err().to_string(), "there is no part `sex`; there are clinical, dermoscopic, task, and the fields of the model as fields.NAME");
+        assert_eq!(
+            form(&[("sex", "male")]).await.unwrap_err().to_string(),
+            "there is no part `sex`; there are clinical, dermoscopic, task, and the fields of the model as fields.NAME"
+        );
         assert_eq!(form(&[]).await.unwrap_err().code(), "empty_case");
         for (kind, status) in [("text/plain", 415), ("", 415), ("multipart/form-data", 400)] {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind.parse().unwrap())]);

@@ -89,10 +89,7 @@ mod tests {
         config.check(here).unwrap();
         config.check("[::1]:0".parse().unwrap()).unwrap();
         let error = config.check(everywhere).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "0.0.0.0:8080 can be reached from other machines: give a token, or serve on 127.0.0.1"
-        );
+        assert_eq!(error, "0.0.0.0:8080 can be reached from other machines: give a token, or serve on 127.0.0.1");
         let token = Some(Token::new("0123456789abcdef").unwrap());
         ServeConfig { token, ..config.clone() }.check(everywhere).unwrap();
         for wrong in [

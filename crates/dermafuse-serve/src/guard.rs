@@ -83,7 +83,8 @@ fn check(app: &App, request: &Request) -> Result<(), ApiError> {
     // A request line may name a host too.
     let targeted = request.uri().authority().is_none_or(|host| app.hosts().allow(host.as_str()));
     if !named || !targeted {
-        let message = "the server is not known by this name; ask it by its own address, or state the name with --host-name";
+        let message =
+            "the server is not known by this name; ask it by its own address, or state the name with --host-name";
         return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, "wrong_host", message));
     }
     for origin in request.headers().get_all(header::ORIGIN) {

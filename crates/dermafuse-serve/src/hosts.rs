@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_and_stated_ones_are_allowed() {
         let hosts = Hosts::new("127.0.0.1:8377".parse().unwrap(), &["Derm.Clinic.example".into()]);
-        for allowed in ["127.0.0.1:8377", "LOCALHOST:8377", "[::1]:8377", "derm.clinic.example", "derm.clinic.example:443"]
+        for allowed in
+            ["127.0.0.1:8377", "LOCALHOST:8377", "[::1]:8377", "derm.clinic.example", "derm.clinic.example:443"]
         {
             assert!(hosts.allow(allowed), "{allowed}");
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -36,7 +37,7 @@ pub const ROUTES: [(&str, &str); 6] = [
 pub(crate) fn router() -> Router<App> {
     let mut router = Router::new();
     for asset in ASSETS {
-        router = router.route(asset.path, get(async move || asset.response()));
+        router = router.route(asset.path, get(move || async move { asset.response() }));
     }
     for (_, path) in ROUTES {
         if let Some(handler) = handler(path) {
@@ -68,7 +69,7 @@ async fn model(State(app): State<App>) -> Response {
 }
 
 async fn predict(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
-    let answer = asked(app.clone(), request, move |case| {
+    let answer = asked(app.clone(), request, move |case: &CaseInput| {
         if case.task.is_some() {
             let message = "`task` chooses what is explained; predict answers to all tasks";
             return Err(ApiError::input("unknown_part", "task", message));
@@ -78,7 +79,9 @@ async fn predict(State(app): State<App>, request: Request) -> Result<Response, A
         if let Some(store) = app.store() {
             match store.add(app.classifier().model(), &answer) {
                 Ok(()) => answer.stored = true,
-                Err(error) => answer.notes.push(NoteBody::new("not_kept", format!("The answer was not kept: {error}."))),
+                Err(error) => {
+                    answer.notes.push(NoteBody::new("not_kept", format!("The answer was not kept: {error}.")))
+                }
             }
         }
         Ok(answer)
@@ -88,7 +91,7 @@ async fn predict(State(app): State<App>, request: Request) -> Result<Response, A
 
 async fn explain(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
     let classifier = Arc::clone(app.classifier());
-    Ok(json(&asked(app, request, move |case| classifier.explain(case)).await?))
+    Ok(json(&asked(app, request, move |case: &CaseInput| classifier.explain(case)).await?))
 }
 
 /// What `POST /v1/answers/{id}/diagnosis` takes.
@@ -101,10 +104,11 @@ struct DiagnosisBody {
 
 async fn diagnosis(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::malformed("the id of the answer is no text in UTF-8"))?;
     if app.store().is_none() {
         let message = "this server keeps no answers; start it with --store DIR to add diagnoses";
         return Err(refused(ApiError::new(StatusCode::NOT_FOUND, "no_store", message), body).await);
@@ -122,7 +126,11 @@ async fn diagnosis(
 }
 
 async fn no_route() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "no_route", "there is nothing at this address; /openapi.json lists what there is")
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_route",
+        "there is nothing at this address; /openapi.json lists what there is",
+    )
 }
 
 async fn no_method() -> ApiError {

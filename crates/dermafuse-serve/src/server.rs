@@ -102,7 +102,8 @@ pub fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     let start_error = |source| ServeError::Start { what: "the async runtime", source };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(start_error)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(start_error)?;
     runtime.block_on(async {
         let server = Server::bind(address, classifier, config, store, sink).await?;
         let mut signals = Signals::new().map_err(|source| ServeError::Start { what: "waiting for Ctrl-C", source })?;

@@ -114,17 +114,23 @@ impl AnswerStore {
     /// # Errors
     /// A file that cannot be written, such as on a full disk.
     pub fn add(&self, model: &ModelBody, answer: &AnswerBody) -> io::Result<()> {
-        let tasks: Vec<StoredTask> = model.tasks.iter().filter_map(|task| {
-            let given = answer.tasks.iter().find(|given| given.name == task.name)?;
-            let of = |class: &String| given.classes.iter().find(|given| given.name == *class).map(|given| given.probability);
-            let probabilities = task.classes.iter().map(of).collect::<Option<_>>()?;
-            Some(StoredTask {
-                name: task.name.clone(),
-                label: task.label.clone(),
-                classes: task.classes.clone(),
-                probabilities,
+        let tasks: Vec<StoredTask> = model
+            .tasks
+            .iter()
+            .filter_map(|task| {
+                let given = answer.tasks.iter().find(|given| given.name == task.name)?;
+                let of = |class: &String| {
+                    given.classes.iter().find(|given| given.name == *class).map(|given| given.probability)
+                };
+                let probabilities = task.classes.iter().map(of).collect::<Option<_>>()?;
+                Some(StoredTask {
+                    name: task.name.clone(),
+                    label: task.label.clone(),
+                    classes: task.classes.clone(),
+                    probabilities,
+                })
             })
-        }).collect();
+            .collect();
         let known: Vec<KnownTask> = tasks.iter().map(|task| (task.name.clone(), task.classes.clone())).collect();
         let stored = StoredAnswer {
             id: answer.id.clone(),
@@ -150,9 +156,10 @@ impl AnswerStore {
     /// An id that no answer has, a task or class that it does not have, a file that cannot be written.
     pub fn add_diagnosis(&self, id: &str, task: &str, class: &str) -> Result<StoredDiagnosis, ApiError> {
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = files.known.get(id).ok_or_else(|| {
-            ApiError::new(StatusCode::NOT_FOUND, "no_answer", "no answer of this id is kept here")
-        })?;
+        let known = files
+            .known
+            .get(id)
+            .ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no_answer", "no answer of this id is kept here"))?;
         let names = |names: Vec<&str>| names.join(", ");
         let (_, classes) = known.iter().find(|(name, _)| name == task).ok_or_else(|| {
             let known = names(known.iter().map(|(name, _)| name.as_str()).collect());
@@ -160,7 +167,11 @@ impl AnswerStore {
         })?;
         if !classes.iter().any(|known| known == class) {
             let known = names(classes.iter().map(String::as_str).collect());
-            return Err(ApiError::input("unknown_class", "class", format!("the task has no such class; it has {known}")));
+            return Err(ApiError::input(
+                "unknown_class",
+                "class",
+                format!("the task has no such class; it has {known}"),
+            ));
         }
         let diagnosis =
             StoredDiagnosis { id: id.to_owned(), time: now(), task: task.to_owned(), class: class.to_owned() };
@@ -275,7 +286,11 @@ mod tests {
                 label: "DIAG".into(),
                 classes: vec![class("MEL", 0.75), class("NEV", 0.25)],
             }],
-            basis: BasisBody { images: vec!["clinical".into()], fields: vec!["sex".into()], branches: "clinical".into() },
+            basis: BasisBody {
+                images: vec!["clinical".into()],
+                fields: vec!["sex".into()],
+                branches: "clinical".into(),
+            },
             notes: Vec::new(),
             findings: Vec::new(),
             seven_point: None,

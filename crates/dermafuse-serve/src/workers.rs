@@ -96,7 +96,9 @@ mod tests {
         assert_eq!(admission.admit().unwrap_err().status(), 503);
         let (mut first, mut second) = (Box::pin(first), Box::pin(second));
         // Each is asked once, so that both are with the threads.
-        assert!(timeout(Duration::ZERO, &mut first).await.is_err() && timeout(Duration::ZERO, &mut second).await.is_err());
+        assert!(
+            timeout(Duration::ZERO, &mut first).await.is_err() && timeout(Duration::ZERO, &mut second).await.is_err()
+        );
         drop(second);
         free.send(()).unwrap();
         first.await.unwrap();

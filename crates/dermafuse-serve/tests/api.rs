@@ -6,9 +6,9 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
-use axum::Router;
 use dermafuse_serve::{AnswerStore, App, ROUTES, ServeConfig, Token};
 use futures_util::stream::{iter, pending};
 use http_body_util::{BodyExt, StreamBody};
@@ -99,7 +99,10 @@ async fn a_case_is_answered_and_explained_from_both_kinds_of_bodies() {
         if path == "/v1/predict" {
             assert_eq!(one["id"].as_str().unwrap().len(), 32);
             assert_ne!(one["id"], two["id"]);
-            assert_eq!((one["stored"].clone(), one["tasks"][0]["classes"][0]["name"].clone()), (false.into(), "MEL".into()));
+            assert_eq!(
+                (one["stored"].clone(), one["tasks"][0]["classes"][0]["name"].clone()),
+                (false.into(), "MEL".into())
+            );
             (one["id"], two["id"]) = (0.into(), 0.into());
         }
         assert_eq!(one, two);
@@ -127,7 +130,10 @@ async fn what_is_wrong_with_a_case_is_named() {
         assert_eq!(post_json(&router, predict, &body).await.error(), expected, "{body}");
     }
     let twice = r#"{"fields": {"age": 1, "age": 2}}"#;
-    assert_eq!(post(&router, predict, "application/json", twice).await.error(), error(422, "given_twice", "fields.age"));
+    assert_eq!(
+        post(&router, predict, "application/json", twice).await.error(),
+        error(422, "given_twice", "fields.age")
+    );
     assert_eq!(post(&router, predict, "application/json", "{").await.error(), error(400, "malformed", ""));
     assert_eq!(post(&router, predict, "text/plain", "{}").await.error(), error(415, "content_type", ""));
     let parts: [(&str, Option<&str>, &[u8]); 2] = [("clinical", Some("a"), b"abc"), ("clinical", Some("b"), b"abc")];
@@ -151,9 +157,11 @@ async fn a_body_beyond_the_limit_is_refused_with_and_without_a_stated_length() {
     let body = case(&"x".repeat(3000)).to_string();
     let stated = post(&router, "/v1/predict", "application/json", body.clone()).await;
     assert_eq!((stated.error(), stated.header("connection")), (error(413, "too_large", ""), "close"));
-    let pieces: Vec<_> = body.as_bytes().chunks(500).map(|piece| {
-        Ok::<_, io::Error>(Frame::data(Bytes::copy_from_slice(piece)))
-    }).collect();
+    let pieces: Vec<_> = body
+        .as_bytes()
+        .chunks(500)
+        .map(|piece| Ok::<_, io::Error>(Frame::data(Bytes::copy_from_slice(piece))))
+        .collect();
     let unstated = Body::new(StreamBody::new(iter(pieces)));
     let unstated = request("POST", "/v1/predict").header("content-type", "application/json").body(unstated).unwrap();
     assert_eq!(send(&router, unstated).await.error(), error(413, "too_large", ""));
@@ -166,7 +174,8 @@ async fn names_of_other_machines_and_pages_of_other_sites_are_refused() {
     let config = ServeConfig { host_names: vec!["derm.clinic.example".into()], ..ServeConfig::default() };
     let (app, _gate, lines) = app(config);
     let router = app.router();
-    let ask = |builder: axum::http::request::Builder| send(&router, builder.uri("/v1/model").body(Body::empty()).unwrap());
+    let ask =
+        |builder: axum::http::request::Builder| send(&router, builder.uri("/v1/model").body(Body::empty()).unwrap());
     for host in ["localhost:8377", "derm.clinic.example"] {
         assert_eq!(ask(Request::builder().header("host", host)).await.status(), 200, "{host}");
     }
@@ -240,7 +249,8 @@ async fn what_the_queue_does_not_hold_is_told_to_come_again_and_nothing_is_lost(
 
 #[tokio::test]
 async fn what_takes_too_long_is_given_up() {
-    let (app, gate, _) = app(ServeConfig { workers: 1, queue: 0, timeout: Duration::from_millis(500), ..ServeConfig::default() });
+    let (app, gate, _) =
+        app(ServeConfig { workers: 1, queue: 0, timeout: Duration::from_millis(500), ..ServeConfig::default() });
     let router = app.router();
     assert_eq!(post_json(&router, "/v1/predict", &case("wait")).await.error(), error(504, "late_answer", ""));
     // Its thread is still at it, so its place is not free.
@@ -282,9 +292,8 @@ async fn a_diagnosis_is_added_to_a_stored_answer_alone() {
     ] {
         assert_eq!(post_json(&router, path, &body).await.error(), expected, "{path} {body}");
     }
-    let files: Vec<String> = ["answers.jsonl", "diagnoses.jsonl"]
-        .map(|name| fs::read_to_string(folder.path().join(name)).unwrap())
-        .into();
+    let files: Vec<String> =
+        ["answers.jsonl", "diagnoses.jsonl"].map(|name| fs::read_to_string(folder.path().join(name)).unwrap()).into();
     assert_eq!(files.iter().map(|file| file.lines().count()).collect::<Vec<_>>(), [1, 1]);
     assert!(!files.concat().contains("female"), "nothing of the patient is kept");
     // Not even the id is in the audit lines.
@@ -305,7 +314,12 @@ async fn the_page_is_whole_and_names_no_other_machine() {
     let html = String::from_utf8(page.body).unwrap();
     let mut files = Vec::new();
     for attribute in ["href=\"", "src=\""] {
-        files.extend(html.split(attribute).skip(1).filter_map(|rest| rest.split('"').next()).filter(|file| !file.starts_with('#')));
+        files.extend(
+            html.split(attribute)
+                .skip(1)
+                .filter_map(|rest| rest.split('"').next())
+                .filter(|file| !file.starts_with('#')),
+        );
     }
     assert_eq!(files, ["icon.svg", "style.css", "app.js"]);
     for path in files.into_iter().chain(["", "texts.json", "openapi.json"]) {
@@ -365,7 +379,9 @@ fn every_language_has_every_text_that_the_page_uses() {
     for key in &used {
         assert!(known.iter().any(|known| known == key), "no text `{key}`");
     }
-    let dynamic = |key: &str| ["field.", "category.", "unit.", "error.", "note.", "finding."].iter().any(|start| key.starts_with(start));
+    let dynamic = |key: &str| {
+        ["field.", "category.", "unit.", "error.", "note.", "finding."].iter().any(|start| key.starts_with(start))
+    };
     for key in &known {
         assert!(dynamic(key) || used.contains(&key.as_str()), "`{key}` is not used");
     }

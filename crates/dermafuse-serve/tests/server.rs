@@ -14,7 +14,10 @@ use support::{Known, sink};
 use tokio::sync::oneshot;
 
 /// A server on a thread of its own, what stops it, and the thread.
-fn started(classifier: Arc<dyn Classifier>, config: ServeConfig) -> (SocketAddr, oneshot::Sender<()>, thread::JoinHandle<()>) {
+fn started(
+    classifier: Arc<dyn Classifier>,
+    config: ServeConfig,
+) -> (SocketAddr, oneshot::Sender<()>, thread::JoinHandle<()>) {
     let (told, address) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let server = thread::spawn(move || {

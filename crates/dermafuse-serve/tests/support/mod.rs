@@ -82,7 +82,9 @@ impl Known {
             _ => Ok(()),
         }?;
         match case.fields.iter().find(|(name, _)| !self.model.fields.iter().any(|field| field.name == *name)) {
-            Some((name, _)) => Err(ApiError::input("unknown_field", format!("fields.{name}"), "the model has no such field")),
+            Some((name, _)) => {
+                Err(ApiError::input("unknown_field", format!("fields.{name}"), "the model has no such field"))
+            }
             None => Ok(()),
         }
     }
@@ -104,9 +106,17 @@ impl Classifier for Known {
                 label: "DIAG".into(),
                 classes: vec![class("MEL", 0.75), class("NEV", 0.25)],
             }],
-            basis: BasisBody { images: vec!["clinical".into()], fields: vec!["sex".into()], branches: "clinical".into() },
+            basis: BasisBody {
+                images: vec!["clinical".into()],
+                fields: vec!["sex".into()],
+                branches: "clinical".into(),
+            },
             notes: vec![NoteBody::new("synthetic_training", "Drawn.")],
-            findings: vec![FindingBody { image: Some("clinical".into()), kind: "blurred".into(), message: "Blurred.".into() }],
+            findings: vec![FindingBody {
+                image: Some("clinical".into()),
+                kind: "blurred".into(),
+                message: "Blurred.".into(),
+            }],
             seven_point: Some(SevenPointBody { points: 3, suspicious_from: 3, met: vec!["PN".into()] }),
             stored: false,
             research_use: RESEARCH_USE.into(),
