@@ -1,1 +1,87 @@
-//! What the benchmarks share.
+//! What the benchmarks share: photos, and a model of one tower with random weights.
+
+use burn::tensor::Device;
+use dermafuse::backbones::BackboneKind;
+use dermafuse::data::{CaseSet, MetadataEncoder, Preprocess, RgbPixels, derm7pt, encode_jpeg};
+use dermafuse::ensemble::TwoStage;
+use dermafuse::infer::{Bundle, BundleDescription, TestTimeAugmentation};
+use dermafuse::networks::{ImageClassifierConfig, Modality, NetworkConfig};
+use dermafuse::schema::{BranchWeights, Case, FuseSpace, TaskSet};
+
+/// A photo of soft blobs with grain, which takes about as many bytes a pixel as a camera's.
+fn drawn(width: usize, height: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut data = Vec::with_capacity(3 * width * height);
+    for y in 0..height {
+        for x in 0..width {
+            let (u, v) = (x as f32 / width as f32, y as f32 / height as f32);
+            let blob = (-((u - 0.5).powi(2) + (v - 0.45).powi(2)) * 30.0).exp();
+            let wave = (u * 40.0).sin() * (v * 31.0).cos();
+            for base in [205.0, 160.0, 140.0] {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                let grain = (state % 9) as f32 - 4.0;
+                data.push((base - 110.0 * blob + 8.0 * wave + grain).clamp(0.0, 255.0) as u8);
+            }
+        }
+    }
+    let pixels = RgbPixels::new(width, height, data).expect("three bytes a pixel");
+    encode_jpeg(&pixels, 90).expect("sides that a JPEG has")
+}
+
+/// A JPEG of 600 x 450 pixels.
+#[must_use]
+pub fn photo() -> Vec<u8> {
+    drawn(600, 450)
+}
+
+/// A JPEG of 4000 x 3000 pixels.
+#[must_use]
+pub fn large_photo() -> Vec<u8> {
+    drawn(4000, 3000)
+}
+
+/// A classifier of the clinical photo at 224 pixels, one view, with the tasks of Derm7pt and random weights.
+#[must_use]
+pub fn one_tower(backbone: BackboneKind) -> Bundle {
+    let tasks = tasks();
+    let network = ImageClassifierConfig::new(backbone, Modality::Clinical, tasks.class_counts());
+    let network = NetworkConfig::ImageClassifier(network);
+    let description = BundleDescription {
+        data_set: "none".into(),
+        synthetic: true,
+        tasks,
+        encoder: MetadataEncoder::none(),
+        network: network.clone(),
+        preprocess: Preprocess::imagenet(224),
+        augmentation: TestTimeAugmentation::Off,
+        several_images: Default::default(),
+        known_cases: Default::default(),
+        card: None,
+    };
+    let network = network.init_seeded(1, &Device::flex()).expect("a network of that size");
+    let branch_weights = BranchWeights::new([("clinical", 1.0)]).expect("a weight of 1 is one");
+    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    Bundle { description, network, two_stage }
+}
+
+/// A set of one case with a clinical photo, whose file is never read.
+#[must_use]
+pub fn one_case() -> CaseSet {
+    let tasks = tasks();
+    let case = Case { clinical: vec!["a photo".into()], labels: vec![None; tasks.len()], ..Case::new("1") };
+    CaseSet {
+        name: "one".into(),
+        synthetic: true,
+        tasks,
+        fields: Vec::new(),
+        cases: vec![case],
+        split: None,
+        notes: Vec::new(),
+    }
+}
+
+fn tasks() -> TaskSet {
+    TaskSet::new(derm7pt::tasks()).expect("the tasks of a data set")
+}

@@ -6,31 +6,26 @@
 
 use std::error::Error;
 
-use burn::tensor::Device;
-use dermafuse::infer::Bundle;
+use dermafuse::{Device, Model, Patient};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, clinical, dermoscopic, fields @ ..] = &arguments[..] else {
         return Err("give MODEL CLINICAL DERMOSCOPIC [FIELD=VALUE …]".into());
     };
-    let fields = fields.iter().map(|field| field.split_once('=').ok_or(format!("`{field}`: FIELD=VALUE is expected")));
-    let fields = fields.map(|field| field.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let fields: Vec<(String, String)> = fields.collect::<Result<_, _>>()?;
+    let mut patient = Patient::new().clinical(clinical).dermoscopic(dermoscopic);
+    for field in fields {
+        let (name, value) = field.split_once('=').ok_or(format!("`{field}`: FIELD=VALUE is expected"))?;
+        patient = patient.set(name, value);
+    }
 
-    let bundle = Bundle::load(model, &Device::flex())?;
-    let case = bundle.single_case("patient", &[clinical.into()], &[dermoscopic.into()], &fields)?;
-    let answers = bundle.predict(&case, &[0], |_| ())?;
-    let answer = answers.last();
-    if let Some(failed) = answers.failed.first() {
-        return Err(format!("no answer: {}", failed.reason).into());
+    let model = Model::open(model, &Device::flex())?;
+    let answer = model.predict(&patient)?;
+    for task in answer.tasks() {
+        println!("{}: {} ({:.0} %)", task.name, task.top().class, 100.0 * task.top().probability);
     }
-    for (task, of_classes) in answer.tasks.iter().zip(&answer.probabilities) {
-        let (name, classes) = (&task.name, task.classes.iter().zip(of_classes.row(0)));
-        let (class, probability) = classes.max_by(|(_, one), (_, two)| one.total_cmp(two)).ok_or("no classes")?;
-        println!("{name}: {class} ({:.0} %)", 100.0 * probability);
-    }
-    println!("answered from: {}", answer.basis[0]);
+    println!("answered from: {}", answer.basis);
+    answer.notes.iter().for_each(|note| println!("{note}"));
     println!("Research software: not a medical device, not for diagnosis.");
     Ok(())
 }

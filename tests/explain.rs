@@ -382,6 +382,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         augmentation: TestTimeAugmentation::Three,
         several_images: Default::default(),
         known_cases: KnownCases::default(),
+        card: None,
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
     let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };

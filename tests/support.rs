@@ -143,6 +143,7 @@ pub fn saved_model(folder: &Path) -> PathBuf {
         augmentation: TestTimeAugmentation::Off,
         several_images: SeveralImages::default(),
         known_cases: KnownCases::default(),
+        card: None,
     };
     let two_stage = TwoStage {
         branch_weights: BranchWeights::new([("fusion", 1.0)]).expect("a weight"),

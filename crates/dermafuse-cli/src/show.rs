@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
-use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE};
+use dermafuse::data::NumberRange;
+use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
 use dermafuse::schema::{Field, FieldKind, FieldRole, SeveralImages};
 use serde_json::{Value, json};
@@ -48,6 +49,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         augmentation,
         several_images,
         known_cases,
+        card: _,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
     let looks_at = bundle.network.modalities();
@@ -94,6 +96,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "selection": selection,
             "test": test,
         },
+        "card": bundle.description.card,
         "notes": bundle.notes(),
     }))
 }
@@ -126,12 +129,21 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         augmentation,
         several_images,
         known_cases,
+        card: of_makers,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let megabytes = card["bytes"].as_f64().unwrap_or(0.0) / 1e6;
     lines.push(("file", format!("{} ({megabytes:.1} MB)", card["file"].as_str().unwrap_or_default())));
     let of_synthetic = if *synthetic { " (synthetic images: the model knows nothing of skin)" } else { "" };
     lines.push(("trained on", format!("{data_set}{of_synthetic}")));
+    if let Some(card) = of_makers {
+        if !card.experiment.is_empty() {
+            lines.push(("experiment", card.experiment.clone()));
+        }
+        if let Some(training) = &card.training {
+            lines.push(("training", training.to_string()));
+        }
+    }
     let [training, selection, test] = known_cases.counts();
     lines.push(match known_cases.is_empty() {
         true => ("cases", "the model does not say which cases made it".into()),
@@ -140,7 +152,8 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
     for (at, task) in tasks.iter().enumerate() {
         lines.push((if at == 0 { "tasks" } else { "" }, format!("{}: {}", task.name, task.classes.join(", "))));
     }
-    let fields: Vec<String> = encoder.fields().map(field_text).collect();
+    let fields: Vec<String> =
+        encoder.fields().map(|field| field_text(field, encoder.training_range(&field.name))).collect();
     match fields.is_empty() {
         true => lines.push(("fields", "none: the model uses no record".into())),
         false => {
@@ -179,19 +192,43 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    lines.extend(card_lines(of_makers.as_ref()));
     lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
     let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
     lines.into_iter().map(|(heading, text)| format!("{heading:width$}  {text}\n")).collect()
 }
 
-fn field_text(field: &Field) -> String {
+/// What the makers of the model say of it; a text of several lines keeps them.
+fn card_lines(card: Option<&ModelCard>) -> Vec<(&'static str, String)> {
+    let heading = |name| match name {
+        "intended_use" => "intended use",
+        name => name,
+    };
+    let texts: Vec<(&str, &str)> = card.into_iter().flat_map(|card| card.texts.named()).collect();
+    if texts.is_empty() {
+        return vec![("licence", "the model does not say under which terms it may be used, nor for what".into())];
+    }
+    let lines = texts.into_iter().flat_map(|(name, text)| {
+        text.trim()
+            .lines()
+            .enumerate()
+            .map(move |(at, line)| (if at == 0 { heading(name) } else { "" }, line.to_owned()))
+    });
+    lines.collect()
+}
+
+fn field_text(field: &Field, training: Option<NumberRange>) -> String {
     let known = match field.role {
         FieldRole::PostDiagnosis => " (known after the diagnosis: it leaks)",
         FieldRole::ImageDerived => " (computed from the image)",
         FieldRole::PreDiagnosis | FieldRole::Provenance => "",
     };
     match &field.kind {
-        FieldKind::Numeric => format!("{}: a number{known}", field.name),
+        FieldKind::Numeric => {
+            let unit = field.unit.as_ref().map(|unit| format!(" of {unit}")).unwrap_or_default();
+            let range = training.map(|NumberRange { lowest, highest }| format!(", {lowest} to {highest} in training"));
+            format!("{}: a number{unit}{}{known}", field.name, range.unwrap_or_default())
+        }
         FieldKind::Categorical { categories } => format!("{}: {}{known}", field.name, categories.join(", ")),
     }
 }

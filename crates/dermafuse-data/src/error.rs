@@ -612,6 +612,16 @@ pub enum DataError {
         /// The largest area that is allowed.
         max_pixels: usize,
     },
+    /// Pixels in memory that are no image.
+    #[error("{}: {found}; {expected}", name.display())]
+    ImagePixels {
+        /// The image.
+        name: PathBuf,
+        /// What was given.
+        found: String,
+        /// What to give.
+        expected: String,
+    },
     /// An image file or its decoded pixels take more memory than is safe.
     #[error("{}: needs {bytes} bytes, the limit is {max_bytes}; reduce it, or save it with 8 bits a channel", path.display())]
     ImageMemory {

@@ -2,10 +2,12 @@
 
 pub(crate) mod augment;
 pub(crate) mod batch_loader;
+pub(crate) mod case_loader;
 pub(crate) mod corruption;
 pub(crate) mod image;
 pub(crate) mod image_cache;
 pub(crate) mod image_check;
 pub(crate) mod image_folder;
+pub(crate) mod patient_image;
 pub(crate) mod preprocess;
 pub(crate) mod sampler;

@@ -49,6 +49,7 @@ pub use dermafuse_schema::Modality;
 pub use error::{DataError, RowFault};
 pub use images::augment::{Augmentation, DermoscopicMode};
 pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, Looks};
+pub use images::case_loader::{CaseImages, CaseLoader};
 pub use images::corruption::{Corruption, CorruptionFamily, ImageCorruption, Severity};
 pub use images::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
@@ -58,6 +59,7 @@ pub use images::image::{
 pub use images::image::{DicomMetadata, read_dicom_metadata};
 pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
+pub use images::patient_image::PatientImage;
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use images::sampler::Outside;
 pub use metadata::encoder::MetadataEncoder;
@@ -65,6 +67,7 @@ pub use metadata::encoder_config::{
     CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory,
 };
 pub use metadata::matched_encoder::MatchedEncoder;
+pub use metadata::number_range::NumberRange;
 pub use shuffle::shuffled;
 pub use sources::class_map::{ClassMap, SOURCE_FIELD};
 pub use sources::joined_sets::TaskNames;

@@ -4,3 +4,4 @@ pub(crate) mod cohort;
 pub(crate) mod encoder;
 pub(crate) mod encoder_config;
 pub(crate) mod matched_encoder;
+pub(crate) mod number_range;

@@ -49,9 +49,7 @@ pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use pointing::Pointing;
 pub use proportion::Proportion;
-pub use report::{
-    CasePage, ChecklistScore, HeatPicture, Report, ReportTable, SUSPICIOUS_SCORE, SampleCase, SampleImage, SampleTask,
-};
+pub use report::{CasePage, ChecklistScore, HeatPicture, Report, ReportTable, SampleCase, SampleImage, SampleTask};
 pub use roc::{RocCurve, auc};
 pub use searched_weight::SearchedWeight;
 pub use subgroups::{Grouping, SMALL_GROUP, SubgroupRow, SubgroupTable};

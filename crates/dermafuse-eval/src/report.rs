@@ -14,7 +14,7 @@ use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
 use crate::{Comparison, CorruptionEvaluation, EvalError, Evaluation, RocCurve, SubgroupTable};
 
-pub use case_page::{CasePage, ChecklistScore, HeatPicture, SUSPICIOUS_SCORE};
+pub use case_page::{CasePage, ChecklistScore, HeatPicture};
 pub use report_table::ReportTable;
 pub use sample::{SampleCase, SampleImage, SampleTask};
 

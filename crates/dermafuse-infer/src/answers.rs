@@ -193,10 +193,10 @@ impl Bundle {
             failed.extend(refused.iter().cloned());
             failed.sort_by_key(|case| case.row);
         }
-        let stages = self.two_stage.apply(&logits)?;
+        let stages = self.stages_of(&logits)?;
         let looks = match logits.looks.is_empty() {
             true => Vec::new(),
-            false => self.two_stage.apply(&logits.each_look())?,
+            false => self.stages_of(&logits.each_look())?,
         };
         let description = &self.description;
         let mut notes = self.notes();
@@ -212,6 +212,14 @@ impl Bundle {
         }
         let seen = description.known_cases.among(set, &rows);
         Ok(Answers { stages, looks, rows, failed, seen, notes })
+    }
+
+    /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.
+    ///
+    /// # Errors
+    /// Logits that are not the network's.
+    pub(crate) fn stages_of(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>, InferError> {
+        Ok(self.two_stage.apply(logits)?)
     }
 
     fn readable_logits(

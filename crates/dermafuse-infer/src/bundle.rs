@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::earlier_names::with_kinds;
 use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
-use crate::{InferError, KnownCases, Predictor, TestTimeAugmentation, folder_bundle};
+use crate::{InferError, KnownCases, ModelCard, Predictor, TestTimeAugmentation, folder_bundle};
 
 /// The name of a model in the folder of the run that made it.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -43,6 +43,9 @@ pub struct BundleDescription {
     /// The cases that made it; nobody in models of an older format.
     #[serde(default)]
     pub known_cases: KnownCases,
+    /// What it says of itself to people; nothing in models of an older format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<ModelCard>,
 }
 
 /// A trained model: the network, its second stage, and how to feed them. On disk it is one file, `model.safetensors`: the
@@ -129,8 +132,9 @@ impl Bundle {
     /// # Errors
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), InferError> {
-        let BundleDescription { tasks, encoder, network, preprocess, .. } = &self.description;
+        let BundleDescription { tasks, encoder, network, preprocess, card, .. } = &self.description;
         preprocess.check()?;
+        card.as_ref().map_or(Ok(()), ModelCard::check)?;
         let inconsistent = |what: &'static str, found: String, expected: String| {
             Err(InferError::Inconsistent { what: what.into(), found, expected })
         };

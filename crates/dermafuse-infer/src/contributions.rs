@@ -112,6 +112,17 @@ impl Bundle {
         row: usize,
         baseline: ImageBaseline,
     ) -> Result<Contributions, InferError> {
+        self.contributions_of(set, row, || self.inputs(set, row), baseline)
+    }
+
+    /// The same for a case whose looks are given by `looks`, once all else has been checked.
+    pub(crate) fn contributions_of(
+        &self,
+        set: &CaseSet,
+        row: usize,
+        looks: impl FnOnce() -> Result<Vec<MultimodalInput>, InferError>,
+        baseline: ImageBaseline,
+    ) -> Result<Contributions, InferError> {
         let set = self.in_model_tasks(set)?;
         let set = &*set;
         let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
@@ -172,7 +183,7 @@ impl Bundle {
             }
         }
 
-        let predictions = self.answers(set, row, &questions, baseline)?;
+        let predictions = self.answers(set, &looks()?, &questions, baseline)?;
         let tasks = (0..predictions.tasks.len()).map(|task| {
             let class = predictions.predicted(whole, task);
             let of = |question: usize| predictions.probabilities[task][[question, class]];
@@ -213,13 +224,12 @@ impl Bundle {
     fn answers(
         &self,
         set: &CaseSet,
-        row: usize,
+        looks: &[MultimodalInput],
         questions: &[Question],
         baseline: ImageBaseline,
     ) -> Result<Predictions, InferError> {
         let network = self.network.valid();
         let device = self.device();
-        let looks = self.inputs(set, row)?;
         let encoder = &self.description.encoder;
         let asked = CaseSet {
             name: set.name.clone(),
@@ -309,7 +319,7 @@ impl Bundle {
         }
         let looks = if looks.len() > 1 { vec![looks.len(); questions.len()] } else { Vec::new() };
         let logits = BranchLogits { tasks: set.tasks.clone(), cohort, branches, looks };
-        let (_, last) = self.two_stage.apply(&logits)?.pop().expect("the answer of at least one stage");
+        let (_, last) = self.stages_of(&logits)?.pop().expect("the answer of at least one stage");
         Ok(last)
     }
 }

@@ -48,6 +48,14 @@ pub enum InferError {
         /// What is wrong with it.
         source: ModelFileError,
     },
+    /// A text that cannot stand on a model's card.
+    #[error("card: {text}: {reason}")]
+    Card {
+        /// The text's name.
+        text: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Parts of a model that do not fit together.
     #[error("{what}: {found} is not {expected}; the model is damaged or was put together wrongly")]
     Inconsistent {

@@ -1,27 +1,37 @@
 //! The bridge between the world of files and tables and the world of tensors, and back.
 //!
 //! [`tensors_of`] (for a single image [`published_input`]) is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
-//! host data. [`Bundle`] is a trained model: everything that is needed to predict, on disk in one file. [`Questions`] are the
-//! cases without labels that it is asked about, [`Answers`] what it says. [`Explainer`] and
+//! host data. [`Bundle`] is a trained model: everything that is needed to predict, on disk in one file. [`Model`] answers with it for
+//! one [`Patient`] after the other; [`Questions`] are many cases without labels that it is asked about, [`Answers`] what it says of
+//! them. [`Explainer`] and
 //! [`Bundle::contributions`] say what a prediction comes from: where in an image, where attention looks, and from which input.
 //!
 //! # Shapes
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
+mod answer;
 mod answers;
 mod attention;
+mod basis;
 mod batch;
 mod bundle;
 mod contributions;
 mod earlier_names;
 mod error;
 mod explainer;
+mod explanation;
 mod folder_bundle;
 mod heat_map;
 mod known_cases;
+mod model;
+mod model_card;
+mod model_field;
 mod model_file;
 mod model_tasks;
+mod note;
 mod occlusion;
+mod patient;
+mod patient_error;
 mod predictor;
 mod published_input;
 mod questions;
@@ -29,17 +39,29 @@ mod shapley;
 mod single_case;
 mod test_time_augmentation;
 
+/// A picture of a patient's lesion, in a file or in memory.
+pub use dermafuse_data::PatientImage;
+
+pub use answer::{Answer, ClassProbability, TaskAnswer};
 pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
+pub use basis::Basis;
 pub use batch::{kinds_of, modalities_of, tensors_of};
 pub use bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, MODEL_FILE, sha256_hex};
 pub use contributions::{Contributions, Input, MAX_INPUTS, TaskContributions};
 pub use error::InferError;
 pub use explainer::{CamMethod, ExplainedLogit, Explainer};
+pub use explanation::{Explanation, ExplanationRequest, HeatMethod, ImageHeat};
 pub use heat_map::HeatMap;
 pub use known_cases::KnownCases;
+pub use model::Model;
+pub use model_card::{CardTexts, ModelCard, TrainingSummary};
+pub use model_field::ModelField;
 pub use model_file::{ModelFile, ModelFileError};
+pub use note::Note;
 pub use occlusion::{ImageBaseline, Occlusion};
+pub use patient::{Patient, RecordValue};
+pub use patient_error::PatientError;
 pub use predictor::Predictor;
 pub use published_input::published_input;
 pub use questions::Questions;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
-    BatchLoader, CaseSet, Failures, ImageCache, ImageCorruption, LoaderConfig, Looks, MetadataEncoder, Preprocess,
-    RowFault,
+    BatchLoader, CaseImages, CaseLoader, CaseSet, DataError, Failures, ImageBatch, ImageCache, ImageCorruption,
+    LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
 };
 use dermafuse_networks::{MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
@@ -72,8 +72,23 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        let (logits, _, _) = self.collect(set, rows, encoder, Failures::Stop, progress)?;
-        Ok(logits)
+        Ok(self.collect(set, rows, encoder, None, Failures::Stop, progress)?.logits)
+    }
+
+    /// The logits of the only case of a set, whose images are these: in files or in memory, as many of each kind as the case
+    /// has. They are read on the calling thread; paths in the set are not looked at. With them comes the damage of images that
+    /// were accepted all the same (see [`Strictness::Lenient`](dermafuse_data::Strictness::Lenient)).
+    ///
+    /// # Errors
+    /// As [`Predictor::logits`]; a set without a case.
+    pub fn logits_of_images(
+        &self,
+        set: &CaseSet,
+        images: &CaseImages,
+        encoder: &MetadataEncoder,
+    ) -> Result<(BranchLogits, Vec<RowFault>), InferError> {
+        let collected = self.collect(set, &[0], encoder, Some(images), Failures::Stop, |_| ())?;
+        Ok((collected.logits, collected.accepted))
     }
 
     /// The logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason:
@@ -90,7 +105,9 @@ impl<N: Network> Predictor<N> {
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        self.collect(set, rows, encoder, Failures::Report, progress)
+        let Collected { logits, rows, failed, .. } =
+            self.collect(set, rows, encoder, None, Failures::Report, progress)?;
+        Ok((logits, rows, failed))
     }
 
     fn collect(
@@ -98,9 +115,10 @@ impl<N: Network> Predictor<N> {
         set: &CaseSet,
         rows: &[usize],
         encoder: &MetadataEncoder,
+        images: Option<&CaseImages>,
         failures: Failures,
         mut progress: impl FnMut(usize),
-    ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
+    ) -> Result<Collected, InferError> {
         let cohort = set.cohort(rows, encoder)?;
         let infos = self.network.branches();
         let kinds = kinds_of(self.network.modalities());
@@ -157,7 +175,9 @@ impl<N: Network> Predictor<N> {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
         };
-        self.for_each_batch(set, &asked_rows, each, encoder, failures, |batch| {
+        let mut accepted = Vec::new();
+        self.for_each_batch(set, &asked_rows, images, each, encoder, failures, |batch| {
+            accepted.extend(batch.accepted);
             for fault in batch.failed {
                 faults.entry(fault.row).or_insert_with(|| failed_case(fault.row, &fault.error));
                 first.get_or_insert(InferError::Unreadable(fault.error));
@@ -214,7 +234,7 @@ impl<N: Network> Predictor<N> {
         kept.iter().for_each(|&at| is_kept[at] = true);
         let failed = rows.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
         let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
-        Ok((logits, answered_rows, failed))
+        Ok(Collected { logits, rows: answered_rows, failed, accepted })
     }
 
     /// The features that the last branch's classifier sees (see
@@ -235,7 +255,7 @@ impl<N: Network> Predictor<N> {
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
         let mut done = 0;
-        self.for_each_batch(set, rows, Looks::First, encoder, Failures::Stop, |batch| {
+        self.for_each_batch(set, rows, None, Looks::First, encoder, Failures::Stop, |batch| {
             let Some(input) = batch.input else { return };
             let embedding = self.network.forward(input).embedding; // [B, D]
             width = embedding.dims()[1];
@@ -250,11 +270,13 @@ impl<N: Network> Predictor<N> {
         Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
     }
 
-    /// Calls `each` with every batch.
+    /// Calls `each` with every batch; `images` are those of the only row, else files are read.
+    #[allow(clippy::too_many_arguments, reason = "what is read, of what, and how")]
     fn for_each_batch(
         &self,
         set: &CaseSet,
         rows: &[usize],
+        images: Option<&CaseImages>,
         looks: Looks,
         encoder: &MetadataEncoder,
         failures: Failures,
@@ -267,10 +289,16 @@ impl<N: Network> Predictor<N> {
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
         config.corruption = self.corruption;
-        for batch in BatchLoader::new(set, rows.to_vec(), config)? {
+        let batches: Box<dyn Iterator<Item = Result<ImageBatch, DataError>>> = match (images, rows) {
+            (None, _) => Box::new(BatchLoader::new(set, rows.to_vec(), config)?),
+            (Some(_), []) => Box::new(std::iter::empty()),
+            (Some(images), &[row, ..]) => Box::new(CaseLoader::new(set, row, images, config)?),
+        };
+        for batch in batches {
             let mut batch = batch?;
             let rows = batch.rows.clone();
             let (looks, failed) = (batch.looks.clone(), std::mem::take(&mut batch.failed));
+            let accepted = std::mem::take(&mut batch.accepted);
             let input = match rows.len() {
                 0 => None,
                 _ => {
@@ -278,10 +306,21 @@ impl<N: Network> Predictor<N> {
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };
-            each(ReadBatch { rows, looks, failed, input });
+            each(ReadBatch { rows, looks, failed, accepted, input });
         }
         Ok(())
     }
+}
+
+/// What a network says of cases.
+struct Collected {
+    logits: BranchLogits,
+    /// The rows that could be answered.
+    rows: Vec<usize>,
+    /// The others.
+    failed: Vec<FailedCase>,
+    /// Rows with a damaged image that was accepted.
+    accepted: Vec<RowFault>,
 }
 
 /// A batch as the network sees it, and what must be known of its cases.
@@ -289,6 +328,7 @@ struct ReadBatch {
     rows: Vec<usize>,
     looks: Vec<usize>,
     failed: Vec<RowFault>,
+    accepted: Vec<RowFault>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
 }

@@ -500,6 +500,7 @@ mod tests {
             augmentation: TestTimeAugmentation::Off,
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
+            card: None,
         };
         let two_stage = TwoStage {
             branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_data::{BatchLoader, CaseSet, DataError, LoaderConfig, Looks};
+use dermafuse_data::{BatchLoader, CaseImages, CaseLoader, CaseSet, DataError, ImageBatch, LoaderConfig, Looks};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::{BranchWeights, CaseId, SeveralImages};
 
@@ -34,18 +34,28 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::input`].
     pub fn inputs(&self, set: &CaseSet, row: usize) -> Result<Vec<MultimodalInput>, InferError> {
-        let looks = match self.description.several_images {
+        Ok(each_look(self.input_of(set, &[row], self.looks())?))
+    }
+
+    /// The same for the only case of a set, whose images are these, read on the calling thread.
+    ///
+    /// # Errors
+    /// As [`Bundle::input`].
+    pub(crate) fn inputs_of_images(
+        &self,
+        set: &CaseSet,
+        images: &CaseImages,
+    ) -> Result<Vec<MultimodalInput>, InferError> {
+        let config = self.loader_config(set, &[0], self.looks());
+        let batch = CaseLoader::new(set, 0, images, config)?.next().expect("a case has a look")?;
+        Ok(each_look(self.input_of_batch(set, batch)?))
+    }
+
+    fn looks(&self) -> Looks {
+        match self.description.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
-        };
-        let whole = self.input_of(set, &[row], looks)?;
-        let count = [&whole.clinical, &whole.dermoscopic].into_iter().flatten().map(|images| images.dims()[0]).max();
-        let look = |at: usize| MultimodalInput {
-            clinical: whole.clinical.clone().map(|images| images.narrow(0, at, 1)), // [1, 3, S, S]
-            dermoscopic: whole.dermoscopic.clone().map(|images| images.narrow(0, at, 1)),
-            metadata: whole.metadata.clone().map(|metadata| metadata.narrow(0, at, 1)),
-        };
-        Ok((0..count.unwrap_or(1)).map(look).collect())
+        }
     }
 
     /// The first looks at the cases at `rows` as the network sees them, on its device; an image that is not there is zeros.
@@ -57,14 +67,23 @@ impl Bundle {
     }
 
     fn input_of(&self, set: &CaseSet, rows: &[usize], looks: Looks) -> Result<MultimodalInput, InferError> {
-        let device = self.device();
+        let config = self.loader_config(set, rows, looks);
+        let batch = BatchLoader::new(set, rows.to_vec(), config)?.next().expect("rows make a batch")?;
+        self.input_of_batch(set, batch)
+    }
+
+    /// Reads all looks at the cases at `rows` as one batch.
+    fn loader_config(&self, set: &CaseSet, rows: &[usize], looks: Looks) -> LoaderConfig {
         let modalities = self.network.modalities();
         let all = rows.iter().filter_map(|&row| set.cases.get(row)).map(|case| case.looks(kinds_of(modalities))).sum();
         let mut config = LoaderConfig::new(all, self.description.preprocess.clone());
         (config.clinical, config.dermoscopic, config.looks) = (modalities.clinical, modalities.dermoscopic, looks);
-        let batch = BatchLoader::new(set, rows.to_vec(), config)?.next().expect("rows make a batch")?;
+        config
+    }
+
+    fn input_of_batch(&self, set: &CaseSet, batch: ImageBatch) -> Result<MultimodalInput, InferError> {
         let metadata = set.encoded_metadata(&batch.rows, &self.description.encoder)?;
-        Ok(tensors_of(batch, metadata, modalities, &device))
+        Ok(tensors_of(batch, metadata, self.network.modalities(), &self.device()))
     }
 
     /// The logit behind the model's answer to the case at `row`: that of a task in the branches that answer for it, by the branch
@@ -98,4 +117,15 @@ impl Bundle {
     pub(crate) fn device(&self) -> Device {
         self.network.devices().first().expect("a network has parameters").clone().inner()
     }
+}
+
+/// The looks that are the rows of a batch.
+fn each_look(whole: MultimodalInput) -> Vec<MultimodalInput> {
+    let count = [&whole.clinical, &whole.dermoscopic].into_iter().flatten().map(|images| images.dims()[0]).max();
+    let look = |at: usize| MultimodalInput {
+        clinical: whole.clinical.clone().map(|images| images.narrow(0, at, 1)), // [1, 3, S, S]
+        dermoscopic: whole.dermoscopic.clone().map(|images| images.narrow(0, at, 1)),
+        metadata: whole.metadata.clone().map(|metadata| metadata.narrow(0, at, 1)),
+    };
+    (0..count.unwrap_or(1)).map(look).collect()
 }

@@ -11,7 +11,7 @@ mod start_weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dermafuse_infer::TestTimeAugmentation;
+use dermafuse_infer::{CardTexts, TestTimeAugmentation};
 use dermafuse_schema::SeveralImages;
 use dermafuse_settings::{Settings, SettingsError, to_toml};
 use dermafuse_train::{Incomplete, TrainingConfig};
@@ -82,6 +82,9 @@ pub struct Experiment {
     pub second_stage: SecondStageTable,
     /// How the test cases are answered.
     pub evaluation: EvaluationSettings,
+    /// What the model's file says of it to people, in words.
+    #[serde(default, skip_serializing_if = "CardTexts::is_empty")]
+    pub card: CardTexts,
     /// Where and how it is computed; nothing of it changes the numbers.
     pub machine: MachineSettings,
 }
@@ -215,6 +218,9 @@ impl Experiment {
         let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
         if !(1..=MAX_REPEATS).contains(&self.repeats) {
             return error("repeats", format!("from 1 to {MAX_REPEATS}"));
+        }
+        if let Some((text, reason)) = self.card.fault() {
+            return error(&format!("card.{text}"), reason);
         }
         self.training.check()?;
         let folds = matches!(self.split, PartsSettings::Folds { .. });

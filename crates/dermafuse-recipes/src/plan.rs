@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dermafuse_data::{CaseSet, Split};
 use dermafuse_eval::published::PublishedTable;
-use dermafuse_infer::KnownCases;
+use dermafuse_infer::{KnownCases, ModelCard};
 use dermafuse_networks::NetworkConfig;
 use dermafuse_train::TrainingConfig;
 
@@ -61,6 +61,8 @@ pub struct PlannedTraining {
     pub split: Split,
     /// What its backbones start from.
     pub start: StartFrom,
+    /// What the model's file says of it to people; how it was trained is added when it is done.
+    pub card: ModelCard,
 }
 
 /// What backbones start from.
@@ -145,7 +147,14 @@ impl Experiment {
             let start = self.start_of(&self.method, OF_METHOD)?;
             let protocol = self.protocol(&self.method, &self.training, counted, seed, true);
             let (set, split) = (counted.clone(), split.clone());
-            return Ok(vec![PlannedTraining { name: String::new(), protocol, set, split, start }]);
+            return Ok(vec![PlannedTraining {
+                name: String::new(),
+                protocol,
+                set,
+                split,
+                start,
+                card: self.planned_card(),
+            }]);
         }
         let mut made: BTreeMap<&str, (Arc<CaseSet>, Split)> = BTreeMap::new();
         made.insert(names.last().expect("there is a stage"), (counted.clone(), split.clone()));
@@ -169,9 +178,15 @@ impl Experiment {
                 None => self.start_of(&stage.method, &stage.weights)?,
             };
             let protocol = self.protocol(&stage.method, &stage.training, &set, seed, is_last);
-            trainings.push(PlannedTraining { name: stage.name.clone(), protocol, set, split, start });
+            let card = self.planned_card();
+            trainings.push(PlannedTraining { name: stage.name.clone(), protocol, set, split, start, card });
         }
         Ok(trainings)
+    }
+
+    /// The card with the makers' words alone.
+    fn planned_card(&self) -> ModelCard {
+        ModelCard { texts: self.card.clone(), experiment: self.title.clone(), training: None }
     }
 
     fn start_of(&self, method: &MethodSettings, weights: &str) -> Result<StartFrom, RecipeError> {

@@ -268,6 +268,7 @@ impl Protocol {
             augmentation: network.augmentation,
             several_images: network.several_images,
             known_cases: KnownCases::of(set, split),
+            card: None,
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());

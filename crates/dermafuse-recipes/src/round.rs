@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_data::{CaseSet, Sampling};
 use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
-use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE, kinds_of};
+use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE, ModelCard, TrainingSummary, kinds_of};
 use dermafuse_networks::{Network, NetworkError};
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions};
+use dermafuse_schema::{BranchLogits, BranchWeights, Field, FuseSpace, Predictions};
 use dermafuse_train::{ImageRecord, RunIdentity, file_digest};
 use serde::{Deserialize, Serialize};
 
@@ -311,6 +311,18 @@ fn follow(
     let selected = protocol.select_cases(set, split, place)?;
     let mut outcome = protocol.run(set, split, place, progress)?;
     outcome.bundle.description.known_cases.add(known);
+    let parts = &selected.split;
+    outcome.bundle.description.card = Some(ModelCard {
+        training: Some(TrainingSummary {
+            data_set: set.name.clone(),
+            training_cases: parts.train.len(),
+            selection_cases: parts.valid.len(),
+            test_cases: parts.test.len(),
+            // None where no network learns.
+            epochs: outcome.curves.first().map_or(0, |curve| curve.history.len()),
+        }),
+        ..training.card.clone()
+    });
     let encoder = &outcome.bundle.description.encoder;
     let test = &selected.split.test;
     let features = features.then(|| {
@@ -396,7 +408,8 @@ fn identity(
     facts.set("evaluation.features", &features);
     facts.set_digest("data.tasks", &set.tasks);
     // Their roles say which of the metadata are inputs.
-    facts.set_digest("data.fields", &set.fields);
+    let fields: Vec<Field> = set.fields.iter().map(|field| Field { unit: None, ..field.clone() }).collect();
+    facts.set_digest("data.fields", &fields);
     facts.set_cases("train", set, &split.train);
     facts.set_cases("valid", set, &split.valid);
     facts.set_cases("test", set, &split.test);

@@ -126,8 +126,13 @@ impl Case {
     /// ```
     #[must_use]
     pub fn image(&self, modality: Modality, look: usize) -> Option<&Path> {
-        let images = self.images(modality);
-        images.get(look.checked_rem(images.len())?).map(PathBuf::as_path)
+        Some(&self.images(modality)[self.place(modality, look)?])
+    }
+
+    /// Where the image of a kind at a look stands among those of its kind; see [`Case::image`].
+    #[must_use]
+    pub fn place(&self, modality: Modality, look: usize) -> Option<usize> {
+        look.checked_rem(self.images(modality).len())
     }
 
     /// Whether any metadata value is recorded.

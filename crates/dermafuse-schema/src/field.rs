@@ -9,7 +9,7 @@ pub enum FieldKind {
         /// The categories as written in the data set's files.
         categories: Vec<String>,
     },
-    /// A number; its unit is said in the field's name or the data set's documentation.
+    /// A number; [`Field::unit`] says its unit, where that is known.
     Numeric,
 }
 
@@ -36,6 +36,9 @@ pub struct Field {
     pub kind: FieldKind,
     /// When its value is known.
     pub role: FieldRole,
+    /// The unit of a number, such as `years`; `None` where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
 }
 
 impl Field {
@@ -46,12 +49,25 @@ impl Field {
         categories: impl IntoIterator<Item = C>,
     ) -> Self {
         let categories = categories.into_iter().map(Into::into).collect();
-        Self { name: name.into(), kind: FieldKind::Categorical { categories }, role }
+        Self { name: name.into(), kind: FieldKind::Categorical { categories }, role, unit: None }
     }
 
     /// A numeric column.
     pub fn numeric(name: impl Into<String>, role: FieldRole) -> Self {
-        Self { name: name.into(), kind: FieldKind::Numeric, role }
+        Self { name: name.into(), kind: FieldKind::Numeric, role, unit: None }
+    }
+
+    /// The same with the unit of its numbers.
+    ///
+    /// ```
+    /// use dermafuse_schema::{Field, FieldRole};
+    ///
+    /// let age = Field::numeric("age", FieldRole::PreDiagnosis).with_unit("years");
+    /// assert_eq!(age.unit.as_deref(), Some("years"));
+    /// ```
+    #[must_use]
+    pub fn with_unit(self, unit: impl Into<String>) -> Self {
+        Self { unit: Some(unit.into()), ..self }
     }
 
     /// The category's text, or the number's, of a value of this field; `None` when it is missing.

@@ -346,6 +346,19 @@ impl BranchLogits {
         })
     }
 
+    /// The branches that [`fuse`](Self::fuse) uses for a case with these weights, in order: those that are available and have a
+    /// weight, or all that are available where none of them has.
+    ///
+    /// # Errors
+    /// An unknown branch among the weights, or a case without any branch.
+    ///
+    /// # Panics
+    /// If the case is out of range.
+    pub fn used_branches(&self, case: usize, weights: &BranchWeights) -> Result<Vec<&str>, SchemaError> {
+        let used = self.case_weights(case, &self.weights_by_branch(weights)?)?;
+        Ok(used.into_iter().map(|(branch, _)| self.branches[branch].name.as_str()).collect())
+    }
+
     /// The cases at `rows`, in that order.
     ///
     /// # Panics

@@ -31,11 +31,15 @@ impl ModelClassifier {
             id: sha256_hex(&model.bundle().to_bytes()?),
             data_set: description.data_set.clone(),
             synthetic: description.synthetic,
-            tasks: model.tasks().iter().map(|task| TaskModelBody {
-                name: task.name.clone(),
-                label: task.label.clone(),
-                classes: task.classes.clone(),
-            }).collect(),
+            tasks: model
+                .tasks()
+                .iter()
+                .map(|task| TaskModelBody {
+                    name: task.name.clone(),
+                    label: task.label.clone(),
+                    classes: task.classes.clone(),
+                })
+                .collect(),
             images: model.images().map(|image| image.name().to_owned()).collect(),
             fields: model.fields().iter().map(field_body).collect(),
             notes: model.bundle().notes(),
@@ -132,23 +136,25 @@ impl Classifier for ModelClassifier {
 }
 
 impl ModelClassifier {
-    fn contribution_bodies<'a>(
-        &'a self,
-        found: &'a Contributions,
-    ) -> impl Iterator<Item = TaskContributionBody> + 'a {
+    fn contribution_bodies<'a>(&'a self, found: &'a Contributions) -> impl Iterator<Item = TaskContributionBody> + 'a {
         self.model.tasks().iter().zip(&found.tasks).map(|(task, shares)| TaskContributionBody {
             task: task.name.clone(),
             class: task.classes[shares.class].clone(),
             probability: shares.probability,
             baseline: shares.baseline,
-            inputs: found.inputs.iter().zip(&shares.shapley).map(|(input, &adds)| ContributionBody {
-                input: match input {
-                    Input::Clinical => Modality::Clinical.name().to_owned(),
-                    Input::Dermoscopic => Modality::Dermoscopic.name().to_owned(),
-                    Input::Field(name) => format!("fields.{name}"),
-                },
-                adds,
-            }).collect(),
+            inputs: found
+                .inputs
+                .iter()
+                .zip(&shares.shapley)
+                .map(|(input, &adds)| ContributionBody {
+                    input: match input {
+                        Input::Clinical => Modality::Clinical.name().to_owned(),
+                        Input::Dermoscopic => Modality::Dermoscopic.name().to_owned(),
+                        Input::Field(name) => format!("fields.{name}"),
+                    },
+                    adds,
+                })
+                .collect(),
         })
     }
 }
@@ -187,14 +193,19 @@ fn answer_body(model: &str, answer: &Answer) -> AnswerBody {
     AnswerBody {
         id: String::new(),
         model: model.to_owned(),
-        tasks: answer.tasks().iter().map(|task| TaskBody {
-            name: task.name.clone(),
-            label: task.label.clone(),
-            classes: task.ranked().iter().map(|ranked| ClassBody {
-                name: ranked.class.clone(),
-                probability: ranked.probability,
-            }).collect(),
-        }).collect(),
+        tasks: answer
+            .tasks()
+            .iter()
+            .map(|task| TaskBody {
+                name: task.name.clone(),
+                label: task.label.clone(),
+                classes: task
+                    .ranked()
+                    .iter()
+                    .map(|ranked| ClassBody { name: ranked.class.clone(), probability: ranked.probability })
+                    .collect(),
+            })
+            .collect(),
         basis: BasisBody {
             images: images.map(|image| image.name().to_owned()).collect(),
             fields: basis.fields.clone(),

@@ -9,13 +9,13 @@ use axum::body::Body;
 use axum::http::Request;
 use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
-use dermafuse_data::{MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, Strictness, decode_bytes, encode_jpeg, encode_png};
+use dermafuse_data::{
+    MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, Strictness, decode_bytes, encode_jpeg, encode_png,
+};
 use dermafuse_ensemble::TwoStage;
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, Model, Patient, TestTimeAugmentation};
 use dermafuse_networks::{NetworkConfig, OneStageFusionConfig, SeenImages};
-use dermafuse_schema::{
-    BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, SeveralImages, Task, TaskSet,
-};
+use dermafuse_schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, SeveralImages, Task, TaskSet};
 use dermafuse_serve::{App, ModelClassifier, ServeConfig};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -33,7 +33,8 @@ fn model() -> Model {
     let sex = Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]);
     let age = Field::numeric("age", FieldRole::PreDiagnosis);
     let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
-    let encoder = MetadataEncoder::fit(&[sex, age], &[case(0, 20.0), case(1, 80.0)], MetadataRoles::PreDiagnosis).unwrap();
+    let encoder =
+        MetadataEncoder::fit(&[sex, age], &[case(0, 20.0), case(1, 80.0)], MetadataRoles::PreDiagnosis).unwrap();
     let (images, width) = (SeenImages::Both, Some(encoder.width()));
     let config = OneStageFusionConfig::new(BackboneKind::ResNet18Quarter, images, width, tasks.class_counts());
     let network = NetworkConfig::OneStageFusion(config);
@@ -48,6 +49,7 @@ fn model() -> Model {
         augmentation: TestTimeAugmentation::Off,
         several_images: SeveralImages::default(),
         known_cases: KnownCases::default(),
+        card: None,
     };
     let two_stage = TwoStage {
         branch_weights: BranchWeights::new([("fusion", 1.0)]).unwrap(),
@@ -94,7 +96,10 @@ async fn the_api_says_what_the_model_says() {
     let answer = model.predict(&patient.set("sex", "female").set("age", 95)).unwrap();
     for (task, said) in answer.tasks().iter().zip(said["tasks"].as_array().unwrap()) {
         for (ranked, said) in task.ranked().iter().zip(said["classes"].as_array().unwrap()) {
-            assert_eq!((said["name"].as_str(), said["probability"].as_f64()), (Some(&*ranked.class), Some(ranked.probability)));
+            assert_eq!(
+                (said["name"].as_str(), said["probability"].as_f64()),
+                (Some(&*ranked.class), Some(ranked.probability))
+            );
         }
     }
     assert_eq!(said["basis"]["images"], serde_json::json!(["clinical", "dermoscopic"]));
@@ -104,7 +109,11 @@ async fn the_api_says_what_the_model_says() {
     assert!(!said.to_string().contains("Jane"));
 
     let (status, said) = ask(&router, "/v1/explain", &parts).await;
-    assert_eq!((status, &said["task"], said["heat"].as_array().unwrap().len()), (200, &"diagnosis".into(), 2), "{said}");
+    assert_eq!(
+        (status, &said["task"], said["heat"].as_array().unwrap().len()),
+        (200, &"diagnosis".into(), 2),
+        "{said}"
+    );
     for (heat, size) in said["heat"].as_array().unwrap().iter().zip([(120, 90), (64, 64)]) {
         let overlay = heat["overlay"].as_str().unwrap().strip_prefix("data:image/png;base64,").unwrap();
         use base64::Engine;
@@ -117,7 +126,8 @@ async fn the_api_says_what_the_model_says() {
         let expected = of["probability"].as_f64().unwrap() - of["baseline"].as_f64().unwrap();
         assert!((sum - expected).abs() < 1e-9, "{of}");
     }
-    let names: Vec<&Value> = said["contributions"][0]["inputs"].as_array().unwrap().iter().map(|input| &input["input"]).collect();
+    let names: Vec<&Value> =
+        said["contributions"][0]["inputs"].as_array().unwrap().iter().map(|input| &input["input"]).collect();
     assert_eq!(names, ["clinical", "dermoscopic", "fields.sex", "fields.age"]);
     let (_, of_veil) = ask(&router, "/v1/explain", &[parts[0], parts[1], ("task", None, b"veil")]).await;
     assert_eq!(of_veil["task"], "veil");
@@ -143,7 +153,8 @@ async fn what_the_model_cannot_use_is_named() {
         (b"/etc/passwd", &good, "clinical"),
     ] {
         let (status, said) =
-            ask(&router, "/v1/predict", &[("clinical", Some("a"), clinical), ("dermoscopic", Some("b"), dermoscopic)]).await;
+            ask(&router, "/v1/predict", &[("clinical", Some("a"), clinical), ("dermoscopic", Some("b"), dermoscopic)])
+                .await;
         let error = &said["error"];
         assert_eq!((status, &error["code"], &error["field"]), (422, &"image".into(), &field.into()), "{said}");
     }

@@ -35,7 +35,7 @@
 //! use dermafuse::recipes::{Recipe, Workplace};
 //! use dermafuse::synthetic::{self, SyntheticConfig};
 //! use dermafuse::train::Silent;
-//! use dermafuse::{Device, infer::Bundle};
+//! use dermafuse::{Device, Model, Patient};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let out = folder.path();
@@ -61,14 +61,12 @@
 //! assert!(out.join("report.html").is_file());
 //!
 //! // **Embedding.** The model file is all that an answer needs.
-//! let bundle = Bundle::load(out.join("model.safetensors"), &device)?;
-//! let photo = plan.rounds[0].stages[0].set.cases[0].clinical.clone();
-//! let case = bundle.single_case("patient 1", &photo, &[], &[("sex".into(), "female".into())])?;
-//! let answers = bundle.predict(&case, &[0], |_| ())?;
-//! let answer = answers.last();
-//! let class = &answer.tasks[0].classes[answer.predicted(0, 0)];
-//! println!("{class}, from {}", answer.basis[0]);
-//! assert_eq!(answer.basis[0], "clinical");
+//! let model = Model::open(out.join("model.safetensors"), &device)?;
+//! let photo = std::fs::read(&plan.rounds[0].stages[0].set.cases[0].clinical[0])?; // bytes, a path, or pixels
+//! let answer = model.predict(&Patient::new().clinical(photo))?;
+//! let top = answer.task("diagnosis")?.top();
+//! println!("{} {:.2}, from {}", top.class, top.probability, answer.basis);
+//! assert_eq!(answer.basis.to_string(), "clinical image");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -93,6 +91,8 @@ pub use dermafuse_eval as eval;
 pub use dermafuse_fusion as fusion;
 #[doc(inline)]
 pub use dermafuse_infer as infer;
+#[doc(inline)]
+pub use dermafuse_infer::{Answer, Basis, Model, Patient, PatientError, PatientImage, TaskAnswer};
 #[doc(inline)]
 pub use dermafuse_networks as networks;
 #[doc(inline)]

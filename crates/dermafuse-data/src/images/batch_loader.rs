@@ -1,10 +1,9 @@
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use dermafuse_schema::{CaseId, Modality};
+use dermafuse_schema::{Case, CaseId, Modality};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
@@ -13,7 +12,7 @@ use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
 use crate::images::image::{Accepted, decode_changed, decode_resized};
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
-use crate::{CaseSet, DataError, ImageCache, Preprocess, RgbPixels, RowFault};
+use crate::{CaseSet, DataError, ImageCache, PatientImage, Preprocess, RgbPixels, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +111,17 @@ impl LoaderConfig {
             corruption: None,
         }
     }
+
+    pub(crate) fn check(&self) -> Result<(), DataError> {
+        self.preprocess.check()?;
+        if let Some((augmentation, _, _)) = &self.augmentation {
+            augmentation.check()?;
+        }
+        if self.batch_size == 0 {
+            return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });
+        }
+        Ok(())
+    }
 }
 
 /// The images of `B` cases, ready to become tensors. The planes of an image that a case does not have are zero; images that
@@ -179,14 +189,40 @@ pub struct BatchLoader {
 
 /// The images of one case.
 #[derive(Debug)]
-struct Job {
+pub(crate) struct Job {
     row: usize,
     case: CaseId,
     /// How many times the row came before.
     time: usize,
     look: usize,
-    clinical: Option<PathBuf>,
-    dermoscopic: Option<PathBuf>,
+    clinical: Option<PatientImage>,
+    dermoscopic: Option<PatientImage>,
+}
+
+/// The looks at a case that are read, whose row came `time` times before. `image` gives the image of a kind at a place.
+pub(crate) fn jobs_of<'a>(
+    case: &'a Case,
+    row: usize,
+    time: usize,
+    config: &LoaderConfig,
+    image: impl Fn(Modality, usize) -> PatientImage + 'a,
+) -> impl Iterator<Item = Job> + 'a {
+    let (clinical, dermoscopic) = (config.clinical, config.dermoscopic);
+    let kinds = Modality::BOTH.into_iter().filter(|kind| match kind {
+        Modality::Clinical => clinical,
+        Modality::Dermoscopic => dermoscopic,
+    });
+    config.looks.of(case.looks(kinds), row, time).map(move |look| {
+        let image = |modality| case.place(modality, look).map(|place| image(modality, place));
+        Job {
+            row,
+            case: case.id.clone(),
+            time,
+            look,
+            clinical: image(Modality::Clinical),
+            dermoscopic: image(Modality::Dermoscopic),
+        }
+    })
 }
 
 impl BatchLoader {
@@ -198,34 +234,14 @@ impl BatchLoader {
     /// that the system refuses.
     pub fn new(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
         set.check_rows(&rows)?;
-        config.preprocess.check()?;
-        if let Some((augmentation, _, _)) = &config.augmentation {
-            augmentation.check()?;
-        }
-        if config.batch_size == 0 {
-            return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });
-        }
+        config.check()?;
         let mut times = vec![0; set.len()];
         let mut jobs: Vec<Job> = Vec::with_capacity(rows.len());
         for row in rows {
             let case = &set.cases[row];
             let time = times[row];
             times[row] += 1;
-            let kinds = Modality::BOTH.into_iter().filter(|kind| match kind {
-                Modality::Clinical => config.clinical,
-                Modality::Dermoscopic => config.dermoscopic,
-            });
-            jobs.extend(config.looks.of(case.looks(kinds), row, time).map(|look| {
-                let image = |modality| case.image(modality, look).map(Path::to_owned);
-                Job {
-                    row,
-                    case: case.id.clone(),
-                    time,
-                    look,
-                    clinical: image(Modality::Clinical),
-                    dermoscopic: image(Modality::Dermoscopic),
-                }
-            }));
+            jobs.extend(jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into()));
         }
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
             what: "number of loader threads",
@@ -296,17 +312,8 @@ impl Drop for BatchLoader {
 }
 
 fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<ImageBatch, DataError> {
-    let size = config.preprocess.size;
-    let image = 3 * size * size;
-    let planes = |read: bool| read.then(|| vec![0.0; jobs.len() * image]);
-    let (mut clinical, mut dermoscopic) = (planes(config.clinical), planes(config.dermoscopic));
-    // One slot for each case, also where nothing is read.
-    fn slots(planes: &mut Option<Vec<f32>>, cases: usize, image: usize) -> Vec<Option<&mut [f32]>> {
-        match planes {
-            Some(planes) => planes.chunks_mut(image).map(Some).collect(),
-            None => (0..cases).map(|_| None).collect(),
-        }
-    }
+    let image = 3 * config.preprocess.size * config.preprocess.size;
+    let [mut clinical, mut dermoscopic] = planes_for(jobs, config);
     let results: Vec<Result<Vec<Arc<DataError>>, DataError>> = jobs
         .par_iter()
         .zip(slots(&mut clinical, jobs.len(), image))
@@ -316,7 +323,32 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
             false => load_case(job, config, clinical, dermoscopic),
         })
         .collect();
+    gathered(jobs, results, [clinical, dermoscopic], config)
+}
 
+/// Room for the clinical and the dermoscopic images of jobs, as far as they are read.
+pub(crate) fn planes_for(jobs: &[Job], config: &LoaderConfig) -> [Option<Vec<f32>>; 2] {
+    let image = 3 * config.preprocess.size * config.preprocess.size;
+    [config.clinical, config.dermoscopic].map(|read| read.then(|| vec![0.0; jobs.len() * image]))
+}
+
+/// One slot for each case, also where nothing is read.
+pub(crate) fn slots(planes: &mut Option<Vec<f32>>, cases: usize, image: usize) -> Vec<Option<&mut [f32]>> {
+    match planes {
+        Some(planes) => planes.chunks_mut(image).map(Some).collect(),
+        None => (0..cases).map(|_| None).collect(),
+    }
+}
+
+/// The batch of the jobs that could be read; the result of each is the damage that was accepted, or its error.
+pub(crate) fn gathered(
+    jobs: &[Job],
+    results: Vec<Result<Vec<Arc<DataError>>, DataError>>,
+    [mut clinical, mut dermoscopic]: [Option<Vec<f32>>; 2],
+    config: &LoaderConfig,
+) -> Result<ImageBatch, DataError> {
+    let size = config.preprocess.size;
+    let image = 3 * size * size;
     let (mut read, mut failed, mut accepted) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
     for (at, (job, result)) in jobs.iter().zip(results).enumerate() {
         match result {
@@ -350,7 +382,7 @@ fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<
 }
 
 /// Fills the planes of a case and gives the damage that was accepted.
-fn load_case(
+pub(crate) fn load_case(
     job: &Job,
     config: &LoaderConfig,
     clinical: Option<&mut [f32]>,
@@ -376,13 +408,13 @@ fn load_case(
             }
         }
     };
-    if let (Some(path), Some(planes)) = (&job.clinical, clinical) {
-        let image = read(path, job, Modality::Clinical, config)?;
+    if let (Some(image), Some(planes)) = (&job.clinical, clinical) {
+        let image = read(image, job, Modality::Clinical, config)?;
         draw.render(&image.pixels, Interpolation::Bilinear, &config.preprocess, planes);
         damage.extend(image.damage.clone());
     }
-    if let (Some(path), Some(planes)) = (&job.dermoscopic, dermoscopic) {
-        let image = read(path, job, Modality::Dermoscopic, config)?;
+    if let (Some(image), Some(planes)) = (&job.dermoscopic, dermoscopic) {
+        let image = read(image, job, Modality::Dermoscopic, config)?;
         derm_draw.render(&image.pixels, derm_interpolation, &config.preprocess, planes);
         damage.extend(image.damage.clone());
     }
@@ -390,13 +422,13 @@ fn load_case(
 }
 
 /// Decoded and resized pixels of a kind of image, corrupted if they are to be, from the cache where there is one.
-fn read(path: &Path, job: &Job, kind: Modality, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
+fn read(image: &PatientImage, job: &Job, kind: Modality, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
     if let Some(corruption) = config.corruption.filter(|corruption| corruption.is_of(kind)) {
         let change = |pixels: &RgbPixels| corruption.apply(pixels, &job.case, kind, job.look);
-        return Ok(Arc::new(decode_changed(path, &config.preprocess, WORKING_BYTES, Some(&change))?));
+        return Ok(Arc::new(decode_changed(image, &config.preprocess, WORKING_BYTES, Some(&change))?));
     }
-    match &config.cache {
-        Some(cache) => cache.get_or_decode(path, &config.preprocess),
-        None => Ok(Arc::new(decode_resized(path, &config.preprocess)?)),
+    match (&config.cache, image.file()) {
+        (Some(cache), Some(path)) => cache.get_or_decode(path, &config.preprocess),
+        _ => Ok(Arc::new(decode_resized(image, &config.preprocess)?)),
     }
 }

@@ -43,7 +43,7 @@ impl ImageCache {
             return Ok(Arc::clone(image));
         }
         // Not under the lock: two threads may decode the same image once, none waits.
-        let image = Arc::new(decode_resized(path, preprocess)?);
+        let image = Arc::new(decode_resized(&path.into(), preprocess)?);
         let mut held = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = image.pixels.data().len();
         if held.bytes + bytes <= self.max_bytes && held.images.insert(key, Arc::clone(&image)).is_none() {

@@ -1,8 +1,8 @@
 use dermafuse_schema::{Case, Field, FieldKind, FieldRole, FieldValue};
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
 use crate::metadata::encoder_config::{CategorySource, EncoderConfig, MissingFields, NumericScaling};
+use crate::{DataError, NumberRange};
 
 /// More columns than any data set has; an encoder that was read from a file and says more is damaged.
 const MAX_COLUMNS: usize = 1 << 16;
@@ -59,6 +59,9 @@ pub(crate) struct EncodedField {
     /// The categories that have a column, ascending; `None` for all.
     #[serde(default)]
     pub(crate) observed: Option<Vec<usize>>,
+    /// The numbers of the training cases; `None` for categories, and in encoders of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) range: Option<NumberRange>,
 }
 
 /// An encoder as it lies in a file, not checked yet.
@@ -190,6 +193,22 @@ impl MetadataEncoder {
         self.columns.iter().map(|column| &column.field)
     }
 
+    /// The numbers that the training cases had in a field; `None` for a field of categories, one that no training case had,
+    /// one that is not used, and in encoders of earlier versions.
+    #[must_use]
+    pub fn training_range(&self, field: &str) -> Option<NumberRange> {
+        self.columns.iter().find(|column| column.field.name == field)?.range
+    }
+
+    /// The categories of a field that have no column, because no training case had them.
+    #[must_use]
+    pub fn unseen_categories(&self, field: &str) -> Vec<&str> {
+        let Some(column) = self.columns.iter().find(|column| column.field.name == field) else { return Vec::new() };
+        let FieldKind::Categorical { categories } = &column.field.kind else { return Vec::new() };
+        let known = column.categories();
+        categories.iter().map(String::as_str).filter(|category| !known.contains(category)).collect()
+    }
+
     /// The fields among them that are only known after a diagnosis. Not empty means: the inputs leak, and a report
     /// must say so.
     #[must_use]
@@ -233,7 +252,8 @@ impl Seen {
 
 impl EncodedField {
     fn of(field: &Field, seen: Seen, config: &EncoderConfig) -> Self {
-        let mut column = Self { field: field.clone(), mean: 0.0, deviation: 0.0, observed: None };
+        let range = NumberRange::of(&seen.numbers);
+        let mut column = Self { field: field.clone(), mean: 0.0, deviation: 0.0, observed: None, range };
         match (&field.kind, config.numeric, config.categories) {
             (FieldKind::Numeric, NumericScaling::Raw, _) => column.deviation = 1.0,
             (FieldKind::Numeric, NumericScaling::Standardized, _) if !seen.numbers.is_empty() => {
@@ -264,6 +284,22 @@ impl EncodedField {
         }
         if !(self.deviation.is_finite() && self.deviation >= 0.0) {
             return error("deviation", self.deviation.to_string(), "a finite number of at least 0".into());
+        }
+        if let Some(range @ NumberRange { lowest, highest }) = self.range {
+            let found = format!("{lowest} to {highest}");
+            if self.field.kind != FieldKind::Numeric {
+                return error("range of numbers", found, "absent".into());
+            }
+            if !(lowest.is_finite() && highest.is_finite() && lowest <= highest) {
+                return error("range of numbers", found, "two finite numbers, the lower one first".into());
+            }
+            let is_standardized = self.mean != 0.0 || self.deviation != 1.0;
+            // The mean of equal numbers may miss them by a rounding.
+            let slack = 1e-9 * lowest.abs().max(highest.abs());
+            let around = NumberRange { lowest: range.lowest - slack, highest: range.highest + slack };
+            if is_standardized && !around.contains(self.mean) {
+                return error("mean", self.mean.to_string(), format!("within the range of numbers, {found}"));
+            }
         }
         match (&self.field.kind, &self.observed) {
             (_, None) => Ok(()),

@@ -32,6 +32,7 @@
 //! column = { table = "patients", column = "age" }
 //! kind = "numeric"
 //! role = "pre_diagnosis"              # when the value is known; or post_diagnosis, image_derived, provenance
+//! unit = "years"                      # of a number; may be left out
 //!
 //! [[fields]]
 //! column = { table = "patients", column = "sex" }

@@ -126,7 +126,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
 #[must_use]
 pub fn fields() -> Vec<Field> {
     vec![
-        Field::numeric("age", FieldRole::PreDiagnosis),
+        Field::numeric("age", FieldRole::PreDiagnosis).with_unit("years"),
         Field::categorical("sex", FieldRole::PreDiagnosis, SEXES),
         Field::categorical("localization", FieldRole::PreDiagnosis, SITES),
         Field::categorical("dx_type", FieldRole::PostDiagnosis, CONFIRMATIONS),

@@ -149,7 +149,7 @@ fn check_published(set: &CaseSet, place: Place<'_>, labelled: bool) -> Result<()
 #[must_use]
 pub fn fields() -> Vec<Field> {
     vec![
-        Field::numeric("age_approx", FieldRole::PreDiagnosis),
+        Field::numeric("age_approx", FieldRole::PreDiagnosis).with_unit("years"),
         Field::categorical("sex", FieldRole::PreDiagnosis, SEXES),
         Field::categorical("anatom_site_general", FieldRole::PreDiagnosis, SITES),
     ]

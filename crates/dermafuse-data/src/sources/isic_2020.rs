@@ -141,7 +141,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
 #[must_use]
 pub fn fields() -> Vec<Field> {
     vec![
-        Field::numeric("age_approx", FieldRole::PreDiagnosis),
+        Field::numeric("age_approx", FieldRole::PreDiagnosis).with_unit("years"),
         Field::categorical("sex", FieldRole::PreDiagnosis, SEXES),
         Field::categorical("anatom_site_general_challenge", FieldRole::PreDiagnosis, SITES),
         Field::categorical("diagnosis", FieldRole::PostDiagnosis, DIAGNOSES),

@@ -206,14 +206,14 @@ impl<'a> Observed<'a> {
 
 fn fields(texts: &[Observed<'_>]) -> Vec<Field> {
     let mut fields = vec![
-        Field::numeric("age_approx", FieldRole::PreDiagnosis),
+        Field::numeric("age_approx", FieldRole::PreDiagnosis).with_unit("years"),
         Field::categorical("sex", FieldRole::PreDiagnosis, SEXES),
         Field::categorical("anatom_site_general", FieldRole::PreDiagnosis, SITES),
     ];
     fields.extend(MEASURED.iter().map(|name| Field::numeric(*name, FieldRole::ImageDerived)));
     let texts = TEXTS.iter().zip(texts);
     fields.extend(texts.map(|((name, role), texts)| Field::categorical(*name, *role, texts.values.iter().copied())));
-    fields.push(Field::numeric("mel_thick_mm", FieldRole::PostDiagnosis));
+    fields.push(Field::numeric("mel_thick_mm", FieldRole::PostDiagnosis).with_unit("mm"));
     fields.push(Field::categorical("tbp_tile_type", FieldRole::Provenance, TILES));
     fields
 }

@@ -140,7 +140,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
 #[must_use]
 pub fn fields() -> Vec<Field> {
     let patient = [
-        Field::numeric("age_approx", FieldRole::PreDiagnosis),
+        Field::numeric("age_approx", FieldRole::PreDiagnosis).with_unit("years"),
         Field::categorical("sex", FieldRole::PreDiagnosis, SEXES),
         Field::categorical("skin_tone_class", FieldRole::PreDiagnosis, SKIN_TONES),
         Field::categorical("site", FieldRole::PreDiagnosis, SITES),

@@ -158,7 +158,8 @@ pub fn fields() -> Vec<Field> {
         let role = if *name == "biopsed" { FieldRole::PostDiagnosis } else { FieldRole::PreDiagnosis };
         match categories {
             Some(categories) => Field::categorical(*name, role, categories.iter().copied()),
-            None => Field::numeric(*name, role),
+            None if name.starts_with("diameter") => Field::numeric(*name, role).with_unit("mm"),
+            None => Field::numeric(*name, role).with_unit("years"),
         }
     };
     FIELDS.iter().map(field).collect()

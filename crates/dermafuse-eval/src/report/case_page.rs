@@ -2,26 +2,12 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dermafuse_schema::write_whole_file;
+use dermafuse_schema::{SEVEN_POINT_CRITERIA, SUSPICIOUS_SCORE, SevenPointCriterion, write_whole_file};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{SampleCase, SampleImage, sample, sections};
 use crate::EvalError;
 use crate::figure;
-
-/// The criteria of the seven-point checklist: label of the task, class that counts, points.
-const CRITERIA: [(&str, &str, u32); 7] = [
-    ("PN", "ATP", 2),
-    ("BWV", "PRS", 2),
-    ("VS", "IR", 2),
-    ("STR", "IR", 1),
-    ("PIG", "IR", 1),
-    ("DaG", "IR", 1),
-    ("RS", "PRS", 1),
-];
-
-/// From this score on the checklist calls a lesion suspicious (Argenziano et al., Archives of Dermatology 1998).
-pub const SUSPICIOUS_SCORE: u32 = 3;
 
 /// The seven-point checklist of the predicted classes: 2 points for each major criterion (atypical network, blue-whitish veil,
 /// irregular vessels), 1 for each minor one (irregular streaks, pigmentation, dots and globules; regression).
@@ -35,7 +21,7 @@ impl ChecklistScore {
     /// The score of a case; `None` unless its tasks have all seven criteria.
     #[must_use]
     pub fn of(case: &SampleCase) -> Option<Self> {
-        let criteria = CRITERIA.iter().map(|&(label, class, points)| {
+        let criteria = SEVEN_POINT_CRITERIA.iter().map(|&SevenPointCriterion { label, class, points }| {
             let task = case.tasks.iter().find(|task| task.label == label)?;
             let counts = task.probabilities.iter().position(|(name, _)| name == class)?;
             Some((label.to_owned(), points, task.predicted == counts))

@@ -19,6 +19,7 @@ use super::format::Format;
 use super::header::{self, Header, damaged, damaged_jpeg, from_decoder};
 use super::orientation::{Metadata, from_exif, from_xmp};
 use super::{MAX_BYTES, RgbPixels, Strictness, buffer, jpeg, resize};
+use crate::images::patient_image::{Held, PatientImage};
 use crate::{DataError, Preprocess};
 
 /// Files up to this size are read before their memory is asked for; of larger ones only the header is.
@@ -60,32 +61,70 @@ pub(crate) struct Accepted {
 }
 
 /// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
-pub(crate) fn decode_resized(path: &Path, preprocess: &Preprocess) -> Result<Accepted, DataError> {
-    decode_changed(path, preprocess, 0, None)
+pub(crate) fn decode_resized(image: &PatientImage, preprocess: &Preprocess) -> Result<Accepted, DataError> {
+    decode_changed(image, preprocess, 0, None)
 }
 
 /// [`decode_resized`] with a change of the decoded pixels before they are resized, which takes so many bytes more for each of
 /// them.
 pub(crate) fn decode_changed(
-    path: &Path,
+    image: &PatientImage,
     preprocess: &Preprocess,
     working_bytes: u64,
     change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
 ) -> Result<Accepted, DataError> {
-    let &Preprocess { size, resampling, decoding, .. } = preprocess;
-    let ImageFile { bytes, header, _reservation } = ImageFile::read(path, working_bytes)?;
-    let Accepted { mut pixels, damage } = decode_accepted(path, &bytes, header, decoding)?;
-    drop(bytes);
-    if let Some(change) = change {
-        let changed = change(&pixels);
-        buffer::give(std::mem::replace(&mut pixels, changed).data);
+    let decoding = preprocess.decoding;
+    match image.held() {
+        Held::File(path) => {
+            let ImageFile { bytes, header, _reservation } = ImageFile::read(path, working_bytes)?;
+            let decoded = decode_accepted(path, &bytes, header, decoding)?;
+            drop(bytes);
+            decoded.changed_and_resized(preprocess, change)
+        }
+        Held::Bytes(bytes) => {
+            let name = &image.name();
+            let header = header_of(name, bytes)?;
+            let _reservation = BUDGET.reserve(memory(&header, working_bytes));
+            decode_accepted(name, bytes, header, decoding)?.changed_and_resized(preprocess, change)
+        }
+        Held::Pixels(_) => {
+            let pixels = image.pixels()?;
+            let area = pixels.width as u64 * pixels.height as u64;
+            let _reservation = BUDGET.reserve(working_bytes * area);
+            let pixels = match change {
+                Some(change) => resize(&change(pixels), preprocess.size, preprocess.resampling)?,
+                None => resize(pixels, preprocess.size, preprocess.resampling)?,
+            };
+            Ok(Accepted { pixels, damage: None })
+        }
     }
-    if (pixels.width, pixels.height) == (size, size) {
-        return Ok(Accepted { pixels, damage });
+}
+
+impl Accepted {
+    /// The same pixels after a change, and then of the size that the network takes.
+    fn changed_and_resized(
+        self,
+        preprocess: &Preprocess,
+        change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
+    ) -> Result<Self, DataError> {
+        let &Preprocess { size, resampling, .. } = preprocess;
+        let Self { mut pixels, damage } = self;
+        if let Some(change) = change {
+            let changed = change(&pixels);
+            buffer::give(std::mem::replace(&mut pixels, changed).data);
+        }
+        if (pixels.width, pixels.height) == (size, size) {
+            return Ok(Self { pixels, damage });
+        }
+        let resized = resize(&pixels, size, resampling);
+        buffer::give(pixels.data);
+        Ok(Self { pixels: resized?, damage })
     }
-    let resized = resize(&pixels, size, resampling);
-    buffer::give(pixels.data);
-    Ok(Accepted { pixels: resized?, damage })
+}
+
+/// Bytes that decoding takes, and so many more for each pixel.
+fn memory(header: &Header, working_bytes: u64) -> u64 {
+    header.memory + working_bytes * (header.width as u64 * header.height as u64)
 }
 
 /// The header of an image file; no more of it is read than that takes.
@@ -108,17 +147,20 @@ struct ImageFile {
 impl ImageFile {
     /// Reads a file; `working_bytes` are taken for each pixel beside what decoding takes.
     fn read(path: &Path, working_bytes: u64) -> Result<Self, DataError> {
-        let memory = |header: &Header| header.memory + working_bytes * (header.width as u64 * header.height as u64);
         let file = open_regular_file(path, MAX_BYTES)?;
         let length = file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len();
         if length <= SMALL_FILE {
             drop(file);
             let bytes = read_regular_file(path, MAX_BYTES)?;
             let header = header_of(path, &bytes)?;
-            return Ok(Self { _reservation: BUDGET.reserve(memory(&header) + bytes.len() as u64), bytes, header });
+            return Ok(Self {
+                _reservation: BUDGET.reserve(memory(&header, working_bytes) + bytes.len() as u64),
+                bytes,
+                header,
+            });
         }
         let header = read_header(path, &file)?;
-        let reservation = BUDGET.reserve(memory(&header) + length);
+        let reservation = BUDGET.reserve(memory(&header, working_bytes) + length);
         let bytes = read_regular_file(path, length)?;
         match header_of(path, &bytes)? == header {
             true => Ok(Self { bytes, header, _reservation: reservation }),

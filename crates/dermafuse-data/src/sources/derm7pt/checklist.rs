@@ -66,7 +66,7 @@ fn with_inputs(
     let mut fields: Vec<Field> =
         (1..TASKS.len()).map(|index| Field::categorical(TASKS[index].name, judged, categories(index))).collect();
     fields.append(&mut set.fields);
-    fields.extend(with_score.then(|| Field::numeric("seven_point_score", judged)));
+    fields.extend(with_score.then(|| Field::numeric("seven_point_score", judged).with_unit("points")));
     for (row, case) in set.cases.iter_mut().enumerate() {
         let mut metadata: Vec<FieldValue> =
             (1..TASKS.len()).map(|index| value(row, index).map_or(FieldValue::Missing, FieldValue::Category)).collect();

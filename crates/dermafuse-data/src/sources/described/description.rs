@@ -89,6 +89,7 @@ pub(super) struct FieldEntry {
     pub(super) column: Spanned<ColumnName>,
     pub(super) kind: Spanned<Kind>,
     pub(super) role: FieldRole,
+    pub(super) unit: Option<Spanned<String>>,
     pub(super) categories: Option<Spanned<Categories>>,
     #[serde(default)]
     pub(super) map: BTreeMap<Spanned<String>, Spanned<String>>,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dermafuse_schema::{Case, Field, FieldKind, FieldRole, FieldValue, Task, TaskSet};
+use dermafuse_schema::{Case, Field, FieldRole, FieldValue, Task, TaskSet};
 use toml::Spanned;
 
 use super::Loader;
@@ -131,6 +131,10 @@ impl Loader<'_> {
             let mistake = |found: &str, expected: &str| {
                 Err(self.declaration.error(entry.kind.span(), "kind of the field", found, expected))
             };
+            if let (Kind::Categorical, Some(unit)) = (kind, &entry.unit) {
+                let expected = "no unit, since categories have none";
+                return Err(self.declaration.error(unit.span(), "unit", unit.get_ref(), expected));
+            }
             let declared = |classes: &[Spanned<String>]| {
                 let mut vocabulary = Vocabulary::new(self.declaration, classes, &entry.map)?;
                 vocabulary.mean(self.declaration, &entry.missing, "missing value", Meaning::Missing)?;
@@ -275,7 +279,8 @@ pub(super) fn settle(readers: Vec<FieldReader<'_>>, cases: &mut [Case]) -> Vec<F
         let (name, role): (String, FieldRole) = (reader.name().into(), reader.entry.role);
         let categories = match reader.values {
             FieldSource::Numeric(..) => {
-                fields.push(Field::numeric(name, role));
+                let unit = reader.entry.unit.as_ref().map(|unit| unit.get_ref().clone());
+                fields.push(Field { unit, ..Field::numeric(name, role) });
                 continue;
             }
             FieldSource::Listed(vocabulary) => vocabulary.into_classes(),
@@ -292,7 +297,7 @@ pub(super) fn settle(readers: Vec<FieldReader<'_>>, cases: &mut [Case]) -> Vec<F
                 found.into_iter().map(|(category, _)| category).collect()
             }
         };
-        fields.push(Field { name, kind: FieldKind::Categorical { categories }, role });
+        fields.push(Field::categorical(name, role, categories));
     }
     fields
 }

@@ -1,0 +1,47 @@
+//! A call makes no thread. This is the only test of its program, since threads of others would be counted.
+
+use burn::tensor::Device;
+use dermafuse_backbones::BackboneKind;
+use dermafuse_data::{MetadataEncoder, Preprocess, RgbPixels, encode_png};
+use dermafuse_ensemble::TwoStage;
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, Model, Patient, TestTimeAugmentation};
+use dermafuse_networks::{FusionNetConfig, NetworkConfig};
+use dermafuse_schema::{BranchWeights, FuseSpace, SeveralImages, Task, TaskSet};
+
+/// The number of the next thread of the process: the standard library counts them.
+fn next_thread() -> u64 {
+    let id = std::thread::spawn(|| std::thread::current().id()).join().unwrap();
+    let digits: String = format!("{id:?}").chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+#[test]
+fn a_call_makes_no_thread() {
+    let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, vec![2]));
+    let description = BundleDescription {
+        data_set: "none".into(),
+        synthetic: true,
+        tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
+        encoder: MetadataEncoder::none(),
+        network: network.clone(),
+        preprocess: Preprocess::imagenet(32),
+        augmentation: TestTimeAugmentation::Six,
+        several_images: SeveralImages::default(),
+        known_cases: KnownCases::default(),
+        card: None,
+    };
+    let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
+    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let network = network.init_seeded(3, &Device::flex()).unwrap();
+    let bundle = Bundle { description, network, two_stage };
+    let photo = encode_png(&RgbPixels::new(40, 30, vec![90; 3600]).unwrap());
+    let patient = Patient::new().clinical(photo.clone()).dermoscopic(photo);
+    let model = Model::new(bundle).unwrap();
+    // The first call starts the process's pool for the network's arithmetic.
+    model.predict(&patient).unwrap();
+    let before = next_thread();
+    for _ in 0..5 {
+        model.predict(&patient).unwrap();
+    }
+    assert_eq!(next_thread(), before + 1, "five calls made threads");
+}
