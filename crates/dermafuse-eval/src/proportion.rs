@@ -1,7 +1,5 @@
-use std::collections::HashSet;
 use std::fmt;
 
-use dermafuse_schema::CaseId;
 use serde::{Deserialize, Serialize};
 
 use crate::Interval;
@@ -42,20 +40,6 @@ impl Proportion {
         match cases {
             0 => Self { cases, value: None, interval: None },
             _ => Self::with(hits as f64 / cases as f64, cases),
-        }
-    }
-
-    /// The share of `(case, is a hit)` pairs.
-    pub(crate) fn of_cases<'a>(pairs: impl Iterator<Item = (&'a CaseId, bool)>) -> Self {
-        let (mut ids, mut rows, mut hits) = (HashSet::new(), 0_usize, 0_usize);
-        for (id, hit) in pairs {
-            ids.insert(id);
-            rows += 1;
-            hits += usize::from(hit);
-        }
-        match rows {
-            0 => Self::of(0, 0),
-            _ => Self::with(hits as f64 / rows as f64, ids.len()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! `cargo run --release -p dermafuse-serve --example load -- 127.0.0.1:8377 10000 32` asks `/healthz`; with photos behind it
 //! (clinical, then dermoscopic) it asks `/v1/predict`.
 
+#[allow(dead_code, reason = "tests look at more of an answer")]
 #[path = "../tests/support/http.rs"]
 mod http;
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
-pub mod http;
+pub(crate) mod http;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -14,26 +14,26 @@ use dermafuse_serve::{
 };
 
 /// Where the tests' server is, by its name.
-pub const HOST: &str = "127.0.0.1:8377";
+pub(crate) const HOST: &str = "127.0.0.1:8377";
 
 /// A classifier of two classes with the fields `sex` and `age`. A clinical image `wait` waits for the gate, `panic` panics.
-pub struct Known {
+pub(crate) struct Known {
     model: ModelBody,
     gate: Mutex<Receiver<()>>,
     entered: Sender<()>,
 }
 
 /// The other side of the gate.
-pub struct Gate {
+pub(crate) struct Gate {
     /// Lets one case through for each message.
-    pub open: Sender<()>,
+    pub(crate) open: Sender<()>,
     /// A message for each case that waits.
-    pub entered: Receiver<()>,
+    pub(crate) entered: Receiver<()>,
 }
 
 impl Known {
     /// The classifier and its gate.
-    pub fn new() -> (Arc<Self>, Gate) {
+    pub(crate) fn new() -> (Arc<Self>, Gate) {
         let ((open, gate), (entered, told)) = (channel(), channel());
         let model = ModelBody {
             id: "0".repeat(64),
@@ -148,14 +148,14 @@ impl Classifier for Known {
 }
 
 /// A sink that keeps the lines.
-pub fn sink() -> (AuditSink, Arc<Mutex<Vec<AuditLine>>>) {
+pub(crate) fn sink() -> (AuditSink, Arc<Mutex<Vec<AuditLine>>>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&lines);
     (Arc::new(move |line: &AuditLine| kept.lock().unwrap().push(line.clone())), lines)
 }
 
 /// An app of the classifier at [`HOST`].
-pub fn app(config: ServeConfig) -> (App, Gate, Arc<Mutex<Vec<AuditLine>>>) {
+pub(crate) fn app(config: ServeConfig) -> (App, Gate, Arc<Mutex<Vec<AuditLine>>>) {
     let ((classifier, gate), (sink, lines)) = (Known::new(), sink());
     (App::new(classifier, HOST.parse().unwrap(), config, None, sink).unwrap(), gate, lines)
 }
