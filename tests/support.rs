@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
-use dermafuse::data::{CaseSet, MetadataEncoder, MetadataRoles, Preprocess, Split, derm7pt};
+use dermafuse::data::{CaseSet, MetadataEncoder, MetadataRoles, Preprocess, QualityThresholds, Split, derm7pt};
 use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
 use dermafuse::networks::{NetworkConfig, OneStageFusionConfig, SeenImages};
@@ -142,14 +142,22 @@ pub fn saved_model(folder: &Path) -> PathBuf {
         preprocess: Preprocess::imagenet(64),
         augmentation: TestTimeAugmentation::Off,
         several_images: SeveralImages::default(),
+        modality_dropout: None,
         known_cases: KnownCases::default(),
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: QualityThresholds::default(),
+        out_of_distribution: None,
     };
     let two_stage = TwoStage {
         branch_weights: BranchWeights::new([("fusion", 1.0)]).expect("a weight"),
         fuse_space: FuseSpace::Logits,
         second_stage: None,
         mix: 1.0,
+        calibration: None,
+        prevalence: None,
     };
     let file = folder.join("model.safetensors");
     Bundle { description, network: trained, two_stage }.save(&file).expect("the model is written");

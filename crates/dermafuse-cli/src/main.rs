@@ -1,5 +1,6 @@
 //! The program `dermafuse`: a thin layer of words over the library. Each verb has a file of its own.
 
+mod adapt;
 #[cfg(feature = "serve")]
 mod audit;
 mod check;
@@ -19,6 +20,7 @@ mod merge;
 mod model;
 mod models;
 mod predict;
+mod prevalence;
 mod recipes;
 #[cfg(feature = "serve")]
 mod serve;
@@ -54,6 +56,7 @@ enum Verb {
     Recipes(recipes::Recipes),
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
+    Adapt(adapt::Arguments),
     Explain(explain::Arguments),
     #[cfg(feature = "serve")]
     Serve(serve::Arguments),
@@ -79,6 +82,7 @@ impl Verb {
             Self::Recipes(arguments) => recipes::run(arguments),
             Self::Evaluate(arguments) => evaluate::evaluate(arguments),
             Self::Predict(arguments) => predict::predict(arguments),
+            Self::Adapt(arguments) => adapt::adapt(arguments),
             Self::Explain(arguments) => explain::explain(arguments),
             #[cfg(feature = "serve")]
             Self::Serve(arguments) => serve::run(arguments),

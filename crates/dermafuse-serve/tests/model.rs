@@ -10,7 +10,8 @@ use axum::http::Request;
 use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{
-    MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, Strictness, decode_bytes, encode_jpeg, encode_png,
+    MetadataEncoder, MetadataRoles, Preprocess, QualityThresholds, RgbPixels, Strictness, decode_bytes, encode_jpeg,
+    encode_png,
 };
 use dermafuse_ensemble::TwoStage;
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, Model, Patient, TestTimeAugmentation};
@@ -48,14 +49,22 @@ fn model() -> Model {
         preprocess: Preprocess::imagenet(48),
         augmentation: TestTimeAugmentation::Off,
         several_images: SeveralImages::default(),
+        modality_dropout: None,
         known_cases: KnownCases::default(),
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: QualityThresholds::default(),
+        out_of_distribution: None,
     };
     let two_stage = TwoStage {
         branch_weights: BranchWeights::new([("fusion", 1.0)]).unwrap(),
         fuse_space: FuseSpace::Logits,
         second_stage: None,
         mix: 1.0,
+        calibration: None,
+        prevalence: None,
     };
     Model::new(Bundle { description, network: trained, two_stage }).unwrap()
 }

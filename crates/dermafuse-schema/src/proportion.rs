@@ -1,11 +1,21 @@
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Interval;
+use crate::CaseId;
 
 /// 97.5th percentile of the standard normal distribution.
 const NORMAL_97_5: f64 = 1.959_963_984_540_054;
+
+/// A 95 % confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// 2.5th percentile.
+    pub lower: f64,
+    /// 97.5th percentile.
+    pub upper: f64,
+}
 
 /// A share of cases, with Wilson's 95 % interval.
 ///
@@ -28,7 +38,7 @@ impl Proportion {
     /// The share of `hits` among `cases` different cases.
     ///
     /// ```
-    /// use dermafuse_eval::Proportion;
+    /// use dermafuse_schema::Proportion;
     ///
     /// let sensitivity = Proportion::of(20, 20);
     /// assert_eq!(sensitivity.value, Some(1.0));
@@ -40,6 +50,21 @@ impl Proportion {
         match cases {
             0 => Self { cases, value: None, interval: None },
             _ => Self::with(hits as f64 / cases as f64, cases),
+        }
+    }
+
+    /// The share of `(case, is a hit)` pairs.
+    #[must_use]
+    pub fn of_cases<'a>(pairs: impl Iterator<Item = (&'a CaseId, bool)>) -> Self {
+        let (mut ids, mut rows, mut hits) = (HashSet::new(), 0_usize, 0_usize);
+        for (id, hit) in pairs {
+            ids.insert(id);
+            rows += 1;
+            hits += usize::from(hit);
+        }
+        match rows {
+            0 => Self::of(0, 0),
+            _ => Self::with(hits as f64 / rows as f64, ids.len()),
         }
     }
 
