@@ -297,10 +297,20 @@ function showAnswer() {
   const { answer, given, time } = shown;
   at("top").textContent = topLine();
   at("tasks").replaceChildren(
-    ...answer.tasks.map((task) =>
-      bars(task.label === task.name ? task.name : `${task.label} (${task.name})`, [text("class_head"), text("probability_head")],
-        task.classes.map(({ name, probability }) => [name, probability, percent(probability)]))),
+    ...answer.tasks.map((task) => {
+      const table = bars(task.label === task.name ? task.name : `${task.label} (${task.name})`, [text("class_head"), text("probability_head")],
+        task.classes.map(({ name, probability }) => [name, probability, percent(probability)]));
+      const words = task.possible?.length ? text("possible", { classes: list(task.possible) }) : text("possible_none");
+      return element("div", { children: task.possible ? [table, element("p", { words, type: "hint" })] : [table] });
+    }),
   );
+  at("groups").replaceChildren(...answer.groups.map(({ name, probability, threshold, yes }) => {
+    const values = { name, probability: percent(probability), threshold: threshold === undefined ? "" : percent(threshold) };
+    const words = yes === undefined ? text("group_open", values) : yes ? text("group_yes", values) : text("group_no", values);
+    return element("li", { words });
+  }));
+  at("evidence").hidden = answer.evidence.length === 0;
+  at("evidence-list").replaceChildren(...answer.evidence.map((words) => element("li", { words })));
   at("findings").hidden = answer.findings.length === 0;
   at("finding-list").replaceChildren(...answer.findings.map((finding) => {
     const said = sentence("finding", finding);

@@ -71,6 +71,10 @@ pub struct AnswerBody {
     pub model: String,
     /// An entry for each task.
     pub tasks: Vec<TaskBody>,
+    /// The questions of the model's groups of classes, such as whether to refer the patient.
+    pub groups: Vec<GroupBody>,
+    /// How well the model did on test cases, and on those like this patient, a sentence each; empty where it does not say.
+    pub evidence: Vec<String>,
     /// What it stands on.
     pub basis: BasisBody,
     /// What was left out, assumed or unknown.
@@ -115,6 +119,27 @@ pub struct TaskBody {
     pub label: String,
     /// All classes, the most probable first.
     pub classes: Vec<ClassBody>,
+    /// The classes that remain possible for the error rate that the model was made with: one is an answer, several or none are an
+    /// abstention. Only where the model has such sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub possible: Option<Vec<String>>,
+}
+
+/// The answer to the question of a group of classes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupBody {
+    /// The group, such as `referral`.
+    pub name: String,
+    /// The task whose classes it unites.
+    pub task: String,
+    /// The probability of "yes", 0 to 1.
+    pub probability: f64,
+    /// From which probability on the answer is "yes", where the model has chosen one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// The answer, where there is a threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yes: Option<bool>,
 }
 
 /// A class with its probability.

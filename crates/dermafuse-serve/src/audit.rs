@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
-use dermafuse_eval::{Evaluation, Interval, Proportion};
-use dermafuse_schema::{Predictions, Task, TaskSet};
+use dermafuse_eval::Evaluation;
+use dermafuse_schema::{Interval, Predictions, Proportion, Task, TaskSet};
 use ndarray::Array2;
 use serde::Serialize;
 

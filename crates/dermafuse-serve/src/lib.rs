@@ -29,8 +29,8 @@ mod token;
 mod workers;
 
 pub use answer_body::{
-    AnswerBody, BasisBody, ClassBody, ContributionBody, ExplanationBody, FieldBody, FindingBody, HeatBody, ModelBody,
-    NoteBody, SevenPointBody, TaskBody, TaskContributionBody, TaskModelBody,
+    AnswerBody, BasisBody, ClassBody, ContributionBody, ExplanationBody, FieldBody, FindingBody, GroupBody, HeatBody,
+    ModelBody, NoteBody, SevenPointBody, TaskBody, TaskContributionBody, TaskModelBody,
 };
 pub use api_error::ApiError;
 pub use app::App;

@@ -1,15 +1,18 @@
 use dermafuse_data::PatientImage;
 use dermafuse_infer::{
-    Answer, Contributions, ExplanationRequest, ImageHeat, InferError, Input, Model, ModelField, Note, Patient,
-    PatientError, sha256_hex,
+    Answer, Contributions, Evidence, ExplanationRequest, GroupAnswer, ImageHeat, InferError, Input, Model, ModelField,
+    Note, Patient, PatientError, sha256_hex,
 };
-use dermafuse_schema::{FieldKind, Modality, SUSPICIOUS_SCORE, SevenPointScore};
+use dermafuse_schema::{
+    Decision, FieldKind, Modality, PatientGroup, PatientRange, PerformanceRow, SUSPICIOUS_SCORE, SevenPointScore,
+};
 use serde_json::{Map, Value};
 
 use crate::heat_pictures::pictures;
 use crate::{
     AnswerBody, ApiError, BasisBody, CaseInput, ClassBody, Classifier, ContributionBody, ExplanationBody, FieldBody,
-    HeatBody, ModelBody, NoteBody, RESEARCH_USE, SevenPointBody, TaskBody, TaskContributionBody, TaskModelBody,
+    FindingBody, GroupBody, HeatBody, ModelBody, NoteBody, RESEARCH_USE, SevenPointBody, TaskBody,
+    TaskContributionBody, TaskModelBody,
 };
 
 /// A saved model behind the page and the API.
@@ -204,6 +207,7 @@ fn answer_body(model: &str, answer: &Answer) -> AnswerBody {
                     .iter()
                     .map(|ranked| ClassBody { name: ranked.class.clone(), probability: ranked.probability })
                     .collect(),
+                possible: task.decision().map(possible),
             })
             .collect(),
         basis: BasisBody {
@@ -212,11 +216,79 @@ fn answer_body(model: &str, answer: &Answer) -> AnswerBody {
             branches,
         },
         notes: answer.notes.iter().map(note_body).collect(),
-        findings: Vec::new(),
+        findings: finding_bodies(answer),
+        groups: answer.groups.iter().map(group_body).collect(),
+        evidence: answer.evidence.as_ref().map(sentences).unwrap_or_default(),
         seven_point: answer.seven_point.as_ref().map(seven_point_body),
         stored: false,
         research_use: RESEARCH_USE.into(),
     }
+}
+
+/// What is wrong with the images, and whether they are unlike those of the training.
+fn finding_bodies(answer: &Answer) -> Vec<FindingBody> {
+    let of_images = answer.findings.iter().map(|finding| FindingBody {
+        image: finding.image.map(|image| image.name().to_owned()),
+        kind: finding.kind.name().to_owned(),
+        message: sentence(&finding.to_string()),
+    });
+    let unlike =
+        answer.out_of_distribution.as_ref().filter(|distance| distance.is_unlike).map(|distance| FindingBody {
+            image: None,
+            kind: "unlike_training".to_owned(),
+            message: format!("The case is unlike those of the training: {distance}."),
+        });
+    of_images.chain(unlike).collect()
+}
+
+/// The classes that a decision leaves.
+fn possible(decision: &Decision) -> Vec<String> {
+    match decision {
+        Decision::Label(class) => vec![class.clone()],
+        Decision::Abstain { set } => set.clone(),
+    }
+}
+
+fn group_body(group: &GroupAnswer) -> GroupBody {
+    GroupBody {
+        name: group.name.clone(),
+        task: group.task.clone(),
+        probability: group.probability,
+        threshold: group.threshold,
+        yes: group.yes,
+    }
+}
+
+/// What is known of how well the model does, for all and for patients like this one.
+fn sentences(evidence: &Evidence) -> Vec<String> {
+    let row = |of: &str, row: &PerformanceRow| {
+        let questions = row.questions.iter().map(|question| {
+            let (sensitivity, specificity) = (question.sensitivity, question.specificity);
+            format!("; {}: sensitivity {sensitivity}, specificity {specificity}", question.name)
+        });
+        let accuracy = row.accuracy;
+        format!("{of}: accuracy in per cent {accuracy}{}.", questions.collect::<String>())
+    };
+    let all = row(&format!("Test cases, {}", evidence.task), &evidence.all);
+    let like = evidence.like_this.iter().map(|group| row(&group_name(group), &group.numbers));
+    [all].into_iter().chain(like).chain(evidence.not_known.iter().cloned()).collect()
+}
+
+/// A group of patients, such as `sex female`.
+fn group_name(group: &PatientGroup) -> String {
+    let field = &group.field;
+    match &group.of {
+        PatientRange::Category(category) => format!("{field} {category}"),
+        PatientRange::Numbers { from, below: Some(below) } => format!("{field} from {from} to below {below}"),
+        PatientRange::Numbers { from, below: None } => format!("{field} from {from}"),
+        PatientRange::NotRecorded => format!("{field} not recorded"),
+    }
+}
+
+/// A sentence of words that begin small and lack their full stop.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 fn note_body(note: &Note) -> NoteBody {

@@ -285,7 +285,10 @@ mod tests {
                 name: "diagnosis".into(),
                 label: "DIAG".into(),
                 classes: vec![class("MEL", 0.75), class("NEV", 0.25)],
+                possible: None,
             }],
+            groups: Vec::new(),
+            evidence: Vec::new(),
             basis: BasisBody {
                 images: vec!["clinical".into()],
                 fields: vec!["sex".into()],

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use dermafuse_serve::{
     AnswerBody, ApiError, App, AuditLine, AuditSink, BasisBody, CaseInput, ClassBody, Classifier, ContributionBody,
-    ExplanationBody, FieldBody, FindingBody, HeatBody, ModelBody, NoteBody, RESEARCH_USE, ServeConfig, SevenPointBody,
-    TaskBody, TaskContributionBody, TaskModelBody,
+    ExplanationBody, FieldBody, FindingBody, GroupBody, HeatBody, ModelBody, NoteBody, RESEARCH_USE, ServeConfig,
+    SevenPointBody, TaskBody, TaskContributionBody, TaskModelBody,
 };
 
 /// Where the tests' server is, by its name.
@@ -105,7 +105,16 @@ impl Classifier for Known {
                 name: "diagnosis".into(),
                 label: "DIAG".into(),
                 classes: vec![class("MEL", 0.75), class("NEV", 0.25)],
+                possible: Some(vec!["MEL".into(), "NEV".into()]),
             }],
+            groups: vec![GroupBody {
+                name: "referral".into(),
+                task: "diagnosis".into(),
+                probability: 0.75,
+                threshold: Some(0.3),
+                yes: Some(true),
+            }],
+            evidence: vec!["Test cases: 80 %.".into()],
             basis: BasisBody {
                 images: vec!["clinical".into()],
                 fields: vec!["sex".into()],
