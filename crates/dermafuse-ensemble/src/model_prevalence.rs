@@ -90,10 +90,20 @@ impl ModelPrevalence {
         all.into_iter().flatten().try_for_each(|prevalence| prevalence.check(tasks))
     }
 
-    /// What the answers assume, in a sentence. Task by task the shares are in [`of_answers`](Self::of_answers).
+    /// What the answers assume, in a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let shares = self.of_answers();
+        self.sentence_with(&self.of_answers().to_string())
+    }
+
+    /// The same with the shares of one task, for answers to many.
+    #[must_use]
+    pub fn sentence_of(&self, task: &str) -> String {
+        let shares = self.of_answers().tasks().iter().find(|own| own.task == task).map(ToString::to_string);
+        self.sentence_with(&shares.unwrap_or_default())
+    }
+
+    fn sentence_with(&self, shares: &str) -> String {
         let from = match (&self.assumed, &self.calibrated, &self.learnt) {
             (Some(assumed), _, _) => assumed.origin.to_string(),
             (None, Some(_), _) => "as among the cases that calibrated the model".to_owned(),
@@ -134,6 +144,7 @@ mod tests {
         let origin = PrevalenceOrigin::Estimated { cases: 120 };
         model.assumed = Some(AssumedPrevalence { prevalence: counted([9.0, 1.0]), origin });
         assert!(sentence(&model).contains("as was estimated from 120 cases without labels: diagnosis: NEV 90.0 %"));
+        assert_eq!(model.sentence_of("diagnosis"), model.sentence());
         let text = serde_json::to_string(&model).unwrap();
         assert_eq!(serde_json::from_str::<ModelPrevalence>(&text).unwrap(), model);
         model.check(&tasks).unwrap();

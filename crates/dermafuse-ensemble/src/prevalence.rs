@@ -333,12 +333,15 @@ impl From<Prevalence> for Vec<TaskPrevalence> {
 impl fmt::Display for Prevalence {
     /// `diagnosis: NEV 60.0 %, MEL 40.0 %; streaks: …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, task) in self.tasks.iter().enumerate() {
-            let shares = task.classes.iter().map(|share| format!("{} {:.1} %", share.class, 100.0 * share.share));
-            let begin = if at == 0 { "" } else { "; " };
-            write!(f, "{begin}{}: {}", task.task, shares.collect::<Vec<_>>().join(", "))?;
-        }
-        Ok(())
+        f.write_str(&self.tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl fmt::Display for TaskPrevalence {
+    /// `diagnosis: NEV 60.0 %, MEL 40.0 %`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shares = self.classes.iter().map(|share| format!("{} {:.1} %", share.class, 100.0 * share.share));
+        write!(f, "{}: {}", self.task, shares.collect::<Vec<_>>().join(", "))
     }
 }
 
