@@ -146,7 +146,8 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
             browser.press("m", 77, "m"); // chooses male
         }
         if id == "fields.age" {
-            ["6", "1"].map(|digit| browser.press(digit, digit.parse::<u32>().unwrap() + 48, digit));
+            browser.press("6", 54, "6");
+            browser.press("1", 49, "1");
         }
         let ask = id == "ask";
         reached.insert(id);
