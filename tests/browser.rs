@@ -146,8 +146,9 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
             browser.press("m", 77, "m"); // chooses male
         }
         if id == "fields.age" {
-            browser.press("6", 54, "6");
-            browser.press("1", 49, "1");
+            for digit in ["6", "1"] {
+                browser.press(digit, digit.parse::<u32>().unwrap() + 48, digit);
+            }
         }
         let ask = id == "ask";
         reached.insert(id);

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
-use dermafuse::data::{CaseSet, MetadataEncoder, MetadataRoles, Preprocess, QualityThresholds, Split, derm7pt};
+use dermafuse::data::{CaseSet, MetadataEncoder, MetadataRoles, Preprocess, Split, derm7pt};
 use dermafuse::ensemble::TwoStage;
-use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
+use dermafuse::infer::{Bundle, BundleDescription};
 use dermafuse::networks::{NetworkConfig, OneStageFusionConfig, SeenImages};
 use dermafuse::recipes::{Experiment, Protocol, Recipe};
-use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, SeveralImages, Task, TaskSet};
+use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet};
 use dermafuse::synthetic::{self, SyntheticConfig};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde::Deserialize;
@@ -134,31 +134,12 @@ pub fn saved_model(folder: &Path) -> PathBuf {
     let network = NetworkConfig::OneStageFusion(config);
     let trained = network.init_seeded(5, &Device::flex()).expect("a network");
     let description = BundleDescription {
-        data_set: "no training".into(),
         synthetic: true,
-        tasks,
         encoder,
-        network,
-        preprocess: Preprocess::imagenet(64),
-        augmentation: TestTimeAugmentation::Off,
-        several_images: SeveralImages::default(),
-        modality_dropout: None,
-        known_cases: KnownCases::default(),
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: QualityThresholds::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(tasks, network, Preprocess::imagenet(64))
     };
-    let two_stage = TwoStage {
-        branch_weights: BranchWeights::new([("fusion", 1.0)]).expect("a weight"),
-        fuse_space: FuseSpace::Logits,
-        second_stage: None,
-        mix: 1.0,
-        calibration: None,
-        prevalence: None,
-    };
+    let branch_weights = BranchWeights::new([("fusion", 1.0)]).expect("a weight");
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).expect("a stage");
     let file = folder.join("model.safetensors");
     Bundle { description, network: trained, two_stage }.save(&file).expect("the model is written");
     file

@@ -10,13 +10,12 @@ use axum::http::Request;
 use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{
-    MetadataEncoder, MetadataRoles, Preprocess, QualityThresholds, RgbPixels, Strictness, decode_bytes, encode_jpeg,
-    encode_png,
+    MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, Strictness, decode_bytes, encode_jpeg, encode_png,
 };
 use dermafuse_ensemble::TwoStage;
-use dermafuse_infer::{Bundle, BundleDescription, KnownCases, Model, Patient, TestTimeAugmentation};
+use dermafuse_infer::{Bundle, BundleDescription, Model, Patient};
 use dermafuse_networks::{NetworkConfig, OneStageFusionConfig, SeenImages};
-use dermafuse_schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, SeveralImages, Task, TaskSet};
+use dermafuse_schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet};
 use dermafuse_serve::{App, ModelClassifier, ServeConfig};
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -41,31 +40,12 @@ fn model() -> Model {
     let network = NetworkConfig::OneStageFusion(config);
     let trained = network.init_seeded(5, &Device::flex()).unwrap();
     let description = BundleDescription {
-        data_set: "no training".into(),
         synthetic: true,
-        tasks,
         encoder,
-        network,
-        preprocess: Preprocess::imagenet(48),
-        augmentation: TestTimeAugmentation::Off,
-        several_images: SeveralImages::default(),
-        modality_dropout: None,
-        known_cases: KnownCases::default(),
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: QualityThresholds::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(tasks, network, Preprocess::imagenet(48))
     };
-    let two_stage = TwoStage {
-        branch_weights: BranchWeights::new([("fusion", 1.0)]).unwrap(),
-        fuse_space: FuseSpace::Logits,
-        second_stage: None,
-        mix: 1.0,
-        calibration: None,
-        prevalence: None,
-    };
+    let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     Model::new(Bundle { description, network: trained, two_stage }).unwrap()
 }
 
