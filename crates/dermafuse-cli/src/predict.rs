@@ -12,6 +12,7 @@ use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regul
 
 use crate::failure::{Failure, ProgramResult, with_causes};
 use crate::model::{ModelArguments, field_value};
+use crate::prevalence::{PrevalenceArgument, assume, estimated};
 use crate::terminal::{print_error, print_note, print_result};
 
 /// What the folder of a share says that ran there.
@@ -66,6 +67,11 @@ pub(crate) struct Arguments {
     /// How the answers are written; csv if it is not given.
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// How frequent classes are where the cases are from, as TASK.CLASS=SHARE,… (such as diagnosis.MEL=0.05), as a .toml file, or
+    /// `estimate`, from 50 cases or more themselves. The probabilities are corrected to it. Classes that are not named share the
+    /// rest.
+    #[arg(long, value_name = "SHARES|FILE|estimate")]
+    prevalence: Option<PrevalenceArgument>,
     /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares.
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "format")]
     shard: Option<Shard>,
@@ -84,32 +90,45 @@ pub(crate) enum Format {
     Json,
     /// One JSON object a line and case.
     Jsonl,
+    /// A Parquet file, if the program was built with the feature `parquet`.
+    Parquet,
 }
 
 pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
-    let bundle = arguments.model.load()?;
+    let format = arguments.format.unwrap_or_default();
+    AnswerFormat::from(format).check()?;
+    if let (Format::Parquet, None) = (format, &arguments.out) {
+        return Err("a Parquet file is no text to print: give a file with --out".into());
+    }
+    if arguments.shard.is_some() && arguments.prevalence == Some(PrevalenceArgument::Estimate) {
+        return Err("a prevalence is estimated from all cases, and --shard asks about a share of them; state it".into());
+    }
+    let mut bundle = arguments.model.load()?;
+    assume(&mut bundle, arguments.prevalence.as_ref())?;
     let questions = questions(arguments, &bundle)?;
     questions.notes().iter().for_each(|note| print_note(note));
     match (arguments.shard, &arguments.out) {
         (Some(shard), Some(folder)) => answer_share(&bundle, &questions, shard, folder),
         (Some(_), None) => Err("a share is written to a folder: give it with --out".into()),
-        (None, out) => answer_all(&bundle, &questions, arguments.format.unwrap_or_default(), out.as_deref()),
+        (None, out) => answer_all(&bundle, &questions, arguments, out.as_deref()),
     }
 }
 
-fn answer_all(bundle: &Bundle, questions: &Questions, format: Format, out: Option<&Path>) -> ProgramResult {
-    let (mut terminal, asked) = (TerminalProgress::default(), questions.rows().len());
+fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out: Option<&Path>) -> ProgramResult {
+    let format = arguments.format.unwrap_or_default();
+    let (mut terminal, asked) = (TerminalProgress::default(), questions.asked().len());
     let answers = bundle.answer(questions, |done| terminal.predicted(done, asked))?;
+    let answers = estimated(bundle, arguments.prevalence.as_ref(), answers)?;
     let table = AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &remarks(&answers))?;
     let notes = notes_of(questions, &answers);
-    let text = table.to_text(format.into(), &notes);
+    let bytes = table.to_bytes(format.into(), &notes)?;
     let to = match out {
         Some(file) => {
-            write_whole_file(file, text.as_bytes())?;
+            write_whole_file(file, &bytes)?;
             format!(", written to {}", file.display())
         }
         None => {
-            print_result(&text)?;
+            print_result(&bytes)?;
             String::new()
         }
     };
@@ -176,7 +195,7 @@ pub(crate) fn join_shares(shards: &[PathBuf], out: &Path, format: Format) -> Res
     let (table, notes) = AnswerShare::join(&shares)?;
     notes.iter().for_each(|note| print_note(note));
     let file = out.join(format!("answers.{}", format.ending()));
-    write_whole_file(&file, table.to_text(format.into(), &notes).as_bytes())?;
+    write_whole_file(&file, &table.to_bytes(format.into(), &notes)?)?;
     Ok(file)
 }
 
@@ -228,6 +247,7 @@ impl Format {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -238,6 +258,7 @@ impl From<Format> for AnswerFormat {
             Format::Csv => Self::Csv,
             Format::Json => Self::Json,
             Format::Jsonl => Self::JsonLines,
+            Format::Parquet => Self::Parquet,
         }
     }
 }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
-    BatchLoader, CaseImages, CaseLoader, CaseSet, DataError, Failures, ImageBatch, ImageCache, ImageCorruption,
-    ImageMeasures, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
+    BatchLoader, CaseImages, CaseLoader, CaseSet, CaseView, DataError, Failures, ImageBatch, ImageCache,
+    ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
 };
 use dermafuse_ensemble::OutOfDistribution;
-use dermafuse_networks::{MultimodalInput, Network};
+use dermafuse_networks::{Modalities, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis, aview1};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
@@ -31,6 +31,8 @@ pub struct Predictor<N> {
     pub cache: Option<Arc<ImageCache>>,
     /// What answers for a case that has several images of a kind.
     pub several_images: SeveralImages,
+    /// What the network was trained to miss: a branch that lacks only that answers with zeros in its place.
+    pub may_miss: Modalities,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
     /// Whether the pictures that [`Bundle::predict`](crate::Bundle::predict) and a [`Model`](crate::Model) are asked about are
@@ -62,13 +64,14 @@ impl<N: Network> Predictor<N> {
             threads: 2,
             cache: None,
             several_images,
+            may_miss: Modalities::default(),
             corruption: None,
             measure: false,
             out_of_distribution: None,
         }
     }
 
-    /// The logits of the cases at `rows`; `progress` is told how many are done after each batch.
+    /// The logits of the cases; `progress` is told how many are done after each batch.
     ///
     /// A case with one kind of image gets the logits of the branches that need only that kind; the others are marked as not
     /// available ([`Network::answering`] says which). A case with several images of a kind is looked at as [`several_images`](Self::several_images) says.
@@ -78,12 +81,11 @@ impl<N: Network> Predictor<N> {
     /// not finite: each names the case.
     pub fn logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        Ok(self.collect(set, rows, encoder, None, Failures::Stop, progress)?.logits)
+        Ok(self.collect(cases, encoder, None, Failures::Stop, progress)?.logits)
     }
 
     /// The logits of the only case of a set, whose images are these: in files or in memory, as many of each kind as the case
@@ -109,21 +111,20 @@ impl<N: Network> Predictor<N> {
         images: &CaseImages,
         encoder: &MetadataEncoder,
     ) -> Result<Collected, InferError> {
-        self.collect(set, &[0], encoder, Some(images), Failures::Stop, |_| ())
+        self.collect(&set.view(&[0])?, encoder, Some(images), Failures::Stop, |_| ())
     }
 
     /// As [`Predictor::readable_logits`], with what was seen of the images.
     pub(crate) fn collect_readable(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<Collected, InferError> {
-        self.collect(set, rows, encoder, None, Failures::Report, progress)
+        self.collect(cases, encoder, None, Failures::Report, progress)
     }
 
-    /// The logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason:
+    /// The logits of those of the cases that can be answered, their rows, and the others with the reason:
     /// an image that cannot be read, no image that any branch could look at. The numbers of a case do not depend on the
     /// others.
     ///
@@ -132,25 +133,24 @@ impl<N: Network> Predictor<N> {
     /// finite.
     pub fn readable_logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        let Collected { logits, rows, failed, .. } = self.collect_readable(set, rows, encoder, progress)?;
+        let Collected { logits, rows, failed, .. } = self.collect_readable(cases, encoder, progress)?;
         Ok((logits, rows, failed))
     }
 
     fn collect(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         images: Option<&CaseImages>,
         failures: Failures,
         mut progress: impl FnMut(usize),
     ) -> Result<Collected, InferError> {
-        let cohort = set.cohort(rows, encoder)?;
+        let set = cases.set();
+        let cohort = cases.cohort(encoder)?;
         let infos = self.network.branches();
         let kinds = kinds_of(self.network.modalities());
         let failed_case = |row: usize, error: &dyn std::fmt::Display| FailedCase {
@@ -160,13 +160,13 @@ impl<N: Network> Predictor<N> {
         };
         // What is wrong with each row that is not answered, and what was first.
         let (mut faults, mut first): (HashMap<usize, FailedCase>, Option<InferError>) = (HashMap::new(), None);
-        // Where the cases that are asked about stand among `rows`.
-        let mut asked = Vec::with_capacity(rows.len());
+        // Where the cases that are asked about stand among all.
+        let mut asked = Vec::with_capacity(cases.len());
         // Which branches answer for each of them.
-        let mut answering = Vec::with_capacity(rows.len());
-        for (at, &row) in rows.iter().enumerate() {
-            let case = &set.cases[row];
-            let branches = self.network.answering(modalities_of(case, cohort.has_metadata[at]));
+        let mut answering = Vec::with_capacity(cases.len());
+        for (at, (row, case)) in cases.iter().enumerate() {
+            let there = modalities_of(case, cohort.has_metadata[at]);
+            let branches = self.network.answering_despite(there, self.may_miss);
             if branches.contains(&true) {
                 asked.push(at);
                 answering.push(branches);
@@ -179,9 +179,9 @@ impl<N: Network> Predictor<N> {
             faults.insert(row, failed_case(row, &error));
             first.get_or_insert(error.into());
         }
-        let asked_rows: Vec<usize> = asked.iter().map(|&at| rows[at]).collect();
+        let asked_cases = cases.select(&asked);
         let looks: Vec<usize> =
-            asked_rows.iter().map(|&row| self.several_images.looks(&set.cases[row], kinds.clone())).collect();
+            asked_cases.cases().map(|case| self.several_images.looks(case, kinds.clone())).collect();
         let most = looks.iter().copied().max().unwrap_or(1);
 
         let views = self.augmentation.views();
@@ -205,13 +205,13 @@ impl<N: Network> Predictor<N> {
         let mut measures: Vec<CaseMeasures> = vec![CaseMeasures::default(); asked.len()];
         let mut distances: Vec<Option<f64>> = vec![None; asked.len()];
         // The features of a case that lacks an image are those of no case of the fit.
-        let is_whole = |at: usize| kinds.clone().all(|kind| set.cases[asked_rows[at]].has(kind));
+        let is_whole = |at: usize| kinds.clone().all(|kind| set.cases[asked_cases.rows()[at]].has(kind));
         let each = match self.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
         };
         let mut accepted = Vec::new();
-        self.for_each_batch(set, &asked_rows, images, each, encoder, failures, |batch| {
+        self.for_each_batch(&asked_cases, images, each, encoder, failures, |batch| {
             accepted.extend(batch.accepted);
             for fault in batch.failed {
                 faults.entry(fault.row).or_insert_with(|| failed_case(fault.row, &fault.error));
@@ -219,7 +219,7 @@ impl<N: Network> Predictor<N> {
             }
             // Those that could not be read are passed over.
             let mut place_of = |row: usize, look: usize| {
-                let found = all_looks.find(|&(at, which)| (asked_rows[at], which) == (row, look));
+                let found = all_looks.find(|&(at, which)| (asked_cases.rows()[at], which) == (row, look));
                 found.expect("a batch has looks of the question").0
             };
             let places: Vec<(usize, usize)> =
@@ -275,10 +275,10 @@ impl<N: Network> Predictor<N> {
             logits = logits.select(&answered);
         }
         logits.check()?;
-        let answered_rows = kept.iter().map(|&at| rows[at]).collect();
-        let mut is_kept = vec![false; rows.len()];
+        let answered_rows = kept.iter().map(|&at| cases.rows()[at]).collect();
+        let mut is_kept = vec![false; cases.len()];
         kept.iter().for_each(|&at| is_kept[at] = true);
-        let failed = rows.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
+        let failed = cases.rows().iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
         let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
         let (measures, distances) =
             answered.iter().map(|&at| (std::mem::take(&mut measures[at]), distances[at])).unzip();
@@ -290,20 +290,19 @@ impl<N: Network> Predictor<N> {
     /// look at each case.
     ///
     /// # Shapes
-    /// `[N, D]`, `N = rows.len()`.
+    /// `[N, D]`, `N = cases.len()`.
     ///
     /// # Errors
     /// An image that cannot be read, metadata that does not fit the encoder, features that are not finite.
     pub fn embeddings(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         mut progress: impl FnMut(usize),
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
         let mut done = 0;
-        self.for_each_batch(set, rows, None, Looks::First, encoder, Failures::Stop, |batch| {
+        self.for_each_batch(cases, None, Looks::First, encoder, Failures::Stop, |batch| {
             let Some(input) = batch.input else { return };
             let embedding = self.network.forward(input).embedding; // [B, D]
             width = embedding.dims()[1];
@@ -312,18 +311,18 @@ impl<N: Network> Predictor<N> {
             progress(done);
         })?;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
-            let case = set.cases[rows[at / width]].id.to_string();
+            let row = cases.rows()[at / width];
+            let case = cases.set().cases[row].id.to_string();
             return Err(InferError::NonFiniteFeatures { case, value: features[at] });
         }
-        Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
+        Ok(Array2::from_shape_vec((cases.len(), width), features).expect("a row of features for each case"))
     }
 
     /// Calls `each` with every batch; `images` are those of the only row, else files are read.
     #[allow(clippy::too_many_arguments, reason = "what is read, of what, and how")]
     fn for_each_batch(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         images: Option<&CaseImages>,
         looks: Looks,
         encoder: &MetadataEncoder,
@@ -337,10 +336,10 @@ impl<N: Network> Predictor<N> {
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
         (config.corruption, config.measure) = (self.corruption, self.measure);
-        let batches: Box<dyn Iterator<Item = Result<ImageBatch, DataError>>> = match (images, rows) {
-            (None, _) => Box::new(BatchLoader::new(set, rows.to_vec(), config)?),
+        let batches: Box<dyn Iterator<Item = Result<ImageBatch, DataError>>> = match (images, cases.rows()) {
+            (None, _) => Box::new(BatchLoader::new(cases, config)?),
             (Some(_), []) => Box::new(std::iter::empty()),
-            (Some(images), &[row, ..]) => Box::new(CaseLoader::new(set, row, images, config)?),
+            (Some(images), &[row, ..]) => Box::new(CaseLoader::new(cases.set(), row, images, config)?),
         };
         for batch in batches {
             let mut batch = batch?;
@@ -350,7 +349,7 @@ impl<N: Network> Predictor<N> {
             let input = match rows.len() {
                 0 => None,
                 _ => {
-                    let metadata = set.encoded_metadata(&rows, encoder)?;
+                    let metadata = cases.set().view(&rows)?.encoded_metadata(encoder)?;
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };

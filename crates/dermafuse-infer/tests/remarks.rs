@@ -21,13 +21,17 @@ fn bundle() -> Bundle {
         augmentation: TestTimeAugmentation::Three,
         several_images: Default::default(),
         known_cases: Default::default(),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
         quality: Default::default(),
         out_of_distribution: None,
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0))).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network, two_stage }
 }
 
@@ -58,10 +62,10 @@ fn fitted(note_beyond: f64) -> Bundle {
         });
         questions.add(format!("{seed}"), &clinical, &dermoscopic, &[]).unwrap();
     }
-    let (set, rows) = (questions.into_set(), (0..20).collect::<Vec<_>>());
+    let set = questions.into_set();
     let description = &bundle.description;
     let predictor = Predictor::new(&bundle.network, description.preprocess.clone(), TestTimeAugmentation::Off);
-    let features = predictor.embeddings(&set, &rows, &description.encoder, |_| ()).unwrap();
+    let features = predictor.embeddings(&set.whole(), &description.encoder, |_| ()).unwrap();
     let settings = OutOfDistributionSettings { note_beyond, components: 4, ..Default::default() };
     let fitted = OutOfDistribution::fit(&settings, features.view(), &[None; 20], None).unwrap();
     bundle.description.out_of_distribution = Some(fitted);

@@ -172,8 +172,8 @@ fn pairs_of(bundle: &Bundle, folder: &Path) -> Outcome<CaseSet> {
 fn seen(bundle: &Bundle, set: &CaseSet, rows: &[usize]) -> Outcome<Seen> {
     let description = &bundle.description;
     let predictor = Predictor::new(&bundle.network, description.preprocess.clone(), TestTimeAugmentation::Off);
-    let features = predictor.embeddings(set, rows, &description.encoder, |_| ())?;
-    let logits = predictor.logits(set, rows, &description.encoder, |_| ())?;
+    let features = predictor.embeddings(&set.view(rows)?, &description.encoder, |_| ())?;
+    let logits = predictor.logits(&set.view(rows)?, &description.encoder, |_| ())?;
     let last = logits.branches.last().ok_or("a network has a branch")?;
     Ok(Seen { features, logits: last.logits[0].index_axis(Axis(0), 0).to_owned() })
 }

@@ -10,9 +10,10 @@ use rayon::prelude::*;
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
 use crate::images::image::{Accepted, decode_changed};
+use crate::images::modality_dropout::Shown;
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
-use crate::{CaseSet, DataError, ImageCache, ImageMeasures, PatientImage, Preprocess, RgbPixels, RowFault};
+use crate::{CaseView, DataError, ImageCache, ImageMeasures, PatientImage, Preprocess, RgbPixels, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +81,9 @@ pub struct LoaderConfig {
     pub failures: Failures,
     /// What is read of a case that has several images of a kind.
     pub looks: Looks,
+    /// What is shown of the case at each place of the rows; its other images are not read, as if there were none. `None` shows
+    /// everything.
+    pub shown: Option<Vec<Shown>>,
     /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
@@ -111,6 +115,7 @@ impl LoaderConfig {
             cache: None,
             failures: Failures::Stop,
             looks: Looks::First,
+            shown: None,
             corruption: None,
             measure: false,
         }
@@ -155,7 +160,7 @@ pub struct ImageBatch {
     pub accepted: Vec<RowFault>,
 }
 
-/// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
+/// Reads the images of cases, batch by batch and in order, on threads of its own.
 ///
 /// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at
 /// most, however slow the caller is. Dropping the loader stops its threads. The numbers depend on the files and the
@@ -177,7 +182,7 @@ pub struct ImageBatch {
 ///     split: None,
 ///     notes: vec![],
 /// };
-/// let loader = BatchLoader::new(&set, vec![1, 0], LoaderConfig::new(8, Preprocess::imagenet(4)))?;
+/// let loader = BatchLoader::new(&set.view(&[1, 0])?, LoaderConfig::new(8, Preprocess::imagenet(4)))?;
 /// let batches = loader.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(batches.len(), 1);
 /// assert_eq!(batches[0].rows, [1, 0]);
@@ -232,22 +237,30 @@ pub(crate) fn jobs_of<'a>(
 }
 
 impl BatchLoader {
-    /// Starts to read the images of `rows`, in that order; see [`shuffled`](crate::shuffled) for another order each
-    /// epoch.
+    /// Starts to read the images of the cases, in the order of the view; see [`shuffled`](crate::shuffled) for another order
+    /// each epoch.
     ///
     /// # Errors
-    /// A row that there is not, a batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
+    /// A batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
     /// that the system refuses.
-    pub fn new(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
-        set.check_rows(&rows)?;
+    pub fn new(cases: &CaseView<'_>, config: LoaderConfig) -> Result<Self, DataError> {
         config.check()?;
-        let mut times = vec![0; set.len()];
-        let mut jobs: Vec<Job> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let case = &set.cases[row];
+        let mut times = vec![0; cases.set().len()];
+        let mut jobs: Vec<Job> = Vec::with_capacity(cases.len());
+        if let Some(shown) = config.shown.as_ref().filter(|shown| shown.len() != cases.len()) {
+            let (found, expected) = (shown.len().to_string(), "as many as there are rows");
+            return Err(DataError::Setting { what: "number of cases of which something is shown", found, expected });
+        }
+        for (at, (row, case)) in cases.iter().enumerate() {
+            let shown = config.shown.as_ref().map_or(Shown::ALL, |shown| shown[at]);
             let time = times[row];
             times[row] += 1;
-            jobs.extend(jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into()));
+            let jobs_of_case = jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into());
+            jobs.extend(jobs_of_case.map(|job| Job {
+                clinical: job.clinical.filter(|_| shown.clinical),
+                dermoscopic: job.dermoscopic.filter(|_| shown.dermoscopic),
+                ..job
+            }));
         }
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
             what: "number of loader threads",

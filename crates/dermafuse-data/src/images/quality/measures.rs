@@ -47,7 +47,7 @@ pub struct ImageMeasures {
     /// What [`ViewRule`] says: above 0 it is more like a dermoscopic picture, below 0 more like a clinical one.
     pub dermoscopic: f64,
     /// The picture reduced to 16 × 16 pixels, to be compared with another.
-    thumbnail: Vec<u8>,
+    pub(super) thumbnail: Vec<u8>,
 }
 
 impl ImageMeasures {
