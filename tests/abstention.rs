@@ -32,7 +32,7 @@ fn run(experiment: &Experiment, set: &CaseSet) -> Outcome {
 }
 
 fn answers(bundle: &Bundle, set: &CaseSet, rows: &[usize]) -> Predictions {
-    bundle.predict(set, rows, |_| ()).unwrap().last().clone()
+    bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap().last().clone()
 }
 
 #[test]
@@ -130,14 +130,14 @@ fn operating_points_and_sets_stand_on_validation_cases_alone() {
 #[test]
 fn groups_and_sets_need_validation_cases_and_known_classes() {
     let (set, _) = small_set();
-    let text = r#"
+    let file = r#"
         recipe = "fusionm4net"
         split = { kind = "drawn", shares = [0.8, 0.0, 0.2] }
         method = { weights = "random", network.backbone = "resnet18_quarter" }
         second_stage = { answer = "all", classifier = "none" }
         training.preprocess.size = 32
     "#;
-    let mut experiment = Experiment::read(Settings::parse("small.toml", text).unwrap()).unwrap();
+    let mut experiment = Experiment::read(Settings::parse("small.toml", file).unwrap()).unwrap();
     let refused = |experiment: &Experiment| {
         let plan = experiment.plan_for(&[("derm7pt".into(), Arc::new(set.clone()))]).unwrap();
         plan.check(Workplace::on(&Device::flex()), &mut Silent).err().map(|error| error.to_string())
@@ -207,7 +207,7 @@ fn a_network_that_was_trained_to_miss_something_answers_without_it() {
     let mut less = set.clone();
     less.cases[row].clinical.clear();
     let answering = |bundle: &Bundle| {
-        let logits = bundle.logits(&less, &[row], |_| ()).unwrap();
+        let logits = bundle.logits(&less.view([row].as_slice()).unwrap(), |_| ()).unwrap();
         let answering = logits.branches.into_iter().filter(|branch| branch.available[0]);
         answering.map(|branch| branch.name).collect::<Vec<_>>()
     };
@@ -215,7 +215,7 @@ fn a_network_that_was_trained_to_miss_something_answers_without_it() {
     assert_eq!(answering(without.bundle().unwrap()), ["dermoscopic"]);
     // Nobody answers from nothing.
     less.cases[row].dermoscopic.clear();
-    assert!(bundle.predict(&less, &[row], |_| ()).is_err());
+    assert!(bundle.predict(&less.view([row].as_slice()).unwrap(), |_| ()).is_err());
 
     // All subsets of images and the second stage's record, with their cases.
     let subsets = outcome.subsets().unwrap();
@@ -231,7 +231,7 @@ fn a_network_that_was_trained_to_miss_something_answers_without_it() {
         ("clinical+dermoscopic+metadata", true),
     ];
     assert_eq!(table, expected.map(|(name, answered)| (name.to_owned(), answered)));
-    assert_eq!(*subsets, evaluate_subsets(bundle, &set, &split.test, &mut Silent).unwrap());
+    assert_eq!(*subsets, evaluate_subsets(bundle, &set.view(&split.test).unwrap(), &mut Silent).unwrap());
     let all = subsets.subsets.last().unwrap().evaluation.as_ref().unwrap();
     let (_, answer) = outcome.predictions().unwrap().pop().unwrap();
     assert_eq!(all.overall.accuracy, answer.mean_accuracy());

@@ -32,7 +32,7 @@ fn two_stages_over_six_views_answer_for_bytes_and_pixels_as_for_files() {
     let bundle = outcome.bundle().unwrap().clone();
     assert_eq!(bundle.description.augmentation.views().len(), 6);
     let rows: Vec<usize> = split.test.iter().copied().take(4).collect();
-    let answers = bundle.predict(&set, &rows, |_| ()).unwrap();
+    let answers = bundle.predict(&set.view(&rows).unwrap(), |_| ()).unwrap();
     let model = Model::new(bundle).unwrap();
     let card = model.card().unwrap();
     assert_eq!((card.texts.licence.as_deref(), card.experiment.as_str()), (Some("for practice"), &*experiment.title));
@@ -73,7 +73,7 @@ fn two_stages_over_six_views_answer_for_bytes_and_pixels_as_for_files() {
     let case = &mut less.cases[rows[0]];
     case.clinical.clear();
     case.metadata.fill(FieldValue::Missing);
-    let expected = model.bundle().predict(&less, &rows[..1], |_| ()).unwrap();
+    let expected = model.bundle().predict(&less.view(&rows[..1]).unwrap(), |_| ()).unwrap();
     let answer = model.predict(&Patient::new().dermoscopic(&less.cases[rows[0]].dermoscopic[0])).unwrap();
     let diagnosis = answer.task("diagnosis").unwrap();
     let found: Vec<f64> = model.tasks()[0].classes.iter().map(|class| diagnosis.probability(class).unwrap()).collect();

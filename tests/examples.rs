@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use dermafuse::data::{ImageSource, LoadOptions, Strictness, decode, ph2};
+use dermafuse::synthetic::layouts::{self, Layout};
 use dermafuse_tests::{example, program, saved_backbone, small_set_folder, text};
 
 fn quickstart(out: &Path) -> Output {
@@ -37,7 +39,11 @@ fn quickstart_writes_a_report_and_a_bundle_that_evaluate_reads() {
     assert_eq!(third(&trained), third(&loaded));
     let header = |name: &str| fs::read_to_string(evaluated.join(name)).unwrap().lines().next().unwrap().to_owned();
     assert!(header("stages.csv").contains("probability"), "{}", header("stages.csv"));
-    assert!(header("predictions.csv").contains("diagnosis:truth,diagnosis="), "{}", header("predictions.csv"));
+    assert!(
+        header("predictions.csv").contains("diagnosis:truth,diagnosis:probability,diagnosis="),
+        "{}",
+        header("predictions.csv")
+    );
     assert_eq!(fs::read(out.join("predictions.csv")).unwrap(), fs::read(evaluated.join("predictions.csv")).unwrap());
 
     // One patient, as a program of one's own asks.
@@ -50,6 +56,38 @@ fn quickstart_writes_a_report_and_a_bundle_that_evaluate_reads() {
     let answered = text(&answered);
     assert!(answered.contains("diagnosis: ") && answered.contains("answered from: clinical"), "{answered}");
     assert!(answered.contains("not a medical device"), "{answered}");
+
+    // A graph over the labels, whose strength may be 0.
+    let data = format!("derm7pt={}", out.join("data").display());
+    let output = example("label_graph").arg(out.join("model.safetensors")).arg(data).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success() && said.starts_with("strength ") && said.contains("\nmean: "), "{said}");
+}
+
+#[test]
+fn images_are_cut_to_the_masks_of_their_lesions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, cropped) = (folder.path().join("ph2"), folder.path().join("cropped"));
+    let config = layouts::Config { images: 6, image_size: (48, 36), seed: 1 };
+    layouts::write(&data, Layout::Ph2, &config).unwrap();
+    let crop = || {
+        let mut command = example("crop_to_lesions");
+        command.arg(format!("ph2={}", data.display())).arg(&data).arg(ph2::MASK_SUFFIX).arg(&cropped).output().unwrap()
+    };
+    let output = crop();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).starts_with("6 images in "), "{}", text(&output));
+    let options = LoadOptions { images: ImageSource::Folder(cropped.clone()), ..LoadOptions::default() };
+    let set = ph2::load_with(&data, &options).unwrap();
+    let sizes = set.cases.iter().map(|case| {
+        let image = decode(&case.dermoscopic[0], Strictness::Strict).unwrap();
+        (image.width(), image.height())
+    });
+    let sizes: Vec<_> = sizes.collect();
+    assert!(sizes.iter().all(|&(width, height)| width <= 48 && height <= 36), "{sizes:?}");
+    assert!(sizes.iter().any(|&size| size != (48, 36)), "{sizes:?}");
+    let again = text(&crop());
+    assert!(again.contains("is there already; give a new folder"), "{again}");
 }
 
 /// The part of the metrics that belongs to a row, wherever it stands.

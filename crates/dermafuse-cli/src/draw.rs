@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use dermafuse::data::{DataError, DataSetKind};
+use dermafuse::synthetic::layouts::{self, Layout};
 use dermafuse::synthetic::{self, SyntheticConfig, clinics, pad_ufes_20};
 
 use crate::failure::{Failure, ProgramResult};
@@ -47,6 +48,17 @@ enum Kind {
     Dermai,
     /// Photos of ten diagnoses by a close-up camera, in the layout of Dermofit.
     Dermofit,
+    /// Dermoscopic images with criteria and masks, in the layout of PH².
+    Ph2,
+    /// Dermoscopic images, benign or malignant, in the layout of ISIC 2016.
+    #[value(name = "isic-2016")]
+    Isic2016,
+    /// Dermoscopic images of three diagnoses with age and sex, in the layout of ISIC 2017.
+    #[value(name = "isic-2017")]
+    Isic2017,
+    /// Dermoscopic images of seven diagnoses, in the layout of ISIC 2018.
+    #[value(name = "isic-2018")]
+    Isic2018,
 }
 
 impl Kind {
@@ -57,6 +69,10 @@ impl Kind {
             Self::PadUfes20 => DataSetKind::PadUfes20,
             Self::Dermai => DataSetKind::ClassFolders,
             Self::Dermofit => DataSetKind::Dermofit,
+            Self::Ph2 => DataSetKind::Ph2Criteria,
+            Self::Isic2016 => DataSetKind::Isic2016,
+            Self::Isic2017 => DataSetKind::Isic2017,
+            Self::Isic2018 => DataSetKind::Isic2018,
         }
     }
 
@@ -83,8 +99,19 @@ impl Kind {
                 let image_size = image_size.unwrap_or(config.image_size);
                 clinics::write(folder, &clinics::Config { image_size, ..config })
             }
+            Self::Ph2 => write_layout(Layout::Ph2, arguments),
+            Self::Isic2016 => write_layout(Layout::Isic2016, arguments),
+            Self::Isic2017 => write_layout(Layout::Isic2017, arguments),
+            Self::Isic2018 => write_layout(Layout::Isic2018, arguments),
         }
     }
+}
+
+fn write_layout(layout: Layout, arguments: &Arguments) -> Result<(), DataError> {
+    let Arguments { folder, cases, seed, image_size, .. } = arguments;
+    let config = layouts::Config { images: *cases as usize, seed: *seed, ..layouts::Config::default() };
+    let image_size = image_size.unwrap_or(config.image_size);
+    layouts::write(folder, layout, &layouts::Config { image_size, ..config })
 }
 
 pub(crate) fn draw(arguments: &Arguments) -> ProgramResult {
@@ -146,6 +173,9 @@ mod tests {
     fn what_can_be_drawn_is_called_as_what_it_stands_for() {
         let names = Kind::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         let names: Vec<String> = names.map(|value| value.get_name().to_owned()).collect();
-        assert_eq!(names, ["derm7pt", "pad-ufes-20", "dermai", "dermofit"]);
+        assert_eq!(
+            names,
+            ["derm7pt", "pad-ufes-20", "dermai", "dermofit", "ph2", "isic-2016", "isic-2017", "isic-2018"]
+        );
     }
 }

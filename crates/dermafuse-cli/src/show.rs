@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
 use dermafuse::data::{ModalityDropout, NumberRange};
+use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, TaskCalibration};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
 use dermafuse::schema::{Field, FieldKind, FieldRole, FittedGroup, PredictionSets, SeveralImages};
@@ -33,7 +34,7 @@ pub(crate) fn show(arguments: &Arguments) -> ProgramResult {
     let card = card(&bundle, &arguments.model.model)?;
     match arguments.json {
         true => print_result(&(serde_json::to_string_pretty(&card)? + "\n")),
-        false => print_result(&text_of(&bundle, &card)),
+        false => print_result(text_of(&bundle, &card)),
     }
 }
 
@@ -48,6 +49,8 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         preprocess,
         augmentation,
         several_images,
+        quality,
+        out_of_distribution,
         modality_dropout,
         known_cases,
         groups,
@@ -94,10 +97,17 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "features": second.cluster.features(),
             "weight_of_first_stage": stage.mix,
         })),
+        "calibration": stage.calibration,
+        "prevalence": stage.prevalence,
         "known_cases": {
             "data_sets": known_cases.data_sets().collect::<Vec<_>>(),
             "training": training,
             "selection": selection,
+        "quality": quality,
+        "out_of_distribution": out_of_distribution.as_ref().map(|fitted| {
+            let (references, held_out) = fitted.references();
+            json!({ "references": references, "held_out": held_out, "note_beyond": fitted.note_beyond() })
+        }),
             "test": test,
         },
         "modality_dropout": modality_dropout,
@@ -134,6 +144,8 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         encoder,
         network,
         preprocess,
+        quality: _,
+        out_of_distribution,
         augmentation,
         several_images,
         modality_dropout,
@@ -204,6 +216,20 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    match &stage.calibration {
+        None => lines.push(("calibration", "none: the probabilities are as the model gives them".into())),
+        Some(calibration) => {
+            let of_answers = calibration.answers.iter().map(calibration_text).enumerate();
+            lines.extend(of_answers.map(|(at, text)| (if at == 0 { "calibration" } else { "" }, text)));
+        }
+    }
+    lines.push((
+        "prevalence",
+        match &stage.prevalence {
+            None => "the model does not say which class frequencies its probabilities stand on".into(),
+            Some(prevalence) => prevalence.sentence(),
+        },
+    ));
     if let Some(ModalityDropout { clinical, dermoscopic, metadata }) = modality_dropout {
         let each = [("clinical", clinical), ("dermoscopic", dermoscopic), ("metadata", metadata)];
         let each = each.into_iter().filter(|(_, share)| **share > 0.0);
@@ -219,10 +245,31 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         let all = &performance.all;
         lines.push(("tested", format!("{}: right in {} test cases, per cent", performance.task, all.accuracy)));
     }
+    if let Some(fitted) = out_of_distribution {
+        let (references, held_out) = fitted.references();
+        let kind = if held_out { "validation" } else { "training" };
+        let beyond = fitted.note_beyond();
+        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
+        lines.push(("distance", text));
+    }
     lines.extend(card_lines(of_makers.as_ref()));
-    lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
+    // The prevalence is said already.
+    let said = stage.prevalence.as_ref().map(ModelPrevalence::sentence);
+    let notes = bundle.notes().into_iter().filter(|note| Some(note) != said.as_ref());
+    lines.extend(notes.map(|note| ("note", note)));
     let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
     lines.into_iter().map(|(heading, text)| format!("{heading:width$}  {text}\n")).collect()
+}
+
+/// How answers from a basis are calibrated, task by task.
+fn calibration_text(answer: &BasisCalibration) -> String {
+    let of_task = |own: &TaskCalibration| match &own.map {
+        CalibrationMap::Temperature { temperature } => {
+            format!("{} temperature {temperature:.3} ({} cases)", own.task, own.cases)
+        }
+        map => format!("{} {} ({} cases)", own.task, map.method().name(), own.cases),
+    };
+    format!("from {}: {}", answer.basis, answer.tasks.iter().map(of_task).collect::<Vec<_>>().join(", "))
 }
 
 /// A group of classes and its operating point.

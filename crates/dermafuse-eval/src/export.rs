@@ -135,49 +135,6 @@ pub fn write_predictions(
     Ok(write_whole_file(path.as_ref(), predictions_csv(rows, failed)?.as_bytes())?)
 }
 
-/// The answers for the cases as CSV, a line for each: `case,basis,status`, then for each task its name (the predicted class),
-/// `NAME:truth` (empty where it is not annotated) and `NAME=CLASS` (the probability of each class). A case that could not be
-/// answered has the reason as its status, and nothing else. Texts are marked as in [`predictions_csv`].
-///
-/// # Errors
-/// Predictions that cannot be evaluated.
-pub fn answers_csv(answers: &Predictions, failed: &[FailedCase]) -> Result<String, EvalError> {
-    check(answers)?;
-    let mut text = String::from("case,basis,status");
-    for task in answers.tasks.iter() {
-        write!(text, ",{},{}", csv_field(&task.name), csv_field(&format!("{}:truth", task.name))).expect(WRITES);
-        for class in &task.classes {
-            write!(text, ",{}", csv_field(&format!("{}={class}", task.name))).expect(WRITES);
-        }
-    }
-    text.push('\n');
-    for case in 0..answers.len() {
-        write!(text, "{},{},ok", csv_field(answers.ids[case].as_str()), csv_field(&answers.basis[case])).expect(WRITES);
-        for (index, task) in answers.tasks.iter().enumerate() {
-            let predicted = csv_field(&task.classes[answers.predicted(case, index)]);
-            let truth = answers.labels[case][index].map(|label| csv_field(&task.classes[label])).unwrap_or_default();
-            write!(text, ",{predicted},{truth}").expect(WRITES);
-            for probability in answers.probabilities[index].row(case) {
-                write!(text, ",{probability}").expect(WRITES);
-            }
-        }
-        text.push('\n');
-    }
-    let columns: usize = answers.tasks.iter().map(|task| 2 + task.classes.len()).sum();
-    for FailedCase { id, reason, .. } in failed {
-        writeln!(text, "{},,{}{}", csv_field(id.as_str()), csv_field(reason), ",".repeat(columns)).expect(WRITES);
-    }
-    Ok(text)
-}
-
-/// Writes [`answers_csv`] to a file, whole or not at all.
-///
-/// # Errors
-/// Predictions that cannot be evaluated; a file that cannot be written.
-pub fn write_answers(path: impl AsRef<Path>, answers: &Predictions, failed: &[FailedCase]) -> Result<(), EvalError> {
-    Ok(write_whole_file(path.as_ref(), answers_csv(answers, failed)?.as_bytes())?)
-}
-
 /// A text as a CSV field: nothing that a spreadsheet would run, quoted where it must be (RFC 4180).
 #[must_use]
 pub fn csv_field(text: &str) -> String {

@@ -13,6 +13,7 @@ mod abstention;
 mod answer_share;
 mod answer_table;
 mod bootstrap;
+mod calibration_change;
 mod class_groups;
 mod comparison;
 mod confusion;
@@ -37,17 +38,15 @@ mod tsne;
 
 pub use abstention::{RiskCoverage, SetEvaluation, SetSummary, TaskSets};
 pub use answer_share::AnswerShare;
-pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, TaskAnswer};
+pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, CaseRemarks, TaskAnswer};
 pub use bootstrap::Bootstrap;
+pub use calibration_change::CalibrationChange;
 pub use class_groups::{GroupAuc, GroupEvaluation, MemberEvaluation, PointEvaluation};
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use corruption::{CorruptedEvaluation, CorruptionError, CorruptionEvaluation};
 pub use error::EvalError;
-pub use export::{
-    MetricsContext, answers_csv, csv_field, metrics_json, predictions_csv, write_answers, write_metrics,
-    write_predictions,
-};
+pub use export::{MetricsContext, csv_field, metrics_json, predictions_csv, write_metrics, write_predictions};
 pub use mean_deviation::MeanDeviation;
 pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};

@@ -15,8 +15,8 @@ use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
 use crate::{
-    Comparison, CorruptionEvaluation, EvalError, Evaluation, GroupEvaluation, RiskCoverage, RocCurve, SetEvaluation,
-    SubgroupTable, SubsetEvaluation,
+    CalibrationChange, Comparison, CorruptionEvaluation, EvalError, Evaluation, GroupEvaluation, RiskCoverage,
+    RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
 };
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
@@ -48,6 +48,7 @@ pub struct Report {
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
     images: Vec<(String, Evaluation)>,
+    calibration: Option<CalibrationChange>,
     class_groups: Vec<GroupEvaluation>,
     risk_coverage: Vec<RiskCoverage>,
     sets: Option<SetEvaluation>,
@@ -154,6 +155,13 @@ impl Report {
     #[must_use]
     pub fn images(mut self, rows: &[(String, Evaluation)]) -> Self {
         self.images.extend_from_slice(rows);
+        self
+    }
+
+    /// Adds how well probabilities come true before and after their calibration: a table, and reliability pictures of both.
+    #[must_use]
+    pub fn calibration(mut self, change: CalibrationChange) -> Self {
+        self.calibration = Some(change);
         self
     }
 

@@ -1,7 +1,7 @@
 //! Asymmetric attention block (AAB): the clinical photo tells the dermoscopic image where to look.
 //!
-//! Paper: Tang et al., AMMFM (thesis §5.3), Eq. 1. Source: the equations and the papers' parameter counts. Weights: none.
-//! Differences: `v Mᵀ` where the paper typesets `v M`, and no γ; both are options of [`MapAttention`].
+//! Paper: Tang et al., AMMFM, Eq. 1 (thesis §5.3.2.2, Eq. 5.1). Source: the equation and the papers' parameter counts.
+//! Weights: none. Differences: `v Mᵀ` where the paper typesets `v M`, and no γ; both are options of [`MapAttention`].
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,7 +1,7 @@
 //! Bidirectional attention block (BAB): each image tells the other where to look.
 //!
-//! Paper: Tang et al., AMMFM (thesis §5.3), the symmetric ablation. Source: the text and the papers' parameter counts.
-//! Weights: none. Differences: as [`AsymmetricAttention`](crate::AsymmetricAttention).
+//! Paper: Tang et al., AMMFM, Fig. 3(a) (thesis §5.3.2.2, Fig. 5.3), the symmetric ablation. Source: the text and the
+//! papers' parameter counts. Weights: none. Differences: as [`AsymmetricAttention`](crate::AsymmetricAttention).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

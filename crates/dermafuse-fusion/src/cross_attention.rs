@@ -1,8 +1,8 @@
 //! Cross-attention (CA) with projections of its own for each modality.
 //!
-//! Paper: Tang et al., PEMM (thesis §5.4), the ablation without sharing. Source: the text and the papers' parameter counts.
-//! Weights: none. Differences: the text describes maps of the same modality, the name and the citations maps of the other:
-//! [`MapSource`] chooses. With the other's maps this is
+//! Paper: Tang et al., PEMM (thesis §5.4.2.2), the ablation without sharing. Source: the text, which has no equation,
+//! and the papers' parameter counts. Weights: none. Differences: the text describes maps of the same modality, the name
+//! and the citations maps of the other: [`MapSource`] chooses. With the other's maps this is
 //! [`BidirectionalAttention`](crate::BidirectionalAttention), in the words of another paper.
 
 use burn::module::Module;

@@ -1,7 +1,7 @@
 //! Attention between the entries of two feature vectors, the core of MMFA and of mutual attention.
 //!
-//! Paper: thesis Eq. 4.7 and 4.8. Source: the equations. Weights: none. Differences: see [`FeatureAttention`], whose
-//! options are the readings that the equations allow.
+//! Paper: thesis Eq. 4.7, and Eq. 4.9 and 4.10 for the layers before and after it. Source: the equations. Weights:
+//! none. Differences: see [`FeatureAttention`], whose options are the readings that the equations allow.
 
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear};
@@ -38,7 +38,7 @@ pub enum AttentionScale {
     Outside,
 }
 
-/// Attention between the features of two vectors, head by head: every head is a slice of `s` features.
+/// Attention between the features of two vectors, head by head (Eq. 4.7): every head is a slice of `s` features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureAttention {
@@ -120,7 +120,7 @@ impl FeatureAttention {
     }
 }
 
-/// Queries, keys and values of one modality: a linear layer, batch normalisation, and a cut in three (Eq. 4.6).
+/// Queries, keys and values of one modality: a linear layer, batch normalisation, and a cut in three (Eq. 4.9).
 #[derive(Module, Debug)]
 pub(crate) struct QueryKeyValue {
     linear: Linear,
@@ -147,7 +147,7 @@ impl QueryKeyValue {
     }
 }
 
-/// A linear layer and batch normalisation (Eq. 4.9).
+/// A linear layer and batch normalisation, `nn` (Eq. 4.10).
 #[derive(Module, Debug)]
 pub(crate) struct NormalizedLinear {
     linear: Linear,

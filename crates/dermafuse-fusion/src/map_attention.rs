@@ -1,9 +1,9 @@
 //! Attention between the positions of feature maps, the core of the modules that refine them.
 //!
-//! Paper: Tang et al., AMMFM (thesis §5.3), Eq. 1; position attention is that of DANet (Fu et al., 2019,
-//! <https://arxiv.org/abs/1809.02983>). Source: the equations, and the papers' parameter counts, which fix `C/8` channels of
-//! queries and keys, and biases. Weights: none. Differences: see [`MapAttention`], whose options are the readings that the
-//! equations allow.
+//! Paper: Tang et al., AMMFM, Eq. 1 (thesis §5.3.2.2, Eq. 5.1); position attention is that of DANet (Fu et al., 2019,
+//! <https://arxiv.org/abs/1809.02983>). Source: the equations, and the papers' parameter counts, which fix `C/8`
+//! channels of queries and keys, and biases. Weights: none. Differences: see [`MapAttention`], whose options are the
+//! readings that the equations allow.
 
 use burn::module::{Initializer, Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -23,7 +23,8 @@ pub enum MapProduct {
     /// `v Mᵀ`: each position receives a weighted mean of the values.
     #[default]
     Transposed,
-    /// `v M`, as Eq. 1 is typeset: each position sends its value along its row, and what a position receives is no mean.
+    /// `v M`, as Eq. 1 (5.1) is typeset: each position sends its value along its row, and what a position receives is no
+    /// mean.
     Literal,
 }
 

@@ -1,9 +1,10 @@
 //! Mutual attention: each modality is asked with the other's query.
 //!
-//! Paper: Cai et al., *A Multimodal Transformer to Fuse Images and Metadata for Skin Disease Classification* (The Visual
-//! Computer 2022), whose code is not published. Source: the idea, in the layers of MMFA (thesis ch. 4). Weights: none.
-//! Differences: the paper's own layers are tiled and up to 255 million parameters large in the known re-implementation,
-//! which is [`TiledMutualAttention`](crate::TiledMutualAttention); this one keeps the size of MMFA.
+//! Paper: Cai et al., *A Multimodal Transformer to Fuse Images and Metadata for Skin Disease Classification* (The
+//! Visual Computer 2022), whose code is not published. Source: the idea, in the layers of MMFA (thesis Eq. 4.7, 4.9 and
+//! 4.10). Weights: none. Differences: the paper's own layers are tiled and up to 255 million parameters large in the
+//! known re-implementation, which is [`TiledMutualAttention`](crate::TiledMutualAttention); this one keeps the size of
+//! MMFA.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,7 +1,8 @@
 //! Shared cross-attention (SCA): one set of projections for the maps of both modalities.
 //!
-//! Paper: Tang et al., PEMM (thesis §5.4). Source: the text and the papers' parameter counts. Weights: none. Differences: as
-//! [`CrossAttention`](crate::CrossAttention), whose [`MapSource`] chooses between the readings here too.
+//! Paper: Tang et al., PEMM (thesis §5.4.2.2). Source: the text, which has no equation, and the papers' parameter
+//! counts. Weights: none. Differences: as [`CrossAttention`](crate::CrossAttention), whose [`MapSource`] chooses
+//! between the readings here too.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};

@@ -1,7 +1,9 @@
+use dermafuse_data::QualityFinding;
+use dermafuse_ensemble::ProbabilityFacts;
 use dermafuse_schema::{Decision, SevenPointScore, Task};
 use serde::Serialize;
 
-use crate::{Basis, Evidence, GroupAnswer, Note, PatientError};
+use crate::{Basis, Evidence, GroupAnswer, Note, PatientError, TrainingDistance};
 
 /// What a [`Model`](crate::Model) says of a patient's lesion. Not a diagnosis: research software.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,6 +21,14 @@ pub struct Answer {
     pub basis: Basis,
     /// What must be known of it: what is missing, unknown to the model, or assumed.
     pub notes: Vec<Note>,
+    /// What is wrong with the pictures; nothing does not mean that they are good.
+    pub findings: Vec<QualityFinding>,
+    /// How far the features of the pictures are from those of the training cases; `None` if the model cannot tell, or if a picture that
+    /// it looks at is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_of_distribution: Option<TrainingDistance>,
+    /// How the probabilities are calibrated, and how frequent they take the classes to be.
+    pub probabilities: ProbabilityFacts,
     /// The seven-point checklist of the most probable classes, if the model has its tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seven_point: Option<SevenPointScore>,
@@ -137,6 +147,9 @@ mod tests {
             evidence: None,
             basis: Basis::default(),
             notes: Vec::new(),
+            findings: Vec::new(),
+            out_of_distribution: None,
+            probabilities: ProbabilityFacts::default(),
             seven_point: None,
         };
         let error = answer.group("referral").unwrap_err().to_string();

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{named_tensors, set_tensors};
-use dermafuse_data::{CaseSet, MetadataEncoder, ModalityDropout, Preprocess};
-use dermafuse_ensemble::TwoStage;
+use dermafuse_data::{CaseSet, CaseView, MetadataEncoder, ModalityDropout, Preprocess, QualityThresholds};
+use dermafuse_ensemble::{OutOfDistribution, TwoStage};
 use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError};
 use dermafuse_schema::{
     BranchLogits, FittedGroup, Performance, PredictionSets, SeveralImages, TaskSet, read_regular_file, write_whole_file,
@@ -61,6 +61,12 @@ pub struct BundleDescription {
     /// What it says of itself to people; nothing in models of an older format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<ModelCard>,
+    /// From when on pictures have findings; the defaults in models of an older version.
+    #[serde(default)]
+    pub quality: QualityThresholds,
+    /// Tells how far a case is from those that trained the model; nothing if it was not fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_distribution: Option<OutOfDistribution>,
 }
 
 /// A trained model: the network, its second stage, and how to feed them. On disk it is one file, `model.safetensors`: the
@@ -147,10 +153,22 @@ impl Bundle {
     /// # Errors
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), InferError> {
-        let BundleDescription { tasks, encoder, network, preprocess, groups, prediction_sets, card, .. } =
-            &self.description;
+        let BundleDescription {
+            tasks,
+            encoder,
+            network,
+            preprocess,
+            groups,
+            prediction_sets,
+            card,
+            quality,
+            out_of_distribution,
+            ..
+        } = &self.description;
         preprocess.check()?;
         card.as_ref().map_or(Ok(()), ModelCard::check)?;
+        quality.check()?;
+        out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
         let inconsistent = |what: &'static str, found: String, expected: String| {
             Err(InferError::Inconsistent { what: what.into(), found, expected })
         };
@@ -194,19 +212,14 @@ impl Bundle {
         notes
     }
 
-    /// The network's logits of the cases at `rows`; `progress` is told how many are done. Cases, fields and classes are
+    /// The network's logits of the cases; `progress` is told how many are done. Cases, fields and classes are
     /// matched by name with the model's.
     ///
     /// # Errors
     /// A data set with other tasks or with classes or fields that the model does not know, and as [`Predictor::logits`].
-    pub fn logits(
-        &self,
-        set: &CaseSet,
-        rows: &[usize],
-        progress: impl FnMut(usize),
-    ) -> Result<BranchLogits, InferError> {
-        let set = self.in_model_tasks(set)?;
-        self.predictor().logits(&set, rows, &self.description.encoder, progress)
+    pub fn logits(&self, cases: &CaseView<'_>, progress: impl FnMut(usize)) -> Result<BranchLogits, InferError> {
+        let set = self.in_model_tasks(cases.set())?;
+        self.predictor().logits(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 
     /// The set with its labels numbered as the model numbers classes.
@@ -219,6 +232,7 @@ impl Bundle {
         let BundleDescription { preprocess, augmentation, several_images, .. } = &self.description;
         let mut predictor = Predictor::new(&self.network, preprocess.clone(), *augmentation);
         predictor.several_images = *several_images;
+        predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor.may_miss = self.may_miss();
         predictor
     }

@@ -240,8 +240,7 @@ impl Bundle {
             split: None,
             notes: Vec::new(),
         };
-        let rows: Vec<usize> = (0..asked.len()).collect();
-        let cohort: Cohort = asked.cohort(&rows, encoder)?;
+        let cohort: Cohort = asked.whole().cohort(encoder)?;
 
         // Questions that differ only in what the network does not look at are one to it.
         let mut distinct: Vec<usize> = Vec::new();
@@ -250,9 +249,8 @@ impl Bundle {
             (first.clinical, first.dermoscopic) == (second.clinical, second.dermoscopic)
                 && (!network.modalities().metadata || cohort.metadata.row(a) == cohort.metadata.row(b))
         };
-        let group: Vec<usize> = rows
-            .iter()
-            .map(|&question| {
+        let group: Vec<usize> = (0..questions.len())
+            .map(|question| {
                 distinct.iter().position(|&other| same(other, question)).unwrap_or_else(|| {
                     distinct.push(question);
                     distinct.len() - 1

@@ -10,6 +10,7 @@ use dermafuse_schema::{
 };
 
 use crate::patient::RecordValue;
+use crate::predictor::Collected;
 use crate::{
     Answer, Basis, Bundle, BundleDescription, Evidence, GroupAnswer, InferError, ModelCard, ModelField, Note, Patient,
     PatientError, Predictor, TaskAnswer, kinds_of,
@@ -45,6 +46,8 @@ use crate::{
 /// #     several_images: Default::default(),
 /// #     known_cases: Default::default(),
 /// #     card: None,
+/// #     quality: Default::default(),
+/// #     out_of_distribution: None,
 /// #     modality_dropout: None,
 /// #     groups: Vec::new(),
 /// #     prediction_sets: None,
@@ -52,7 +55,7 @@ use crate::{
 /// # };
 /// # let network = description.network.init_seeded(3, &Device::flex())?;
 /// # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
-/// # let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+/// # let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0)?;
 /// # let file = Bundle { description, network, two_stage }.to_bytes()?;
 /// # let jpeg = encode_png(&RgbPixels::new(40, 30, vec![180; 3600])?);
 /// let model = Model::from_bytes(&file, &Device::flex())?; // or `Model::open("skin.safetensors", …)`
@@ -109,11 +112,23 @@ impl Model {
     /// Parts that do not fit together.
     pub fn new(bundle: Bundle) -> Result<Self, InferError> {
         bundle.check()?;
-        let predictor = bundle.predictor();
+        let mut predictor = bundle.predictor();
+        predictor.measure = true;
         let encoder = &bundle.description.encoder;
         let fields = encoder.fields().map(|field| ModelField::of(encoder, field)).collect();
         let uses_record = bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some();
         Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields, uses_record }) })
+    }
+
+    /// The same model for a place where classes are as frequent as is stated, as (task, class, share); the other classes of a task
+    /// share what is left. Every answer then says so.
+    ///
+    /// # Errors
+    /// As [`Bundle::assume_prevalence`].
+    pub fn at_prevalence(&self, shares: &[(String, String, f64)]) -> Result<Self, InferError> {
+        let mut bundle = self.bundle().clone();
+        bundle.assume_prevalence(shares)?;
+        Self::new(bundle)
     }
 
     /// The parts of the model.
@@ -269,10 +284,10 @@ impl Model {
     fn answer(&self, asked: Asked<'_>) -> Result<Answer, PatientError> {
         let bundle = self.bundle();
         let encoder = &bundle.description.encoder;
-        let (logits, accepted) = self
+        let Collected { logits, accepted, measures, distances, .. } = self
             .inner
             .predictor
-            .logits_of_images(&asked.set, &asked.images, encoder)
+            .collect_of_images(&asked.set, &asked.images, encoder)
             .map_err(|error| self.told(error))?;
         let stages = bundle.stages_of(&logits)?;
         let (_, last) = stages.last().expect("a model has a stage");
@@ -287,13 +302,19 @@ impl Model {
         let (fields, values) = (&asked.set.fields, &asked.set.cases[0].metadata);
         let evidence = performance.as_ref().map(|performance| Evidence::of(performance, fields, values));
         let classes = tasks.iter().enumerate().map(|(at, task)| (task, last.predicted(0, at)));
+        let basis = self.basis(&asked.set, &logits)?;
+        let mut notes = self.notes(asked, &logits, accepted);
+        notes.extend(bundle.calibration_notes(&stages)?.into_iter().map(|text| Note::OfModel { text }));
         Ok(Answer {
             tasks: tasks.iter().zip(&last.probabilities).enumerate().map(of_task).collect(),
             groups: groups.map_err(InferError::from)?,
             evidence,
-            basis: self.basis(&asked.set, &logits)?,
+            basis,
             seven_point: SevenPointScore::of(classes),
-            notes: self.notes(asked, &logits, accepted),
+            findings: measures.iter().flat_map(|of_patient| bundle.findings(of_patient)).collect(),
+            out_of_distribution: distances.into_iter().flatten().find_map(|score| bundle.training_distance(score)),
+            notes,
+            probabilities: bundle.two_stage.facts(),
         })
     }
 

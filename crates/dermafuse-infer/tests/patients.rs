@@ -71,11 +71,13 @@ fn bundle(tasks: TaskSet, encoder: MetadataEncoder, network: NetworkConfig) -> B
         prediction_sets: None,
         performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
     let branch_weights = BranchWeights::new(weights).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network, two_stage }
 }
 
@@ -120,7 +122,7 @@ fn of_files(bundle: &Bundle, clinical: &[&Path], dermoscopic: &[&Path], metadata
         split: None,
         notes: vec![],
     };
-    let answers = bundle.predict(&set, &[0], |_| ()).unwrap();
+    let answers = bundle.predict(&set.whole(), |_| ()).unwrap();
     answers.last().probabilities.iter().map(|table| table.row(0).to_vec()).collect()
 }
 

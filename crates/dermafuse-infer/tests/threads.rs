@@ -33,9 +33,11 @@ fn a_call_makes_no_thread() {
         prediction_sets: None,
         performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     let network = network.init_seeded(3, &Device::flex()).unwrap();
     let bundle = Bundle { description, network, two_stage };
     let photo = encode_png(&RgbPixels::new(40, 30, vec![90; 3600]).unwrap());

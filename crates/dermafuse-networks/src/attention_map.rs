@@ -1,9 +1,10 @@
 //! A map of where the features are that matter: their sum over channels, weighed by channel attention.
 //!
-//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), which takes the channel part of Roy et al., *Concurrent Spatial
-//! and Channel Squeeze & Excitation* (MICCAI 2018). Source: the text: a convolution that turns the maps into a vector, then
-//! layers of c, c/2 and c neurons. Weights: none. Differences: a convolution over the whole map would have 419 million
-//! parameters, so the first layer sees pooled features instead; [`Squeeze::Depthwise`] convolves each channel on its own.
+//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), section 3.2.2, which takes the channel part of Roy et al.,
+//! *Concurrent Spatial and Channel Squeeze & Excitation* (MICCAI 2018). Source: the text: a convolution that turns the
+//! maps into a vector, then layers of c, c/2 and c neurons. Weights: none. Differences: a convolution over the whole
+//! map would have 419 million parameters, so the first layer sees pooled features instead; [`Squeeze::Depthwise`]
+//! convolves each channel on its own.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};

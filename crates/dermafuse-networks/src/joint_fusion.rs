@@ -1,8 +1,9 @@
 //! Joint fusion: one image and the patient's record, joined by a fusion module, one classifier over both.
 //!
-//! Paper: Tang et al., joint-individual fusion (thesis §4.2.1, JF). Source: the text; MetaBlock's and MetaNet's own papers
-//! join in this way too. Weights: those of the backbone. Differences: the fusion module sees the record's features
-//! `M_M(record)`; [`MetadataInput::Encoded`] gives it the encoded record itself, as MetaBlock's code does.
+//! Paper: Tang et al., joint-individual fusion (thesis §4.2.2, Eq. 4.4, JF). Source: the text; MetaBlock's and
+//! MetaNet's own papers join in this way too. Weights: those of the backbone. Differences: the fusion module sees the
+//! record's features `M_M(record)`; [`MetadataInput::Encoded`] gives it the encoded record itself, as MetaBlock's code
+//! does.
 
 use std::path::Path;
 

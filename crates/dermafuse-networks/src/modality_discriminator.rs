@@ -1,7 +1,8 @@
 //! A classifier that tells from features which modality they are of, and whose reversed gradient makes them alike.
 //!
-//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), adversarial part. Source: the equations; no code is public.
-//! Weights: none. Differences: the strength of the reversal is not published; 1, since the loss has a weight of its own.
+//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), Eq. 1 and section 3.2.1. Source: these; no code is public.
+//! Weights: none. Differences: the strength of the reversal is not published; 1, since the loss has a weight of its
+//! own.
 
 use burn::module::Module;
 use burn::nn::Linear;

@@ -1,8 +1,9 @@
 //! A decoder that draws an image again from its deepest features, so that these keep what the image shows.
 //!
-//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), reconstruction part. Source: the text; no code is public. Weights:
-//! none. Differences: how the maps are enlarged is not published; here each pixel is repeated. What 32 times the map's side is
-//! too large is resized to the image (bilinear; [`Fit::Crop`] cuts the middle out). There is no activation at the end.
+//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), section 3.2.2. Source: the text; no code is public.
+//! Weights: none. Differences: how the maps are enlarged is not published; here each pixel is repeated. What 32 times
+//! the map's side is too large is resized to the image (bilinear; [`Fit::Crop`] cuts the middle out). There is no
+//! activation at the end.
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;

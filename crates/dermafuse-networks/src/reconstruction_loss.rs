@@ -1,8 +1,8 @@
 //! How far a reconstruction is from its image, more where attention is.
 //!
-//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), attention-weighted reconstruction loss and its ablations. Source:
-//! the equation; no code is public. Weights: none. Differences: none known; whether colours are added up or averaged, and
-//! whether the gradient goes through the attention map, is not published (added up, and it does).
+//! Paper: Wang et al., AMFAM (Medical Image Analysis 2022), Eq. 2, and its ablations. Source: the equation; no code is
+//! public. Weights: none. Differences: none known; whether colours are added up or averaged, and whether the gradient
+//! goes through the attention map, is not published (added up, and it does).
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};

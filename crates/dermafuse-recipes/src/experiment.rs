@@ -13,6 +13,8 @@ mod start_weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dermafuse_data::QualityThresholds;
+use dermafuse_ensemble::OutOfDistributionSettings;
 use dermafuse_infer::{CardTexts, TestTimeAugmentation};
 use dermafuse_schema::SeveralImages;
 use dermafuse_settings::{Settings, SettingsError, to_toml};
@@ -25,8 +27,8 @@ pub use data::{DataSource, MergedSource};
 pub use groups::{GroupSettings, WantedGroup};
 pub use joined::JoinedSource;
 pub use method::MethodSettings;
-pub(crate) use parts::Parts;
 pub use parts::PartsSettings;
+pub(crate) use parts::{PARTS, Parts};
 pub use second_stage::{AnswerKind, SecondStageTable};
 pub use stage::StageSettings;
 pub(crate) use stage::{OF_METHOD, RANDOM};
@@ -92,6 +94,10 @@ pub struct Experiment {
     pub abstention: Option<AbstentionSettings>,
     /// How the test cases are answered.
     pub evaluation: EvaluationSettings,
+    /// From when on the model calls pictures bad: too small, blurred, too dark and others.
+    pub quality: QualityThresholds,
+    /// How the model learns to tell how far a case is from those that trained it.
+    pub out_of_distribution: OutOfDistributionSettings,
     /// What the model's file says of it to people, in words.
     #[serde(default, skip_serializing_if = "CardTexts::is_empty")]
     pub card: CardTexts,
@@ -105,7 +111,7 @@ pub struct Experiment {
 pub struct EvaluationSettings {
     /// Views that are averaged: 0 (the image as it is), 3, 4 or 6.
     pub views: TestTimeAugmentation,
-    /// Whether the features before the last classifier are drawn.
+    /// Whether the features before the last classifier are drawn; those of the first round, where there are several.
     pub features: bool,
     /// Whether the test cases are also answered from each subset of their inputs.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -133,7 +139,7 @@ pub struct MachineSettings {
 const MAX_REPEATS: u64 = 1000;
 
 /// How settings of a recipe's file begin that are none of an experiment.
-const OF_RECIPES: [&str; 3] = ["about", "rows", "published"];
+const OF_RECIPES: [&str; 5] = ["about", "rows", "published", "groups", "protocols"];
 
 impl Experiment {
     /// Reads an experiment. The setting `recipe` names the one that it starts from: a shipped recipe or another file, whose
@@ -205,8 +211,13 @@ impl Experiment {
         let cases_differ = |(name, source): (&String, &DataSource)| {
             other.data.get(name).is_some_and(|other| other.cases != source.cases)
         };
+        let tasks_differ = |(name, source): (&String, &DataSource)| {
+            let of = |source: &DataSource| (source.tasks.clone(), source.other_tasks);
+            other.data.get(name).is_some_and(|other| of(other) != of(source))
+        };
         let parts = [
             ("data.cases", self.data.iter().any(cases_differ)),
+            ("data.tasks", self.data.iter().any(tasks_differ)),
             ("split", self.split != other.split),
             ("incomplete", self.incomplete != other.incomplete),
             ("several_images", self.several_images != other.several_images),
@@ -244,6 +255,8 @@ impl Experiment {
             return error(&format!("card.{text}"), reason);
         }
         self.training.check()?;
+        self.quality.check()?;
+        self.out_of_distribution.check()?;
         let folds = matches!(self.split, PartsSettings::Folds { .. });
         if folds && !self.stages.is_empty() {
             return error("split", "an experiment with stages has no folds; repeats are possible".into());
@@ -317,6 +330,8 @@ fn defaults() -> Settings {
         "stages": [],
         "second_stage": SecondStageTable::default(),
         "evaluation": { "views": 6, "features": false },
+        "quality": QualityThresholds::default(),
+        "out_of_distribution": OutOfDistributionSettings::default(),
         "machine": { "device": "flex", "threads": 2, "image_cache": 1000 },
     });
     Settings::parse("defaults", &to_toml(&defaults)).expect("what was written is read")

@@ -19,12 +19,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adaptation;
 mod backbone_weights;
 mod baseline;
+mod calibration_change;
 mod corruption_benchmark;
 mod error;
 mod experiment;
 mod labelled_tasks;
+mod learnt_prevalence;
 mod method_comparison;
 mod modality_subsets;
 mod network_recipe;
@@ -45,8 +48,10 @@ mod stored;
 mod sweep;
 mod terminal_progress;
 
+pub use adaptation::{Adaptation, AdaptationOutcome, LocalPrevalence};
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
+pub use calibration_change::calibration_change;
 pub use corruption_benchmark::{CorruptionBenchmark, CorruptionOutcome};
 pub use error::RecipeError;
 pub use experiment::{
@@ -55,7 +60,7 @@ pub use experiment::{
     WantedGroup,
 };
 pub use method_comparison::{
-    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, merge_runs,
+    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, SideBySide, merge_runs,
 };
 pub use modality_subsets::evaluate_subsets;
 pub use network_recipe::{NetworkRecipe, Workplace};

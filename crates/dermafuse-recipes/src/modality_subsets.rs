@@ -1,4 +1,4 @@
-use dermafuse_data::CaseSet;
+use dermafuse_data::{CaseSet, CaseView};
 use dermafuse_eval::{EvaluatedSubset, Evaluation, SubsetEvaluation};
 use dermafuse_infer::{Bundle, InferError, modalities_of};
 use dermafuse_networks::{Modalities, Network};
@@ -7,23 +7,23 @@ use dermafuse_schema::{Case, FieldValue, Modality, SchemaError};
 use crate::{Progress, RecipeError};
 
 /// The last stage of a model on each subset of what it looks at, the second stage's record included: all `2^m − 1` of them. Each is
-/// asked of those of the cases at `rows` that have all of it, with everything else taken away.
+/// asked of those of the cases that have all of it, with everything else taken away.
 ///
 /// # Errors
 /// Cases that cannot be read, or predictions that cannot be evaluated.
 pub fn evaluate_subsets(
     bundle: &Bundle,
-    set: &CaseSet,
-    rows: &[usize],
+    cases: &CaseView<'_>,
     progress: &mut dyn Progress,
 ) -> Result<SubsetEvaluation, RecipeError> {
     let looked_at = looked_at(bundle);
+    let set = cases.set();
     let matched = bundle.description.encoder.matched(&set.fields)?;
     let there = |row: usize| -> Result<Modalities, RecipeError> {
         let case = &set.cases[row];
         Ok(modalities_of(case, matched.has_metadata(case)?))
     };
-    let there = rows.iter().map(|&row| Ok((row, there(row)?))).collect::<Result<Vec<_>, RecipeError>>()?;
+    let there = cases.rows().iter().map(|&row| Ok((row, there(row)?))).collect::<Result<Vec<_>, RecipeError>>()?;
     let subsets = subsets_of(looked_at);
     progress.step(&format!("predicting the cases from {} subsets of their inputs", subsets.len()));
     let asked = |subset: Modalities| there.iter().filter(move |(_, there)| subset.are_among(*there));
@@ -32,10 +32,9 @@ pub fn evaluate_subsets(
     for subset in subsets {
         let rows: Vec<usize> = asked(subset).map(|(row, _)| *row).collect();
         let less = only(set, &rows, subset);
-        let rows_of_less: Vec<usize> = (0..rows.len()).collect();
         let evaluation = match rows.is_empty() {
             true => None,
-            false => match bundle.predict(&less, &rows_of_less, |cases| progress.predicted(done + cases, total)) {
+            false => match bundle.predict(&less.whole(), |cases| progress.predicted(done + cases, total)) {
                 Ok(answers) => Some(Evaluation::of(answers.last())?),
                 Err(InferError::Schema(SchemaError::NoBranch { .. })) => None,
                 Err(error) => return Err(error.into()),

@@ -68,12 +68,13 @@ impl Outcome {
             let ids: HashSet<_> = result.test.cohort.ids.iter().collect();
             let rows = training.split.test.iter().copied();
             let rows: Vec<usize> = rows.filter(|&row| ids.contains(&training.set.cases[row].id)).collect();
-            majorities.push(majority(&training.set, &training.split.train, &rows)?);
+            let tested_cases = training.set.view(&rows)?;
+            majorities.push(majority(&training.set.view(&training.split.train)?, &tested_cases)?);
             if plan.rounds.len() == 1 {
                 // Those of earlier stages too.
                 let mut known = training.known_cases();
                 known.add(&known_before(round, round.stages.len() - 1));
-                seen = Some(known.among(&training.set, &rows));
+                seen = Some(known.among(&tested_cases));
             }
             tested.push(rows);
             notes.extend(result.earlier.iter().flat_map(|(_, earlier)| earlier.notes.iter().cloned()));
@@ -280,8 +281,7 @@ impl Outcome {
         let published = self.published(&rows);
         let results = Results {
             title: &self.experiment.title,
-            set: &self.set,
-            cases: &cases,
+            cases: self.set.view(&cases)?,
             rows: &rows,
             images: &self.predictions_of_looks()?,
             config: serde_json::to_value(&self.experiment).map_err(EvalError::from)?,

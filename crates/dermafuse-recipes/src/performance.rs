@@ -1,6 +1,6 @@
 //! How well a model does for which patients, and what is not known of it.
 
-use dermafuse_data::{CaseSet, SOURCE_FIELD};
+use dermafuse_data::{CaseView, SOURCE_FIELD};
 use dermafuse_eval::Evaluation;
 use dermafuse_schema::{
     FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, PatientGroup, PatientRange, Performance,
@@ -39,14 +39,10 @@ impl Question {
     }
 }
 
-/// The numbers of the cases at `rows` of a set, all together and by each field that is known before the diagnosis; `predictions` and
-/// questions are of these rows, in their order.
-pub(crate) fn performance(
-    set: &CaseSet,
-    rows: &[usize],
-    predictions: &Predictions,
-    questions: &[Question],
-) -> Performance {
+/// The numbers of cases, all together and by each field that is known before the diagnosis; `predictions` and
+/// questions are of these cases, in their order.
+pub(crate) fn performance(cases: &CaseView<'_>, predictions: &Predictions, questions: &[Question]) -> Performance {
+    let (set, rows) = (cases.set(), cases.rows());
     let numbers = |places: &[usize]| {
         let labelled = places.iter().filter_map(|&place| Some((place, predictions.labels[place][0]?)));
         let right = labelled.map(|(place, label)| (&predictions.ids[place], predictions.predicted(place, 0) == label));
@@ -136,20 +132,20 @@ pub(crate) fn how_well(performance: &Performance, evaluation: &Evaluation) -> Ve
 
 /// What an evaluation does not tell, in sentences.
 pub(crate) fn not_known(
-    set: &CaseSet,
-    rows: &[usize],
+    cases: &CaseView<'_>,
     performance: &Performance,
     evaluation: &Evaluation,
     seen: Option<SeenCases>,
     failed: &[FailedCase],
 ) -> Vec<String> {
+    let set = cases.set();
     let mut sentences = Vec::new();
     if set.synthetic {
         sentences.push("Anything about patients: the images are generated.".to_owned());
     }
     let is_recorded = |words: &[&str]| {
         let mut fields = set.fields.iter().enumerate().filter(|(_, field)| is_named(&field.name, words));
-        fields.any(|(index, _)| rows.iter().any(|&row| set.cases[row].metadata[index] != FieldValue::Missing))
+        fields.any(|(index, _)| cases.cases().any(|case| case.metadata[index] != FieldValue::Missing))
     };
     let absent: Vec<&str> = ATTRIBUTES.iter().filter(|(_, words)| !is_recorded(words)).map(|(name, _)| *name).collect();
     if !absent.is_empty() {
@@ -195,6 +191,7 @@ pub(crate) fn not_known(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dermafuse_data::CaseSet;
     use dermafuse_schema::ndarray::Array2;
     use dermafuse_schema::{Aim, Case, ClassGroup, OperatingPoint, Task, TaskSet};
 
@@ -245,7 +242,7 @@ mod tests {
             Some(OperatingPoint { threshold: 0.5, positives: 1, negatives: 1, sensitivity: 1.0, specificity: 1.0 });
         let fitted = FittedGroup { group, aim: Aim::Sensitivity(0.9), operating_point };
         let question = Question::of(&[(&predictions, &fitted)]).unwrap();
-        let performance = performance(&set, &rows, &predictions, &[question]);
+        let performance = performance(&set.view(&rows).unwrap(), &predictions, &[question]);
         let labels: Vec<(String, usize, Option<f64>)> = performance
             .groups
             .iter()
@@ -270,7 +267,7 @@ mod tests {
             told.starts_with("diagnosis: right in 75.0 (") && told.contains("malignancy: of the patients"),
             "{told}"
         );
-        let unknown = not_known(&set, &rows, &performance, &evaluation, None, &[]).join(" ");
+        let unknown = not_known(&set.view(&rows).unwrap(), &performance, &evaluation, None, &[]).join(" ");
         assert!(unknown.contains("by site of the lesion, by skin type: the data do not record it"), "{unknown}");
         assert!(unknown.contains("1 of 40 test cases have no record of age_approx."), "{unknown}");
         assert!(unknown.contains("age_approx: 0–29 (10); age_approx: 50–69 (9); sex: male (10)."), "{unknown}");

@@ -106,7 +106,7 @@ impl NetworkRecipe {
     pub(crate) fn check_training(
         &self,
         seed: u64,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         place: Workplace<'_>,
     ) -> Result<(), RecipeError> {
         let mut network = self.network.init(&place.device.clone().autodiff())?;
@@ -141,12 +141,12 @@ impl NetworkRecipe {
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
         let modalities: Vec<Modality> = kinds_of(self.network.init(place.device)?.modalities()).collect();
-        let rows = [&split.train[..], &split.valid, &split.test].concat();
+        let cases = set.view([&split.train[..], &split.valid, &split.test].concat())?;
         let (decoding, threads) = (self.training.preprocess.decoding, self.training.threads);
         let (sender, done) = channel();
         let check = thread::scope(|scope| {
             let look = move || {
-                check_images(set, &rows, &modalities, decoding, threads, |done, total| {
+                check_images(&cases, &modalities, decoding, threads, |done, total| {
                     // Whoever does not listen any more is not told.
                     let _ = sender.send((done, total));
                 })
@@ -169,6 +169,6 @@ pub(crate) fn training_cases<'a>(
     set: &'a CaseSet,
     split: &'a Split,
     encoder: &'a MetadataEncoder,
-) -> TrainingCases<'a> {
-    TrainingCases { set, train: &split.train, valid: &split.valid, encoder }
+) -> Result<TrainingCases<'a>, RecipeError> {
+    Ok(TrainingCases { train: set.view(&split.train)?, valid: set.view(&split.valid)?, encoder })
 }

@@ -147,7 +147,7 @@ impl Predictions {
         (!per_task.is_empty()).then(|| per_task.iter().sum::<f64>() / per_task.len() as f64)
     }
 
-    /// `weight · self + (1 − weight) · other`, row by row (thesis Alg. 2).
+    /// `weight · self + (1 − weight) · other`, row by row (thesis Eq. 6.6).
     ///
     /// # Errors
     /// A weight outside 0..=1; tables of different cases or tasks.

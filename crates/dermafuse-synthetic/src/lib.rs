@@ -7,7 +7,8 @@
 //!
 //! [`render`] draws one [`Lesion`], [`lesion_mask`] and [`structure_mask`] say where in its picture it and its structures are;
 //! [`sample`] draws the cases without writing them. [`pad_ufes_20`] draws photos with a record instead, of which it is known
-//! what a classifier can learn from each; [`clinics`] draws photos in class folders, by different cameras.
+//! what a classifier can learn from each; [`clinics`] draws photos in class folders, by different cameras; [`layouts`] draws
+//! dermoscopic images in the layouts of PH² and of the challenges of ISIC.
 //!
 //! ```
 //! use dermafuse_synthetic::{SyntheticConfig, write};
@@ -25,9 +26,11 @@ mod canvas;
 pub mod clinics;
 mod config;
 mod files;
+pub mod layouts;
 mod lesion;
 mod masks;
 mod noise;
+mod non_lesions;
 pub mod pad_ufes_20;
 mod pairs;
 mod render;
@@ -44,6 +47,7 @@ mod view;
 pub use config::SyntheticConfig;
 pub use lesion::{Diagnosis, Lesion, Pattern, Regression, SyntheticCase, Vessels};
 pub use masks::{Structure, lesion_mask, structure_mask};
+pub use non_lesions::{NonLesion, write_non_lesions};
 pub use pairs::write;
 pub use render::render;
 pub use sample::sample;

@@ -11,7 +11,7 @@ pub struct LossConfig {
     /// How branch and task losses add up.
     pub reduction: LossReduction,
     /// How much the classes of a task weigh.
-    pub class_weights: ClassWeights,
+    pub class_weights: ClassBalancing,
     /// Focusing parameter `γ ≥ 0` of the focal loss `(1 − p)^γ · CE` (Lin et al., ICCV 2017); 0 is the cross-entropy.
     pub focal_gamma: f64,
     /// Share `ε` of the target that is spread over all classes, in 0..1 (Szegedy et al., CVPR 2016; weighted classes as in
@@ -31,16 +31,18 @@ pub enum LossReduction {
     /// `0.33 · Σ_branches (1/T) Σ_tasks CE`, as released with FusionM4Net.
     #[default]
     Released,
-    /// `Σ_branches w_b (1/T) Σ_tasks CE`, with the branch weights of the network (AMMFM, thesis §5.3; PEMM, §5.4).
+    /// `Σ_branches w_b (1/T) Σ_tasks CE`, with the branch weights of the network (AMMFM, thesis Eq. 5.2 and 5.3; PEMM,
+    /// Eq. 5.5 to 5.7).
     TaskMean,
-    /// `Σ_branches Σ_tasks CE` (thesis Eq. 6.1–6.4, and joint-individual fusion, §4.2).
+    /// `Σ_branches Σ_tasks CE` (thesis Eq. 6.1–6.4, and joint-individual fusion, §4.3.2).
     Paper,
 }
 
-/// How much the classes of a task weigh in its loss.
+/// How far the loss of a task makes up for rare classes. It follows from the numbers of cases alone, as every task has other classes;
+/// weights that are given as numbers are for classifiers (`dermafuse_ensemble::ClassWeights`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ClassWeights {
+pub enum ClassBalancing {
     /// All alike, as released with FusionM4Net.
     #[default]
     Uniform,
@@ -58,7 +60,7 @@ impl LossConfig {
     /// The loss of joint-individual fusion: sums, classes weighted by their rarity.
     #[must_use]
     pub fn joint_individual_fusion() -> Self {
-        Self { reduction: LossReduction::Paper, class_weights: ClassWeights::Balanced, ..Self::default() }
+        Self { reduction: LossReduction::Paper, class_weights: ClassBalancing::Balanced, ..Self::default() }
     }
 
     /// The loss of AMFAM: sums, the adversary weighed by λ = 0.8 and both reconstructions by γ = 0.4.

@@ -20,15 +20,16 @@ impl ShownCases {
     pub(crate) fn draw(
         dropout: ModalityDropout,
         looked_at: Modalities,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         order: &[usize],
         (seed, epoch): (u64, u64),
     ) -> Result<Self, TrainError> {
-        let matched = cases.encoder.matched(&cases.set.fields)?;
-        let mut times = vec![0; cases.set.len()];
+        let set = cases.train.set();
+        let matched = cases.encoder.matched(&set.fields)?;
+        let mut times = vec![0; set.len()];
         let mut shown = Vec::with_capacity(order.len());
         for &row in order {
-            let case = &cases.set.cases[row];
+            let case = &set.cases[row];
             let there = modalities_of(case, matched.has_metadata(case)?);
             let there = Shown {
                 clinical: there.clinical && looked_at.clinical,

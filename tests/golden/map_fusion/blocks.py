@@ -1,82 +1,63 @@
-"""The modules that refine feature maps, written from the papers' equations: what the generators share."""
+"""The attention blocks between maps: the equations of AMMFM and PEMM with named weights, as functions of the two maps.
 
-import torch
-from torch import nn
+Each entry of `MODULES` makes a block of weights `p`, whose names begin with `prefix`, for maps of so many channels.
+"""
 
+import pathlib
+import sys
 
-class Resemblance(nn.Module):
-    """Eq. 1: the map M = softmax(q k), [B, N, N], rows sum to 1."""
-
-    def __init__(self, channels, reduction):
-        super().__init__()
-        self.query = nn.Conv2d(channels, channels // reduction, 1)
-        self.key = nn.Conv2d(channels, channels // reduction, 1)
-
-    def forward(self, x):
-        q = self.query(x).flatten(2).transpose(1, 2)
-        k = self.key(x).flatten(2)
-        return torch.softmax(q @ k, -1)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "equations"))
+import ammfm
+import pemm
 
 
-class Refinement(nn.Module):
-    """x + v M^T, or x + v M as typeset; with gamma, x + gamma * ..."""
-
-    def __init__(self, channels, product, gamma):
-        super().__init__()
-        self.value = nn.Conv2d(channels, channels, 1)
-        self.factor = nn.Parameter(torch.zeros(1)) if gamma else None
-        self.literal = product == "literal"
-
-    def forward(self, x, m):
-        v = self.value(x).flatten(2)
-        found = (v @ m if self.literal else v @ m.transpose(1, 2)).reshape(x.shape)
-        return x + (found if self.factor is None else self.factor * found)
+def qk(p, name, channels, reduction):
+    """The convolutions of queries and keys, which keep C / `reduction` of C channels: so the published counts of
+    parameters say."""
+    return [p.convolution(f"{name}.{part}", channels, channels // reduction) for part in ("query", "key")]
 
 
-class Modality(nn.Module):
-    def __init__(self, channels, attention):
-        super().__init__()
-        self.resemblance = Resemblance(channels, attention["reduction"])
-        self.refinement = Refinement(channels, attention["product"], attention["gamma"])
+def v(p, name, channels):
+    return p.convolution(f"{name}.value", channels, channels)
 
 
-class AsymmetricAttention(nn.Module):
-    def __init__(self, clinical, dermoscopic, attention):
-        super().__init__()
-        self.clinical = Resemblance(clinical, attention["reduction"])
-        self.dermoscopic = Refinement(dermoscopic, attention["product"], attention["gamma"])
-
-    def forward(self, clinical, dermoscopic):
-        return clinical, self.dermoscopic(dermoscopic, self.clinical(clinical))
+def gamma(p, name, wanted):
+    """A learnt factor of what attention adds, if the block has one."""
+    return p.leaf(f"{name}.factor", 1) if wanted else 1.0
 
 
-class CrossAttention(nn.Module):
-    def __init__(self, clinical, dermoscopic, attention, source="cross"):
-        super().__init__()
-        self.clinical, self.dermoscopic = Modality(clinical, attention), Modality(dermoscopic, attention)
-        self.crosses = source == "cross"
-
-    def forward(self, clinical, dermoscopic):
-        m_c, m_d = self.clinical.resemblance(clinical), self.dermoscopic.resemblance(dermoscopic)
-        for_c, for_d = (m_d, m_c) if self.crosses else (m_c, m_d)
-        return self.clinical.refinement(clinical, for_c), self.dermoscopic.refinement(dermoscopic, for_d)
+def qkv(p, name, channels, reduction):
+    return [*qk(p, f"{name}.resemblance", channels, reduction), v(p, f"{name}.refinement", channels)]
 
 
-class SharedCrossAttention(nn.Module):
-    def __init__(self, channels, _, attention, source):
-        super().__init__()
-        self.shared = Modality(channels, attention)
-        self.crosses = source == "cross"
-
-    def forward(self, clinical, dermoscopic):
-        m_c, m_d = self.shared.resemblance(clinical), self.shared.resemblance(dermoscopic)
-        for_c, for_d = (m_d, m_c) if self.crosses else (m_c, m_d)
-        return self.shared.refinement(clinical, for_c), self.shared.refinement(dermoscopic, for_d)
+def asymmetric_attention(p, prefix, C_channels, D_channels, attention):
+    q, k = qk(p, f"{prefix}clinical", C_channels, attention["reduction"])
+    of_D = v(p, f"{prefix}dermoscopic", D_channels)
+    reading = {"product": attention["product"], "gamma": gamma(p, f"{prefix}dermoscopic", attention["gamma"])}
+    return lambda C, D: (C, ammfm.AAB(C, D, q, k, of_D, **reading))
 
 
-MODULES = {
-    "asymmetric_attention": AsymmetricAttention,
-    "bidirectional_attention": CrossAttention,
-    "cross_attention": CrossAttention,
-    "shared_cross_attention": SharedCrossAttention,
-}
+def bidirectional_attention(p, prefix, C_channels, D_channels, attention):
+    names = [(f"{prefix}clinical", C_channels), (f"{prefix}dermoscopic", D_channels)]
+    convolutions = [qkv(p, name, channels, attention["reduction"]) for name, channels in names]
+    gammas = [gamma(p, f"{name}.refinement", attention["gamma"]) for name, _ in names]
+    readings = [{"product": attention["product"], "gamma": factor} for factor in gammas]
+    return lambda C, D: ammfm.BAB(C, D, *convolutions, *readings)
+
+
+def cross_attention(p, prefix, C_channels, D_channels, source, attention):
+    names = [(f"{prefix}clinical", C_channels), (f"{prefix}dermoscopic", D_channels)]
+    of_C, of_D = (qkv(p, name, channels, attention["reduction"]) for name, channels in names)
+    gammas = [gamma(p, f"{name}.refinement", attention["gamma"]) for name, _ in names]
+    return lambda C, D: pemm.CA(C, D, of_C, of_D, source, attention["product"], gammas)
+
+
+def shared_cross_attention(p, prefix, C_channels, D_channels, source, attention):
+    assert C_channels == D_channels
+    shared = qkv(p, f"{prefix}shared", C_channels, attention["reduction"])
+    factor = gamma(p, f"{prefix}shared.refinement", attention["gamma"])
+    return lambda C, D: pemm.SCA(C, D, shared, source, attention["product"], factor)
+
+
+BLOCKS = (asymmetric_attention, bidirectional_attention, cross_attention, shared_cross_attention)
+MODULES = {make.__name__: make for make in BLOCKS}

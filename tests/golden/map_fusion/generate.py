@@ -1,84 +1,63 @@
-"""Goldens of the modules that refine feature maps, written from the papers' equations, in double precision.
+"""Goldens of the attention blocks between maps: the papers' equations with formula-filled weights, in double precision.
 
-Run: `python generate.py` (torch, numpy). Formula-filled weights, the formula of the backbones' goldens.
+Run: `python generate.py` (torch, numpy). The equations are in `../equations`, the names of weights in `blocks.py`.
 """
 
 import json
 import pathlib
-import sys
 
 import numpy
 import torch
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "backbones")]
 from blocks import MODULES
-from formula import uniform, values
+from parameters import Parameters, loss_weights, numbers, sampled
 
-BATCH, HEIGHT, WIDTH = 2, 5, 7
+HERE = pathlib.Path(__file__).resolve().parent
+SIZE = (2, 5, 7)  # batch, height, width
 STEP = 31  # every 31st value is kept
 
 
-def attention(product="transposed", gamma=False, reduction=8):
+def case(C_channels, D_channels, kind, **options):
+    p = Parameters()
+    block = MODULES[kind](p, "", C_channels, D_channels, **options)
+    batch, height, width = SIZE
+    C = numbers("clinical", batch, C_channels, height, width).requires_grad_()
+    D = numbers("dermoscopic", batch, D_channels, height, width).requires_grad_()
+    refined = block(C, D)
+    weights = [loss_weights(f"{name} loss", X.shape) for name, X in zip(("clinical", "dermoscopic"), refined)]
+    sum((weight * X).sum() for weight, X in zip(weights, refined)).backward()
+    norms = p.gradient_norms()
+    print(kind, options, {name: f"{norm:.3g}" for name, norm in norms.items()})
+    return {
+        "clinical": C_channels,
+        "dermoscopic": D_channels,
+        "config": {"kind": kind, **options},
+        "outputs": [sampled(X, STEP) for X in refined],
+        "gradients": [sampled(X.grad, STEP) for X in (C, D)],
+        "gradient_norms": norms,
+    }
+
+
+def attention(reduction=8, product="transposed", gamma=False):
     return {"reduction": reduction, "product": product, "gamma": gamma}
 
 
-def config(name, source=None, **options):
-    source = {"source": source} if source else {}
-    return {"kind": name, **source, "attention": attention(**options)}
-
-
-CASES = [
-    (16, 24, config("asymmetric_attention")),
-    (24, 16, config("asymmetric_attention", product="literal")),
-    (16, 24, config("asymmetric_attention", gamma=True, reduction=4)),
-    (16, 24, config("bidirectional_attention")),
-    (16, 24, config("bidirectional_attention", product="literal", gamma=True)),
-    (16, 24, config("cross_attention", "cross")),
-    (16, 24, config("cross_attention", "self")),
-    (24, 24, config("shared_cross_attention", "cross")),
-    (24, 24, config("shared_cross_attention", "self", gamma=True)),
-    (24, 24, config("shared_cross_attention", "cross", product="literal")),
+cases = [
+    case(16, 24, "asymmetric_attention", attention=attention()),
+    case(24, 16, "asymmetric_attention", attention=attention(product="literal")),
+    case(16, 24, "asymmetric_attention", attention=attention(4, gamma=True)),
+    case(16, 24, "bidirectional_attention", attention=attention()),
+    case(16, 24, "bidirectional_attention", attention=attention(product="literal", gamma=True)),
+    case(16, 24, "cross_attention", source="cross", attention=attention()),
+    case(16, 24, "cross_attention", source="self", attention=attention()),
+    case(24, 24, "shared_cross_attention", source="cross", attention=attention()),
+    case(24, 24, "shared_cross_attention", source="self", attention=attention(gamma=True)),
+    case(24, 24, "shared_cross_attention", source="cross", attention=attention(product="literal")),
 ]
-
-
-def numbers(name, shape):
-    return torch.from_numpy(uniform(name, int(numpy.prod(shape))).astype(numpy.float32)).reshape(shape).double()
-
-
-def rounded(value):
-    return float(f"{value:.8g}")
-
-
-def kept(tensor):
-    return [rounded(v) for v in tensor.detach().flatten()[::STEP].tolist()]
-
-
-cases = []
-for clinical_channels, dermoscopic_channels, arguments in CASES:
-    options = {key: value for key, value in arguments.items() if key != "kind"}
-    model = MODULES[arguments["kind"]](clinical_channels, dermoscopic_channels, **options).double()
-    model.load_state_dict({k: values(k, tuple(v.shape)) for k, v in model.state_dict().items()})
-    shapes = [(BATCH, channels, HEIGHT, WIDTH) for channels in (clinical_channels, dermoscopic_channels)]
-    inputs = [
-        (4.0 * numbers(name, shape) - 2.0).requires_grad_() for name, shape in zip(["clinical", "dermoscopic"], shapes)
-    ]
-    outputs = model(*inputs)
-    weights = [numbers(name, shape) for name, shape in zip(["clinical loss", "dermoscopic loss"], shapes)]
-    sum((output * weight).sum() for output, weight in zip(outputs, weights)).backward()
-    cases.append({
-        "clinical": clinical_channels,
-        "dermoscopic": dermoscopic_channels,
-        "config": arguments,
-        "outputs": [kept(output) for output in outputs],
-        "gradients": [kept(x.grad) for x in inputs],
-        "gradient_norms": {name: rounded(p.grad.norm().item()) for name, p in model.named_parameters()},
-    })
-
 golden = {
     "generator": "tests/golden/map_fusion/generate.py",
     "versions": {"torch": torch.__version__, "numpy": numpy.__version__},
-    "size": [BATCH, HEIGHT, WIDTH],
+    "size": SIZE,
     "step": STEP,
     "cases": cases,
 }

@@ -1,4 +1,7 @@
-"""What the generators of networks over two images share: backbones stage by stage, heads, formula-filled weights, a golden."""
+"""What the generators of networks share: backbones stage by stage, branches, formula-filled weights, a golden.
+
+Networks that a paper gives equations for are `OfEquations`; those that are only described are layers of PyTorch.
+"""
 
 import json
 import math
@@ -9,13 +12,14 @@ import numpy
 import torch
 import torchvision
 from torch import nn
-from torch.nn import functional
 
 HERE = pathlib.Path(__file__).resolve().parent
 BACKBONES = HERE.parent / "backbones"
-sys.path[:0] = [str(BACKBONES), str(HERE.parent / "map_fusion")]
+sys.path[:0] = [str(BACKBONES), str(HERE.parent / "map_fusion"), str(HERE.parent / "equations")]
+import fusion_m4_net
 from blocks import MODULES
-from formula import uniform, values
+from formula import values
+from parameters import Parameters, numbers, rounded
 
 CLASSES = [5, 3, 2]
 LABELS = [[4, 2, 1], [0, 0, 0], [1, 1, 0], [2, 0, 1], [3, 2, 1], [0, 1, 1]]
@@ -48,6 +52,11 @@ class Backbone(nn.Module):
             x = self.model.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         return x.mean((2, 3))
 
+    def features(self, x):
+        for stage in range(4):
+            x = self.stage(stage, x)
+        return self.pooled(x)
+
     def tensors(self):
         """The model's formula-filled state without its classifier, by published names."""
         state = self.model.state_dict()
@@ -70,6 +79,8 @@ class Backbone(nn.Module):
 
 
 class Head(nn.Module):
+    """A branch of FusionNet as layers of PyTorch, for the networks that no equation describes."""
+
     def __init__(self, features):
         super().__init__()
         self.linear1, self.norm1 = nn.Linear(features, 512), nn.BatchNorm1d(512)
@@ -77,18 +88,41 @@ class Head(nn.Module):
         self.tasks = nn.ModuleList(nn.Linear(128, classes) for classes in CLASSES)
 
     def forward(self, x):
-        x = functional.silu(self.norm1(self.linear1(x)))
-        x = functional.silu(self.norm2(self.linear2(x)))
-        return [task(x) for task in self.tasks]
+        return fusion_m4_net.B(x, self.linear1, self.norm1, self.linear2, self.norm2, self.tasks)
 
 
-def blocks(fusion, stages, clinical, dermoscopic):
-    """A module of `fusion` for each of the chosen stages."""
+class OfEquations(nn.Module):
+    """A network whose layers outside of its backbones are weights of equations."""
+
+    def __init__(self, gains=None):
+        super().__init__()
+        self.p = Parameters(gains)
+
+    def train(self, mode=True):
+        self.p.training = mode
+        return super().train(mode)
+
+    def named_parameters(self, *arguments, **options):
+        """Of the backbones, and the weights of equations by their own names."""
+        yield from super().named_parameters(*arguments, **options)
+        yield from self.p.leaves.items()
+
+
+def branch(p, name, features, classes=CLASSES):
+    """Table 6.2 of the thesis with its weights: features to the logits of all labels."""
+    layers = p.linear(f"{name}.linear1", features, 512), p.BN(f"{name}.norm1", 512)
+    layers += p.linear(f"{name}.linear2", 512, 128), p.BN(f"{name}.norm2", 128)
+    last = [p.linear(f"{name}.tasks.{label}", 128, count) for label, count in enumerate(classes)]
+    return lambda F: fusion_m4_net.B(F, *layers, last)
+
+
+def blocks(p, fusion, stages, C_channels, D_channels, prefix="fusion"):
+    """A block of `fusion` for each of the chosen stages, and none for the others."""
     if fusion is None:
-        return nn.ModuleList(nn.Identity() for _ in stages)
-    options = {key: value for key, value in fusion.items() if key != "kind"}
-    make = lambda c, d: MODULES[fusion["kind"]](c, d, **options)
-    return nn.ModuleList(make(c, d) if fuses else nn.Identity() for fuses, c, d in zip(stages, clinical, dermoscopic))
+        return [None for _ in stages]
+    make, options = MODULES[fusion["kind"]], {key: value for key, value in fusion.items() if key != "kind"}
+    chosen = enumerate(zip(stages, C_channels, D_channels))
+    return [make(p, f"{prefix}.{stage}.", C, D, **options) if fuses else None for stage, (fuses, C, D) in chosen]
 
 
 CHANNELS = {
@@ -103,8 +137,8 @@ def attention(product="transposed", gamma=False, reduction=8):
 
 
 def gains(attention):
-    """Factors of the projections: of queries and keys, so that a position attends to many and not to one alone; of values, so
-    that maps do not grow."""
+    """Factors of the projections: of queries and keys, so that a position attends to many and not to one alone; of
+    values, so that maps do not grow."""
     return {"query": attention, "key": attention, "value": 0.3}
 
 
@@ -117,25 +151,20 @@ def fill_rest(model, backbones, gains):
     model.load_state_dict(filled, strict=False)
 
 
-def images(name, batch, height, width):
-    pixels = 4.0 * uniform(name, batch * 3 * height * width) - 2.0
-    return torch.from_numpy(pixels.astype(numpy.float32)).reshape(batch, 3, height, width)
-
-
-def rounded(value):
-    return float(f"{value:.8g}")
-
-
 def inputs(batch, height, width, metadata):
     """Clinical photos, dermoscopic images, and as many columns of metadata as are looked at."""
-    record = 4.0 * uniform("metadata", batch * metadata) - 2.0
-    record = torch.from_numpy(record.astype(numpy.float32)).reshape(batch, metadata)
-    pair = [images(name, batch, height, width) for name in ("clinical", "dermoscopic")]
-    return [x.double() for x in (*pair, record)[: 3 if metadata else 2]]
+    pair = [numbers(name, batch, 3, height, width) for name in ("clinical", "dermoscopic")]
+    return [*pair, numbers("metadata", batch, metadata)] if metadata else pair
 
 
-def golden_of(model, weights, sizes, training_size, metadata=0):
-    """Logits in inference, and one training step in double precision: sums over tasks, weighted by branch."""
+def weighted(weights):
+    """The sum of the branches' losses by such weights."""
+    return lambda *losses: sum(weight * loss for weight, loss in zip(weights, losses))
+
+
+def golden_of(model, total, sizes, training_size, metadata=0, given=LABELS):
+    """Logits in inference, and one training step in double precision. `total` joins the losses of the branches, each of
+    them the sum of its tasks' cross-entropies; `given` has the labels of the step."""
     cases = []
     model.double().eval()
     with torch.no_grad():
@@ -144,10 +173,9 @@ def golden_of(model, weights, sizes, training_size, metadata=0):
             logits = [[rounded(v) for task in branch for v in task[0].tolist()] for branch in branches]
             cases.append({"size": [height, width], "logits": logits})
     model.train()
-    labels = torch.tensor(LABELS)
-    branches = model(*inputs(len(LABELS), *training_size, metadata))
-    losses = [sum(functional.cross_entropy(z, labels[:, t]) for t, z in enumerate(tasks)) for tasks in branches]
-    loss = sum(weight * loss for weight, loss in zip(weights, losses))
+    labels = torch.tensor(given)
+    branches = model(*inputs(len(given), *training_size, metadata))
+    loss = total(*(fusion_m4_net.cross_entropies(tasks, labels) for tasks in branches))
     loss.backward()
     squares = {}
     for name, parameter in model.named_parameters():
@@ -162,10 +190,14 @@ def golden_of(model, weights, sizes, training_size, metadata=0):
     return {"metadata": metadata, "cases": cases, "training": training}
 
 
+def versions():
+    return {package.__name__: package.__version__ for package in (torch, torchvision, numpy)}
+
+
 def write(folder, networks):
     golden = {
         "generator": f"tests/golden/networks/{folder.name}/generate.py",
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": numpy.__version__},
+        "versions": versions(),
         "classes": CLASSES,
         "labels": LABELS,
         "networks": networks,

@@ -47,9 +47,11 @@ fn the_first_example_is_compiled_and_answers() {
         prediction_sets: None,
         performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     let network = network.init_seeded(1, &Device::flex()).unwrap();
     std::fs::create_dir_all(folder.path().join("runs/quickstart")).unwrap();
     let model = folder.path().join("runs/quickstart/model.safetensors");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CaseSet, CaseUnit, DataError, EncoderConfig, ImageSource, LoadOptions, class_folders, derm7pt, dermofit, described,
-    ham10000, isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
+    ham10000, isic_2016, isic_2017, isic_2018, isic_2019, isic_2020, isic_2024, milk10k, pad_ufes_20, ph2,
 };
 
 type Load = fn(&Path, &LoadOptions) -> Result<CaseSet, DataError>;
@@ -75,6 +75,12 @@ built_in! {
     Edra "edra" = |folder, options| fixed("edra", options, || derm7pt::load_edra(folder)), derm7pt::encoding;
     /// HAM10000, the training set of ISIC 2018: dermoscopic images, seven diagnoses
     Ham10000 "ham10000" = |folder, options| ham10000::load_with(folder, options), ham10000::encoding;
+    /// ISIC 2016: dermoscopic images, benign or malignant, in the official parts
+    Isic2016 "isic-2016" = |folder, options| isic_2016::load_with(folder, options), isic_2016::encoding;
+    /// ISIC 2017: dermoscopic images, three diagnoses, in the official parts
+    Isic2017 "isic-2017" = |folder, options| isic_2017::load_with(folder, options), isic_2017::encoding;
+    /// ISIC 2018 task 3: dermoscopic images, seven diagnoses, in the official parts
+    Isic2018 "isic-2018" = |folder, options| isic_2018::load_with(folder, options), isic_2018::encoding;
     /// ISIC 2019: dermoscopic images, eight diagnoses
     Isic2019 "isic-2019" = |folder, options| isic_2019::load_with(folder, options), isic_2019::encoding;
     /// ISIC 2020: dermoscopic images, melanoma or not
@@ -87,6 +93,8 @@ built_in! {
     PadUfes20 "pad-ufes-20" = |folder, options| pad_ufes_20::load_with(folder, options), pad_ufes_20::encoding;
     /// PH²: dermoscopic images, three diagnoses
     Ph2 "ph2" = |folder, options| ph2::load_with(folder, options), EncoderConfig::default;
+    /// PH² with its dermoscopic criteria and colours as tasks
+    Ph2Criteria "ph2-criteria" = |folder, options| ph2::load_criteria_with(folder, options), EncoderConfig::default;
     /// Your own, described by a TOML file
     Described "described" = |file, options| described::load_with(file, options), EncoderConfig::default;
 }
@@ -104,12 +112,17 @@ impl DataSetKind {
     /// images where the set does not say it itself, as class folders and Derm7pt do; without images, those are loaded whole.
     ///
     /// # Errors
-    /// As its loader; a folder of images for a set that says where they are; lesions of a set that knows none.
+    /// As its loader; a folder of images for a set that says where they are; lesions of a set that knows none; tasks that it does
+    /// not have.
     pub fn load_with(self, folder: &Path, options: &LoadOptions) -> Result<CaseSet, DataError> {
         let set = (self.loader().0)(folder, options)?;
-        match options.cases {
-            CaseUnit::Images => Ok(set),
-            CaseUnit::Lesions => set.by_lesion(),
+        let set = match options.cases {
+            CaseUnit::Images => set,
+            CaseUnit::Lesions => set.by_lesion()?,
+        };
+        match &options.tasks[..] {
+            [] => Ok(set),
+            tasks => set.with_tasks(tasks, options.other_tasks),
         }
     }
 

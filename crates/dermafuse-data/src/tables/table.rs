@@ -7,6 +7,9 @@ mod reader;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use dermafuse_schema::open_regular_file;
+
+use self::limits::MAX_TABLE_BYTES;
 pub use self::reader::TableReader;
 use crate::DataError;
 
@@ -88,6 +91,21 @@ impl Table {
     /// Reads a table whose text is compared with other texts: accents are composed in all of it.
     pub(crate) fn read_composed(file: &Path) -> Result<Self, DataError> {
         Self::collect(TableReader::open_composed(file)?)
+    }
+
+    /// Reads a table that was published without a header, with these columns; a first row that begins with one of the `titles`
+    /// is the header of a copy and passed over.
+    pub(crate) fn read_headless(file: &Path, columns: &[&str], titles: &[&str]) -> Result<Self, DataError> {
+        let source = open_regular_file(file, MAX_TABLE_BYTES).map_err(DataError::reading)?;
+        let mut table = Self::collect(TableReader::headless(file, source, columns))?;
+        if titles.contains(&table.column(columns[0])?.text(0)) {
+            table.rows.remove(0);
+            table.ends.drain(..columns.len());
+        }
+        match table.rows.is_empty() {
+            true => Err(DataError::NoRows { file: file.into() }),
+            false => Ok(table),
+        }
     }
 
     /// Takes a table from memory; `file` is the name for its errors.

@@ -16,6 +16,7 @@ mod image_check;
 mod images;
 mod isic_2019;
 mod isic_2020;
+mod isic_parts;
 mod loader;
 mod milk10k;
 mod near_duplicates;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use dermafuse_data::{
-    CaseSet, DataError, ImageSource, LoadOptions, Modality, SYNTHETIC_MARKER, class_folders, dermofit, ph2,
+    CaseSet, DataError, ImageSource, LesionMask, LoadOptions, Modality, SYNTHETIC_MARKER, class_folders, derm7pt,
+    dermofit, lesion_masks, ph2,
 };
 use image::ExtendedColorType;
 
@@ -266,4 +267,91 @@ fn a_full_ph2_is_held_against_the_published_counts() {
     assert_eq!(load(&table(40)).unwrap().len(), ph2::PUBLISHED_CASES);
     let text = load(&table(41)).unwrap_err().to_string();
     assert!(text.starts_with("PH2: images of common nevus: 79 where the published data set has 80"), "{text}");
+}
+
+/// As published: six criteria, each behind one bar, and the colours behind two.
+const PH2_CRITERIA: &str = "||   Name ||  Histological Diagnosis ||   Clinical Diagnosis ||   Asymmetry |   Pigment Network | Dots/Globules | \
+Streaks | Regression Areas | Blue-Whitish Veil ||           Colors ||
+|| IMD003 ||                         ||                    0 ||           0 |         T |     A |     A |    A |     A ||                4 ||
+|| IMD009 ||    dysplastic n\u{e6}vus  ||                  1 ||           1 |         AT |    T |     A |    P |     A ||             3  4 ||
+|| IMD058 ||   Melanoma                ||                  2 ||           2 |         AT |    AT |    P |    P |     P ||       1  3  5  6 ||
+
+Legends:
+";
+
+/// The same as the sheet is exported.
+const PH2_CRITERIA_SHEET: &str = "PH\u{b2} Database,,,,,,,,,,,,,,,,\r\n\
+Image Name,Histological Diagnosis,Common Nevus,Atypical Nevus,Melanoma,\"Asymmetry\n(0/1/2)\",\"Pigment Network\n(AT/T)\",\
+\"Dots/Globules\n(A/AT/T)\",\"Streaks\n(A/P)\",\"Regression Areas\n(A/P)\",\"Blue-Whitish Veil\n(A/P)\",\
+White,Red,Light-Brown,Dark-Brown,Blue-Gray,Black\r\n\
+IMD003,,X,,,0,T,A,A,A,A,,,,X,,\r\n\
+IMD009,dysplastic,,X,,1,AT,T,A,P,A,,,X,X,,\r\n\
+IMD058,Melanoma,,,X,2,AT,AT,P,P,P,X,,X,,X,X\r\n";
+
+#[test]
+fn criteria_and_colours_of_ph2_are_tasks() {
+    let root = ph2_images();
+    let path = |name: &str| -> PathBuf { root.path().join(name) };
+    write(&path("PH2_dataset.txt"), PH2_CRITERIA.as_bytes());
+    let set = dermafuse_data::DataSetKind::Ph2Criteria.load(root.path()).unwrap();
+    let names: Vec<&str> = set.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(names[..4], ["diagnosis", "asymmetry", "pigment_network", "dots_and_globules"]);
+    assert_eq!(names[7..], ["white", "red", "light_brown", "dark_brown", "blue_gray", "black"]);
+    let labels = |row: usize| set.cases[row].labels.iter().map(|label| label.unwrap()).collect::<Vec<_>>();
+    assert_eq!(labels(0), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+    assert_eq!(labels(1), [1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 1, 0, 0]);
+    assert_eq!(labels(2), [2, 2, 1, 2, 1, 1, 1, 1, 0, 1, 0, 1, 1]);
+    // Derm7pt knows the veil and regression by the same classes.
+    for task in derm7pt::tasks()
+        .iter()
+        .filter(|task| ["blue_whitish_veil", "regression_structures"].contains(&task.name.as_str()))
+    {
+        assert!(set.tasks.iter().any(|ours| ours == task), "{}", task.name);
+    }
+    // The diagnosis alone is as before.
+    assert_eq!(ph2::load(root.path()).unwrap().tasks.len(), 1);
+
+    std::fs::remove_file(path("PH2_dataset.txt")).unwrap();
+    write(&path("PH2_dataset.csv"), PH2_CRITERIA_SHEET.as_bytes());
+    assert_eq!(ph2::load_criteria(root.path()).unwrap(), set);
+}
+
+#[test]
+fn masks_of_ph2_are_found_by_their_images() {
+    let root = ph2_images();
+    write(&root.path().join("PH2_dataset.txt"), PH2_CRITERIA.as_bytes());
+    let set = ph2::load(root.path()).unwrap();
+    std::fs::remove_file(root.path().join("PH2 Dataset images/IMD009/IMD009_lesion/IMD009_lesion.bmp")).unwrap();
+    let masks = lesion_masks(&set, root.path(), ph2::MASK_SUFFIX).unwrap();
+    assert_eq!(masks.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    assert!(masks[2].as_ref().unwrap().ends_with("IMD058/IMD058_lesion/IMD058_lesion.bmp"));
+    let dark = LesionMask::read(root.path().join("nothing.bmp")).unwrap_err().to_string();
+    assert!(dark.contains("nothing.bmp"), "{dark}");
+}
+
+#[test]
+fn faults_in_the_criteria_of_ph2_are_named_with_their_place() {
+    let root = ph2_images();
+    let broken = |file: &str, text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        write(&root.path().join(file), text.replacen(from, to, 1).as_bytes());
+        let text = error(ph2::load_criteria(root.path()), root.path());
+        std::fs::remove_file(root.path().join(file)).unwrap();
+        text
+    };
+    let text = |from: &str, to: &str| broken("PH2_dataset.txt", PH2_CRITERIA, from, to);
+    assert_eq!(
+        text("AT |    AT |    P", "AT |    X |    P"),
+        "ROOT/PH2_dataset.txt: line 4, column `Dots/Globules`: found `X`, expected one of A (absent), T (typical), AT (atypical)"
+    );
+    assert!(text("1  3  5  6", "1  7").ends_with("column `Colors`: found `7`, expected numbers from 1 to 6"));
+    assert!(
+        text("|    P |     P ||", "|    P ||").contains("expected 6 criteria and the colours behind the diagnosis")
+    );
+    let sheet = |from: &str, to: &str| broken("PH2_dataset.csv", PH2_CRITERIA_SHEET, from, to);
+    assert!(sheet("Light-Brown", "Beige").contains("column `Light-Brown` is missing"));
+    assert!(
+        sheet("A,A,A,A,,,,X", "A,A,A,A,,,,yes").ends_with("column `Dark-Brown`: found `yes`, expected X or nothing")
+    );
+    assert!(sheet("0,T,A,A,A,A", "3,T,A,A,A,A").contains("found `3`, expected one of 0 (fully symmetric)"));
 }

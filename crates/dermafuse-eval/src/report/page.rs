@@ -7,6 +7,7 @@ pub(super) fn render(report: &Report) -> String {
     let sections = [
         ("evidence", "For whom, and how well", report.evidence.render()),
         ("results", "Results", sections::results(report)),
+        ("calibration", "Calibration", sections::calibration(report)),
         ("class-groups", "Groups of classes", uncertainty::class_groups(report)),
         ("abstention", "When not to answer", uncertainty::abstention(report)),
         ("subsets", "Missing inputs", report.subsets.as_ref().map(|subsets| subsets.table().render())),

@@ -1,5 +1,5 @@
-"""Golden of CAFNet, written from what the texts say of it (co-attention at every stage, then fusion in a ratio for each pixel) on
-torchvision's ResNet-18.
+"""Golden of CAFNet, written from what the texts say of it (co-attention at every stage, then fusion in a ratio for each
+pixel) on torchvision's ResNet-18.
 
 Run: `python generate.py` (torch, torchvision, numpy).
 """
@@ -13,7 +13,19 @@ from torch import nn
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from hyper_branch import LinearHead, ResidualBlock
-from two_images import CHANNELS, CLASSES, Backbone, attention, blocks, fill_rest, gains, golden_of, write
+from two_images import (
+    CHANNELS,
+    CLASSES,
+    Backbone,
+    OfEquations,
+    attention,
+    blocks,
+    fill_rest,
+    gains,
+    golden_of,
+    weighted,
+    write,
+)
 
 
 class Score(nn.Module):
@@ -57,13 +69,15 @@ class AttentionFusion(nn.Module):
         return self.earlier(fused, earlier) if self.earlier else fused
 
 
-class CafNet(nn.Module):
-    def __init__(self, backbone, options):
-        super().__init__()
+class CafNet(OfEquations):
+    """The co-attention blocks are AMMFM's bidirectional ones; the rest no equation describes."""
+
+    def __init__(self, backbone, options, gains):
+        super().__init__(gains)
         self.clinical, self.dermoscopic = Backbone(backbone), Backbone(backbone)
         channels = CHANNELS[backbone]
         fusion = {"kind": "bidirectional_attention", "attention": options}
-        self.attention = blocks(fusion, (True,) * 4, channels, channels)
+        self.attention = blocks(self.p, fusion, (True,) * 4, channels, channels, "attention")
         self.fusion = nn.ModuleList(AttentionFusion(b, c) for b, c in zip((None, *channels), channels))
         self.clinical_head, self.dermoscopic_head, self.fusion_head = (LinearHead(channels[3]) for _ in range(3))
 
@@ -79,19 +93,20 @@ class CafNet(nn.Module):
 
 if __name__ == "__main__":
     networks = []
-    # The attention, gain of queries and keys (at which 32 bits are enough for 1e-4), weights of the losses, sizes of the logits,
+    # The attention, gain of queries and keys (at which 32 bits are enough for 1e-4), weights of the losses, sizes of
+    # the logits,
     # size of the training step.
     settings = [
         (attention(), 0.4, (1.0, 1.0, 1.0), [(224, 224), (97, 131)], (64, 96)),
         (attention("literal", True, 4), 0.2, (0.3, 0.4, 0.5), [(97, 131)], (64, 64)),
     ]
     for options, gain, weights, sizes, training_size in settings:
-        model = CafNet("resnet18", options)
+        model = CafNet("resnet18", options, gains(gain))
         model.clinical.fill("clinical")
         model.dermoscopic.fill("dermoscopic")
         fill_rest(model, ("clinical.", "dermoscopic."), gains(gain))
         loss_weights = dict(zip(["clinical", "dermoscopic", "fusion"], weights))
         config = {"backbone": "resnet18", "attention": options, "classes": CLASSES, "loss_weights": loss_weights}
-        golden = golden_of(model, list(weights), sizes, training_size)
+        golden = golden_of(model, weighted(weights), sizes, training_size)
         networks.append({"config": config, "gains": gains(gain), **golden})
     write(HERE, networks)

@@ -11,7 +11,7 @@ from torch import nn
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from two_images import CLASSES, Backbone, Head, fill_rest, golden_of, write
+from two_images import CLASSES, Backbone, Head, fill_rest, golden_of, weighted, write
 
 
 class EmbeddingNet(nn.Module):
@@ -34,5 +34,7 @@ for metadata in (20, 0):
     model.dermoscopic.fill("dermoscopic")
     fill_rest(model, ("clinical.", "dermoscopic."), {})
     config = {"backbone": "resnet18", "metadata": metadata or None, "classes": CLASSES, "dropout": 0.0}
-    networks.append({"config": config, "gains": {}, **golden_of(model, [1.0], [(97, 131)], (64, 64), metadata)})
+    networks.append(
+        {"config": config, "gains": {}, **golden_of(model, weighted([1.0]), [(97, 131)], (64, 64), metadata)}
+    )
 write(HERE, networks)

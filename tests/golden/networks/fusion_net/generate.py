@@ -1,93 +1,69 @@
-"""Golden of FusionNet, written from the paper's equations on torchvision's ResNet-18, with formula-filled weights.
+"""Golden of FusionNet: Eqs. 6.1 to 6.4 of Tang's thesis on torchvision's ResNet-18, with formula-filled weights.
 
-Run: `python generate.py` (torch, torchvision, numpy). The formula is the one of the backbones' goldens.
+Run: `python generate.py` (torch, torchvision, numpy). The equations are in `../../equations`.
 """
 
 import json
 import pathlib
 import sys
 
-import numpy
 import torch
-import torchvision
-from torch import nn
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "backbones"))
-from formula import uniform, values
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "equations")]
+import ammfm
+import fusion_m4_net
+from parameters import sampled
+from two_images import Backbone, OfEquations, branch, golden_of, versions
 
 CLASSES = [5, 3, 3, 3, 2, 3, 2, 3]
 SIZES = [(224, 224), (97, 131)]
 LABELS = [[4, 2, 1, 0, 1, 2, 0, 2], [0, 0, 2, 1, 0, 1, 1, 0], [1, 1, 0, 2, 0, 0, 1, 1], [2, 0, 1, 1, 1, 2, 0, 0]]
 TRAINING_SIZE = (128, 128)
-MODULES = ["clinical", "dermoscopic", "clinical_head", "dermoscopic_head", "fusion_head"]
+W = (0.0963, 0.609, 0.2947)  # of the clinical, the dermoscopic and the fusion branch, as in Table 6.5
+W_1 = 0.735  # as in Table 6.6
 
 
-class Head(nn.Module):
-    def __init__(self, features):
-        super().__init__()
-        self.linear1, self.norm1 = nn.Linear(features, 512), nn.BatchNorm1d(512)
-        self.linear2, self.norm2 = nn.Linear(512, 128), nn.BatchNorm1d(128)
-        self.tasks = nn.ModuleList(nn.Linear(128, classes) for classes in CLASSES)
-
-    def forward(self, x):
-        x = nn.functional.silu(self.norm1(self.linear1(x)))
-        x = nn.functional.silu(self.norm2(self.linear2(x)))
-        return [task(x) for task in self.tasks]
-
-
-class FusionNet(nn.Module):
+class FusionNet(OfEquations):
     def __init__(self):
         super().__init__()
-        self.clinical, self.dermoscopic = (torchvision.models.resnet18(weights=None) for _ in range(2))
-        self.clinical.fc = self.dermoscopic.fc = nn.Identity()
-        self.clinical_head, self.dermoscopic_head, self.fusion_head = Head(512), Head(512), Head(512)
+        self.clinical, self.dermoscopic = Backbone("resnet18"), Backbone("resnet18")
+        names = ("clinical_head", "dermoscopic_head", "fusion_head")
+        self.B_clin, self.B_derm, self.B_fusion = (branch(self.p, name, 512, CLASSES) for name in names)
 
-    def forward(self, clinical, dermoscopic):
-        clinical, dermoscopic = self.clinical(clinical), self.dermoscopic(dermoscopic)
-        return [
-            self.clinical_head(clinical),
-            self.dermoscopic_head(dermoscopic),
-            self.fusion_head(clinical + dermoscopic),
-        ]
+    def forward(self, x_clin, x_derm):
+        F_clin, F_derm = self.clinical.features(x_clin), self.dermoscopic.features(x_derm)
+        return self.B_clin(F_clin), self.B_derm(F_derm), self.B_fusion(fusion_m4_net.F_fusion(F_clin, F_derm))
 
 
-def images(name, batch, height, width):
-    pixels = 4.0 * uniform(name, batch * 3 * height * width) - 2.0
-    return torch.from_numpy(pixels.astype(numpy.float32)).reshape(batch, 3, height, width)
+def loss(L_clin, L_derm, L_fusion):
+    return fusion_m4_net.released_loss(fusion_m4_net.equation_6_4(L_clin, L_derm, L_fusion), len(CLASSES))
 
 
-model = FusionNet().eval()
-state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
-model.load_state_dict({k: values(k, tuple(v.shape)) for k, v in state.items()}, strict=False)
+def decisions(P_clin, P_derm, P_fusion):
+    """P_1 (Eq. 6.5) of logits, as in the released code, and of probabilities, as printed; P_3 (Eq. 6.6) of the former.
 
-cases = []
-with torch.no_grad():
-    for height, width in SIZES:
-        output = model(images("clinical", 1, height, width), images("dermoscopic", 1, height, width))
-        logits = [[float(f"{v:.8g}") for task in branch for v in task[0].tolist()] for branch in output]
-        cases.append({"size": [height, width], "logits": logits})
+    P_2 is what the SVM cluster says in the thesis. Here the clinical branch takes its place.
+    """
+    softmax = lambda P: [torch.softmax(P_i, dim=-1) for P_i in P]
+    P_1 = softmax(fusion_m4_net.equation_6_5(P_clin, P_derm, P_fusion, *W))
+    literally = fusion_m4_net.equation_6_5(softmax(P_clin), softmax(P_derm), softmax(P_fusion), *W)
+    # Eq. 4 of AMMFM is the same sum in other symbols.
+    for P_D, P_C, P_FU, P_FI in zip(softmax(P_derm), softmax(P_clin), softmax(P_fusion), literally):
+        W_C, W_D, W_FU = W
+        assert torch.allclose(ammfm.equation_4(P_D, P_C, P_FU, W_D, W_C, W_FU), P_FI)
+    P_3 = fusion_m4_net.equation_6_6(P_1, softmax(P_clin), W_1, 1.0 - W_1)
+    return {name: sampled(torch.cat(P)) for name, P in (("P_1", P_1), ("P_1_literally", literally), ("P_3", P_3))}
 
-# One training step without dropout: the released loss and the norm of its gradient in each part.
-# In double precision: batch normalisation over few pixels magnifies rounding.
-model.train().double()
-output = model(*(images(name, len(LABELS), *TRAINING_SIZE).double() for name in ("clinical", "dermoscopic")))
-labels = torch.tensor(LABELS)
-branch = lambda tasks: sum(nn.functional.cross_entropy(task, labels[:, t]) for t, task in enumerate(tasks)) / len(CLASSES)
-loss = 0.33 * sum(branch(tasks) for tasks in output)
-loss.backward()
-norm = lambda name: float(torch.sqrt(sum(p.grad.double().square().sum() for p in getattr(model, name).parameters())))
 
-golden = {
-    "generator": "tests/golden/networks/fusion_net/generate.py",
-    "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": numpy.__version__},
-    "classes": CLASSES,
-    "cases": cases,
-    "training": {
-        "size": TRAINING_SIZE,
-        "labels": LABELS,
-        "loss": loss.item(),
-        "gradient_norms": {name: norm(name) for name in MODULES},
-    },
-}
+model = FusionNet()
+model.clinical.fill("clinical")
+model.dermoscopic.fill("dermoscopic")
+golden = golden_of(model, loss, SIZES, TRAINING_SIZE, given=LABELS)
+golden["training"]["labels"] = LABELS
+first = [torch.tensor(branch).split(CLASSES) for branch in golden["cases"][0]["logits"]]
+golden["decisions"] = {"W": W, "W_1": W_1, **decisions(*first)}
+head = {"generator": "tests/golden/networks/fusion_net/generate.py", "versions": versions(), "classes": CLASSES}
+golden = {**head, **{key: golden[key] for key in ("cases", "decisions", "training")}}
 (HERE / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+print(golden["training"])

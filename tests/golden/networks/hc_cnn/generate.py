@@ -1,5 +1,5 @@
-"""Golden of HcCNN, written from what the texts say of it (a hyper-branch of concatenation and convolutions, ResNet blocks and
-multi-scale attention) on torchvision's ResNet-18.
+"""Golden of HcCNN, written from what the texts say of it (a hyper-branch of concatenation and convolutions, ResNet
+blocks and multi-scale attention) on torchvision's ResNet-18.
 
 Run: `python generate.py` (torch, torchvision, numpy).
 """
@@ -13,7 +13,7 @@ from torch import nn
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from hyper_branch import Bottleneck, ConvNorm, LinearHead, ResidualBlock
-from two_images import CHANNELS, CLASSES, Backbone, fill_rest, golden_of, write
+from two_images import CHANNELS, CLASSES, Backbone, fill_rest, golden_of, weighted, write
 
 
 class MultiScaleAttention(nn.Module):
@@ -65,5 +65,5 @@ if __name__ == "__main__":
     model.dermoscopic.fill("dermoscopic")
     fill_rest(model, ("clinical.", "dermoscopic."), {})
     config = {"backbone": "resnet18", "classes": CLASSES}
-    golden = golden_of(model, [1.0], [(224, 224), (97, 131)], (64, 96))
+    golden = golden_of(model, weighted([1.0]), [(224, 224), (97, 131)], (64, 96))
     write(HERE, [{"config": config, "gains": {}, **golden}])

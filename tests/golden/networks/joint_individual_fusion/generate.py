@@ -1,137 +1,103 @@
-"""Golden of joint-individual fusion with MMFA, written from the thesis' equations on torchvision's ResNet-18.
+"""Golden of joint-individual fusion with MMFA: Eqs. 4.5 to 4.10 of Tang's thesis on torchvision's ResNet-18, with
+formula-filled weights.
 
-Run: `python generate.py` (torch, torchvision, numpy). Formula-filled weights, the formula of the backbones' goldens.
+Run: `python generate.py` (torch, torchvision, numpy). The equations are in `../../equations`.
 """
 
 import json
-import math
 import pathlib
 import sys
 
-import numpy
 import torch
-import torchvision
-from torch import nn
-from torch.nn import functional
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "backbones"))
-from formula import uniform, values
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "equations")]
+import jif_mmfa
+from parameters import numbers, sampled
+from two_images import Backbone, OfEquations, versions
 
-INPUTS, CLASSES, BETA = 81, 6, 0.5
-WIDTH, HEADS, IMAGE, RECORD = 96, 8, 512, 128
+INPUTS, N, H, D = 81, 6, 8, 96  # length of the record, classes, heads, length of a modality's queries, keys and values
+L_I, L_M, HIDDEN = 512, 128, 256
 SIZE, TRAINING_SIZE = (224, 224), (128, 128)
-LABELS = [4, 0, 1, 5, 2, 3]
-CLASS_WEIGHTS = [1.0, 0.5, 2.0, 1.5, 3.0, 0.25]
+GT = [4, 0, 1, 5, 2, 3]
+W_CLASS = [1.0, 0.5, 2.0, 1.5, 3.0, 0.25]
 
 
-class Qkv(nn.Module):
-    def __init__(self, inputs):
-        super().__init__()
-        self.linear, self.norm = nn.Linear(inputs, 3 * WIDTH), nn.BatchNorm1d(3 * WIDTH)
+class JointIndividualFusion(OfEquations):
+    """Fig. 4.1(b). M_M is two fully connected layers with normalization and ReLU, whose sizes the thesis does not
+    print."""
 
-    def forward(self, x):
-        return self.norm(self.linear(x)).chunk(3, 1)
-
-
-class Output(nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.linear, self.norm = nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs)
-
-    def forward(self, x):
-        return self.norm(self.linear(x))
-
-
-class Mmfa(nn.Module):
     def __init__(self):
         super().__init__()
-        self.image, self.metadata = Qkv(IMAGE), Qkv(RECORD)
-        self.output = Output(2 * WIDTH, IMAGE + RECORD)
+        p = self.p
+        self.M_I = Backbone("resnet18")
+        self.FCL = [
+            (p.linear("joint.metadata.linear.0", INPUTS, HIDDEN), p.BN("joint.metadata.norm.0", HIDDEN)),
+            (p.linear("joint.metadata.linear.1", HIDDEN, L_M), p.BN("joint.metadata.norm.1", L_M)),
+        ]
+        qkv = {}
+        for name, L in (("image", L_I), ("metadata", L_M)):
+            qkv[name] = (*p.Wb(f"joint.fusion.{name}.linear", L, 3 * D), p.BN(f"joint.fusion.{name}.norm", 3 * D))
+        nn = *p.Wb("joint.fusion.output.linear", 2 * D, L_I + L_M), p.BN("joint.fusion.output.norm", L_I + L_M)
+        self.F_1 = lambda f_I, f_M: jif_mmfa.MMFA(
+            f_I,
+            f_M,
+            lambda f: jif_mmfa.equation_4_9(f, *qkv["image"]),
+            lambda f: jif_mmfa.equation_4_9(f, *qkv["metadata"]),
+            lambda x: jif_mmfa.equation_4_10(x, *nn),
+            H,
+            {"product": "outer", "scale": "inside"},
+        )
+        self.C_IM = p.linear("joint.head.tasks.0", L_I + L_M, N)
+        self.C_I, self.C_M = p.linear("image_head.tasks.0", L_I, N), p.linear("metadata_head.tasks.0", L_M, N)
 
-    def forward(self, image, record):
-        q, k, v = (torch.cat(pair, 1).reshape(len(image), HEADS, -1, 1) for pair in zip(self.metadata(record), self.image(image)))
-        attention = functional.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[2]), -1)
-        return self.output((attention @ v).flatten(1)) + torch.cat([image, record], 1)
+    def M_M(self, Meta):
+        for layer, BN in self.FCL:
+            Meta = torch.relu(BN(layer(Meta)))
+        return Meta
 
-
-class Record(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.ModuleList([nn.Linear(INPUTS, 256), nn.Linear(256, RECORD)])
-        self.norm = nn.ModuleList([nn.BatchNorm1d(256), nn.BatchNorm1d(RECORD)])
-
-    def forward(self, x):
-        for linear, norm in zip(self.linear, self.norm):
-            x = functional.relu(norm(linear(x)))
-        return x
-
-
-class Head(nn.Module):
-    def __init__(self, features):
-        super().__init__()
-        self.tasks = nn.ModuleList([nn.Linear(features, CLASSES)])
-
-    def forward(self, x):
-        return self.tasks[0](x)
-
-
-class Joint(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.backbone = torchvision.models.resnet18(weights=None)
-        self.backbone.fc = nn.Identity()
-        self.metadata, self.fusion, self.head = Record(), Mmfa(), Head(IMAGE + RECORD)
+    def forward(self, Image, Meta):
+        """P_IM, P_I and P_M before the softmax."""
+        f_I, f_M = self.M_I.features(Image), self.M_M(Meta)
+        return jif_mmfa.equation_4_5(f_I, f_M, self.F_1, self.C_IM, self.C_I, self.C_M)
 
 
-class Jif(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.joint, self.image_head, self.metadata_head = Joint(), Head(IMAGE), Head(RECORD)
-
-    def forward(self, image, record):
-        image, record = self.joint.backbone(image), self.joint.metadata(record)
-        fused = self.joint.head(self.joint.fusion(image, record))
-        return [self.image_head(image), self.metadata_head(record), fused]
+def inputs(batch, size):
+    return numbers("clinical", batch, 3, *size), numbers("metadata", batch, INPUTS)
 
 
-def tensor(name, *shape):
-    data = 4.0 * uniform(name, math.prod(shape)) - 2.0
-    return torch.from_numpy(data.astype(numpy.float32)).reshape(shape)
-
-
-model = Jif().eval()
-state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
-# The backbone is filled as a weights file of its own, under the name `clinical`.
-name = lambda key: key.replace("joint.backbone.", "clinical.")
-model.load_state_dict({k: values(name(k), tuple(v.shape)) for k, v in state.items()}, strict=False)
-model.double()
-with torch.no_grad():
-    logits = model(tensor("clinical", 1, 3, *SIZE).double(), tensor("metadata", 1, INPUTS).double())
+model = JointIndividualFusion()
+model.M_I.fill("clinical")
+model.double().eval()
+P_IM, P_I, P_M = model(*inputs(1, SIZE))
+logits = [sampled(P) for P in (P_I, P_M, P_IM)]
+P_GT = sampled(jif_mmfa.F_2(P_IM, P_I, P_M))
 
 model.train()
-batch = len(LABELS)
-outputs = model(tensor("clinical", batch, 3, *TRAINING_SIZE).double(), tensor("metadata", batch, INPUTS).double())
-weights, labels = torch.tensor(CLASS_WEIGHTS).double(), torch.tensor(LABELS)
-image, record, fused = (functional.cross_entropy(output, labels, weights) for output in outputs)
-loss = BETA * image + (1 - BETA) * record + fused
+w, labels = torch.tensor(W_CLASS).double(), torch.tensor(GT)
+outputs = model(*inputs(len(GT), TRAINING_SIZE))
+L_IM, L_I_, L_M_ = (jif_mmfa.class_weighted_cross_entropy(P, labels, w) for P in outputs)
+loss = jif_mmfa.total_loss(L_I_, L_M_, L_IM)
 loss.backward()
-parts = ["joint.backbone", "joint.metadata", "joint.fusion", "joint.head", "image_head", "metadata_head"]
-norm = lambda part: math.sqrt(sum(p.grad.square().sum().item() for k, p in model.named_parameters() if k.startswith(part)))
+norms = model.p.gradient_norms(lambda name: ".".join(name.split(".")[: 2 if name.startswith("joint.") else 1]))
+squares = [parameter.grad.square().sum() for parameter in model.M_I.parameters() if parameter.grad is not None]
+norms["joint.backbone"] = float(sum(squares) ** 0.5)
 
 golden = {
     "generator": "tests/golden/networks/joint_individual_fusion/generate.py",
-    "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": numpy.__version__},
+    "versions": versions(),
     "inputs": INPUTS,
-    "classes": CLASSES,
+    "classes": N,
     "size": SIZE,
-    "logits": [[float(f"{v:.8g}") for v in branch[0].tolist()] for branch in logits],
+    "logits": logits,
+    "probabilities": P_GT,
     "training": {
         "size": TRAINING_SIZE,
-        "labels": LABELS,
-        "class_weights": CLASS_WEIGHTS,
+        "labels": GT,
+        "class_weights": W_CLASS,
         "loss": loss.item(),
-        "gradient_norms": {part: norm(part) for part in parts},
+        "gradient_norms": norms,
     },
 }
 (HERE / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")
+print(golden["training"])

@@ -11,7 +11,7 @@ from torch import nn
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from two_images import CLASSES, Backbone, fill_rest, golden_of, write
+from two_images import CLASSES, Backbone, fill_rest, golden_of, weighted, write
 
 METADATA = 20
 SUBSETS = {
@@ -55,5 +55,5 @@ model.clinical.fill("clinical")
 model.dermoscopic.fill("dermoscopic")
 fill_rest(model, ("clinical.", "dermoscopic."), {})
 config = {"backbone": "resnet18", "metadata": METADATA, "subsets": list(SUBSETS), "classes": CLASSES}
-golden = golden_of(model, [1.0] * len(SUBSETS), [(97, 131)], (64, 64), METADATA)
+golden = golden_of(model, weighted([1.0] * len(SUBSETS)), [(97, 131)], (64, 64), METADATA)
 write(HERE, [{"config": config, "gains": {}, **golden}])

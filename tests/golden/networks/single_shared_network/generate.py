@@ -1,41 +1,46 @@
-"""Golden of the single shared network (PEMM and its ablations), written from the thesis' text (§5.4) on torchvision's ResNet-18.
+"""Golden of the single shared network (PEMM and its ablations): section 5.4 of Tang's thesis on torchvision's
+ResNet-18, with formula-filled weights.
 
-Run: `python generate.py` (torch, torchvision, numpy).
+Run: `python generate.py` (torch, torchvision, numpy). The equations are in `../../equations`.
 """
 
 import pathlib
 import sys
 
 import torch
-from torch import nn
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-from two_images import CHANNELS, CLASSES, Backbone, Head, attention, blocks, fill_rest, gains, golden_of, write
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "equations")]
+import pemm
+from two_images import CHANNELS, CLASSES, Backbone, OfEquations, attention, blocks, branch, gains, golden_of, write
 
 
-class SingleSharedNetwork(nn.Module):
-    def __init__(self, config):
-        super().__init__()
+class SingleSharedNetwork(OfEquations):
+    """Section 5.4.2: one encoder for both images, a (shared) cross-attention module after its stages, three
+    classifiers.
+
+    Open in the thesis: whether a batch normalization sees both modalities at once ("joined") or one after the other.
+    """
+
+    def __init__(self, config, gains):
+        super().__init__(gains)
         self.backbone = Backbone(config["backbone"])
         channels = CHANNELS[config["backbone"]]
-        self.fusion = blocks(config["fusion"], config["stages"], channels, channels)
-        self.fuses = [config["fusion"] is not None and fuses for fuses in config["stages"]]
+        self.blocks = blocks(self.p, config["fusion"], config["stages"], channels, channels)
         self.joined = config["batches"] == "joined"
-        self.clinical_head, self.fusion_head = Head(channels[-1]), Head(2 * channels[-1])
-        self.dermoscopic_head = self.clinical_head if config["shared_head"] else Head(channels[-1])
+        self.C_C = branch(self.p, "clinical_head", channels[-1])
+        self.C_D = self.C_C if config["shared_head"] else branch(self.p, "dermoscopic_head", channels[-1])
+        self.C_F = branch(self.p, "fusion_head", 2 * channels[-1])
 
-    def forward(self, clinical, dermoscopic):
-        c, d = clinical, dermoscopic
-        for stage in range(4):
+    def forward(self, C, D):
+        for stage, block in enumerate(self.blocks):
             if self.joined:
-                c, d = self.backbone.stage(stage, torch.cat([c, d])).chunk(2)
+                C, D = self.backbone.stage(stage, torch.cat([C, D])).chunk(2)
             else:
-                c, d = self.backbone.stage(stage, c), self.backbone.stage(stage, d)
-            if self.fuses[stage]:
-                c, d = self.fusion[stage](c, d)
-        c, d = self.backbone.pooled(c), self.backbone.pooled(d)
-        return self.clinical_head(c), self.dermoscopic_head(d), self.fusion_head(torch.cat([c, d], 1))
+                C, D = self.backbone.stage(stage, C), self.backbone.stage(stage, D)
+            C, D = block(C, D) if block else (C, D)
+        C, D = self.backbone.pooled(C), self.backbone.pooled(D)
+        return self.C_C(C), self.C_D(D), self.C_F(torch.cat([C, D], dim=1))
 
 
 def config(fusion, stages=(True,) * 4, shared_head=False, batches="joined", weights=(0.1, 0.4, 0.5)):
@@ -57,20 +62,19 @@ def attended(name, source):
 
 GAIN = 0.2  # of queries and keys
 THIRDS = (1 / 3, 1 / 3, 1 / 3)
-# The configuration, sizes of the logits, size of the training step.
+BIASED, EQUAL = pemm.equation_5_7, pemm.equation_5_5
+# The configuration, its loss, sizes of the logits.
 NETWORKS = [
-    (config(attended("shared_cross_attention", "cross")), [(224, 224), (97, 131)], (64, 64)),
-    (config(attended("shared_cross_attention", "self"), batches="separate"), [(97, 131)], (64, 64)),
-    (config(attended("cross_attention", "cross"), (False, True, True, True), weights=THIRDS), [(97, 131)], (64, 64)),
-    (config(attended("cross_attention", "self"), (False, False, True, True)), [(97, 131)], (64, 64)),
-    (config(None, shared_head=True), [(97, 131)], (64, 64)),
+    (config(attended("shared_cross_attention", "cross")), BIASED, [(224, 224), (97, 131)]),
+    (config(attended("shared_cross_attention", "self"), batches="separate"), BIASED, [(97, 131)]),
+    (config(attended("cross_attention", "cross"), (False, True, True, True), weights=THIRDS), EQUAL, [(97, 131)]),
+    (config(attended("cross_attention", "self"), (False, False, True, True)), BIASED, [(97, 131)]),
+    (config(None, shared_head=True), BIASED, [(97, 131)]),
 ]
 
 networks = []
-for config, sizes, training_size in NETWORKS:
-    model = SingleSharedNetwork(config)
+for config, loss, sizes in NETWORKS:
+    model = SingleSharedNetwork(config, gains(GAIN))
     model.backbone.fill("shared")
-    fill_rest(model, ("backbone.",), gains(GAIN))
-    weights = list(config["loss_weights"].values())
-    networks.append({"config": config, "gains": gains(GAIN), **golden_of(model, weights, sizes, training_size)})
+    networks.append({"config": config, "gains": gains(GAIN), **golden_of(model, loss, sizes, (64, 64))})
 write(HERE, networks)

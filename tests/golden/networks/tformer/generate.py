@@ -13,7 +13,7 @@ from torch.nn import functional
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from two_images import CLASSES, Backbone, fill_rest, golden_of, write
+from two_images import CLASSES, Backbone, fill_rest, golden_of, weighted, write
 
 WINDOW = 7
 
@@ -184,5 +184,7 @@ for metadata in (20, 0):
     model.backbone.fill("shared")
     fill_rest(model, ("backbone.",), {})
     config = {"metadata": metadata or None, "classes": CLASSES, "dropout": 0.0}
-    networks.append({"config": config, "gains": {}, **golden_of(model, [1.0], [(224, 224)], (224, 224), metadata)})
+    networks.append(
+        {"config": config, "gains": {}, **golden_of(model, weighted([1.0]), [(224, 224)], (224, 224), metadata)}
+    )
 write(HERE, networks)

@@ -1,5 +1,5 @@
-"""Golden of TripleNet, written from what the texts say of it (a network for each image, and one over the maps of both) on
-torchvision's ResNet-18.
+"""Golden of TripleNet, written from what the texts say of it (a network for each image, and one over the maps of both)
+on torchvision's ResNet-18.
 
 Run: `python generate.py` (torch, torchvision, numpy).
 """
@@ -13,7 +13,7 @@ from torch import nn
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from hyper_branch import LinearHead
-from two_images import CHANNELS, CLASSES, Backbone, fill_rest, golden_of, write
+from two_images import CHANNELS, CLASSES, Backbone, fill_rest, golden_of, weighted, write
 
 
 class TripleNet(nn.Module):
@@ -42,5 +42,5 @@ if __name__ == "__main__":
     model.dermoscopic.fill("dermoscopic")
     fill_rest(model, ("clinical.", "dermoscopic."), {})
     config = {"backbone": "resnet18", "classes": CLASSES, "loss_weights": weights}
-    golden = golden_of(model, list(weights.values()), [(224, 224), (97, 131)], (64, 96))
+    golden = golden_of(model, weighted(weights.values()), [(224, 224), (97, 131)], (64, 96))
     write(HERE, [{"config": config, "gains": {}, **golden}])

@@ -96,6 +96,12 @@ impl<R: Read> TableReader<R> {
         Self::begin(header, Records::new(source, delimiter))
     }
 
+    /// Reads a table without a header, with these columns, which are parted by commas.
+    pub(crate) fn headless(file: &Path, source: R, columns: &[&str]) -> Self {
+        let names = columns.iter().map(|&name| name.to_owned()).collect();
+        Self { header: Header { names, ..Header::of(file) }, records: Records::new(source, b',') }
+    }
+
     fn begin(mut header: Header, mut records: Records<R>) -> Result<Self, DataError> {
         if !records.next(&header)? {
             return Err(DataError::EmptyFile { file: header.file });
