@@ -69,7 +69,9 @@ fn measure(file: &Path, folder: &Path) {
         starts[STARTS / 2]
     );
     run(&["rest"]);
-    ["1", "2", "8"].map(|callers| run(&["callers", callers]));
+    for callers in ["1", "2", "8"] {
+        run(&["callers", callers]);
+    }
 }
 
 /// Opens the model and asks it once.

@@ -30,7 +30,7 @@ fn images() -> CaseSet {
 
 fn loader(criterion: &mut Criterion) {
     let set = images();
-    let rows: Vec<usize> = (0..IMAGES).collect();
+    let cases = set.whole();
     let mut group = criterion.benchmark_group("loader");
     group.throughput(Throughput::Elements(IMAGES as u64)).sample_size(20);
     let augmentation = Augmentation { p: 1.0, ..Augmentation::default() };
@@ -41,7 +41,7 @@ fn loader(criterion: &mut Criterion) {
         let config = LoaderConfig { augmentation, threads: 1, ..LoaderConfig::new(16, preprocess) };
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let loader = BatchLoader::new(&set, rows.clone(), config.clone()).expect("the settings are valid");
+                let loader = BatchLoader::new(&cases, config.clone()).expect("the settings are valid");
                 loader
                     .map(|batch| batch.expect("the images are whole").clinical.map_or(0.0, |planes| planes[0]))
                     .sum::<f32>()

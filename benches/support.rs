@@ -58,11 +58,17 @@ pub fn one_tower(backbone: BackboneKind) -> Bundle {
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: Default::default(),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let network = network.init_seeded(1, &Device::flex()).expect("a network of that size");
     let branch_weights = BranchWeights::new([("clinical", 1.0)]).expect("a weight of 1 is one");
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network, two_stage }
 }
 

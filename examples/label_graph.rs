@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let labels: Vec<_> = split.train.iter().map(|&row| set.cases[row].labels.clone()).collect();
     let graph = LabelGraph::fit(&set.tasks, &labels, LabelGraph::PRIOR)?;
-    let (valid, test) = (bundle.predict(&set, &split.valid, |_| ())?, bundle.predict(&set, &split.test, |_| ())?);
+    let answers = |rows: &[usize]| bundle.predict(&set.view(rows)?, |_| ());
+    let (valid, test) = (answers(&split.valid)?, answers(&split.test)?);
     let found = graph.search(valid.last(), &STRENGTHS)?;
     println!("strength {} of {STRENGTHS:?}: {:.2} % on the validation cases", found.strength, 100.0 * found.score);
     let (before, after) = (test.last(), graph.smooth(test.last(), found.strength)?);

@@ -98,6 +98,9 @@ fn quickstart(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     recipe.set(&format!("training.preprocess.size={image_size}"))?;
     recipe.set(&format!("training.epochs={epochs}"))?;
     recipe.set(&format!("seed={seed}"))?;
+    // What a clinic asks, chosen on the validation cases: refer or not, and when the model had better not answer.
+    recipe.set("groups.referral={ task = \"diagnosis\", soon = [\"MEL\"], later = [\"BCC\"], positive = [\"soon\", \"later\"] }")?;
+    recipe.set("abstention={ error_rate = 0.1 }")?;
     let mut plan = recipe.experiment()?.plan()?;
     let small = "A small network trained for minutes: this shows that the programs work, not how good the method is.";
     plan.notes.insert(0, small.to_owned());
@@ -113,6 +116,12 @@ fn quickstart(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let cases = outcome.test_cases();
     say(format_args!("\ntest accuracy in per cent, {cases} synthetic cases (published numbers are of real ones)\n"));
     say(text_table(&evaluations));
+    for group in outcome.class_groups()? {
+        say(group);
+    }
+    if let Some(sets) = outcome.prediction_sets()? {
+        say(format_args!("{sets}\n"));
+    }
     let out = out.display();
     say(format_args!("report: {out}/report.html   metrics: {out}/metrics.json   model: {out}/{MODEL_FILE}"));
     say(format_args!("again: cargo run --release --bin dermafuse -- train {out}/experiment.toml --out runs/again"));

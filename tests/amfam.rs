@@ -287,7 +287,7 @@ fn the_whole_network_equals_pytorch() {
         assert_eq!(network.auxiliary(), ["modality", "reconstruction_clinical", "reconstruction_dermoscopic"]);
 
         let set = case_set(&file.classes, &file.labels);
-        let loss = MultitaskLoss::new(&set, &[0, 1, 2, 3], LossConfig::amfam()).unwrap();
+        let loss = MultitaskLoss::new(&set.view(&[0, 1, 2, 3]).unwrap(), LossConfig::amfam()).unwrap();
         let rows: Vec<&[Option<usize>]> = set.cases.iter().map(|case| case.labels.as_slice()).collect();
         let total = loss.forward(&output, &loss.targets(&rows, 0..rows.len(), &device));
         assert_number(&what, total.clone().into_scalar(), golden.loss, 1e-4);
@@ -341,10 +341,16 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::default(),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Probabilities, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Probabilities, None, 1.0).unwrap();
     Bundle { description, network: network.init_seeded(7, device).unwrap(), two_stage }
 }
 
@@ -367,7 +373,10 @@ fn a_saved_bundle_has_only_what_predicts_and_predicts_the_same() {
     let decoder = 9 * channels * 128 + 2_583_171 - 9 * 2048 * 128;
     assert_eq!(training_parts, channels * 512 + 512 + 512 * 2 + 2 + 2 * (attention + decoder));
     let rows = &split.test[..4];
-    let (whole, reduced) = (bundle.logits(&set, rows, |_| ()).unwrap(), loaded.logits(&set, rows, |_| ()).unwrap());
+    let (whole, reduced) = (
+        bundle.logits(&set.view(rows).unwrap(), |_| ()).unwrap(),
+        loaded.logits(&set.view(rows).unwrap(), |_| ()).unwrap(),
+    );
     assert_eq!(whole, reduced);
 }
 
@@ -389,7 +398,11 @@ fn every_row_of_the_ablation_trains_with_its_losses() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set: &set, train: &split.train[..16], valid: &split.valid[..4], encoder: &encoder };
+    let cases = TrainingCases {
+        train: set.view(&split.train[..16]).unwrap(),
+        valid: set.view(&split.valid[..4]).unwrap(),
+        encoder: &encoder,
+    };
     let device = Device::flex().autodiff();
     for row in [AmfamRow::Clinical, AmfamRow::LinearAttention, AmfamRow::Amfam] {
         let mut config = AmfamConfig::row(row, BackboneKind::ResNet18Quarter, set.tasks.class_counts());
@@ -402,7 +415,7 @@ fn every_row_of_the_ablation_trains_with_its_losses() {
         training.loss = training.loss.with_auxiliary_of(&names);
         let mut recorder = Recorder::default();
         let trained =
-            Trainer::new(training).fit(network, cases, mean_branch_accuracy, None, false, &mut recorder).unwrap();
+            Trainer::new(training).fit(network, &cases, mean_branch_accuracy, None, false, &mut recorder).unwrap();
         assert_eq!(trained.history.len(), 2);
         assert_eq!(recorder.0.len(), if names.is_empty() { 0 } else { 2 }, "{row:?}");
         for (_, losses) in &recorder.0 {
@@ -421,11 +434,16 @@ fn a_weight_for_a_loss_that_there_is_not_is_an_error() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let cases = TrainingCases {
+        train: set.view(&split.train).unwrap(),
+        valid: set.view(&split.valid).unwrap(),
+        encoder: &encoder,
+    };
     let config = AmfamConfig::row(AmfamRow::Concat, BackboneKind::ResNet18Quarter, set.tasks.class_counts());
     let network = NetworkConfig::Amfam(config).init_seeded(1, &Device::flex().autodiff()).unwrap();
-    let error =
-        Trainer::new(small_training()).fit(network, cases, mean_branch_accuracy, None, false, &mut Silent).unwrap_err();
+    let error = Trainer::new(small_training())
+        .fit(network, &cases, mean_branch_accuracy, None, false, &mut Silent)
+        .unwrap_err();
     assert!(matches!(error, TrainError::UnknownAuxiliary { .. }));
     assert_eq!(text_of(&error), "the network adds no loss `modality`, which the recipe weighs; it adds none");
 }

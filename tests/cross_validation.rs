@@ -166,7 +166,7 @@ fn folds_that_are_done_are_read_and_others_refused() {
     expected.sort();
     assert_eq!(ids, expected);
     let features = resumed.rounds[0].1.features.as_ref().unwrap();
-    assert_eq!(features.dim(), (validation.rounds[0].stages[0].split.test.len(), 128 + 128)); // quarter ResNet-18 and record
+    assert_eq!(features.dim(), (validation.rounds[0].stages[0].split.test.len(), 128 + 64)); // quarter ResNet-18 and record
 
     std::fs::write(folder.path().join("fold-1/result.json"), "{").unwrap();
     let error = validation.run(place(true), &mut Silent).unwrap_err().to_string();
@@ -179,7 +179,7 @@ fn folds_that_are_done_are_read_and_others_refused() {
     let differs = "fold-2 holds the result of another recipe or other data: ";
     assert!(error.contains(differs) && error.contains("`data.fields` was SHA-256 "), "{error}");
     let mut faster = validation.clone();
-    faster.rounds[1].stages[0].protocol.network.training.learning_rate *= 2.0;
+    faster.rounds[1].stages[0].protocol.first_stage.training.learning_rate *= 2.0;
     let error = run_second(&faster, true).unwrap_err().to_string();
     let differs = format!("{differs}`training.learning_rate` was 0.005 and is 0.01; give another folder");
     assert!(error.ends_with(&differs), "{error}");
@@ -191,12 +191,16 @@ fn a_training_of_something_else_is_not_continued() {
     let set = patients();
     let split = splits(&set).remove(0);
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let cases = TrainingCases {
+        train: set.view(&split.train).unwrap(),
+        valid: set.view(&split.valid).unwrap(),
+        encoder: &encoder,
+    };
     let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
     let place = Workplace::on(&device).in_folder(folder.path(), true);
-    let recipe = recipe(&set, "image").network;
-    let first = recipe.train(1, cases, place, &mut Silent).unwrap();
-    let again = recipe.train(1, cases, place, &mut Silent).unwrap();
+    let recipe = recipe(&set, "image").first_stage;
+    let first = recipe.train(1, &cases, place, &mut Silent).unwrap();
+    let again = recipe.train(1, &cases, place, &mut Silent).unwrap();
     assert_eq!(again.history, first.history);
 
     // The weights have the same shapes, but they are not what is asked for.
@@ -208,7 +212,7 @@ fn a_training_of_something_else_is_not_continued() {
     let differences =
         ["`network.view` was dermoscopic and is clinical", "`selection` was joint_balanced_accuracy and is accuracy"];
     for (other, difference) in [other_image, other_score].into_iter().zip(differences) {
-        let error = other.train(1, cases, place, &mut Silent).unwrap_err().to_string();
+        let error = other.train(1, &cases, place, &mut Silent).unwrap_err().to_string();
         assert!(error.contains("was started with another configuration or other data: "), "{error}");
         assert!(error.contains(difference), "{error}");
     }
@@ -225,7 +229,7 @@ fn a_training_of_something_else_is_not_continued() {
     let train = |file: &Path| {
         let weights = Some(BackboneWeights::OfAll(file.to_owned()));
         NetworkRecipe { backbone_weights: weights, ..recipe.clone() }
-            .train(1, cases, place, &mut Silent)
+            .train(1, &cases, place, &mut Silent)
             .map_err(Box::new)
     };
     save(&file, 7);
@@ -236,6 +240,43 @@ fn a_training_of_something_else_is_not_continued() {
     save(&moved, 8);
     let error = train(&moved).unwrap_err().to_string();
     assert!(error.contains("other data: `weights.1-resnet18_quarter` was SHA-256 "), "{error}");
+}
+
+#[test]
+fn a_folder_goes_on_with_more_repeats_and_not_with_fewer() {
+    let _lock = device_lock();
+    let sets = [("derm7pt".to_owned(), Arc::new(patients()))];
+    let folder = tempfile::tempdir().unwrap();
+    let repeated = |repeats| Experiment { repeats, ..experiment("record") }.plan_for(&sets).unwrap();
+    let run = |plan: &Plan, resume| {
+        plan.run(Workplace::on(&Device::flex()).in_folder(folder.path(), resume), &mut Silent).map_err(Box::new)
+    };
+    let once = run(&repeated(1), false).unwrap();
+    let twice = run(&repeated(2), true).unwrap();
+    assert_eq!((once.rounds.len(), twice.rounds.len()), (3, 6));
+    assert_eq!(once.rounds, twice.rounds[..3], "what was done is read");
+    assert_ne!(twice.rounds[0].1.test, twice.rounds[3].1.test);
+
+    let before = contents_of(folder.path());
+    let fewer = run(&repeated(1), true).unwrap_err().to_string();
+    assert!(
+        fewer.contains("holds the round `fold-4` of an experiment with another number of repeats or folds"),
+        "{fewer}"
+    );
+    assert!(fewer.contains("this one has 3 rounds (`fold-1` to `fold-3`)"), "{fewer}");
+    let mut single = repeated(1);
+    single.rounds.truncate(1);
+    single.rounds[0].name.clear();
+    let fewer = run(&single, true).unwrap_err().to_string();
+    assert!(fewer.contains("holds the round `fold-1`") && fewer.contains("this one has a single round"), "{fewer}");
+    assert_eq!(contents_of(folder.path()), before, "nothing is written");
+    // The other way round.
+    let own = tempfile::tempdir().unwrap();
+    single.run(Workplace::on(&Device::flex()).in_folder(own.path(), false), &mut Silent).unwrap();
+    let device = Device::flex();
+    let place = Workplace::on(&device).in_folder(own.path(), true);
+    let more = repeated(1).check(place, &mut Silent).unwrap_err().to_string();
+    assert!(more.contains("holds a single round of an experiment with"), "{more}");
 }
 
 #[test]
@@ -270,6 +311,21 @@ fn methods_are_compared_on_every_fold_and_shared_among_processes() {
     let tests = outcome.write(folder.path()).unwrap();
     assert_eq!((tests[0].1.methods.len(), tests[0].1.blocks.len()), (5, 3));
     assert!(folder.path().join("report.html").is_file());
+
+    // A method under another name is trained and tested once.
+    let twins = compared(&["record", "image", "image"], AnswerKind::All);
+    let outcome_of_twins = twins.run(Workplace { resume: true, ..place }, &mut Silent).unwrap();
+    assert_eq!(outcome_of_twins.rows[2].same_as.as_deref(), Some("image"));
+    assert_eq!(outcome_of_twins.rows[2].auc, outcome_of_twins.rows[1].auc);
+    let note = "`image, All` is the same method as `image`";
+    assert!(outcome_of_twins.notes.iter().any(|said| said.starts_with(note)), "{:?}", outcome_of_twins.notes);
+    let written = tempfile::tempdir().unwrap();
+    let tests = outcome_of_twins.write(written.path()).unwrap();
+    for (_, tested) in &tests {
+        assert_eq!(tested.methods.iter().map(|method| &*method.name).collect::<Vec<_>>(), ["record", "image"]);
+    }
+    let report = std::fs::read_to_string(written.path().join("report.html")).unwrap();
+    assert!(report.contains("record – image") && !report.contains("image – image, All"));
 
     // In shares of two processes, joined again, it is the same table.
     let comparison = compared(&structures[..2], AnswerKind::All);

@@ -66,6 +66,22 @@ fn every_experiment_of_the_documents_is_read_with_all_its_rows() {
     assert!(files > 8, "{files}");
 }
 
+/// The pages that show an addition as a diff show a file that is compiled and tested.
+#[test]
+fn the_files_that_pages_add_are_compiled() {
+    for (page, file) in [
+        ("adding-a-network.md", "crates/dermafuse-networks/src/twin_net.rs"),
+        ("adding-a-fusion-module.md", "crates/dermafuse-fusion/src/shift.rs"),
+    ] {
+        let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+        let lines = text.lines().skip_while(|line| !line.starts_with(&format!(" // {file}"))).skip(1);
+        let added: Vec<&str> = lines.map_while(|line| line.strip_prefix('+')).collect();
+        assert!(added.len() > 30, "{page} adds {file}");
+        let compiled = fs::read_to_string(root().join(file)).unwrap();
+        assert!(compiled.contains(&added.join("\n")), "{page} and {file} differ");
+    }
+}
+
 #[test]
 fn documents_name_programs_verbs_and_files_that_exist() {
     let help = text(&program("dermafuse").arg("--help").output().unwrap());

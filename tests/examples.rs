@@ -39,7 +39,11 @@ fn quickstart_writes_a_report_and_a_bundle_that_evaluate_reads() {
     assert_eq!(third(&trained), third(&loaded));
     let header = |name: &str| fs::read_to_string(evaluated.join(name)).unwrap().lines().next().unwrap().to_owned();
     assert!(header("stages.csv").contains("probability"), "{}", header("stages.csv"));
-    assert!(header("predictions.csv").contains("diagnosis:truth,diagnosis="), "{}", header("predictions.csv"));
+    assert!(
+        header("predictions.csv").contains("diagnosis:truth,diagnosis:probability,diagnosis="),
+        "{}",
+        header("predictions.csv")
+    );
     assert_eq!(fs::read(out.join("predictions.csv")).unwrap(), fs::read(evaluated.join("predictions.csv")).unwrap());
 
     // One patient, as a program of one's own asks.

@@ -292,7 +292,7 @@ fn attention_of_features_is_shared_by_each_heads_own() {
         let found = Explainer::new(&network).feature_attention(&input(2, 7, &device)).unwrap();
         assert_eq!(found.len(), 2);
         for features in &found {
-            assert_eq!((features.weights.dim(), features.of_record), ((8, 24), 96));
+            assert_eq!((features.weights.dim(), features.of_record), ((8, 24), 64));
             assert!(features.weights.rows().into_iter().all(|head| (head.sum() - 1.0).abs() < 1e-5));
         }
         assert_ne!(found[0], found[1]);
@@ -382,10 +382,16 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
         augmentation: TestTimeAugmentation::Three,
         several_images: Default::default(),
         known_cases: KnownCases::default(),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network: network.init_seeded(11, &Device::flex()).unwrap(), two_stage }
 }
 
@@ -396,7 +402,7 @@ fn last(answers: Answers) -> Predictions {
 /// Checks contributions against the bundle's own predictions of cases from which inputs were taken.
 fn check_contributions(bundle: &Bundle, set: &CaseSet, row: usize) {
     let contributions = bundle.contributions(set, row, ImageBaseline::MeanColor).unwrap();
-    let whole = last(bundle.predict(set, &[row], |_| ()).unwrap());
+    let whole = last(bundle.predict(&set.view(vec![row]).unwrap(), |_| ()).unwrap());
     let mut without = Vec::new();
     for input in &contributions.inputs {
         let mut other = set.clone();
@@ -409,7 +415,7 @@ fn check_contributions(bundle: &Bundle, set: &CaseSet, row: usize) {
                 case.metadata[place] = FieldValue::Missing;
             }
         }
-        without.push(bundle.predict(&other, &[row], |_| ()).ok().map(last));
+        without.push(bundle.predict(&other.view(vec![row]).unwrap(), |_| ()).ok().map(last));
     }
     for (task, shares) in contributions.tasks.iter().enumerate() {
         let close = |a: f64, b: f64| (a - b).abs() < 1e-5;
@@ -471,7 +477,7 @@ fn contributions_include_the_second_stage() {
     let (set, split) = small_set();
     let mut recipe = small_recipe(&set);
     recipe.metadata = MetadataRoles::PreDiagnosis.into();
-    recipe.network.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     let device = Device::flex();
     let bundle = recipe.run(&set, &split, Workplace::on(&device), &mut Silent).unwrap().bundle;
     assert!(bundle.two_stage.second_stage.is_some());
@@ -493,7 +499,8 @@ fn contributions_include_the_second_stage() {
         })
         .collect();
     let single = bundle.single_case("one", &case.clinical, &case.dermoscopic, &used).unwrap();
-    let of = |set: &CaseSet, row: usize| last(bundle.predict(set, &[row], |_| ()).unwrap()).probabilities;
+    let of =
+        |set: &CaseSet, row: usize| last(bundle.predict(&set.view(vec![row]).unwrap(), |_| ()).unwrap()).probabilities;
     assert_eq!(of(&set, split.test[0]), of(&single, 0));
     let refuse = |name: &str, value: &str| {
         let metadata = [(name.to_owned(), value.to_owned())];

@@ -13,7 +13,7 @@ use dermafuse::networks::{AsymmetricFusionConfig, NetworkConfig};
 use dermafuse::recipes::{Progress, Workplace};
 use dermafuse::schema::{RunFolder, RunMode};
 use dermafuse::train::{
-    ClassWeights, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
+    ClassBalancing, Incomplete, Observer, Silent, TrainError, Trainer, TrainingCases, mean_branch_accuracy,
 };
 use dermafuse_tests::{
     contents_of, device_lock, example, numbers_of, program, small_recipe, small_set, small_set_folder, text, text_of,
@@ -25,14 +25,18 @@ fn a_loss_that_is_not_finite_stops_before_the_step_and_names_the_batch() {
     let _lock = device_lock();
     let (set, split) = small_set();
     let recipe = small_recipe(&set);
-    let mut config = recipe.network.training.clone();
+    let mut config = recipe.first_stage.training.clone();
     config.learning_rate = 1e30; // the first step is finite, the second batch's loss is not
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
-    let network = recipe.network.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
+    let cases = TrainingCases {
+        train: set.view(&split.train).unwrap(),
+        valid: set.view(&split.valid).unwrap(),
+        encoder: &encoder,
+    };
+    let network = recipe.first_stage.network.init_seeded(0, &Device::flex().autodiff()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let result =
-        Trainer::new(config).fit(network, cases, mean_branch_accuracy, Some(folder.path()), false, &mut Silent);
+        Trainer::new(config).fit(network, &cases, mean_branch_accuracy, Some(folder.path()), false, &mut Silent);
     let error = result.unwrap_err();
     let TrainError::NonFiniteLoss { epoch: 1, batch: 2, cases, .. } = &error else { panic!("{error}") };
     assert_eq!(cases.len(), 8);
@@ -48,11 +52,12 @@ fn settings_that_make_no_training_are_refused() {
     let recipe = small_recipe(&set);
     let encoder = MetadataEncoder::none();
     let fit = |change: fn(&mut dermafuse::train::TrainingConfig), train: &[usize], device: Device| {
-        let mut config = recipe.network.training.clone();
+        let mut config = recipe.first_stage.training.clone();
         change(&mut config);
-        let cases = TrainingCases { set: &set, train, valid: &split.valid, encoder: &encoder };
-        let network = recipe.network.network.init_seeded(0, &device).unwrap();
-        let result = Trainer::new(config).fit(network, cases, mean_branch_accuracy, None, false, &mut Silent);
+        let (train, valid) = (set.view(train).unwrap(), set.view(&split.valid).unwrap());
+        let cases = TrainingCases { train, valid, encoder: &encoder };
+        let network = recipe.first_stage.network.init_seeded(0, &device).unwrap();
+        let result = Trainer::new(config).fit(network, &cases, mean_branch_accuracy, None, false, &mut Silent);
         result.unwrap_err().to_string()
     };
     let autodiff = || Device::flex().autodiff();
@@ -62,7 +67,7 @@ fn settings_that_make_no_training_are_refused() {
     assert!(fit(|_| (), &split.train, Device::flex()).contains("must be on an autodiff device"));
     let only_nevi: Vec<usize> =
         split.train.iter().copied().filter(|&row| set.cases[row].labels[0] == Some(0)).collect();
-    let text = fit(|config| config.loss.class_weights = ClassWeights::Balanced, &only_nevi, autodiff());
+    let text = fit(|config| config.loss.class_weights = ClassBalancing::Balanced, &only_nevi, autodiff());
     assert!(text.contains("of task `diagnosis` has no training case"), "{text}");
 }
 
@@ -71,7 +76,7 @@ fn a_damaged_or_foreign_bundle_is_refused() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.network.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     recipe.second_stage = None;
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -106,7 +111,7 @@ fn a_damaged_or_foreign_bundle_is_refused() {
 
     let unknown = dermafuse::schema::Task { name: "grade".into(), ..set.tasks[0].clone() };
     set.tasks = dermafuse::schema::TaskSet::new(vec![unknown]).unwrap();
-    let text = load().unwrap().predict(&set, &split.test, |_| ()).unwrap_err().to_string();
+    let text = load().unwrap().predict(&set.view(&split.test).unwrap(), |_| ()).unwrap_err().to_string();
     assert!(text.contains("are not the model's") && text.contains("use a model trained for this data set"), "{text}");
 }
 
@@ -116,7 +121,7 @@ fn weights_of_another_network_are_refused_by_the_recipe() {
     let mut recipe = small_recipe(&set);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("weights.safetensors");
-    recipe.network.backbone_weights = Some(file.clone().into());
+    recipe.first_stage.backbone_weights = Some(file.clone().into());
     let run = |recipe: &dermafuse::recipes::Protocol| {
         let _lock = device_lock();
         text_of(&recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err())
@@ -130,7 +135,7 @@ fn weights_of_another_network_are_refused_by_the_recipe() {
 #[test]
 fn a_class_count_that_makes_no_head_is_refused() {
     let (set, _) = small_set();
-    let NetworkConfig::FusionNet(mut config) = small_recipe(&set).network.network else { panic!("a FusionNet") };
+    let NetworkConfig::FusionNet(mut config) = small_recipe(&set).first_stage.network else { panic!("a FusionNet") };
     config.classes = vec![5, 1];
     let text = config.init(&Device::flex()).unwrap_err().to_string();
     assert!(text.contains("found class counts [5, 1]"), "{text}");
@@ -217,7 +222,7 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
     let (mut set, split) = small_set();
     let device = Device::flex();
     let mut recipe = small_recipe(&set);
-    recipe.network.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     recipe.second_stage = None;
     // Two training cases without a photo, a test case without one, another test case without any image.
     set.cases[split.train[0]].clinical = Vec::new();
@@ -227,7 +232,7 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
     set.cases[split.test[1]].dermoscopic = Vec::new();
     let run = |incomplete, set: &dermafuse::data::CaseSet, notes: &mut Notes| {
         let mut recipe = recipe.clone();
-        recipe.network.incomplete = incomplete;
+        recipe.first_stage.incomplete = incomplete;
         recipe.run(set, &split, Workplace::on(&device), notes).map_err(Box::new)
     };
     let (train, test) = (split.train.len(), split.test.len());
@@ -266,8 +271,8 @@ fn incomplete_cases_are_refused_left_out_or_used_as_is_said() {
         let mut recipe = recipe.clone();
         let (backbone, classes) = (BackboneKind::ResNet18Quarter, set.tasks.class_counts());
         let network = AsymmetricFusionConfig::new(backbone, backbone, "bab".parse().ok(), classes);
-        recipe.network.network = NetworkConfig::AsymmetricFusion(network);
-        recipe.network.incomplete = Incomplete::Use;
+        recipe.first_stage.network = NetworkConfig::AsymmetricFusion(network);
+        recipe.first_stage.incomplete = Incomplete::Use;
         set.cases[split.test[0]].clinical = set.cases[split.test[2]].clinical.clone();
         set.cases[split.test[1]].clinical = set.cases[split.test[2]].clinical.clone();
         recipe.run(&set, &split, Workplace::on(&device), &mut Silent).unwrap_err().to_string()

@@ -52,19 +52,24 @@ fn fit(
 ) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
     let (set, split) = diagnoses();
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let cases = TrainingCases {
+        train: set.view(&split.train).unwrap(),
+        valid: set.view(&split.valid).unwrap(),
+        encoder: &encoder,
+    };
     let network = network(&set).init_seeded(1, &Device::flex().autodiff()).unwrap();
-    Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
+    Trainer::new(config).fit(network, &cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
 }
 
 /// Without validation cases.
 fn fit_unvalidated(config: TrainingConfig, folder: Option<&Path>) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
     let (set, split) = diagnoses();
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set: &set, train: &split.train, valid: &[], encoder: &encoder };
+    let cases =
+        TrainingCases { train: set.view(&split.train).unwrap(), valid: set.view(&[]).unwrap(), encoder: &encoder };
     let network = network(&set).init_seeded(1, &Device::flex().autodiff()).unwrap();
     let score = |_: &BranchLogits| panic!("there is nothing to score");
-    Trainer::new(config).fit(network, cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
+    Trainer::new(config).fit(network, &cases, score, folder, folder.is_some(), &mut Silent).map_err(Box::new)
 }
 
 /// The numbers of the stem and of the four stages, running statistics included.
@@ -272,8 +277,7 @@ fn schedules_and_samplings_that_do_not_fit_are_refused() {
 }
 
 /// Two stages: the five diagnoses, then the same photos as three classes.
-fn plan(seed: u64) -> Plan {
-    const TEXT: &str = r#"
+const STAGES: &str = r#"
         [method]
         network = { kind = "image_classifier", backbone = "resnet18_quarter", view = "clinical", head = "per_location" }
         selection = "balanced_accuracy"
@@ -292,19 +296,41 @@ fn plan(seed: u64) -> Plan {
         name = "three"
         data = "three"
         weights = "five"
-    "#;
+"#;
+
+fn plan(seed: u64) -> Plan {
+    let sets = sets();
+    experiment(STAGES, seed).unwrap().plan_for(&sets).unwrap()
+}
+
+/// An experiment in stages that trains little.
+fn experiment(text: &str, seed: u64) -> Result<Experiment, Box<RecipeError>> {
     let training = TrainingConfig { learning_rate: 1e-3, epochs: 3, ..TrainingConfig::nedelcu(32, &[], 0) };
     let unfreezing = Unfreezing { steps: layers(2), epochs_per_step: 1, cumulative: true };
     let training = TrainingConfig { unfreezing: Some(unfreezing), ..training };
     let defaults = to_toml(&serde_json::json!({ "training": training, "seed": seed }));
-    let settings = Settings::parse("two.toml", TEXT).unwrap().over(Settings::parse("training", &defaults).unwrap());
+    let settings = Settings::parse("two.toml", text).unwrap().over(Settings::parse("training", &defaults).unwrap());
+    Experiment::read(settings).map_err(Box::new)
+}
+
+/// Photos with five diagnoses, and the same with three.
+fn sets() -> [(String, Arc<CaseSet>); 2] {
     let (five, _) = diagnoses();
     let mut three = five.clone();
     let classes = &five.tasks[0].classes[..3];
     three.tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", classes)]).unwrap();
     three.cases.iter_mut().for_each(|case| case.labels[0] = case.labels[0].map(|label| label.min(2)));
-    let sets = [("five".to_owned(), Arc::new(five)), ("three".to_owned(), Arc::new(three))];
-    Experiment::read(settings).unwrap().plan_for(&sets).unwrap()
+    [("five".to_owned(), Arc::new(five)), ("three".to_owned(), Arc::new(three))]
+}
+
+#[test]
+fn a_backbone_of_another_kind_is_found_when_the_experiment_is_read() {
+    let other = format!("{STAGES}method.network.backbone = \"resnet18\"\n");
+    let error = experiment(&other, 4).unwrap_err().to_string();
+    let expected = "stage `three` starts from the backbone of stage `five`, which is `resnet18_quarter`, and its own is `resnet18`";
+    assert!(error.contains(expected), "{error}");
+    // From weights of its own it may be another one.
+    assert!(experiment(&other.replace("weights = \"five\"", "weights = \"random\""), 4).is_ok());
 }
 
 fn follow(plan: &Plan, folder: &Path, resume: bool) -> Result<RoundResult, Box<RecipeError>> {
@@ -332,7 +358,7 @@ fn a_backbone_carries_over_and_a_head_does_not() {
     // Two blocks were unfrozen: what is below them is the first stage's backbone still.
     assert_eq!(changed(&before.network, &after.network), [false, false, false, true, true]);
     let stage = &plan.rounds[0].stages[1];
-    let predictions = after.predict(&stage.set, &stage.split.test, |_| ()).unwrap();
+    let predictions = after.predict(&stage.set.view(&stage.split.test).unwrap(), |_| ()).unwrap();
     assert_eq!(*predictions.last(), result.rows().unwrap().pop().unwrap().1, "the bundle answers as the result");
 
     // What is done is read, not repeated, and nothing else is accepted in its place.
@@ -340,7 +366,7 @@ fn a_backbone_carries_over_and_a_head_does_not() {
     let text = |result: Result<RoundResult, Box<RecipeError>>| text_of(&*result.unwrap_err());
     assert!(text(follow(&plan, folder.path(), false)).contains("already holds a result"));
     let mut other = plan.clone();
-    other.rounds[0].stages[1].protocol.network.training.learning_rate = 2e-3;
+    other.rounds[0].stages[1].protocol.first_stage.training.learning_rate = 2e-3;
     let refused = text(follow(&other, folder.path(), true));
     assert!(refused.contains("stage `three`") && refused.contains("another recipe or other data"), "{refused}");
     assert!(refused.contains("`training.learning_rate` was 0.001 and is 0.002"), "{refused}");

@@ -91,7 +91,7 @@ fn classifiers_over_the_record_alone_train_no_network_and_ask_for_no_image() {
     for case in &mut set.cases {
         (case.clinical, case.dermoscopic) = (Vec::new(), Vec::new());
     }
-    let answers = read.predict(&set, &test, |_| ()).unwrap();
+    let answers = read.predict(&set.view(&test).unwrap(), |_| ()).unwrap();
     assert!(answers.failed.is_empty());
     let (name, predictions) = answers.stages.last().unwrap();
     let (_, expected) = outcome.predictions().unwrap().pop().unwrap();
@@ -99,7 +99,7 @@ fn classifiers_over_the_record_alone_train_no_network_and_ask_for_no_image() {
     assert!(predictions.basis.iter().all(|basis| basis == "uniform+metadata"));
     // A case of which nothing is recorded is answered by nothing.
     set.cases[test[0]].metadata.fill(FieldValue::Missing);
-    let unknown = read.predict(&set, &test[..1], |_| ()).unwrap().stages.pop().unwrap().1;
+    let unknown = read.predict(&set.view(&test[..1]).unwrap(), |_| ()).unwrap().stages.pop().unwrap().1;
     assert_eq!(unknown.basis, ["uniform"]);
     let veil = unknown.tasks.iter().position(|task| task.classes.len() == 2).unwrap();
     assert_eq!(unknown.probabilities[veil].row(0).to_vec(), [0.5, 0.5]);
@@ -129,7 +129,7 @@ fn rows_of_one_and_two_stages_run_from_end_to_end() {
         let bundle = outcome.bundle().unwrap();
         let read = Bundle::from_bytes(&bundle.to_bytes().unwrap(), &Device::flex()).unwrap();
         let test = outcome.set().split.as_ref().unwrap().test.clone();
-        let answers = read.predict(outcome.set(), &test, |_| ()).unwrap();
+        let answers = read.predict(&outcome.set().view(&test).unwrap(), |_| ()).unwrap();
         let rows = outcome.predictions().unwrap();
         assert_eq!(answers.stages, rows[1..], "{row}");
     }

@@ -95,7 +95,7 @@ fn logits(
     rows: &[usize],
     encoder: &MetadataEncoder,
 ) -> Vec<Vec<u32>> {
-    let logits = predictor.logits(set, rows, encoder, |_| ()).unwrap();
+    let logits = predictor.logits(&set.view(rows).unwrap(), encoder, |_| ()).unwrap();
     let of_case = |case: usize| {
         let tasks = logits.branches.iter().flat_map(|branch| &branch.logits); // [V, N, K_t] each
         tasks.flat_map(move |task| {

@@ -103,7 +103,7 @@ fn a_case_is_answered_by_the_classifier_of_what_it_has() {
 
         // The saved model says the same, of the row of the branch to the bit.
         let bundle = outcome.bundle().unwrap();
-        let again = bundle.predict(&set, &split.test, |_| ()).unwrap();
+        let again = bundle.predict(&set.view(&split.test).unwrap(), |_| ()).unwrap();
         assert_eq!(bases(again.last()), expected, "{row}");
         for (case, (_, branch)) in LACKING.iter().enumerate() {
             let (_, of_branch) = again.stages.iter().find(|(name, _)| *name == format!("P_{branch}")).unwrap();
@@ -113,7 +113,7 @@ fn a_case_is_answered_by_the_classifier_of_what_it_has() {
         }
         // What is missing has no say: a case that has it and one that does not are the same to a branch without it.
         let (complete, _) = small_set();
-        let whole = bundle.predict(&complete, &split.test, |_| ()).unwrap();
+        let whole = bundle.predict(&complete.view(&split.test).unwrap(), |_| ()).unwrap();
         let (_, photos) = whole.stages.iter().find(|(name, _)| name == "P_clinical").unwrap();
         assert_eq!(again.last().probabilities[0].row(4), photos.probabilities[0].row(4), "{row}");
     }
@@ -224,7 +224,7 @@ fn contributions_know_what_is_answered_without_a_record() {
             Input::Field(_) => ([false, false, true], "fusion"),
         };
         take_away(&mut other, row, what);
-        let without = bundle.predict(&other, &[row], |_| ()).unwrap();
+        let without = bundle.predict(&other.view(vec![row]).unwrap(), |_| ()).unwrap();
         assert_eq!(bases(without.last()), [basis]);
         let task = &contributions.tasks[0];
         let expected = without.last().probabilities[0][[0, task.class]];

@@ -21,7 +21,7 @@ fn model() -> (Bundle, CaseSet, Vec<usize>) {
     let (set, split) = small_set();
     let bytes = MODEL.get_or_init(|| {
         let mut recipe = small_recipe(&set);
-        recipe.network.training.epochs = 1;
+        recipe.first_stage.training.epochs = 1;
         recipe.metadata = MetadataRoles::IncludePostDiagnosis.into();
         let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
         assert!(outcome.bundle.two_stage.second_stage.is_some());
@@ -64,17 +64,17 @@ fn an_answer_does_not_depend_on_the_table_around_a_patient() {
     let _lock = device_lock();
     let (bundle, set, test) = model();
     let rows = &test[..6];
-    let expected = bundle.predict(&set, rows, |_| ()).unwrap();
+    let expected = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap();
     let other = told_otherwise(&set);
     other.check().unwrap();
-    let found = bundle.predict(&other, rows, |_| ()).unwrap();
+    let found = bundle.predict(&other.view(rows).unwrap(), |_| ()).unwrap();
     assert_eq!(bits(&found), bits(&expected));
     assert_eq!(found.notes, bundle.notes());
 
     // Alone, in another order, as the only case of the table.
     for (at, &row) in rows.iter().enumerate() {
         let alone = CaseSet { cases: vec![other.cases[row].clone()], split: None, ..other.clone() };
-        let found = bundle.predict(&alone, &[0], |_| ()).unwrap();
+        let found = bundle.predict(&alone.whole(), |_| ()).unwrap();
         for ((_, one), (_, all)) in found.stages.iter().zip(&expected.stages) {
             for (one, all) in one.probabilities.iter().zip(&all.probabilities) {
                 assert_eq!(one.row(0), all.row(at), "case {at}");
@@ -87,19 +87,19 @@ fn an_answer_does_not_depend_on_the_table_around_a_patient() {
     let sex = other.fields.iter().position(|field| field.name == "sex").unwrap();
     unknown.cases[rows[0]].metadata[sex] = FieldValue::Category(0);
     missing.cases[rows[0]].metadata[sex] = FieldValue::Missing;
-    let found = bundle.predict(&unknown, rows, |_| ()).unwrap();
-    assert_eq!(bits(&found), bits(&bundle.predict(&missing, rows, |_| ()).unwrap()));
+    let found = bundle.predict(&unknown.view(rows).unwrap(), |_| ()).unwrap();
+    assert_eq!(bits(&found), bits(&bundle.predict(&missing.view(rows).unwrap(), |_| ()).unwrap()));
     assert_eq!(
         found.notes[bundle.notes().len()..],
         ["1 of 6 cases have `sex` = `something new`, which the model never saw: it counts as not recorded."]
     );
     let mut renamed = other.clone();
     renamed.fields[sex].name = "gender".into();
-    let error = bundle.predict(&renamed, rows, |_| ()).unwrap_err().to_string();
+    let error = bundle.predict(&renamed.view(rows).unwrap(), |_| ()).unwrap_err().to_string();
     assert!(error.starts_with("the set has no field `sex`, which the model uses; it has "), "{error}");
     let mut allowed = bundle.clone();
     allowed.description.encoder = allowed.description.encoder.with_missing_fields(MissingFields::Allow);
-    let found = allowed.predict(&renamed, rows, |_| ()).unwrap();
+    let found = allowed.predict(&renamed.view(rows).unwrap(), |_| ()).unwrap();
     assert_eq!(
         found.notes[bundle.notes().len()..],
         ["The set has no field `sex`, which the model uses: it counts as not recorded."]
@@ -110,16 +110,15 @@ fn an_answer_does_not_depend_on_the_table_around_a_patient() {
 fn a_model_knows_who_made_it() {
     let _lock = device_lock();
     let (bundle, mut set, _) = model();
-    let rows: Vec<usize> = (0..set.len()).collect();
     let split = set.split.clone().unwrap_or_else(|| small_set().1);
-    let answers = bundle.predict(&set, &rows, |_| ()).unwrap();
+    let answers = bundle.predict(&set.whole(), |_| ()).unwrap();
     let (trained, selected) = (split.train.len(), split.valid.len());
     assert_eq!((answers.seen.trained, answers.seen.selected, answers.seen.cases), (trained, selected, set.len()));
     assert!(answers.seen.to_string().ends_with("this is no test of it."), "{}", answers.seen);
     // Whatever the order of the table.
     set.cases.reverse();
     set.split = None;
-    assert_eq!(bundle.predict(&set, &rows, |_| ()).unwrap().seen, answers.seen);
+    assert_eq!(bundle.predict(&set.whole(), |_| ()).unwrap().seen, answers.seen);
     let text = String::from_utf8_lossy(&bundle.to_bytes().unwrap()).into_owned();
     let id = set.cases.iter().map(|case| case.id.as_str()).max_by_key(|id| id.len()).unwrap();
     assert!(id.len() < 4 || !text.contains(id), "a model does not list patients: {id}");
@@ -129,7 +128,7 @@ fn a_model_knows_who_made_it() {
 fn a_set_may_lack_classes_of_the_model() {
     let _lock = device_lock();
     let (bundle, set, test) = model();
-    let expected = bundle.predict(&set, &test, |_| ()).unwrap();
+    let expected = bundle.predict(&set.view(&test).unwrap(), |_| ()).unwrap();
     // The first task without its last class, and the others in another order.
     let mut tasks: Vec<Task> = set.tasks.iter().cloned().collect();
     let absent = tasks[0].classes.pop().unwrap();
@@ -144,7 +143,7 @@ fn a_set_may_lack_classes_of_the_model() {
     other.tasks = TaskSet::new(tasks).unwrap();
     other.split = None;
     other.check().unwrap();
-    let found = bundle.predict(&other, &test, |_| ()).unwrap();
+    let found = bundle.predict(&other.view(&test).unwrap(), |_| ()).unwrap();
     assert_eq!(bits(&found), bits(&expected));
     let note = &found.notes[bundle.notes().len()];
     assert!(note.contains(&format!("The set has no class {absent} of task ")), "{note}");
@@ -160,13 +159,13 @@ fn one_bad_file_is_one_row_with_a_reason() {
     let _lock = device_lock();
     let (bundle, mut set, test) = model();
     let rows = &test[..5];
-    let expected = bundle.predict(&set, rows, |_| ()).unwrap();
+    let expected = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken.jpg");
     fs::write(&broken, b"no image").unwrap();
     set.cases[rows[1]].dermoscopic = vec![broken.clone()];
     set.cases[rows[3]].clinical = vec![folder.path().join("missing.jpg")];
-    let found = bundle.predict(&set, rows, |_| ()).unwrap();
+    let found = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap();
     assert_eq!(found.rows, [rows[0], rows[2], rows[4]]);
     assert_eq!(found.failed.iter().map(|case| case.row).collect::<Vec<_>>(), [rows[1], rows[3]]);
     assert!(found.failed[0].reason.contains("broken.jpg") && found.failed[1].reason.contains("missing.jpg"));
@@ -176,7 +175,7 @@ fn one_bad_file_is_one_row_with_a_reason() {
     for &row in rows {
         set.cases[row].clinical = vec![broken.clone()];
     }
-    let error = bundle.predict(&set, rows, |_| ()).unwrap_err().to_string();
+    let error = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap_err().to_string();
     assert!(error.starts_with("no case could be answered; the first: ") && error.contains("broken.jpg"), "{error}");
 }
 
@@ -209,7 +208,10 @@ fn models_of_the_older_format_are_read_and_checked() {
     let load = || Bundle::load(folder.path(), &Device::flex());
     write_folder(folder.path(), &bundle, |_| ());
     let old = load().unwrap();
-    let (found, expected) = (old.predict(&set, &test, |_| ()).unwrap(), bundle.predict(&set, &test, |_| ()).unwrap());
+    let (found, expected) = (
+        old.predict(&set.view(&test).unwrap(), |_| ()).unwrap(),
+        bundle.predict(&set.view(&test).unwrap(), |_| ()).unwrap(),
+    );
     assert_eq!(bits(&found), bits(&expected));
     assert!(found.seen.to_string().starts_with("The model does not say which cases trained it"));
 

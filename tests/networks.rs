@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions, SwinConfig, parameter_count};
 use dermafuse::data::CaseSet;
-use dermafuse::fusion::MapFusionKind;
+use dermafuse::fusion::{FusionKind, MapFusionKind, MmfaConfig};
 use dermafuse::networks::{
     AsymmetricFusion, AsymmetricFusionConfig, BranchOutput, CafNet, CafNetConfig, EmbeddingNet, EmbeddingNetConfig,
     FusionNet, FusionNetConfig, HcCnn, HcCnnConfig, HeadKind, ImageClassifierConfig, JointFusionConfig,
@@ -16,7 +16,7 @@ use dermafuse::networks::{
     SingleSharedNetworkConfig, TFormer, TFormerConfig, TripleNet, TripleNetConfig,
 };
 use dermafuse::schema::{Branch, BranchLogits, BranchWeights, Case, Cohort, FuseSpace, Predictions, Task, TaskSet};
-use dermafuse::train::{ClassWeights, LossConfig, LossReduction, MultitaskLoss};
+use dermafuse::train::{ClassBalancing, LossConfig, LossReduction, MultitaskLoss};
 use dermafuse_tests::{
     Tensors, device_lock, filled_by_formula, filled_with_gains, formula, gradient_norms, uniform, write_safetensors,
 };
@@ -193,7 +193,7 @@ fn loss_and_gradients_of_a_training_step_equal_pytorch() {
     let labels: Vec<Vec<Option<usize>>> =
         golden.training.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
     let set = set_of(&golden.classes, &labels);
-    let loss = MultitaskLoss::new(&set, &[0, 1, 2, 3], LossConfig::default()).unwrap();
+    let loss = MultitaskLoss::new(&set.view(&[0, 1, 2, 3]).unwrap(), LossConfig::default()).unwrap();
     let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
     let output = network.forward(input(labels.len(), golden.training.size, &device));
     let loss = loss.forward(&output, &loss.targets(&rows, 0..rows.len(), &device));
@@ -279,9 +279,10 @@ struct JifTraining {
 
 impl JifGolden {
     fn network(&self, device: &Device) -> JointIndividualFusion<AnyBackbone> {
-        let fusion = "mmfa".parse().unwrap();
+        let fusion = FusionKind::Mmfa(MmfaConfig { image_width: 96, metadata_width: 96, ..MmfaConfig::default() });
         let view = Modality::Clinical;
-        let joint = JointFusionConfig::new(BackboneKind::ResNet18, view, self.inputs, fusion, vec![self.classes]);
+        let mut joint = JointFusionConfig::new(BackboneKind::ResNet18, view, self.inputs, fusion, vec![self.classes]);
+        joint.metadata.layers = vec![256, 128];
         let config = JointIndividualFusionConfig::new(joint);
         let network =
             JointIndividualFusion::new(tower("clinical", BackboneKind::ResNet18, device), &config, device).unwrap();
@@ -330,9 +331,12 @@ fn a_training_step_of_joint_individual_fusion_equals_pytorch() {
         split: None,
         notes: vec![],
     };
-    let config =
-        LossConfig { reduction: LossReduction::Paper, class_weights: ClassWeights::Balanced, ..LossConfig::default() };
-    let loss = MultitaskLoss::new(&set, &(0..set.len()).collect::<Vec<_>>(), config).unwrap();
+    let config = LossConfig {
+        reduction: LossReduction::Paper,
+        class_weights: ClassBalancing::Balanced,
+        ..LossConfig::default()
+    };
+    let loss = MultitaskLoss::new(&set.whole(), config).unwrap();
     let labels: Vec<[Option<usize>; 1]> = training.labels.iter().map(|&label| [Some(label)]).collect();
     let labels: Vec<&[Option<usize>]> = labels.iter().map(|labels| labels.as_slice()).collect();
     let output = network.forward(golden.input(labels.len(), training.size, &device));
@@ -416,7 +420,7 @@ fn equals_pytorch<C: Debug, N: Network>(
         goldens.labels.iter().map(|labels| labels.iter().copied().map(Some).collect()).collect();
     let set = set_of(&goldens.classes, &labels);
     let losses = LossConfig { reduction: LossReduction::Paper, ..LossConfig::default() };
-    let loss = MultitaskLoss::new(&set, &(0..labels.len()).collect::<Vec<_>>(), losses).unwrap();
+    let loss = MultitaskLoss::new(&set.whole(), losses).unwrap();
     let rows: Vec<&[Option<usize>]> = labels.iter().map(Vec::as_slice).collect();
     let output = network.forward(golden.input(labels.len(), golden.training.size, &device));
     let loss = loss.forward(&output, &loss.targets(&rows, 0..rows.len(), &device));

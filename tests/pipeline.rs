@@ -26,7 +26,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let (set, split) = small_set();
     let run = |run: u64| {
         let mut recipe = small_recipe(&set);
-        recipe.network.training.seed += run;
+        recipe.first_stage.training.seed += run;
         recipe.second_stage.as_mut().unwrap().half_seed += run;
         recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap()
     };
@@ -72,9 +72,9 @@ impl Progress for Killer {
 /// A small recipe of three epochs, part of whose network stands still.
 fn three_epochs(set: &CaseSet, averaging: Option<WeightAveraging>) -> Protocol {
     let mut recipe = small_recipe(set);
-    recipe.network.training.epochs = 3;
-    recipe.network.training.freeze = BackboneFreeze { groups: 1, batch_norm: false };
-    recipe.network.training.averaging = averaging;
+    recipe.first_stage.training.epochs = 3;
+    recipe.first_stage.training.freeze = BackboneFreeze { groups: 1, batch_norm: false };
+    recipe.first_stage.training.averaging = averaging;
     recipe
 }
 
@@ -123,7 +123,7 @@ fn a_folder_that_holds_another_run_is_refused() {
         .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), false), &mut Silent)
         .unwrap_err();
     assert!(error.to_string().contains("already holds a run of 3 epochs; resume it"), "{error}");
-    recipe.network.training.learning_rate *= 2.0;
+    recipe.first_stage.training.learning_rate *= 2.0;
     let error = recipe
         .run(&set, &split, Workplace::on(&Device::flex()).in_folder(folder.path(), true), &mut Silent)
         .unwrap_err();
@@ -137,24 +137,24 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     let _lock = device_lock();
     let (mut set, split) = small_set();
     let mut recipe = small_recipe(&set);
-    recipe.network.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     outcome.bundle.save(folder.path().join(MODEL_FILE)).unwrap();
     let bundle = Bundle::load(folder.path(), &Device::flex()).unwrap();
     assert_eq!(bundle.description, outcome.bundle.description);
-    let answers = bundle.predict(&set, &split.test, |_| ()).unwrap();
+    let answers = bundle.predict(&set.view(&split.test).unwrap(), |_| ()).unwrap();
     assert_eq!((answers.stages, answers.rows), (outcome.rows, split.test.clone()));
     assert_eq!(answers.seen.to_string(), format!("0 of {} cases trained or selected this model.", split.test.len()));
     assert_eq!((answers.failed, answers.notes), (Vec::new(), bundle.notes()));
 
     // One case without its clinical photo, one without its dermoscopic image, one without metadata.
     let rows = &split.test[..4];
-    let complete = bundle.predict(&set, rows, |_| ()).unwrap().stages;
+    let complete = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap().stages;
     set.cases[rows[0]].clinical = Vec::new();
     set.cases[rows[1]].dermoscopic = Vec::new();
     set.cases[rows[2]].metadata.fill(FieldValue::Missing);
-    let predictions = bundle.predict(&set, rows, |_| ()).unwrap().stages;
+    let predictions = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap().stages;
     let (name, third) = predictions.last().unwrap();
     assert_eq!(name, "P_3");
     let all = "clinical+dermoscopic+fusion";
@@ -171,15 +171,15 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     }
 
     set.cases[rows[0]].dermoscopic = Vec::new();
-    let answers = bundle.predict(&set, rows, |_| ()).unwrap();
+    let answers = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap();
     assert_eq!(answers.rows, &rows[1..]);
     let reason = &answers.failed[0].reason;
     assert!(reason.contains("has no branch to predict from: neither a clinical nor a dermoscopic image"), "{reason}");
     let note = answers.notes.last().unwrap();
     assert!(note.starts_with("1 of 4 cases could not be answered; the first, "), "{note}");
-    let error = bundle.predict(&set, &rows[..1], |_| ()).unwrap_err().to_string();
+    let error = bundle.predict(&set.view(&rows[..1]).unwrap(), |_| ()).unwrap_err().to_string();
     assert!(error.contains("has no branch to predict from"), "{error}");
-    assert!(bundle.logits(&set, rows, |_| ()).is_err(), "logits are of all cases or none");
+    assert!(bundle.logits(&set.view(rows).unwrap(), |_| ()).is_err(), "logits are of all cases or none");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn without_metadata_the_recipe_stops_at_the_first_stage() {
     set.fields.clear();
     set.cases.iter_mut().for_each(|case| case.metadata.clear());
     let mut recipe = small_recipe(&set);
-    recipe.network.training.epochs = 1;
+    recipe.first_stage.training.epochs = 1;
     recipe.metadata = MetadataRoles::PreDiagnosis.into();
     let outcome = recipe.run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap();
     assert_eq!(outcome.rows.last().unwrap().0, "P_1");
@@ -202,7 +202,7 @@ fn every_branch_and_head_trains_every_parameter() {
     use dermafuse::networks::MultimodalInput;
     let _lock = device_lock();
     let (set, _) = small_set();
-    let NetworkConfig::FusionNet(config) = small_recipe(&set).network.network else { panic!("a FusionNet") };
+    let NetworkConfig::FusionNet(config) = small_recipe(&set).first_stage.network else { panic!("a FusionNet") };
     let device = Device::flex().autodiff();
     let network = config.init(&device).unwrap();
     let images = || burn::tensor::Tensor::random([2, 3, 32, 32], burn::tensor::Distribution::Default, &device);
@@ -227,8 +227,9 @@ fn every_branch_and_head_trains_every_parameter() {
 #[test]
 fn the_majority_baseline_predicts_the_most_frequent_class() {
     let (set, split) = small_set();
-    let baseline = majority(&set, &split.train, &split.test).unwrap();
-    for (task, counts) in (0..set.tasks.len()).map(|task| (task, set.class_counts(task, &split.train).unwrap())) {
+    let train = set.view(&split.train).unwrap();
+    let baseline = majority(&train, &set.view(&split.test).unwrap()).unwrap();
+    for (task, counts) in (0..set.tasks.len()).map(|task| (task, train.class_counts(task).unwrap())) {
         let most = counts.iter().max().unwrap();
         assert_eq!(counts[baseline.predicted(0, task)], *most);
     }

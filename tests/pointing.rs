@@ -24,7 +24,7 @@ const LIFT: f64 = 1.65;
 fn heat_in_lesions(network: &AnyNetwork, set: &CaseSet, rows: &[usize], config: &SyntheticConfig) -> (f64, f64) {
     let mut loader = LoaderConfig::new(rows.len(), Preprocess::imagenet(SIZE));
     loader.dermoscopic = false;
-    let batch = BatchLoader::new(set, rows.to_vec(), loader).unwrap().next().unwrap().unwrap();
+    let batch = BatchLoader::new(&set.view(rows).unwrap(), loader).unwrap().next().unwrap().unwrap();
     let nothing = Array2::zeros((rows.len(), 0));
     let input = tensors_of(batch, nothing, Modalities::CLINICAL, &Device::flex());
     let maps = Explainer::new(network)
@@ -77,9 +77,14 @@ fn a_trained_network_looks_at_the_lesion_and_a_random_one_does_not() {
         ..TrainingConfig::as_released(SIZE, 0)
     };
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set: &set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let cases = TrainingCases {
+        train: set.view(&split.train).unwrap(),
+        valid: set.view(&split.valid).unwrap(),
+        encoder: &encoder,
+    };
     let untrained = network.init_seeded(0, &device.autodiff()).unwrap();
-    let trained = Trainer::new(training).fit(untrained, cases, mean_branch_accuracy, None, false, &mut Silent).unwrap();
+    let trained =
+        Trainer::new(training).fit(untrained, &cases, mean_branch_accuracy, None, false, &mut Silent).unwrap();
     let (share, area) = heat_in_lesions(&trained.network, &set, &split.test, &config);
     assert!(share > LIFT * area, "trained: {share} of the heat in {area} of the pixels");
 }

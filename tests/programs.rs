@@ -80,7 +80,10 @@ fn folds_are_shared_resumed_and_leave_a_model_each() {
     // One line for each case, whatever its fold.
     let predictions = String::from_utf8(read(&out, "predictions.csv")).unwrap();
     assert_eq!(predictions.lines().count(), 61);
-    assert!(predictions.starts_with("case,basis,status,diagnosis,diagnosis:truth,diagnosis="), "{predictions}");
+    assert!(
+        predictions.starts_with("case,basis,status,diagnosis,diagnosis:truth,diagnosis:probability,diagnosis="),
+        "{predictions}"
+    );
     let history = String::from_utf8(read(&out, "history.csv")).unwrap();
     assert_eq!(history.lines().count(), 4);
 

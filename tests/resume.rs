@@ -41,9 +41,13 @@ fn fit(
     observer: &mut dyn Observer,
 ) -> Result<Trained<AnyNetwork>, Box<TrainError>> {
     let encoder = MetadataEncoder::none();
-    let cases = TrainingCases { set, train: &split.train, valid: &split.valid, encoder: &encoder };
+    let cases = TrainingCases {
+        train: set.view(&split.train).unwrap(),
+        valid: set.view(&split.valid).unwrap(),
+        encoder: &encoder,
+    };
     let network = classifier(set).init_seeded(1, &Device::flex().autodiff()).unwrap();
-    trainer.fit(network, cases, score, folder, true, observer).map_err(Box::new)
+    trainer.fit(network, &cases, score, folder, true, observer).map_err(Box::new)
 }
 
 fn train(config: TrainingConfig, folder: Option<&Path>) -> Result<Trained<AnyNetwork>, Box<TrainError>> {

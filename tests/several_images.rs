@@ -202,18 +202,20 @@ fn pairs_of_several_images_are_averaged_and_a_damaged_one_fails_its_case() {
         alone.cases.push(dermafuse::schema::Case { id: format!("pair {look}").into(), ..pair });
     }
     let encoder = MetadataEncoder::fit(&set.fields, &set.cases, protocol.metadata).unwrap();
-    let config = protocol.network.network.clone().with_metadata_inputs(encoder.width());
+    let config = protocol.first_stage.network.clone().with_metadata_inputs(encoder.width());
     let network = config.init_seeded(3, &Device::flex()).unwrap();
     let mut predictor =
-        Predictor::new(&network, protocol.network.training.preprocess.clone(), TestTimeAugmentation::Three);
+        Predictor::new(&network, protocol.first_stage.training.preprocess.clone(), TestTimeAugmentation::Three);
     predictor.batch_size = 2;
     let answer = |logits: &BranchLogits| logits.fuse(&logits.equal_weights(), FuseSpace::Logits).unwrap();
 
     let rows = [0, 1, 2];
     let mut progress = Vec::new();
-    let logits = predictor.logits(&set, &rows, &encoder, |done| progress.push(done)).unwrap();
+    let logits = predictor.logits(&set.view(&rows).unwrap(), &encoder, |done| progress.push(done)).unwrap();
     assert_eq!((logits.looks.as_slice(), logits.views(), progress.as_slice()), (&[1, 3, 1][..], 3, &[1, 2, 3][..]));
-    let pairs = predictor.logits(&alone, &[0, set.len(), set.len() + 1, set.len() + 2, 2], &encoder, |_| ()).unwrap();
+    let pairs = predictor
+        .logits(&alone.view(vec![0, set.len(), set.len() + 1, set.len() + 2, 2]).unwrap(), &encoder, |_| ())
+        .unwrap();
     let (together, each) = (answer(&logits), answer(&pairs));
     for (table, of_pairs) in together.probabilities.iter().zip(&each.probabilities) {
         assert_eq!((table.row(0), table.row(2)), (of_pairs.row(0), of_pairs.row(4)), "other cases are as they were");
@@ -225,14 +227,14 @@ fn pairs_of_several_images_are_averaged_and_a_damaged_one_fails_its_case() {
     assert_eq!(answer(&logits.each_look()).probabilities, each.probabilities);
 
     predictor.several_images = SeveralImages::First;
-    let first = predictor.logits(&set, &rows, &encoder, |_| ()).unwrap();
+    let first = predictor.logits(&set.view(&rows).unwrap(), &encoder, |_| ()).unwrap();
     assert_eq!(answer(&first).probabilities[0].row(1), each.probabilities[0].row(1));
     assert_eq!(answer(&first), answer(&logits.first_looks()));
 
     predictor.several_images = SeveralImages::MeanOfProbabilities;
     let folder = tempfile::tempdir().unwrap();
     set.cases[1].clinical[1] = folder.path().join("gone.jpg");
-    let (readable, answered, failed) = predictor.readable_logits(&set, &rows, &encoder, |_| ()).unwrap();
+    let (readable, answered, failed) = predictor.readable_logits(&set.view(&rows).unwrap(), &encoder, |_| ()).unwrap();
     assert_eq!((answered.as_slice(), failed.len(), failed[0].row), (&[0, 2][..], 1, 1));
     assert!(failed[0].reason.contains("gone.jpg") && readable.looks.is_empty());
     assert_eq!(answer(&readable).probabilities[0].row(1), together.probabilities[0].row(2));

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
     describe(&plan);
     for stage in &plan.rounds[0].stages {
         print_classes(stage)?;
-        print_groups(stage);
+        print_groups(stage)?;
     }
     let place = Workplace::on(&device);
     plan.check(place, &mut TerminalProgress::default())?;
@@ -43,11 +43,11 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
     }
     say!("\nEvery check that needs no training has passed.\n");
     for stage in &plan.rounds[0].stages {
-        let network = &stage.protocol.network;
+        let recipe = &stage.protocol.first_stage;
         let name = if stage.name.is_empty() { String::new() } else { format!("stage {}: ", stage.name) };
         let parameters = parameter_count(&stage.network()?.init(&device)?);
-        let (epochs, trainings) = (network.training.epochs, stage.protocol.trainings());
-        say!("{name}{}, {parameters} parameters", kind_of(&network.network));
+        let (epochs, trainings) = (recipe.training.epochs, stage.protocol.trainings());
+        say!("{name}{}, {parameters} parameters", kind_of(&recipe.network));
         say!("{name}{trainings} training(s) of at most {epochs} epochs in each of {} round(s)", plan.rounds.len());
         if arguments.time && trainings > 0 {
             match seconds_an_epoch(stage, place) {
@@ -80,16 +80,16 @@ fn length(seconds: f64) -> String {
 
 fn kind_of(network: &NetworkConfig) -> String {
     let backbones: Vec<&str> = network.backbones().iter().map(|kind| kind.name()).collect();
-    format!("{} ({})", network.kind().replace('_', " "), backbones.join(", "))
+    let kind = network.kind().replace('_', " ");
+    if backbones.is_empty() { kind } else { format!("{kind} ({})", backbones.join(", ")) }
 }
 
 /// The classes of every task in every part.
 fn print_classes(stage: &PlannedTraining) -> ProgramResult {
     let (set, split) = (&stage.set, &stage.split);
     for (index, task) in set.tasks.iter().enumerate() {
-        let parts = [&split.train, &split.valid, &split.test].map(|rows| set.class_counts(index, rows));
-        let [train, valid, test] = parts;
-        let (train, valid, test) = (train?, valid?, test?);
+        let counts = |rows: &[usize]| set.view(rows.to_vec())?.class_counts(index);
+        let (train, valid, test) = (counts(&split.train)?, counts(&split.valid)?, counts(&split.test)?);
         say_part!("  {:<28}", task.name);
         for (class, name) in task.classes.iter().enumerate() {
             say_part!("  {name} {}/{}/{}", train[class], valid[class], test[class]);
@@ -105,34 +105,35 @@ fn print_classes(stage: &PlannedTraining) -> ProgramResult {
 }
 
 /// How many groups there are, and which images are missing.
-fn print_groups(stage: &PlannedTraining) {
+fn print_groups(stage: &PlannedTraining) -> ProgramResult {
     let (set, split) = (&stage.set, &stage.split);
-    let rows: Vec<usize> = [&split.train[..], &split.valid, &split.test].concat();
-    let groups: BTreeSet<&str> = rows.iter().map(|&row| set.cases[row].group.as_str()).collect();
-    let clinical = rows.iter().filter(|&&row| set.cases[row].has(Modality::Clinical)).count();
-    let dermoscopic = rows.iter().filter(|&&row| set.cases[row].has(Modality::Dermoscopic)).count();
+    let cases = set.view([&split.train[..], &split.valid, &split.test].concat())?;
+    let groups: BTreeSet<&str> = cases.cases().map(|case| case.group.as_str()).collect();
+    let clinical = cases.cases().filter(|case| case.has(Modality::Clinical)).count();
+    let dermoscopic = cases.cases().filter(|case| case.has(Modality::Dermoscopic)).count();
     say!(
         "  {} cases in {} groups (patients, lesions, identical images); {clinical} with a clinical photo, {dermoscopic} with a \
          dermoscopic image",
-        rows.len(),
+        cases.len(),
         groups.len()
     );
-    let looks = rows.iter().map(|&row| set.cases[row].looks(Modality::BOTH));
-    if let Some(note) = stage.protocol.network.several_images.note("cases", looks) {
+    let looks = cases.cases().map(|case| case.looks(Modality::BOTH));
+    if let Some(note) = stage.protocol.first_stage.several_images.note("cases", looks) {
         say!("  note: {note}");
     }
     split.leaks().iter().for_each(|leak| say!("  note: {leak}"));
+    Ok(())
 }
 
 /// Trains on a few batches, and on none of the others.
 fn seconds_an_epoch(stage: &PlannedTraining, place: Workplace<'_>) -> Result<f64, Box<dyn std::error::Error>> {
     let mut protocol = stage.protocol.clone();
-    let (mut split, batch) = (stage.split.clone(), protocol.network.training.batch_size);
+    let (mut split, batch) = (stage.split.clone(), protocol.first_stage.training.batch_size);
     let all = split.train.len();
     split.train.truncate(4 * batch);
     split.valid.truncate(batch);
     split.test.truncate(1);
-    let training = &mut protocol.network.training;
+    let training = &mut protocol.first_stage.training;
     (training.epochs, training.averaging, training.unfreezing, training.patience) = (1, None, None, None);
     training.sampling = Sampling::EachOnce;
     (protocol.second_stage, protocol.answer) = (None, dermafuse::recipes::Answer::All);

@@ -1,11 +1,13 @@
 //! `dermafuse compare`: several experiments on the same cases.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use dermafuse::data::ImageCache;
-use dermafuse::recipes::{Experiment, MethodComparison, Progress, Recipe, TerminalProgress, Workplace};
+use dermafuse::recipes::{
+    ComparisonOutcome, Experiment, MethodComparison, Progress, Recipe, SideBySide, TerminalProgress, Workplace,
+};
 use dermafuse::schema::{RunFolder, RunMode, Shard};
 use dermafuse::train::LostBest;
 
@@ -15,15 +17,23 @@ use crate::terminal::{say, say_part};
 
 /// Trains several methods on the same cases with the same seeds, and tests whether they differ.
 ///
-/// With one recipe or file, the rows of its comparison are compared; with several, each of them. NAME:ROW is a row of a recipe.
+/// With one recipe or file, the rows of its comparison are compared, or a group of them; with several, each of them. NAME:ROW is a row
+/// of a recipe.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Compare {
     /// Recipes, files of experiments, or their rows as NAME:ROW
     #[arg(required = true)]
     methods: Vec<String>,
-    /// Rows of the only recipe, in place of all
+    /// Rows of the only recipe, in place of those that it compares
     #[arg(long)]
     row: Vec<String>,
+    /// A group of rows of the only recipe, or all; `dermafuse recipes` lists them
+    #[arg(long, conflicts_with = "row")]
+    group: Option<String>,
+    /// A way of the only recipe to divide the cases and to choose the epoch; or all, one after the other, each in a folder of its
+    /// own, and side by side. `dermafuse recipes` lists them
+    #[arg(long)]
+    protocol: Option<String>,
     /// Where a data set lies: NAME=PATH, or KIND=PATH where there is one only
     #[arg(long, value_name = "NAME=PATH")]
     data: Vec<String>,
@@ -72,23 +82,48 @@ impl Compare {
         Ok(recipe)
     }
 
-    /// The methods, and a title.
-    fn methods(&self) -> Result<(String, Vec<Method>), Failure> {
+    /// The protocols that were asked for; `None` where none was.
+    fn protocols(&self) -> Result<Option<Vec<String>>, Failure> {
+        let Some(asked) = &self.protocol else { return Ok(None) };
+        let [name] = &self.methods[..] else {
+            return Err("--protocol is a way of one recipe to divide cases, and several methods are given".into());
+        };
+        let recipe = Recipe::named(name.split_once(':').map_or(name.as_str(), |(name, _)| name))?;
+        let known: Vec<String> = recipe.protocols().into_iter().map(str::to_owned).collect();
+        match asked.as_str() {
+            "all" if known.len() > 1 && self.shard.is_some() => {
+                Err("--shard is a share of one comparison: give --protocol one name, and run the others by themselves"
+                    .into())
+            }
+            "all" if known.len() > 1 => Ok(Some(known)),
+            "all" => Err(format!("{name} has no protocols to put side by side").into()),
+            one => recipe.under_protocol(one).map(|_| Some(vec![one.to_owned()])).map_err(Failure::from),
+        }
+    }
+
+    /// The methods under a protocol, and a title.
+    fn methods(&self, protocol: Option<&str>) -> Result<(String, Vec<Method>), Failure> {
         let mut recipes: Vec<(Recipe, Option<String>)> = Vec::new();
         for named in &self.methods {
             let (name, row) = match named.split_once(':') {
                 Some((name, row)) => (name, Some(row.to_owned())),
                 None => (named.as_str(), None),
             };
-            recipes.push((self.recipe(name)?, row));
+            let recipe = self.recipe(name)?;
+            let recipe = match protocol {
+                Some(protocol) => recipe.under_protocol(protocol)?,
+                None => recipe,
+            };
+            recipes.push((recipe, row));
         }
         let mut chosen: Vec<(Recipe, Option<String>)> = Vec::new();
         match &recipes[..] {
             [(recipe, None)] if !recipe.rows().is_empty() => {
-                let all = recipe.rows().iter().map(|row| row.name.clone());
-                let rows: Vec<String> = if self.row.is_empty() { all.collect() } else { self.row.clone() };
+                let compared = recipe.compared_rows(self.group.as_deref())?.into_iter().map(str::to_owned);
+                let rows: Vec<String> = if self.row.is_empty() { compared.collect() } else { self.row.clone() };
                 chosen.extend(rows.into_iter().map(|row| (recipe.clone(), Some(row))));
             }
+            _ if self.group.is_some() => return Err("--group is a group of rows of one recipe that has some".into()),
             _ if !self.row.is_empty() => {
                 return Err("--row chooses rows of one recipe; say NAME:ROW for several".into());
             }
@@ -122,6 +157,7 @@ impl Compare {
             [(recipe, _)] => recipe.experiment()?.title,
             _ => "Comparison".to_owned(),
         };
+        let title = protocol.map_or(title.clone(), |protocol| format!("{title}, {protocol}"));
         Ok((title, methods))
     }
 }
@@ -136,15 +172,67 @@ struct Method {
     row: Option<String>,
 }
 
+/// A comparison that has passed its checks.
+struct Prepared {
+    comparison: MethodComparison,
+    out: PathBuf,
+}
+
 pub(crate) fn run(arguments: &Compare) -> ProgramResult {
-    let Compare { shard, margin, latency, out, resume, lost_best, .. } = arguments;
-    let (title, methods) = arguments.methods()?;
-    let machine = methods[0].experiment.machine.clone();
-    let device = device_of(&machine.device)?;
+    let Compare { shard, out, resume, lost_best, .. } = arguments;
     let mode = RunMode { resume: *resume, shared: shard.is_some() };
+    let protocols = arguments.protocols()?;
+    let planned: Vec<(Option<&str>, PathBuf)> = match protocols.as_deref() {
+        None => vec![(None, out.clone())],
+        Some([one]) => vec![(Some(one.as_str()), out.clone())],
+        Some(all) => all.iter().map(|name| (Some(name.as_str()), out.join(name.replace(' ', "-")))).collect(),
+    };
     RunFolder::check(out, "compare", mode)?;
+    let mut terminal = TerminalProgress::default();
+    let (_, first) = arguments.methods(planned[0].0)?;
+    let machine = first[0].experiment.machine.clone();
+    let device = device_of(&machine.device)?;
     let cache = Arc::new(ImageCache::new(machine.image_cache.saturating_mul(1_000_000)));
-    let place = Workplace::on(&device).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
+    let place = Workplace::on(&device).with_cache(&cache).with_lost_best(*lost_best);
+    // All are checked before the first one begins.
+    let mut prepared = Vec::with_capacity(planned.len());
+    for (protocol, out) in planned {
+        let place = place.in_folder(&out, *resume);
+        let comparison = prepare(arguments, protocol, place, &mut terminal)?;
+        prepared.push(Prepared { comparison, out });
+    }
+    let mut folder = RunFolder::open(out, "compare", mode)?;
+    folder.begin()?;
+    if let (Some(shard), [Prepared { comparison, out }]) = (shard, &prepared[..]) {
+        comparison.run_shard(*shard, place.in_folder(out, *resume), &mut terminal)?;
+        say!("share {shard} is done; when all are, run again with --resume and without --shard");
+        return Ok(());
+    }
+    let mut outcomes = Vec::with_capacity(prepared.len());
+    for Prepared { comparison, out } in &prepared {
+        outcomes.push(compared(arguments, comparison, out, place.in_folder(out, *resume), &mut terminal)?);
+    }
+    if let Some(names) = protocols.filter(|names| names.len() > 1) {
+        let comparisons: Vec<(String, ComparisonOutcome)> = names.into_iter().zip(outcomes).collect();
+        let title = prepared[0].comparison.title.split_once(", ").map_or("Protocols", |(title, _)| title);
+        let side_by_side = SideBySide { title, comparisons: &comparisons };
+        side_by_side.write(out)?;
+        for table in side_by_side.tables() {
+            say!("\n{}, side by side\n\n{table}", table.title());
+        }
+        say!("written to {}: report.html, and a folder for each protocol", out.display());
+    }
+    Ok(folder.finish()?)
+}
+
+/// The comparison under a protocol, checked.
+fn prepare(
+    arguments: &Compare,
+    protocol: Option<&str>,
+    place: Workplace<'_>,
+    terminal: &mut TerminalProgress,
+) -> Result<MethodComparison, Failure> {
+    let (title, methods) = arguments.methods(protocol)?;
     let named = methods.iter().map(|method| (method.name.clone(), method.block.clone(), method.experiment.clone()));
     let mut comparison = MethodComparison::new(title, named.collect(), place)?;
     for (compared, Method { recipe, row, .. }) in comparison.methods.iter_mut().zip(&methods) {
@@ -154,30 +242,39 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
         };
         compared.plan = compared.plan.clone().with_published(recipe, row);
     }
-    let mut terminal = TerminalProgress::default();
-    say!("{} methods, {} trainings", comparison.methods.len(), comparison.trainings());
-    match shard {
-        Some(shard) => comparison.check_shard(*shard, place, &mut terminal)?,
-        None => comparison.check(place, &mut terminal)?,
+    let under = protocol.map_or_else(String::new, |protocol| format!(" {protocol}"));
+    say!("{} methods, {} trainings{under}", comparison.methods.len(), comparison.trainings());
+    match arguments.shard {
+        Some(shard) => comparison.check_shard(shard, place, terminal)?,
+        None => comparison.check(place, terminal)?,
     }
-    let mut folder = RunFolder::open(out, "compare", mode)?;
-    folder.begin()?;
-    if let Some(shard) = shard {
-        comparison.run_shard(*shard, place, &mut terminal)?;
-        say!("share {shard} is done; when all are, run again with --resume and without --shard");
-        return Ok(());
-    }
-    let mut outcome = comparison.run(place, &mut terminal)?;
-    outcome.margin = *margin;
-    if *latency {
+    Ok(comparison)
+}
+
+/// Does a comparison, writes its report and prints its tables.
+fn compared(
+    arguments: &Compare,
+    comparison: &MethodComparison,
+    out: &Path,
+    place: Workplace<'_>,
+    terminal: &mut TerminalProgress,
+) -> Result<ComparisonOutcome, Failure> {
+    let mut outcome = comparison.run(place, terminal)?;
+    outcome.margin = arguments.margin;
+    if arguments.latency {
         terminal.step("measuring how long the networks take");
-        outcome.measure_latency(&comparison, &device)?;
+        outcome.measure_latency(comparison, place.device)?;
     }
     terminal.step("writing the report");
     let tests = outcome.write(out)?;
-    folder.finish()?;
-    say!("\nin per cent; the majority has an accuracy of {:.1}\n", outcome.majority);
-    say_part!("{}", outcome.table());
+    say!("\n{}: in per cent; the majority has an accuracy of {:.1}", comparison.title, outcome.majority);
+    if let Some(parts) = outcome.parts() {
+        say!("{parts}");
+    }
+    say_part!("\n{}", outcome.table());
+    for table in outcome.published_tables() {
+        say!("\n{}\n\n{table}", table.title());
+    }
     for (title, tested) in tests {
         say!("\n{title}\n\n{tested}");
     }
@@ -185,7 +282,7 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
         say!("\n{}\n\n{table}", table.title());
     }
     say!("\nwritten to {}: report.html, table.json, comparison.json, methods", out.display());
-    Ok(())
+    Ok(outcome)
 }
 
 /// A margin above nothing, in per cent.

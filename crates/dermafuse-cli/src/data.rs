@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dermafuse::data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions};
+use dermafuse::data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions, OtherTasks};
 
 use crate::failure::Failure;
 
@@ -21,6 +21,12 @@ pub(crate) struct DataArguments {
     /// them).
     #[arg(long, value_name = "UNIT", default_value = "images")]
     cases: CaseUnit,
+    /// The tasks that are asked, with commas between their names, where a data set has others too; all if not given.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    tasks: Vec<String>,
+    /// What becomes of the other tasks: left_out, or inputs, for a model that was trained with them as metadata.
+    #[arg(long, value_name = "WHAT", default_value = "left_out", requires = "tasks")]
+    other_tasks: OtherTasks,
     /// A file that says which classes of the data are which of the model's: many may become one, and some may be dropped; the
     /// model's may be added up to coarser ones. The names of maps that ship are dermai-edra-dermofit and edra-groups.
     #[arg(long, value_name = "FILE")]
@@ -61,7 +67,8 @@ impl DataArguments {
         }
         let map = self.class_map.as_deref().map(class_map).transpose()?;
         let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
-        let options = LoadOptions { images, cases: self.cases, ..LoadOptions::default() };
+        let Self { cases, other_tasks, ref tasks, .. } = *self;
+        let options = LoadOptions { images, cases, tasks: tasks.clone(), other_tasks, ..LoadOptions::default() };
         let sets = self.data.iter().map(|source| source.kind.load_with(&source.path, &options));
         let mut sets = sets.collect::<Result<Vec<_>, _>>()?;
         let Some(map) = map else { return Ok((sets.remove(0), None)) };

@@ -27,5 +27,5 @@ pub(crate) fn datasets(arguments: &Arguments) -> ProgramResult {
     }
     let width = DataSetKind::ALL.map(|kind| kind.name().len()).into_iter().max().unwrap_or(0);
     let lines = DataSetKind::ALL.map(|kind| format!("{:width$}  {}\n", kind.name(), kind.description()));
-    print_result(&lines.concat())
+    print_result(lines.concat())
 }

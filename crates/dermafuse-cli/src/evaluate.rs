@@ -6,17 +6,23 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use dermafuse::data::{CaseSet, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges};
+use dermafuse::data::{
+    CaseSet, CaseView, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges,
+};
 use dermafuse::eval::{Overall, text_table};
-use dermafuse::infer::{Bundle, kinds_of};
-use dermafuse::networks::{Modality, Network};
-use dermafuse::recipes::{CorruptionBenchmark, Progress, Results, TerminalProgress, published_rows};
-use dermafuse::schema::{RunFolder, RunMode, SeveralImages, read_regular_file};
+use dermafuse::infer::BundleDescription;
+use dermafuse::networks::Modality;
+use dermafuse::recipes::{
+    CorruptionBenchmark, FittedToAnswers, Progress, Results, TerminalProgress, calibration_change, classes_sentence,
+    evaluate_subsets, published_rows,
+};
+use dermafuse::schema::{RunFolder, RunMode, read_regular_file};
 use serde_json::Value;
 
 use crate::data::DataArguments;
 use crate::failure::{Failure, ProgramResult};
 use crate::model::ModelArguments;
+use crate::prevalence::{PrevalenceArgument, assume, estimated};
 use crate::terminal::{print_note, print_result, say, say_part};
 
 /// The longest `metrics.json` that is printed.
@@ -27,6 +33,8 @@ const MAX_METRICS: u64 = 1 << 30;
 /// It writes report.html, metrics.json, predictions.csv (one line a case) and stages.csv (the predictions of every
 /// stage). Classes, fields and tasks are matched by their names; a class map is for a data set with other classes. Where the model
 /// lies beside the metrics.json of its run, the numbers of that stand beside those of these cases.
+///
+/// With --subsets the model is asked about the same cases again, from each subset of photo, dermoscopic image and record.
 ///
 /// With --corruptions the model is asked about the same cases again with bad images: noise, blur, light, compression, and what
 /// disturbs dermoscopic images. It then writes corruptions.csv too.
@@ -48,6 +56,13 @@ pub(crate) struct Arguments {
     /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken.
     #[arg(long)]
     changed_table: bool,
+    /// How frequent classes are where the cases are from, as TASK.CLASS=SHARE,… (such as diagnosis.MEL=0.05), as a .toml file, or
+    /// `estimate`, from the cases themselves without their labels. The probabilities are corrected to it, in a row of its own.
+    #[arg(long, value_name = "SHARES|FILE|estimate", conflicts_with = "corruptions")]
+    prevalence: Option<PrevalenceArgument>,
+    /// Evaluate each subset of the model's inputs too: cases that have all of it, with the rest taken away.
+    #[arg(long)]
+    subsets: bool,
     /// Evaluate corrupted images too: all corruptions, or those of a list of names with commas between them.
     #[arg(long, value_name = "all|NAME,…", num_args = 0..=1, default_missing_value = "all")]
     corruptions: Option<Corruptions>,
@@ -118,58 +133,61 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     if benchmark.is_some() && sums.is_some() {
         return Err("--corruptions needs the model's own classes, and the class map adds them up".into());
     }
+    if arguments.prevalence == Some(PrevalenceArgument::Estimate) && sums.is_some() {
+        return Err(
+            "a prevalence is estimated of the model's own classes, and the class map adds them up; state it".into()
+        );
+    }
+    assume(&mut bundle, arguments.prevalence.as_ref())?;
+    if arguments.subsets && sums.is_some() {
+        return Err("--subsets needs the model's own classes, and the class map adds them up".into());
+    }
     let development = DevelopmentNumbers::beside(&arguments.model.model);
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
     notes.extend(development.as_ref().map(|numbers| numbers.sentence(sums.is_some())));
-    let rows = chosen_rows(arguments, &set, &mut notes)?;
+    let cases = chosen_cases(arguments, &set, &mut notes)?;
 
     // What an earlier evaluation left there is replaced; what something else left is not.
     let out = &arguments.out;
     let mut folder = RunFolder::open(out, "evaluate", RunMode { resume: true, shared: false })?;
     let mut terminal = TerminalProgress::default();
-    terminal.step(&format!("predicting {} cases of {}", rows.len(), set.name));
-    let mut predict = |bundle: &Bundle, rows: &[usize]| {
-        let progress = |done| terminal.predicted(done, rows.len());
-        match &sums {
-            Some(sums) => bundle.predict_sums(&set, rows, sums, progress),
-            None => bundle.predict(&set, rows, progress),
-        }
+    terminal.step(&format!("predicting {} cases of {}", cases.len(), set.name));
+    let progress = |done| terminal.predicted(done, cases.len());
+    let answers = match &sums {
+        Some(sums) => bundle.predict_sums_all_looks(&cases, sums, progress)?,
+        None => bundle.predict_all_looks(&cases, progress)?,
     };
-    let answers = predict(&bundle, &rows)?;
+    let answers = estimated(&bundle, arguments.prevalence.as_ref(), answers)?;
+    let answered = set.view(&answers.rows)?;
     notes.extend(answers.notes.iter().cloned());
-    let kinds = kinds_of(bundle.network.modalities());
-    let looks = match bundle.description.several_images {
-        SeveralImages::First if set.has_several_images(&answers.rows, kinds) => {
-            // The first image answers for a case; numbers are given for all of them.
-            let mut each = bundle.clone();
-            each.description.several_images = SeveralImages::MeanOfProbabilities;
-            let each = predict(&each, &answers.rows)?;
-            notes.extend(each.failed.first().map(|first| {
-                let (failed, asked) = (each.failed.len(), answers.rows.len());
-                format!(
-                    "{failed} of {asked} cases are not among the numbers of each image, since one of their images cannot be read; \
-                     the first, `{}`: {}",
-                    first.id, first.reason
-                )
-            }));
-            each.looks
-        }
-        _ => answers.looks.clone(),
-    };
     let corruptions = match &benchmark {
         Some(benchmark) => Some(benchmark.run(&bundle, &set, &answers, &mut terminal)?),
         None => None,
     };
+    let subsets = match arguments.subsets {
+        true => Some(evaluate_subsets(&bundle, &answered, &mut terminal)?),
+        false => None,
+    };
     notes[1..].iter().for_each(|note| print_note(note));
     print_note(&answers.seen.to_string());
-    let published = published_rows(&set, &bundle.description.network);
+    let published = published_rows(&set, &bundle.description.network, &bundle.two_stage);
+    let BundleDescription { groups, prediction_sets, .. } = &bundle.description;
+    let of_own_classes = sums.is_none();
+    let is_asked = !groups.is_empty() || prediction_sets.is_some();
+    if is_asked && !of_own_classes {
+        notes.push(
+            "The model's groups and sets are of its own classes, which the class map adds up: they are left out."
+                .into(),
+        );
+    }
+    let fitted = FittedToAnswers { groups, prediction_sets: prediction_sets.as_ref() };
+    let fitted = [(answers.last().clone(), if of_own_classes { fitted } else { FittedToAnswers::default() })];
     let results = Results {
         title: "Evaluation of a saved model",
-        set: &set,
-        cases: &answers.rows,
+        cases: answered.clone(),
         rows: &answers.stages,
-        images: &looks,
+        images: &answers.looks,
         config: serde_json::to_value(&bundle.description)?,
         published: published.as_ref(),
         leaky_inputs: bundle.description.encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
@@ -178,6 +196,9 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         notes,
         failed: &answers.failed,
         seen: Some(answers.seen),
+        trained_on: trained_on(&bundle.description),
+        fitted: &fitted,
+        subsets,
         corruptions: corruptions.as_ref(),
         features: None,
     };
@@ -193,6 +214,10 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         return print_result(&String::from_utf8(read_regular_file(&out.join("metrics.json"), MAX_METRICS)?)?);
     }
     say_part!("{}", text_table(&evaluations));
+    if let Some(change) = calibration_change(&evaluations) {
+        say_part!("\n{}", change.table());
+    }
+    say_groups_and_sets(&results)?;
     let more = match &corruptions {
         Some(outcome) => {
             say_part!("\n{}", outcome.evaluation.table());
@@ -206,6 +231,32 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     }
     say!("\nwritten to {}: report.html, metrics.json, predictions.csv, stages.csv{more}", out.display());
     Ok(())
+}
+
+/// Prints the groups of classes, the sets and the subsets of the inputs, where there are any.
+fn say_groups_and_sets(results: &Results<'_>) -> ProgramResult {
+    for group in results.class_groups()? {
+        say_part!("\n{group}\n");
+    }
+    if let Some(sets) = results.prediction_sets()? {
+        say_part!("\n{sets}\n");
+    }
+    if let Some(subsets) = &results.subsets {
+        say_part!("\n{}", subsets.table());
+    }
+    Ok(())
+}
+
+/// What the model was trained on, in sentences.
+fn trained_on(description: &BundleDescription) -> Vec<String> {
+    let BundleDescription { data_set, synthetic, tasks, known_cases, .. } = description;
+    let drawn = if *synthetic { ", whose images are generated," } else { "" };
+    let [training, selection, _] = known_cases.counts();
+    let cases = match known_cases.is_empty() {
+        true => format!("Cases of {data_set}{drawn}; the model does not say which."),
+        false => format!("{training} cases of {data_set}{drawn} trained it, {selection} chose its settings."),
+    };
+    vec![cases, classes_sentence(tasks)]
 }
 
 /// What a run measured of its model when it had trained it.
@@ -259,7 +310,7 @@ impl fmt::Display for Scores {
 }
 
 /// The cases of the part that was asked for.
-fn chosen_rows(arguments: &Arguments, set: &CaseSet, notes: &mut Vec<String>) -> Result<Vec<usize>, Failure> {
+fn chosen_cases<'a>(arguments: &Arguments, set: &'a CaseSet, notes: &mut Vec<String>) -> Result<CaseView<'a>, Failure> {
     let split = match &arguments.split {
         Some(path) => {
             let changes = if arguments.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
@@ -270,11 +321,11 @@ fn chosen_rows(arguments: &Arguments, set: &CaseSet, notes: &mut Vec<String>) ->
         None => set.split.clone(),
     };
     match (arguments.part, split) {
-        (Part::All, _) => Ok((0..set.len()).collect()),
-        (Part::Train, Some(split)) => Ok(split.train),
+        (Part::All, _) => Ok(set.whole()),
+        (Part::Train, Some(split)) => Ok(set.view(split.train)?),
         (Part::Valid, Some(split)) if split.valid.is_empty() => Err("the split has no validation part".into()),
-        (Part::Valid, Some(split)) => Ok(split.valid),
-        (Part::Test, Some(split)) => Ok(split.test),
+        (Part::Valid, Some(split)) => Ok(set.view(split.valid)?),
+        (Part::Test, Some(split)) => Ok(set.view(split.test)?),
         (_, None) => Err("the data set publishes no split: give --split FILE, or --part all".into()),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use dermafuse::data::{RgbPixels, Strictness, decode, encode_png};
+use dermafuse::ensemble::{AnswerCalibration, ModelPrevalence};
 use dermafuse::eval::figure::heat_overlay;
 use dermafuse::eval::{CasePage, ChecklistScore, HeatPicture, SampleCase, SampleImage};
 use dermafuse::infer::{
@@ -37,8 +38,9 @@ const SHAPLEY_NOTE: &str = "Exact Shapley values in per cent points: they add up
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// The clinical photo (JPEG or PNG); may be given several times for a case with several.
-    #[arg(long, value_name = "FILE", required_unless_present = "dermoscopic")]
+    /// The clinical photo (JPEG or PNG); may be given several times for a case with several. A model that uses the record alone
+    /// needs no image.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["dermoscopic", "fields"])]
     clinical: Vec<PathBuf>,
     /// The dermoscopic image; may be given several times for a case with several.
     #[arg(long, value_name = "FILE")]
@@ -85,7 +87,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
             format!("the model has no task `{name}`; it has {}", known.join(", "))
         })?,
     };
-    let answers = bundle.predict(&set, &[0], |_| ())?;
+    let answers = bundle.predict(&set.whole(), |_| ())?;
     let predictions = answers.last();
     let case = SampleCase::of(predictions, 0)?.with_metadata(recorded(&set.fields, &set.cases[0]));
     let class = predictions.predicted(0, task);
@@ -94,6 +96,17 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let mut page = CasePage::new(case.clone())
         .note(format!("Model trained on {}{}.", bundle.description.data_set, synthetic(&bundle)))
         .leaky_inputs(&bundle.description.encoder.uses_post_diagnosis());
+    let stage = &bundle.two_stage;
+    let calibrated = stage.calibration.as_ref().map(AnswerCalibration::sentence);
+    let assumed = stage.prevalence.as_ref().map(ModelPrevalence::sentence);
+    for sentence in calibrated.into_iter().chain(assumed) {
+        page = page.note(sentence);
+    }
+    if let Some(performance) = &bundle.description.performance {
+        let (fields, values) = (&set.fields, &set.cases[0].metadata);
+        let not_known = performance.not_known(fields, values);
+        page = page.evidence(performance, &performance.like(fields, values), not_known);
+    }
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
     let logit = bundle.explained_logit(&set, 0, task)?.with_class(class);

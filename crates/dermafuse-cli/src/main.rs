@@ -1,5 +1,6 @@
 //! The program `dermafuse`: a thin layer of words over the library. Each verb has a file of its own.
 
+mod adapt;
 mod check;
 mod compare;
 mod completions;
@@ -17,6 +18,7 @@ mod merge;
 mod model;
 mod models;
 mod predict;
+mod prevalence;
 mod recipes;
 mod show;
 mod terminal;
@@ -50,6 +52,7 @@ enum Verb {
     Recipes(recipes::Recipes),
     Evaluate(evaluate::Arguments),
     Predict(predict::Arguments),
+    Adapt(adapt::Arguments),
     Explain(explain::Arguments),
     Show(show::Arguments),
     Models(models::Arguments),
@@ -71,6 +74,7 @@ impl Verb {
             Self::Recipes(arguments) => recipes::run(arguments),
             Self::Evaluate(arguments) => evaluate::evaluate(arguments),
             Self::Predict(arguments) => predict::predict(arguments),
+            Self::Adapt(arguments) => adapt::adapt(arguments),
             Self::Explain(arguments) => explain::explain(arguments),
             Self::Show(arguments) => show::show(arguments),
             Self::Models(arguments) => models::models(arguments),

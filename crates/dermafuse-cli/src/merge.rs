@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dermafuse::eval::AnswerFormat;
 use dermafuse::recipes::merge_runs;
 use dermafuse::schema::{RunFolder, RunMode};
 
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: &Merge) -> ProgramResult {
     if !answers && format.is_some() {
         return Err(format!("--format is for the answers of `predict`, and these are shards of `{program}`").into());
     }
+    AnswerFormat::from(format.unwrap_or_default()).check()?;
     let mut folder = RunFolder::open(out, &program, RunMode::default())?;
     if answers {
         let file = predict::join_shares(shards, out, format.unwrap_or_default())?;

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
-use dermafuse::data::{ImageSource, LoadOptions, Table, described};
-use dermafuse::eval::{AnswerFormat, AnswerShare, AnswerTable};
-use dermafuse::infer::{Answers, Bundle, Questions};
+use dermafuse::data::{ImageSource, LoadOptions, QualityFinding, Table, described};
+use dermafuse::eval::{AnswerFormat, AnswerShare, AnswerTable, CaseRemarks};
+use dermafuse::infer::{Answers, Bundle, Questions, TrainingDistance};
 use dermafuse::networks::{Modality, Network};
 use dermafuse::recipes::{Progress, TerminalProgress};
 use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regular_file, write_whole_file};
 
 use crate::failure::{Failure, ProgramResult, with_causes};
 use crate::model::{ModelArguments, field_value};
+use crate::prevalence::{PrevalenceArgument, assume, estimated};
 use crate::terminal::{print_error, print_note, print_result};
 
 /// What the folder of a share says that ran there.
@@ -22,7 +23,9 @@ const MAX_SHARE: u64 = 8 << 30;
 /// Predict cases without labels, one line a case.
 ///
 /// The cases are one case from its files, the rows of a table, or the images of a folder. A line has the class and all
-/// probabilities of each task, what the case was predicted from, and a status. A case that cannot be read has the
+/// probabilities of each task, what the case was predicted from, a status, what is wrong with its pictures, and, if the
+/// model knows, how far it is from the cases that trained it (per cent of the validation cases that are at most as
+/// far). A case that cannot be read has the
 /// reason as its status, and the others are answered. The program fails if it can answer none.
 #[derive(Args, Clone, Debug)]
 #[command(group(ArgGroup::new("cases").required(true).multiple(true)))]
@@ -64,6 +67,11 @@ pub(crate) struct Arguments {
     /// How the answers are written; csv if it is not given.
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// How frequent classes are where the cases are from, as TASK.CLASS=SHARE,… (such as diagnosis.MEL=0.05), as a .toml file, or
+    /// `estimate`, from 50 cases or more themselves. The probabilities are corrected to it. Classes that are not named share the
+    /// rest.
+    #[arg(long, value_name = "SHARES|FILE|estimate")]
+    prevalence: Option<PrevalenceArgument>,
     /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares.
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "format")]
     shard: Option<Shard>,
@@ -82,32 +90,45 @@ pub(crate) enum Format {
     Json,
     /// One JSON object a line and case.
     Jsonl,
+    /// A Parquet file, if the program was built with the feature `parquet`.
+    Parquet,
 }
 
 pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
-    let bundle = arguments.model.load()?;
+    let format = arguments.format.unwrap_or_default();
+    AnswerFormat::from(format).check()?;
+    if let (Format::Parquet, None) = (format, &arguments.out) {
+        return Err("a Parquet file is no text to print: give a file with --out".into());
+    }
+    if arguments.shard.is_some() && arguments.prevalence == Some(PrevalenceArgument::Estimate) {
+        return Err("a prevalence is estimated from all cases, and --shard asks about a share of them; state it".into());
+    }
+    let mut bundle = arguments.model.load()?;
+    assume(&mut bundle, arguments.prevalence.as_ref())?;
     let questions = questions(arguments, &bundle)?;
     questions.notes().iter().for_each(|note| print_note(note));
     match (arguments.shard, &arguments.out) {
         (Some(shard), Some(folder)) => answer_share(&bundle, &questions, shard, folder),
         (Some(_), None) => Err("a share is written to a folder: give it with --out".into()),
-        (None, out) => answer_all(&bundle, &questions, arguments.format.unwrap_or_default(), out.as_deref()),
+        (None, out) => answer_all(&bundle, &questions, arguments, out.as_deref()),
     }
 }
 
-fn answer_all(bundle: &Bundle, questions: &Questions, format: Format, out: Option<&Path>) -> ProgramResult {
-    let (mut terminal, asked) = (TerminalProgress::default(), questions.rows().len());
+fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out: Option<&Path>) -> ProgramResult {
+    let format = arguments.format.unwrap_or_default();
+    let (mut terminal, asked) = (TerminalProgress::default(), questions.asked().len());
     let answers = bundle.answer(questions, |done| terminal.predicted(done, asked))?;
-    let table = AnswerTable::new(answers.last(), &answers.rows, &answers.failed)?;
+    let answers = estimated(bundle, arguments.prevalence.as_ref(), answers)?;
+    let table = AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &remarks(&answers))?;
     let notes = notes_of(questions, &answers);
-    let text = table.to_text(format.into(), &notes);
+    let bytes = table.to_bytes(format.into(), &notes)?;
     let to = match out {
         Some(file) => {
-            write_whole_file(file, text.as_bytes())?;
+            write_whole_file(file, &bytes)?;
             format!(", written to {}", file.display())
         }
         None => {
-            print_result(&text)?;
+            print_result(&bytes)?;
             String::new()
         }
     };
@@ -123,12 +144,22 @@ fn answer_share(bundle: &Bundle, questions: &Questions, shard: Shard, out: &Path
     let (mut terminal, asked) = (TerminalProgress::default(), shard.range(questions.len()).len());
     let answers = bundle.answer_share(questions, shard, |done| terminal.predicted(done, asked))?;
     let notes = notes_of(questions, &answers);
-    let share = AnswerShare::new(answers.last().clone(), answers.rows.clone(), answers.failed.clone(), notes)?;
+    let (rows, failed) = (answers.rows.clone(), answers.failed.clone());
+    let share = AnswerShare::with_remarks(answers.last().clone(), rows, failed, remarks(&answers), notes)?;
     write_whole_file(&share_file(out, shard), share.to_json().as_bytes())?;
     ShardRecord::new(shard, work(questions)).write(out)?;
     let answered = answers.rows.len();
     print_error(format_args!("{answered} of {asked} cases answered; share {shard} is in {}\n", out.display()));
     Ok(())
+}
+
+/// What is said of each answered case beside its answer.
+fn remarks(answers: &Answers) -> Vec<CaseRemarks> {
+    let of_case = |(findings, distance): (&Vec<QualityFinding>, &Option<TrainingDistance>)| CaseRemarks {
+        findings: findings.iter().map(ToString::to_string).collect(),
+        training_distance: distance.as_ref().map(|distance| distance.percentile),
+    };
+    answers.findings.iter().zip(&answers.distances).map(of_case).collect()
 }
 
 /// The file with the answers of a share.
@@ -164,7 +195,7 @@ pub(crate) fn join_shares(shards: &[PathBuf], out: &Path, format: Format) -> Res
     let (table, notes) = AnswerShare::join(&shares)?;
     notes.iter().for_each(|note| print_note(note));
     let file = out.join(format!("answers.{}", format.ending()));
-    write_whole_file(&file, table.to_text(format.into(), &notes).as_bytes())?;
+    write_whole_file(&file, &table.to_bytes(format.into(), &notes)?)?;
     Ok(file)
 }
 
@@ -216,6 +247,7 @@ impl Format {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
         }
     }
 }
@@ -226,6 +258,7 @@ impl From<Format> for AnswerFormat {
             Format::Csv => Self::Csv,
             Format::Json => Self::Json,
             Format::Jsonl => Self::JsonLines,
+            Format::Parquet => Self::Parquet,
         }
     }
 }

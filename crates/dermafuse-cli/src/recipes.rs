@@ -1,5 +1,7 @@
 //! `dermafuse recipes`: the recipes that ship.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use dermafuse::recipes::Recipe;
 use serde_json::json;
@@ -33,7 +35,20 @@ pub(crate) fn run(arguments: &Recipes) -> ProgramResult {
             .map(|(name, recipe)| {
                 let rows: Vec<&str> = recipe.rows().iter().map(|row| row.name.as_str()).collect();
                 let about = recipe.about();
-                json!({ "name": name, "paper": about.paper, "summary": about.summary, "rows": rows })
+                let (groups, default) = recipe.row_groups();
+                let groups: BTreeMap<&str, Vec<&str>> = groups
+                    .into_iter()
+                    .filter_map(|group| Some((group, recipe.compared_rows(Some(group)).ok()?)))
+                    .collect();
+                json!({
+                    "name": name,
+                    "paper": about.paper,
+                    "summary": about.summary,
+                    "rows": rows,
+                    "groups": groups,
+                    "compared": default,
+                    "protocols": recipe.protocols(),
+                })
             })
             .collect();
         say!("{}", serde_json::to_string_pretty(&recipes)?);
@@ -45,6 +60,17 @@ pub(crate) fn run(arguments: &Recipes) -> ProgramResult {
         if !recipe.rows().is_empty() {
             let rows: Vec<&str> = recipe.rows().iter().map(|row| row.name.as_str()).collect();
             say!("{:<18}rows: {}", "", rows.join(", "));
+        }
+        let (groups, default) = recipe.row_groups();
+        if groups.len() > 1 {
+            let counted = groups.iter().map(|group| {
+                let rows = recipe.compared_rows(Some(group)).map_or(0, |rows| rows.len());
+                format!("{group} ({rows}{})", if *group == default { ", compared unless told otherwise" } else { "" })
+            });
+            say!("{:<18}groups: {}", "", counted.collect::<Vec<_>>().join(", "));
+        }
+        if !recipe.protocols().is_empty() {
+            say!("{:<18}protocols: {}", "", recipe.protocols().join(", "));
         }
     }
     Ok(())

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
-use dermafuse::data::NumberRange;
+use dermafuse::data::{ModalityDropout, NumberRange};
+use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, TaskCalibration};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
-use dermafuse::schema::{Field, FieldKind, FieldRole, SeveralImages};
+use dermafuse::schema::{Field, FieldKind, FieldRole, FittedGroup, PredictionSets, SeveralImages};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, ProgramResult};
@@ -33,7 +34,7 @@ pub(crate) fn show(arguments: &Arguments) -> ProgramResult {
     let card = card(&bundle, &arguments.model.model)?;
     match arguments.json {
         true => print_result(&(serde_json::to_string_pretty(&card)? + "\n")),
-        false => print_result(&text_of(&bundle, &card)),
+        false => print_result(text_of(&bundle, &card)),
     }
 }
 
@@ -48,7 +49,13 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         preprocess,
         augmentation,
         several_images,
+        quality,
+        out_of_distribution,
+        modality_dropout,
         known_cases,
+        groups,
+        prediction_sets,
+        performance,
         card: _,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
@@ -90,12 +97,23 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "features": second.cluster.features(),
             "weight_of_first_stage": stage.mix,
         })),
+        "calibration": stage.calibration,
+        "prevalence": stage.prevalence,
         "known_cases": {
             "data_sets": known_cases.data_sets().collect::<Vec<_>>(),
             "training": training,
             "selection": selection,
+        "quality": quality,
+        "out_of_distribution": out_of_distribution.as_ref().map(|fitted| {
+            let (references, held_out) = fitted.references();
+            json!({ "references": references, "held_out": held_out, "note_beyond": fitted.note_beyond() })
+        }),
             "test": test,
         },
+        "modality_dropout": modality_dropout,
+        "groups": groups,
+        "prediction_sets": prediction_sets,
+        "performance": performance,
         "card": bundle.description.card,
         "notes": bundle.notes(),
     }))
@@ -126,9 +144,15 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         encoder,
         network,
         preprocess,
+        quality: _,
+        out_of_distribution,
         augmentation,
         several_images,
+        modality_dropout,
         known_cases,
+        groups,
+        prediction_sets,
+        performance,
         card: of_makers,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -192,10 +216,79 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    match &stage.calibration {
+        None => lines.push(("calibration", "none: the probabilities are as the model gives them".into())),
+        Some(calibration) => {
+            let of_answers = calibration.answers.iter().map(calibration_text).enumerate();
+            lines.extend(of_answers.map(|(at, text)| (if at == 0 { "calibration" } else { "" }, text)));
+        }
+    }
+    lines.push((
+        "prevalence",
+        match &stage.prevalence {
+            None => "the model does not say which class frequencies its probabilities stand on".into(),
+            Some(prevalence) => prevalence.sentence(),
+        },
+    ));
+    if let Some(ModalityDropout { clinical, dermoscopic, metadata }) = modality_dropout {
+        let each = [("clinical", clinical), ("dermoscopic", dermoscopic), ("metadata", metadata)];
+        let each = each.into_iter().filter(|(_, share)| **share > 0.0);
+        let each: Vec<String> = each.map(|(view, share)| format!("{view} {:.0} %", 100.0 * share)).collect();
+        lines.push(("trained without", format!("{} of the times, so that it answers without", each.join(", "))));
+    }
+    lines.extend(groups.iter().map(|group| ("group", group_text(group))));
+    if let Some(PredictionSets { error_rate, coverage, .. }) = prediction_sets {
+        let kind = coverage.name();
+        lines.push(("sets of classes", format!("{kind}, for an error rate of {} per cent", 100.0 * error_rate)));
+    }
+    if let Some(performance) = performance {
+        let all = &performance.all;
+        lines.push(("tested", format!("{}: right in {} test cases, per cent", performance.task, all.accuracy)));
+    }
+    if let Some(fitted) = out_of_distribution {
+        let (references, held_out) = fitted.references();
+        let kind = if held_out { "validation" } else { "training" };
+        let beyond = fitted.note_beyond();
+        let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
+        lines.push(("distance", text));
+    }
     lines.extend(card_lines(of_makers.as_ref()));
-    lines.extend(bundle.notes().into_iter().map(|note| ("note", note)));
+    // The prevalence is said already.
+    let said = stage.prevalence.as_ref().map(ModelPrevalence::sentence);
+    let notes = bundle.notes().into_iter().filter(|note| Some(note) != said.as_ref());
+    lines.extend(notes.map(|note| ("note", note)));
     let width = lines.iter().map(|(heading, _)| heading.len()).max().unwrap_or(0);
     lines.into_iter().map(|(heading, text)| format!("{heading:width$}  {text}\n")).collect()
+}
+
+/// How answers from a basis are calibrated, task by task.
+fn calibration_text(answer: &BasisCalibration) -> String {
+    let of_task = |own: &TaskCalibration| match &own.map {
+        CalibrationMap::Temperature { temperature } => {
+            format!("{} temperature {temperature:.3} ({} cases)", own.task, own.cases)
+        }
+        map => format!("{} {} ({} cases)", own.task, map.method().name(), own.cases),
+    };
+    format!("from {}: {}", answer.basis, answer.tasks.iter().map(of_task).collect::<Vec<_>>().join(", "))
+}
+
+/// A group of classes and its operating point.
+fn group_text(fitted: &FittedGroup) -> String {
+    let FittedGroup { group, aim, operating_point } = fitted;
+    let point = match operating_point {
+        None => "no operating point".to_owned(),
+        Some(point) => format!(
+            "yes from a probability of {:.4} on, which had a sensitivity of {:.1} and a specificity of {:.1} per cent on {} positive and \
+             {} other validation cases",
+            point.threshold,
+            100.0 * point.sensitivity,
+            100.0 * point.specificity,
+            point.positives,
+            point.negatives
+        ),
+    };
+    let (name, task, yes) = (group.name(), group.task(), group.positive().join(" or "));
+    format!("{name}: is the {task} {yes}? For a {} of {} per cent: {point}", aim.name(), 100.0 * aim.share())
 }
 
 /// What the makers of the model say of it; a text of several lines keeps them.

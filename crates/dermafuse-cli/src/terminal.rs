@@ -41,10 +41,10 @@ pub(crate) fn print_text(text: fmt::Arguments<'_>) {
 ///
 /// # Errors
 /// An output that cannot be written, such as a full disk.
-pub(crate) fn print_result(text: &str) -> ProgramResult {
+pub(crate) fn print_result(text: impl AsRef<[u8]>) -> ProgramResult {
     TerminalProgress::clear();
     let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(text.as_ref()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("the result cannot be printed: {error}; make room, or print it elsewhere").into())
         }

@@ -9,6 +9,7 @@ use dermafuse::data::ImageCache;
 use dermafuse::eval::{SearchedWeight, text_table};
 use dermafuse::recipes::{
     Experiment, OutcomeRow, Plan, PlannedSweep, Progress, Recipe, Sweep, SweepOutcome, TerminalProgress, Workplace,
+    calibration_change,
 };
 use dermafuse::schema::{RunFolder, RunMode, Shard};
 use dermafuse::train::LostBest;
@@ -168,6 +169,18 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     let cases = evaluations.last().map_or(0, |(_, evaluation)| evaluation.cases);
     say!("\n{}: test accuracy in per cent, {cases} cases\n", experiment.title);
     say_part!("{}", text_table(&evaluations));
+    if let Some(change) = calibration_change(&evaluations) {
+        say_part!("\n{}", change.table());
+    }
+    for group in outcome.class_groups()? {
+        say!("\n{group}");
+    }
+    if let Some(sets) = outcome.prediction_sets()? {
+        say!("\n{sets}");
+    }
+    if let Some(subsets) = outcome.subsets() {
+        say_part!("\n{}", subsets.table());
+    }
     if outcome.rounds.len() > 1 {
         say!("\nover {} rounds\n", outcome.rounds.len());
         outcome.rows()?.iter().for_each(print_row);

@@ -11,7 +11,9 @@ use dermafuse::data::{
 };
 use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::FusionKind;
-use dermafuse::infer::{Bundle, BundleDescription, KnownCases, TestTimeAugmentation};
+use dermafuse::infer::{
+    Bundle, BundleDescription, CardTexts, KnownCases, ModelCard, TestTimeAugmentation, TrainingSummary,
+};
 use dermafuse::networks::{
     FusionNetConfig, ImageClassifierConfig, JointFusionConfig, Modality, Network, NetworkConfig, NetworkKind,
 };
@@ -68,16 +70,27 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::new(data_set, ["a".into(), "b".into()], ["c".into()], []),
-        card: None,
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
+        card: Some(ModelCard {
+            experiment: "A trial".into(),
+            texts: CardTexts { licence: Some("CC BY 4.0,\nfor research".into()), ..CardTexts::default() },
+            training: Some(TrainingSummary {
+                data_set: data_set.into(),
+                training_cases: 2,
+                selection_cases: 1,
+                test_cases: 0,
+                epochs: 3,
+            }),
+        }),
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
-    let two_stage = TwoStage {
-        branch_weights: BranchWeights::new(weights).unwrap(),
-        fuse_space: FuseSpace::Logits,
-        second_stage: None,
-        mix: 1.0,
-    };
+    let two_stage = TwoStage::new(BranchWeights::new(weights).unwrap(), FuseSpace::Logits, None, 1.0).unwrap();
     Bundle { description, network, two_stage }.save(file).unwrap();
 }
 
@@ -86,7 +99,7 @@ fn record_model(folder: &Path) -> PathBuf {
     let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["benign", "malignant"])]).unwrap();
     let fields = [
         Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]),
-        Field::numeric("age", FieldRole::PreDiagnosis),
+        Field::numeric("age", FieldRole::PreDiagnosis).with_unit("years"),
     ];
     let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
     let encoder = MetadataEncoder::fit(&fields, &[case(0, 40.0), case(1, 60.0)], MetadataRoles::PreDiagnosis).unwrap();
@@ -126,6 +139,14 @@ fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// The cells of a line of a CSV without quotes in its cells.
+fn cells(line: &str) -> Vec<String> {
+    let quoted =
+        line.split('"').enumerate().map(|(at, part)| if at % 2 == 1 { part.replace(',', "\0") } else { part.into() });
+    let cells = quoted.collect::<String>();
+    cells.split(',').map(|cell| cell.replace('\0', ",")).collect()
+}
+
 #[test]
 fn one_case_is_predicted_from_its_files_and_fields() {
     let (folder, model) = practice();
@@ -133,15 +154,27 @@ fn one_case_is_predicted_from_its_files_and_fields() {
     let paths = [("MODEL", model.as_path()), ("PHOTO", &photo)];
     let output = dermafuse(words("predict MODEL --clinical PHOTO --field sex=male --field age=50", &paths));
     let text = succeeded(&output);
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    let header =
-        ["case", "basis", "status", "diagnosis", "diagnosis:probability", "diagnosis=benign", "diagnosis=malignant"];
+    let lines: Vec<Vec<String>> = text.lines().map(cells).collect();
+    let header = [
+        "case",
+        "basis",
+        "status",
+        "findings",
+        "training_distance",
+        "diagnosis",
+        "diagnosis:probability",
+        "diagnosis=benign",
+        "diagnosis=malignant",
+    ];
     assert_eq!(lines[0], header);
-    assert_eq!((lines.len(), lines[1][0], lines[1][1], lines[1][2]), (2, "a", "fusion", "ok"));
+    assert_eq!((lines.len(), &lines[1][..3]), (2, &["a".to_owned(), "fusion".into(), "ok".into()][..]));
     let number = |at: usize| lines[1][at].parse::<f64>().unwrap();
-    assert!((number(5) + number(6) - 1.0).abs() < 1e-9);
-    assert_eq!(number(4), number(5).max(number(6)));
-    assert_eq!(lines[1][3], if number(5) >= number(6) { "benign" } else { "malignant" });
+    assert!((number(7) + number(8) - 1.0).abs() < 1e-9);
+    assert_eq!(number(6), number(7).max(number(8)));
+    assert_eq!(lines[1][5], if number(7) >= number(8) { "benign" } else { "malignant" });
+    // The drawn photo is a small one of nothing in particular, and the model does not know its training cases.
+    assert!(lines[1][3].starts_with("the clinical image is too small (its shorter side has "), "{}", lines[1][3]);
+    assert_eq!(lines[1][4], "");
     assert!(errors(&output).ends_with("1 of 1 cases answered\n"), "{}", errors(&output));
 
     // The record counts: another age, another answer.
@@ -194,8 +227,8 @@ fn shares_of_a_table_are_joined_into_what_one_process_says() {
     let rows = "case,sex,age,clinical\na1,female,40,a.png\nb2,robot,41,a.png\nc3,male,,broken.png\nd4,male,52,a.png\n\
                 e5,female,33,a.png\n";
     fs::write(&table, rows).unwrap();
-    let folders = ["one", "two", "three", "four", "five", "joined", "lines", "hole"].map(at);
-    let names = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "JOINED", "LINES", "HOLE"];
+    let folders = ["one", "two", "three", "four", "five", "joined", "lines", "hole", "parquet"].map(at);
+    let names = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "JOINED", "LINES", "HOLE", "PARQUET"];
     let mut paths = vec![("MODEL", model.as_path()), ("TABLE", &table)];
     paths.extend(names.into_iter().zip(folders.iter().map(PathBuf::as_path)));
     let whole = succeeded(&dermafuse(words("predict MODEL --table TABLE", &paths)));
@@ -213,6 +246,18 @@ fn shares_of_a_table_are_joined_into_what_one_process_says() {
     assert_eq!(fs::read_to_string(folders[5].join("answers.csv")).unwrap(), whole);
     succeeded(&dermafuse(words("merge FOUR ONE FIVE TWO THREE --out LINES --format jsonl", &paths)));
     assert_eq!(json_lines(&fs::read_to_string(folders[6].join("answers.jsonl")).unwrap()).len(), 5);
+    let merged = dermafuse(words("merge FOUR ONE FIVE TWO THREE --out PARQUET --format parquet", &paths));
+    if cfg!(feature = "parquet") {
+        succeeded(&merged);
+        assert!(fs::read(folders[8].join("answers.parquet")).unwrap().starts_with(b"PAR1"));
+        let printed = refused(&dermafuse(words("predict MODEL --table TABLE --format parquet", &paths)));
+        assert!(printed.contains("give a file with --out"), "{printed}");
+    } else {
+        assert!(refused(&merged).contains("build it with `--features parquet`"), "{}", errors(&merged));
+        assert!(!folders[8].exists());
+        let asked = refused(&dermafuse(words("predict MODEL --table TABLE --format parquet --out PARQUET", &paths)));
+        assert!(asked.contains("build it with `--features parquet`") && !folders[8].exists(), "{asked}");
+    }
 
     // A share of another table does not fit.
     fs::write(&table, rows.replace("e5,female,33,a.png\n", "")).unwrap();
@@ -298,6 +343,13 @@ fn what_cannot_be_predicted_is_said_in_the_words_of_the_user() {
 }
 
 #[test]
+fn fields_are_shown_with_the_range_of_the_training_cases() {
+    let (_folder, model) = practice();
+    let card = succeeded(&dermafuse(words("show MODEL", &[("MODEL", model.as_path())])));
+    assert!(card.contains("age: a number of years, 40 to 60 in training\n"), "{card}");
+}
+
+#[test]
 fn a_drawn_set_is_evaluated_shown_and_explained() {
     let folder = tempfile::tempdir().unwrap();
     let (data, run) = (folder.path().join("data"), folder.path().join("run"));
@@ -343,6 +395,9 @@ fn a_drawn_set_is_evaluated_shown_and_explained() {
         "fusion_net of resnet18_quarter and resnet18_quarter, ",
         "32 x 32 pixels, 1 view of each",
         "clinical 0.333, dermoscopic 0.333, fusion 0.333",
+        "experiment      A trial\n",
+        "training        2 cases of derm7pt-synthetic, 1 to select, 0 to test; 3 epochs\n",
+        "licence         CC BY 4.0,\n                for research\n",
     ] {
         assert!(card.contains(words), "{words} is not in\n{card}");
     }
@@ -351,6 +406,8 @@ fn a_drawn_set_is_evaluated_shown_and_explained() {
     assert_eq!(json["tasks"].as_array().unwrap().len(), set.tasks.len());
     assert_eq!(json["network"]["kind"], "fusion_net");
     assert_eq!(json["known_cases"]["training"], 2);
+    assert_eq!(json["card"]["texts"]["licence"], "CC BY 4.0,\nfor research");
+    assert_eq!(json["card"]["training"]["epochs"], 3);
 
     // The model looks at both images: which are these?
     let text = refused(&dermafuse(words("predict MODEL --folder DATA", &paths)));

@@ -82,7 +82,7 @@ fn load(folder: &Path) -> Result<(), Box<dyn Error>> {
     let rows: Vec<usize> = (0..set.len()).collect();
     let mut sum = 0.0;
     for rows in rows.chunks(CHUNK) {
-        sum += set.encoded_metadata(rows, &encoder)?.sum();
+        sum += set.view(rows)?.encoded_metadata(&encoder)?.sum();
     }
     let encoded = start.elapsed();
     let seconds = [loaded, fitted - loaded, encoded - fitted, encoded].map(|time| format!("{:.2}", time.as_secs_f64()));

@@ -470,6 +470,14 @@ pub enum DataError {
         /// What can be done.
         remedy: &'static str,
     },
+    /// Tasks that cannot be chosen among those of a set.
+    #[error("the tasks of `{set}` cannot be chosen: {reason}")]
+    ChosenTasks {
+        /// The set.
+        set: String,
+        /// What is wrong, and what there is.
+        reason: String,
+    },
     /// Another name for a task that there is not.
     #[error("set `{set}` has no task `{task}` that could be called otherwise; its tasks are {known}")]
     JoinedTask {

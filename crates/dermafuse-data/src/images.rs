@@ -9,6 +9,8 @@ pub(crate) mod image_cache;
 pub(crate) mod image_check;
 pub(crate) mod image_folder;
 pub(crate) mod lesion_mask;
+pub(crate) mod modality_dropout;
 pub(crate) mod patient_image;
 pub(crate) mod preprocess;
+pub(crate) mod quality;
 pub(crate) mod sampler;

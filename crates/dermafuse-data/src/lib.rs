@@ -2,7 +2,7 @@
 //!
 //! The way of the data: [`derm7pt::load`] or [`milk10k::load`] gives a [`CaseSet`]; a [`Split`] names its training,
 //! validation and test rows, and [`Folds`] those of each round of a cross-validation; a [`MetadataEncoder`], fitted on
-//! the training rows, turns metadata into numbers; a [`BatchLoader`] reads, resizes, augments and normalizes the images
+//! the training rows, turns metadata into numbers; a [`CaseView`] is the cases at some rows; a [`BatchLoader`] reads, resizes, augments and normalizes the images
 //! on threads of its own. An own data set is [`described`] in a TOML file, lies in [`class_folders`], or fills a
 //! [`CaseSet`] in code; a [`Table`] helps with the CSV, and a [`ProposedSet`] writes the first description. A [`ClassMap`] makes
 //! one set of several.
@@ -19,13 +19,14 @@
 //!
 //! let set = derm7pt::load("release_v0")?;
 //! let split = set.split.clone().expect("Derm7pt publishes a split");
-//! let training = split.train.iter().map(|&row| &set.cases[row]);
-//! let encoder = MetadataEncoder::fit(&set.fields, training, MetadataRoles::PreDiagnosis)?;
-//! let cohort = set.cohort(&split.valid, &encoder)?;
+//! let training = set.view(&split.train)?;
+//! let encoder = MetadataEncoder::fit(&set.fields, training.cases(), MetadataRoles::PreDiagnosis)?;
+//! let cohort = set.view(&split.valid)?.cohort(&encoder)?;
 //! assert_eq!(cohort.metadata.ncols(), encoder.width());
 //!
 //! let config = LoaderConfig::new(32, Preprocess::as_released(224));
-//! for batch in BatchLoader::new(&set, shuffled(&split.train, 42, 0), config)? {
+//! let order = shuffled(training.rows(), 42, 0);
+//! for batch in BatchLoader::new(&set.view(order)?, config)? {
 //!     assert_eq!(batch?.size, 224);
 //! }
 //! # Ok::<(), dermafuse_data::DataError>(())
@@ -43,6 +44,8 @@ mod tables;
 
 pub use cases::case_set::{CaseSet, SYNTHETIC_MARKER};
 pub use cases::case_unit::CaseUnit;
+pub use cases::case_view::CaseView;
+pub use cases::chosen_tasks::OtherTasks;
 pub use cases::sampling::{EpochLength, Sampling};
 pub use cases::split::{Leak, Split};
 pub use dermafuse_schema::Modality;
@@ -60,8 +63,10 @@ pub use images::image::{DicomMetadata, read_dicom_metadata};
 pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
 pub use images::lesion_mask::{LesionMask, lesion_masks};
+pub use images::modality_dropout::{ModalityDropout, Shown};
 pub use images::patient_image::PatientImage;
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
+pub use images::quality::{FindingKind, ImageMeasures, QualityFinding, QualityThresholds, ViewRule};
 pub use images::sampler::Outside;
 pub use metadata::encoder::MetadataEncoder;
 pub use metadata::encoder_config::{

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
+use crate::ada_boost::{AdaBoostClassifier, AdaBoostParams};
 use crate::calibration_note::CalibrationNote;
 use crate::error::Result;
 use crate::logistic::{LogisticClassifier, LogisticParams};
@@ -74,7 +75,7 @@ macro_rules! built_in {
         ///
         /// assert_eq!("svm".parse(), Ok(ClassifierKind::Svm));
         /// let error = "forest".parse::<ClassifierKind>().unwrap_err().to_string();
-        /// assert_eq!(error, "there is no classifier `forest`; the classifiers are svm, logistic, mlp");
+        /// assert_eq!(error, "there is no classifier `forest`; the classifiers are svm, logistic, mlp, adaboost");
         /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum ClassifierKind {$(
@@ -146,6 +147,8 @@ built_in! {
     Logistic "logistic" = LogisticParams -> LogisticClassifier;
     /// A perceptron.
     Mlp "mlp" = MlpParams -> MlpClassifier;
+    /// AdaBoost over small trees.
+    AdaBoost "adaboost" = AdaBoostParams -> AdaBoostClassifier;
 }
 
 impl Default for ClassifierKind {

@@ -152,6 +152,45 @@ pub enum EnsembleError {
         /// Row of the record.
         row: usize,
     },
+    /// Too few cases to calibrate a model on.
+    #[error(
+        "at most {found} cases can be answered in one way and have labels of two classes or more; {needed} are needed to calibrate \
+         a model: give it more, or none (a method of `none`)"
+    )]
+    TooFewToCalibrate {
+        /// The most cases of a way to answer.
+        found: usize,
+        /// The fewest that do.
+        needed: usize,
+    },
+    /// Too few cases to estimate a prevalence from.
+    #[error(
+        "{found} cases are too few to estimate a prevalence from; {needed} are needed: ask about more at once, or state it"
+    )]
+    TooFewToEstimate {
+        /// How many there are.
+        found: usize,
+        /// The fewest that do.
+        needed: usize,
+    },
+    /// A prevalence of a class that a model has learnt nothing of.
+    #[error("no case of class `{class}` of task `{task}` trained the model, so it cannot be given a prevalence")]
+    NeverLearnt {
+        /// The task.
+        task: String,
+        /// The class.
+        class: String,
+    },
+    /// Answers to a task of other classes than those of its calibration.
+    #[error(
+        "the calibration is of the classes {expected:?}, and the answers are of {found:?}; calibrate the model again"
+    )]
+    CalibratedTask {
+        /// The task with its classes at the fit.
+        expected: Vec<String>,
+        /// With those of the answers.
+        found: Vec<String>,
+    },
     /// A file of a format this version does not read.
     #[error("stored cluster has format {found}, this version reads {expected}; fit it again or use another version")]
     Format {

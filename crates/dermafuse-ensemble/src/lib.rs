@@ -8,23 +8,34 @@
 //!    metadata (Fusion Scheme 2). [`SecondStage`] makes its [`records`].
 //! 3. [`MixSearch`] finds how much of `P_1` goes into `P_3 = W_1 · P_1 + (1 − W_1) · P_2` (thesis Alg. 2).
 //!
-//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once. Apart from these, a [`LabelGraph`]
-//! lets what is said of one task count for the others.
+//! [`TwoStage`] holds what the three found and gives all rows of the paper's tables at once. After them, where it is asked for,
+//! [`AnswerCalibration`] makes the last row's probabilities ones that come true, and a [`Prevalence`] those of a place. What is
+//! fitted on the answers for validation cases afterwards: [`fit_operating_point`] and [`fit_prediction_sets`]. Apart from these, a
+//! [`LabelGraph`] lets what is said of one task count for the others.
 //!
 //! # Shapes
 //! `N` cases or records, `F` features, `T` tasks, `K_t` classes of task `t`, `M` metadata columns.
 
+mod ada_boost;
+mod calibration;
 mod calibration_note;
 mod classifier;
 mod cluster;
+mod conformal;
 mod coupling;
+mod decision_tree;
 mod error;
 mod folds;
 mod label_graph;
 mod logistic;
 mod mix_search;
 mod mlp;
+mod model_prevalence;
+mod operating_point;
+mod out_of_distribution;
 mod platt;
+mod prevalence;
+mod probability_facts;
 mod records;
 mod shares;
 mod solver;
@@ -33,14 +44,25 @@ mod training;
 mod two_stage;
 mod weight_search;
 
+pub use ada_boost::{AdaBoostClassifier, AdaBoostParams};
+pub use calibration::{
+    AnswerCalibration, AnswerPattern, BasisCalibration, CalibratedAnswers, CalibrationMap, CalibrationMethod,
+    CalibrationOrigin, IsotonicSteps, TaskCalibration,
+};
 pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration};
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
+pub use conformal::fit_prediction_sets;
 pub use error::EnsembleError;
 pub use label_graph::{LabelGraph, LabelGraphStrength};
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};
 pub use mlp::{MlpClassifier, MlpParams};
+pub use model_prevalence::{AssumedPrevalence, ModelPrevalence, PrevalenceOrigin};
+pub use operating_point::fit_operating_point;
+pub use out_of_distribution::{OutOfDistribution, OutOfDistributionSettings};
+pub use prevalence::{ClassShare, Prevalence, PrevalenceEstimate, TaskPrevalence};
+pub use probability_facts::{CalibrationFact, ProbabilityFacts};
 pub use records::records;
 pub use svm::{Calibration, ClassWeights, Gamma, Solver, SvmClassifier, SvmParams, SvmReport};
 pub use two_stage::TwoStage;

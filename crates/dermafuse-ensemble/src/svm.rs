@@ -90,7 +90,8 @@ impl Calibration {
     }
 }
 
-/// The weight of each class in the cost of errors.
+/// The weight of each class in the cost of errors of a classifier, scikit-learn's `class_weight`. How the loss of a network weighs
+/// classes says `dermafuse_train::ClassBalancing`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassWeights {

@@ -1,8 +1,16 @@
 use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SchemaError, TaskSet};
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::AnswerCalibration;
 use crate::cluster::{SecondStage, SecondStageInputs};
 use crate::error::{EnsembleError, Result};
+use crate::model_prevalence::ModelPrevalence;
+use crate::probability_facts::{CalibrationFact, ProbabilityFacts};
+
+/// How the name of a row ends that is another one, calibrated.
+const CALIBRATED: &str = " calibrated";
+/// How the name of a row ends that is another one, corrected to the prevalence of a place.
+const AT_PREVALENCE: &str = " at local prevalence";
 
 /// Everything that turns a network's logits into the rows of the paper's tables: branch weights, cluster and mix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +24,13 @@ pub struct TwoStage {
     pub second_stage: Option<SecondStage>,
     /// The weight `W_1` of `P_1` in `P_3`, from [`MixSearch`](crate::MixSearch); 0 where the cluster sees the metadata alone.
     pub mix: f64,
+    /// How the last row's probabilities are calibrated; they stay as they are without it, as in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<AnswerCalibration>,
+    /// The class frequencies that the probabilities stand on, and those that the answers are corrected to; nothing is known of them
+    /// in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prevalence: Option<ModelPrevalence>,
 }
 
 /// A [`TwoStage`] as it was stored, before it is known to be one.
@@ -25,19 +40,23 @@ struct StoredTwoStage {
     fuse_space: FuseSpace,
     second_stage: Option<SecondStage>,
     mix: f64,
+    #[serde(default)]
+    calibration: Option<AnswerCalibration>,
+    #[serde(default)]
+    prevalence: Option<ModelPrevalence>,
 }
 
 impl TryFrom<StoredTwoStage> for TwoStage {
     type Error = EnsembleError;
 
     fn try_from(stored: StoredTwoStage) -> Result<Self> {
-        let StoredTwoStage { branch_weights, fuse_space, second_stage, mix } = stored;
-        Self::new(branch_weights, fuse_space, second_stage, mix)
+        let StoredTwoStage { branch_weights, fuse_space, second_stage, mix, calibration, prevalence } = stored;
+        Ok(Self { calibration, prevalence, ..Self::new(branch_weights, fuse_space, second_stage, mix)? })
     }
 }
 
 impl TwoStage {
-    /// Puts the parts together.
+    /// Puts the parts together. Nothing is calibrated or corrected.
     ///
     /// # Errors
     /// A mix outside 0..=1.
@@ -47,7 +66,8 @@ impl TwoStage {
         second_stage: Option<SecondStage>,
         mix: f64,
     ) -> Result<Self> {
-        let two_stage = Self { branch_weights, fuse_space, second_stage, mix };
+        let (calibration, prevalence) = (None, None);
+        let two_stage = Self { branch_weights, fuse_space, second_stage, mix, calibration, prevalence };
         two_stage.check_mix()?;
         Ok(two_stage)
     }
@@ -57,23 +77,60 @@ impl TwoStage {
     ///
     /// # Errors
     /// Weights of a branch that is not among `branches`, a cluster for other tasks, classes or another number of features, a
-    /// mix outside 0..=1.
+    /// mix outside 0..=1; a calibration or a prevalence of other tasks, classes or branches, or with numbers that are none.
     pub fn check(&self, tasks: &TaskSet, branches: &[&str], metadata_width: usize) -> Result<()> {
         self.check_mix()?;
         if let Some(name) = self.branch_weights.names().iter().find(|name| !branches.contains(&name.as_str())) {
             let known = branches.iter().map(ToString::to_string).collect();
             return Err(SchemaError::Unknown { what: "branch", name: name.clone(), known }.into());
         }
-        match &self.second_stage {
+        if let Some(second_stage) = &self.second_stage {
+            second_stage.check(tasks, metadata_width)?;
+        }
+        if let Some(calibration) = &self.calibration {
+            calibration.check(tasks, branches)?;
+        }
+        match &self.prevalence {
+            Some(prevalence) => prevalence.check(tasks),
             None => Ok(()),
-            Some(second_stage) => second_stage.check(tasks, metadata_width),
         }
     }
 
-    /// What a reader of the predictions should know of the fit, a sentence each; see [`SecondStage::notes`].
+    /// What a reader of the predictions should know of the fit, a sentence each: see [`SecondStage::notes`]; how probabilities were
+    /// calibrated; the prevalence that they were corrected to.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.second_stage.as_ref().map(SecondStage::notes).unwrap_or_default()
+        let mut notes = self.second_stage.as_ref().map(SecondStage::notes).unwrap_or_default();
+        notes.extend(self.calibration.as_ref().map(AnswerCalibration::sentence));
+        let corrected = self.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_some());
+        notes.extend(corrected.map(ModelPrevalence::sentence));
+        notes
+    }
+
+    /// What must be said of the calibration of these answers: of how many cases the probabilities stayed as they were, since nothing
+    /// was fitted to what they were answered from.
+    ///
+    /// # Errors
+    /// Answers to other classes than those of the calibration.
+    pub fn calibration_notes(&self, answers: &Predictions) -> Result<Vec<String>> {
+        let Some(calibration) = &self.calibration else { return Ok(Vec::new()) };
+        let uncalibrated = calibration.apply(answers)?.uncalibrated;
+        let note = |(basis, count): (String, usize)| {
+            format!(
+                "{count} of {} cases were answered from {basis}, for which not all was calibrated: there the probabilities are \
+                 as the model gives them.",
+                answers.len()
+            )
+        };
+        Ok(uncalibrated.into_iter().map(note).collect())
+    }
+
+    /// The name of the row that a calibrated or corrected row is made from: `P_3` of `P_3 calibrated at local prevalence`; other names
+    /// are their own.
+    #[must_use]
+    pub fn first_name(row: &str) -> &str {
+        let row = row.strip_suffix(AT_PREVALENCE).unwrap_or(row);
+        row.strip_suffix(CALIBRATED).unwrap_or(row)
     }
 
     fn check_mix(&self) -> Result<()> {
@@ -93,10 +150,68 @@ impl TwoStage {
     ///
     /// A case without metadata stops at `P_1`: its rows of `P_2` and `P_3` are those of `P_1`.
     ///
+    /// Where the model is calibrated, the last of them follows once more as `… calibrated`, and where answers are corrected to
+    /// another prevalence, as `… at local prevalence`. The last row is the answer.
+    ///
     /// # Errors
     /// Inconsistent logits, an unknown branch among the weights, other tasks or another number of features than the
     /// cluster's, a mix outside 0..=1.
     pub fn apply(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>> {
+        let mut rows = self.rows(logits)?;
+        let (name, last) = rows.last().expect("a model has a row");
+        if let Some(calibration) = &self.calibration {
+            let calibrated = (format!("{name}{CALIBRATED}"), calibration.apply(last)?.predictions);
+            rows.push(calibrated);
+        }
+        if let Some(prevalence) = &self.prevalence {
+            Self::correct(&mut rows, prevalence)?;
+        }
+        Ok(rows)
+    }
+
+    /// Corrects the last of rows to the prevalence that is assumed, as [`apply`](Self::apply) does: the result is one more row. One
+    /// that was corrected before is taken away first; nothing is added where none is assumed.
+    ///
+    /// # Errors
+    /// Rows of other tasks or classes.
+    pub fn correct(rows: &mut Vec<(String, Predictions)>, prevalence: &ModelPrevalence) -> Result<()> {
+        if rows.last().is_some_and(|(name, _)| name.ends_with(AT_PREVALENCE)) {
+            rows.pop();
+        }
+        if let (Some(assumed), Some((name, answers))) = (&prevalence.assumed, rows.last()) {
+            let corrected = prevalence.source().correct(&assumed.prevalence, answers)?;
+            rows.push((format!("{name}{AT_PREVALENCE}"), corrected));
+        }
+        Ok(())
+    }
+
+    /// What the probabilities of the answer are.
+    #[must_use]
+    pub fn facts(&self) -> ProbabilityFacts {
+        ProbabilityFacts {
+            calibration: self.calibration.as_ref().map(|calibration| CalibrationFact {
+                method: calibration.method,
+                origin: calibration.origin.clone(),
+                cases: calibration.cases(),
+            }),
+            prevalence: self.prevalence.as_ref().map(|prevalence| prevalence.of_answers().clone()),
+            corrected: self
+                .prevalence
+                .as_ref()
+                .and_then(|prevalence| Some(prevalence.assumed.as_ref()?.origin.clone())),
+        }
+    }
+
+    /// The answers before they are calibrated and corrected.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn uncalibrated(&self, logits: &BranchLogits) -> Result<Predictions> {
+        Ok(self.rows(logits)?.pop().expect("a model has a row").1)
+    }
+
+    /// The rows without calibration and correction.
+    fn rows(&self, logits: &BranchLogits) -> Result<Vec<(String, Predictions)>> {
         logits.check()?;
         if let Some(second_stage) = self.second_stage.as_ref().filter(|_| self.is_of_metadata_alone()) {
             let first = logits.fuse(&self.branch_weights, self.fuse_space)?;

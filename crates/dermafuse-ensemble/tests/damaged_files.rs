@@ -217,6 +217,22 @@ fn sizes_that_no_file_holds_are_refused() {
             },
             "it has no hidden units",
         ),
+        (
+            ClassifierKind::AdaBoost,
+            &|v| {
+                v["adaboost"]["trees"] = json!([{ "nodes": [{ "leaf": 0 }] }]);
+                v["adaboost"]["weights"] = json!([]);
+            },
+            "its arrays differ in size",
+        ),
+        (
+            ClassifierKind::AdaBoost,
+            &|v| {
+                v["adaboost"]["trees"] = json!([{ "nodes": [{ "leaf": huge }] }]);
+                v["adaboost"]["weights"] = json!([1.0]);
+            },
+            "a leaf is of class",
+        ),
     ] {
         let error = error(kind, change);
         assert!(error.contains(expected), "{error}");

@@ -1,7 +1,7 @@
 //! Decision functions, probabilities and regressions against scikit-learn; see `tests/golden/ensemble/generate.py`.
 
 use dermafuse_ensemble::{
-    Calibration, ClassWeights, ClassifierCluster, ClassifierKind, Gamma, LogisticParams, SvmParams,
+    AdaBoostParams, Calibration, ClassWeights, ClassifierCluster, ClassifierKind, Gamma, LogisticParams, SvmParams,
 };
 use dermafuse_schema::ndarray::{Array2, ArrayView2, Axis};
 use dermafuse_schema::{Task, TaskSet};
@@ -17,6 +17,8 @@ struct Golden {
     mean_probabilities: Vec<f64>,
     logistic_probabilities: Vec<f64>,
     logistic_probabilities_of_two: Vec<f64>,
+    adaboost_probabilities: Vec<f64>,
+    adaboost_probabilities_of_two: Vec<f64>,
 }
 
 struct Table {
@@ -125,6 +127,17 @@ fn logistic_regressions() {
     let (records, labels) = table.pair();
     let fitted = LogisticParams::default().fit(records.view(), &labels, 2).unwrap();
     assert_close(fitted.predict(table.test.view()).unwrap().view(), &table.golden.logistic_probabilities_of_two, 1e-6);
+}
+
+#[test]
+fn boosted_trees() {
+    let table = Table::new();
+    let fitted = AdaBoostParams::default().fit(table.train.view(), &table.labels, 4).unwrap();
+    assert_eq!(fitted.trees(), 200);
+    assert_close(fitted.predict(table.test.view()).unwrap().view(), &table.golden.adaboost_probabilities, 1e-8);
+    let (records, labels) = table.pair();
+    let fitted = AdaBoostParams::default().fit(records.view(), &labels, 2).unwrap();
+    assert_close(fitted.predict(table.test.view()).unwrap().view(), &table.golden.adaboost_probabilities_of_two, 1e-8);
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn the_rows_of_the_tables_fit_together() {
     let mix = MixSearch::default().fit(&first, &second).unwrap();
 
     let (branch_weights, fuse_space) = (found.weights, found.space);
-    let two_stage = TwoStage { branch_weights, fuse_space, second_stage: Some(second_stage), mix: mix.weight };
+    let two_stage = TwoStage::new(branch_weights, fuse_space, Some(second_stage), mix.weight).unwrap();
     let rows = two_stage.apply(&logits).unwrap();
     let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["P_clinical", "P_dermoscopic", "P_1 averaged", "P_1", "P_2", "P_3 averaged", "P_3"];

@@ -4,7 +4,7 @@ use dermafuse_schema::ndarray::{Axis, concatenate};
 use dermafuse_schema::{FailedCase, Predictions};
 use serde::{Deserialize, Serialize};
 
-use crate::{AnswerTable, EvalError};
+use crate::{AnswerTable, CaseRemarks, EvalError};
 
 /// Version of the layout, raised when a key changes its meaning.
 const FORMAT: u32 = 1;
@@ -40,6 +40,8 @@ pub struct AnswerShare {
     answers: Predictions,
     rows: Vec<usize>,
     failed: Vec<FailedCase>,
+    /// One for each answered case.
+    remarks: Vec<CaseRemarks>,
     notes: Vec<String>,
 }
 
@@ -50,6 +52,8 @@ struct StoredShare {
     answers: Predictions,
     rows: Vec<usize>,
     failed: Vec<FailedCase>,
+    /// None in shares of an earlier version.
+    remarks: Option<Vec<CaseRemarks>>,
     notes: Vec<String>,
 }
 
@@ -64,8 +68,23 @@ impl AnswerShare {
         failed: Vec<FailedCase>,
         notes: Vec<String>,
     ) -> Result<Self, EvalError> {
-        AnswerTable::new(&answers, &rows, &failed)?;
-        let share = Self { format: FORMAT, answers, rows, failed, notes };
+        let remarks = vec![CaseRemarks::default(); answers.len()];
+        Self::with_remarks(answers, rows, failed, remarks, notes)
+    }
+
+    /// The same with what is said of each of the answered cases beside its answer, in the order of the answers.
+    ///
+    /// # Errors
+    /// As [`AnswerShare::new`]; another number of remarks than predictions.
+    pub fn with_remarks(
+        answers: Predictions,
+        rows: Vec<usize>,
+        failed: Vec<FailedCase>,
+        remarks: Vec<CaseRemarks>,
+        notes: Vec<String>,
+    ) -> Result<Self, EvalError> {
+        AnswerTable::with_remarks(&answers, &rows, &failed, &remarks)?;
+        let share = Self { format: FORMAT, answers, rows, failed, remarks, notes };
         let mut seen = BTreeSet::new();
         let twice = share.all_rows().find(|row| !seen.insert(*row));
         match twice {
@@ -121,12 +140,14 @@ impl AnswerShare {
         };
         let rows = all().flat_map(|share| share.rows.iter().copied()).collect();
         let failed = all().flat_map(|share| share.failed.iter().cloned()).collect();
-        let joined = Self::new(answers, rows, failed, notes_of(shares))?;
+        let remarks = all().flat_map(|share| share.remarks.iter().cloned()).collect();
+        let joined = Self::with_remarks(answers, rows, failed, remarks, notes_of(shares))?;
         let mut ids = BTreeSet::new();
         if let Some(twice) = joined.answers.ids.iter().find(|id| !ids.insert(*id)) {
             return Err(EvalError::CaseTwice { case: twice.to_string() });
         }
-        Ok((AnswerTable::new(&joined.answers, &joined.rows, &joined.failed)?, joined.notes))
+        let table = AnswerTable::with_remarks(&joined.answers, &joined.rows, &joined.failed, &joined.remarks)?;
+        Ok((table, joined.notes))
     }
 }
 
@@ -152,9 +173,10 @@ impl TryFrom<StoredShare> for AnswerShare {
     type Error = EvalError;
 
     fn try_from(stored: StoredShare) -> Result<Self, EvalError> {
-        let StoredShare { format, answers, rows, failed, notes } = stored;
+        let StoredShare { format, answers, rows, failed, remarks, notes } = stored;
+        let remarks = remarks.unwrap_or_else(|| vec![CaseRemarks::default(); answers.len()]);
         match format {
-            FORMAT => Self::new(answers, rows, failed, notes),
+            FORMAT => Self::with_remarks(answers, rows, failed, remarks, notes),
             found => Err(EvalError::ShareFormat { found, known: FORMAT }),
         }
     }
@@ -180,7 +202,8 @@ mod tests {
         };
         let failed = failed.iter().map(|&(row, id)| FailedCase { row, id: id.into(), reason: "cut off".into() });
         let notes = notes.iter().map(|note| (*note).to_owned()).collect();
-        AnswerShare::new(answers, rows.to_vec(), failed.collect(), notes).unwrap()
+        let remarks = rows.iter().map(|row| CaseRemarks { findings: Vec::new(), training_distance: Some(*row as f64) });
+        AnswerShare::with_remarks(answers, rows.to_vec(), failed.collect(), remarks.collect(), notes).unwrap()
     }
 
     fn named(shares: Vec<AnswerShare>) -> Vec<(String, AnswerShare)> {
@@ -201,6 +224,8 @@ mod tests {
         let cases: Vec<&str> = table.cases().iter().map(|case| case.case.as_str()).collect();
         assert_eq!(cases, ["a", "b", "c", "d"]);
         assert!(!table.cases()[2].is_answered());
+        let distances: Vec<Option<f64>> = table.cases().iter().map(|case| case.training_distance).collect();
+        assert_eq!(distances, [Some(0.0), Some(1.0), None, Some(3.0)]);
         assert_eq!(notes, ["both", "share 1/3: late"]);
     }
 
@@ -222,5 +247,8 @@ mod tests {
         assert!(why(text.replace("\"format\":1", "\"format\":7")).contains("format 7 is not known, only 1"));
         assert!(why(text.replace("\"rows\":[0]", "\"rows\":[0,1]")).contains("expected shape [1], found [2]"));
         assert!(why(text.replace("\"notes\"", "\"more\"")).contains("unknown field `more`"));
+        let earlier = text.replace("\"remarks\":[{\"findings\":[],\"training_distance\":0.0}],", "");
+        assert_ne!(earlier, text);
+        assert!(AnswerShare::from_json(&earlier).is_ok());
     }
 }

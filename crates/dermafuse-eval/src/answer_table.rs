@@ -1,3 +1,6 @@
+#[cfg(feature = "parquet")]
+mod parquet_file;
+
 use std::fmt::Write;
 
 use dermafuse_schema::{FailedCase, Predictions, SchemaError, TaskSet};
@@ -24,12 +27,28 @@ pub enum AnswerFormat {
     Json,
     /// One JSON object a line and case.
     JsonLines,
+    /// A Parquet file, where the crate was built with its feature `parquet`.
+    Parquet,
 }
 
-/// The answers of a model to cases whose labels nobody knows, a line for each case, in the order in which they were asked.
+impl AnswerFormat {
+    /// Checks that this build writes the form, so that nobody finds it out after a long work.
+    ///
+    /// # Errors
+    /// Parquet without the Cargo feature `parquet`.
+    pub fn check(self) -> Result<(), EvalError> {
+        match self {
+            Self::Parquet if !cfg!(feature = "parquet") => Err(EvalError::WithoutParquet),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The answers of a model, a line for each case: to cases whose labels nobody knows in the order in which they were asked, or beside
+/// the truth ([`AnswerTable::with_truth`]).
 ///
 /// ```
-/// use dermafuse_eval::{AnswerFormat, AnswerTable};
+/// use dermafuse_eval::AnswerTable;
 /// use dermafuse_schema::{FailedCase, Predictions, Task, TaskSet, ndarray::array};
 ///
 /// let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?;
@@ -43,10 +62,10 @@ pub enum AnswerFormat {
 /// let failed = [FailedCase { row: 0, id: "a".into(), reason: "a.jpg is damaged".into() }];
 /// let table = AnswerTable::new(&answers, &[1], &failed)?;
 /// assert_eq!(
-///     table.to_text(AnswerFormat::Csv, &[]),
-///     "case,basis,status,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL\n\
-///      a,,a.jpg is damaged,,,,\n\
-///      b,clinical,ok,MEL,0.75,0.25,0.75\n"
+///     table.to_csv(),
+///     "case,basis,status,findings,training_distance,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL\n\
+///      a,,a.jpg is damaged,,,,,,\n\
+///      b,clinical,ok,,,MEL,0.75,0.25,0.75\n"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -54,6 +73,8 @@ pub enum AnswerFormat {
 pub struct AnswerTable {
     /// The tasks of the model.
     tasks: TaskSet,
+    /// Whether the truth stands beside the answers.
+    has_truth: bool,
     /// The cases, in order.
     cases: Vec<CaseAnswer>,
 }
@@ -67,9 +88,24 @@ pub struct CaseAnswer {
     pub basis: Option<String>,
     /// `ok`, or why the case could not be answered.
     pub status: String,
+    /// What is wrong with its pictures, a sentence each.
+    pub findings: Vec<String>,
+    /// How far it is from the cases that trained the model: the per cent of reference cases that are at most as far away. `None` where it
+    /// is not known.
+    pub training_distance: Option<f64>,
     /// The answer to each task, in order; in JSON an object with the tasks' names as keys. Empty where there is no answer.
     #[serde(serialize_with = "by_task")]
     pub tasks: Vec<TaskAnswer>,
+}
+
+/// What is said of an answered case beside its answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseRemarks {
+    /// As [`CaseAnswer::findings`].
+    pub findings: Vec<String>,
+    /// As [`CaseAnswer::training_distance`].
+    pub training_distance: Option<f64>,
 }
 
 /// What a model says of one case in one task.
@@ -80,6 +116,9 @@ pub struct TaskAnswer {
     pub task: String,
     /// The most probable class.
     pub class: String,
+    /// The class that the case is of; `None` where nobody says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truth: Option<String>,
     /// Its probability.
     pub probability: f64,
     /// The probability of each class, in order; in JSON an object with the classes' names as keys.
@@ -100,16 +139,45 @@ impl AnswerTable {
     /// # Errors
     /// Predictions whose columns do not fit together, another number of rows than predictions.
     pub fn new(answers: &Predictions, rows: &[usize], failed: &[FailedCase]) -> Result<Self, EvalError> {
+        Self::with_remarks(answers, rows, failed, &vec![CaseRemarks::default(); answers.len()])
+    }
+
+    /// The same with what is said of each of the answered cases beside its answer, in the order of the answers.
+    ///
+    /// # Errors
+    /// As [`AnswerTable::new`]; another number of remarks than predictions.
+    pub fn with_remarks(
+        answers: &Predictions,
+        rows: &[usize],
+        failed: &[FailedCase],
+        remarks: &[CaseRemarks],
+    ) -> Result<Self, EvalError> {
         check(answers)?;
-        if rows.len() != answers.len() {
-            let (expected, found) = (vec![answers.len()], vec![rows.len()]);
-            return Err(SchemaError::Shape { what: "rows of the answers".into(), expected, found }.into());
+        for (what, found) in [("rows of the answers", rows.len()), ("remarks on the answers", remarks.len())] {
+            if found != answers.len() {
+                let (expected, found) = (vec![answers.len()], vec![found]);
+                return Err(SchemaError::Shape { what: what.into(), expected, found }.into());
+            }
         }
-        let answered = rows.iter().enumerate().map(|(case, &row)| (row, CaseAnswer::of(answers, case)));
+        let answered = rows.iter().zip(remarks).enumerate();
+        let answered = answered.map(|(case, (&row, remarks))| (row, CaseAnswer::of(answers, case, remarks, false)));
         let mut cases: Vec<(usize, CaseAnswer)> =
             answered.chain(failed.iter().map(|case| (case.row, CaseAnswer::failed(case)))).collect();
         cases.sort_by_key(|(row, _)| *row);
-        Ok(Self { tasks: answers.tasks.clone(), cases: cases.into_iter().map(|(_, case)| case).collect() })
+        let cases = cases.into_iter().map(|(_, case)| case).collect();
+        Ok(Self { tasks: answers.tasks.clone(), has_truth: false, cases })
+    }
+
+    /// The answers to cases in the order of the predictions, with the truth beside each, and after them the cases that could not be
+    /// answered.
+    ///
+    /// # Errors
+    /// Predictions whose columns do not fit together.
+    pub fn with_truth(answers: &Predictions, failed: &[FailedCase]) -> Result<Self, EvalError> {
+        check(answers)?;
+        let answered = (0..answers.len()).map(|case| CaseAnswer::of(answers, case, &CaseRemarks::default(), true));
+        let cases = answered.chain(failed.iter().map(CaseAnswer::failed)).collect();
+        Ok(Self { tasks: answers.tasks.clone(), has_truth: true, cases })
     }
 
     /// The cases, in order.
@@ -118,40 +186,62 @@ impl AnswerTable {
         &self.cases
     }
 
-    /// The table as text; the notes are in the form that has a place for them.
-    #[must_use]
-    pub fn to_text(&self, format: AnswerFormat, notes: &[String]) -> String {
-        match format {
-            AnswerFormat::Csv => self.to_csv(),
-            AnswerFormat::Json => self.to_json(notes),
-            AnswerFormat::JsonLines => self.to_json_lines(),
-        }
+    /// The bytes of a file with the table; the notes are in the forms that have a place for them.
+    ///
+    /// # Errors
+    /// What [`AnswerFormat::check`] refuses.
+    pub fn to_bytes(&self, format: AnswerFormat, notes: &[String]) -> Result<Vec<u8>, EvalError> {
+        format.check()?;
+        Ok(match format {
+            AnswerFormat::Csv => self.to_csv().into_bytes(),
+            AnswerFormat::Json => self.to_json(notes).into_bytes(),
+            AnswerFormat::JsonLines => self.to_json_lines().into_bytes(),
+            #[cfg(feature = "parquet")]
+            AnswerFormat::Parquet => parquet_file::bytes(self, notes)?,
+            #[cfg(not(feature = "parquet"))]
+            AnswerFormat::Parquet => return Err(EvalError::WithoutParquet),
+        })
     }
 
-    /// The table as CSV: `case,basis,status`, then for each task its name (the most probable class), `NAME:probability` (its
-    /// probability) and `NAME=CLASS` (the probability of each class). A case that could not be answered has the reason as its
-    /// status, and nothing else. Texts that a spreadsheet would run are marked as in
+    /// The table as CSV: `case,basis,status`, `findings` (with `; ` between them) and `training_distance` where the table has no truth,
+    /// then for each task its name (the most probable class), `NAME:truth` where the table has it (empty where a case is not
+    /// annotated), `NAME:probability` (of the most probable class) and `NAME=CLASS` (of each class). A case that could not be answered
+    /// has the reason as its status, and nothing else. Texts that a spreadsheet would run are marked as in
     /// [`predictions_csv`](crate::predictions_csv).
     #[must_use]
     pub fn to_csv(&self) -> String {
         let mut text = String::from("case,basis,status");
+        if !self.has_truth {
+            text += ",findings,training_distance";
+        }
         for task in &self.tasks {
-            write!(text, ",{},{}", csv_field(&task.name), csv_field(&format!("{}:probability", task.name)))
-                .expect(WRITES);
+            text += &format!(",{}", csv_field(&task.name));
+            if self.has_truth {
+                text += &format!(",{}", csv_field(&format!("{}:truth", task.name)));
+            }
+            text += &format!(",{}", csv_field(&format!("{}:probability", task.name)));
             for class in &task.classes {
                 write!(text, ",{}", csv_field(&format!("{}={class}", task.name))).expect(WRITES);
             }
         }
         text.push('\n');
-        let columns: usize = self.tasks.iter().map(|task| 2 + task.classes.len()).sum();
-        for CaseAnswer { case, basis, status, tasks } in &self.cases {
-            let basis = basis.as_deref().unwrap_or_default();
-            write!(text, "{},{},{}", csv_field(case), csv_field(basis), csv_field(status)).expect(WRITES);
+        let columns: usize = self.tasks.iter().map(|task| 2 + usize::from(self.has_truth) + task.classes.len()).sum();
+        for CaseAnswer { case, basis, status, findings, training_distance, tasks } in &self.cases {
+            let [case, basis, status] = [case, basis.as_deref().unwrap_or_default(), status].map(csv_field);
+            write!(text, "{case},{basis},{status}").expect(WRITES);
+            if !self.has_truth {
+                let distance = training_distance.map_or_else(String::new, |per_cent| per_cent.to_string());
+                write!(text, ",{},{distance}", csv_field(&findings.join("; "))).expect(WRITES);
+            }
             if tasks.is_empty() {
                 text += &",".repeat(columns);
             }
-            for TaskAnswer { class, probability, probabilities, .. } in tasks {
-                write!(text, ",{},{probability}", csv_field(class)).expect(WRITES);
+            for TaskAnswer { class, truth, probability, probabilities, .. } in tasks {
+                write!(text, ",{}", csv_field(class)).expect(WRITES);
+                if self.has_truth {
+                    write!(text, ",{}", csv_field(truth.as_deref().unwrap_or_default())).expect(WRITES);
+                }
+                write!(text, ",{probability}").expect(WRITES);
                 probabilities.iter().for_each(|(_, value)| write!(text, ",{value}").expect(WRITES));
             }
             text.push('\n');
@@ -159,8 +249,9 @@ impl AnswerTable {
         text
     }
 
-    /// The table as JSON: `{"format": 1, "notes": […], "cases": [{"case", "basis", "status", "tasks": {NAME: {"class",
-    /// "probability", "probabilities": {CLASS: …}}}}]}`.
+    /// The table as JSON: `{"format": 1, "notes": […], "cases": [{"case", "basis", "status", "findings",
+    /// "training_distance", "tasks": {NAME: {"class", "probability", "probabilities": {CLASS: …}}}}]}`, and `"truth"` after
+    /// `"class"` where it is known and the table has it.
     #[must_use]
     pub fn to_json(&self, notes: &[String]) -> String {
         let file = AnswerFile { format: FORMAT, notes, cases: &self.cases };
@@ -177,12 +268,13 @@ impl AnswerTable {
 const KEYS: &str = "answers have string keys only, so they always serialise";
 
 impl CaseAnswer {
-    fn of(answers: &Predictions, case: usize) -> Self {
+    fn of(answers: &Predictions, case: usize, remarks: &CaseRemarks, with_truth: bool) -> Self {
         let tasks = answers.tasks.iter().zip(&answers.probabilities).enumerate().map(|(index, (task, table))| {
             let class = answers.predicted(case, index);
             TaskAnswer {
                 task: task.name.clone(),
                 class: task.classes[class].clone(),
+                truth: answers.labels[case][index].filter(|_| with_truth).map(|label| task.classes[label].clone()),
                 probability: table[[case, class]],
                 probabilities: task.classes.iter().cloned().zip(table.row(case).iter().copied()).collect(),
             }
@@ -191,12 +283,21 @@ impl CaseAnswer {
             case: answers.ids[case].to_string(),
             basis: Some(answers.basis[case].clone()),
             status: ANSWERED.into(),
+            findings: remarks.findings.clone(),
+            training_distance: remarks.training_distance,
             tasks: tasks.collect(),
         }
     }
 
     fn failed(case: &FailedCase) -> Self {
-        Self { case: case.id.to_string(), basis: None, status: case.reason.clone(), tasks: Vec::new() }
+        Self {
+            case: case.id.to_string(),
+            basis: None,
+            status: case.reason.clone(),
+            findings: Vec::new(),
+            training_distance: None,
+            tasks: Vec::new(),
+        }
     }
 
     /// Whether the case was answered.
@@ -220,21 +321,26 @@ mod tests {
     use dermafuse_schema::Task;
     use ndarray::array;
 
-    fn table() -> AnswerTable {
+    pub(super) fn answers() -> Predictions {
         let tasks = vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"]), Task::new("veil", "BWV", ["no", "yes"])];
-        let answers = Predictions {
+        Predictions {
             tasks: TaskSet::new(tasks).unwrap(),
             ids: vec!["=b".into(), "d".into()],
             labels: vec![vec![None, None], vec![Some(0), None]],
             probabilities: vec![array![[0.25, 0.75], [0.5, 0.5]], array![[1.0, 0.0], [0.125, 0.875]]],
             basis: vec!["clinical".into(), "clinical+dermoscopic".into()],
-        };
+        }
+    }
+
+    pub(super) fn table() -> AnswerTable {
         let failed = [(0, "a"), (2, "c")].map(|(row, id)| FailedCase {
             row,
             id: id.into(),
             reason: format!("{id}.jpg is cut off, or empty"),
         });
-        AnswerTable::new(&answers, &[1, 3], &failed).unwrap()
+        let remarks =
+            CaseRemarks { findings: vec!["it is black".into(), "it is small".into()], training_distance: Some(99.5) };
+        AnswerTable::with_remarks(&answers(), &[1, 3], &failed, &[CaseRemarks::default(), remarks]).unwrap()
     }
 
     #[test]
@@ -253,16 +359,16 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "case,basis,status,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL,veil,veil:probability,\
-                 veil=no,veil=yes",
-                "a,,\"a.jpg is cut off, or empty\",,,,,,,,",
-                "'=b,clinical,ok,MEL,0.75,0.25,0.75,no,1,1,0",
-                "c,,\"c.jpg is cut off, or empty\",,,,,,,,",
-                "d,clinical+dermoscopic,ok,NEV,0.5,0.5,0.5,yes,0.875,0.125,0.875",
+                "case,basis,status,findings,training_distance,diagnosis,diagnosis:probability,diagnosis=NEV,diagnosis=MEL,\
+                 veil,veil:probability,veil=no,veil=yes",
+                "a,,\"a.jpg is cut off, or empty\",,,,,,,,,,",
+                "'=b,clinical,ok,,,MEL,0.75,0.25,0.75,no,1,1,0",
+                "c,,\"c.jpg is cut off, or empty\",,,,,,,,,,",
+                "d,clinical+dermoscopic,ok,it is black; it is small,99.5,NEV,0.5,0.5,0.5,yes,0.875,0.125,0.875",
             ]
         );
         let mut reader = csv::Reader::from_reader(csv.as_bytes());
-        assert!(reader.records().all(|record| record.is_ok_and(|record| record.len() == 11)));
+        assert!(reader.records().all(|record| record.is_ok_and(|record| record.len() == 13)));
 
         let json: serde_json::Value = serde_json::from_str(&table.to_json(&["of a test".into()])).unwrap();
         assert_eq!((&json["format"], &json["notes"][0]), (&1.into(), &"of a test".into()));
@@ -272,7 +378,40 @@ mod tests {
         let of_lines: Vec<serde_json::Value> =
             of_lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(json["cases"].as_array().unwrap(), &of_lines);
+        assert_eq!(json["cases"][3]["findings"][1], "it is small");
+        assert_eq!(
+            (&json["cases"][3]["training_distance"], &json["cases"][1]["training_distance"]),
+            (&99.5.into(), &().into())
+        );
         assert!(of_lines[0]["basis"].is_null() && of_lines[0]["tasks"].as_object().unwrap().is_empty());
+    }
+
+    #[test]
+    #[cfg(not(feature = "parquet"))]
+    fn parquet_needs_a_feature_that_the_error_names() {
+        let error = table().to_bytes(AnswerFormat::Parquet, &[]).unwrap_err().to_string();
+        assert!(error.contains("`--features parquet`"), "{error}");
+        assert!(AnswerFormat::Parquet.check().is_err() && AnswerFormat::Json.check().is_ok());
+    }
+
+    #[test]
+    fn the_truth_stands_beside_the_answers() {
+        let failed = [FailedCase { row: 0, id: "a".into(), reason: "a.jpg is empty".into() }];
+        let table = AnswerTable::with_truth(&answers(), &failed).unwrap();
+        assert_eq!(
+            table.to_csv().lines().collect::<Vec<_>>(),
+            [
+                "case,basis,status,diagnosis,diagnosis:truth,diagnosis:probability,diagnosis=NEV,diagnosis=MEL,veil,\
+                 veil:truth,veil:probability,veil=no,veil=yes",
+                "'=b,clinical,ok,MEL,,0.75,0.25,0.75,no,,1,1,0",
+                "d,clinical+dermoscopic,ok,NEV,NEV,0.5,0.5,0.5,yes,,0.875,0.125,0.875",
+                "a,,a.jpg is empty,,,,,,,,,,",
+            ]
+        );
+        let lines = table.to_json_lines();
+        let lines: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines[1]["tasks"]["diagnosis"]["truth"], "NEV");
+        assert!(lines[0]["tasks"]["diagnosis"]["truth"].is_null());
     }
 
     #[test]
@@ -287,5 +426,7 @@ mod tests {
         };
         let error = AnswerTable::new(&answers, &[0, 1], &[]).unwrap_err().to_string();
         assert_eq!(error, "rows of the answers: expected shape [1], found [2]");
+        let error = AnswerTable::with_remarks(&answers, &[0], &[], &[]).unwrap_err().to_string();
+        assert_eq!(error, "remarks on the answers: expected shape [1], found [0]");
     }
 }

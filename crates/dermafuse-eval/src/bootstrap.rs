@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use dermafuse_schema::CaseId;
+use dermafuse_schema::{CaseId, Interval};
 use serde::{Deserialize, Serialize};
 
 use crate::random::SplitMix64;
@@ -23,15 +23,6 @@ impl Default for Bootstrap {
     fn default() -> Self {
         Self { resamples: 1000, seed: 0 }
     }
-}
-
-/// A 95 % confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// 2.5th percentile.
-    pub lower: f64,
-    /// 97.5th percentile.
-    pub upper: f64,
 }
 
 /// `(truth, predicted)` of every case of one task with `classes` classes; `None` where not annotated.

@@ -83,6 +83,16 @@ pub enum EvalError {
     /// A file that cannot be written; what was there before is untouched.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A form of answers that this build does not write.
+    #[error(
+        "answers as Parquet need the Cargo feature `parquet`, which this build is without; build it with `--features parquet`, or write \
+         csv, json or jsonl"
+    )]
+    WithoutParquet,
+    /// Answers that cannot be expressed as Parquet.
+    #[cfg(feature = "parquet")]
+    #[error("the answers cannot be written as Parquet")]
+    Parquet(#[from] parquet::errors::ParquetError),
     /// Metrics that cannot be expressed as JSON, or JSON that is no share of answers.
     #[error("JSON that cannot be written or read")]
     Json(#[from] serde_json::Error),

@@ -5,7 +5,10 @@ use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, wri
 use serde::{Serialize, Serializer};
 
 use crate::metrics::check;
-use crate::{CorruptionEvaluation, EvalError, Evaluation, SearchedWeight};
+use crate::{
+    CorruptionEvaluation, EvalError, Evaluation, GroupEvaluation, RiskCoverage, SearchedWeight, SetEvaluation,
+    SubsetEvaluation,
+};
 
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
 const METRICS_FORMAT: u32 = 1;
@@ -24,6 +27,18 @@ pub struct MetricsContext {
     /// The weights that validation cases chose; empty where nothing was searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub weights: Vec<SearchedWeight>,
+    /// The groups of classes of the model, evaluated on the last row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_groups: Vec<GroupEvaluation>,
+    /// The risk–coverage curve of each task of the last row.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub risk_coverage: Vec<RiskCoverage>,
+    /// The sets of classes of the last row, where the model has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction_sets: Option<SetEvaluation>,
+    /// The numbers from each subset of the inputs, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subsets: Option<SubsetEvaluation>,
     /// What corrupted images cost, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corruptions: Option<CorruptionEvaluation>,
@@ -50,8 +65,8 @@ fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<
 }
 
 /// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `images` as
-/// `rows` where cases have several images of a kind, `weights` where some were searched, `corruptions` (a
-/// [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
+/// `rows` where cases have several images of a kind, `weights` where some were searched, `class_groups` and `prediction_sets` where
+/// the model has them, `risk_coverage`, `subsets` (a [`SubsetEvaluation`]) and `corruptions` (a [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
 /// bytes.
 ///
 /// # Errors
@@ -118,49 +133,6 @@ pub fn write_predictions(
     failed: &[FailedCase],
 ) -> Result<(), EvalError> {
     Ok(write_whole_file(path.as_ref(), predictions_csv(rows, failed)?.as_bytes())?)
-}
-
-/// The answers for the cases as CSV, a line for each: `case,basis,status`, then for each task its name (the predicted class),
-/// `NAME:truth` (empty where it is not annotated) and `NAME=CLASS` (the probability of each class). A case that could not be
-/// answered has the reason as its status, and nothing else. Texts are marked as in [`predictions_csv`].
-///
-/// # Errors
-/// Predictions that cannot be evaluated.
-pub fn answers_csv(answers: &Predictions, failed: &[FailedCase]) -> Result<String, EvalError> {
-    check(answers)?;
-    let mut text = String::from("case,basis,status");
-    for task in answers.tasks.iter() {
-        write!(text, ",{},{}", csv_field(&task.name), csv_field(&format!("{}:truth", task.name))).expect(WRITES);
-        for class in &task.classes {
-            write!(text, ",{}", csv_field(&format!("{}={class}", task.name))).expect(WRITES);
-        }
-    }
-    text.push('\n');
-    for case in 0..answers.len() {
-        write!(text, "{},{},ok", csv_field(answers.ids[case].as_str()), csv_field(&answers.basis[case])).expect(WRITES);
-        for (index, task) in answers.tasks.iter().enumerate() {
-            let predicted = csv_field(&task.classes[answers.predicted(case, index)]);
-            let truth = answers.labels[case][index].map(|label| csv_field(&task.classes[label])).unwrap_or_default();
-            write!(text, ",{predicted},{truth}").expect(WRITES);
-            for probability in answers.probabilities[index].row(case) {
-                write!(text, ",{probability}").expect(WRITES);
-            }
-        }
-        text.push('\n');
-    }
-    let columns: usize = answers.tasks.iter().map(|task| 2 + task.classes.len()).sum();
-    for FailedCase { id, reason, .. } in failed {
-        writeln!(text, "{},,{}{}", csv_field(id.as_str()), csv_field(reason), ",".repeat(columns)).expect(WRITES);
-    }
-    Ok(text)
-}
-
-/// Writes [`answers_csv`] to a file, whole or not at all.
-///
-/// # Errors
-/// Predictions that cannot be evaluated; a file that cannot be written.
-pub fn write_answers(path: impl AsRef<Path>, answers: &Predictions, failed: &[FailedCase]) -> Result<(), EvalError> {
-    Ok(write_whole_file(path.as_ref(), answers_csv(answers, failed)?.as_bytes())?)
 }
 
 /// A text as a CSV field: nothing that a spreadsheet would run, quoted where it must be (RFC 4180).

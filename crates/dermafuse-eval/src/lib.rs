@@ -9,9 +9,12 @@
 //! that is undefined is `None`, printed `n/a`, and in no mean; [`Evaluation`] lists the cases. Values agree with
 //! scikit-learn where it defines them (`tests/golden/eval`).
 
+mod abstention;
 mod answer_share;
 mod answer_table;
 mod bootstrap;
+mod calibration_change;
+mod class_groups;
 mod comparison;
 mod confusion;
 mod corruption;
@@ -29,27 +32,33 @@ mod roc;
 mod searched_weight;
 pub mod significance;
 mod subgroups;
+mod subset_table;
 mod text_table;
 mod tsne;
 
+pub use abstention::{RiskCoverage, SetEvaluation, SetSummary, TaskSets};
 pub use answer_share::AnswerShare;
-pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, TaskAnswer};
-pub use bootstrap::{Bootstrap, Interval};
+pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, CaseRemarks, TaskAnswer};
+pub use bootstrap::Bootstrap;
+pub use calibration_change::CalibrationChange;
+pub use class_groups::{GroupAuc, GroupEvaluation, MemberEvaluation, PointEvaluation};
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use corruption::{CorruptedEvaluation, CorruptionError, CorruptionEvaluation};
 pub use error::EvalError;
-pub use export::{
-    MetricsContext, answers_csv, csv_field, metrics_json, predictions_csv, write_answers, write_metrics,
-    write_predictions,
-};
+pub use export::{MetricsContext, csv_field, metrics_json, predictions_csv, write_metrics, write_predictions};
 pub use mean_deviation::MeanDeviation;
 pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
 pub use pointing::Pointing;
-pub use report::{CasePage, ChecklistScore, HeatPicture, Report, ReportTable, SampleCase, SampleImage, SampleTask};
+pub use report::{
+    CasePage, ChecklistScore, Evidence, HeatPicture, Report, ReportTable, SampleCase, SampleImage, SampleTask,
+};
 pub use roc::{RocCurve, auc};
 pub use searched_weight::SearchedWeight;
-pub use subgroups::{Grouping, SMALL_GROUP, SubgroupRow, SubgroupTable};
+pub use subgroups::{Grouping, SubgroupRow, SubgroupTable};
+pub use subset_table::{EvaluatedSubset, SubsetEvaluation};
 pub use text_table::text_table;
 pub use tsne::{Embedding, TSne};
+
+pub use dermafuse_schema::{Interval, Proportion, SMALL_GROUP};

@@ -9,7 +9,7 @@ use crate::bootstrap::rows_of_cases;
 use crate::confusion::ratio;
 use crate::{Bootstrap, ConfusionMatrix, EvalError, Interval, MelanomaRelated, auc};
 
-/// Equal-width bins of the confidence, for the expected calibration error.
+/// Bins of the confidence, for the expected calibration errors.
 const CALIBRATION_BINS: usize = 15;
 
 /// How far the probabilities of a row may sum from 1 and still be read as rounding.
@@ -102,12 +102,19 @@ pub struct TaskEvaluation {
     pub brier: Option<f64>,
     /// Expected calibration error of the most probable class, 15 bins of equal width.
     pub calibration_error: Option<f64>,
+    /// The same with 15 bins of equally many cases, between which equal confidences are not parted (Nguyen and O'Connor, EMNLP
+    /// 2015; Nixon et al., CVPR workshops 2019).
+    #[serde(default)]
+    pub calibration_error_equal_mass: Option<f64>,
     /// One entry for each class.
     pub classes: Vec<ClassEvaluation>,
     /// Counts, rows are the truth.
     pub confusion: ConfusionMatrix,
     /// The bins behind the calibration error.
     pub reliability: Vec<ReliabilityBin>,
+    /// The bins of equally many cases, of which there may be fewer; each begins where the one before ends.
+    #[serde(default)]
+    pub reliability_equal_mass: Vec<ReliabilityBin>,
 }
 
 /// The numbers of one class against the rest.
@@ -254,6 +261,7 @@ impl TaskEvaluation {
             (n > 0).then(|| annotated.iter().map(|&(case, truth)| value(case, truth)).sum::<f64>() / n as f64)
         };
         let reliability = reliability(probabilities, outcomes);
+        let reliability_equal_mass = equal_mass_reliability(probabilities, outcomes);
         Ok(Self {
             name: task.name.clone(),
             label: task.label.clone(),
@@ -270,16 +278,12 @@ impl TaskEvaluation {
                 let row = probabilities.row(case);
                 row.iter().enumerate().map(|(class, p)| (p - f64::from(u8::from(class == truth))).powi(2)).sum()
             }),
-            calibration_error: (n > 0).then(|| {
-                let gap = |bin: &ReliabilityBin| {
-                    let gap = (bin.confidence.unwrap_or(0.0) - bin.accuracy.unwrap_or(0.0)).abs();
-                    gap * bin.count as f64 / n as f64
-                };
-                reliability.iter().map(gap).sum()
-            }),
+            calibration_error: expected_gap(&reliability, n),
+            calibration_error_equal_mass: expected_gap(&reliability_equal_mass, n),
             classes,
             confusion,
             reliability,
+            reliability_equal_mass,
         })
     }
 }
@@ -386,6 +390,40 @@ fn reliability(probabilities: &Array2<f64>, outcomes: &Outcomes) -> Vec<Reliabil
     bins.collect()
 }
 
+/// The same in bins of equally many cases: the cases in the order of their confidence, cut into 15 parts. Cases of one confidence
+/// stay together in the bin of the first of them.
+fn equal_mass_reliability(probabilities: &Array2<f64>, outcomes: &Outcomes) -> Vec<ReliabilityBin> {
+    let with_label = outcomes.pairs.iter().enumerate().filter_map(|(case, pair)| pair.map(|pair| (case, pair)));
+    let mut answers: Vec<(f64, bool)> =
+        with_label.map(|(case, (truth, predicted))| (probabilities[[case, predicted]], truth == predicted)).collect();
+    answers.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut bins: Vec<ReliabilityBin> = Vec::new();
+    let (mut begin, mut lower) = (0, 0.0);
+    for bin in 1..=CALIBRATION_BINS {
+        let mut end = (bin * answers.len()).div_ceil(CALIBRATION_BINS).max(begin);
+        while end > begin && end < answers.len() && answers[end].0 == answers[end - 1].0 {
+            end += 1;
+        }
+        let part = &answers[begin..end];
+        let Some((upper, _)) = part.last() else { continue };
+        let count = part.len();
+        let confidence = part.iter().map(|(confidence, _)| confidence).sum::<f64>() / count as f64;
+        let accuracy = ratio(part.iter().filter(|(_, is_right)| *is_right).count(), count);
+        bins.push(ReliabilityBin { lower, upper: *upper, count, confidence: Some(confidence), accuracy });
+        (begin, lower) = (end, *upper);
+    }
+    bins
+}
+
+/// The mean distance of confidence and accuracy over bins of `n` cases together; `None` without cases.
+fn expected_gap(bins: &[ReliabilityBin], n: usize) -> Option<f64> {
+    let gap = |bin: &ReliabilityBin| {
+        let gap = (bin.confidence.unwrap_or(0.0) - bin.accuracy.unwrap_or(0.0)).abs();
+        gap * bin.count as f64 / n as f64
+    };
+    (n > 0).then(|| bins.iter().map(gap).sum())
+}
+
 /// The mean of the defined values; `None` when there is none.
 pub(crate) fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let (sum, n) = values.flatten().fold((0.0, 0_usize), |(sum, n), value| (sum + value, n + 1));
@@ -435,6 +473,10 @@ mod tests {
         // confidences 0.75 (twice, both right), 0.5 (wrong), 1 (right)
         assert!((task.calibration_error.unwrap() - (2.0 * 0.25 + 0.5 + 0.0) / 4.0).abs() < 1e-15);
         assert_eq!(task.reliability.iter().map(|bin| bin.count).sum::<usize>(), 4);
+        // In the order of confidence 0.5 (wrong), 0.75 twice (right, and not parted), 1 (right).
+        let masses: Vec<_> = task.reliability_equal_mass.iter().map(|bin| (bin.lower, bin.upper, bin.count)).collect();
+        assert_eq!(masses, [(0.0, 0.5, 1), (0.5, 0.75, 2), (0.75, 1.0, 1)]);
+        assert!((task.calibration_error_equal_mass.unwrap() - (2.0 * 0.25 + 0.5 + 0.0) / 4.0).abs() < 1e-15);
         let class = &task.classes[1];
         assert_eq!((class.sensitivity, class.specificity), (Some(1.0), Some(0.5)));
         assert_eq!((class.precision, class.negative_predictive_value), (Some(2.0 / 3.0), Some(1.0)));
@@ -472,11 +514,35 @@ mod tests {
             let task = &evaluation.tasks[0];
             assert_eq!((task.n, task.accuracy, task.balanced_accuracy, task.macro_f1), (0, None, None, None));
             assert_eq!((task.weighted_f1, task.macro_auc, task.log_loss), (None, None, None));
-            assert_eq!((task.brier, task.calibration_error), (None, None));
+            assert_eq!((task.brier, task.calibration_error, task.calibration_error_equal_mass), (None, None, None));
             assert_eq!((evaluation.overall.accuracy, evaluation.overall.undefined_tasks), (None, 1));
             assert_eq!(evaluation.overall.accuracy_interval, None);
         }
         assert_eq!(Evaluation::of(&small().select(&[])).unwrap().cases, 0);
+    }
+
+    #[test]
+    fn bins_of_equal_mass_have_equally_many_cases() {
+        // Fifteen cases a bin, the confidence rising from 0.5; every other one is right.
+        let cases = 225;
+        let p = Array2::from_shape_fn((cases, 2), |(case, class)| {
+            let confidence = 0.5 + (case as f64 + 1.0) / 1000.0;
+            if class == 0 { confidence } else { 1.0 - confidence }
+        });
+        let labels: Vec<Option<usize>> = (0..cases).map(|case| Some(case % 2)).collect();
+        let evaluation = Evaluation::of(&of_one_task(Task::new("m", "M", ["a", "b"]), p, &labels)).unwrap();
+        let task = &evaluation.tasks[0];
+        assert_eq!(task.reliability_equal_mass.len(), 15);
+        assert!(task.reliability_equal_mass.iter().all(|bin| bin.count == 15));
+        let by_hand: f64 = (0..15)
+            .map(|bin| {
+                let confidence: f64 =
+                    (0..15).map(|at| 0.5 + ((bin * 15 + at) as f64 + 1.0) / 1000.0).sum::<f64>() / 15.0;
+                let accuracy = (0..15).filter(|at| (bin * 15 + at) % 2 == 0).count() as f64 / 15.0;
+                (confidence - accuracy).abs() / 15.0
+            })
+            .sum();
+        assert!((task.calibration_error_equal_mass.unwrap() - by_hand).abs() < 1e-12);
     }
 
     /// A class of a test set of 395 cases: how many there are, how many were called it, and how many of these rightly.

@@ -1,9 +1,11 @@
 mod case_page;
 mod comparison;
+mod evidence;
 mod page;
 mod report_table;
 mod sample;
 mod sections;
+mod uncertainty;
 
 use std::path::Path;
 
@@ -12,9 +14,13 @@ use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
 use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
-use crate::{Comparison, CorruptionEvaluation, EvalError, Evaluation, RocCurve, SubgroupTable};
+use crate::{
+    CalibrationChange, Comparison, CorruptionEvaluation, EvalError, Evaluation, GroupEvaluation, RiskCoverage,
+    RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
+};
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
+pub use evidence::Evidence;
 pub use report_table::ReportTable;
 pub use sample::{SampleCase, SampleImage, SampleTask};
 
@@ -34,6 +40,7 @@ pub use sample::{SampleCase, SampleImage, SampleTask};
 pub struct Report {
     title: String,
     synthetic: bool,
+    evidence: Evidence,
     notes: Vec<String>,
     leaky: Vec<String>,
     seen: Option<SeenCases>,
@@ -41,6 +48,11 @@ pub struct Report {
     rows: Vec<(String, Evaluation)>,
     published: Option<PublishedTable>,
     images: Vec<(String, Evaluation)>,
+    calibration: Option<CalibrationChange>,
+    class_groups: Vec<GroupEvaluation>,
+    risk_coverage: Vec<RiskCoverage>,
+    sets: Option<SetEvaluation>,
+    subsets: Option<SubsetEvaluation>,
     corruptions: Option<CorruptionEvaluation>,
     sheets: Vec<String>,
     comparisons: Vec<ComparedMethods>,
@@ -81,6 +93,13 @@ impl Report {
     #[must_use]
     pub fn synthetic(mut self, synthetic: bool) -> Self {
         self.synthetic = synthetic;
+        self
+    }
+
+    /// Says first what the model was trained on, how well it does and for whom, and what is not known.
+    #[must_use]
+    pub fn evidence(mut self, evidence: Evidence) -> Self {
+        self.evidence = evidence;
         self
     }
 
@@ -136,6 +155,35 @@ impl Report {
     #[must_use]
     pub fn images(mut self, rows: &[(String, Evaluation)]) -> Self {
         self.images.extend_from_slice(rows);
+        self
+    }
+
+    /// Adds how well probabilities come true before and after their calibration: a table, and reliability pictures of both.
+    #[must_use]
+    pub fn calibration(mut self, change: CalibrationChange) -> Self {
+        self.calibration = Some(change);
+        self
+    }
+
+    /// Adds groups of classes: how well they are told from the rest, and what their operating points are worth.
+    #[must_use]
+    pub fn class_groups(mut self, groups: &[GroupEvaluation]) -> Self {
+        self.class_groups.extend_from_slice(groups);
+        self
+    }
+
+    /// Adds what abstaining is worth: the risk–coverage curves of the tasks, and the sets of classes of a model that has them.
+    #[must_use]
+    pub fn abstention(mut self, curves: &[RiskCoverage], sets: Option<&SetEvaluation>) -> Self {
+        self.risk_coverage.extend_from_slice(curves);
+        self.sets = sets.cloned().or(self.sets);
+        self
+    }
+
+    /// Adds how well the model answers from each subset of its inputs.
+    #[must_use]
+    pub fn subsets(mut self, evaluation: &SubsetEvaluation) -> Self {
+        self.subsets = Some(evaluation.clone());
         self
     }
 

@@ -1,12 +1,9 @@
-use dermafuse_schema::Predictions;
+use dermafuse_schema::{Predictions, SMALL_GROUP};
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap::rows_of_cases;
 use crate::metrics::{check, outcomes};
 use crate::{Bootstrap, EvalError, Evaluation, EvaluationOptions, Interval};
-
-/// A group of fewer cases is flagged: its numbers are mostly chance.
-pub const SMALL_GROUP: usize = 20;
 
 /// A way to divide the cases, such as by sex, age band, body site or inputs at hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

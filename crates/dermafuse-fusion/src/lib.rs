@@ -61,6 +61,9 @@ mod outside_fusion;
 mod outside_map_fusion;
 mod patch_merging;
 mod shared_cross_attention;
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "it is public where a page shows how it is added")]
+mod shift;
 mod sum;
 mod table;
 mod tiled_mutual_attention;

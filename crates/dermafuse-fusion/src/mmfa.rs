@@ -1,8 +1,9 @@
 //! MMFA: multi-modal fusion attention over the joined queries, keys and values of image and metadata.
 //!
 //! Paper: Tang et al., joint-individual fusion with MMFA (thesis §4.2.3, Eq. 4.6–4.10). Source: the equations. Weights:
-//! none. Differences: widths and heads are not published; the defaults reproduce the published parameter ratios (see
-//! `docs/architecture.md`). The readings of Eq. 4.7 are options of [`FeatureAttention`].
+//! none. Differences: widths and heads are not published; with the defaults, and with those of the record's network, five of the
+//! six parameter ratios that thesis §4.4.2 prints for five backbones come out, in their order (see `docs/architecture.md`). The
+//! readings of Eq. 4.7 are options of [`FeatureAttention`].
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -13,11 +14,11 @@ use crate::{FeatureAttention, FeatureFusion, FeatureWeights, FusionError};
 
 /// Configuration of an [`Mmfa`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct MmfaConfig {
-    /// Width of the image's query, key and value; 96.
+    /// Width of the image's query, key and value; 128.
     pub image_width: usize,
-    /// Width of the metadata's query, key and value; 96.
+    /// Width of the metadata's query, key and value; 64.
     pub metadata_width: usize,
     /// The attention.
     pub attention: FeatureAttention,
@@ -25,7 +26,7 @@ pub struct MmfaConfig {
 
 impl Default for MmfaConfig {
     fn default() -> Self {
-        Self { image_width: 96, metadata_width: 96, attention: FeatureAttention::default() }
+        Self { image_width: 128, metadata_width: 64, attention: FeatureAttention::default() }
     }
 }
 

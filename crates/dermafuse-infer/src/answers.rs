@@ -1,15 +1,18 @@
 use std::collections::HashMap;
 
-use dermafuse_data::{CaseSet, DataError, ImageCorruption};
+use dermafuse_data::{CaseSet, CaseView, ImageCorruption, QualityFinding};
+use dermafuse_ensemble::{ProbabilityFacts, TwoStage};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, Shard, Task, TaskSet,
+    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, SeveralImages, Shard, Task,
+    TaskSet,
 };
 
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
-use crate::{InferError, Questions, kinds_of};
+use crate::predictor::Collected;
+use crate::{InferError, Questions, TrainingDistance, kinds_of};
 
 /// What a model says of the cases that it was asked about.
 #[derive(Clone, Debug)]
@@ -25,8 +28,15 @@ pub struct Answers {
     pub failed: Vec<FailedCase>,
     /// How many of the answered cases made the model.
     pub seen: SeenCases,
+    /// What is wrong with the pictures of each answered case; nothing of corrupted ones, which are not looked at.
+    pub findings: Vec<Vec<QualityFinding>>,
+    /// How far each answered case is from those that trained the model. `None` where the model does not know, and of a case that lacks
+    /// an image.
+    pub distances: Vec<Option<TrainingDistance>>,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
+    /// How the probabilities of the last stage are calibrated, and how frequent they take the classes to be.
+    pub probabilities: ProbabilityFacts,
 }
 
 impl Answers {
@@ -37,6 +47,30 @@ impl Answers {
     #[must_use]
     pub fn last(&self) -> &Predictions {
         &self.stages.last().expect("a model has a stage").1
+    }
+
+    /// The same with notes that say of how many cases the pictures have findings, and how many are unlike the training cases.
+    fn with_remarks(mut self) -> Self {
+        let (cases, ids) = (self.rows.len(), &self.last().ids);
+        let mut notes = Vec::new();
+        let found: Vec<_> = self.findings.iter().zip(ids).filter(|(findings, _)| !findings.is_empty()).collect();
+        if let Some((findings, id)) = found.first() {
+            let count = found.len();
+            notes.push(format!(
+                "something is wrong with the pictures of {count} of {cases} cases; the first, `{id}`: {}",
+                findings[0]
+            ));
+        }
+        let unlike = |distance: &TrainingDistance| distance.is_unlike;
+        let distances = self.distances.iter().zip(ids);
+        let far: Vec<_> = distances.filter_map(|(distance, id)| Some((distance.filter(unlike)?, id))).collect();
+        if let Some((distance, id)) = far.first() {
+            let count = far.len();
+            notes
+                .push(format!("{count} of {cases} cases are unlike the training cases; the first, `{id}`: {distance}"));
+        }
+        self.notes.extend(notes);
+        self
     }
 
     /// No answer, where no case can be asked about.
@@ -55,36 +89,85 @@ impl Answers {
             rows: Vec::new(),
             failed,
             seen,
+            findings: Vec::new(),
+            distances: Vec::new(),
             notes: Vec::new(),
+            probabilities: ProbabilityFacts::default(),
         }
     }
 }
 
 impl Bundle {
-    /// The predictions for the cases at `rows`; `progress` is told how many are done. Fields, tasks and classes are matched
+    /// The predictions for the cases; `progress` is told how many are done. Fields, tasks and classes are matched
     /// by name. A case that cannot be answered (a damaged image, no image that a branch could look at) is listed with the
     /// reason, and the others are answered.
     ///
     /// # Errors
     /// A data set with other tasks, or with classes or fields that the model does not know; no case that could be
     /// answered; logits that are not finite.
-    pub fn predict(&self, set: &CaseSet, rows: &[usize], progress: impl FnMut(usize)) -> Result<Answers, InferError> {
-        self.predict_beside(set, rows, &[], None, progress)
+    pub fn predict(&self, cases: &CaseView<'_>, progress: impl FnMut(usize)) -> Result<Answers, InferError> {
+        self.predict_beside(cases, &[], None, progress)
     }
 
-    /// The predictions for the cases at `rows` with their images corrupted, as [`Bundle::predict`] gives them for the images as they
+    /// The same with [`Answers::looks`] at all images of the cases also where the first image of each kind answers. Every image is
+    /// asked about once, unless one of a case cannot be read.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn predict_all_looks(
+        &self,
+        cases: &CaseView<'_>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        let kinds = kinds_of(self.network.modalities());
+        if self.description.several_images != SeveralImages::First || !cases.has_several_images(kinds) {
+            return self.predict(cases, progress);
+        }
+        let mut each = self.clone();
+        each.description.several_images = SeveralImages::MeanOfProbabilities;
+        let whole = match each.collected(cases, None, &mut progress) {
+            Ok(whole) if whole.failed.is_empty() => {
+                let looks = self.stages_of(&whole.logits.each_look())?;
+                let first = Collected { logits: whole.logits.first_looks(), ..whole };
+                return Ok(Answers { looks, ..self.answers_of(cases.set(), first)? });
+            }
+            whole => whole,
+        };
+        // A case whose first image can be read is answered, whatever its other images are.
+        let mut answers = self.predict(cases, progress)?;
+        let (asked, (unread, reason)) = (
+            answers.rows.len(),
+            match whole {
+                Ok(Collected { logits, failed, .. }) => {
+                    answers.looks = self.stages_of(&logits.each_look())?;
+                    let unread: Vec<FailedCase> =
+                        failed.into_iter().filter(|case| answers.rows.contains(&case.row)).collect();
+                    (unread.len(), unread.first().map(|first| format!("`{}`: {}", first.id, first.reason)))
+                }
+                Err(error) => (answers.rows.len(), Some(error.to_string())),
+            },
+        );
+        answers.notes.extend(reason.map(|reason| {
+            format!(
+                "{unread} of {asked} cases are not among the numbers of each image, since one of their images cannot be read; the \
+                 first, {reason}"
+            )
+        }));
+        Ok(answers)
+    }
+
+    /// The predictions for the cases with their images corrupted, as [`Bundle::predict`] gives them for the images as they
     /// are. Each image is corrupted in its own size before it is prepared; test-time augmentation turns the corrupted image.
     ///
     /// # Errors
     /// As [`Bundle::predict`].
     pub fn predict_corrupted(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         corruption: ImageCorruption,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        self.predict_beside(set, rows, &[], Some(corruption), progress)
+        self.predict_beside(cases, &[], Some(corruption), progress)
     }
 
     /// The predictions for cases whose labels are of coarser classes than the model's: probabilities are added up. The set has the
@@ -94,11 +177,34 @@ impl Bundle {
     /// As [`Bundle::predict`]; a set with other classes than the sums.
     pub fn predict_sums(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         sums: &ClassSums,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
+        self.summed(cases, sums, |asked| self.predict(asked, progress))
+    }
+
+    /// The same as [`Bundle::predict_all_looks`].
+    ///
+    /// # Errors
+    /// As [`Bundle::predict_sums`].
+    pub fn predict_sums_all_looks(
+        &self,
+        cases: &CaseView<'_>,
+        sums: &ClassSums,
+        progress: impl FnMut(usize),
+    ) -> Result<Answers, InferError> {
+        self.summed(cases, sums, |asked| self.predict_all_looks(asked, progress))
+    }
+
+    /// What `predict` gives for the cases without their labels, added up, with the labels.
+    fn summed(
+        &self,
+        cases: &CaseView<'_>,
+        sums: &ClassSums,
+        predict: impl FnOnce(&CaseView<'_>) -> Result<Answers, InferError>,
+    ) -> Result<Answers, InferError> {
+        let set = cases.set();
         let task = set.tasks[0].clone();
         if task.classes != sums.coarse().classes {
             let name = |task: &Task| vec![format!("{} ({})", task.name, task.classes.join(", "))];
@@ -108,7 +214,7 @@ impl Bundle {
         let tasks = self.description.tasks.clone();
         let blank = |case: &Case| Case { labels: vec![None; tasks.len()], ..case.clone() };
         let asked = CaseSet { cases: set.cases.iter().map(blank).collect(), tasks: tasks.clone(), ..set.clone() };
-        let mut answers = self.predict(&asked, rows, progress)?;
+        let mut answers = predict(&asked.view(cases.rows())?)?;
         let labels: HashMap<&CaseId, Option<usize>> =
             set.cases.iter().map(|case| (&case.id, case.labels.first().copied().flatten())).collect();
         for (_, predictions) in answers.stages.iter_mut().chain(&mut answers.looks) {
@@ -131,13 +237,13 @@ impl Bundle {
     /// # Errors
     /// No case, no case that could be answered; logits that are not finite.
     pub fn answer(&self, questions: &Questions, progress: impl FnMut(usize)) -> Result<Answers, InferError> {
-        let rows = questions.rows();
-        match (rows.is_empty(), questions.refused()) {
+        let asked = questions.asked();
+        match (asked.is_empty(), questions.refused()) {
             (true, []) => Err(InferError::NoCases),
             (true, [first, ..]) => {
                 Err(InferError::NothingAsked { id: first.id.to_string(), reason: first.reason.clone() })
             }
-            (false, refused) => self.predict_beside(questions.set(), &rows, refused, None, progress),
+            (false, refused) => Ok(self.predict_beside(&asked, refused, None, progress)?.with_remarks()),
         }
     }
 
@@ -153,18 +259,18 @@ impl Bundle {
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
         let range = shard.range(questions.len());
-        let rows: Vec<usize> = questions.rows().into_iter().filter(|row| range.contains(row)).collect();
+        let rows: Vec<usize> = questions.asked().rows().iter().copied().filter(|row| range.contains(row)).collect();
         let refused: Vec<FailedCase> =
             questions.refused().iter().filter(|case| range.contains(&case.row)).cloned().collect();
         if rows.is_empty() {
             return Ok(Answers::none(&self.description.tasks, refused));
         }
-        match self.predict_beside(questions.set(), &rows, &refused, None, progress) {
+        match self.predict_beside(&questions.set().view(&rows)?, &refused, None, progress) {
             // No case can be answered. The error is that of the first, and each has its own.
             Err(InferError::Unreadable(_) | InferError::Schema(SchemaError::NoBranch { .. })) => {
                 let mut failed = refused;
                 for row in rows {
-                    let reason = match self.predict_beside(questions.set(), &[row], &[], None, |_| {}) {
+                    let reason = match self.predict_beside(&questions.set().view(vec![row])?, &[], None, |_| {}) {
                         Err(InferError::Unreadable(error)) => error.to_string(),
                         Err(InferError::Schema(error @ SchemaError::NoBranch { .. })) => error.to_string(),
                         Err(error) => return Err(error),
@@ -175,24 +281,30 @@ impl Bundle {
                 failed.sort_by_key(|case| case.row);
                 Ok(Answers::none(&self.description.tasks, failed))
             }
-            answers => answers,
+            answers => Ok(answers?.with_remarks()),
         }
     }
 
-    /// The predictions for the cases at `rows`, and other cases that were refused.
+    /// The predictions for the cases, and other cases that were refused.
     fn predict_beside(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         refused: &[FailedCase],
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let (logits, rows, mut failed) = self.readable_logits(set, rows, corruption, progress)?;
+        let mut collected = self.collected(cases, corruption, progress)?;
         if !refused.is_empty() {
-            failed.extend(refused.iter().cloned());
-            failed.sort_by_key(|case| case.row);
+            collected.failed.extend(refused.iter().cloned());
+            collected.failed.sort_by_key(|case| case.row);
         }
+        self.answers_of(cases.set(), collected)
+    }
+
+    /// The answers that logits of cases of the set give.
+    fn answers_of(&self, set: &CaseSet, collected: Collected) -> Result<Answers, InferError> {
+        let Collected { logits, rows, failed, measures, distances, .. } = collected;
+        let answered = set.view(&rows)?;
         let stages = self.stages_of(&logits)?;
         let looks = match logits.looks.is_empty() {
             true => Vec::new(),
@@ -200,18 +312,22 @@ impl Bundle {
         };
         let description = &self.description;
         let mut notes = self.notes();
-        notes.extend(description.encoder.notes(set, &rows)?);
+        notes.extend(self.calibration_notes(&stages)?);
+        notes.extend(description.encoder.notes(&answered)?);
         notes.extend(absent_classes(set, &description.tasks));
         let kinds = kinds_of(self.network.modalities());
-        let looks_at = rows.iter().map(|&row| set.cases[row].looks(kinds.clone()));
+        let looks_at = answered.cases().map(|case| case.looks(kinds.clone()));
         notes.extend(description.several_images.note("cases", looks_at));
         if !failed.is_empty() {
             let FailedCase { id, reason, .. } = &failed[0];
             let asked = rows.len() + failed.len();
             notes.push(format!("{} of {asked} cases could not be answered; the first, `{id}`: {reason}", failed.len()));
         }
-        let seen = description.known_cases.among(set, &rows);
-        Ok(Answers { stages, looks, rows, failed, seen, notes })
+        let seen = description.known_cases.among(&answered);
+        let findings = measures.iter().map(|of_case| self.findings(of_case)).collect();
+        let distances = distances.into_iter().map(|score| self.training_distance(score?)).collect();
+        let probabilities = self.two_stage.facts();
+        Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes, probabilities })
     }
 
     /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.
@@ -222,20 +338,39 @@ impl Bundle {
         Ok(self.two_stage.apply(logits)?)
     }
 
-    fn readable_logits(
+    /// What must be said of the calibration of the answer in these stages.
+    pub(crate) fn calibration_notes(&self, stages: &[(String, Predictions)]) -> Result<Vec<String>, InferError> {
+        let uncalibrated = stages.iter().rev().find(|(name, _)| TwoStage::first_name(name) == name);
+        Ok(match uncalibrated {
+            Some((_, answers)) => self.two_stage.calibration_notes(answers)?,
+            None => Vec::new(),
+        })
+    }
+
+    /// The network's logits of those of the cases that can be answered, their rows, and the others with the reason. Cases, fields and
+    /// classes are matched by name with the model's.
+    ///
+    /// # Errors
+    /// As [`Bundle::predict`].
+    pub fn readable_logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         corruption: Option<ImageCorruption>,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        let set = self.in_model_tasks(set)?;
-        if let Some(&row) = rows.iter().find(|&&row| row >= set.len()) {
-            return Err(DataError::Row { row, cases: set.len() }.into());
-        }
-        let mut predictor = self.predictor();
-        predictor.corruption = corruption;
-        let (logits, rows, failed) = predictor.readable_logits(&set, rows, &self.description.encoder, progress)?;
+        let Collected { logits, rows, failed, .. } = self.collected(cases, corruption, progress)?;
         Ok((logits, rows, failed))
+    }
+
+    fn collected(
+        &self,
+        cases: &CaseView<'_>,
+        corruption: Option<ImageCorruption>,
+        progress: impl FnMut(usize),
+    ) -> Result<Collected, InferError> {
+        let set = self.in_model_tasks(cases.set())?;
+        let mut predictor = self.predictor();
+        (predictor.measure, predictor.corruption) = (corruption.is_none(), corruption);
+        predictor.collect_readable(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 }

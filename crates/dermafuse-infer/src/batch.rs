@@ -1,5 +1,5 @@
 use burn::tensor::{Device, Tensor, TensorData};
-use dermafuse_data::ImageBatch;
+use dermafuse_data::{ImageBatch, ModalityDropout};
 use dermafuse_networks::{Modalities, MultimodalInput};
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{Case, Modality};
@@ -27,6 +27,16 @@ pub fn modalities_of(case: &Case, has_record: bool) -> Modalities {
         dermoscopic: case.has(Modality::Dermoscopic),
         metadata: has_record,
     }
+}
+
+/// What a network that was trained with a dropout of modalities was trained to miss.
+#[must_use]
+pub fn may_miss(dropout: Option<ModalityDropout>) -> Modalities {
+    dropout.map_or_else(Modalities::default, |dropout| Modalities {
+        clinical: dropout.clinical > 0.0,
+        dermoscopic: dropout.dermoscopic > 0.0,
+        metadata: dropout.metadata > 0.0,
+    })
 }
 
 /// Moves a batch of decoded images and encoded metadata to a device, as far as the network looks at them. A missing image is

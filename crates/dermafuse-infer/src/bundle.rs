@@ -3,17 +3,19 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{named_tensors, set_tensors};
-use dermafuse_data::{CaseSet, MetadataEncoder, Preprocess};
-use dermafuse_ensemble::TwoStage;
-use dermafuse_networks::{AnyNetwork, Network, NetworkConfig, NetworkError};
-use dermafuse_schema::{BranchLogits, SeveralImages, TaskSet, read_regular_file, write_whole_file};
+use dermafuse_data::{CaseSet, CaseView, MetadataEncoder, ModalityDropout, Preprocess, QualityThresholds};
+use dermafuse_ensemble::{OutOfDistribution, TwoStage};
+use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError};
+use dermafuse_schema::{
+    BranchLogits, FittedGroup, Performance, PredictionSets, SeveralImages, TaskSet, read_regular_file, write_whole_file,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::earlier_names::with_kinds;
 use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
-use crate::{InferError, KnownCases, ModelCard, Predictor, TestTimeAugmentation, folder_bundle};
+use crate::{InferError, KnownCases, ModelCard, Predictor, TestTimeAugmentation, folder_bundle, may_miss};
 
 /// The name of a model in the folder of the run that made it.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -40,12 +42,31 @@ pub struct BundleDescription {
     /// What answers for a case that has several images of a kind.
     #[serde(default, skip_serializing_if = "SeveralImages::is_default")]
     pub several_images: SeveralImages,
+    /// How often it was trained without an image or the record, so that it answers without them too; `None` where it always saw
+    /// what there was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modality_dropout: Option<ModalityDropout>,
     /// The cases that made it; nobody in models of an older format.
     #[serde(default)]
     pub known_cases: KnownCases,
+    /// Unions of classes with a question that they answer, and their operating points.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<FittedGroup>,
+    /// Sets of classes with a stated error rate; `None` where none were fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_sets: Option<PredictionSets>,
+    /// How well it did on its test cases, and for which patients; `None` where none were tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub performance: Option<Performance>,
     /// What it says of itself to people; nothing in models of an older format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<ModelCard>,
+    /// From when on pictures have findings; the defaults in models of an older version.
+    #[serde(default)]
+    pub quality: QualityThresholds,
+    /// Tells how far a case is from those that trained the model; nothing if it was not fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_distribution: Option<OutOfDistribution>,
 }
 
 /// A trained model: the network, its second stage, and how to feed them. On disk it is one file, `model.safetensors`: the
@@ -132,9 +153,22 @@ impl Bundle {
     /// # Errors
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), InferError> {
-        let BundleDescription { tasks, encoder, network, preprocess, card, .. } = &self.description;
+        let BundleDescription {
+            tasks,
+            encoder,
+            network,
+            preprocess,
+            groups,
+            prediction_sets,
+            card,
+            quality,
+            out_of_distribution,
+            ..
+        } = &self.description;
         preprocess.check()?;
         card.as_ref().map_or(Ok(()), ModelCard::check)?;
+        quality.check()?;
+        out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
         let inconsistent = |what: &'static str, found: String, expected: String| {
             Err(InferError::Inconsistent { what: what.into(), found, expected })
         };
@@ -147,29 +181,45 @@ impl Bundle {
             let expected = format!("{width}, as the encoder gives");
             return inconsistent("metadata columns of the network", inputs.to_string(), expected);
         }
+        self.description.modality_dropout.map_or(Ok(()), |dropout| dropout.check())?;
+        for (at, fitted) in groups.iter().enumerate() {
+            fitted.check(tasks)?;
+            let name = fitted.group.name();
+            if groups[..at].iter().any(|earlier| earlier.group.name() == name) {
+                return inconsistent("groups of classes", format!("`{name}` twice"), "each name once".into());
+            }
+        }
+        prediction_sets.as_ref().map_or(Ok(()), |sets| sets.check(tasks))?;
+        if let Some(performance) = &self.description.performance {
+            performance.check()?;
+            if performance.task != tasks[0].name {
+                let (what, expected) = ("the task of the test summary", format!("`{}`, the first", tasks[0].name));
+                return inconsistent(what, format!("`{}`", performance.task), expected);
+            }
+        }
         let branches: Vec<&str> = self.network.branches().iter().map(|branch| branch.name).collect();
         Ok(self.two_stage.check(tasks, &branches, width)?)
     }
 
-    /// What must be said of the model whatever it is asked, such as classes whose probabilities could not be calibrated.
+    /// What must be said of the model whatever it is asked, such as classes whose probabilities could not be calibrated, or with too
+    /// few validation cases for sets of their own.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.two_stage.notes()
+        let BundleDescription { groups, prediction_sets, .. } = &self.description;
+        let mut notes = self.two_stage.notes();
+        notes.extend(groups.iter().filter_map(FittedGroup::note));
+        notes.extend(prediction_sets.iter().flat_map(PredictionSets::notes));
+        notes
     }
 
-    /// The network's logits of the cases at `rows`; `progress` is told how many are done. Cases, fields and classes are
+    /// The network's logits of the cases; `progress` is told how many are done. Cases, fields and classes are
     /// matched by name with the model's.
     ///
     /// # Errors
     /// A data set with other tasks or with classes or fields that the model does not know, and as [`Predictor::logits`].
-    pub fn logits(
-        &self,
-        set: &CaseSet,
-        rows: &[usize],
-        progress: impl FnMut(usize),
-    ) -> Result<BranchLogits, InferError> {
-        let set = self.in_model_tasks(set)?;
-        self.predictor().logits(&set, rows, &self.description.encoder, progress)
+    pub fn logits(&self, cases: &CaseView<'_>, progress: impl FnMut(usize)) -> Result<BranchLogits, InferError> {
+        let set = self.in_model_tasks(cases.set())?;
+        self.predictor().logits(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 
     /// The set with its labels numbered as the model numbers classes.
@@ -182,7 +232,19 @@ impl Bundle {
         let BundleDescription { preprocess, augmentation, several_images, .. } = &self.description;
         let mut predictor = Predictor::new(&self.network, preprocess.clone(), *augmentation);
         predictor.several_images = *several_images;
+        predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
+        predictor.may_miss = self.may_miss();
         predictor
+    }
+
+    /// What the network was trained to miss.
+    pub(crate) fn may_miss(&self) -> Modalities {
+        may_miss(self.description.modality_dropout)
+    }
+
+    /// Which branches answer for a case of which `there` is there, in their order.
+    pub(crate) fn answering(&self, there: Modalities) -> Vec<bool> {
+        self.network.answering_despite(there, self.may_miss())
     }
 }
 

@@ -176,7 +176,7 @@ impl Bundle {
                     }
                 }
             }
-            if self.network.answering(without.there()).contains(&true) {
+            if self.answering(without.there()).contains(&true) {
                 alone[index] = Some(questions.len());
                 without.case.id = CaseId::from(format!("{} without an input", case.id));
                 questions.push(without);
@@ -240,8 +240,7 @@ impl Bundle {
             split: None,
             notes: Vec::new(),
         };
-        let rows: Vec<usize> = (0..asked.len()).collect();
-        let cohort: Cohort = asked.cohort(&rows, encoder)?;
+        let cohort: Cohort = asked.whole().cohort(encoder)?;
 
         // Questions that differ only in what the network does not look at are one to it.
         let mut distinct: Vec<usize> = Vec::new();
@@ -250,9 +249,8 @@ impl Bundle {
             (first.clinical, first.dermoscopic) == (second.clinical, second.dermoscopic)
                 && (!network.modalities().metadata || cohort.metadata.row(a) == cohort.metadata.row(b))
         };
-        let group: Vec<usize> = rows
-            .iter()
-            .map(|&question| {
+        let group: Vec<usize> = (0..questions.len())
+            .map(|question| {
                 distinct.iter().position(|&other| same(other, question)).unwrap_or_else(|| {
                     distinct.push(question);
                     distinct.len() - 1
@@ -261,7 +259,7 @@ impl Bundle {
             .collect();
 
         let views = self.description.augmentation.views();
-        let answering: Vec<Vec<bool>> = questions.iter().map(|question| network.answering(question.there())).collect();
+        let answering: Vec<Vec<bool>> = questions.iter().map(|question| self.answering(question.there())).collect();
         let mut branches: Vec<Branch> = network
             .branches()
             .iter()

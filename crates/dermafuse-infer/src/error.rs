@@ -66,6 +66,12 @@ pub enum InferError {
         /// What it must be.
         expected: String,
     },
+    /// A model that does not say which class frequencies its probabilities stand on.
+    #[error(
+        "the model is of an earlier version and does not say how frequent the classes were that it learnt; train it again to state or \
+         estimate a prevalence"
+    )]
+    NoPrevalence,
     /// None of the cases could be read; the first error.
     #[error("no case could be answered; the first: {0}")]
     Unreadable(Arc<DataError>),

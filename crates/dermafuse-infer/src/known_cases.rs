@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use dermafuse_data::{CaseSet, SOURCE_FIELD, Split};
+use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD, Split};
 use dermafuse_schema::{Case, CaseId, SeenCases};
 use serde::{Deserialize, Serialize};
 
@@ -112,23 +112,20 @@ impl KnownCases {
         self.test.contains(&hash_of(id.as_str()))
     }
 
-    /// How many of the cases at `rows` had a part in making the model. An image of a lesion that was a case counts too; a lesion of
+    /// How many of the cases had a part in making the model. An image of a lesion that was a case counts too; a lesion of
     /// which single images were cases is not recognised.
-    ///
-    /// # Panics
-    /// If a row is out of range.
     #[must_use]
-    pub fn among(&self, set: &CaseSet, rows: &[usize]) -> SeenCases {
+    pub fn among(&self, cases: &CaseView<'_>) -> SeenCases {
+        let set = cases.set();
         let mut seen = SeenCases {
-            cases: rows.len(),
+            cases: cases.len(),
             trained: 0,
             selected: 0,
             same_data_set: self.data_sets.contains(&set.name)
                 || sources_of(set).any(|name| self.data_sets.contains(&name)),
             known: !self.is_empty(),
         };
-        for &row in rows {
-            let case = &set.cases[row];
+        for case in cases.cases() {
             let mut names = names_of(set, case);
             // Where lesions were the cases, their names are the ids.
             names.extend(case.lesion.iter().flat_map(|lesion| names_at_sources(set, case, lesion)));
@@ -245,12 +242,12 @@ mod tests {
     fn an_image_is_known_by_its_lesion() {
         let images = photos(["a", "b", "c"]);
         let lesions = images.clone().by_lesion().unwrap();
-        assert_eq!(trained_on(&lesions).among(&images, &[0, 1, 2]).trained, 3);
-        assert_eq!(trained_on(&images).among(&images, &[0, 1, 2]).trained, 3);
+        assert_eq!(trained_on(&lesions).among(&images.whole()).trained, 3);
+        assert_eq!(trained_on(&images).among(&images.whole()).trained, 3);
         assert_eq!(trained_on(&lesions).counts(), [2, 0, 0]);
         // The other photo of a lesion that single photos trained is another case.
         let split = Split::new(vec![0], vec![2], vec![1], 3).unwrap().with_groups_crossing();
-        assert_eq!(KnownCases::of(&images, &split).among(&images, &[1]).trained, 0);
+        assert_eq!(KnownCases::of(&images, &split).among(&images.view(&[1]).unwrap()).trained, 0);
     }
 
     #[test]
@@ -264,6 +261,6 @@ mod tests {
             assert!(known.trained(&id.into()), "{id}");
         }
         assert!(!known.trained(&"both:d".into()));
-        assert_eq!(known.among(&second, &[0, 1]).trained, 2);
+        assert_eq!(known.among(&second.view(&[0, 1]).unwrap()).trained, 2);
     }
 }

@@ -10,19 +10,23 @@
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
 mod answer;
+mod answer_patterns;
 mod answers;
 mod attention;
 mod basis;
 mod batch;
 mod bundle;
+mod case_remarks;
 mod contributions;
 mod earlier_names;
 mod error;
 mod explainer;
 mod explanation;
 mod folder_bundle;
+mod group_answer;
 mod heat_map;
 mod known_cases;
+mod local_prevalence;
 mod model;
 mod model_card;
 mod model_field;
@@ -43,15 +47,18 @@ mod test_time_augmentation;
 pub use dermafuse_data::PatientImage;
 
 pub use answer::{Answer, ClassProbability, TaskAnswer};
+pub use answer_patterns::answer_patterns;
 pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
 pub use basis::Basis;
-pub use batch::{kinds_of, modalities_of, tensors_of};
+pub use batch::{kinds_of, may_miss, modalities_of, tensors_of};
 pub use bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, MODEL_FILE, sha256_hex};
+pub use case_remarks::TrainingDistance;
 pub use contributions::{Contributions, Input, MAX_INPUTS, TaskContributions};
 pub use error::InferError;
 pub use explainer::{CamMethod, ExplainedLogit, Explainer};
 pub use explanation::{Explanation, ExplanationRequest, HeatMethod, ImageHeat};
+pub use group_answer::{Evidence, GroupAnswer, MemberProbability};
 pub use heat_map::HeatMap;
 pub use known_cases::KnownCases;
 pub use model::Model;

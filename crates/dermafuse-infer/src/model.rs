@@ -10,9 +10,10 @@ use dermafuse_schema::{
 };
 
 use crate::patient::RecordValue;
+use crate::predictor::Collected;
 use crate::{
-    Answer, Basis, Bundle, InferError, ModelCard, ModelField, Note, Patient, PatientError, Predictor, TaskAnswer,
-    kinds_of,
+    Answer, Basis, Bundle, BundleDescription, Evidence, GroupAnswer, InferError, ModelCard, ModelField, Note, Patient,
+    PatientError, Predictor, TaskAnswer, kinds_of,
 };
 
 /// A trained model that answers for one patient after the other: what a program of one's own calls.
@@ -45,10 +46,16 @@ use crate::{
 /// #     several_images: Default::default(),
 /// #     known_cases: Default::default(),
 /// #     card: None,
+/// #     quality: Default::default(),
+/// #     out_of_distribution: None,
+/// #     modality_dropout: None,
+/// #     groups: Vec::new(),
+/// #     prediction_sets: None,
+/// #     performance: None,
 /// # };
 /// # let network = description.network.init_seeded(3, &Device::flex())?;
 /// # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
-/// # let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+/// # let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0)?;
 /// # let file = Bundle { description, network, two_stage }.to_bytes()?;
 /// # let jpeg = encode_png(&RgbPixels::new(40, 30, vec![180; 3600])?);
 /// let model = Model::from_bytes(&file, &Device::flex())?; // or `Model::open("skin.safetensors", …)`
@@ -68,7 +75,10 @@ pub struct Model {
 struct Inner {
     bundle: Bundle,
     predictor: Predictor<AnyNetwork>,
+    /// Those of the encoder, in its order.
     fields: Vec<ModelField>,
+    /// Whether any part of the model looks at them.
+    uses_record: bool,
 }
 
 /// A patient as a case of the model: the only one of a set, with its images.
@@ -102,13 +112,23 @@ impl Model {
     /// Parts that do not fit together.
     pub fn new(bundle: Bundle) -> Result<Self, InferError> {
         bundle.check()?;
-        let predictor = bundle.predictor();
+        let mut predictor = bundle.predictor();
+        predictor.measure = true;
         let encoder = &bundle.description.encoder;
-        let fields = match uses_record(&bundle) {
-            true => encoder.fields().map(|field| ModelField::of(encoder, field)).collect(),
-            false => Vec::new(),
-        };
-        Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields }) })
+        let fields = encoder.fields().map(|field| ModelField::of(encoder, field)).collect();
+        let uses_record = bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some();
+        Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields, uses_record }) })
+    }
+
+    /// The same model for a place where classes are as frequent as is stated, as (task, class, share); the other classes of a task
+    /// share what is left. Every answer then says so.
+    ///
+    /// # Errors
+    /// As [`Bundle::assume_prevalence`].
+    pub fn at_prevalence(&self, shares: &[(String, String, f64)]) -> Result<Self, InferError> {
+        let mut bundle = self.bundle().clone();
+        bundle.assume_prevalence(shares)?;
+        Self::new(bundle)
     }
 
     /// The parts of the model.
@@ -126,7 +146,7 @@ impl Model {
     /// The fields of the record that it looks at; none for a model that looks at images alone.
     #[must_use]
     pub fn fields(&self) -> &[ModelField] {
-        &self.inner.fields
+        if self.inner.uses_record { &self.inner.fields } else { &[] }
     }
 
     /// What its file says of it to people; `None` if it says nothing.
@@ -213,11 +233,7 @@ impl Model {
     /// One value for each field of the encoder.
     fn metadata(&self, patient: &Patient, notes: &mut Vec<Note>) -> Result<Vec<FieldValue>, PatientError> {
         let encoder = &self.bundle().description.encoder;
-        let is_used = uses_record(self.bundle());
-        let fields: Vec<ModelField> = match is_used {
-            true => self.fields().to_vec(),
-            false => encoder.fields().map(|field| ModelField::of(encoder, field)).collect(),
-        };
+        let Inner { fields, uses_record, .. } = &*self.inner;
         let mut values = vec![FieldValue::Missing; fields.len()];
         for (at, (name, value)) in patient.record().iter().enumerate() {
             let Some(place) = fields.iter().position(|field| field.name == *name) else {
@@ -230,7 +246,7 @@ impl Model {
             }
             let field = &fields[place];
             values[place] = value_of(field, value)?;
-            if !is_used {
+            if !uses_record {
                 notes.push(Note::FieldNotUsed { field: name.clone() });
                 continue;
             }
@@ -255,7 +271,7 @@ impl Model {
                 notes.push(Note::KnownAfterDiagnosis { field: name.clone() });
             }
         }
-        if is_used {
+        if *uses_record {
             let missing = fields.iter().zip(&values).filter(|(_, value)| **value == FieldValue::Missing);
             let missing: Vec<String> = missing.map(|(field, _)| field.name.clone()).collect();
             if !missing.is_empty() {
@@ -268,23 +284,37 @@ impl Model {
     fn answer(&self, asked: Asked<'_>) -> Result<Answer, PatientError> {
         let bundle = self.bundle();
         let encoder = &bundle.description.encoder;
-        let (logits, accepted) = self
+        let Collected { logits, accepted, measures, distances, .. } = self
             .inner
             .predictor
-            .logits_of_images(&asked.set, &asked.images, encoder)
+            .collect_of_images(&asked.set, &asked.images, encoder)
             .map_err(|error| self.told(error))?;
         let stages = bundle.stages_of(&logits)?;
         let (_, last) = stages.last().expect("a model has a stage");
         let tasks = &bundle.description.tasks;
-        let of_task = |(task, table): (_, &dermafuse_schema::ndarray::Array2<f64>)| {
-            TaskAnswer::new(task, table.row(0).iter().copied())
+        let BundleDescription { groups, prediction_sets, performance, .. } = &bundle.description;
+        let of_task = |(at, (task, table)): (usize, (_, &dermafuse_schema::ndarray::Array2<f64>))| {
+            let probabilities = table.row(0).to_vec();
+            let decision = prediction_sets.as_ref().map(|sets| sets.decide(at, &probabilities));
+            TaskAnswer::new(task, probabilities).decided(decision)
         };
+        let groups = groups.iter().map(|fitted| GroupAnswer::of(fitted, last)).collect::<Result<_, _>>();
+        let (fields, values) = (&asked.set.fields, &asked.set.cases[0].metadata);
+        let evidence = performance.as_ref().map(|performance| Evidence::of(performance, fields, values));
         let classes = tasks.iter().enumerate().map(|(at, task)| (task, last.predicted(0, at)));
+        let basis = self.basis(&asked.set, &logits)?;
+        let mut notes = self.notes(asked, &logits, accepted);
+        notes.extend(bundle.calibration_notes(&stages)?.into_iter().map(|text| Note::OfModel { text }));
         Ok(Answer {
-            tasks: tasks.iter().zip(&last.probabilities).map(of_task).collect(),
-            basis: self.basis(&asked.set, &logits)?,
+            tasks: tasks.iter().zip(&last.probabilities).enumerate().map(of_task).collect(),
+            groups: groups.map_err(InferError::from)?,
+            evidence,
+            basis,
             seven_point: SevenPointScore::of(classes),
-            notes: self.notes(asked, &logits, accepted),
+            findings: measures.iter().flat_map(|of_patient| bundle.findings(of_patient)).collect(),
+            out_of_distribution: distances.into_iter().flatten().find_map(|score| bundle.training_distance(score)),
+            notes,
+            probabilities: bundle.two_stage.facts(),
         })
     }
 
@@ -362,27 +392,29 @@ impl Model {
     fn told(&self, error: InferError) -> PatientError {
         match error {
             InferError::Schema(SchemaError::NoBranch { .. }) => {
-                let mut enough: Vec<String> = Vec::new();
                 let network = &self.bundle().network;
-                for branch in network.branches() {
-                    let images = kinds_of(branch.needs).map(|modality| format!("a {modality} image"));
-                    let record = branch.needs.metadata && network.answers_by_subset();
+                let branches = network.branches();
+                let needs_less = |needs: Modalities| {
+                    branches.iter().any(|other| other.needs != needs && other.needs.are_among(needs))
+                };
+                let parts = |needs: Modalities| {
+                    let images = kinds_of(needs).map(|modality| format!("a {modality} image"));
+                    let record = needs.metadata && network.answers_by_subset();
                     let record = record.then(|| "something of its record".to_owned());
-                    let needs: Vec<String> = images.chain(record).collect();
-                    enough.push(needs.join(" and "));
+                    images.chain(record).collect::<Vec<_>>().join(" and ")
+                };
+                let mut enough: Vec<String> = Vec::new();
+                for needs in branches.iter().map(|branch| branch.needs).filter(|needs| !needs_less(*needs)) {
+                    let needed = parts(needs);
+                    if !enough.contains(&needed) {
+                        enough.push(needed);
+                    }
                 }
-                enough.sort_by_key(String::len);
-                enough.dedup();
                 PatientError::NotEnough { enough }
             }
             other => other.into(),
         }
     }
-}
-
-/// Whether any part of a model looks at the record.
-fn uses_record(bundle: &Bundle) -> bool {
-    bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some()
 }
 
 /// A value as the field holds it.

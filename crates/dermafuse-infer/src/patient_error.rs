@@ -52,6 +52,14 @@ pub enum PatientError {
         /// The tasks that it has.
         known: Vec<String>,
     },
+    /// A group of classes that the model does not have.
+    #[error("the model has no group `{group}`; it has {}", listed(known))]
+    UnknownGroup {
+        /// The group.
+        group: String,
+        /// The groups that it has.
+        known: Vec<String>,
+    },
     /// A class that a task does not have.
     #[error("task `{task}` has no class `{class}`; it has {}", listed(known))]
     UnknownClass {

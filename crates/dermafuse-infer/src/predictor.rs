@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 use dermafuse_data::{
-    BatchLoader, CaseImages, CaseLoader, CaseSet, DataError, Failures, ImageBatch, ImageCache, ImageCorruption,
-    LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
+    BatchLoader, CaseImages, CaseLoader, CaseSet, CaseView, DataError, Failures, ImageBatch, ImageCache,
+    ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
 };
-use dermafuse_networks::{MultimodalInput, Network};
-use dermafuse_schema::ndarray::{Array2, Array3, Axis};
+use dermafuse_ensemble::OutOfDistribution;
+use dermafuse_networks::{Modalities, MultimodalInput, Network};
+use dermafuse_schema::ndarray::{Array2, Array3, Axis, aview1};
 use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
 
 use crate::{InferError, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
@@ -30,9 +31,19 @@ pub struct Predictor<N> {
     pub cache: Option<Arc<ImageCache>>,
     /// What answers for a case that has several images of a kind.
     pub several_images: SeveralImages,
+    /// What the network was trained to miss: a branch that lacks only that answers with zeros in its place.
+    pub may_miss: Modalities,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
+    /// Whether the pictures that [`Bundle::predict`](crate::Bundle::predict) and a [`Model`](crate::Model) are asked about are
+    /// [measured](dermafuse_data::ImageMeasures).
+    pub(crate) measure: bool,
+    /// Tells how far each case is from those of the training, if it is known.
+    pub(crate) out_of_distribution: Option<OutOfDistribution>,
 }
+
+/// What was measured of the clinical and of the dermoscopic images of a case, each in order.
+pub(crate) type CaseMeasures = [Vec<Arc<ImageMeasures>>; 2];
 
 impl<N: Network> Predictor<N> {
     /// A predictor with 16 cases a batch and two decoding threads. The network is put into inference mode.
@@ -53,11 +64,14 @@ impl<N: Network> Predictor<N> {
             threads: 2,
             cache: None,
             several_images,
+            may_miss: Modalities::default(),
             corruption: None,
+            measure: false,
+            out_of_distribution: None,
         }
     }
 
-    /// The logits of the cases at `rows`; `progress` is told how many are done after each batch.
+    /// The logits of the cases; `progress` is told how many are done after each batch.
     ///
     /// A case with one kind of image gets the logits of the branches that need only that kind; the others are marked as not
     /// available ([`Network::answering`] says which). A case with several images of a kind is looked at as [`several_images`](Self::several_images) says.
@@ -67,12 +81,11 @@ impl<N: Network> Predictor<N> {
     /// not finite: each names the case.
     pub fn logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<BranchLogits, InferError> {
-        Ok(self.collect(set, rows, encoder, None, Failures::Stop, progress)?.logits)
+        Ok(self.collect(cases, encoder, None, Failures::Stop, progress)?.logits)
     }
 
     /// The logits of the only case of a set, whose images are these: in files or in memory, as many of each kind as the case
@@ -87,11 +100,31 @@ impl<N: Network> Predictor<N> {
         images: &CaseImages,
         encoder: &MetadataEncoder,
     ) -> Result<(BranchLogits, Vec<RowFault>), InferError> {
-        let collected = self.collect(set, &[0], encoder, Some(images), Failures::Stop, |_| ())?;
+        let collected = self.collect_of_images(set, images, encoder)?;
         Ok((collected.logits, collected.accepted))
     }
 
-    /// The logits of those of the cases at `rows` that can be answered, their rows, and the others with the reason:
+    /// As [`Predictor::logits_of_images`], with what was seen of the images.
+    pub(crate) fn collect_of_images(
+        &self,
+        set: &CaseSet,
+        images: &CaseImages,
+        encoder: &MetadataEncoder,
+    ) -> Result<Collected, InferError> {
+        self.collect(&set.view(&[0])?, encoder, Some(images), Failures::Stop, |_| ())
+    }
+
+    /// As [`Predictor::readable_logits`], with what was seen of the images.
+    pub(crate) fn collect_readable(
+        &self,
+        cases: &CaseView<'_>,
+        encoder: &MetadataEncoder,
+        progress: impl FnMut(usize),
+    ) -> Result<Collected, InferError> {
+        self.collect(cases, encoder, None, Failures::Report, progress)
+    }
+
+    /// The logits of those of the cases that can be answered, their rows, and the others with the reason:
     /// an image that cannot be read, no image that any branch could look at. The numbers of a case do not depend on the
     /// others.
     ///
@@ -100,26 +133,24 @@ impl<N: Network> Predictor<N> {
     /// finite.
     pub fn readable_logits(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         progress: impl FnMut(usize),
     ) -> Result<(BranchLogits, Vec<usize>, Vec<FailedCase>), InferError> {
-        let Collected { logits, rows, failed, .. } =
-            self.collect(set, rows, encoder, None, Failures::Report, progress)?;
+        let Collected { logits, rows, failed, .. } = self.collect_readable(cases, encoder, progress)?;
         Ok((logits, rows, failed))
     }
 
     fn collect(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         images: Option<&CaseImages>,
         failures: Failures,
         mut progress: impl FnMut(usize),
     ) -> Result<Collected, InferError> {
-        let cohort = set.cohort(rows, encoder)?;
+        let set = cases.set();
+        let cohort = cases.cohort(encoder)?;
         let infos = self.network.branches();
         let kinds = kinds_of(self.network.modalities());
         let failed_case = |row: usize, error: &dyn std::fmt::Display| FailedCase {
@@ -129,13 +160,13 @@ impl<N: Network> Predictor<N> {
         };
         // What is wrong with each row that is not answered, and what was first.
         let (mut faults, mut first): (HashMap<usize, FailedCase>, Option<InferError>) = (HashMap::new(), None);
-        // Where the cases that are asked about stand among `rows`.
-        let mut asked = Vec::with_capacity(rows.len());
+        // Where the cases that are asked about stand among all.
+        let mut asked = Vec::with_capacity(cases.len());
         // Which branches answer for each of them.
-        let mut answering = Vec::with_capacity(rows.len());
-        for (at, &row) in rows.iter().enumerate() {
-            let case = &set.cases[row];
-            let branches = self.network.answering(modalities_of(case, cohort.has_metadata[at]));
+        let mut answering = Vec::with_capacity(cases.len());
+        for (at, (row, case)) in cases.iter().enumerate() {
+            let there = modalities_of(case, cohort.has_metadata[at]);
+            let branches = self.network.answering_despite(there, self.may_miss);
             if branches.contains(&true) {
                 asked.push(at);
                 answering.push(branches);
@@ -148,9 +179,9 @@ impl<N: Network> Predictor<N> {
             faults.insert(row, failed_case(row, &error));
             first.get_or_insert(error.into());
         }
-        let asked_rows: Vec<usize> = asked.iter().map(|&at| rows[at]).collect();
+        let asked_cases = cases.select(&asked);
         let looks: Vec<usize> =
-            asked_rows.iter().map(|&row| self.several_images.looks(&set.cases[row], kinds.clone())).collect();
+            asked_cases.cases().map(|case| self.several_images.looks(case, kinds.clone())).collect();
         let most = looks.iter().copied().max().unwrap_or(1);
 
         let views = self.augmentation.views();
@@ -171,12 +202,16 @@ impl<N: Network> Predictor<N> {
         let mut all_looks = looks.iter().enumerate().flat_map(|(at, &looks)| (0..looks).map(move |look| (at, look)));
         // How many looks at each case have been read, and of how many cases all of them.
         let (mut read, mut done) = (vec![0; asked.len()], 0);
+        let mut measures: Vec<CaseMeasures> = vec![CaseMeasures::default(); asked.len()];
+        let mut distances: Vec<Option<f64>> = vec![None; asked.len()];
+        // The features of a case that lacks an image are those of no case of the fit.
+        let is_whole = |at: usize| kinds.clone().all(|kind| set.cases[asked_cases.rows()[at]].has(kind));
         let each = match self.several_images {
             SeveralImages::First => Looks::First,
             SeveralImages::MeanOfProbabilities => Looks::Each,
         };
         let mut accepted = Vec::new();
-        self.for_each_batch(set, &asked_rows, images, each, encoder, failures, |batch| {
+        self.for_each_batch(&asked_cases, images, each, encoder, failures, |batch| {
             accepted.extend(batch.accepted);
             for fault in batch.failed {
                 faults.entry(fault.row).or_insert_with(|| failed_case(fault.row, &fault.error));
@@ -184,7 +219,7 @@ impl<N: Network> Predictor<N> {
             }
             // Those that could not be read are passed over.
             let mut place_of = |row: usize, look: usize| {
-                let found = all_looks.find(|&(at, which)| (asked_rows[at], which) == (row, look));
+                let found = all_looks.find(|&(at, which)| (asked_cases.rows()[at], which) == (row, look));
                 found.expect("a batch has looks of the question").0
             };
             let places: Vec<(usize, usize)> =
@@ -192,6 +227,9 @@ impl<N: Network> Predictor<N> {
             for &(at, _) in &places {
                 read[at] += 1;
                 done += usize::from(read[at] == looks[at]);
+            }
+            for (&(at, _), of_look) in places.iter().zip(batch.measures) {
+                measures[at].iter_mut().zip(of_look).for_each(|(images, image)| images.extend(image));
             }
             let Some(input) = batch.input else { return };
             for (view, transform) in views.iter().enumerate() {
@@ -201,6 +239,14 @@ impl<N: Network> Predictor<N> {
                     dermoscopic: turned(&input.dermoscopic),
                     metadata: input.metadata.clone(),
                 });
+                if let (0, Some(fitted)) = (view, &self.out_of_distribution) {
+                    let features = values(output.embedding); // [B, D]
+                    for (&(at, look), row) in places.iter().zip(features.chunks_exact(fitted.features())) {
+                        if look == 0 && is_whole(at) {
+                            distances[at] = Some(fitted.score(aview1(row)));
+                        }
+                    }
+                }
                 for (branch, output) in branches.iter_mut().zip(output.branches) {
                     for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
                         let classes = tensor.dims()[1];
@@ -229,12 +275,14 @@ impl<N: Network> Predictor<N> {
             logits = logits.select(&answered);
         }
         logits.check()?;
-        let answered_rows = kept.iter().map(|&at| rows[at]).collect();
-        let mut is_kept = vec![false; rows.len()];
+        let answered_rows = kept.iter().map(|&at| cases.rows()[at]).collect();
+        let mut is_kept = vec![false; cases.len()];
         kept.iter().for_each(|&at| is_kept[at] = true);
-        let failed = rows.iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
+        let failed = cases.rows().iter().zip(is_kept).filter(|(_, is_kept)| !is_kept);
         let failed = failed.filter_map(|(row, _)| faults.get(row).cloned()).collect();
-        Ok(Collected { logits, rows: answered_rows, failed, accepted })
+        let (measures, distances) =
+            answered.iter().map(|&at| (std::mem::take(&mut measures[at]), distances[at])).unzip();
+        Ok(Collected { logits, rows: answered_rows, failed, accepted, measures, distances })
     }
 
     /// The features that the last branch's classifier sees (see
@@ -242,20 +290,19 @@ impl<N: Network> Predictor<N> {
     /// look at each case.
     ///
     /// # Shapes
-    /// `[N, D]`, `N = rows.len()`.
+    /// `[N, D]`, `N = cases.len()`.
     ///
     /// # Errors
     /// An image that cannot be read, metadata that does not fit the encoder, features that are not finite.
     pub fn embeddings(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         mut progress: impl FnMut(usize),
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
         let mut done = 0;
-        self.for_each_batch(set, rows, None, Looks::First, encoder, Failures::Stop, |batch| {
+        self.for_each_batch(cases, None, Looks::First, encoder, Failures::Stop, |batch| {
             let Some(input) = batch.input else { return };
             let embedding = self.network.forward(input).embedding; // [B, D]
             width = embedding.dims()[1];
@@ -264,18 +311,18 @@ impl<N: Network> Predictor<N> {
             progress(done);
         })?;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
-            let case = set.cases[rows[at / width]].id.to_string();
+            let row = cases.rows()[at / width];
+            let case = cases.set().cases[row].id.to_string();
             return Err(InferError::NonFiniteFeatures { case, value: features[at] });
         }
-        Ok(Array2::from_shape_vec((rows.len(), width), features).expect("a row of features for each case"))
+        Ok(Array2::from_shape_vec((cases.len(), width), features).expect("a row of features for each case"))
     }
 
     /// Calls `each` with every batch; `images` are those of the only row, else files are read.
     #[allow(clippy::too_many_arguments, reason = "what is read, of what, and how")]
     fn for_each_batch(
         &self,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         images: Option<&CaseImages>,
         looks: Looks,
         encoder: &MetadataEncoder,
@@ -288,39 +335,44 @@ impl<N: Network> Predictor<N> {
         config.threads = self.threads;
         (config.failures, config.looks) = (failures, looks);
         config.cache.clone_from(&self.cache);
-        config.corruption = self.corruption;
-        let batches: Box<dyn Iterator<Item = Result<ImageBatch, DataError>>> = match (images, rows) {
-            (None, _) => Box::new(BatchLoader::new(set, rows.to_vec(), config)?),
+        (config.corruption, config.measure) = (self.corruption, self.measure);
+        let batches: Box<dyn Iterator<Item = Result<ImageBatch, DataError>>> = match (images, cases.rows()) {
+            (None, _) => Box::new(BatchLoader::new(cases, config)?),
             (Some(_), []) => Box::new(std::iter::empty()),
-            (Some(images), &[row, ..]) => Box::new(CaseLoader::new(set, row, images, config)?),
+            (Some(images), &[row, ..]) => Box::new(CaseLoader::new(cases.set(), row, images, config)?),
         };
         for batch in batches {
             let mut batch = batch?;
             let rows = batch.rows.clone();
             let (looks, failed) = (batch.looks.clone(), std::mem::take(&mut batch.failed));
-            let accepted = std::mem::take(&mut batch.accepted);
+            let (accepted, measures) = (std::mem::take(&mut batch.accepted), std::mem::take(&mut batch.measures));
             let input = match rows.len() {
                 0 => None,
                 _ => {
-                    let metadata = set.encoded_metadata(&rows, encoder)?;
+                    let metadata = cases.set().view(&rows)?.encoded_metadata(encoder)?;
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };
-            each(ReadBatch { rows, looks, failed, accepted, input });
+            each(ReadBatch { rows, looks, failed, accepted, measures, input });
         }
         Ok(())
     }
 }
 
 /// What a network says of cases.
-struct Collected {
-    logits: BranchLogits,
+pub(crate) struct Collected {
+    pub(crate) logits: BranchLogits,
     /// The rows that could be answered.
-    rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     /// The others.
-    failed: Vec<FailedCase>,
+    pub(crate) failed: Vec<FailedCase>,
     /// Rows with a damaged image that was accepted.
-    accepted: Vec<RowFault>,
+    pub(crate) accepted: Vec<RowFault>,
+    /// Of each case that is answered.
+    pub(crate) measures: Vec<CaseMeasures>,
+    /// How far each case that is answered is from those of the training: the score of the features of its first look, without
+    /// test-time augmentation. `None` where it is not known or an image is missing.
+    pub(crate) distances: Vec<Option<f64>>,
 }
 
 /// A batch as the network sees it, and what must be known of its cases.
@@ -329,6 +381,7 @@ struct ReadBatch {
     looks: Vec<usize>,
     failed: Vec<RowFault>,
     accepted: Vec<RowFault>,
+    measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
 }

@@ -2,7 +2,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dermafuse_data::{CaseSet, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, Table, UnseenCategory};
+use dermafuse_data::{
+    CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, Table, UnseenCategory,
+};
 use dermafuse_networks::Modality;
 use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldValue, TaskSet};
 
@@ -190,11 +192,12 @@ impl Questions {
         self.set.is_empty()
     }
 
-    /// The rows that can be asked about, in order.
+    /// The cases that can be asked about, in order.
     #[must_use]
-    pub fn rows(&self) -> Vec<usize> {
+    pub fn asked(&self) -> CaseView<'_> {
         let refused: HashSet<usize> = self.refused.iter().map(|case| case.row).collect();
-        (0..self.len()).filter(|row| !refused.contains(row)).collect()
+        let rows: Vec<usize> = (0..self.len()).filter(|row| !refused.contains(row)).collect();
+        self.set.view(rows).expect("the rows are of the set")
     }
 
     /// The rows that cannot be asked about, in order, and why.
@@ -422,7 +425,7 @@ mod tests {
         assert_eq!(error("c", &[("age", "old")]), "field `age` is a number, not `old`");
         assert_eq!(error("c", &[("age", "1"), ("age", "2")]), "field `age` is given twice: `1` and `2`");
         assert!(error("a", &[]).starts_with("the id `a` is that of an earlier case too"));
-        assert_eq!((questions.len(), questions.rows()), (2, vec![0, 1]));
+        assert_eq!((questions.len(), questions.asked().rows()), (2, &[0, 1][..]));
     }
 
     #[test]
@@ -436,7 +439,7 @@ mod tests {
                      ,male,12.5,e.jpg,NA,\n";
         let table = Table::parse("t.csv", table.as_bytes()).unwrap();
         questions.add_table(&table, "root".as_ref(), &["NA".into(), "unknown".into()]).unwrap();
-        assert_eq!((questions.len(), questions.rows()), (5, vec![0, 1, 4]));
+        assert_eq!((questions.len(), questions.asked().rows()), (5, &[0, 1, 4][..]));
         let refused: Vec<(usize, &str, &str)> =
             questions.refused().iter().map(|case| (case.row, case.id.as_str(), case.reason.as_str())).collect();
         assert_eq!(
@@ -481,7 +484,7 @@ mod tests {
         let mut questions = Questions::new(&tasks(), &encoder(config));
         let table = Table::parse("t.csv", b"case,sex\na,male\nb,female\n").unwrap();
         questions.add_table(&table, "".as_ref(), &[]).unwrap();
-        assert_eq!(questions.rows(), [1]);
+        assert_eq!(questions.asked().rows(), [1]);
         let reason = &questions.refused()[0].reason;
         assert!(reason.starts_with("case `a`: field `sex`: no training case had `male`; known: female;"), "{reason}");
     }
@@ -500,14 +503,16 @@ mod tests {
             augmentation: TestTimeAugmentation::Off,
             several_images: SeveralImages::default(),
             known_cases: KnownCases::default(),
+            modality_dropout: None,
+            groups: Vec::new(),
+            prediction_sets: None,
+            performance: None,
             card: None,
+            quality: Default::default(),
+            out_of_distribution: None,
         };
-        let two_stage = TwoStage {
-            branch_weights: BranchWeights::new([("clinical", 1.0)]).unwrap(),
-            fuse_space: FuseSpace::Logits,
-            second_stage: None,
-            mix: 1.0,
-        };
+        let weights = BranchWeights::new([("clinical", 1.0)]).unwrap();
+        let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).unwrap();
         Bundle { description, network: network.init_seeded(3, &Device::flex()).unwrap(), two_stage }
     }
 
@@ -540,7 +545,7 @@ mod tests {
         let table = &answers.last().probabilities[0];
         assert_eq!(table.row(0), table.row(1));
         let alone = model.single_case("a", &[folder.path().join("a.png")], &[], &[]).unwrap();
-        let alone = model.predict(&alone, &[0], |_| ()).unwrap();
+        let alone = model.predict(&alone.whole(), |_| ()).unwrap();
         assert_eq!(alone.last().probabilities[0].row(0), table.row(0));
 
         // Where nothing can be answered, the first reason is the error.

@@ -2,7 +2,9 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_data::{BatchLoader, CaseImages, CaseLoader, CaseSet, DataError, ImageBatch, LoaderConfig, Looks};
+use dermafuse_data::{
+    BatchLoader, CaseImages, CaseLoader, CaseSet, CaseView, DataError, ImageBatch, LoaderConfig, Looks,
+};
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
 use dermafuse_schema::{BranchWeights, CaseId, SeveralImages};
 
@@ -32,9 +34,9 @@ impl Bundle {
     /// case has several images of a kind (see [`BundleDescription::several_images`](crate::BundleDescription::several_images)).
     ///
     /// # Errors
-    /// As [`Bundle::input`].
+    /// A row that there is not, and as [`Bundle::input`].
     pub fn inputs(&self, set: &CaseSet, row: usize) -> Result<Vec<MultimodalInput>, InferError> {
-        Ok(each_look(self.input_of(set, &[row], self.looks())?))
+        Ok(each_look(self.input_of(&set.view(vec![row])?, self.looks())?))
     }
 
     /// The same for the only case of a set, whose images are these, read on the calling thread.
@@ -46,7 +48,7 @@ impl Bundle {
         set: &CaseSet,
         images: &CaseImages,
     ) -> Result<Vec<MultimodalInput>, InferError> {
-        let config = self.loader_config(set, &[0], self.looks());
+        let config = self.loader_config(&set.view(&[0])?, self.looks());
         let batch = CaseLoader::new(set, 0, images, config)?.next().expect("a case has a look")?;
         Ok(each_look(self.input_of_batch(set, batch)?))
     }
@@ -58,31 +60,30 @@ impl Bundle {
         }
     }
 
-    /// The first looks at the cases at `rows` as the network sees them, on its device; an image that is not there is zeros.
+    /// The first looks at the cases as the network sees them, on its device; an image that is not there is zeros.
     ///
     /// # Errors
-    /// No rows, a row that there is not, an image that cannot be read, metadata that does not fit the encoder.
-    pub fn input(&self, set: &CaseSet, rows: &[usize]) -> Result<MultimodalInput, InferError> {
-        self.input_of(set, rows, Looks::First)
+    /// An image that cannot be read, metadata that does not fit the encoder.
+    pub fn input(&self, cases: &CaseView<'_>) -> Result<MultimodalInput, InferError> {
+        self.input_of(cases, Looks::First)
     }
 
-    fn input_of(&self, set: &CaseSet, rows: &[usize], looks: Looks) -> Result<MultimodalInput, InferError> {
-        let config = self.loader_config(set, rows, looks);
-        let batch = BatchLoader::new(set, rows.to_vec(), config)?.next().expect("rows make a batch")?;
-        self.input_of_batch(set, batch)
+    fn input_of(&self, cases: &CaseView<'_>, looks: Looks) -> Result<MultimodalInput, InferError> {
+        let batch = BatchLoader::new(cases, self.loader_config(cases, looks))?.next().expect("cases make a batch")?;
+        self.input_of_batch(cases.set(), batch)
     }
 
-    /// Reads all looks at the cases at `rows` as one batch.
-    fn loader_config(&self, set: &CaseSet, rows: &[usize], looks: Looks) -> LoaderConfig {
+    /// Reads all looks at the cases as one batch.
+    fn loader_config(&self, cases: &CaseView<'_>, looks: Looks) -> LoaderConfig {
         let modalities = self.network.modalities();
-        let all = rows.iter().filter_map(|&row| set.cases.get(row)).map(|case| case.looks(kinds_of(modalities))).sum();
+        let all = cases.cases().map(|case| case.looks(kinds_of(modalities))).sum();
         let mut config = LoaderConfig::new(all, self.description.preprocess.clone());
         (config.clinical, config.dermoscopic, config.looks) = (modalities.clinical, modalities.dermoscopic, looks);
         config
     }
 
     fn input_of_batch(&self, set: &CaseSet, batch: ImageBatch) -> Result<MultimodalInput, InferError> {
-        let metadata = set.encoded_metadata(&batch.rows, &self.description.encoder)?;
+        let metadata = set.view(&batch.rows)?.encoded_metadata(&self.description.encoder)?;
         Ok(tensors_of(batch, metadata, self.network.modalities(), &self.device()))
     }
 
@@ -96,7 +97,7 @@ impl Bundle {
     pub fn explained_logit(&self, set: &CaseSet, row: usize, task: usize) -> Result<ExplainedLogit, InferError> {
         let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
         let has_record = self.description.encoder.matched(&set.fields)?.has_metadata(case)?;
-        let answering = self.network.answering(modalities_of(case, has_record));
+        let answering = self.answering(modalities_of(case, has_record));
         let weights = &self.two_stage.branch_weights;
         let weight = |name: &str| {
             let named = weights.names().iter().zip(weights.values()).find(|(other, _)| *other == name);

@@ -28,10 +28,16 @@ fn a_call_makes_no_thread() {
         augmentation: TestTimeAugmentation::Six,
         several_images: SeveralImages::default(),
         known_cases: KnownCases::default(),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     let network = network.init_seeded(3, &Device::flex()).unwrap();
     let bundle = Bundle { description, network, two_stage };
     let photo = encode_png(&RgbPixels::new(40, 30, vec![90; 3600]).unwrap());

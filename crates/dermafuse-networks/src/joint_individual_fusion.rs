@@ -198,22 +198,67 @@ mod tests {
     use dermafuse_backbones::{BackboneKind, parameter_count};
     use dermafuse_fusion::FusionKind;
 
+    /// The shares of parameters that JIF-MMFA adds on PAD-UFES-20 (81 columns, six classes), as thesis §4.4.2 prints them for these
+    /// backbones: six numbers for five, of which `PRINTED_TOO_MANY` is the one without a backbone.
+    const PRINTED: [&str; 6] = ["0.08", "0.22", "0.04", "0.05", "0.08", "0.05"];
+    const PRINTED_TOO_MANY: usize = 2;
+    const BACKBONES: [BackboneKind; 5] = [
+        BackboneKind::DenseNet121,
+        BackboneKind::MobileNetV2,
+        BackboneKind::ResNet50,
+        BackboneKind::EfficientNetB3,
+        BackboneKind::Xception,
+    ];
+
     #[test]
-    fn mmfa_adds_the_parameters_of_the_calibration() {
-        // 81 inputs and six classes, beside an image classifier: methods that reproduce the published ratios.
+    fn mmfa_adds_the_published_shares_of_parameters() {
         let device = Device::flex();
         let mmfa: FusionKind = "mmfa".parse().unwrap();
-        for (backbone, expected) in [
-            (BackboneKind::DenseNet121, 620_492),
-            (BackboneKind::MobileNetV2, 745_676),
-            (BackboneKind::ResNet50, 1_121_228),
-            (BackboneKind::EfficientNetB3, 870_860),
-            (BackboneKind::Xception, 1_121_228),
-        ] {
+        let mut printed = PRINTED.to_vec();
+        printed.remove(PRINTED_TOO_MANY);
+        for (backbone, expected) in BACKBONES.into_iter().zip(printed) {
             let joint = JointFusionConfig::new(backbone, Modality::Clinical, 81, mmfa.clone(), vec![6]);
             let whole = parameter_count(&JointIndividualFusionConfig::new(joint).init(&device).unwrap());
             let image = ImageClassifierConfig::new(backbone, Modality::Clinical, vec![6]);
-            assert_eq!(whole - parameter_count(&image.init(&device).unwrap()), expected, "{backbone}");
+            let added = whole - parameter_count(&image.init(&device).unwrap());
+            // The papers' counts have the classifier of ImageNet, with or without the one that is trained beside it.
+            let classifier = 6 * backbone.num_features() + 6;
+            for base in [backbone.num_params(), backbone.num_params() + classifier] {
+                assert_eq!(format!("{:.2}", added as f64 / base as f64), expected, "{added} of {base}, {backbone}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_five_of_the_six_printed_shares_belong_together() {
+        // What is added is `slope · L + constant` in the length L of the image's features, whatever the widths: the smallest and the
+        // largest sum that round to a share bound it on both sides.
+        let bounds = |share: &str, backbone: BackboneKind| {
+            let share: f64 = share.parse().unwrap();
+            [share - 0.005, share + 0.005].map(|bound| bound * backbone.num_params() as f64)
+        };
+        // Whether a line can pass through all five, as far as pairs of them and equal lengths tell.
+        let on_a_line = |shares: &[&str]| {
+            let of = |at: usize| (BACKBONES[at].num_features() as f64, bounds(shares[at], BACKBONES[at]));
+            let points: Vec<_> = (0..5).map(of).collect();
+            let mut slope = [0.0_f64, f64::INFINITY]; // longer features never add less
+            for (length, [low, high]) in &points {
+                for (other, [other_low, other_high]) in points.iter().filter(|(other, _)| other > length) {
+                    slope[0] = slope[0].max((other_low - high) / (other - length));
+                    slope[1] = slope[1].min((other_high - low) / (other - length));
+                }
+            }
+            let level = points.iter().filter(|(length, _)| *length == points[2].0).map(|(_, bounds)| bounds);
+            let level = level.fold([f64::NEG_INFINITY, f64::INFINITY], |[low, high], bounds| {
+                [low.max(bounds[0]), high.min(bounds[1])]
+            });
+            slope[0] <= slope[1] && level[0] <= level[1]
+        };
+        // The text names 0.22 as MobileNetV2's, the second, so the one too many comes after it.
+        for too_many in 2..6 {
+            let mut shares = PRINTED.to_vec();
+            shares.remove(too_many);
+            assert_eq!(on_a_line(&shares), too_many == PRINTED_TOO_MANY, "{shares:?}");
         }
     }
 

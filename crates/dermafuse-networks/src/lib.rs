@@ -66,6 +66,9 @@ mod single_shared_network;
 mod tensor_names;
 mod tformer;
 mod triple_net;
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "it is public where a page shows how it is added")]
+mod twin_net;
 mod uniform_classifier;
 
 pub use dermafuse_init::{AddressedInit, AddressedParameter, draw_first_weights};

@@ -1,8 +1,8 @@
 //! The network that turns a patient's record into features.
 //!
 //! Paper: `M_M` of joint-individual fusion (thesis §4.2), "several fully connected layers" whose sizes are not published.
-//! Source: two layers of 256 and 128 units, which reproduce the published parameter ratios. Weights: none. Differences:
-//! none known.
+//! Source: two layers of 64 units, with which MMFA's defaults add what thesis §4.4.2 prints (see `docs/architecture.md`). Weights:
+//! none. Differences: none known.
 
 use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
@@ -22,7 +22,7 @@ pub struct MetadataNetworkConfig {
     /// Length `M` of the encoded metadata: `MetadataEncoder::width`.
     #[serde(default)]
     pub inputs: usize,
-    /// Units of each layer; `[256, 128]`. The last is the length of the features, `L_M`; without any, the encoded record is.
+    /// Units of each layer; `[64, 64]`. The last is the length of the features, `L_M`; without any, the encoded record is.
     pub layers: Vec<usize>,
     /// Probability of leaving out a unit in training, after each layer; 0 unless small data ask for more.
     #[serde(default)]
@@ -42,10 +42,10 @@ pub struct MetadataNetwork {
 }
 
 impl MetadataNetworkConfig {
-    /// Layers of 256 and 128 units, no dropout and hard labels.
+    /// Two layers of 64 units, no dropout and hard labels.
     #[must_use]
     pub fn new(inputs: usize) -> Self {
-        Self { inputs, layers: vec![256, 128], dropout: 0.0, zero: 0.0 }
+        Self { inputs, layers: vec![64, 64], dropout: 0.0, zero: 0.0 }
     }
 
     /// Length of the features, `L_M`.

@@ -97,6 +97,14 @@ impl Modalities {
             && (others.dermoscopic || !self.dermoscopic)
             && (others.metadata || !self.metadata)
     }
+
+    /// Whether any of what these look at is among what others are.
+    #[must_use]
+    pub const fn share_with(self, others: Self) -> bool {
+        (self.clinical && others.clinical)
+            || (self.dermoscopic && others.dermoscopic)
+            || (self.metadata && others.metadata)
+    }
 }
 
 impl From<Modality> for Modalities {
@@ -203,6 +211,28 @@ pub trait Network: Module + ModuleDisplay {
             others.any(|(other, _)| other.needs != needs && needs.are_among(other.needs))
         };
         branches.iter().zip(&seeing).map(|(branch, sees)| *sees && !is_outdone(branch.needs)).collect()
+    }
+
+    /// Which branches see a case of a network that was trained to miss some modalities: those of [`seeing`](Self::seeing), and those
+    /// that lack only what `may_miss` names and see something of what they look at, with zeros for the rest. A network that answers
+    /// by subset has branches for that.
+    fn seeing_despite(&self, there: Modalities, may_miss: Modalities) -> Vec<bool> {
+        let seeing = self.seeing(there);
+        if self.answers_by_subset() {
+            return seeing;
+        }
+        let branches = self.branches();
+        let does_without = |needs: Modalities| needs.are_among(there.and(may_miss)) && needs.share_with(there);
+        branches.iter().zip(seeing).map(|(branch, sees)| sees || does_without(branch.needs)).collect()
+    }
+
+    /// Which branches answer for a case of a network that was trained to miss some modalities: see
+    /// [`answering`](Self::answering) and [`seeing_despite`](Self::seeing_despite).
+    fn answering_despite(&self, there: Modalities, may_miss: Modalities) -> Vec<bool> {
+        match self.answers_by_subset() {
+            true => self.answering(there),
+            false => self.seeing_despite(there, may_miss),
+        }
     }
 
     /// The parameter groups of the backbones, each stem first; what is in none of them is head or fusion module.

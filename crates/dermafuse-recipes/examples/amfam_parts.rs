@@ -176,10 +176,10 @@ impl Study {
         training.loss.auxiliary.values_mut().for_each(|own| *own = weight);
         training.freeze.batch_norm = frozen_batch_norm;
         let network = NetworkConfig::Amfam(config).init_seeded(seed, &Device::flex().autodiff())?;
-        let (set, Split { train, valid, .. }) = (&self.set, &self.split);
-        let cases = TrainingCases { set, train, valid, encoder: &self.encoder };
+        let (train, valid) = (self.set.view(&self.split.train)?, self.set.view(&self.split.valid)?);
+        let cases = TrainingCases { train, valid, encoder: &self.encoder };
         let mut recorder = Recorder::default();
-        let trained = Trainer::new(training).fit(network, cases, mean_branch_accuracy, None, false, &mut recorder)?;
+        let trained = Trainer::new(training).fit(network, &cases, mean_branch_accuracy, None, false, &mut recorder)?;
         Ok(Trained { network: trained.network, modality: recorder.0 })
     }
 
@@ -193,7 +193,7 @@ impl Study {
 
     /// Mean test accuracy of the tasks, in per cent.
     fn accuracy(&self, network: &AnyNetwork) -> Result<f64, Box<dyn Error>> {
-        let logits = self.predictor(network).logits(&self.set, &self.split.test, &self.encoder, |_| ())?;
+        let logits = self.predictor(network).logits(&self.set.view(&self.split.test)?, &self.encoder, |_| ())?;
         Ok(100.0 * mean_branch_accuracy(&logits))
     }
 
@@ -202,7 +202,7 @@ impl Study {
     /// # Shapes
     /// `[2·N, C]`, `[2·N]`.
     fn features(&self, network: &AnyNetwork, rows: &[usize]) -> Result<(Array2<f64>, Vec<usize>), Box<dyn Error>> {
-        let joined = self.predictor(network).embeddings(&self.set, rows, &self.encoder, |_| ())?; // [N, 2·C]
+        let joined = self.predictor(network).embeddings(&self.set.view(rows)?, &self.encoder, |_| ())?; // [N, 2·C]
         let joined = joined.mapv(f64::from);
         let channels = joined.ncols() / 2;
         let (clinical, dermoscopic) = joined.view().split_at(Axis(1), channels);
@@ -336,7 +336,7 @@ impl Study {
     fn shares(&self, network: &AnyNetwork, modality: Modality, stage: usize) -> Result<Array1<f64>, Box<dyn Error>> {
         let rows = &self.split.test;
         let loader = LoaderConfig::new(rows.len(), self.preprocess());
-        let batch = BatchLoader::new(&self.set, rows.clone(), loader)?.next().ok_or("there are no test cases")??;
+        let batch = BatchLoader::new(&self.set.view(rows)?, loader)?.next().ok_or("there are no test cases")??;
         let nothing = Array2::zeros((rows.len(), 0));
         let input = tensors_of(batch, nothing, network.modalities(), &Device::flex());
         let logit = ExplainedLogit::of_branch("fusion", 0);

@@ -1,5 +1,6 @@
 use dermafuse_data::{
-    CaseSet, Corruption, DataError, ImageCorruption, Resampling, RgbPixels, Severity, decode, encode_jpeg, resize,
+    CaseSet, CaseView, Corruption, DataError, ImageCorruption, Resampling, RgbPixels, Severity, decode, encode_jpeg,
+    resize,
 };
 use dermafuse_eval::figure::image_sheet;
 use dermafuse_eval::{CorruptedEvaluation, CorruptionEvaluation, Evaluation, SampleImage};
@@ -86,16 +87,16 @@ impl CorruptionBenchmark {
         progress: &mut impl Progress,
     ) -> Result<CorruptionOutcome, RecipeError> {
         self.check(bundle)?;
-        let rows = &clean.rows;
+        let cases = set.view(&clean.rows)?;
         let total = self.corruptions.len() * self.severities.len();
-        progress.step(&format!("predicting {} cases under {total} corruptions", rows.len()));
+        progress.step(&format!("predicting {} cases under {total} corruptions", cases.len()));
         let mut corrupted = Vec::with_capacity(total);
         for &corruption in &self.corruptions {
             for &severity in &self.severities {
-                let done = corrupted.len() * rows.len();
+                let done = corrupted.len() * cases.len();
                 let images = ImageCorruption { corruption, severity, only: self.only, seed: self.seed };
-                let answers = bundle.predict_corrupted(set, rows, images, |cases| {
-                    progress.predicted(done + cases, total * rows.len());
+                let answers = bundle.predict_corrupted(&cases, images, |predicted| {
+                    progress.predicted(done + predicted, total * cases.len());
                 })?;
                 corrupted.push(CorruptedEvaluation {
                     corruption: corruption.name().to_owned(),
@@ -106,14 +107,14 @@ impl CorruptionBenchmark {
             }
         }
         let evaluation = CorruptionEvaluation::new(Evaluation::of(clean.last())?, corrupted);
-        Ok(CorruptionOutcome { evaluation, sheets: self.sheets(bundle, set, rows)? })
+        Ok(CorruptionOutcome { evaluation, sheets: self.sheets(bundle, &cases)? })
     }
 
     /// A drawing for each kind of image of the first case that has all kinds, or of the first one.
-    fn sheets(&self, bundle: &Bundle, set: &CaseSet, rows: &[usize]) -> Result<Vec<String>, RecipeError> {
+    fn sheets(&self, bundle: &Bundle, cases: &CaseView<'_>) -> Result<Vec<String>, RecipeError> {
         let kinds = || kinds_of(bundle.network.modalities()).filter(|&kind| self.only.is_none_or(|only| only == kind));
-        let cases = || rows.iter().map(|&row| &set.cases[row]);
-        let Some(case) = cases().find(|case| kinds().all(|kind| case.has(kind))).or_else(|| cases().next()) else {
+        let whole = cases.cases().find(|case| kinds().all(|kind| case.has(kind)));
+        let Some(case) = whole.or_else(|| cases.cases().next()) else {
             return Ok(Vec::new());
         };
         let mut sheets = Vec::new();

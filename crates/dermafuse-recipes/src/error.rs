@@ -56,6 +56,28 @@ pub enum RecipeError {
         /// What is chosen.
         chosen: &'static str,
     },
+    /// Too few local cases to adapt a model to.
+    #[error(
+        "{found} labelled cases can be answered; {needed} are needed to adapt a model, and about a hundred are better"
+    )]
+    TooFewToAdapt {
+        /// How many there are.
+        found: usize,
+        /// The fewest that do.
+        needed: usize,
+    },
+    /// Classes with too few local cases.
+    #[error(
+        "fewer than {needed} labelled cases of {}: label more of them, or accept it (--allow-rare); their prevalence is then near \
+         that of the training cases",
+        found.join(", ")
+    )]
+    RareClasses {
+        /// The fewest that are accepted of a class.
+        needed: usize,
+        /// The classes with their numbers.
+        found: Vec<String>,
+    },
     /// A task that cannot be learnt or chosen by.
     #[error(
         "no case of the {part} part ({cases} cases) has a label of task `{task}`; draw other parts, or leave the task or the set \
@@ -119,6 +141,19 @@ pub enum RecipeError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder with rounds of an experiment with another number of repeats or folds.
+    #[error(
+        "{path} holds {found} of an experiment with another number of repeats or folds, and this one has {planned}; say as many as \
+         before, or give another folder"
+    )]
+    OtherRounds {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What the experiment has.
+        planned: String,
+    },
     /// A stage of a curriculum that cannot be trained or was not.
     #[error("stage `{stage}`: {source}")]
     Stage {
@@ -180,6 +215,22 @@ pub enum RecipeError {
         /// The name.
         name: String,
         /// The rows.
+        known: String,
+    },
+    /// A name that no group of rows of a recipe has.
+    #[error("there is no group of rows `{name}`; the groups are {known}")]
+    NoGroup {
+        /// The name.
+        name: String,
+        /// The groups.
+        known: String,
+    },
+    /// A name that no protocol of a recipe has.
+    #[error("there is no protocol `{name}`; the protocols are {known}")]
+    NoProtocol {
+        /// The name.
+        name: String,
+        /// The protocols.
         known: String,
     },
     /// Words that name no data.

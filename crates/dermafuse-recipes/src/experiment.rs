@@ -1,6 +1,8 @@
 //! An experiment: data, method and protocol in one value, which a TOML file says.
 
+mod abstention;
 mod data;
+mod groups;
 mod joined;
 mod method;
 mod parts;
@@ -11,6 +13,8 @@ mod start_weights;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dermafuse_data::QualityThresholds;
+use dermafuse_ensemble::OutOfDistributionSettings;
 use dermafuse_infer::{CardTexts, TestTimeAugmentation};
 use dermafuse_schema::SeveralImages;
 use dermafuse_settings::{Settings, SettingsError, to_toml};
@@ -18,11 +22,13 @@ use dermafuse_train::{Incomplete, TrainingConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub use abstention::AbstentionSettings;
 pub use data::{DataSource, MergedSource};
+pub use groups::{GroupSettings, WantedGroup};
 pub use joined::JoinedSource;
 pub use method::MethodSettings;
-pub(crate) use parts::Parts;
 pub use parts::PartsSettings;
+pub(crate) use parts::{PARTS, Parts};
 pub use second_stage::{AnswerKind, SecondStageTable};
 pub use stage::StageSettings;
 pub(crate) use stage::{OF_METHOD, RANDOM};
@@ -80,8 +86,18 @@ pub struct Experiment {
     pub stages: Vec<StageSettings>,
     /// How branches answer together, and what comes after them.
     pub second_stage: SecondStageTable,
+    /// Unions of classes with a question that they answer, by names of your own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, GroupSettings>,
+    /// Sets of classes with a stated error rate; none are fitted without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<AbstentionSettings>,
     /// How the test cases are answered.
     pub evaluation: EvaluationSettings,
+    /// From when on the model calls pictures bad: too small, blurred, too dark and others.
+    pub quality: QualityThresholds,
+    /// How the model learns to tell how far a case is from those that trained it.
+    pub out_of_distribution: OutOfDistributionSettings,
     /// What the model's file says of it to people, in words.
     #[serde(default, skip_serializing_if = "CardTexts::is_empty")]
     pub card: CardTexts,
@@ -95,8 +111,16 @@ pub struct Experiment {
 pub struct EvaluationSettings {
     /// Views that are averaged: 0 (the image as it is), 3, 4 or 6.
     pub views: TestTimeAugmentation,
-    /// Whether the features before the last classifier are drawn.
+    /// Whether the features before the last classifier are drawn; those of the first round, where there are several.
     pub features: bool,
+    /// Whether the test cases are also answered from each subset of their inputs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub subsets: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where and how an experiment is computed. The numbers do not depend on it, but for the device's own rounding.
@@ -115,7 +139,7 @@ pub struct MachineSettings {
 const MAX_REPEATS: u64 = 1000;
 
 /// How settings of a recipe's file begin that are none of an experiment.
-const OF_RECIPES: [&str; 3] = ["about", "rows", "published"];
+const OF_RECIPES: [&str; 5] = ["about", "rows", "published", "groups", "protocols"];
 
 impl Experiment {
     /// Reads an experiment. The setting `recipe` names the one that it starts from: a shipped recipe or another file, whose
@@ -145,6 +169,9 @@ impl Experiment {
         }
         for (name, merged) in &mut experiment.merged {
             merged.resolve(&settings, name);
+        }
+        for (name, group) in &mut experiment.groups {
+            group.resolve(&settings, name);
         }
         experiment.method.weights.resolve(&settings);
         experiment.split.resolve(&settings);
@@ -184,8 +211,13 @@ impl Experiment {
         let cases_differ = |(name, source): (&String, &DataSource)| {
             other.data.get(name).is_some_and(|other| other.cases != source.cases)
         };
+        let tasks_differ = |(name, source): (&String, &DataSource)| {
+            let of = |source: &DataSource| (source.tasks.clone(), source.other_tasks);
+            other.data.get(name).is_some_and(|other| of(other) != of(source))
+        };
         let parts = [
             ("data.cases", self.data.iter().any(cases_differ)),
+            ("data.tasks", self.data.iter().any(tasks_differ)),
             ("split", self.split != other.split),
             ("incomplete", self.incomplete != other.incomplete),
             ("several_images", self.several_images != other.several_images),
@@ -223,6 +255,8 @@ impl Experiment {
             return error(&format!("card.{text}"), reason);
         }
         self.training.check()?;
+        self.quality.check()?;
+        self.out_of_distribution.check()?;
         let folds = matches!(self.split, PartsSettings::Folds { .. });
         if folds && !self.stages.is_empty() {
             return error("split", "an experiment with stages has no folds; repeats are possible".into());
@@ -243,6 +277,8 @@ impl Experiment {
         }
         data::check(self, settings)?;
         joined::check(self, settings)?;
+        groups::check(self)?;
+        abstention::check(self, settings)?;
         stage::check(self, settings)?;
         Ok(())
     }
@@ -294,6 +330,8 @@ fn defaults() -> Settings {
         "stages": [],
         "second_stage": SecondStageTable::default(),
         "evaluation": { "views": 6, "features": false },
+        "quality": QualityThresholds::default(),
+        "out_of_distribution": OutOfDistributionSettings::default(),
         "machine": { "device": "flex", "threads": 2, "image_cache": 1000 },
     });
     Settings::parse("defaults", &to_toml(&defaults)).expect("what was written is read")

@@ -1,6 +1,6 @@
 //! Whether every task has cases to learn from, where sets do not say all labels.
 
-use dermafuse_data::{CaseSet, SOURCE_FIELD, Sampling, Split};
+use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD, Sampling, Split};
 use dermafuse_ensemble::EnsembleError;
 use dermafuse_schema::{FieldKind, FieldValue};
 
@@ -23,19 +23,21 @@ pub(crate) fn check_labels(
     sampling: Sampling,
     halves: bool,
 ) -> Result<Vec<String>, RecipeError> {
-    let require = |part: &'static str, rows: &[usize]| match unlabelled(set, rows).first() {
-        Some(task) => Err(RecipeError::NoLabels { task: task.clone(), part, cases: rows.len() }),
+    let require = |part: &'static str, cases: &CaseView<'_>| match unlabelled(cases).first() {
+        Some(task) => Err(RecipeError::NoLabels { task: task.clone(), part, cases: cases.len() }),
         None => Ok(()),
     };
-    require("training", &split.train)?;
+    let train = set.view(&split.train)?;
+    require("training", &train)?;
     // The fewest cases that a network learns from.
-    let mut learnt = split.train.clone();
+    let mut learnt = train.clone();
     if halves {
         let (first, second) = split.half_in_order();
+        let (first, second) = (set.view(first)?, set.view(second)?);
         require("first half of the training", &first)?;
         require("second half of the training", &second)?;
         for (index, task) in set.tasks.iter().enumerate() {
-            let found = labelled(set, index, &second).count();
+            let found = labelled(index, &second).count();
             if found < FEWEST_OF_SECOND_STAGE {
                 let task = format!("in the second half of the training part, task `{}`", task.name);
                 return Err(EnsembleError::TooFewRecords { task, found }.into());
@@ -49,7 +51,7 @@ pub(crate) fn check_labels(
             notes.push(WITHOUT_VALIDATION.to_owned());
             Vec::new()
         }
-        false => unlabelled(set, &split.valid),
+        false => unlabelled(&set.view(&split.valid)?),
     };
     if unlabelled_to_select.len() == set.tasks.len() {
         let (task, cases) = (unlabelled_to_select.join("`, `"), split.valid.len());
@@ -61,14 +63,14 @@ pub(crate) fn check_labels(
             .iter()
             .map(|task| format!("{of_validation} `{task}`: it has no say in what is chosen on validation cases.")),
     );
-    notes.extend(
-        unlabelled(set, &split.test).iter().map(|task| format!("{of_test} `{task}`: its numbers are undefined.")),
-    );
+    let untested = unlabelled(&set.view(&split.test)?);
+    notes.extend(untested.iter().map(|task| format!("{of_test} `{task}`: its numbers are undefined.")));
     // Balanced by label, cases are drawn by the classes of all tasks: each of them has labels, and so is shown.
     if !matches!(sampling, Sampling::EachOnce | Sampling::LabelBalanced { .. }) {
-        let shown: Vec<usize> = labelled(set, 0, &learnt).collect();
-        let task_never_shown = || unlabelled(set, &shown).first().map(|task| format!("task {task}"));
-        if let Some(unseen) = never_shown(set, &split.train).or_else(task_never_shown) {
+        let shown: Vec<usize> = labelled(0, &learnt).collect();
+        let shown = set.view(shown)?;
+        let task_never_shown = || unlabelled(&shown).first().map(|task| format!("task {task}"));
+        if let Some(unseen) = never_shown(&train).or_else(task_never_shown) {
             return Err(RecipeError::NeverShown { set: unseen, task: set.tasks[0].name.clone() });
         }
     }
@@ -82,27 +84,25 @@ pub(crate) fn name_round(round: &str, notes: &mut [String]) {
     }
 }
 
-/// The cases that have a label of a task.
-fn labelled<'a>(set: &'a CaseSet, task: usize, rows: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
-    rows.iter().copied().filter(move |&row| set.cases[row].labels[task].is_some())
+/// The rows of the cases that have a label of a task.
+fn labelled(task: usize, cases: &CaseView<'_>) -> impl Iterator<Item = usize> {
+    cases.iter().filter(move |(_, case)| case.labels[task].is_some()).map(|(row, _)| row)
 }
 
 /// The tasks of which no case has a label.
-fn unlabelled(set: &CaseSet, rows: &[usize]) -> Vec<String> {
-    let tasks = set.tasks.iter().enumerate();
-    tasks.filter(|(task, _)| labelled(set, *task, rows).next().is_none()).map(|(_, task)| task.name.clone()).collect()
+fn unlabelled(cases: &CaseView<'_>) -> Vec<String> {
+    let tasks = cases.set().tasks.iter().enumerate();
+    tasks.filter(|(task, _)| labelled(*task, cases).next().is_none()).map(|(_, task)| task.name.clone()).collect()
 }
 
 /// A source of a joined set of which no training case has a label of the first task, by whose classes cases are drawn.
-fn never_shown(set: &CaseSet, train: &[usize]) -> Option<String> {
+fn never_shown(train: &CaseView<'_>) -> Option<String> {
+    let set = train.set();
     let field = set.fields.iter().position(|field| field.name == SOURCE_FIELD)?;
     let FieldKind::Categorical { categories } = &set.fields[field].kind else { return None };
-    let of = |source: usize| {
-        let from = move |row: &&usize| set.cases[**row].metadata[field] == FieldValue::Category(source);
-        train.iter().filter(from)
-    };
+    let of = |source: usize| train.cases().filter(move |case| case.metadata[field] == FieldValue::Category(source));
     let source = (0..categories.len())
-        .find(|&source| of(source).next().is_some() && of(source).all(|&row| set.cases[row].labels[0].is_none()))?;
+        .find(|&source| of(source).next().is_some() && of(source).all(|case| case.labels[0].is_none()))?;
     Some(categories[source].clone())
 }
 

@@ -19,15 +19,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adaptation;
 mod backbone_weights;
 mod baseline;
+mod calibration_change;
 mod corruption_benchmark;
 mod error;
 mod experiment;
 mod labelled_tasks;
+mod learnt_prevalence;
 mod method_comparison;
+mod modality_subsets;
 mod network_recipe;
 mod outcome;
+mod performance;
 mod plan;
 mod preflight;
 mod printed_rows;
@@ -43,26 +48,30 @@ mod stored;
 mod sweep;
 mod terminal_progress;
 
+pub use adaptation::{Adaptation, AdaptationOutcome, LocalPrevalence};
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
 pub use baseline::majority;
+pub use calibration_change::calibration_change;
 pub use corruption_benchmark::{CorruptionBenchmark, CorruptionOutcome};
 pub use error::RecipeError;
 pub use experiment::{
-    AnswerKind, DataSource, EvaluationSettings, Experiment, JoinedSource, MachineSettings, MergedSource,
-    MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
+    AbstentionSettings, AnswerKind, DataSource, EvaluationSettings, Experiment, GroupSettings, JoinedSource,
+    MachineSettings, MergedSource, MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
+    WantedGroup,
 };
 pub use method_comparison::{
-    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, merge_runs,
+    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, SideBySide, merge_runs,
 };
+pub use modality_subsets::evaluate_subsets;
 pub use network_recipe::{NetworkRecipe, Workplace};
-pub use outcome::{MAJORITY, Outcome, OutcomeRow};
+pub use outcome::{MAJORITY, Outcome, OutcomeRow, classes_sentence};
 pub use plan::{Plan, PlannedTraining, Round, StartFrom};
 pub use preflight::SelectedCases;
 pub use progress::Progress;
 pub use proposed_experiment::ProposedExperiment;
 pub use protocol::{Answer, Protocol, ProtocolOutcome, SecondStageSettings, TrainingCurve};
 pub use recipe::{About, Recipe, Row};
-pub use results::{Features, Results, published_rows};
+pub use results::{Features, FittedToAnswers, Results, published_rows};
 pub use round::{HeldModel, RoundResult};
 pub use selection::Selection;
 pub use sweep::{PlannedSweep, Sweep, SweepKind, SweepOutcome, SweepScore, Trial, TriedSettings};

@@ -2,6 +2,7 @@
 
 mod merged_runs;
 mod outcome;
+mod side_by_side;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use dermafuse_schema::{Shard, ShardRecord, write_whole_file};
 
 pub use merged_runs::merge_runs;
 pub use outcome::{ComparedRow, ComparisonOutcome, NonInferiorPair};
+pub use side_by_side::SideBySide;
 
 use crate::{AnswerKind, Experiment, Plan, PlannedTraining, Progress, RecipeError, Round, RoundResult, Workplace};
 
@@ -205,6 +207,13 @@ impl MethodComparison {
         self.methods.iter().position(same).expect("a method is like itself")
     }
 
+    /// The first method that a method is under another name: the same experiment on the same block.
+    fn same_as(&self, index: usize) -> Option<&ComparedMethod> {
+        let untitled = |method: &ComparedMethod| Experiment { title: String::new(), ..method.plan.experiment.clone() };
+        let (method, wanted) = (&self.methods[index], untitled(&self.methods[index]));
+        self.methods[..index].iter().find(|other| other.block == method.block && untitled(other) == wanted)
+    }
+
     /// The trainings, in the order in which they are done: rounds within methods.
     fn jobs(&self) -> Vec<(&ComparedMethod, &Round)> {
         let trained = self.trained();
@@ -235,6 +244,9 @@ impl MethodComparison {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
+        for method in &self.methods {
+            method.plan.check_rounds_of(place.folder.map(|folder| folder_of(folder, method)).as_deref())?;
+        }
         self.each(&self.share(shard), place, progress, |method, round, place, progress| {
             method.plan.check_round(round, place, progress)
         })

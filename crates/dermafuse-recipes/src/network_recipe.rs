@@ -2,8 +2,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use dermafuse_data::{CaseSet, ImageCache, MetadataEncoder};
-use dermafuse_infer::{Predictor, TestTimeAugmentation};
+use dermafuse_data::{CaseView, ImageCache, MetadataEncoder};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, may_miss};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig};
@@ -82,7 +82,7 @@ impl NetworkRecipe {
     pub fn train(
         &self,
         seed: u64,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Trained<AnyNetwork>, RecipeError> {
@@ -108,21 +108,20 @@ impl NetworkRecipe {
         Ok(facts)
     }
 
-    /// The logits of the cases at `rows`.
+    /// The logits of the cases.
     ///
     /// # Errors
     /// As [`Predictor::logits`].
     pub fn logits(
         &self,
         network: &AnyNetwork,
-        set: &CaseSet,
-        rows: &[usize],
+        cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<BranchLogits, RecipeError> {
         let predictor = self.predictor(network, place);
-        Ok(predictor.logits(set, rows, encoder, |done| progress.predicted(done, rows.len()))?)
+        Ok(predictor.logits(cases, encoder, |done| progress.predicted(done, cases.len()))?)
     }
 
     /// Asks the network as it was trained to be asked.
@@ -130,6 +129,7 @@ impl NetworkRecipe {
         let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
         predictor.threads = self.training.threads;
         predictor.several_images = self.several_images;
+        predictor.may_miss = may_miss(self.training.modality_dropout);
         predictor.cache = place.cache.cloned();
         predictor
     }

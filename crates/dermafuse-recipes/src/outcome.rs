@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use dermafuse_data::{CaseSet, Folds, Split};
 use dermafuse_eval::published::PublishedTable;
-use dermafuse_eval::{EvalError, Evaluation, MeanDeviation, SearchedWeight};
+use dermafuse_eval::{
+    EvalError, Evaluation, GroupEvaluation, MeanDeviation, SearchedWeight, SetEvaluation, SubsetEvaluation,
+};
 use dermafuse_infer::{Bundle, MODEL_FILE};
-use dermafuse_schema::{Predictions, SeenCases, write_whole_file};
+use dermafuse_schema::{Predictions, SeenCases, TaskSet, write_whole_file};
 use dermafuse_train::EpochReport;
 
 use crate::printed_rows::{Wanted, names_in_tables, printed_rows};
+use crate::results::{class_groups, prediction_sets};
 use crate::round::known_before;
 use crate::searched_weights::searched_weights;
 use crate::selection::overall;
-use crate::{Experiment, Features, Plan, RecipeError, Results, RoundResult, majority};
+use crate::{Experiment, Features, FittedToAnswers, Plan, RecipeError, Results, RoundResult, majority};
 
 /// The name of the row that always says the most frequent class of the training cases.
 pub const MAJORITY: &str = "majority";
@@ -65,12 +68,13 @@ impl Outcome {
             let ids: HashSet<_> = result.test.cohort.ids.iter().collect();
             let rows = training.split.test.iter().copied();
             let rows: Vec<usize> = rows.filter(|&row| ids.contains(&training.set.cases[row].id)).collect();
-            majorities.push(majority(&training.set, &training.split.train, &rows)?);
+            let tested_cases = training.set.view(&rows)?;
+            majorities.push(majority(&training.set.view(&training.split.train)?, &tested_cases)?);
             if plan.rounds.len() == 1 {
                 // Those of earlier stages too.
                 let mut known = training.known_cases();
                 known.add(&known_before(round, round.stages.len() - 1));
-                seen = Some(known.among(&training.set, &rows));
+                seen = Some(known.among(&tested_cases));
             }
             tested.push(rows);
             notes.extend(result.earlier.iter().flat_map(|(_, earlier)| earlier.notes.iter().cloned()));
@@ -169,6 +173,65 @@ impl Outcome {
         searched_weights(self.rounds.iter().map(|(_, round)| round))
     }
 
+    /// The answers of each round, with what was fitted to those for its validation cases.
+    fn fitted(&self) -> Result<Vec<(Predictions, FittedToAnswers<'_>)>, RecipeError> {
+        let fitted = self.rounds.iter().map(|(_, round)| {
+            let (_, answers) = round.rows()?.pop().expect("a round has a stage");
+            let prediction_sets = round.prediction_sets.as_ref();
+            Ok((answers, FittedToAnswers { groups: &round.groups, prediction_sets }))
+        });
+        fitted.collect()
+    }
+
+    /// The groups of classes on the answers of all rounds, each with the operating point that its own validation cases chose; none where
+    /// none are asked for.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated.
+    pub fn class_groups(&self) -> Result<Vec<GroupEvaluation>, RecipeError> {
+        Ok(class_groups(&self.fitted()?)?)
+    }
+
+    /// The sets of classes on the answers of all rounds, each with the quantiles of its own validation cases; `None` where none are
+    /// asked for.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated.
+    pub fn prediction_sets(&self) -> Result<Option<SetEvaluation>, RecipeError> {
+        Ok(prediction_sets(&self.fitted()?)?)
+    }
+
+    /// What the models were trained on, in sentences.
+    fn trained_on(&self) -> Vec<String> {
+        let set = &self.set;
+        let drawn = if set.synthetic { ", whose images are generated," } else { "" };
+        let parts = |split: &Split| {
+            format!(
+                "{} cases of {}{drawn} trained it, {} chose its settings",
+                split.train.len(),
+                set.name,
+                split.valid.len()
+            )
+        };
+        let first = parts(&self.splits[0]);
+        let mut sentences = vec![match self.rounds.len() {
+            1 => format!("{first}; {} others tested it.", self.test_cases()),
+            rounds => format!("{rounds} models in turn. {first}, in the first round; others tested it."),
+        }];
+        let stages = self.rounds[0].1.earlier.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+        if !stages.is_empty() {
+            sentences.push(format!("Before that it was trained in the stages {}.", stages.join(", ")));
+        }
+        sentences.push(classes_sentence(&set.tasks));
+        sentences
+    }
+
+    /// The numbers of the test cases from each subset of their inputs, where they are asked for; of several rounds the first one's.
+    #[must_use]
+    pub fn subsets(&self) -> Option<&SubsetEvaluation> {
+        self.rounds[0].1.subsets.as_ref()
+    }
+
     /// The training curves of all rounds, those of earlier stages first, by name.
     fn curves(&self) -> Vec<(String, &Vec<EpochReport>)> {
         let mut curves = Vec::new();
@@ -210,13 +273,15 @@ impl Outcome {
         if several {
             notes.extend(self.rows()?.iter().map(OutcomeRow::sentence));
         }
+        if several && self.subsets().is_some() {
+            notes.push(format!("The numbers from each subset of the inputs are those of {} alone.", self.rounds[0].0));
+        }
         let weights = self.searched_weights();
         notes.extend(SearchedWeight::sentence(&weights));
         let published = self.published(&rows);
         let results = Results {
             title: &self.experiment.title,
-            set: &self.set,
-            cases: &cases,
+            cases: self.set.view(&cases)?,
             rows: &rows,
             images: &self.predictions_of_looks()?,
             config: serde_json::to_value(&self.experiment).map_err(EvalError::from)?,
@@ -227,6 +292,9 @@ impl Outcome {
             notes,
             failed: &[],
             seen: self.seen,
+            trained_on: self.trained_on(),
+            fitted: &self.fitted()?,
+            subsets: self.subsets().cloned(),
             corruptions: None,
             features: first.features.as_ref().map(|values| Features {
                 title: if several { &self.rounds[0].0 } else { "test cases" },
@@ -247,6 +315,18 @@ impl Outcome {
         }
         Ok(evaluations)
     }
+}
+
+/// What a model tells apart, in a sentence.
+#[must_use]
+pub fn classes_sentence(tasks: &TaskSet) -> String {
+    let first = &tasks[0];
+    let more = match tasks.len() {
+        1 => String::new(),
+        2 => ", and one more task".to_owned(),
+        tasks => format!(", and {} more tasks", tasks - 1),
+    };
+    format!("It knows these classes of {} and no others: {}{more}.", first.name, first.classes.join(", "))
 }
 
 /// The predictions of the stages of several rounds, those of all rounds one after the other.

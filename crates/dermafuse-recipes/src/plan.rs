@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use dermafuse_data::{CaseSet, Split};
 use dermafuse_eval::published::PublishedTable;
@@ -14,10 +15,10 @@ use crate::experiment::{OF_METHOD, Parts, RANDOM};
 use crate::labelled_tasks::name_round;
 use crate::outcome::Outcome;
 use crate::printed_rows::{names_in_tables, only_backbone};
-use crate::round::{RoundFolder, Start, run_round};
+use crate::round::{RoundFolder, Start, TRACES, run_round};
 use crate::{
     BackboneWeights, Experiment, MethodSettings, NetworkRecipe, PartsSettings, Progress, Protocol, Recipe, RecipeError,
-    RoundResult, Row, StartWeights, Workplace,
+    RoundResult, Row, StartWeights, WantedGroup, Workplace,
 };
 
 /// An experiment that is ready to run. Settings can still be changed.
@@ -94,6 +95,8 @@ impl Experiment {
         let names = self.stage_sets();
         let last = names.last().ok_or_else(|| RecipeError::NoSet { name: "data".into() })?;
         let counted = self.set_of(last, sets)?;
+        let groups = self.groups.iter().map(|(name, group)| group.wanted_of(name, &counted.tasks));
+        let groups: Vec<WantedGroup> = groups.collect::<Result<_, _>>()?;
         let mut notes: Vec<String> = counted.notes.clone();
         let (mut rounds, mut folds) = (Vec::new(), Vec::new());
         let mut number = 0;
@@ -108,7 +111,12 @@ impl Experiment {
                     (_, 1) => format!("run-{}", number + 1),
                     _ => format!("fold-{}", number + 1),
                 };
-                let stages = self.trainings(&names, &counted, split, sets, seed)?;
+                let mut stages = self.trainings(&names, &counted, split, sets, seed)?;
+                // The last training's model answers.
+                if let Some(last) = stages.last_mut() {
+                    last.protocol.groups.clone_from(&groups);
+                    last.protocol.abstention = self.abstention;
+                }
                 rounds.push(Round { name, stages });
                 number += 1;
             }
@@ -207,7 +215,7 @@ impl Experiment {
         let mut training = TrainingConfig { seed: training.seed.wrapping_add(seed), ..training.clone() };
         training.threads = self.machine.threads;
         Protocol {
-            network: NetworkRecipe {
+            first_stage: NetworkRecipe {
                 network: method.network.clone().with_classes(set.tasks.class_counts()),
                 backbone_weights: None,
                 training,
@@ -219,6 +227,11 @@ impl Experiment {
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
             second_stage: if is_last { self.second_stage.settings(seed) } else { None },
+            quality: self.quality.clone(),
+            out_of_distribution: self.out_of_distribution,
+            calibrated: self.second_stage.calibrated.filter(|_| is_last),
+            groups: Vec::new(),
+            abstention: None,
         }
     }
 
@@ -321,7 +334,24 @@ impl Plan {
     /// # Errors
     /// The first thing that makes no training.
     pub fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
+        self.check_rounds_of(place.folder)?;
         self.rounds.iter().try_for_each(|round| self.check_round(round, place, progress))
+    }
+
+    /// Refuses a folder with rounds that the experiment does not have: their results would lie beside those of this one, as if
+    /// they were of it. An experiment with more repeats than before goes on.
+    pub(crate) fn check_rounds_of(&self, folder: Option<&Path>) -> Result<(), RecipeError> {
+        let Some(folder) = folder else { return Ok(()) };
+        let names: Vec<&str> = self.rounds.iter().map(|round| round.name.as_str()).collect();
+        let found = found_rounds(folder)?;
+        let Some(other) = found.iter().find(|name| !names.contains(&name.as_str())) else { return Ok(()) };
+        let count = |names: &[&str]| match names {
+            [""] => "a single round".to_owned(),
+            [first, .., last] => format!("{} rounds (`{first}` to `{last}`)", names.len()),
+            names => format!("the round `{}`", names.concat()),
+        };
+        let found = count(&[other.as_str()]);
+        Err(RecipeError::OtherRounds { path: folder.to_owned(), found, planned: count(&names) })
     }
 
     /// The same of one round.
@@ -403,6 +433,11 @@ impl Plan {
         is_single && !self.keeps_results
     }
 
+    /// Whether a round's result has the features of its test cases: those of the first are drawn.
+    pub(crate) fn keeps_features(&self, round: &Round) -> bool {
+        self.experiment.evaluation.features && self.rounds.first().is_some_and(|first| first.name == round.name)
+    }
+
     fn folder_of(&self, round: &Round, place: Workplace<'_>) -> Option<PathBuf> {
         let folder = place.folder?;
         Some(if round.name.is_empty() { folder.to_owned() } else { folder.join(&round.name) })
@@ -413,6 +448,28 @@ impl Plan {
     pub fn model_of(&self, round: &Round) -> PathBuf {
         Path::new(&round.name).join(dermafuse_infer::MODEL_FILE)
     }
+}
+
+/// The names of the rounds whose results or checkpoints a folder has; an empty one is of an experiment with a single round.
+fn found_rounds(folder: &Path) -> Result<Vec<String>, RecipeError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(RecipeError::Io { path: folder.to_owned(), source }),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| RecipeError::Io { path: folder.to_owned(), source })?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if ["run-", "fold-"].iter().any(|kind| name.strip_prefix(kind).is_some_and(is_number)) {
+            found.push(name);
+        } else if TRACES.contains(&name.as_str()) {
+            found.push(String::new());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 impl PlannedTraining {
@@ -435,8 +492,8 @@ impl PlannedTraining {
 
     /// The protocol with the weights that it starts from.
     pub(crate) fn protocol_from(&self, start: &Start) -> Protocol {
-        let network = NetworkRecipe { backbone_weights: start.files.clone(), ..self.protocol.network.clone() };
-        Protocol { network, ..self.protocol.clone() }
+        let first_stage = NetworkRecipe { backbone_weights: start.files.clone(), ..self.protocol.first_stage.clone() };
+        Protocol { first_stage, ..self.protocol.clone() }
     }
 
     pub(crate) fn start_without_stages(&self) -> Start {
@@ -458,7 +515,7 @@ impl PlannedTraining {
         let split = protocol.select_cases(&self.set, &self.split, place)?.split;
         if !self.name.is_empty() {
             // What a later stage starts from has seen all classes of its own.
-            self.set.require_all_classes(&split.train)?;
+            self.set.view(&split.train)?.require_all_classes()?;
         }
         protocol.check(&self.set, &self.split, Workplace { folder: None, ..place }, progress)
     }

@@ -6,7 +6,7 @@ use std::thread;
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
-use dermafuse_infer::{kinds_of, modalities_of};
+use dermafuse_infer::{kinds_of, may_miss, modalities_of};
 use dermafuse_networks::Network;
 use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, missing_image};
 
@@ -43,7 +43,11 @@ impl NetworkRecipe {
         for &row in split.train.iter().chain(&split.valid).chain(&split.test) {
             has_record[row] = matched.has_metadata(&set.cases[row])?;
         }
-        let is_seen = |row: usize| network.answering(modalities_of(&set.cases[row], has_record[row])).contains(&true);
+        let may_miss = may_miss(self.training.modality_dropout);
+        let is_seen = |row: usize| {
+            let there = modalities_of(&set.cases[row], has_record[row]);
+            network.answering_despite(there, may_miss).contains(&true)
+        };
         let mut selected = SelectedCases { split: split.clone(), notes: Vec::new() };
         let SelectedCases { split, notes } = &mut selected;
         let parts = [("training", &mut split.train), ("validation", &mut split.valid), ("test", &mut split.test)];
@@ -102,7 +106,7 @@ impl NetworkRecipe {
     pub(crate) fn check_training(
         &self,
         seed: u64,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         place: Workplace<'_>,
     ) -> Result<(), RecipeError> {
         let mut network = self.network.init(&place.device.clone().autodiff())?;
@@ -137,12 +141,12 @@ impl NetworkRecipe {
         progress: &mut dyn Progress,
     ) -> Result<(), RecipeError> {
         let modalities: Vec<Modality> = kinds_of(self.network.init(place.device)?.modalities()).collect();
-        let rows = [&split.train[..], &split.valid, &split.test].concat();
+        let cases = set.view([&split.train[..], &split.valid, &split.test].concat())?;
         let (decoding, threads) = (self.training.preprocess.decoding, self.training.threads);
         let (sender, done) = channel();
         let check = thread::scope(|scope| {
             let look = move || {
-                check_images(set, &rows, &modalities, decoding, threads, |done, total| {
+                check_images(&cases, &modalities, decoding, threads, |done, total| {
                     // Whoever does not listen any more is not told.
                     let _ = sender.send((done, total));
                 })
@@ -165,6 +169,6 @@ pub(crate) fn training_cases<'a>(
     set: &'a CaseSet,
     split: &'a Split,
     encoder: &'a MetadataEncoder,
-) -> TrainingCases<'a> {
-    TrainingCases { set, train: &split.train, valid: &split.valid, encoder }
+) -> Result<TrainingCases<'a>, RecipeError> {
+    Ok(TrainingCases { train: set.view(&split.train)?, valid: set.view(&split.valid)?, encoder })
 }

@@ -66,6 +66,18 @@ pub(crate) fn printed_rows(tables: &[PublishedTable], data: &str, wanted: &[Want
     Some(all)
 }
 
+/// The printed row of a method on the backbone of its network alone, in a table of one row; `None` where tables have no row for
+/// each backbone, or none for this one.
+pub(crate) fn row_of_backbone(
+    tables: &[PublishedTable],
+    data: &str,
+    row: &str,
+    network: &NetworkConfig,
+) -> Option<PublishedTable> {
+    let with_backbone = format!("{row} {}", only_backbone(network)?);
+    printed_rows(tables, data, &[Wanted { name: row, printed: vec![with_backbone] }])
+}
+
 /// Two tables as one, whose source names both. Tests are of the methods of one table, and fall away.
 pub(crate) fn joined(first: PublishedTable, second: &PublishedTable) -> PublishedTable {
     let with = |one: String, other: &str| match one.split("; ").any(|part| part == other) || one == other {
@@ -89,6 +101,8 @@ pub(crate) fn joined(first: PublishedTable, second: &PublishedTable) -> Publishe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dermafuse_networks::{AsymmetricFusionConfig, ImageClassifierConfig};
+    use dermafuse_schema::Modality;
 
     fn table(source: &str, protocol: &str, runs: u32, rows: &[(&str, f64)]) -> PublishedTable {
         let row = |(name, accuracy): &(&str, f64)| PublishedRow {
@@ -138,6 +152,24 @@ mod tests {
         let rows =
             [("A", 30.0), ("B", 31.0), ("E", 33.0), ("C", 22.0)].map(|(name, score)| (name.to_owned(), score)).to_vec();
         assert_eq!(shown(&wanted), ("Table 3; Table 2".to_owned(), None, rows));
+    }
+
+    #[test]
+    fn a_number_of_a_backbone_is_of_it_alone() {
+        let recipe = crate::Recipe::shipped("jif").unwrap();
+        let printed = |backbone| {
+            let config = ImageClassifierConfig::new(backbone, Modality::Clinical, vec![6]);
+            let network = NetworkConfig::ImageClassifier(config);
+            let table = row_of_backbone(recipe.published(), "pad-ufes-20", "JF-CAT", &network)?;
+            assert_eq!((table.source.as_str(), table.rows.len()), ("Tang et al., thesis Table 4.1", 1));
+            Some(table.row("JF-CAT")?.balanced_accuracy?.to_string())
+        };
+        assert_eq!(printed(BackboneKind::DenseNet121).unwrap(), "73.8 ± 1.4");
+        assert_eq!(printed(BackboneKind::EfficientNetB3).unwrap(), "76.8 ± 1.4");
+        // Not the mean of five others.
+        assert_eq!(printed(BackboneKind::ResNet18), None);
+        let pair = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![6]));
+        assert_eq!(row_of_backbone(recipe.published(), "pad-ufes-20", "JF-CAT", &pair), None);
     }
 
     #[test]

@@ -96,6 +96,9 @@ struct First<'a> {
     set: &'a CaseSet,
 }
 
+/// With so many cases, those that validate are enough to calibrate probabilities on.
+const CALIBRATED_FROM: usize = 250;
+
 /// Where the lines on weights stand in the text.
 const WEIGHTS_HERE: &str = "# weights\n";
 
@@ -158,6 +161,10 @@ impl Has {
         if one_view {
             let view = if self.clinical >= self.dermoscopic { "clinical" } else { "dermoscopic" };
             text += &format!("\n[method.network]\n{network}view = \"{view}\"\n");
+        }
+        if self.cases >= CALIBRATED_FROM {
+            text += "\n# Probabilities that come true: calibrated on the validation cases, which changes no predicted class.\n\
+                     [second_stage]\ncalibrated = \"temperature\"\n";
         }
         let lacking = match one_view {
             true => self.cases - self.clinical.max(self.dermoscopic),

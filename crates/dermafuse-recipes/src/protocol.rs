@@ -9,33 +9,56 @@
 use std::path::{Path, PathBuf};
 
 use dermafuse_backbones::parameter_count;
-use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, Split};
+use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, QualityThresholds, Split};
 use dermafuse_ensemble::{
-    Calibration, ClassifierCluster, ClassifierKind, ClassifierParams, ClusterParams, MixSearch, MixSearchResult,
-    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
+    AnswerCalibration, Calibration, CalibrationMethod, CalibrationOrigin, ClassifierCluster, ClassifierKind,
+    ClassifierParams, ClusterParams, MixSearch, MixSearchResult, OutOfDistribution, OutOfDistributionSettings,
+    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult, fit_operating_point,
+    fit_prediction_sets,
 };
-use dermafuse_infer::{Bundle, BundleDescription, KnownCases, kinds_of};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, answer_patterns, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SeveralImages};
+use dermafuse_schema::ndarray::Axis;
+use dermafuse_schema::{
+    BranchLogits, BranchWeights, FittedGroup, FuseSpace, PredictionSets, Predictions, SeveralImages,
+};
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
 use crate::labelled_tasks::check_labels;
+use crate::learnt_prevalence::{learnt_prevalence, prevalence_of};
+use crate::performance::{Question, performance};
 use crate::preflight::training_cases;
-use crate::{NetworkRecipe, Progress, RecipeError, SelectedCases, Workplace};
+use crate::{AbstentionSettings, NetworkRecipe, Progress, RecipeError, SelectedCases, WantedGroup, Workplace};
 
 /// A protocol with all its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Protocol {
-    /// The network, or those of both stages. The length of its encoded metadata is replaced by that of the fitted encoder.
-    pub network: NetworkRecipe,
+    /// How the network is made, trained and asked; a second stage learns from another of the same kind. The length of its encoded
+    /// metadata is replaced by that of the fitted encoder.
+    pub first_stage: NetworkRecipe,
     /// How metadata becomes numbers.
     pub metadata: EncoderConfig,
     /// How the branches answer together.
     pub answer: Answer,
     /// The second stage; data without metadata columns have none.
     pub second_stage: Option<SecondStageSettings>,
+    /// From when on the model calls pictures bad.
+    #[serde(default)]
+    pub quality: QualityThresholds,
+    /// How the model learns to tell how far a case is from those that trained it.
+    #[serde(default)]
+    pub out_of_distribution: OutOfDistributionSettings,
+    /// How the last stage's probabilities are calibrated on the validation cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<CalibrationMethod>,
+    /// Unions of classes whose operating points are chosen on the validation cases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<WantedGroup>,
+    /// Sets of classes with a stated error rate, fitted on the validation cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstention: Option<AbstentionSettings>,
 }
 
 /// How the branches of a network answer together.
@@ -72,7 +95,7 @@ pub struct SecondStageSettings {
 
 impl SecondStageSettings {
     /// The parameters of the classifiers.
-    fn params(&self, seed: u64) -> ClusterParams {
+    pub(crate) fn params(&self, seed: u64) -> ClusterParams {
         let mut params = ClassifierCluster::params(self.classifier, seed);
         if let ClassifierParams::Svm(svm) = &mut params.classifier {
             svm.calibration = self.calibration;
@@ -134,7 +157,7 @@ struct Prepared {
     split: Split,
     encoder: MetadataEncoder,
     /// The network's recipe, with the encoder's length.
-    network: NetworkRecipe,
+    first_stage: NetworkRecipe,
     /// Whether the network has anything to learn.
     learns: bool,
     second_stage: Option<SecondStageSettings>,
@@ -159,8 +182,8 @@ impl Protocol {
         progress: &mut dyn Progress,
     ) -> Result<ProtocolOutcome, RecipeError> {
         let prepared = self.prepare(set, split, place, progress)?;
-        let Prepared { split, encoder, network, learns, second_stage, notes } = &prepared;
-        let cases = training_cases(set, split, encoder);
+        let Prepared { split, encoder, first_stage, learns, second_stage, notes } = &prepared;
+        let cases = training_cases(set, split, encoder)?;
         let mut curves = Vec::new();
         let full = match learns {
             true => {
@@ -168,19 +191,19 @@ impl Protocol {
                     Some(_) => "stage 1: network on all training cases",
                     None => "training the network",
                 });
-                let full = train(network, FULL, network.training.seed, cases, place, progress)?;
+                let full = train(first_stage, FULL, first_stage.training.seed, &cases, place, progress)?;
                 curves.push(TrainingCurve::of("all training cases", &full));
                 full.network
             }
             // It has no weights that could be trained.
-            false => network.network.init(place.device)?,
+            false => first_stage.network.init(place.device)?,
         };
 
         let searches = matches!(self.answer, Answer::Search(_));
         let mut valid = None;
         if *learns && (searches || second_stage.is_some()) {
             progress.step("predicting the validation cases");
-            valid = Some(network.logits(&full, set, &split.valid, encoder, place, progress)?);
+            valid = Some(first_stage.logits(&full, &cases.valid, encoder, place, progress)?);
         }
         let mut found = None;
         let (branch_weights, fuse_space) = match (&self.answer, &valid) {
@@ -200,7 +223,7 @@ impl Protocol {
                 (BranchWeights::new(names)?, FuseSpace::Probabilities)
             }
         };
-        let mut two_stage = TwoStage { branch_weights, fuse_space, second_stage: None, mix: 1.0 };
+        let mut two_stage = TwoStage::new(branch_weights, fuse_space, None, 1.0)?;
 
         let mut mix = None;
         let fused = |logits: &BranchLogits| logits.fuse(&two_stage.branch_weights, two_stage.fuse_space);
@@ -208,27 +231,27 @@ impl Protocol {
             (Some(settings), _) if settings.inputs == SecondStageInputs::Metadata => {
                 let (_, sub_test) = split.half_in_order();
                 progress.step("fitting the classifiers");
-                let sub_test = network.logits(&full, set, &sub_test, encoder, place, progress)?;
-                let params = settings.params(network.training.seed);
+                let sub_test = first_stage.logits(&full, &set.view(sub_test)?, encoder, place, progress)?;
+                let params = settings.params(first_stage.training.seed);
                 Some((SecondStage::fit_to_metadata(&params, &fused(&sub_test)?, &sub_test.cohort)?, 0.0))
             }
             (Some(settings), Some(valid)) => {
                 let (sub_train, sub_test) = split.half_in_order();
                 progress.step("stage 2: network on half of the training cases");
                 let half = train(
-                    network,
+                    first_stage,
                     HALF,
                     settings.half_seed,
-                    TrainingCases { train: &sub_train, ..cases },
+                    &TrainingCases { train: set.view(sub_train)?, ..cases.clone() },
                     place,
                     progress,
                 )?;
                 curves.push(TrainingCurve::of("half of them", &half));
 
                 progress.step("predicting the other half");
-                let sub_test = network.logits(&half.network, set, &sub_test, encoder, place, progress)?;
+                let sub_test = first_stage.logits(&half.network, &set.view(sub_test)?, encoder, place, progress)?;
                 progress.step("fitting the classifiers");
-                let params = settings.params(network.training.seed);
+                let params = settings.params(first_stage.training.seed);
                 let fitted = SecondStage::fit(&params, &fused(&sub_test)?, &sub_test.cohort)?;
                 let first = fused(valid)?;
                 let result = settings.mix.fit(&first, &fitted.apply(&first, &valid.cohort)?)?;
@@ -241,16 +264,55 @@ impl Protocol {
         if let Some((fitted, weight)) = fitted {
             two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
         }
+        let epochs = curves.first().map_or(0, |curve: &TrainingCurve| curve.history.len());
+        let mut prevalence =
+            learnt_prevalence(first_stage, *second_stage, two_stage.mix, &set.view(&split.train)?, epochs)?;
+        if let Some(method) = self.calibrated {
+            if valid.is_none() {
+                progress.step("predicting the validation cases");
+                valid = Some(first_stage.logits(&full, &set.view(&split.valid)?, encoder, place, progress)?);
+            }
+            progress.step("calibrating the probabilities");
+            let (origin, patterns) = (CalibrationOrigin::Validation, answer_patterns(&full));
+            let logits = valid.as_ref().expect("they have been predicted");
+            let fitted = AnswerCalibration::fit(method, origin, &two_stage, logits, &patterns, None)?;
+            if method.moves_prevalence() {
+                prevalence.calibrated = Some(prevalence_of(&set.view(&split.valid)?, &prevalence.training, |_| 1.0)?);
+            }
+            two_stage.calibration = Some(fitted);
+        }
+        two_stage.prevalence = Some(prevalence);
+
+        let out_of_distribution = match learns {
+            true => self.distance_from(first_stage, &full, set, split, encoder, place, progress)?,
+            false => None,
+        };
+
+        let mut groups = Vec::new();
+        let mut prediction_sets = None;
+        if !self.groups.is_empty() || self.abstention.is_some() {
+            let logits = match valid.take() {
+                Some(logits) => logits,
+                None => {
+                    progress.step("predicting the validation cases");
+                    first_stage.logits(&full, &set.view(&split.valid)?, encoder, place, progress)?
+                }
+            };
+            progress.step("fitting operating points and sets of classes");
+            (groups, prediction_sets) = self.fitted_to_answers(&two_stage, &logits)?;
+            valid = Some(logits);
+        }
 
         progress.step("predicting the test cases");
         let kinds = kinds_of(full.modalities());
-        let (test, looks) = match set.has_several_images(&split.test, kinds.clone()) {
-            false => (network.logits(&full, set, &split.test, encoder, place, progress)?, None),
+        let tested = set.view(&split.test)?;
+        let (test, looks) = match tested.has_several_images(kinds.clone()) {
+            false => (first_stage.logits(&full, &tested, encoder, place, progress)?, None),
             true => {
                 // Each of them is asked about, whatever answers for the case: numbers are given for images too.
-                let each = NetworkRecipe { several_images: SeveralImages::MeanOfProbabilities, ..network.clone() };
-                let looks = each.logits(&full, set, &split.test, encoder, place, progress)?;
-                let test = match network.several_images {
+                let each = NetworkRecipe { several_images: SeveralImages::MeanOfProbabilities, ..first_stage.clone() };
+                let looks = each.logits(&full, &tested, encoder, place, progress)?;
+                let test = match first_stage.several_images {
                     SeveralImages::First => looks.first_looks(),
                     SeveralImages::MeanOfProbabilities => looks.clone(),
                 };
@@ -258,24 +320,77 @@ impl Protocol {
             }
         };
         let rows = two_stage.apply(&test)?;
-        let description = BundleDescription {
+        let mut description = BundleDescription {
             data_set: set.name.clone(),
             synthetic: set.synthetic,
             tasks: set.tasks.clone(),
             encoder: encoder.clone(),
-            network: network.network.clone(),
-            preprocess: network.training.preprocess.clone(),
-            augmentation: network.augmentation,
-            several_images: network.several_images,
+            network: first_stage.network.clone(),
+            preprocess: first_stage.training.preprocess.clone(),
+            augmentation: first_stage.augmentation,
+            several_images: first_stage.several_images,
+            modality_dropout: first_stage.training.modality_dropout,
             known_cases: KnownCases::of(set, split),
+            quality: self.quality.clone(),
+            out_of_distribution,
+            groups,
+            prediction_sets,
+            performance: None,
             card: None,
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());
-        let looks_at = split.test.iter().map(|&row| set.cases[row].looks(kinds.clone()));
-        notes.extend(network.several_images.note("test cases", looks_at));
+        notes.extend(description.groups.iter().filter_map(FittedGroup::note));
+        notes.extend(description.prediction_sets.iter().flat_map(PredictionSets::notes));
+        let looks_at = tested.cases().map(|case| case.looks(kinds.clone()));
+        notes.extend(first_stage.several_images.note("test cases", looks_at));
+        let (_, answers) = rows.last().expect("there is a stage");
+        let questions = description.groups.iter().map(|fitted| Question::of(&[(answers, fitted)]));
+        let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
+        description.performance = Some(performance(&tested, answers, &questions));
         let bundle = Bundle { description, network: full, two_stage };
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
+    }
+
+    /// How far a case is from those that trained the network, by its features. `None` if it is not wanted, or if fewer than two training
+    /// cases have all images that the network looks at.
+    #[allow(clippy::too_many_arguments, reason = "each says another thing")]
+    fn distance_from(
+        &self,
+        recipe: &NetworkRecipe,
+        network: &AnyNetwork,
+        set: &CaseSet,
+        split: &Split,
+        encoder: &MetadataEncoder,
+        place: Workplace<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<OutOfDistribution>, RecipeError> {
+        let mut kinds = kinds_of(network.modalities());
+        let is_whole = |row: &&usize| kinds.clone().all(|kind| set.cases[**row].has(kind));
+        let whole = |rows: &[usize]| rows.iter().filter(is_whole).copied().collect::<Vec<_>>();
+        let (train, valid) = (self.out_of_distribution.fitted_rows(&whole(&split.train)), whole(&split.valid));
+        if train.len() < 2 || kinds.next().is_none() {
+            return Ok(None);
+        }
+        progress.step("fitting the distance from the training cases");
+        let predictor = recipe.predictor(network, place);
+        let rows = [&train[..], &valid].concat();
+        let features = predictor.embeddings(&set.view(&rows)?, encoder, |done| progress.predicted(done, rows.len()))?;
+        let (of_train, of_valid) = features.view().split_at(Axis(0), train.len());
+        let labels: Vec<Option<usize>> = train.iter().map(|&row| set.cases[row].labels[0]).collect();
+        Ok(Some(OutOfDistribution::fit(&self.out_of_distribution, of_train, &labels, Some(of_valid))?))
+    }
+
+    /// The operating points of the groups, and the sets of classes, from the answers for the validation cases.
+    fn fitted_to_answers(
+        &self,
+        two_stage: &TwoStage,
+        valid: &BranchLogits,
+    ) -> Result<(Vec<FittedGroup>, Option<PredictionSets>), RecipeError> {
+        let (_, answers) = two_stage.apply(valid)?.pop().expect("there is a stage");
+        let groups = self.groups.iter().map(|wanted| fit_operating_point(wanted.group.clone(), wanted.aim, &answers));
+        let fit = |AbstentionSettings { error_rate, coverage }| fit_prediction_sets(error_rate, coverage, &answers);
+        Ok((groups.collect::<Result<_, _>>()?, self.abstention.map(fit).transpose()?))
     }
 
     /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one.
@@ -314,16 +429,16 @@ impl Protocol {
         place: Workplace<'_>,
     ) -> Result<SelectedCases, RecipeError> {
         split.check(set)?;
-        let (encoder, network) = self.fitted(set, split)?;
-        network.select_cases(set, split, &encoder, place.device)
+        let (encoder, first_stage) = self.fitted(set, split)?;
+        first_stage.select_cases(set, split, &encoder, place.device)
     }
 
     /// The encoder of the training cases, and the network's recipe with its length.
     pub(crate) fn fitted(&self, set: &CaseSet, split: &Split) -> Result<(MetadataEncoder, NetworkRecipe), RecipeError> {
-        let training_cases = split.train.iter().map(|&row| &set.cases[row]);
-        let encoder = MetadataEncoder::fit(&set.fields, training_cases, self.metadata)?;
-        let network = self.network.network.clone().with_metadata_inputs(encoder.width());
-        Ok((encoder, NetworkRecipe { network, ..self.network.clone() }))
+        let training = set.view(&split.train)?;
+        let encoder = MetadataEncoder::fit(&set.fields, training.cases(), self.metadata)?;
+        let network = self.first_stage.network.clone().with_metadata_inputs(encoder.width());
+        Ok((encoder, NetworkRecipe { network, ..self.first_stage.clone() }))
     }
 
     fn prepare(
@@ -335,21 +450,27 @@ impl Protocol {
     ) -> Result<Prepared, RecipeError> {
         let SelectedCases { split, notes } = self.select_cases(set, split, place)?;
         notes.iter().for_each(|note| progress.noted(note));
-        let (encoder, network) = self.fitted(set, &split)?;
+        let (encoder, first_stage) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let chosen = match (&self.answer, second_stage) {
-            (Answer::Search(_), _) => Some("the weights of the branches are searched (second_stage.answer)"),
-            (_, Some(_)) => Some("the weight of the second stage is searched (second_stage.classifier)"),
-            _ => None,
+        let chosen = match (&self.answer, second_stage, self.calibrated) {
+            (Answer::Search(_), _, _) => Some("the weights of the branches are searched (second_stage.answer)"),
+            (_, Some(_), _) => Some("the weight of the second stage is searched (second_stage.classifier)"),
+            (_, _, Some(_)) => Some("the probabilities are calibrated (second_stage.calibrated)"),
+            _ if !self.groups.is_empty() => Some("the operating points of groups of classes are chosen (groups)"),
+            _ => self.abstention.map(|_| "sets of classes are fitted (abstention)"),
         };
         if let (true, Some(chosen)) = (split.valid.is_empty(), chosen) {
             return Err(RecipeError::NoValidation { chosen });
         }
-        let notes = check_labels(set, &split, network.training.sampling, second_stage.is_some())?;
+        if self.calibrated.is_some() {
+            let labels: Vec<_> = split.valid.iter().map(|&row| set.cases[row].labels.clone()).collect();
+            AnswerCalibration::check_labels(&labels)?;
+        }
+        let notes = check_labels(set, &split, first_stage.training.sampling, second_stage.is_some())?;
         notes.iter().for_each(|note| progress.noted(note));
-        network.check_images(set, &split, place, progress)?;
-        let learns = learns(&network, second_stage, place)?;
-        let prepared = Prepared { split, encoder, network, learns, second_stage, notes };
+        first_stage.check_images(set, &split, place, progress)?;
+        let learns = learns(&first_stage, second_stage, place)?;
+        let prepared = Prepared { split, encoder, first_stage, learns, second_stage, notes };
         prepared.check_trainings(set, place)?;
         Ok(prepared)
     }
@@ -363,29 +484,29 @@ impl Protocol {
         place: Workplace<'_>,
     ) -> Result<(), RecipeError> {
         let split = self.select_cases(set, split, place)?.split;
-        let (encoder, network) = self.fitted(set, &split)?;
+        let (encoder, first_stage) = self.fitted(set, &split)?;
         let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let learns = learns(&network, second_stage, place)?;
-        let prepared = Prepared { split, encoder, network, learns, second_stage, notes: Vec::new() };
+        let learns = learns(&first_stage, second_stage, place)?;
+        let prepared = Prepared { split, encoder, first_stage, learns, second_stage, notes: Vec::new() };
         prepared.check_trainings(set, Workplace { folder: Some(checkpoints), ..place })
     }
 }
 
 impl Prepared {
     fn check_trainings(&self, set: &CaseSet, place: Workplace<'_>) -> Result<(), RecipeError> {
-        let Self { split, encoder, network, learns, second_stage, .. } = self;
+        let Self { split, encoder, first_stage, learns, second_stage, .. } = self;
         if !learns {
             return Ok(());
         }
-        let cases = training_cases(set, split, encoder);
-        let check = |name: &str, seed: u64, cases: TrainingCases<'_>| {
+        let cases = training_cases(set, split, encoder)?;
+        let check = |name: &str, seed: u64, cases: &TrainingCases<'_>| {
             let folder = folder_of(place, name);
-            network.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
+            first_stage.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
         };
-        check(FULL, network.training.seed, cases)?;
+        check(FULL, first_stage.training.seed, &cases)?;
         if let Some(settings) = second_stage {
             let (sub_train, _) = split.half_in_order();
-            check(HALF, settings.half_seed, TrainingCases { train: &sub_train, ..cases })?;
+            check(HALF, settings.half_seed, &TrainingCases { train: set.view(sub_train)?, ..cases.clone() })?;
         }
         Ok(())
     }
@@ -393,15 +514,15 @@ impl Prepared {
 
 /// Whether a network has anything to learn. What has not is for a second stage over the metadata alone, and that for nothing else.
 fn learns(
-    network: &NetworkRecipe,
+    first_stage: &NetworkRecipe,
     second_stage: Option<SecondStageSettings>,
     place: Workplace<'_>,
 ) -> Result<bool, RecipeError> {
-    let learns = parameter_count(&network.network.init(place.device)?) > 0;
+    let learns = parameter_count(&first_stage.network.init(place.device)?) > 0;
     let is_of_metadata = second_stage.is_some_and(|settings| settings.inputs == SecondStageInputs::Metadata);
     match learns == is_of_metadata {
-        true if learns => Err(RecipeError::InVain { network: network.network.kind().to_owned() }),
-        true => Err(RecipeError::NothingLearns { network: network.network.kind().to_owned() }),
+        true if learns => Err(RecipeError::InVain { network: first_stage.network.kind().to_owned() }),
+        true => Err(RecipeError::NothingLearns { network: first_stage.network.kind().to_owned() }),
         false => Ok(learns),
     }
 }
@@ -412,15 +533,15 @@ fn folder_of(place: Workplace<'_>, name: &str) -> Option<PathBuf> {
 
 /// Trains one of the networks, in a sub-folder of its own.
 fn train(
-    network: &NetworkRecipe,
+    first_stage: &NetworkRecipe,
     name: &str,
     seed: u64,
-    cases: TrainingCases<'_>,
+    cases: &TrainingCases<'_>,
     place: Workplace<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Trained<AnyNetwork>, RecipeError> {
     let folder = folder_of(place, name);
-    network.train(seed, cases, Workplace { folder: folder.as_deref(), ..place }, progress)
+    first_stage.train(seed, cases, Workplace { folder: folder.as_deref(), ..place }, progress)
 }
 
 impl TrainingCurve {

@@ -50,6 +50,8 @@ pub struct Recipe {
     rows: Vec<Row>,
     /// How many layers lie under the changes of the rows.
     depth: usize,
+    groups: Vec<RowGroup>,
+    protocols: Vec<DivisionProtocol>,
     published: Vec<PublishedTable>,
     /// The layers that the printed numbers are of.
     printed: Settings,
@@ -66,6 +68,29 @@ pub struct About {
     #[serde(default)]
     pub summary: String,
 }
+
+/// Rows that are compared together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RowGroup {
+    name: String,
+    rows: Vec<String>,
+    /// Whether it is compared where nobody names a group. One group at most is.
+    #[serde(default)]
+    default: bool,
+}
+
+/// A way to divide the cases and to choose the epoch: the recipe with some settings changed.
+#[derive(Clone, Debug)]
+struct DivisionProtocol {
+    name: String,
+    /// Whether the printed numbers are of it.
+    published: bool,
+    change: Settings,
+}
+
+/// What all rows are as a group.
+const ALL_ROWS: &str = "all";
 
 /// A row of a comparison: the recipe with some settings changed.
 #[derive(Clone, Debug)]
@@ -127,9 +152,15 @@ impl Recipe {
         let depth = settings.depth_of("rows");
         let rows = settings.take("rows").and_then(|rows| rows.elements()).unwrap_or_default();
         let rows = rows.into_iter().map(Row::of).collect::<Result<Vec<_>, RecipeError>>()?;
+        // Where a file above has rows of its own, groups below are of others.
+        let of_these = settings.depth_of("groups") >= depth;
+        let groups = settings.take("groups").and_then(|groups| groups.elements()).filter(|_| of_these);
+        let groups = row_groups(&groups.unwrap_or_default(), &rows)?;
+        let protocols = settings.take("protocols").and_then(|protocols| protocols.elements()).unwrap_or_default();
+        let protocols = protocols.into_iter().map(DivisionProtocol::of).collect::<Result<Vec<_>, RecipeError>>()?;
         let mut printed = settings.clone().lowest(printed_depth);
         drop(printed.take(SWEEP));
-        Ok(Self { settings, about, rows, depth, published, printed })
+        Ok(Self { settings, about, rows, depth, groups, protocols, published, printed })
     }
 
     /// What it is.
@@ -154,6 +185,60 @@ impl Recipe {
             let known: Vec<&str> = self.rows.iter().map(|row| row.name.as_str()).collect();
             RecipeError::NoRow { name: name.to_owned(), known: known.join(", ") }
         })
+    }
+
+    /// The names of its groups of rows, `all` the last, and the one that is compared where nobody names another.
+    #[must_use]
+    pub fn row_groups(&self) -> (Vec<&str>, &str) {
+        let names = self.groups.iter().map(|group| group.name.as_str()).chain([ALL_ROWS]).collect();
+        let default = self.groups.iter().find(|group| group.default);
+        (names, default.map_or(ALL_ROWS, |group| group.name.as_str()))
+    }
+
+    /// The names of the rows of a group; of the one that is compared where nobody names another, if none is named.
+    ///
+    /// ```
+    /// use dermafuse_recipes::Recipe;
+    ///
+    /// let jif = Recipe::shipped("jif").expect("it ships");
+    /// // Those that the thesis tests, those of all of its tables, and the record alone beside them.
+    /// let count = |group| jif.compared_rows(group).map(|rows| rows.len());
+    /// assert_eq!((count(None)?, count(Some("tables"))?, count(Some("all"))?), (8, 16, 17));
+    /// # Ok::<(), dermafuse_recipes::RecipeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that no group has.
+    pub fn compared_rows(&self, group: Option<&str>) -> Result<Vec<&str>, RecipeError> {
+        let (known, default) = self.row_groups();
+        let group = group.unwrap_or(default);
+        match self.groups.iter().find(|known| known.name == group) {
+            Some(group) => Ok(group.rows.iter().map(String::as_str).collect()),
+            None if group == ALL_ROWS => Ok(self.rows.iter().map(|row| row.name.as_str()).collect()),
+            None => Err(RecipeError::NoGroup { name: group.to_owned(), known: known.join(", ") }),
+        }
+    }
+
+    /// The names of the protocols that its methods are compared under: ways to divide the cases and to choose the epoch. None where
+    /// there is one only.
+    #[must_use]
+    pub fn protocols(&self) -> Vec<&str> {
+        self.protocols.iter().map(|protocol| protocol.name.as_str()).collect()
+    }
+
+    /// The recipe under one of its protocols, which goes before what was said of the same settings.
+    ///
+    /// # Errors
+    /// A name that no protocol has.
+    pub fn under_protocol(&self, name: &str) -> Result<Self, RecipeError> {
+        let Some(protocol) = self.protocols.iter().find(|protocol| protocol.name == name) else {
+            let known = match &self.protocols[..] {
+                [] => "none: the recipe has one way to divide the cases".to_owned(),
+                _ => self.protocols().join(", "),
+            };
+            return Err(RecipeError::NoProtocol { name: name.to_owned(), known });
+        };
+        Ok(self.clone().with(protocol.change.clone()))
     }
 
     /// The row that is the method itself: the one that changes nothing.
@@ -251,6 +336,9 @@ impl Recipe {
             Some(change) => change.over_lowest(self.depth, &self.printed),
             None => self.printed.clone(),
         };
+        if let Some(protocol) = self.protocols.iter().find(|protocol| protocol.published) {
+            settings = protocol.change.clone().over(settings);
+        }
         for words in stands_on {
             settings.set(words).ok()?;
         }
@@ -263,6 +351,52 @@ impl Recipe {
     /// As [`Experiment::read`].
     pub fn experiment_of(&self, row: &Row) -> Result<Experiment, RecipeError> {
         Experiment::from_layers(self.layers_of(Some(row)))
+    }
+}
+
+/// The groups of a list, whose rows there are.
+fn row_groups(said: &[Settings], rows: &[Row]) -> Result<Vec<RowGroup>, RecipeError> {
+    let mut groups: Vec<RowGroup> = Vec::new();
+    for settings in said {
+        let group: RowGroup = settings.get_value("groups")?;
+        let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
+        if group.name == ALL_ROWS || groups.iter().any(|other| other.name == group.name) {
+            return error("name", format!("another group is `{}`; give this one a name of its own", group.name));
+        }
+        if group.rows.len() < 2 {
+            return error("rows", "a comparison takes two rows or more".into());
+        }
+        for (at, name) in group.rows.iter().enumerate() {
+            if !rows.iter().any(|row| row.name == *name) {
+                return error("rows", format!("there is no row `{name}`"));
+            }
+            if group.rows[..at].contains(name) {
+                return error("rows", format!("`{name}` is named twice"));
+            }
+        }
+        if let Some(other) = groups.iter().find(|other| other.default && group.default) {
+            return error("default", format!("the group `{}` is compared already where nobody names one", other.name));
+        }
+        groups.push(group);
+    }
+    Ok(groups)
+}
+
+impl DivisionProtocol {
+    fn of(mut settings: Settings) -> Result<Self, RecipeError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            name: String,
+            #[serde(default)]
+            published: bool,
+        }
+        let change = settings.take("change");
+        let Named { name, published } = settings.get_value("protocols")?;
+        match change {
+            Some(change) => Ok(Self { name, published, change }),
+            None => Err(settings.error("name", format!("`{name}` changes nothing; say `change.split`")).into()),
+        }
     }
 }
 

@@ -1,22 +1,25 @@
 use std::fs;
 use std::path::Path;
 
-use dermafuse_data::{CaseSet, SOURCE_FIELD};
+use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD};
+use dermafuse_ensemble::{SecondStage, TwoStage};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
-    Bootstrap, EvalError, Evaluation, Grouping, MetricsContext, Report, SampleCase, SearchedWeight, SubgroupTable,
-    TSne, figure::Series, write_answers, write_metrics, write_predictions,
+    AnswerTable, Bootstrap, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping, MetricsContext, Report,
+    RiskCoverage, SampleCase, SearchedWeight, SetEvaluation, SubgroupTable, SubsetEvaluation, TSne, figure::Series,
+    write_metrics, write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, Modality, Predictions, SeenCases,
-    write_whole_file,
+    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, FuseSpace, Modality,
+    PredictionSets, Predictions, SeenCases, write_whole_file,
 };
 use dermafuse_train::EpochReport;
 
+use crate::performance::{Question, how_well, not_known, performance};
 use crate::printed_rows::{Wanted, printed_rows};
-use crate::{CorruptionOutcome, Recipe};
+use crate::{CorruptionOutcome, Recipe, calibration_change};
 
 /// The stages of FusionM4Net, as [`dermafuse_ensemble::TwoStage::apply`] names them.
 const STAGES: [&str; 8] =
@@ -35,10 +38,8 @@ const AGE_BANDS: [(f64, &str); 4] = [(30.0, "0–29"), (50.0, "30–49"), (70.0,
 pub struct Results<'a> {
     /// Heading of the report.
     pub title: &'a str,
-    /// The data set.
-    pub set: &'a CaseSet,
-    /// The rows of the set that the predictions are of, in their order.
-    pub cases: &'a [usize],
+    /// The cases that the predictions are of, in their order.
+    pub cases: CaseView<'a>,
     /// Predictions by name; the last is the headline.
     pub rows: &'a [(String, Predictions)],
     /// The same with each image as a case, where some cases have several images of a kind.
@@ -59,10 +60,25 @@ pub struct Results<'a> {
     pub failed: &'a [FailedCase],
     /// How many of the cases made the model; `None` where several models were made.
     pub seen: Option<SeenCases>,
+    /// What the model was trained on, a sentence each.
+    pub trained_on: Vec<String>,
+    /// What was fitted to the answers of each round, with these answers: those of all rounds are the last of the rows.
+    pub fitted: &'a [(Predictions, FittedToAnswers<'a>)],
+    /// The numbers from each subset of the inputs, where that was asked.
+    pub subsets: Option<SubsetEvaluation>,
     /// What corrupted images cost, where that was asked; `corruptions.csv` is then written too.
     pub corruptions: Option<&'a CorruptionOutcome>,
     /// Features of cases to show as a picture.
     pub features: Option<Features<'a>>,
+}
+
+/// What was fitted to a model's answers for its validation cases.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FittedToAnswers<'a> {
+    /// The groups of classes with their operating points.
+    pub groups: &'a [FittedGroup],
+    /// The sets of classes.
+    pub prediction_sets: Option<&'a PredictionSets>,
 }
 
 /// The features that a network's last classifier sees.
@@ -76,12 +92,31 @@ pub struct Features<'a> {
     pub values: &'a Array2<f32>,
 }
 
-/// What was published of a network on a data set: FusionM4Net's rows on Derm7pt. Other methods have rows of the same names
-/// (`P_1`), which these numbers are not of.
+/// What was published of a model on a data set: FusionM4Net's rows on Derm7pt, of the stages that are the model's. Other networks and
+/// backbones, other ways to weigh branches and other classifiers have rows of the same names (`P_1`, `P_3`), which these numbers are
+/// not of.
 #[must_use]
-pub fn published_rows(set: &CaseSet, network: &NetworkConfig) -> Option<PublishedTable> {
+pub fn published_rows(set: &CaseSet, network: &NetworkConfig, stages: &TwoStage) -> Option<PublishedTable> {
     let recipe = Recipe::shipped("fusionm4net").filter(|_| matches!(network, NetworkConfig::FusionNet(_)))?;
-    printed_rows(recipe.published(), &set.name, &STAGES.map(Wanted::named))
+    let own = recipe.experiment().ok()?;
+    if network.backbones() != own.method.network.backbones() {
+        return None;
+    }
+    let is_own = |second: &SecondStage| {
+        let classifier = second.cluster.report().params.classifier.kind();
+        Some(classifier) == own.second_stage.classifier && second.inputs == own.second_stage.inputs
+    };
+    let weights = stages.branch_weights.values();
+    // Where all branches count alike, nobody has searched.
+    let is_searched = weights.windows(2).any(|pair| pair[0] != pair[1]);
+    let own_stages = match (stages.fuse_space == FuseSpace::Logits, is_searched) {
+        (true, true) if stages.second_stage.as_ref().is_some_and(is_own) => &STAGES[..],
+        (true, true) => &STAGES[..5],
+        (true, false) => &STAGES[..4],
+        (false, _) => &STAGES[..3],
+    };
+    let own_stages: Vec<Wanted<'_>> = own_stages.iter().map(|name| Wanted::named(name)).collect();
+    printed_rows(recipe.published(), &set.name, &own_stages)
 }
 
 impl Results<'_> {
@@ -101,41 +136,62 @@ impl Results<'_> {
         if let Some(evaluation) = &corruptions {
             write_whole_file(&folder.join("corruptions.csv"), evaluation.to_csv().as_bytes())?;
         }
-        let context = MetricsContext { seen: self.seen, notes, images, weights, corruptions };
+        let risk_coverage = match self.rows.last() {
+            Some((_, answers)) => RiskCoverage::of(answers)?,
+            None => Vec::new(),
+        };
+        let (class_groups, prediction_sets) = (class_groups(self.fitted)?, prediction_sets(self.fitted)?);
+        let context = MetricsContext {
+            seen: self.seen,
+            notes,
+            images,
+            weights,
+            class_groups,
+            risk_coverage,
+            prediction_sets,
+            subsets: self.subsets.clone(),
+            corruptions,
+        };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
         write_predictions(folder.join("stages.csv"), &tables, self.failed)?;
         if let Some((_, answers)) = self.rows.last() {
-            write_answers(folder.join("predictions.csv"), answers, self.failed)?;
+            let table = AnswerTable::with_truth(answers, self.failed)?;
+            write_whole_file(&folder.join("predictions.csv"), table.to_csv().as_bytes())?;
         }
-        self.report(&evaluations, &context.images)?.write(folder.join("report.html"))?;
+        self.report(&evaluations, &context)?.write(folder.join("report.html"))?;
         Ok(evaluations)
     }
 
-    fn report(
-        &self,
-        evaluations: &[(String, Evaluation)],
-        images: &[(String, Evaluation)],
-    ) -> Result<Report, EvalError> {
+    fn report(&self, evaluations: &[(String, Evaluation)], context: &MetricsContext) -> Result<Report, EvalError> {
         let leaky: Vec<&str> = self.leaky_inputs.iter().map(String::as_str).collect();
         let mut report = Report::new(self.title)
-            .synthetic(self.set.synthetic)
-            .note(format!("Data set {}, {} test cases.", self.set.name, self.cases.len()))
+            .synthetic(self.cases.set().synthetic)
+            .note(format!("Data set {}, {} test cases.", self.cases.set().name, self.cases.len()))
             .leaky_inputs(&leaky)
             .config(&self.config)
             .rows(evaluations, self.published)
-            .images(images);
+            .images(&context.images)
+            .class_groups(&context.class_groups)
+            .abstention(&context.risk_coverage, context.prediction_sets.as_ref());
+        if let Some(subsets) = &context.subsets {
+            report = report.subsets(subsets);
+        }
         if let Some(CorruptionOutcome { evaluation, sheets }) = self.corruptions {
             report = report.corruptions(evaluation, sheets);
         }
         if let Some(seen) = self.seen {
             report = report.seen(seen);
         }
+        if let Some(change) = calibration_change(evaluations) {
+            report = report.calibration(change);
+        }
         for note in &self.notes {
             report = report.note(note);
         }
         if let (Some((name, predictions)), Some((_, evaluation))) = (self.rows.last(), evaluations.last()) {
             report = report
+                .evidence(self.evidence(predictions, evaluation)?)
                 .detail(name, evaluation, predictions)?
                 .subgroups(&self.subgroups(predictions)?)
                 .samples(self.samples(predictions)?);
@@ -155,22 +211,50 @@ impl Results<'_> {
             }
         }
         if let Some(features) = &self.features {
-            report = features.add_to(report, self.set)?;
+            report = features.add_to(report)?;
         }
         Ok(report)
+    }
+
+    /// The groups of classes, evaluated on the last of the rows.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated.
+    pub fn class_groups(&self) -> Result<Vec<GroupEvaluation>, EvalError> {
+        class_groups(self.fitted)
+    }
+
+    /// The sets of classes of the last of the rows, where the model has them.
+    ///
+    /// # Errors
+    /// Predictions that cannot be evaluated.
+    pub fn prediction_sets(&self) -> Result<Option<SetEvaluation>, EvalError> {
+        prediction_sets(self.fitted)
+    }
+
+    /// What somebody who stands before a patient needs first.
+    fn evidence(&self, predictions: &Predictions, evaluation: &Evaluation) -> Result<Evidence, EvalError> {
+        let questions = questions(self.fitted)?;
+        let performance = performance(&self.cases, predictions, &questions);
+        Ok(Evidence {
+            trained_on: self.trained_on.clone(),
+            how_well: how_well(&performance, evaluation),
+            not_known: not_known(&self.cases, &performance, evaluation, self.seen, self.failed),
+            performance: Some(performance),
+        })
     }
 
     /// A table for each metadata column that is known before the diagnosis, and for the source of cases of a merged
     /// set.
     fn subgroups(&self, predictions: &Predictions) -> Result<Vec<SubgroupTable>, EvalError> {
         let is_shown = |field: &Field| field.role == FieldRole::PreDiagnosis || field.name == SOURCE_FIELD;
-        let fields = self.set.fields.iter().enumerate().filter(|(_, field)| is_shown(field));
+        let fields = self.cases.set().fields.iter().enumerate().filter(|(_, field)| is_shown(field));
         let groupings = fields.map(|(index, field)| Grouping {
             name: field.name.clone(),
             values: self
                 .cases
-                .iter()
-                .map(|&row| match (&field.kind, &self.set.cases[row].metadata[index]) {
+                .cases()
+                .map(|case| match (&field.kind, &case.metadata[index]) {
                     (FieldKind::Numeric, FieldValue::Number(number)) => {
                         AGE_BANDS.iter().find(|(end, _)| number < end).map(|(_, band)| (*band).to_owned())
                     }
@@ -185,9 +269,8 @@ impl Results<'_> {
     fn samples(&self, predictions: &Predictions) -> Result<Vec<SampleCase>, EvalError> {
         let step = self.cases.len().div_ceil(SAMPLES).max(1);
         let mut samples = Vec::new();
-        for position in (0..self.cases.len()).step_by(step) {
-            let case = &self.set.cases[self.cases[position]];
-            let values = self.set.fields.iter().zip(&case.metadata);
+        for (position, case) in self.cases.cases().enumerate().step_by(step) {
+            let values = self.cases.set().fields.iter().zip(&case.metadata);
             let metadata = values.filter(|(field, _)| field.role != FieldRole::ImageDerived).map(|(field, value)| {
                 (field.name.clone(), field.text(value).unwrap_or_else(|| "not recorded".to_owned()))
             });
@@ -204,9 +287,41 @@ impl Results<'_> {
     }
 }
 
+/// The rounds of the group at a place of those that were fitted.
+fn rounds_of<'a>(
+    fitted: &'a [(Predictions, FittedToAnswers<'a>)],
+    group: usize,
+) -> Vec<(&'a Predictions, &'a FittedGroup)> {
+    fitted.iter().filter_map(|(answers, fitted)| Some((answers, fitted.groups.get(group)?))).collect()
+}
+
+/// How many groups of classes there are.
+fn groups_of(fitted: &[(Predictions, FittedToAnswers<'_>)]) -> usize {
+    fitted.first().map_or(0, |(_, fitted)| fitted.groups.len())
+}
+
+/// The groups of classes over all rounds, each with the operating point that its own validation cases chose.
+pub(crate) fn class_groups(fitted: &[(Predictions, FittedToAnswers<'_>)]) -> Result<Vec<GroupEvaluation>, EvalError> {
+    (0..groups_of(fitted)).map(|group| GroupEvaluation::of(&rounds_of(fitted, group))).collect()
+}
+
+/// How every case was answered to the question of each group.
+pub(crate) fn questions(fitted: &[(Predictions, FittedToAnswers<'_>)]) -> Result<Vec<Question>, EvalError> {
+    (0..groups_of(fitted)).map(|group| Ok(Question::of(&rounds_of(fitted, group))?)).collect()
+}
+
+/// The sets of classes over all rounds, each with the quantiles of its own validation cases.
+pub(crate) fn prediction_sets(
+    fitted: &[(Predictions, FittedToAnswers<'_>)],
+) -> Result<Option<SetEvaluation>, EvalError> {
+    let rounds = fitted.iter().filter_map(|(answers, fitted)| Some((answers, fitted.prediction_sets?)));
+    let rounds: Vec<(&Predictions, &PredictionSets)> = rounds.collect();
+    Ok(if rounds.is_empty() { None } else { Some(SetEvaluation::of(&rounds)?) })
+}
+
 impl Features<'_> {
     /// Adds their t-SNE, coloured by the classes of the first task. Too few cases make no picture.
-    fn add_to(&self, report: Report, set: &CaseSet) -> Result<Report, EvalError> {
+    pub(crate) fn add_to(&self, report: Report) -> Result<Report, EvalError> {
         let tsne = TSne {
             perplexity: TSne::default().perplexity.min((self.values.nrows() as f64 - 1.0) / 3.0),
             ..TSne::default()
@@ -217,7 +332,7 @@ impl Features<'_> {
         let classes: Vec<Option<usize>> = self.of.cohort.labels.iter().map(|labels| labels[0]).collect();
         let points = tsne.embed(&self.values.view())?.with_classes(&classes)?;
         let title = format!("Features before the last classifier, t-SNE, {}", self.title);
-        Ok(report.embedding(title, &set.tasks[0].classes, &points))
+        Ok(report.embedding(title, &self.of.tasks[0].classes, &points))
     }
 }
 
@@ -233,9 +348,10 @@ fn small_image(path: &Path) -> Option<(&'static str, Vec<u8>)> {
 mod tests {
     use super::*;
     use dermafuse_backbones::BackboneKind;
+    use dermafuse_ensemble::{ClassifierCluster, ClassifierKind, SecondStageInputs};
     use dermafuse_eval::published::Printed;
     use dermafuse_networks::{AsymmetricFusionConfig, FusionNetConfig};
-    use dermafuse_schema::TaskSet;
+    use dermafuse_schema::{BranchWeights, TaskSet};
 
     #[test]
     fn numbers_of_another_method_or_data_set_are_not_shown() {
@@ -250,12 +366,42 @@ mod tests {
         };
         let fusion_net = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet50, vec![2]));
         let ammfm = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(vec![2]));
-        let published = published_rows(&set("derm7pt"), &fusion_net).expect("it was published");
+        let stages = two_stage(None);
+        let published = published_rows(&set("derm7pt"), &fusion_net, &stages).expect("it was published");
         assert_eq!(
             published.row("P_1").and_then(|row| row.task("DIAG")),
             Some(Printed { mean: 75.6, deviation: Some(1.2) })
         );
-        assert_eq!(published_rows(&set("derm7pt"), &ammfm), None);
-        assert_eq!(published_rows(&set("milk10k"), &fusion_net), None);
+        assert_eq!(published_rows(&set("derm7pt"), &ammfm, &stages), None);
+        assert_eq!(published_rows(&set("milk10k"), &fusion_net, &stages), None);
+        let small = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18, vec![2]));
+        assert_eq!(published_rows(&set("derm7pt"), &small, &stages), None);
+
+        // Of the second stage only what its classifiers gave, and of the first what a search did.
+        let names = |stages: &TwoStage| -> Vec<String> {
+            let table = published_rows(&set("derm7pt"), &fusion_net, stages).expect("its branches were published");
+            table.rows.into_iter().map(|row| row.name).collect()
+        };
+        assert_eq!(names(&stages), STAGES[..5]);
+        assert_eq!(names(&two_stage(Some(ClassifierKind::Svm))), STAGES);
+        assert_eq!(names(&two_stage(Some(ClassifierKind::Logistic))), STAGES[..5]);
+        let equal = BranchWeights::new([("clinical", 1.0), ("dermoscopic", 1.0), ("fusion", 1.0)]).unwrap();
+        assert_eq!(names(&TwoStage { branch_weights: equal, ..stages.clone() }), STAGES[..4]);
+        assert_eq!(names(&TwoStage { fuse_space: FuseSpace::Probabilities, ..stages }), STAGES[..3]);
+    }
+
+    /// Weights that were searched, and classifiers of this kind over one task and no metadata.
+    fn two_stage(classifier: Option<ClassifierKind>) -> TwoStage {
+        let tasks = TaskSet::new(vec![dermafuse_schema::Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap();
+        let second_stage = classifier.map(|kind| {
+            let records =
+                Array2::from_shape_fn((20, 2), |(row, column)| (row % 2) as f64 + (row * column) as f64 / 40.0);
+            let labels: Vec<Vec<Option<usize>>> = (0..20).map(|row| vec![Some(row % 2)]).collect();
+            let groups: Vec<String> = (0..20).map(|row| row.to_string()).collect();
+            let cluster = ClassifierCluster::params(kind, 0).fit(records.view(), &labels, &tasks, &groups).unwrap();
+            SecondStage { cluster, inputs: SecondStageInputs::default() }
+        });
+        let branch_weights = BranchWeights::new([("clinical", 0.2), ("dermoscopic", 0.3), ("fusion", 0.5)]).unwrap();
+        TwoStage::new(branch_weights, FuseSpace::Logits, second_stage, 0.4).unwrap()
     }
 }

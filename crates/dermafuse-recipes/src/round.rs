@@ -5,21 +5,26 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_data::{CaseSet, Sampling};
 use dermafuse_ensemble::{MixSearchResult, TwoStage, WeightSearchResult};
+use dermafuse_eval::SubsetEvaluation;
 use dermafuse_infer::{Bundle, KnownCases, MODEL_FILE, ModelCard, TrainingSummary, kinds_of};
 use dermafuse_networks::{Network, NetworkError};
 use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{BranchLogits, BranchWeights, Field, FuseSpace, Predictions};
+use dermafuse_schema::{BranchLogits, BranchWeights, Field, FittedGroup, FuseSpace, PredictionSets, Predictions};
 use dermafuse_train::{ImageRecord, RunIdentity, file_digest};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{PlannedTraining, StartFrom};
 use crate::stored::{Stored, check_history};
-use crate::{AnswerKind, BackboneWeights, Plan, Progress, Protocol, RecipeError, Round, TrainingCurve, Workplace};
+use crate::{
+    AnswerKind, BackboneWeights, Plan, Progress, RecipeError, Round, TrainingCurve, Workplace, evaluate_subsets,
+};
 
 /// The backbone of a stage, in its folder.
 const BACKBONE: &str = "backbone.safetensors";
 const RESULT: &str = "result.json";
 const CHECKPOINTS: &str = "checkpoints";
+/// What a training leaves in its folder.
+pub(crate) const TRACES: [&str; 3] = [RESULT, CHECKPOINTS, MODEL_FILE];
 
 /// What a training gave.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,8 +51,17 @@ pub struct RoundResult {
     pub cases: Vec<usize>,
     /// How often cases of each class were shown in all epochs.
     pub shown: Vec<usize>,
-    /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted.
+    /// Features of the test cases before the last classifier, `[N, D]`, if they are wanted; of the first round alone.
     pub features: Option<Array2<f32>>,
+    /// The groups of classes with the operating points that the validation cases chose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<FittedGroup>,
+    /// The sets of classes that were fitted to the validation cases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_sets: Option<PredictionSets>,
+    /// The numbers of the test cases from each subset of their inputs, if they are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subsets: Option<SubsetEvaluation>,
     /// SHA-256 of the backbone that is handed on, of stages.
     pub backbone: Option<String>,
     /// The results of the stages before, by name.
@@ -80,8 +94,24 @@ pub(crate) struct Start {
 pub(crate) struct RoundFolder {
     folder: PathBuf,
     keeps_checkpoints: bool,
-    /// Whether the result has the features of the test cases.
+    /// What the result has besides.
+    extras: Extras,
+}
+
+/// What a result has besides logits, where it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extras {
+    /// The features of the test cases.
     features: bool,
+    /// The numbers from each subset of the inputs.
+    subsets: bool,
+}
+
+impl Extras {
+    /// Those of a training of a plan: only the last one has any.
+    fn of(plan: &Plan, round: &Round, is_last: bool) -> Self {
+        Self { features: is_last && plan.keeps_features(round), subsets: is_last && plan.experiment.evaluation.subsets }
+    }
 }
 
 impl RoundResult {
@@ -113,8 +143,9 @@ impl RoundResult {
             (AnswerKind::OnlyFusionBranch, Some(last)) => BranchWeights::new([(last.name.clone(), 1.0)])?,
             _ => self.test.equal_weights(),
         };
-        let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Probabilities, second_stage: None, mix: 1.0 };
-        Ok(Self { two_stage, ..self.clone() })
+        let two_stage = TwoStage::new(branch_weights, FuseSpace::Probabilities, None, 1.0)?;
+        // What was fitted to other answers is none of these.
+        Ok(Self { two_stage, groups: Vec::new(), prediction_sets: None, subsets: None, ..self.clone() })
     }
 
     /// What was read is what a training can give.
@@ -138,6 +169,12 @@ impl RoundResult {
             }
             self.rows_of_looks().map_err(|error| error.to_string())?;
         }
+        let tasks = &self.test.tasks;
+        let groups = self.groups.iter().try_for_each(|group| group.check(tasks));
+        groups.map_err(|error| error.to_string())?;
+        if let Some(sets) = &self.prediction_sets {
+            sets.check(tasks).map_err(|error| error.to_string())?;
+        }
         self.earlier.iter().try_for_each(|(_, result)| result.check())
     }
 }
@@ -150,8 +187,7 @@ impl RoundFolder {
             true => folder.to_owned(),
             false => folder.join(format!("stage-{}-{}", index + 1, round.stages[index].name)),
         };
-        let features = is_last && plan.experiment.evaluation.features;
-        Self { folder, keeps_checkpoints, features }
+        Self { folder, keeps_checkpoints, extras: Extras::of(plan, round, is_last) }
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -191,7 +227,7 @@ impl RoundFolder {
         }
         let Some(stored) = Stored::read(&self.folder.join(RESULT), RoundResult::check)? else { return Ok(None) };
         let record = ImageRecord::read(&self.folder);
-        let identity = identity(training, start, self.features, &record, place)?;
+        let identity = identity(training, start, self.extras, &record, place)?;
         stored.require(&identity, &record, &self.folder)?;
         match place.resume {
             true => Ok(Some(stored.result)),
@@ -224,9 +260,9 @@ pub(crate) fn run_round(
             _ => training.start_without_stages(),
         };
         let known = known_before(round, index);
-        let features = is_last && plan.experiment.evaluation.features;
-        let run = || run_training(training, here.as_ref(), &start, &known, features, !is_last, place, progress);
-        let result = { run }().map_err(|error| training.error(error))?;
+        let extras = Extras::of(plan, round, is_last);
+        let run = TrainingRun { training, folder: here, start, known, extras, hands_on: !is_last };
+        let result = run.result(place, progress).map_err(|error| training.error(error))?;
         match is_last {
             true => return Ok(RoundResult { earlier, ..result }),
             false => earlier.push((training.name.clone(), result)),
@@ -247,49 +283,128 @@ pub(crate) fn known_before(round: &Round, index: usize) -> KnownCases {
     known
 }
 
-#[allow(clippy::too_many_arguments, reason = "each says another thing")]
-fn run_training(
-    training: &PlannedTraining,
-    here: Option<&RoundFolder>,
-    start: &Start,
-    known: &KnownCases,
-    features: bool,
+/// One training of a round.
+struct TrainingRun<'a> {
+    training: &'a PlannedTraining,
+    /// Where it keeps what it has, if anywhere.
+    folder: Option<RoundFolder>,
+    start: Start,
+    /// The cases that made the backbone that it starts from.
+    known: KnownCases,
+    /// What is wanted besides the answers for the test cases.
+    extras: Extras,
+    /// Whether a later stage starts from its backbone.
     hands_on: bool,
-    place: Workplace<'_>,
-    progress: &mut dyn Progress,
-) -> Result<RoundResult, RecipeError> {
-    let protocol = training.protocol_from(start);
-    let Some(here) = here else {
-        let (result, bundle) = follow(training, &protocol, known, features, place, progress)?;
-        return Ok(RoundResult { model: HeldModel(Some(bundle)), ..result });
-    };
-    if let Some(result) = here.done(training, start, place)? {
-        // A process that was killed at its very end left them.
-        remove_checkpoints(&here.checkpoints())?;
-        return Ok(result);
+}
+
+impl TrainingRun<'_> {
+    /// What lies in the folder, if the training is done there; else trains.
+    fn result(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<RoundResult, RecipeError> {
+        let Self { training, folder, start, extras, hands_on, .. } = self;
+        let Some(here) = folder else {
+            let (result, bundle) = self.follow(place, progress)?;
+            return Ok(RoundResult { model: HeldModel(Some(bundle)), ..result });
+        };
+        if let Some(result) = here.done(training, start, place)? {
+            // A process that was killed at its very end left them.
+            remove_checkpoints(&here.checkpoints())?;
+            return Ok(result);
+        }
+        let RoundFolder { folder, keeps_checkpoints, .. } = here;
+        let identity = identity(training, start, *extras, &ImageRecord::read(folder), place)?;
+        let checkpoints = here.checkpoints();
+        let (mut result, bundle) = self.follow(Workplace { folder: Some(&checkpoints), ..place }, progress)?;
+        fs::create_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
+        bundle.save(folder.join(MODEL_FILE))?;
+        if *hands_on {
+            let file = here.backbone();
+            let backbones = bundle.network.backbones();
+            let backbone = backbones.into_iter().next().expect("a network that hands on has a backbone");
+            backbone.save_weights(&file).map_err(NetworkError::from)?;
+            result.backbone = Some(file_digest(&file)?);
+        }
+        if !keeps_checkpoints {
+            identity.images.write(folder)?;
+            let stored = Stored::new(identity.facts, result);
+            stored.write(&folder.join(RESULT))?;
+            result = stored.result;
+            // Model and result say all that is needed.
+            remove_checkpoints(&checkpoints)?;
+        }
+        Ok(result)
     }
-    let RoundFolder { folder, keeps_checkpoints, .. } = here;
-    let identity = identity(training, start, features, &ImageRecord::read(folder), place)?;
-    let checkpoints = here.checkpoints();
-    let (mut result, bundle) =
-        follow(training, &protocol, known, features, Workplace { folder: Some(&checkpoints), ..place }, progress)?;
-    fs::create_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.clone(), source })?;
-    bundle.save(folder.join(MODEL_FILE))?;
-    if hands_on {
-        let file = here.backbone();
-        let backbone = bundle.network.backbones().into_iter().next().expect("a network that hands on has a backbone");
-        backbone.save_weights(&file).map_err(NetworkError::from)?;
-        result.backbone = Some(file_digest(&file)?);
+
+    /// Follows the protocol.
+    fn follow(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(RoundResult, Bundle), RecipeError> {
+        let PlannedTraining { name, set, split, .. } = self.training;
+        let protocol = self.training.protocol_from(&self.start);
+        let selected = protocol.select_cases(set, split, place)?;
+        let mut outcome = protocol.run(set, split, place, progress)?;
+        outcome.bundle.description.known_cases.add(&self.known);
+        let parts = &selected.split;
+        outcome.bundle.description.card = Some(ModelCard {
+            training: Some(TrainingSummary {
+                data_set: set.name.clone(),
+                training_cases: parts.train.len(),
+                selection_cases: parts.valid.len(),
+                test_cases: parts.test.len(),
+                // None where no network learns.
+                epochs: outcome.curves.first().map_or(0, |curve| curve.history.len()),
+            }),
+            ..self.training.card.clone()
+        });
+        let encoder = &outcome.bundle.description.encoder;
+        let (train, test) = (set.view(&selected.split.train)?, set.view(&selected.split.test)?);
+        let features = self.extras.features.then(|| {
+            let predictor = protocol.first_stage.predictor(&outcome.bundle.network, place);
+            predictor.embeddings(&test, encoder, |done| progress.predicted(done, test.len()))
+        });
+        let subsets = self.extras.subsets.then(|| evaluate_subsets(&outcome.bundle, &test, progress));
+        let config = &protocol.first_stage.training;
+        // None where no network learns.
+        let epochs = outcome.curves.first().map_or(0, |curve| curve.history.len());
+        let cases = train.class_counts(0)?;
+        let mut shown_by_task = config.sampling.shown_by_task(&train, config.seed, epochs)?;
+        let oversampled = match config.sampling {
+            Sampling::EachOnce => None,
+            Sampling::ClassBalanced { .. } | Sampling::Weighted { .. } => {
+                Some(vec![shown_text(set, 0, &cases, &shown_by_task[0])])
+            }
+            Sampling::LabelBalanced { .. } => {
+                let of_task = |(task, shown): (usize, &Vec<usize>)| {
+                    let cases = train.class_counts(task)?;
+                    Ok(format!("{}: {}", set.tasks[task].label, shown_text(set, task, &cases, shown)))
+                };
+                Some(shown_by_task.iter().enumerate().map(of_task).collect::<Result<_, RecipeError>>()?)
+            }
+        };
+        let oversampled = oversampled.map(|texts| {
+            let stage = if name.is_empty() { String::new() } else { format!(" of stage {name}") };
+            let texts = texts.join(". ");
+            format!("Training cases{stage} and how often {epochs} epochs showed them: {texts}.")
+        });
+        let shown = shown_by_task.swap_remove(0);
+        let result = RoundResult {
+            cases,
+            shown,
+            features: features.transpose()?,
+            subsets: subsets.transpose()?,
+            leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
+            notes: selected.notes.iter().cloned().chain(outcome.notes).chain(oversampled).collect(),
+            test: outcome.test,
+            looks: outcome.looks,
+            two_stage: outcome.bundle.two_stage.clone(),
+            curves: outcome.curves,
+            weights: outcome.weights,
+            mix: outcome.mix,
+            groups: outcome.bundle.description.groups.clone(),
+            prediction_sets: outcome.bundle.description.prediction_sets.clone(),
+            backbone: None,
+            earlier: Vec::new(),
+            model: HeldModel::default(),
+        };
+        Ok((result, outcome.bundle))
     }
-    if !keeps_checkpoints {
-        identity.images.write(folder)?;
-        let stored = Stored::new(identity.facts, result);
-        stored.write(&folder.join(RESULT))?;
-        result = stored.result;
-        // Model and result say all that is needed.
-        remove_checkpoints(&checkpoints)?;
-    }
-    Ok(result)
 }
 
 fn remove_checkpoints(folder: &Path) -> Result<(), RecipeError> {
@@ -297,79 +412,6 @@ fn remove_checkpoints(folder: &Path) -> Result<(), RecipeError> {
         true => fs::remove_dir_all(folder).map_err(|source| RecipeError::Io { path: folder.into(), source }),
         false => Ok(()),
     }
-}
-
-fn follow(
-    training: &PlannedTraining,
-    protocol: &Protocol,
-    known: &KnownCases,
-    features: bool,
-    place: Workplace<'_>,
-    progress: &mut dyn Progress,
-) -> Result<(RoundResult, Bundle), RecipeError> {
-    let PlannedTraining { set, split, .. } = training;
-    let selected = protocol.select_cases(set, split, place)?;
-    let mut outcome = protocol.run(set, split, place, progress)?;
-    outcome.bundle.description.known_cases.add(known);
-    let parts = &selected.split;
-    outcome.bundle.description.card = Some(ModelCard {
-        training: Some(TrainingSummary {
-            data_set: set.name.clone(),
-            training_cases: parts.train.len(),
-            selection_cases: parts.valid.len(),
-            test_cases: parts.test.len(),
-            // None where no network learns.
-            epochs: outcome.curves.first().map_or(0, |curve| curve.history.len()),
-        }),
-        ..training.card.clone()
-    });
-    let encoder = &outcome.bundle.description.encoder;
-    let test = &selected.split.test;
-    let features = features.then(|| {
-        let predictor = protocol.network.predictor(&outcome.bundle.network, place);
-        predictor.embeddings(set, test, encoder, |done| progress.predicted(done, test.len()))
-    });
-    let config = &protocol.network.training;
-    // None where no network learns.
-    let epochs = outcome.curves.first().map_or(0, |curve| curve.history.len());
-    let cases = set.class_counts(0, &selected.split.train)?;
-    let mut shown_by_task = config.sampling.shown_by_task(set, &selected.split.train, config.seed, epochs)?;
-    let oversampled = match config.sampling {
-        Sampling::EachOnce => None,
-        Sampling::ClassBalanced { .. } | Sampling::Weighted { .. } => {
-            Some(vec![shown_text(set, 0, &cases, &shown_by_task[0])])
-        }
-        Sampling::LabelBalanced { .. } => {
-            let of_task = |(task, shown): (usize, &Vec<usize>)| {
-                let cases = set.class_counts(task, &selected.split.train)?;
-                Ok(format!("{}: {}", set.tasks[task].label, shown_text(set, task, &cases, shown)))
-            };
-            Some(shown_by_task.iter().enumerate().map(of_task).collect::<Result<_, RecipeError>>()?)
-        }
-    };
-    let oversampled = oversampled.map(|texts| {
-        let stage = if training.name.is_empty() { String::new() } else { format!(" of stage {}", training.name) };
-        let texts = texts.join(". ");
-        format!("Training cases{stage} and how often {epochs} epochs showed them: {texts}.")
-    });
-    let shown = shown_by_task.swap_remove(0);
-    let result = RoundResult {
-        cases,
-        shown,
-        features: features.transpose()?,
-        leaky_inputs: encoder.uses_post_diagnosis().into_iter().map(str::to_owned).collect(),
-        notes: selected.notes.into_iter().chain(outcome.notes).chain(oversampled).collect(),
-        test: outcome.test,
-        looks: outcome.looks,
-        two_stage: outcome.bundle.two_stage.clone(),
-        curves: outcome.curves,
-        weights: outcome.weights,
-        mix: outcome.mix,
-        backbone: None,
-        earlier: Vec::new(),
-        model: HeldModel::default(),
-    };
-    Ok((result, outcome.bundle))
 }
 
 /// How many cases each class of a task has, and how often they were shown: `NEV 10 cases, 2.0 times each; MEL …`.
@@ -385,7 +427,7 @@ fn shown_text(set: &CaseSet, task: usize, cases: &[usize], shown: &[usize]) -> S
 fn identity(
     training: &PlannedTraining,
     start: &Start,
-    features: bool,
+    extras: Extras,
     record: &ImageRecord,
     place: Workplace<'_>,
 ) -> Result<RunIdentity, RecipeError> {
@@ -397,28 +439,48 @@ fn identity(
     }
     let protocol = training.protocol_from(start);
     let split = protocol.select_cases(set, split, place)?.split;
-    let (_, network) = protocol.fitted(set, &split)?;
-    let mut facts = network.facts()?;
-    facts.set("training", &network.training);
-    facts.set("views", &network.augmentation);
-    facts.set("incomplete", &network.incomplete);
+    let (_, recipe) = protocol.fitted(set, &split)?;
+    let mut facts = recipe.facts()?;
+    facts.set("training", &recipe.training);
+    facts.set("views", &recipe.augmentation);
+    facts.set("incomplete", &recipe.incomplete);
     facts.set("metadata", &protocol.metadata);
     facts.set("answer", &protocol.answer);
     facts.set("second_stage", &protocol.second_stage);
-    facts.set("evaluation.features", &features);
+    if let Some(method) = &protocol.calibrated {
+        facts.set("calibrated", method);
+    }
+    facts.set("evaluation.features", &extras.features);
+    // Where none is asked for, they are no facts.
+    if extras.subsets {
+        facts.set("evaluation.subsets", &extras.subsets);
+    }
+    if !protocol.groups.is_empty() {
+        facts.set("groups", &protocol.groups);
+    }
+    if let Some(abstention) = &protocol.abstention {
+        facts.set("abstention", abstention);
+    }
+    // Results of versions that knew neither stay what they are.
+    if !protocol.quality.is_default() {
+        facts.set("quality", &protocol.quality);
+    }
+    if protocol.out_of_distribution != Default::default() {
+        facts.set("out_of_distribution", &protocol.out_of_distribution);
+    }
     facts.set_digest("data.tasks", &set.tasks);
     // Their roles say which of the metadata are inputs.
     let fields: Vec<Field> = set.fields.iter().map(|field| Field { unit: None, ..field.clone() }).collect();
     facts.set_digest("data.fields", &fields);
-    facts.set_cases("train", set, &split.train);
-    facts.set_cases("valid", set, &split.valid);
-    facts.set_cases("test", set, &split.test);
-    let views = network.network.init(place.device)?.modalities();
-    let rows = [&split.train[..], &split.valid, &split.test].concat();
-    if set.has_several_images(&rows, kinds_of(views)) {
-        facts.set("several_images", &network.several_images);
+    let parts = [set.view(&split.train)?, set.view(&split.valid)?, set.view(&split.test)?];
+    for (name, part) in ["train", "valid", "test"].into_iter().zip(&parts) {
+        facts.set_cases(name, part);
     }
-    let images = ImageRecord::take(set, &rows, views, record)?;
+    let views = recipe.network.init(place.device)?.modalities();
+    if parts.iter().any(|part| part.has_several_images(kinds_of(views))) {
+        facts.set("several_images", &recipe.several_images);
+    }
+    let images = ImageRecord::take(&parts, views, record)?;
     images.add_to(&mut facts);
     Ok(RunIdentity { facts, images, length: None })
 }

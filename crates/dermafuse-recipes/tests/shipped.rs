@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{
-    Augmentation, CaseSet, DataSetKind, EncoderConfig, EpochLength, MetadataRoles, Sampling, Split, derm7pt,
+    Augmentation, CaseSet, DataSetKind, EncoderConfig, EpochLength, FoldGrouping, FoldProtocol, MetadataRoles,
+    Sampling, Split, derm7pt,
 };
 use dermafuse_ensemble::{
     Calibration, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
@@ -23,7 +24,7 @@ use dermafuse_recipes::{AnswerKind, Experiment, PartsSettings, Plan, Recipe, Sel
 use dermafuse_schema::{Case, Task, TaskSet};
 use dermafuse_settings::Settings;
 use dermafuse_train::{
-    ClassWeights, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig,
+    ClassBalancing, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig,
 };
 use expected::Expected;
 
@@ -180,6 +181,60 @@ fn joint_fusion_is_that_of_the_thesis() {
 }
 
 #[test]
+fn the_thesis_tests_eight_methods_and_prints_sixteen() {
+    let recipe = recipe("jif");
+    assert_eq!(recipe.row_groups(), (vec!["tested", "tables", "all"], "tested"));
+    let published = |table: &str| -> BTreeSet<String> {
+        let table = recipe.published().iter().find(|found| found.source.ends_with(&format!("Table {table}"))).unwrap();
+        let rows = table.rows.iter().map(|row| row.name.clone());
+        let of_backbones = BackboneKind::ALL.map(|kind| format!(" {kind}"));
+        rows.filter(|name| of_backbones.iter().all(|backbone| !name.ends_with(backbone))).collect()
+    };
+    let group =
+        |name| -> BTreeSet<String> { recipe.compared_rows(name).unwrap().into_iter().map(str::to_owned).collect() };
+    assert_eq!(group(None), published("4.1"));
+    assert_eq!(group(Some("tables")), published("4.1").union(&published("4.7")).cloned().collect());
+    let (all, tables) = (group(Some("all")), group(Some("tables")));
+    assert_eq!(all.difference(&tables).collect::<Vec<_>>(), ["Metadata"]);
+    let error = recipe.compared_rows(Some("eight")).unwrap_err().to_string();
+    assert_eq!(error, "there is no group of rows `eight`; the groups are tested, tables, all");
+
+    // A file with rows of its own has none of the groups below.
+    let of = |text: &str| Recipe::of(Settings::parse("mine.toml", text).unwrap()).map_err(|error| error.to_string());
+    let own =
+        of("recipe = \"jif\"\n[[rows]]\nname = \"a\"\n[[rows]]\nname = \"b\"\nchange.training.epochs = 1").unwrap();
+    assert_eq!((own.row_groups(), own.compared_rows(None).unwrap()), ((vec!["all"], "all"), vec!["a", "b"]));
+    for (group, words) in [
+        ("name = \"x\"\nrows = [\"Image\", \"JF\"]", "rows: there is no row `JF`"),
+        ("name = \"x\"\nrows = [\"Image\"]", "rows: a comparison takes two rows or more"),
+        ("name = \"x\"\nrows = [\"Image\", \"Image\"]", "rows: `Image` is named twice"),
+        ("name = \"all\"\nrows = [\"Image\", \"JF-MN\"]", "name: another group is `all`"),
+    ] {
+        let error = of(&format!("recipe = \"jif\"\n[[groups]]\n{group}")).unwrap_err();
+        assert!(error.starts_with("mine.toml: line") && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn protocols_divide_the_cases_and_choose_the_epoch() {
+    let recipe = recipe("jif");
+    assert_eq!(recipe.protocols(), ["as published", "grouped"]);
+    let split = |recipe: &Recipe| match recipe.experiment().unwrap().split {
+        PartsSettings::Folds { folds, grouping, protocol, .. } => (folds, grouping, protocol),
+        other => panic!("{other:?}"),
+    };
+    let grouped = (5, FoldGrouping::Grouped, FoldProtocol::NextFoldSelects);
+    assert_eq!((split(&recipe), split(&recipe.under_protocol("grouped").unwrap())), (grouped, grouped));
+    let mut published = recipe.clone();
+    published.set("split.folds=3").unwrap();
+    let published = split(&published.under_protocol("as published").unwrap());
+    assert_eq!(published, (3, FoldGrouping::Ungrouped, FoldProtocol::TestFoldSelects));
+    let error = recipe.under_protocol("printed").unwrap_err().to_string();
+    assert_eq!(error, "there is no protocol `printed`; the protocols are as published, grouped");
+    assert!(Recipe::shipped("pemm").unwrap().under_protocol("all").unwrap_err().to_string().contains("one way"));
+}
+
+#[test]
 fn the_rows_of_two_images_are_those_of_the_tables() {
     let tables = [
         ("ammfm", expected::ammfm(), "AFF-AAB MN+ST"),
@@ -273,9 +328,9 @@ fn the_inception_rows_differ_in_batches_and_answer() {
     let balanced = Sampling::LabelBalanced { per_label: 1, length: EpochLength::AllCases };
     let tasks = TaskSet::new(derm7pt::tasks()).unwrap();
     for (name, sampling, weights, answer) in [
-        ("Inception-unbalanced", Sampling::EachOnce, ClassWeights::Uniform, AnswerKind::OnlyFusionBranch),
-        ("Inception-balanced", balanced, ClassWeights::BalancedInBatch, AnswerKind::OnlyFusionBranch),
-        ("Inception-combined", balanced, ClassWeights::BalancedInBatch, AnswerKind::All),
+        ("Inception-unbalanced", Sampling::EachOnce, ClassBalancing::Uniform, AnswerKind::OnlyFusionBranch),
+        ("Inception-balanced", balanced, ClassBalancing::BalancedInBatch, AnswerKind::OnlyFusionBranch),
+        ("Inception-combined", balanced, ClassBalancing::BalancedInBatch, AnswerKind::All),
     ] {
         let experiment = row(&recipe, name);
         let expected = ModalitySubsetNetConfig::kawahara(20, vec![]);
@@ -406,8 +461,12 @@ fn printed_numbers_of_another_backbone_or_network_are_those_that_are_printed_of_
         assert_eq!(plan.published_row.as_deref(), row.or(Some("JIF-MMFA(All)")));
         let printed = format!("{} densenet121", row.unwrap_or("JIF-MMFA(All)"));
         assert!(plan.published.iter().any(|table| table.row(&printed).is_some()), "{printed}");
-        assert_eq!(note(&plan).as_deref(), Some("The published numbers are of other settings: method.weights."));
+        // The printed numbers are of folds that patients cross.
+        assert_eq!(note(&plan).as_deref(), Some("The published numbers are of other settings: split, method.weights."));
     }
+    let as_published = plan(&jif.under_protocol("as published").unwrap(), "pad-ufes-20", None);
+    let expected = "The published numbers are of other settings: method.weights.";
+    assert_eq!(note(&as_published).as_deref(), Some(expected));
     jif.set("method.network.view=dermoscopic").unwrap();
     assert_eq!(plan(&jif, "isic-2019", Some("JF-MA")).published_row.as_deref(), Some("JF-MA"));
     jif.set("method.network.backbone=resnet18").unwrap();

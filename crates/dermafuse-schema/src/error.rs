@@ -109,4 +109,14 @@ pub enum SchemaError {
         /// What it must be.
         expected: String,
     },
+    /// A group of classes that is none.
+    #[error("group `{group}`: `{name}` is not {expected}")]
+    ClassGroup {
+        /// The group.
+        group: String,
+        /// The class, list or task that is wrong.
+        name: String,
+        /// What it must be.
+        expected: String,
+    },
 }

@@ -20,6 +20,7 @@
 //! ```
 
 mod case;
+mod class_group;
 mod class_sums;
 mod cohort;
 mod error;
@@ -28,7 +29,10 @@ mod field;
 mod logits;
 mod modality;
 mod name;
+mod performance;
+mod prediction_sets;
 mod predictions;
+mod proportion;
 mod regular_file;
 mod run_folder;
 mod seen_cases;
@@ -44,6 +48,7 @@ mod whole_file;
 pub use ndarray;
 
 pub use case::{Case, CaseId};
+pub use class_group::{Aim, ClassGroup, FittedGroup, OperatingPoint, REST};
 pub use class_sums::ClassSums;
 pub use cohort::Cohort;
 pub use error::SchemaError;
@@ -52,7 +57,12 @@ pub use field::{Field, FieldKind, FieldRole, FieldValue};
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
 pub use modality::{Modality, UnknownModality};
 pub use name::Name;
+pub use performance::{PatientGroup, PatientRange, Performance, PerformanceRow, QuestionRow, SMALL_GROUP};
+pub use prediction_sets::{
+    Coverage, Decision, PredictionSets, Quantile, TaskQuantiles, cases_needed, check_error_rate,
+};
 pub use predictions::Predictions;
+pub use proportion::{Interval, Proportion};
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use run_folder::{RunFolder, RunFolderError, RunMode};
 pub use seen_cases::SeenCases;

@@ -309,7 +309,7 @@ mod tests {
         assert!(target.synthetic);
         assert_eq!(target.tasks[0].classes.len(), 13);
         let rows: Vec<usize> = (0..target.len()).collect();
-        assert!(target.class_counts(0, &rows).unwrap().iter().all(|&count| count >= LEAST));
+        assert!(target.view(&rows).unwrap().class_counts(0).unwrap().iter().all(|&count| count >= LEAST));
         target.split = Some(Split::stratified(&target, 0, [0.6, 0.2, 0.2], 0).unwrap());
         let (edra, fit) = (derm7pt::load_edra(at("edra")).unwrap(), dermofit::load(at("dermofit")).unwrap());
         let sets = [("dermai", &target), ("edra", &edra), ("dermofit", &fit)];

@@ -180,7 +180,7 @@ fn the_loader_reads_what_is_written() {
         assert_eq!((set.name.as_str(), set.len()), ("derm7pt-synthetic", 60));
         assert_eq!(set.notes.is_empty(), !with_traps, "{:?}", set.notes);
         let split = set.split.as_ref().unwrap();
-        set.require_all_classes(&split.train).unwrap();
+        set.view(&split.train).unwrap().require_all_classes().unwrap();
         for (case, drawn) in set.cases.iter().zip(sample(&config)) {
             assert_eq!(case.labels[0], Some(drawn.lesion.diagnosis as usize));
             assert_eq!(case.labels[6], Some(usize::from(drawn.lesion.veil)));

@@ -1,5 +1,5 @@
 use dermafuse_backbones::BackboneKind;
-use dermafuse_data::{Augmentation, EpochLength, KerasInput, Preprocess, Sampling};
+use dermafuse_data::{Augmentation, EpochLength, KerasInput, ModalityDropout, Preprocess, Sampling};
 use dermafuse_networks::BackboneFreeze;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,10 @@ pub struct TrainingConfig {
     pub augmentation: Option<Augmentation>,
     /// What is minimised.
     pub loss: LossConfig,
+    /// How often a case is shown as if it lacked an image or its record, so that the network learns to do without; `None` as
+    /// released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modality_dropout: Option<ModalityDropout>,
     /// Which parts of the backbones do not train.
     pub freeze: BackboneFreeze,
     /// How the blocks of the backbones come to train one after the other; `None` trains them from the first epoch.
@@ -105,6 +109,7 @@ impl TrainingConfig {
             preprocess: Preprocess::as_released(image_size),
             augmentation: Some(Augmentation::default()),
             loss: LossConfig::default(),
+            modality_dropout: None,
             freeze: BackboneFreeze::default(),
             unfreezing: None,
             later_head_rate: 1.0,
@@ -262,6 +267,9 @@ impl TrainingConfig {
             return error("momentum", "at least 0 and below 1", momentum.to_string());
         }
         self.loss.check()?;
+        if let Some(dropout) = &self.modality_dropout {
+            dropout.check()?;
+        }
         if let Some(averaging) = self.averaging {
             averaging.check(self.epochs, self.patience)?;
         }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dermafuse_data::{CaseSet, MAX_BYTES};
+use dermafuse_data::{CaseView, MAX_BYTES};
 use dermafuse_infer::kinds_of;
 use dermafuse_networks::Modalities;
 use dermafuse_schema::{Modality, ReadError, read_regular_file, write_whole_file};
@@ -29,14 +29,18 @@ pub struct ImageRecord {
 }
 
 impl ImageRecord {
-    /// Looks at the images of the cases at `rows`, as far as a network looks at them. What `known` says of a file that has
+    /// Looks at the images of cases, as far as a network looks at them. What `known` says of a file that has
     /// not changed is believed.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn take(set: &CaseSet, rows: &[usize], views: Modalities, known: &Self) -> Result<Self, TrainError> {
+    pub fn take<'a>(
+        parts: impl IntoIterator<Item = &'a CaseView<'a>>,
+        views: Modalities,
+        known: &Self,
+    ) -> Result<Self, TrainError> {
         let mut files: BTreeMap<String, &Path> = BTreeMap::new();
-        for case in rows.iter().filter_map(|&row| set.cases.get(row)) {
+        for case in parts.into_iter().flat_map(CaseView::cases) {
             for kind in kinds_of(views) {
                 let view = match kind {
                     Modality::Clinical => "clinical",
@@ -107,6 +111,7 @@ impl ImageRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dermafuse_data::CaseSet;
     use std::fs;
 
     use dermafuse_schema::{Case, Task, TaskSet};
@@ -135,7 +140,7 @@ mod tests {
         fs::write(path("a"), b"clinical").unwrap();
         fs::write(path("b"), b"dermoscopic").unwrap();
         let take = |a: &str, b: &str, known: &ImageRecord| {
-            ImageRecord::take(&set(&path(a), &path(b)), &[0], BOTH, known).unwrap()
+            ImageRecord::take([&set(&path(a), &path(b)).whole()], BOTH, known).unwrap()
         };
         let first = take("a", "b", &ImageRecord::default());
         first.write(folder.path()).unwrap();
@@ -164,8 +169,8 @@ mod tests {
         // What the network does not look at is not read.
         fs::remove_file(path("b")).unwrap();
         let views = Modalities::CLINICAL;
-        ImageRecord::take(&set(&path("a"), &path("b")), &[0], views, &first).unwrap();
-        let error = ImageRecord::take(&set(&path("a"), &path("b")), &[0], BOTH, &first).unwrap_err().to_string();
+        ImageRecord::take([&set(&path("a"), &path("b")).whole()], views, &first).unwrap();
+        let error = ImageRecord::take([&set(&path("a"), &path("b")).whole()], BOTH, &first).unwrap_err().to_string();
         assert!(error.starts_with("cannot read ") && error.contains("/b: No such file"), "{error}");
     }
 }

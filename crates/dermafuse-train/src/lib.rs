@@ -22,6 +22,7 @@ mod observer;
 mod optimizer;
 mod run_facts;
 mod run_identity;
+mod shown;
 mod trainer;
 mod unfreezing;
 
@@ -33,7 +34,7 @@ pub use file_contents::file_digest;
 pub use image_record::ImageRecord;
 pub use incomplete::{Incomplete, UnknownIncomplete, missing_image};
 pub use loss::{MultitaskLoss, Targets};
-pub use loss_config::{ClassWeights, LossConfig, LossReduction};
+pub use loss_config::{ClassBalancing, LossConfig, LossReduction};
 pub use lost_best::{LostBest, UnknownLostBest};
 pub use observer::{AverageReport, BatchReport, EpochReport, Observer, Silent};
 pub use optimizer::OptimizerKind;

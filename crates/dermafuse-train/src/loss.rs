@@ -2,10 +2,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
-use dermafuse_data::CaseSet;
+use dermafuse_data::CaseView;
 use dermafuse_networks::NetworkOutput;
 
-use crate::{ClassWeights, LossConfig, LossReduction, TrainError};
+use crate::{ClassBalancing, LossConfig, LossReduction, TrainError};
 
 /// The weight that the released code gives to each branch.
 const RELEASED_BRANCH_WEIGHT: f64 = 0.33;
@@ -28,16 +28,17 @@ pub struct Targets {
 }
 
 impl MultitaskLoss {
-    /// The loss of a configuration; class weights are counted on the training rows.
+    /// The loss of a configuration; class weights are counted on the training cases.
     ///
     /// # Errors
-    /// A class without training cases when classes are weighted; a row out of range.
-    pub fn new(set: &CaseSet, training_rows: &[usize], config: LossConfig) -> Result<Self, TrainError> {
+    /// A class without training cases when classes are weighted.
+    pub fn new(training: &CaseView<'_>, config: LossConfig) -> Result<Self, TrainError> {
         config.check()?;
+        let set = training.set();
         let mut class_weights = Vec::with_capacity(set.tasks.len());
         for (index, task) in set.tasks.iter().enumerate() {
-            let counts = set.class_counts(index, training_rows)?;
-            if matches!(config.class_weights, ClassWeights::Uniform | ClassWeights::BalancedInBatch) {
+            let counts = training.class_counts(index)?;
+            if matches!(config.class_weights, ClassBalancing::Uniform | ClassBalancing::BalancedInBatch) {
                 class_weights.push(vec![1.0; counts.len()]);
                 continue;
             }
@@ -47,7 +48,7 @@ impl MultitaskLoss {
             let (total, classes) = (counts.iter().sum::<usize>() as f64, counts.len() as f64);
             let balanced = counts.iter().map(|&count| total / (classes * count as f64));
             class_weights.push(match config.class_weights {
-                ClassWeights::SquareRoot => balanced.map(f64::sqrt).collect(),
+                ClassBalancing::SquareRoot => balanced.map(f64::sqrt).collect(),
                 _ => balanced.collect(),
             });
         }
@@ -84,7 +85,7 @@ impl MultitaskLoss {
 
     /// The class weights of a task in a batch, of which `labels` are the labels.
     fn weights_in_batch<'a>(&self, labels: &[&[Option<usize>]], task: usize, weights: &'a [f64]) -> Cow<'a, [f64]> {
-        if self.config.class_weights != ClassWeights::BalancedInBatch {
+        if self.config.class_weights != ClassBalancing::BalancedInBatch {
             return Cow::Borrowed(weights);
         }
         let mut counts = vec![0_usize; weights.len()];
@@ -176,7 +177,7 @@ mod tests {
 
     const SUMS: LossConfig = LossConfig {
         reduction: LossReduction::Paper,
-        class_weights: ClassWeights::Uniform,
+        class_weights: ClassBalancing::Uniform,
         focal_gamma: 0.0,
         label_smoothing: 0.0,
         auxiliary: BTreeMap::new(),
@@ -196,7 +197,7 @@ mod tests {
     /// Three cases of one class and one of another: each class has half of the loss, in parts too.
     #[test]
     fn in_a_batch_that_balances_itself_every_class_has_the_same_weight() {
-        let config = LossConfig { class_weights: ClassWeights::BalancedInBatch, ..SUMS };
+        let config = LossConfig { class_weights: ClassBalancing::BalancedInBatch, ..SUMS };
         let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 3]] };
         let labels: [&[Option<usize>]; 5] = [&[Some(0)], &[Some(0)], &[Some(2)], &[None], &[Some(0)]];
         let shares = |part: Range<usize>| {

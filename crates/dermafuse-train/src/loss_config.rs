@@ -11,7 +11,7 @@ pub struct LossConfig {
     /// How branch and task losses add up.
     pub reduction: LossReduction,
     /// How much the classes of a task weigh.
-    pub class_weights: ClassWeights,
+    pub class_weights: ClassBalancing,
     /// Focusing parameter `γ ≥ 0` of the focal loss `(1 − p)^γ · CE` (Lin et al., ICCV 2017); 0 is the cross-entropy.
     pub focal_gamma: f64,
     /// Share `ε` of the target that is spread over all classes, in 0..1 (Szegedy et al., CVPR 2016; weighted classes as in
@@ -38,10 +38,11 @@ pub enum LossReduction {
     Paper,
 }
 
-/// How much the classes of a task weigh in its loss.
+/// How far the loss of a task makes up for rare classes. It follows from the numbers of cases alone, as every task has other classes;
+/// weights that are given as numbers are for classifiers (`dermafuse_ensemble::ClassWeights`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ClassWeights {
+pub enum ClassBalancing {
     /// All alike, as released with FusionM4Net.
     #[default]
     Uniform,
@@ -59,7 +60,7 @@ impl LossConfig {
     /// The loss of joint-individual fusion: sums, classes weighted by their rarity.
     #[must_use]
     pub fn joint_individual_fusion() -> Self {
-        Self { reduction: LossReduction::Paper, class_weights: ClassWeights::Balanced, ..Self::default() }
+        Self { reduction: LossReduction::Paper, class_weights: ClassBalancing::Balanced, ..Self::default() }
     }
 
     /// The loss of AMFAM: sums, the adversary weighed by λ = 0.8 and both reconstructions by γ = 0.4.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dermafuse_data::CaseSet;
+use dermafuse_data::CaseView;
 use dermafuse_infer::sha256_hex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,19 +66,21 @@ impl RunFacts {
         self.0.insert(name.to_owned(), format!("SHA-256 {}", sha256_hex(&bytes)));
     }
 
-    /// Adds the identities, labels and metadata of a part of a set.
-    pub fn set_cases(&mut self, part: &str, set: &CaseSet, rows: &[usize]) {
-        let cases = || rows.iter().filter_map(|&row| set.cases.get(row));
-        let count = rows.len();
+    /// Adds the identities, labels and metadata of the cases of a part.
+    pub fn set_cases(&mut self, part: &str, cases: &CaseView<'_>) {
+        let count = cases.len();
         let mut digest = |what: &str, bytes: Vec<u8>| {
             self.0.insert(format!("data.{part}.{what}"), format!("{count} cases, SHA-256 {}", sha256_hex(&bytes)));
         };
         let expected = "cases have string keys only";
-        digest("cases", serde_json::to_vec(&cases().map(|case| &case.id).collect::<Vec<_>>()).expect(expected));
-        digest("labels", serde_json::to_vec(&cases().map(|case| &case.labels).collect::<Vec<_>>()).expect(expected));
+        digest("cases", serde_json::to_vec(&cases.cases().map(|case| &case.id).collect::<Vec<_>>()).expect(expected));
+        digest(
+            "labels",
+            serde_json::to_vec(&cases.cases().map(|case| &case.labels).collect::<Vec<_>>()).expect(expected),
+        );
         digest(
             "metadata",
-            serde_json::to_vec(&cases().map(|case| &case.metadata).collect::<Vec<_>>()).expect(expected),
+            serde_json::to_vec(&cases.cases().map(|case| &case.metadata).collect::<Vec<_>>()).expect(expected),
         );
     }
 

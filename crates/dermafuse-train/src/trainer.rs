@@ -4,30 +4,29 @@ use std::sync::Arc;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
-use dermafuse_data::{BatchLoader, CaseSet, ImageCache, LoaderConfig, Looks, MetadataEncoder};
-use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
+use dermafuse_data::{BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder};
+use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, may_miss, modalities_of, tensors_of};
 use dermafuse_networks::{Auxiliary, Modalities, Network};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 
 use crate::averaging::{Average, refresh_batch_norm};
 use crate::clipping::clip_norm;
 use crate::optimizer::learning_rates;
+use crate::shown::{ShownCases, check_dropout};
 use crate::{
     AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, ImageRecord, Incomplete, LostBest, MultitaskLoss,
     Observer, RunFacts, RunIdentity, RunLength, RunState, Targets, TrainError, TrainingConfig, WeightAveraging,
     missing_image,
 };
 
-/// The cases of a run.
-#[derive(Clone, Copy, Debug)]
+/// The cases of a run. Those that train and those that validate may be of different sets, if these have the same tasks.
+#[derive(Clone, Debug)]
 pub struct TrainingCases<'a> {
-    /// The data set.
-    pub set: &'a CaseSet,
-    /// Rows to learn from; each needs the images that the network looks at, unless [`Trainer::incomplete`] says otherwise.
-    pub train: &'a [usize],
-    /// Rows to choose the best epoch on; without any, the last epoch's weights are the result.
-    pub valid: &'a [usize],
-    /// The metadata encoder, fitted on the training rows.
+    /// Cases to learn from; each needs the images that the network looks at, unless [`Trainer::incomplete`] says otherwise.
+    pub train: CaseView<'a>,
+    /// Cases to choose the best epoch on; without any, the last epoch's weights are the result.
+    pub valid: CaseView<'a>,
+    /// The metadata encoder, fitted on the training cases.
     pub encoder: &'a MetadataEncoder,
 }
 
@@ -101,14 +100,14 @@ impl Trainer {
     pub fn fit<N: Network>(
         &self,
         network: N,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         score: impl Fn(&BranchLogits) -> f64,
         folder: Option<&Path>,
         resume: bool,
         observer: &mut dyn Observer,
     ) -> Result<Trained<N>, TrainError> {
         self.check(&network, cases)?;
-        let loss = MultitaskLoss::new(cases.set, cases.train, self.config.loss.clone())?;
+        let loss = MultitaskLoss::new(&cases.train, self.config.loss.clone())?;
         let checkpoints = match folder {
             Some(folder) => Some(Checkpoints::open(folder, self.identity(&network, cases, folder)?, resume)?),
             None => None,
@@ -212,30 +211,38 @@ impl Trainer {
         &self,
         initial: &N,
         average: N,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
     ) -> Result<N, TrainError> {
         let network = initial.clone().try_load_record(average.into_record()).map_err(unrestorable)?;
         let (device, modalities) = (device_of(&network), network.modalities());
         let (seed, epoch) = (self.config.seed, self.config.epochs);
-        let (_, passes) = self.passes(epoch, modalities, cases)?;
+        let EpochPasses { shown, passes, .. } = self.passes(epoch, modalities, cases)?;
+        let set = cases.train.set();
+        let matched = cases.encoder.matched(&set.fields)?;
+        let mut first = 0;
         let inputs = passes.map(|images| {
             let images = images?;
-            let metadata = cases.set.encoded_metadata(&images.rows, cases.encoder)?;
+            let mut metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
+            if let Some(shown) = &shown {
+                shown.hide_records(first, &mut metadata, &matched, set.fields.len())?;
+            }
+            first += images.rows.len();
             Ok::<_, TrainError>(tensors_of(images, metadata, modalities, &device))
         });
         Ok(refresh_batch_norm(network, inputs, || device.seed(step_seed(seed, epoch, 0)))?.valid())
     }
 
-    /// The order of the training cases in an epoch, and a loader that prepares them in it.
+    /// The order of the training cases in an epoch, what is shown of each, and a loader that prepares them in it.
     fn passes(
         &self,
         epoch: usize,
         modalities: Modalities,
-        cases: TrainingCases<'_>,
-    ) -> Result<(Vec<usize>, BatchLoader), TrainError> {
+        cases: &TrainingCases<'_>,
+    ) -> Result<EpochPasses, TrainError> {
         let config = &self.config;
-        let mut order = config.sampling.order(cases.set, cases.train, config.seed, epoch as u64)?;
-        let pass_size = self.pass_size(cases.set);
+        let mut order = config.sampling.order(&cases.train, config.seed, epoch as u64)?;
+        let set = cases.train.set();
+        let pass_size = self.pass_size(set);
         if order.len() % pass_size == 1 {
             order.pop(); // batch normalisation has no statistics for a single case
         }
@@ -248,8 +255,12 @@ impl Trainer {
         };
         loader.threads = config.threads;
         loader.cache.clone_from(&self.cache);
-        let passes = BatchLoader::new(cases.set, order.clone(), loader)?;
-        Ok((order, passes))
+        let address = (config.seed, epoch as u64);
+        let draw = |dropout| ShownCases::draw(dropout, modalities, cases, &order, address);
+        let shown = config.modality_dropout.map(draw).transpose()?;
+        loader.shown = shown.as_ref().map(|shown| shown.each().to_vec());
+        let passes = BatchLoader::new(&set.view(&order)?, loader)?;
+        Ok(EpochPasses { order, shown, passes })
     }
 
     /// Cases in a step of the optimizer.
@@ -273,12 +284,13 @@ impl Trainer {
     ///
     /// # Errors
     /// The first setting that does not.
-    pub fn check<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
+    pub fn check<N: Network>(&self, network: &N, cases: &TrainingCases<'_>) -> Result<(), TrainError> {
         self.config.check()?;
         if let Some(unfreezing) = &self.config.unfreezing {
             unfreezing.check(self.config.epochs, &network.backbone_groups())?;
         }
-        let (batch, pass) = (self.batch_size(cases.set), self.pass_size(cases.set));
+        let set = cases.train.set();
+        let (batch, pass) = (self.batch_size(set), self.pass_size(set));
         let size =
             |setting, expected, found: usize| Err(TrainError::Setting { setting, expected, found: found.to_string() });
         if batch < 2 {
@@ -287,7 +299,12 @@ impl Trainer {
         if pass < 2 || !batch.is_multiple_of(pass) {
             return size("micro_batch_size", "at least 2 and a divisor of batch_size", pass);
         }
-        self.config.sampling.order(cases.set, cases.train, self.config.seed, 0)?;
+        self.config.sampling.order(&cases.train, self.config.seed, 0)?;
+        let valid = cases.valid.set();
+        if valid.tasks != set.tasks {
+            let (expected, found) = ("of the tasks of the training part", format!("of those of {}", valid.name));
+            return Err(TrainError::Setting { setting: "the validation part", expected, found });
+        }
         let setting = |setting, expected, found: usize| {
             Err(TrainError::Setting { setting, expected, found: format!("{found} cases") })
         };
@@ -297,6 +314,9 @@ impl Trainer {
         if let (true, Some(patience)) = (cases.valid.is_empty(), self.config.patience) {
             let (expected, found) = ("none where no case validates", patience.to_string());
             return Err(TrainError::Setting { setting: "patience", expected, found });
+        }
+        if let Some(dropout) = self.config.modality_dropout {
+            check_dropout(dropout, network)?;
         }
         self.check_images(network, cases)?;
         let known = network.auxiliary();
@@ -312,16 +332,16 @@ impl Trainer {
     }
 
     /// Every training case has the images that the network looks at, or may do without.
-    fn check_images<N: Network>(&self, network: &N, cases: TrainingCases<'_>) -> Result<(), TrainError> {
+    fn check_images<N: Network>(&self, network: &N, cases: &TrainingCases<'_>) -> Result<(), TrainError> {
         let looked_at = network.modalities();
-        let training = || cases.train.iter().map(|&row| &cases.set.cases[row]);
+        let training = || cases.train.cases();
         let mut incomplete = training().filter_map(|case| Some((case, missing_image(case, looked_at)?)));
         let Some((first, image)) = incomplete.next() else { return Ok(()) };
-        let matched = cases.encoder.matched(&cases.set.fields)?;
+        let matched = cases.encoder.matched(&cases.train.set().fields)?;
         let mut unseen = None;
         for case in training() {
             let there = modalities_of(case, matched.has_metadata(case)?);
-            if !network.seeing(there).contains(&true) {
+            if !network.seeing_despite(there, may_miss(self.config.modality_dropout)).contains(&true) {
                 unseen = Some(case);
                 break;
             }
@@ -350,7 +370,7 @@ impl Trainer {
     pub fn check_folder<N: Network>(
         &self,
         network: &N,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         folder: &Path,
         resume: bool,
     ) -> Result<(), TrainError> {
@@ -362,22 +382,22 @@ impl Trainer {
     fn identity<N: Network>(
         &self,
         network: &N,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         folder: &Path,
     ) -> Result<RunIdentity, TrainError> {
         let mut facts = self.facts.clone();
         facts.set("training", &self.config);
         facts.set("incomplete", &self.incomplete);
-        let rows = [cases.train, cases.valid].concat();
+        let (parts, views) = ([&cases.train, &cases.valid], network.modalities());
         // Where no case has several, it is no fact.
-        if cases.set.has_several_images(&rows, kinds_of(network.modalities())) {
+        if parts.iter().any(|part| part.has_several_images(kinds_of(views))) {
             facts.set("several_images", &self.several_images);
         }
-        facts.set_digest("data.tasks", &cases.set.tasks);
+        facts.set_digest("data.tasks", &cases.train.set().tasks);
         facts.set_digest("data.encoder", cases.encoder);
-        facts.set_cases("train", cases.set, cases.train);
-        facts.set_cases("valid", cases.set, cases.valid);
-        let images = ImageRecord::take(cases.set, &rows, network.modalities(), &ImageRecord::read(folder))?;
+        facts.set_cases("train", &cases.train);
+        facts.set_cases("valid", &cases.valid);
+        let images = ImageRecord::take(parts, views, &ImageRecord::read(folder))?;
         images.add_to(&mut facts);
         let length = Some(RunLength::of(&self.config, network.changes_with_progress()));
         Ok(RunIdentity { facts, images, length })
@@ -392,7 +412,7 @@ impl Trainer {
         &self,
         epoch: usize,
         run: &mut Run<N>,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         loss: &MultitaskLoss,
         observer: &mut dyn Observer,
     ) -> Result<f64, TrainError> {
@@ -400,19 +420,23 @@ impl Trainer {
         let device = device_of(&run.network);
         let modalities = run.network.modalities();
         let rates = learning_rates(config, &run.network, epoch)?;
-        let (order, mut passes) = self.passes(epoch, modalities, cases)?;
-        let batch_size = self.batch_size(cases.set);
+        let EpochPasses { order, shown, mut passes } = self.passes(epoch, modalities, cases)?;
+        let set = cases.train.set();
+        let batch_size = self.batch_size(set);
         let batches = order.len().div_ceil(batch_size);
-        let matched = cases.encoder.matched(&cases.set.fields)?;
-        let unknown = vec![None; cases.set.tasks.len()];
+        let matched = cases.encoder.matched(&set.fields)?;
+        let unknown = vec![None; set.tasks.len()];
         let (mut total, mut pass) = (0.0, 0);
         let mut own = OwnLosses::default();
         for (index, rows) in order.chunks(batch_size).enumerate() {
-            let labels: Vec<&[Option<usize>]> =
-                rows.iter().map(|&row| cases.set.cases[row].labels.as_slice()).collect();
-            let seeing = rows.iter().map(|&row| {
-                let case = &cases.set.cases[row];
-                Ok(run.network.seeing(modalities_of(case, matched.has_metadata(case)?)))
+            let labels: Vec<&[Option<usize>]> = rows.iter().map(|&row| set.cases[row].labels.as_slice()).collect();
+            let first = index * batch_size;
+            let seeing = rows.iter().enumerate().map(|(at, &row)| match &shown {
+                Some(shown) => Ok(shown.seeing(&run.network, first + at)),
+                None => {
+                    let case = &set.cases[row];
+                    Ok(run.network.seeing(modalities_of(case, matched.has_metadata(case)?)))
+                }
             });
             let seeing = seeing.collect::<Result<Vec<_>, TrainError>>()?;
             let labels_of_branches = labels_of_branches(&seeing, &labels, &unknown);
@@ -427,7 +451,10 @@ impl Trainer {
                 let part = done..done + images.rows.len();
                 let targets = labels_of_branches.iter().map(|labels| loss.targets(labels, part.clone(), &device));
                 let targets: Vec<Targets> = targets.collect();
-                let metadata = cases.set.encoded_metadata(&images.rows, cases.encoder)?;
+                let mut metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
+                if let Some(shown) = &shown {
+                    shown.hide_records(first + part.start, &mut metadata, &matched, set.fields.len())?;
+                }
                 let input = tensors_of(images, metadata, modalities, &device);
                 let output = run.network.forward(input);
                 let part_loss = match &targets[..] {
@@ -436,7 +463,7 @@ impl Trainer {
                 };
                 let value = part_loss.clone().into_scalar::<f64>();
                 if !value.is_finite() {
-                    let cases = rows[part].iter().map(|&row| cases.set.cases[row].id.to_string()).collect();
+                    let cases = rows[part].iter().map(|&row| set.cases[row].id.to_string()).collect();
                     return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
                 }
                 own.add(&output.auxiliary, part.len());
@@ -470,7 +497,7 @@ impl Trainer {
         epoch: usize,
         train_loss: f64,
         network: &N,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         score: impl Fn(&BranchLogits) -> f64,
     ) -> Result<EpochReport, TrainError> {
         let (valid_loss, valid_score) = self.loss_and_score(network, cases, score)?;
@@ -485,18 +512,19 @@ impl Trainer {
     fn loss_and_score<N: Network>(
         &self,
         network: &N,
-        cases: TrainingCases<'_>,
+        cases: &TrainingCases<'_>,
         score: impl Fn(&BranchLogits) -> f64,
     ) -> Result<(Option<f64>, Option<f64>), TrainError> {
         if cases.valid.is_empty() {
             return Ok((None, None));
         }
         let mut predictor = Predictor::new(network, self.config.preprocess.clone(), TestTimeAugmentation::Off);
-        predictor.batch_size = self.pass_size(cases.set);
+        predictor.batch_size = self.pass_size(cases.train.set());
         predictor.threads = self.config.threads;
         predictor.several_images = self.several_images;
+        predictor.may_miss = may_miss(self.config.modality_dropout);
         predictor.cache.clone_from(&self.cache);
-        let logits = predictor.logits(cases.set, cases.valid, cases.encoder, |_| ())?;
+        let logits = predictor.logits(&cases.valid, cases.encoder, |_| ())?;
         Ok((Some(mean_cross_entropy(&logits)), Some(score(&logits))))
     }
 
@@ -574,6 +602,16 @@ impl Trainer {
             best: Some(best),
         })
     }
+}
+
+/// The cases of an epoch.
+struct EpochPasses {
+    /// Their order.
+    order: Vec<usize>,
+    /// What is shown of each; `None` where nothing is left out.
+    shown: Option<ShownCases>,
+    /// The loader.
+    passes: BatchLoader,
 }
 
 /// A run between two epochs.

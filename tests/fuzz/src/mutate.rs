@@ -17,6 +17,9 @@ pub enum Syntax {
     Json,
 }
 
+/// An input that follows the rules of its reader.
+pub type Make = fn(&[Vec<u8>], &mut Draws) -> Vec<u8>;
+
 /// What inputs are made of.
 #[derive(Clone, Debug)]
 pub struct Corpus {
@@ -26,6 +29,9 @@ pub struct Corpus {
     pub entries: Vec<Vec<u8>>,
     /// Words that mean something to the reader.
     pub words: &'static [&'static str],
+    /// Makes an input that the reader should accept, from the entries. Where there is one, half of the inputs are made, and most of
+    /// these are not changed.
+    pub make: Option<Make>,
 }
 
 /// Numbers that break things.
@@ -62,6 +68,13 @@ pub(crate) const INTEGERS: [u64; 22] = [
 pub fn input_of(target: &str, seed: u64, corpus: &Corpus) -> Vec<u8> {
     let mut draws = Draws::new(target, seed);
     let draws = &mut draws;
+    if let Some(make) = corpus.make.filter(|_| draws.once_in(2)) {
+        let mut input = make(&corpus.entries, draws);
+        if draws.once_in(4) {
+            text::change(&mut input, draws, corpus);
+        }
+        return input;
+    }
     let entry = draws.pick(&corpus.entries);
     // Few changes more often than many.
     let changes = 1 + draws.below(8).min(draws.below(8));
@@ -154,7 +167,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn corpus(syntax: Syntax, entry: &str) -> Corpus {
-        Corpus { syntax, entries: vec![entry.into(), b"other".to_vec()], words: &["word"] }
+        Corpus { syntax, entries: vec![entry.into(), b"other".to_vec()], words: &["word"], make: None }
     }
 
     #[test]
@@ -174,7 +187,7 @@ mod tests {
     fn no_corpus_is_too_small() {
         for entry in ["", "a", "{}", "[]"] {
             for syntax in [Syntax::Binary, Syntax::Lines, Syntax::Json] {
-                let corpus = Corpus { syntax, entries: vec![entry.into()], words: &[] };
+                let corpus = Corpus { syntax, entries: vec![entry.into()], words: &[], make: None };
                 (0..2000).for_each(|seed| drop(input_of("target", seed, &corpus)));
             }
         }

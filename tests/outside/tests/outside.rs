@@ -84,8 +84,7 @@ fn set() -> CaseSet {
 /// The probabilities of the answer, of every case.
 fn answers(bundle: &Bundle) -> Vec<f64> {
     let set = set();
-    let rows: Vec<usize> = (0..set.len()).collect();
-    let answers = bundle.predict(&set, &rows, |_| ()).unwrap();
+    let answers = bundle.predict(&set.whole(), |_| ()).unwrap();
     answers.last().probabilities.iter().flat_map(|task| task.iter().copied()).collect()
 }
 

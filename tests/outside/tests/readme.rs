@@ -42,16 +42,24 @@ fn the_first_example_is_compiled_and_answers() {
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: Default::default(),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
-    let two_stage = TwoStage { branch_weights, fuse_space: FuseSpace::Logits, second_stage: None, mix: 1.0 };
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     let network = network.init_seeded(1, &Device::flex()).unwrap();
     std::fs::create_dir_all(folder.path().join("runs/quickstart")).unwrap();
     let model = folder.path().join("runs/quickstart/model.safetensors");
     Bundle { description, network, two_stage }.save(model).unwrap();
     let photo = encode_jpeg(&RgbPixels::new(60, 45, vec![150; 8100]).unwrap(), 90).unwrap();
-    ["clinical.jpg", "dermoscopic.jpg"].map(|name| std::fs::write(folder.path().join(name), &photo).unwrap());
+    for name in ["clinical.jpg", "dermoscopic.jpg"] {
+        std::fs::write(folder.path().join(name), &photo).unwrap();
+    }
 
     let output = Command::new(env!("CARGO_BIN_EXE_first_answer")).current_dir(&folder).output().unwrap();
     let (text, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());

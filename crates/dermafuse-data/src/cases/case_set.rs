@@ -1,4 +1,4 @@
-use dermafuse_schema::{Case, Field, FieldKind, FieldValue, Modality, Name, TaskSet};
+use dermafuse_schema::{Case, Field, FieldKind, FieldValue, Name, TaskSet};
 
 use crate::name_set::{NameMap, NameSet};
 use crate::{DataError, Split};
@@ -10,7 +10,7 @@ pub const SYNTHETIC_MARKER: &str = "SYNTHETIC";
 /// A data set in memory: what is asked ([`TaskSet`]), what is known ([`Field`]s), and the [`Case`]s, whose images stay
 /// on disk until a [`BatchLoader`](crate::BatchLoader) reads them.
 ///
-/// A case is addressed by its *row*, its position in `cases`, counted from 0.
+/// A case is addressed by its *row*, its position in `cases`, counted from 0; a [`CaseView`](crate::CaseView) is some of the cases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CaseSet {
     /// The data set's name, such as `derm7pt`.
@@ -131,54 +131,6 @@ impl CaseSet {
             }
         }
         self.split.as_ref().map_or(Ok(()), |split| split.check_cases(&self.cases))
-    }
-
-    /// Whether some case of `rows` has several images of one of these kinds. Rows that there are not have none.
-    #[must_use]
-    pub fn has_several_images(&self, rows: &[usize], kinds: impl Iterator<Item = Modality> + Clone) -> bool {
-        rows.iter().filter_map(|&row| self.cases.get(row)).any(|case| case.looks(kinds.clone()) > 1)
-    }
-
-    /// How many cases of `rows` carry each class of a task, in the order of its classes.
-    ///
-    /// # Errors
-    /// A row or a task that there is not.
-    pub fn class_counts(&self, task: usize, rows: &[usize]) -> Result<Vec<usize>, DataError> {
-        self.check_rows(rows)?;
-        let mut counts = vec![0; self.task_classes(task)?];
-        for label in rows.iter().filter_map(|&row| self.cases[row].labels[task]) {
-            match counts.get_mut(label) {
-                Some(count) => *count += 1,
-                None => return self.check().map(|()| counts),
-            }
-        }
-        Ok(counts)
-    }
-
-    /// Checks that every class of every task has a case among `rows`, the training part, so that it can be learnt.
-    ///
-    /// # Errors
-    /// The first class that has none; a row that there is not.
-    pub fn require_all_classes(&self, rows: &[usize]) -> Result<(), DataError> {
-        for (index, task) in self.tasks.iter().enumerate() {
-            let counts = self.class_counts(index, rows)?;
-            if let Some(class) = counts.iter().position(|&count| count == 0) {
-                return Err(DataError::ClassAbsent {
-                    task: task.name.clone(),
-                    class: task.classes[class].clone(),
-                    part: "training",
-                    cases: rows.len(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn check_rows(&self, rows: &[usize]) -> Result<(), DataError> {
-        match rows.iter().find(|&&row| row >= self.len()) {
-            Some(&row) => Err(DataError::Row { row, cases: self.len() }),
-            None => Ok(()),
-        }
     }
 
     /// The number of classes of a task that there must be.

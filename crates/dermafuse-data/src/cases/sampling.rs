@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::shuffle::{stream, uniform};
-use crate::{CaseSet, DataError, shuffled};
+use crate::{CaseSet, CaseView, DataError, shuffled};
 
 /// The purposes "balanced", "labels" and "weighted" of random streams.
 const BALANCED: u64 = 0x62_616c_616e;
@@ -24,11 +24,10 @@ const WEIGHTED: u64 = 0x77_6569_6768;
 /// let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?;
 /// let cases = (0..10).map(case).collect();
 /// let set = CaseSet { name: "a".into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] };
-/// let rows: Vec<usize> = (0..10).collect();
 /// let balanced = Sampling::ClassBalanced { per_class: 1, length: EpochLength::AllCases };
-/// assert_eq!(balanced.order(&set, &rows, 7, 0)?.len(), 10);
-/// assert_eq!(balanced.shown(&set, &rows, 7, 3)?, [15, 15]); // in three epochs
-/// assert_eq!(Sampling::EachOnce.shown(&set, &rows, 7, 3)?, [24, 6]);
+/// assert_eq!(balanced.order(&set.whole(), 7, 0)?.len(), 10);
+/// assert_eq!(balanced.shown(&set.whole(), 7, 3)?, [15, 15]); // in three epochs
+/// assert_eq!(Sampling::EachOnce.shown(&set.whole(), 7, 3)?, [24, 6]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,7 +48,7 @@ pub enum Sampling {
     /// Every batch has so many cases for every label of every task (Kawahara et al., IEEE J-BHI 2018: 24 labels of eight
     /// tasks). A label goes through its cases in random order before it starts anew. A case has a label of each task, so a
     /// batch has *at least* so many cases of each label, and a case may be drawn for several of its labels;
-    /// `ClassWeights::BalancedInBatch` of the training evens out what is left. Cases without any label are left out.
+    /// `ClassBalancing::BalancedInBatch` of the training evens out what is left. Cases without any label are left out.
     LabelBalanced {
         /// Cases for each label in a batch; the batch has this times the number of labels of all tasks.
         per_label: usize,
@@ -113,31 +112,30 @@ impl Sampling {
     /// The rows of one epoch, in order; it depends on `seed` and `epoch` only.
     ///
     /// # Errors
-    /// What [`Sampling::check`] refuses; a row that there is not; a class without a case among `rows`, where batches
-    /// are balanced; no labelled case.
-    pub fn order(self, set: &CaseSet, rows: &[usize], seed: u64, epoch: u64) -> Result<Vec<usize>, DataError> {
+    /// What [`Sampling::check`] refuses; a class without a case, where batches are balanced; no labelled case.
+    pub fn order(self, cases: &CaseView<'_>, seed: u64, epoch: u64) -> Result<Vec<usize>, DataError> {
         self.check()?;
         match self {
-            Self::EachOnce => Ok(shuffled(rows, seed, epoch)),
+            Self::EachOnce => Ok(shuffled(cases.rows(), seed, epoch)),
             Self::ClassBalanced { per_class, length } => {
-                let classes = by_class(set, 0, rows)?;
-                require_cases(set, 0, &classes, rows)?;
-                let cases = classes.iter().map(Vec::len).sum();
-                let batches = length.batches(&classes, cases, per_class);
+                let classes = by_class(cases, 0)?;
+                require_cases(cases, 0, &classes)?;
+                let labelled = classes.iter().map(Vec::len).sum();
+                let batches = length.batches(&classes, labelled, per_class);
                 Ok(balanced(&classes, per_class, batches, [seed, epoch, BALANCED]))
             }
             Self::LabelBalanced { per_label, length } => {
                 let mut labels = Vec::new();
-                for task in 0..set.tasks.len() {
-                    let classes = by_class(set, task, rows)?;
-                    require_cases(set, task, &classes, rows)?;
+                for task in 0..cases.set().tasks.len() {
+                    let classes = by_class(cases, task)?;
+                    require_cases(cases, task, &classes)?;
                     labels.extend(classes);
                 }
-                let has_label = |&&row: &&usize| set.cases[row].labels.iter().any(Option::is_some);
-                let batches = length.batches(&labels, rows.iter().filter(has_label).count(), per_label);
+                let labelled = cases.cases().filter(|case| case.labels.iter().any(Option::is_some)).count();
+                let batches = length.batches(&labels, labelled, per_label);
                 Ok(balanced(&labels, per_label, batches, [seed, epoch, LABELS]))
             }
-            Self::Weighted { power } => weighted(&by_class(set, 0, rows)?, power, set, seed, epoch),
+            Self::Weighted { power } => weighted(&by_class(cases, 0)?, power, cases.set(), seed, epoch),
         }
     }
 
@@ -145,26 +143,21 @@ impl Sampling {
     ///
     /// # Errors
     /// Those of [`Sampling::order`].
-    pub fn shown(self, set: &CaseSet, rows: &[usize], seed: u64, epochs: usize) -> Result<Vec<usize>, DataError> {
-        Ok(self.shown_by_task(set, rows, seed, epochs)?.swap_remove(0))
+    pub fn shown(self, cases: &CaseView<'_>, seed: u64, epochs: usize) -> Result<Vec<usize>, DataError> {
+        Ok(self.shown_by_task(cases, seed, epochs)?.swap_remove(0))
     }
 
     /// How often cases of each class `[T][K_t]` of each task are shown in the first `epochs` epochs.
     ///
     /// # Errors
     /// Those of [`Sampling::order`].
-    pub fn shown_by_task(
-        self,
-        set: &CaseSet,
-        rows: &[usize],
-        seed: u64,
-        epochs: usize,
-    ) -> Result<Vec<Vec<usize>>, DataError> {
+    pub fn shown_by_task(self, cases: &CaseView<'_>, seed: u64, epochs: usize) -> Result<Vec<Vec<usize>>, DataError> {
+        let set = cases.set();
         let mut shown: Vec<Vec<usize>> = set.tasks.iter().map(|task| vec![0; task.classes.len()]).collect();
         for epoch in 0..epochs {
-            let order = self.order(set, rows, seed, epoch as u64)?;
+            let order = set.view(self.order(cases, seed, epoch as u64)?)?;
             for (task, sums) in shown.iter_mut().enumerate() {
-                for (sum, count) in sums.iter_mut().zip(set.class_counts(task, &order)?) {
+                for (sum, count) in sums.iter_mut().zip(order.class_counts(task)?) {
                     *sum += count;
                 }
             }
@@ -184,11 +177,11 @@ impl EpochLength {
 }
 
 /// The rows of each class of a task.
-fn by_class(set: &CaseSet, task: usize, rows: &[usize]) -> Result<Vec<Vec<usize>>, DataError> {
-    set.class_counts(task, rows)?; // rows and labels exist
-    let mut classes = vec![Vec::new(); set.tasks[task].classes.len()];
-    for &row in rows {
-        if let Some(label) = set.cases[row].labels[task] {
+fn by_class(cases: &CaseView<'_>, task: usize) -> Result<Vec<Vec<usize>>, DataError> {
+    let counts = cases.class_counts(task)?; // the labels are classes
+    let mut classes = vec![Vec::new(); counts.len()];
+    for (row, case) in cases.iter() {
+        if let Some(label) = case.labels[task] {
             classes[label].push(row);
         }
     }
@@ -196,11 +189,11 @@ fn by_class(set: &CaseSet, task: usize, rows: &[usize]) -> Result<Vec<Vec<usize>
 }
 
 /// Refuses a class without a case.
-fn require_cases(set: &CaseSet, task: usize, classes: &[Vec<usize>], rows: &[usize]) -> Result<(), DataError> {
+fn require_cases(cases: &CaseView<'_>, task: usize, classes: &[Vec<usize>]) -> Result<(), DataError> {
     let Some(class) = classes.iter().position(Vec::is_empty) else { return Ok(()) };
-    let task = &set.tasks[task];
+    let task = &cases.set().tasks[task];
     let (name, class) = (task.name.clone(), task.classes[class].clone());
-    Err(DataError::ClassAbsent { task: name, class, part: "training", cases: rows.len() })
+    Err(DataError::ClassAbsent { task: name, class, part: "training", cases: cases.len() })
 }
 
 /// Batches with so many rows of each class; `[seed, epoch, purpose]` address the draws.
@@ -280,28 +273,26 @@ mod tests {
         CaseSet { name: "s".into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] }
     }
 
-    const ROWS: std::ops::Range<usize> = 0..54;
-
     #[test]
     fn balanced_batches_have_every_class_and_use_all_cases_evenly() {
-        let (set, rows) = (set(), ROWS.collect::<Vec<_>>());
+        let set = set();
         let sampling = Sampling::ClassBalanced { per_class: 2, length: EpochLength::AllCases };
         assert_eq!(sampling.batch_size(&set.tasks), Some(6));
-        let order = sampling.order(&set, &rows, 1, 0).unwrap();
+        let order = sampling.order(&set.whole(), 1, 0).unwrap();
         assert_eq!(order.len(), 6 * 52_usize.div_ceil(6));
         for batch in order.chunks(6) {
-            assert_eq!(set.class_counts(0, batch).unwrap(), [2, 2, 2]);
+            assert_eq!(set.view(batch).unwrap().class_counts(0).unwrap(), [2, 2, 2]);
         }
         // 18 draws from each class: of nine cases twice each, of three six times each, of forty some once.
         let times = |row: usize| order.iter().filter(|&&other| other == row).count();
         assert!((40..49).all(|row| times(row) == 2) && (49..52).all(|row| times(row) == 6));
         assert!((0..40).all(|row| times(row) <= 1) && times(52) + times(53) == 0);
-        assert_eq!(order, sampling.order(&set, &rows, 1, 0).unwrap());
-        assert_ne!(order, sampling.order(&set, &rows, 1, 1).unwrap());
-        assert_ne!(order, sampling.order(&set, &rows, 2, 0).unwrap());
+        assert_eq!(order, sampling.order(&set.whole(), 1, 0).unwrap());
+        assert_ne!(order, sampling.order(&set.whole(), 1, 1).unwrap());
+        assert_ne!(order, sampling.order(&set.whole(), 2, 0).unwrap());
 
         let long = Sampling::ClassBalanced { per_class: 2, length: EpochLength::LargestClass };
-        assert_eq!(long.shown(&set, &rows, 1, 1).unwrap(), [40, 40, 40]);
+        assert_eq!(long.shown(&set.whole(), 1, 1).unwrap(), [40, 40, 40]);
     }
 
     /// Two tasks of three and two classes; the rare classes go together, and the last case has no label.
@@ -317,41 +308,41 @@ mod tests {
 
     #[test]
     fn batches_balanced_by_label_have_cases_for_each_label_of_all_tasks() {
-        let (set, rows) = (set_of_two_tasks(), ROWS.collect::<Vec<_>>());
+        let set = set_of_two_tasks();
         for per_label in [1, 2] {
             let sampling = Sampling::LabelBalanced { per_label, length: EpochLength::AllCases };
             let batch = sampling.batch_size(&set.tasks).unwrap();
             assert_eq!(batch, 5 * per_label);
-            let order = sampling.order(&set, &rows, 1, 0).unwrap();
+            let order = sampling.order(&set.whole(), 1, 0).unwrap();
             // 53 cases have a label, one of them of the second task alone.
             assert_eq!(order.len(), batch * 53_usize.div_ceil(batch));
             assert!(!order.contains(&53));
             for batch in order.chunks(batch) {
-                let counts = [0, 1].map(|task| set.class_counts(task, batch).unwrap());
+                let counts = [0, 1].map(|task| set.view(batch).unwrap().class_counts(task).unwrap());
                 assert!(counts.concat().iter().all(|&count| count >= per_label), "{counts:?}");
             }
-            assert_eq!(order, sampling.order(&set, &rows, 1, 0).unwrap());
-            assert_ne!(order, sampling.order(&set, &rows, 1, 1).unwrap());
-            assert_ne!(order, sampling.order(&set, &rows, 2, 0).unwrap());
+            assert_eq!(order, sampling.order(&set.whole(), 1, 0).unwrap());
+            assert_ne!(order, sampling.order(&set.whole(), 1, 1).unwrap());
+            assert_ne!(order, sampling.order(&set.whole(), 2, 0).unwrap());
         }
         // The rarest label is drawn for in every batch, however long the epoch is: three cases take turns.
         let long = Sampling::LabelBalanced { per_label: 1, length: EpochLength::LargestClass };
-        let order = long.order(&set, &rows, 1, 0).unwrap();
+        let order = long.order(&set.whole(), 1, 0).unwrap();
         assert_eq!(order.len(), 5 * 45);
         let times: Vec<usize> = (49..52).map(|row| order.iter().filter(|&&other| other == row).count()).collect();
         assert!(times.iter().all(|&times| times >= 15), "{times:?}");
-        let shown = long.shown_by_task(&set, &rows, 1, 1).unwrap();
-        assert_eq!(shown[0], long.shown(&set, &rows, 1, 1).unwrap());
+        let shown = long.shown_by_task(&set.whole(), 1, 1).unwrap();
+        assert_eq!(shown[0], long.shown(&set.whole(), 1, 1).unwrap());
         assert!(shown[0].iter().all(|&count| count >= 45) && shown[1].iter().all(|&count| count >= 45), "{shown:?}");
         assert_eq!(shown[1].iter().sum::<usize>(), order.len());
     }
 
     #[test]
     fn of_one_task_labels_are_its_classes() {
-        let (set, rows) = (set(), ROWS.collect::<Vec<_>>());
+        let set = set();
         let labels = Sampling::LabelBalanced { per_label: 2, length: EpochLength::AllCases };
-        let order = labels.order(&set, &rows, 1, 0).unwrap();
-        assert!(order.chunks(6).all(|batch| set.class_counts(0, batch).unwrap() == [2, 2, 2]));
+        let order = labels.order(&set.whole(), 1, 0).unwrap();
+        assert!(order.chunks(6).all(|batch| set.view(batch).unwrap().class_counts(0).unwrap() == [2, 2, 2]));
     }
 
     #[test]
@@ -361,18 +352,18 @@ mod tests {
         // All classes of the first task, none that says yes.
         let mut without = set.clone();
         without.cases.iter_mut().for_each(|case| case.labels[1] = Some(0));
-        let error = sampling.order(&without, &ROWS.collect::<Vec<_>>(), 0, 0).unwrap_err().to_string();
+        let error = sampling.order(&without.whole(), 0, 0).unwrap_err().to_string();
         assert!(error.contains("`u`") && error.contains("`yes`"), "{error}");
         let none = Sampling::LabelBalanced { per_label: 0, length: EpochLength::AllCases };
-        let error = none.order(&set, &[0], 0, 0).unwrap_err().to_string();
+        let error = none.order(&set.view(&[0]).unwrap(), 0, 0).unwrap_err().to_string();
         assert_eq!(error, "cases for each label in a batch: 0 is not 1 or more");
     }
 
     #[test]
     fn weights_move_the_shares_of_the_classes() {
-        let (set, rows) = (set(), ROWS.collect::<Vec<_>>());
+        let set = set();
         let shares = |power| {
-            let shown = Sampling::Weighted { power }.shown(&set, &rows, 3, 200).unwrap();
+            let shown = Sampling::Weighted { power }.shown(&set.whole(), 3, 200).unwrap();
             shown.iter().map(|&count| count as f64 / (52.0 * 200.0)).collect::<Vec<_>>()
         };
         for (power, expected) in [(0.0, [40.0, 9.0, 3.0]), (1.0, [1.0, 1.0, 1.0]), (0.5, [6.3246, 3.0, 1.7321])] {
@@ -387,7 +378,9 @@ mod tests {
     fn settings_and_sets_that_cannot_be_sampled_are_refused() {
         let set = set();
         let balanced = |per_class| Sampling::ClassBalanced { per_class, length: EpochLength::AllCases };
-        let error = |sampling: Sampling, rows: &[usize]| sampling.order(&set, rows, 0, 0).unwrap_err().to_string();
+        let error = |sampling: Sampling, rows: &[usize]| {
+            sampling.order(&set.view(rows).unwrap(), 0, 0).unwrap_err().to_string()
+        };
         assert_eq!(error(balanced(0), &[0]), "cases of each class in a batch: 0 is not 1 or more");
         assert_eq!(
             error(Sampling::Weighted { power: -1.0 }, &[0]),
@@ -395,7 +388,6 @@ mod tests {
         );
         assert!(error(balanced(1), &[0, 1, 40]).contains("`c`"));
         assert!(error(Sampling::Weighted { power: 1.0 }, &[52]).contains("no cases"));
-        assert!(error(balanced(1), &[99]).contains("99"));
     }
 
     #[test]

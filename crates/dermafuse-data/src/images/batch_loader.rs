@@ -9,10 +9,11 @@ use rayon::prelude::*;
 
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
-use crate::images::image::{Accepted, decode_changed, decode_resized};
+use crate::images::image::{Accepted, decode_changed};
+use crate::images::modality_dropout::Shown;
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
-use crate::{CaseSet, DataError, ImageCache, PatientImage, Preprocess, RgbPixels, RowFault};
+use crate::{CaseView, DataError, ImageCache, ImageMeasures, PatientImage, Preprocess, RgbPixels, RowFault};
 
 /// What a [`BatchLoader`] does with a case whose image cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,9 +81,15 @@ pub struct LoaderConfig {
     pub failures: Failures,
     /// What is read of a case that has several images of a kind.
     pub looks: Looks,
+    /// What is shown of the case at each place of the rows; its other images are not read, as if there were none. `None` shows
+    /// everything.
+    pub shown: Option<Vec<Shown>>,
     /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
+    /// Whether pictures are [measured](ImageMeasures) as they are decoded (and corrupted), before they are resized. Those that are
+    /// measured are not taken from the cache.
+    pub measure: bool,
 }
 
 impl Default for LoaderConfig {
@@ -108,7 +115,9 @@ impl LoaderConfig {
             cache: None,
             failures: Failures::Stop,
             looks: Looks::First,
+            shown: None,
             corruption: None,
+            measure: false,
         }
     }
 
@@ -142,6 +151,8 @@ pub struct ImageBatch {
     pub has_clinical: Vec<bool>,
     /// `[B]` whether the case has a dermoscopic image.
     pub has_dermoscopic: Vec<bool>,
+    /// `[B]` what was measured of the clinical and the dermoscopic image, as far as they were read; see [`LoaderConfig::measure`].
+    pub measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// The cases that could not be read and are not among `rows`, in order; see [`Failures::Report`]. Where no case could be
     /// read, the batch has no rows.
     pub failed: Vec<RowFault>,
@@ -149,7 +160,7 @@ pub struct ImageBatch {
     pub accepted: Vec<RowFault>,
 }
 
-/// Reads the images of rows of a case set, batch by batch and in order, on threads of its own.
+/// Reads the images of cases, batch by batch and in order, on threads of its own.
 ///
 /// A row may come several times: it is varied anew each time. The memory is bounded: `queue_batches + 2` batches at
 /// most, however slow the caller is. Dropping the loader stops its threads. The numbers depend on the files and the
@@ -171,7 +182,7 @@ pub struct ImageBatch {
 ///     split: None,
 ///     notes: vec![],
 /// };
-/// let loader = BatchLoader::new(&set, vec![1, 0], LoaderConfig::new(8, Preprocess::imagenet(4)))?;
+/// let loader = BatchLoader::new(&set.view(&[1, 0])?, LoaderConfig::new(8, Preprocess::imagenet(4)))?;
 /// let batches = loader.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(batches.len(), 1);
 /// assert_eq!(batches[0].rows, [1, 0]);
@@ -226,22 +237,30 @@ pub(crate) fn jobs_of<'a>(
 }
 
 impl BatchLoader {
-    /// Starts to read the images of `rows`, in that order; see [`shuffled`](crate::shuffled) for another order each
-    /// epoch.
+    /// Starts to read the images of the cases, in the order of the view; see [`shuffled`](crate::shuffled) for another order
+    /// each epoch.
     ///
     /// # Errors
-    /// A row that there is not, a batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
+    /// A batch size of 0, settings of `preprocess` or `augmentation` out of range, threads
     /// that the system refuses.
-    pub fn new(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Result<Self, DataError> {
-        set.check_rows(&rows)?;
+    pub fn new(cases: &CaseView<'_>, config: LoaderConfig) -> Result<Self, DataError> {
         config.check()?;
-        let mut times = vec![0; set.len()];
-        let mut jobs: Vec<Job> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let case = &set.cases[row];
+        let mut times = vec![0; cases.set().len()];
+        let mut jobs: Vec<Job> = Vec::with_capacity(cases.len());
+        if let Some(shown) = config.shown.as_ref().filter(|shown| shown.len() != cases.len()) {
+            let (found, expected) = (shown.len().to_string(), "as many as there are rows");
+            return Err(DataError::Setting { what: "number of cases of which something is shown", found, expected });
+        }
+        for (at, (row, case)) in cases.iter().enumerate() {
+            let shown = config.shown.as_ref().map_or(Shown::ALL, |shown| shown[at]);
             let time = times[row];
             times[row] += 1;
-            jobs.extend(jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into()));
+            let jobs_of_case = jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into());
+            jobs.extend(jobs_of_case.map(|job| Job {
+                clinical: job.clinical.filter(|_| shown.clinical),
+                dermoscopic: job.dermoscopic.filter(|_| shown.dermoscopic),
+                ..job
+            }));
         }
         let refused = |error: &dyn std::fmt::Display| DataError::Setting {
             what: "number of loader threads",
@@ -314,12 +333,12 @@ impl Drop for BatchLoader {
 fn load_batch(jobs: &[Job], config: &LoaderConfig, stop: &AtomicBool) -> Result<ImageBatch, DataError> {
     let image = 3 * config.preprocess.size * config.preprocess.size;
     let [mut clinical, mut dermoscopic] = planes_for(jobs, config);
-    let results: Vec<Result<Vec<Arc<DataError>>, DataError>> = jobs
+    let results: Vec<Result<ReadImages, DataError>> = jobs
         .par_iter()
         .zip(slots(&mut clinical, jobs.len(), image))
         .zip(slots(&mut dermoscopic, jobs.len(), image))
         .map(|((job, clinical), dermoscopic)| match stop.load(Ordering::Relaxed) {
-            true => Ok(Vec::new()),
+            true => Ok(ReadImages::default()),
             false => load_case(job, config, clinical, dermoscopic),
         })
         .collect();
@@ -340,20 +359,22 @@ pub(crate) fn slots(planes: &mut Option<Vec<f32>>, cases: usize, image: usize) -
     }
 }
 
-/// The batch of the jobs that could be read; the result of each is the damage that was accepted, or its error.
+/// The batch of the jobs that could be read.
 pub(crate) fn gathered(
     jobs: &[Job],
-    results: Vec<Result<Vec<Arc<DataError>>, DataError>>,
+    results: Vec<Result<ReadImages, DataError>>,
     [mut clinical, mut dermoscopic]: [Option<Vec<f32>>; 2],
     config: &LoaderConfig,
 ) -> Result<ImageBatch, DataError> {
     let size = config.preprocess.size;
     let image = 3 * size * size;
     let (mut read, mut failed, mut accepted) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
+    let mut measures = Vec::with_capacity(jobs.len());
     for (at, (job, result)) in jobs.iter().zip(results).enumerate() {
         match result {
-            Ok(damage) => {
+            Ok(ReadImages { damage, measures: of_job }) => {
                 read.push(at);
+                measures.push(of_job);
                 accepted.extend(damage.into_iter().map(|error| RowFault { row: job.row, error }));
             }
             // The first error by row, not by time.
@@ -376,19 +397,29 @@ pub(crate) fn gathered(
         dermoscopic,
         has_clinical: jobs.iter().map(|job| job.clinical.is_some()).collect(),
         has_dermoscopic: jobs.iter().map(|job| job.dermoscopic.is_some()).collect(),
+        measures,
         failed,
         accepted,
     })
 }
 
-/// Fills the planes of a case and gives the damage that was accepted.
+/// What is to be told of the images of a job.
+#[derive(Default)]
+pub(crate) struct ReadImages {
+    /// The damage that was accepted.
+    damage: Vec<Arc<DataError>>,
+    /// Of the clinical and the dermoscopic image, if they are measured.
+    measures: [Option<Arc<ImageMeasures>>; 2],
+}
+
+/// Fills the planes of a case.
 pub(crate) fn load_case(
     job: &Job,
     config: &LoaderConfig,
     clinical: Option<&mut [f32]>,
     dermoscopic: Option<&mut [f32]>,
-) -> Result<Vec<Arc<DataError>>, DataError> {
-    let mut damage = Vec::new();
+) -> Result<ReadImages, DataError> {
+    let mut told = ReadImages::default();
     // As a mask, a dermoscopic image follows the clinical one; alone it is varied like any photo.
     let mode = |augmentation: &Augmentation| match clinical.is_some() {
         true => augmentation.dermoscopic,
@@ -411,24 +442,26 @@ pub(crate) fn load_case(
     if let (Some(image), Some(planes)) = (&job.clinical, clinical) {
         let image = read(image, job, Modality::Clinical, config)?;
         draw.render(&image.pixels, Interpolation::Bilinear, &config.preprocess, planes);
-        damage.extend(image.damage.clone());
+        told.damage.extend(image.damage.clone());
+        told.measures[0].clone_from(&image.measures);
     }
     if let (Some(image), Some(planes)) = (&job.dermoscopic, dermoscopic) {
         let image = read(image, job, Modality::Dermoscopic, config)?;
         derm_draw.render(&image.pixels, derm_interpolation, &config.preprocess, planes);
-        damage.extend(image.damage.clone());
+        told.damage.extend(image.damage.clone());
+        told.measures[1].clone_from(&image.measures);
     }
-    Ok(damage)
+    Ok(told)
 }
 
 /// Decoded and resized pixels of a kind of image, corrupted if they are to be, from the cache where there is one.
 fn read(image: &PatientImage, job: &Job, kind: Modality, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
     if let Some(corruption) = config.corruption.filter(|corruption| corruption.is_of(kind)) {
         let change = |pixels: &RgbPixels| corruption.apply(pixels, &job.case, kind, job.look);
-        return Ok(Arc::new(decode_changed(image, &config.preprocess, WORKING_BYTES, Some(&change))?));
+        return Ok(Arc::new(decode_changed(image, &config.preprocess, WORKING_BYTES, Some(&change), config.measure)?));
     }
     match (&config.cache, image.file()) {
-        (Some(cache), Some(path)) => cache.get_or_decode(path, &config.preprocess),
-        _ => Ok(Arc::new(decode_resized(image, &config.preprocess)?)),
+        (Some(cache), Some(path)) if !config.measure => cache.get_or_decode(path, &config.preprocess),
+        _ => Ok(Arc::new(decode_changed(image, &config.preprocess, 0, None, config.measure)?)),
     }
 }

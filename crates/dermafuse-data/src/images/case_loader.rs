@@ -60,9 +60,8 @@ impl CaseLoader {
     /// A row that there is not, another number of images than the case has, a batch size of 0, settings of `preprocess` or
     /// `augmentation` out of range.
     pub fn new(set: &CaseSet, row: usize, images: &CaseImages, config: LoaderConfig) -> Result<Self, DataError> {
-        set.check_rows(&[row])?;
+        let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
         config.check()?;
-        let case = &set.cases[row];
         for modality in Modality::BOTH {
             let (expected, found) = (case.images(modality).len(), images.of(modality).len());
             if expected != found {

@@ -12,7 +12,7 @@ use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::images::image::{Header, MAX_BYTES, Strictness, decode, read_header};
-use crate::{CaseSet, DataError, Modality, RowFault};
+use crate::{CaseView, DataError, Modality, RowFault};
 
 /// Behind the end of a picture some cameras write more: a preview, a film. The end is looked for in so many last bytes.
 const TAIL: u64 = 64 << 10;
@@ -40,36 +40,33 @@ impl ImageCheck {
     }
 }
 
-/// Looks at the images of rows of a case set: that each is a file, of a format that is read, within the limits, and whole.
+/// Looks at the images of cases: that each is a file, of a format that is read, within the limits, and whole.
 ///
 /// Of most files only the beginning and the end are read, so that tens of thousands take little time; a file whose end does
 /// not show that it is whole, and each TIFF file, is decoded. Damage in the middle of an image is found when it is used.
 /// `progress` is told, from any thread, how many of how many files are done. `threads` of 0 is one a core.
 ///
 /// # Errors
-/// A row that there is not; threads that the system refuses; [`DataError::BadImages`] with **all** images that cannot be
+/// Threads that the system refuses; [`DataError::BadImages`] with **all** images that cannot be
 /// read.
 ///
 /// ```no_run
 /// use dermafuse_data::{Modality, Strictness, check_images, derm7pt};
 ///
 /// let set = derm7pt::load("release_v0")?;
-/// let rows: Vec<usize> = (0..set.len()).collect();
 /// let both = [Modality::Clinical, Modality::Dermoscopic];
-/// let check = check_images(&set, &rows, &both, Strictness::Strict, 0, |done, of| eprint!("\r{done} of {of}"))?;
+/// let check = check_images(&set.whole(), &both, Strictness::Strict, 0, |done, of| eprint!("\r{done} of {of}"))?;
 /// assert_eq!(check.images, 2022);
 /// # Ok::<(), dermafuse_data::DataError>(())
 /// ```
 pub fn check_images(
-    set: &CaseSet,
-    rows: &[usize],
+    cases: &CaseView<'_>,
     modalities: &[Modality],
     strictness: Strictness,
     threads: usize,
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<ImageCheck, DataError> {
-    set.check_rows(rows)?;
-    let images = distinct_images(set, rows, modalities);
+    let images = distinct_images(cases, modalities);
     let pool = ThreadPoolBuilder::new().num_threads(threads).build().map_err(|error| DataError::Setting {
         what: "number of threads",
         found: format!("{threads} ({error})"),
@@ -101,10 +98,9 @@ pub fn check_images(
 }
 
 /// Each image file with the first row that names it, in the order of the rows.
-fn distinct_images<'a>(set: &'a CaseSet, rows: &[usize], modalities: &[Modality]) -> Vec<(usize, &'a PathBuf)> {
+fn distinct_images<'a>(cases: &CaseView<'a>, modalities: &[Modality]) -> Vec<(usize, &'a PathBuf)> {
     let (mut images, mut seen) = (Vec::new(), HashMap::new());
-    for &row in rows {
-        let case = &set.cases[row];
+    for (row, case) in cases.iter() {
         for path in Modality::BOTH.iter().filter(|view| modalities.contains(view)).flat_map(|view| case.images(*view)) {
             if seen.insert(path, row).is_none() {
                 images.push((row, path));

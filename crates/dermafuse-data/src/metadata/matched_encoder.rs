@@ -4,7 +4,7 @@ use dermafuse_schema::{Case, Field, FieldKind, FieldValue};
 
 use crate::metadata::encoder::{EncodedField, check_length, check_names, check_value};
 use crate::metadata::encoder_config::{MissingFields, UnseenCategory};
-use crate::{CaseSet, DataError, MetadataEncoder};
+use crate::{CaseView, DataError, MetadataEncoder};
 
 /// A [`MetadataEncoder`] whose fields and categories have been found by name among the fields of one set. Made by
 /// [`MetadataEncoder::matched`].
@@ -34,14 +34,13 @@ impl MetadataEncoder {
         MatchedEncoder::new(self, fields)
     }
 
-    /// What must be said of the encoding of the cases at `rows`: fields that the set lacks, and how many cases have a
+    /// What must be said of the encoding of these cases: fields that the set lacks, and how many cases have a
     /// category that the encoder does not know, which counts as not recorded.
     ///
     /// # Errors
-    /// Those of [`MetadataEncoder::matched`]; a row that there is not.
-    pub fn notes(&self, set: &CaseSet, rows: &[usize]) -> Result<Vec<String>, DataError> {
-        set.check_rows(rows)?;
-        self.matched(&set.fields)?.notes(rows.iter().map(|&row| &set.cases[row]))
+    /// Those of [`MetadataEncoder::matched`].
+    pub fn notes(&self, cases: &CaseView<'_>) -> Result<Vec<String>, DataError> {
+        self.matched(&cases.set().fields)?.notes(cases.cases())
     }
 }
 

@@ -70,8 +70,7 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
             case.lesion = Some(case.id.name());
         }
         if set.len() == PUBLISHED_CASES && !set.synthetic {
-            let rows: Vec<usize> = (0..set.len()).collect();
-            for ((class, expected), found) in CLASSES.iter().zip(PUBLISHED_CLASSES).zip(set.class_counts(0, &rows)?) {
+            for ((class, expected), found) in CLASSES.iter().zip(PUBLISHED_CLASSES).zip(set.whole().class_counts(0)?) {
                 if expected != found {
                     let what = format!("photos of {class}");
                     return Err(DataError::Published { dataset: "Dermofit", what, expected, found });

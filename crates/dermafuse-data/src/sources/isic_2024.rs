@@ -170,8 +170,7 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES {
-        let rows: Vec<usize> = (0..set.len()).collect();
-        place.check_count("malignant images", PUBLISHED_MALIGNANT, set.class_counts(0, &rows)?[1])?;
+        place.check_count("malignant images", PUBLISHED_MALIGNANT, set.whole().class_counts(0)?[1])?;
         let patients: HashSet<_> = set.cases.iter().filter_map(|case| case.patient.as_ref()).collect();
         place.check_count("patients", PUBLISHED_PATIENTS, patients.len())?;
     }

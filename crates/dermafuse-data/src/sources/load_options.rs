@@ -7,7 +7,7 @@ use dermafuse_schema::Case;
 use crate::images::image_folder::{ImageFolder, ImageIndex, Lookup};
 use crate::tables::spelling::is_clutter;
 use crate::tables::table::Column;
-use crate::{CaseUnit, DataError, Modality};
+use crate::{CaseUnit, DataError, Modality, OtherTasks};
 
 /// Where the images of a data set are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,11 +39,22 @@ pub struct LoadOptions {
     /// What counts as a case; the loaders themselves list images, [`DataSetKind::load_with`](crate::DataSetKind::load_with)
     /// makes lesions of them.
     pub cases: CaseUnit,
+    /// The tasks that are asked, by name; all if none is named. [`DataSetKind::load_with`](crate::DataSetKind::load_with) chooses
+    /// them, as [`CaseSet::with_tasks`](crate::CaseSet::with_tasks) does.
+    pub tasks: Vec<String>,
+    /// What becomes of the other tasks, where some are named.
+    pub other_tasks: OtherTasks,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { images: ImageSource::BelowRoot, group_duplicates: true, cases: CaseUnit::Images }
+        Self {
+            images: ImageSource::BelowRoot,
+            group_duplicates: true,
+            cases: CaseUnit::Images,
+            tasks: Vec::new(),
+            other_tasks: OtherTasks::LeftOut,
+        }
     }
 }
 

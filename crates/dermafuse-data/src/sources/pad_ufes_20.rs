@@ -139,11 +139,10 @@ pub fn load_with(root: impl AsRef<Path>, options: &LoadOptions) -> Result<CaseSe
     set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES && !synthetic {
-        let rows: Vec<usize> = (0..set.len()).collect();
-        for ((class, expected), found) in CLASSES.iter().zip(PUBLISHED_CLASSES).zip(set.class_counts(0, &rows)?) {
+        for ((class, expected), found) in CLASSES.iter().zip(PUBLISHED_CLASSES).zip(set.whole().class_counts(0)?) {
             place.check_count(format!("images of {class}"), expected, found)?;
         }
-        let distinct = |column: Column<'_>| rows.iter().map(|&row| column.text(row)).collect::<HashSet<_>>().len();
+        let distinct = |column: Column<'_>| (0..set.len()).map(|row| column.text(row)).collect::<HashSet<_>>().len();
         place.check_count("patients", PUBLISHED_PATIENTS, distinct(patient))?;
         place.check_count("lesion numbers", PUBLISHED_LESION_IDS, distinct(lesion))?;
     }

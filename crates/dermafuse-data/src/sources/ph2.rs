@@ -251,8 +251,7 @@ fn read_set(root: &Path, options: &LoadOptions, with_criteria: bool) -> Result<C
     set.join_groups(SharedImages::from(options.group_duplicates));
     set.check()?;
     if set.len() == PUBLISHED_CASES && !set.synthetic {
-        let all: Vec<usize> = (0..set.len()).collect();
-        for ((class, expected), found) in CLASSES.iter().zip(PUBLISHED_CLASSES).zip(set.class_counts(0, &all)?) {
+        for ((class, expected), found) in CLASSES.iter().zip(PUBLISHED_CLASSES).zip(set.whole().class_counts(0)?) {
             place.check_count(format!("images of {class}"), expected, found)?;
         }
     }

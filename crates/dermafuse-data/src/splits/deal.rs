@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CaseSet, DataError, Split, shuffled};
+use crate::{CaseSet, CaseView, DataError, Split, shuffled};
 
 /// Whether the cases of a group (a patient, a lesion) stay together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ impl Split {
     /// # Errors
     /// A fraction that is not positive, but for a validation of 0; a task that there is not; too few groups to fill the parts.
     pub fn stratified(set: &CaseSet, task: usize, fractions: [f64; 3], seed: u64) -> Result<Self, DataError> {
-        let rows: Vec<usize> = (0..set.len()).collect();
-        let of = |shares: &[f64]| assign(set, &rows, task, shares, FoldGrouping::Grouped, seed);
+        let whole = set.whole();
+        let of = |shares: &[f64]| assign(&whole, task, shares, FoldGrouping::Grouped, seed);
         let split = match fractions {
             [train, 0.0, test] => {
                 let [train, test] = of(&[train, test])?.try_into().expect("as many parts as shares");
@@ -51,8 +51,7 @@ impl Split {
     /// # Errors
     /// Fewer than two folds; a task that there is not; too few groups to fill the folds.
     pub fn folds(set: &CaseSet, task: usize, k: usize, seed: u64) -> Result<Vec<Vec<usize>>, DataError> {
-        let rows: Vec<usize> = (0..set.len()).collect();
-        deal(set, &rows, task, k, FoldGrouping::Grouped, seed)
+        deal(&set.whole(), task, k, FoldGrouping::Grouped, seed)
     }
 
     /// Checks the split against a case set: rows in range, parts disjoint and not empty, no group in two parts; but for
@@ -65,20 +64,19 @@ impl Split {
     }
 }
 
-/// Divides `rows` into `k` folds, each ascending, none empty.
+/// Divides the cases into `k` folds of rows, each ascending, none empty.
 pub(crate) fn deal(
-    set: &CaseSet,
-    rows: &[usize],
+    cases: &CaseView<'_>,
     task: usize,
     k: usize,
     grouping: FoldGrouping,
     seed: u64,
 ) -> Result<Vec<Vec<usize>>, DataError> {
-    if k < 2 || k > rows.len() {
+    if k < 2 || k > cases.len() {
         let expected = "between 2 and the number of cases";
         return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
     }
-    let folds = assign(set, rows, task, &vec![1.0; k], grouping, seed)?;
+    let folds = assign(cases, task, &vec![1.0; k], grouping, seed)?;
     if folds.iter().any(Vec::is_empty) {
         let expected = "at most the number of groups (patients or lesions)";
         return Err(DataError::Setting { what: "number of folds", found: k.to_string(), expected });
@@ -86,16 +84,16 @@ pub(crate) fn deal(
     Ok(folds)
 }
 
-/// Deals `rows` out to as many parts as there are `shares`, class by class and group by group: the groups of each
+/// Deals the cases out to as many parts as there are `shares`, class by class and group by group: the groups of each
 /// class in random order, each to the part that lacks most of that class, then most of all.
 pub(crate) fn assign(
-    set: &CaseSet,
-    rows: &[usize],
+    view: &CaseView<'_>,
     task: usize,
     shares: &[f64],
     grouping: FoldGrouping,
     seed: u64,
 ) -> Result<Vec<Vec<usize>>, DataError> {
+    let set = view.set();
     let classes = set.task_classes(task)?;
     if let Some(share) = shares.iter().find(|share| !(share.is_finite() && **share > 0.0)) {
         let expected = "a positive number";
@@ -109,12 +107,12 @@ pub(crate) fn assign(
     let groups: Vec<Vec<usize>> = match grouping {
         FoldGrouping::Grouped => {
             let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-            for &row in rows {
-                groups.entry(&set.cases[row].group).or_default().push(row);
+            for (row, case) in view.iter() {
+                groups.entry(&case.group).or_default().push(row);
             }
             groups.into_values().collect()
         }
-        FoldGrouping::Ungrouped => rows.iter().map(|&row| vec![row]).collect(),
+        FoldGrouping::Ungrouped => view.rows().iter().map(|&row| vec![row]).collect(),
     };
     // A group's class is its most frequent one; the last class is "no label".
     let mut by_class: Vec<Vec<Vec<usize>>> = vec![Vec::new(); classes + 1];
@@ -141,7 +139,7 @@ pub(crate) fn assign(
                 let (ours, theirs) = (lack(part, given[part], cases), lack(best, given[best], cases));
                 let tie = (ours - theirs).abs() < 1e-9;
                 let (ours_all, theirs_all) =
-                    (lack(part, parts[part].len(), rows.len()), lack(best, parts[best].len(), rows.len()));
+                    (lack(part, parts[part].len(), view.len()), lack(best, parts[best].len(), view.len()));
                 if (!tie && ours > theirs) || (tie && ours_all > theirs_all + 1e-9) {
                     best = part;
                 }

@@ -135,12 +135,12 @@ impl Folds {
     /// Fewer than two folds; a task that there is not; a held-out share outside 0..1; too few groups to fill the folds.
     pub fn new(set: &CaseSet, config: &FoldConfig) -> Result<Self, DataError> {
         let &FoldConfig { folds, seed, task, grouping, hold_out } = config;
-        let all: Vec<usize> = (0..set.len()).collect();
+        let all = set.whole();
         let (rest, held_out) = match hold_out {
             None => (all, Vec::new()),
             Some(share) if share > 0.0 && share < 1.0 => {
-                let mut parts = assign(set, &all, task, &[1.0 - share, share], grouping, seed)?;
-                (std::mem::take(&mut parts[0]), std::mem::take(&mut parts[1]))
+                let mut parts = assign(&all, task, &[1.0 - share, share], grouping, seed)?;
+                (set.view(std::mem::take(&mut parts[0]))?, std::mem::take(&mut parts[1]))
             }
             Some(share) => {
                 let (what, found) = ("share that is held out", share.to_string());
@@ -150,7 +150,7 @@ impl Folds {
         if hold_out.is_some() && held_out.is_empty() {
             return Err(DataError::EmptyPart { part: "test" });
         }
-        Ok(Self::of(deal(set, &rest, task, folds, grouping, seed)?, held_out, task, set))
+        Ok(Self::of(deal(&rest, task, folds, grouping, seed)?, held_out, task, set))
     }
 
     fn of(folds: Vec<Vec<usize>>, held_out: Vec<usize>, task: usize, set: &CaseSet) -> Self {

@@ -37,7 +37,7 @@ fn counted(name: &str, classes: &[(&str, usize)]) -> CaseSet {
 
 fn counts(set: &CaseSet, rows: impl Fn(&Case) -> bool) -> Vec<usize> {
     let rows: Vec<usize> = (0..set.len()).filter(|&row| rows(&set.cases[row])).collect();
-    set.class_counts(0, &rows).unwrap()
+    set.view(&rows).unwrap().class_counts(0).unwrap()
 }
 
 #[test]

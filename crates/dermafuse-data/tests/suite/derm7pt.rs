@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use dermafuse_data::derm7pt::{self, PUBLISHED, SYNTHETIC_MARKER, seven_point_score};
-use dermafuse_data::{Leak, MetadataEncoder, Modality};
+use dermafuse_data::{Leak, MetadataEncoder, Modality, OtherTasks};
 use dermafuse_schema::{FieldRole, FieldValue};
 
 use crate::fixture::{plain_jpeg, write};
@@ -247,6 +247,8 @@ fn the_checklist_becomes_an_input_and_the_diagnosis_the_only_task() {
     assert_eq!(set.cases[1].metadata[..7], [2, 2, 2, 1, 2, 1, 2].map(FieldValue::Category));
     assert_eq!(set.cases[1].metadata[7..], load().cases[1].metadata);
     assert!(set.fields[..7].iter().all(|field| field.role == FieldRole::PostDiagnosis));
+    let chosen = load().with_tasks(&["diagnosis".into()], OtherTasks::Inputs).unwrap();
+    assert_eq!((&chosen.tasks, &chosen.fields, &chosen.cases), (&set.tasks, &set.fields, &set.cases));
     let honest = MetadataEncoder::fit(&set.fields, &set.cases, dermafuse_data::EncoderConfig::default()).unwrap();
     assert_eq!(honest.field_names(), ["elevation", "location", "sex"]);
 

@@ -338,8 +338,9 @@ fn objects_lie_in_data_sets_like_other_images() {
         write(&folder.path().join(file), &object(name));
     }
     let set = class_folders::load(folder.path()).unwrap();
-    assert_eq!(set.class_counts(0, &[0, 1, 2]).unwrap(), [2, 1]);
-    let check = |strictness| check_images(&set, &[0, 1, 2], &[Modality::Clinical], strictness, 1, |_, _| ());
+    assert_eq!(set.view(&[0, 1, 2]).unwrap().class_counts(0).unwrap(), [2, 1]);
+    let check =
+        |strictness| check_images(&set.view(&[0, 1, 2]).unwrap(), &[Modality::Clinical], strictness, 1, |_, _| ());
     assert_eq!(check(Strictness::Strict).unwrap().images, 3);
     let whole = object("jpeg.dcm");
     write(&folder.path().join("mel/2.DICOM"), &whole[..whole.len() - 100]);

@@ -87,13 +87,13 @@ fn the_encoder_survives_json_and_fills_the_cohort() {
     assert_eq!(serde_json::from_str::<MetadataEncoder>(&json).unwrap(), encoder);
 
     let set = CaseSet { fields, cases, ..case_set(&[]) };
-    let cohort = set.cohort(&[1, 0], &encoder).unwrap();
+    let cohort = set.view(&[1, 0]).unwrap().cohort(&encoder).unwrap();
     assert_eq!(cohort.metadata.dim(), (2, 20));
     assert_eq!(cohort.has_metadata, [false, true]);
     assert_eq!(cohort.metadata.row(0).sum(), 0.0);
     assert_eq!(cohort.metadata.row(1).sum(), 5.0);
     let none = MetadataEncoder::none();
-    assert_eq!(set.cohort(&[0], &none).unwrap().metadata.dim(), (1, 0));
+    assert_eq!(set.view(&[0]).unwrap().cohort(&none).unwrap().metadata.dim(), (1, 0));
     let text = case_set(&[]).check().unwrap_err().to_string();
     assert_eq!(text, "the case set `test` has no cases");
 }
@@ -284,17 +284,24 @@ fn fields_are_refused_by_name_and_unknown_categories_are_counted() {
         cases: [0, 1, 0].map(|site| with_metadata(vec![FieldValue::Category(site), FieldValue::Missing])).to_vec(),
         ..case_set(&[])
     };
-    let metadata = set.encoded_metadata(&[0, 1], &encoder).unwrap();
+    let metadata = set.view(&[0, 1]).unwrap().encoded_metadata(&encoder).unwrap();
     assert_eq!((metadata.row(0).sum(), metadata.row(1).sum()), (0.0, 1.0));
     let matched = encoder.matched(&set.fields).unwrap();
     assert_eq!([0, 1].map(|row| matched.has_metadata(&set.cases[row]).unwrap()), [false, true]);
     assert_eq!(
-        encoder.notes(&set, &[0, 1, 2]).unwrap(),
+        encoder.notes(&set.view(&[0, 1, 2]).unwrap()).unwrap(),
         ["2 of 3 cases have `site` = `ear`, which the model never saw: it counts as not recorded."]
     );
     let config = EncoderConfig { unseen: UnseenCategory::Refuse, ..EncoderConfig::default() };
     let strict = MetadataEncoder::fit(&two_fields(), &training, config).unwrap();
-    assert!(set.encoded_metadata(&[0], &strict).unwrap_err().to_string().contains("no training case had `ear`"));
+    assert!(
+        set.view(&[0])
+            .unwrap()
+            .encoded_metadata(&strict)
+            .unwrap_err()
+            .to_string()
+            .contains("no training case had `ear`")
+    );
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn an_empty_folder_is_a_class_without_cases() {
     std::fs::create_dir_all(root.path().join("d/deeper")).unwrap();
     let set = load(&root).unwrap();
     assert_eq!(set.tasks[0].classes, ["a", "b", "c", "d"]);
-    assert_eq!(set.class_counts(0, &[0, 1]).unwrap(), [1, 1, 0, 0]);
+    assert_eq!(set.view(&[0, 1]).unwrap().class_counts(0).unwrap(), [1, 1, 0, 0]);
     assert_eq!(set.notes, ["no image is in the folders of these classes: c, d"]);
 }
 

@@ -41,7 +41,7 @@ fn each_round_tests_on_one_fold_and_selects_on_the_next() {
         assert!(split.leaks().is_empty());
         assert_eq!((split.test.as_slice(), split.valid.as_slice()), (folds.rows(round), folds.rows((round + 1) % 4)));
         assert_eq!(split.train.len() + split.valid.len() + split.test.len(), 24);
-        assert_eq!(set.class_counts(0, &split.test).unwrap(), [4, 2]);
+        assert_eq!(set.view(&split.test).unwrap().class_counts(0).unwrap(), [4, 2]);
     }
     assert_eq!(Split::folds(&set, 0, 4, 3).unwrap(), (0..4).map(|fold| folds.rows(fold).to_vec()).collect::<Vec<_>>());
     let text = Folds::new(&set, &FoldConfig::new(2, 0)).unwrap().splits(FoldProtocol::default()).unwrap_err();
@@ -84,7 +84,7 @@ fn a_held_out_part_tests_every_round() {
     let set = case_set(&(0..120).map(|row| (row / 2, Some(usize::from(row % 10 < 2)))).collect::<Vec<_>>());
     let folds = Folds::new(&set, &FoldConfig::pad_holdout(8)).unwrap();
     assert_eq!((folds.len(), folds.held_out().len()), (5, 20));
-    assert_eq!(set.class_counts(0, folds.held_out()).unwrap(), [16, 4]);
+    assert_eq!(set.view(folds.held_out()).unwrap().class_counts(0).unwrap(), [16, 4]);
     let held = folds.splits(FoldProtocol::HeldOutTests).unwrap();
     for (round, split) in held.iter().enumerate() {
         split.check(&set).unwrap();
@@ -281,9 +281,9 @@ proptest! {
             .collect();
         let set = case_set(&cases);
         let Ok(folds) = Folds::new(&set, &FoldConfig::new(k, seed)) else { return Ok(()) };
-        let all = set.class_counts(0, &(0..set.len()).collect::<Vec<_>>()).unwrap();
+        let all = set.whole().class_counts(0).unwrap();
         for fold in 0..k {
-            let counts = set.class_counts(0, folds.rows(fold)).unwrap();
+            let counts = set.view(folds.rows(fold)).unwrap().class_counts(0).unwrap();
             for (count, of) in counts.into_iter().zip(&all) {
                 prop_assert!((count as f64 - *of as f64 / k as f64).abs() <= 4.0, "{count} of {of} in {k}");
             }
@@ -300,7 +300,7 @@ proptest! {
         let set = case_set(&cases);
         let folds = Folds::new(&set, &ungrouped(k, seed)).unwrap();
         for class in 0..2 {
-            let count = |fold: usize| set.class_counts(0, folds.rows(fold)).unwrap()[class];
+            let count = |fold: usize| set.view(folds.rows(fold)).unwrap().class_counts(0).unwrap()[class];
             let counts: Vec<usize> = (0..k).map(count).collect();
             prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{counts:?}");
         }

@@ -28,7 +28,7 @@ fn isic_2020_is_read_in_its_published_forms() {
     let set = DataSetKind::Isic2020.load(root(&[("train.csv", KAGGLE)], &IMAGES).path()).unwrap();
     assert_eq!((set.name.as_str(), set.len(), set.notes.len()), ("isic-2020", 3, 0));
     assert_eq!(set.tasks[0].classes, ["benign", "malignant"]);
-    assert_eq!(set.class_counts(0, &[0, 1, 2]).unwrap(), [2, 1]);
+    assert_eq!(set.view(&[0, 1, 2]).unwrap().class_counts(0).unwrap(), [2, 1]);
     assert_eq!((set.cases[0].group.as_str(), set.cases[1].patient.as_deref()), ("IP_1", Some("IP_1")));
     use FieldValue::{Category, Missing, Number};
     assert_eq!(set.cases[1].metadata, [Number(50.0), Category(1), Category(4), Category(4)]);

@@ -20,7 +20,7 @@ fn pictures(count: usize) -> CaseSet {
 }
 
 fn load(set: &CaseSet, rows: Vec<usize>, config: LoaderConfig) -> Vec<ImageBatch> {
-    BatchLoader::new(set, rows, config).unwrap().collect::<Result<_, _>>().unwrap()
+    BatchLoader::new(&set.view(rows).unwrap(), config).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
 fn augmented(threads: usize, epoch: u64) -> LoaderConfig {
@@ -140,8 +140,7 @@ fn the_first_bad_image_by_row_ends_the_loader() {
         write(&path, b"");
         set.cases[row].clinical = vec![path];
     }
-    let mut loader =
-        BatchLoader::new(&set, (0..12).collect(), LoaderConfig::new(4, Preprocess::as_released(8))).unwrap();
+    let mut loader = BatchLoader::new(&set.whole(), LoaderConfig::new(4, Preprocess::as_released(8))).unwrap();
     assert_eq!(loader.next().unwrap().unwrap().rows, [0, 1, 2, 3]);
     let text = loader.next().unwrap().unwrap_err().to_string();
     assert!(text.contains("bad5.jpg: the image file is empty"), "{text}");
@@ -200,7 +199,8 @@ fn leniency_accepts_and_says_what() {
     assert_eq!(lenient[0].accepted[0].row, 2);
     assert!(lenient[0].accepted[0].error.to_string().contains("cut.jpg: damaged or truncated"));
     assert_eq!(load(&set, (0..4).collect(), config(Strictness::Lenient, cache.clone())), lenient, "cached or not");
-    let strict = BatchLoader::new(&set, (0..4).collect(), config(Strictness::Strict, cache)).unwrap().next().unwrap();
+    let strict =
+        BatchLoader::new(&set.view(&[0, 1, 2, 3]).unwrap(), config(Strictness::Strict, cache)).unwrap().next().unwrap();
     assert!(strict.unwrap_err().to_string().contains("cut.jpg: damaged or truncated"));
     // Sound images are the same under both.
     let rows = vec![0, 1, 3];
@@ -226,7 +226,7 @@ fn a_slow_caller_does_not_fill_the_memory_and_may_leave() {
         queue_batches: 2,
         ..LoaderConfig::new(5, Preprocess::as_released(8))
     };
-    let mut loader = BatchLoader::new(&set, (0..200).collect(), config).unwrap();
+    let mut loader = BatchLoader::new(&set.whole(), config).unwrap();
     loader.next().unwrap().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(300));
     let decoded = cache.bytes() / (8 * 8 * 3);
@@ -240,12 +240,15 @@ fn a_slow_caller_does_not_fill_the_memory_and_may_leave() {
 #[test]
 fn bad_requests_are_refused_at_once() {
     let set = pictures(2);
-    let error = |rows: Vec<usize>, config| BatchLoader::new(&set, rows, config).unwrap_err().to_string();
+    let error = |config| BatchLoader::new(&set.whole(), config).unwrap_err().to_string();
     let config = || LoaderConfig::new(2, Preprocess::as_released(8));
-    assert_eq!(error(vec![2], config()), "row 2 was asked for, but the case set has 2 cases (rows count from 0)");
-    assert_eq!(error(vec![0], LoaderConfig { batch_size: 0, ..config() }), "batch size: 0 is not at least 1");
+    assert_eq!(
+        set.view(&[2]).unwrap_err().to_string(),
+        "row 2 was asked for, but the case set has 2 cases (rows count from 0)"
+    );
+    assert_eq!(error(LoaderConfig { batch_size: 0, ..config() }), "batch size: 0 is not at least 1");
     let size = LoaderConfig { preprocess: Preprocess::as_released(0), ..config() };
-    assert_eq!(error(vec![0], size), "image size: 0 is not between 1 and 4096");
+    assert_eq!(error(size), "image size: 0 is not between 1 and 4096");
     assert!(load(&set, vec![], config()).is_empty());
 }
 

@@ -18,10 +18,9 @@ fn real_data() -> Option<PathBuf> {
 
 /// The number of groups and of encoded columns.
 fn summary(set: &CaseSet, config: EncoderConfig) -> (usize, usize) {
-    let rows: Vec<usize> = (0..set.len()).collect();
     let groups: HashSet<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
     let encoder = MetadataEncoder::fit(&set.fields, &set.cases, config).unwrap();
-    (groups.len(), set.cohort(&rows, &encoder).unwrap().metadata.ncols())
+    (groups.len(), set.whole().cohort(&encoder).unwrap().metadata.ncols())
 }
 
 #[test]
@@ -76,9 +75,8 @@ fn ham10000_is_as_published_in_both_forms() {
 fn milk10k_dev_is_as_counted() {
     let Some(root) = real_data() else { return };
     let set = milk10k::load(root.join("milk10k/dev")).unwrap();
-    let rows: Vec<usize> = (0..set.len()).collect();
     assert_eq!(set.len(), 4_195);
-    assert_eq!(set.class_counts(0, &rows).unwrap(), [242, 2021, 35, 435, 42, 40, 7, 360, 597, 378, 38]);
+    assert_eq!(set.whole().class_counts(0).unwrap(), [242, 2021, 35, 435, 42, 40, 7, 360, 597, 378, 38]);
     let missing = |name: &str| {
         let field = set.fields.iter().position(|field| field.name == name).unwrap();
         set.cases.iter().filter(|case| case.metadata[field] == FieldValue::Missing).count()
@@ -90,11 +88,11 @@ fn milk10k_dev_is_as_counted() {
     assert_eq!(groups.len(), 4_190);
 
     let split = Split::stratified(&set, 0, [0.7, 0.1, 0.2], 1).unwrap();
-    set.require_all_classes(&split.train).unwrap();
-    let training = split.train.iter().map(|&row| &set.cases[row]);
-    let encoder = MetadataEncoder::fit(&set.fields, training, MetadataRoles::default()).unwrap();
-    assert_eq!(set.cohort(&rows, &encoder).unwrap().metadata.dim(), (4_195, 16));
-    let loader = BatchLoader::new(&set, rows, LoaderConfig::new(64, Preprocess::imagenet(64))).unwrap();
+    let training = set.view(&split.train).unwrap();
+    training.require_all_classes().unwrap();
+    let encoder = MetadataEncoder::fit(&set.fields, training.cases(), MetadataRoles::default()).unwrap();
+    assert_eq!(set.whole().cohort(&encoder).unwrap().metadata.dim(), (4_195, 16));
+    let loader = BatchLoader::new(&set.whole(), LoaderConfig::new(64, Preprocess::imagenet(64))).unwrap();
     assert_eq!(loader.map(|batch| batch.unwrap().rows.len()).sum::<usize>(), 4_195);
 
     let single = set.with_only(Modality::Clinical);

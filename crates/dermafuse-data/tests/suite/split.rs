@@ -42,9 +42,9 @@ fn stratification_keeps_the_shares_of_each_class() {
     let cases: Vec<_> = (0..200).map(|row| (row, Some(usize::from(row % 10 == 0)))).collect();
     let set = case_set(&cases);
     let split = Split::stratified(&set, 0, [0.6, 0.2, 0.2], 9).unwrap();
-    assert_eq!(set.class_counts(0, &split.train).unwrap(), [108, 12]);
-    assert_eq!(set.class_counts(0, &split.valid).unwrap(), [36, 4]);
-    assert_eq!(set.class_counts(0, &split.test).unwrap(), [36, 4]);
+    assert_eq!(set.view(&split.train).unwrap().class_counts(0).unwrap(), [108, 12]);
+    assert_eq!(set.view(&split.valid).unwrap().class_counts(0).unwrap(), [36, 4]);
+    assert_eq!(set.view(&split.test).unwrap().class_counts(0).unwrap(), [36, 4]);
     assert_eq!(split, Split::stratified(&set, 0, [3.0, 1.0, 1.0], 9).unwrap());
     assert_ne!(split, Split::stratified(&set, 0, [0.6, 0.2, 0.2], 10).unwrap());
 }
@@ -54,8 +54,8 @@ fn a_split_without_validation_is_asked_for() {
     let cases: Vec<_> = (0..200).map(|row| (row, Some(usize::from(row % 10 == 0)))).collect();
     let set = case_set(&cases);
     let split = Split::stratified(&set, 0, [0.8, 0.0, 0.2], 9).unwrap();
-    assert_eq!(set.class_counts(0, &split.train).unwrap(), [144, 16]);
-    assert_eq!(set.class_counts(0, &split.test).unwrap(), [36, 4]);
+    assert_eq!(set.view(&split.train).unwrap().class_counts(0).unwrap(), [144, 16]);
+    assert_eq!(set.view(&split.test).unwrap().class_counts(0).unwrap(), [36, 4]);
     assert!(split.valid.is_empty() && split.leaks().is_empty());
     assert_eq!(Split::without_validation(split.train.clone(), split.test.clone(), 200).unwrap(), split);
 
@@ -83,10 +83,10 @@ fn impossible_requests_say_why() {
 #[test]
 fn a_class_that_training_lacks_is_named() {
     let set = case_set(&[(0, Some(0)), (1, Some(0)), (2, Some(1))]);
-    let text = set.require_all_classes(&[0, 1]).unwrap_err().to_string();
+    let text = set.view(&[0, 1]).unwrap().require_all_classes().unwrap_err().to_string();
     assert!(text.starts_with("task `t`: no case of class `b` among the 2 training cases"), "{text}");
-    set.require_all_classes(&[0, 2]).unwrap();
-    let text = set.class_counts(0, &[3]).unwrap_err().to_string();
+    set.view(&[0, 2]).unwrap().require_all_classes().unwrap();
+    let text = set.view(&[3]).unwrap_err().to_string();
     assert_eq!(text, "row 3 was asked for, but the case set has 3 cases (rows count from 0)");
 }
 

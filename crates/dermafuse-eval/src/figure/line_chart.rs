@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::axes::{Axes, range};
-use super::svg::{Anchor, Svg, series_color};
+use super::svg::{Anchor, Svg, series_color, series_line};
 
 /// A named line, such as a loss over epochs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,14 +31,14 @@ pub fn line_chart(title: &str, x_label: &str, y_label: &str, series: &[Series]) 
         let drawn = line.points.split(|(x, y)| !(x.is_finite() && y.is_finite()));
         for run in drawn.filter(|run| !run.is_empty()) {
             let run: Vec<(f64, f64)> = run.iter().map(|&(x, y)| axes.at(x, y)).collect();
-            svg.polyline(&run, &format!("stroke:{color};stroke-width:2;stroke-linejoin:round"));
+            svg.polyline(&run, &format!("{};stroke-width:2;stroke-linejoin:round", series_line(index)));
             if let [only] = run[..] {
                 svg.circle(only, 3.0, &format!("fill:{color}"));
             }
         }
         let left = 62.0 + size.0 / columns as f64 * (index % columns) as f64;
         let y = legend_top + 18.0 * (index / columns) as f64 - 4.0;
-        svg.line((left, y), (left + 22.0, y), &format!("stroke:{color};stroke-width:3"));
+        svg.line((left, y), (left + 22.0, y), &format!("{};stroke-width:3", series_line(index)));
         svg.text((left + 30.0, y + 4.0), Anchor::Start, "", &super::svg::fit(&line.name, size.0 / 2.0 - 36.0));
     }
     svg.finish()

@@ -1,7 +1,7 @@
 use crate::RocCurve;
 
 use super::axes::Axes;
-use super::svg::{Anchor, Svg, series_color};
+use super::svg::{Anchor, Svg, series_line};
 
 /// ROC curves of the classes of a task, with the area under each in the legend; `None` where a class has no curve.
 #[must_use]
@@ -14,14 +14,13 @@ pub fn roc_plot(title: &str, curves: &[(String, Option<RocCurve>)]) -> String {
     axes.draw(&mut svg, "1 − specificity", "sensitivity");
     svg.line(axes.at(0.0, 0.0), axes.at(1.0, 1.0), "stroke:currentColor;stroke-opacity:.35;stroke-dasharray:4 4");
     for (index, (name, curve)) in curves.iter().enumerate() {
-        let color = series_color(index);
         let area = curve.as_ref().map_or("n/a".into(), |curve| format!("{:.3}", curve.area));
         if let Some(curve) = curve {
             let points: Vec<(f64, f64)> = corners(&curve.points).map(|(x, y)| axes.at(x, y)).collect();
-            svg.polyline(&points, &format!("stroke:{color};stroke-width:2;stroke-linejoin:round"));
+            svg.polyline(&points, &format!("{};stroke-width:2;stroke-linejoin:round", series_line(index)));
         }
         let y = legend_top + 18.0 * index as f64;
-        svg.line((54.0, y - 4.0), (76.0, y - 4.0), &format!("stroke:{color};stroke-width:3"));
+        svg.line((54.0, y - 4.0), (76.0, y - 4.0), &format!("{};stroke-width:3", series_line(index)));
         svg.text((84.0, y), Anchor::Start, "", name);
         let right = 54.0 + side;
         svg.text((right, y), Anchor::End, "font-variant-numeric:tabular-nums", &format!("AUC {area}"));

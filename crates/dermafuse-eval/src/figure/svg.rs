@@ -33,6 +33,18 @@ pub(crate) fn series_color(index: usize) -> String {
     format!("var(--series-{},{})", index + 1, PALETTE[index])
 }
 
+/// How the line of a series is broken, so that lines are told apart in print without colour: the first one is whole.
+const DASHES: [&str; 7] = ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 2", "12 4"];
+
+/// The CSS of the line of a series: its colour and how it is broken.
+pub(crate) fn series_line(index: usize) -> String {
+    let color = series_color(index);
+    match DASHES[index % DASHES.len()] {
+        "" => format!("stroke:{color}"),
+        dashes => format!("stroke:{color};stroke-dasharray:{dashes}"),
+    }
+}
+
 impl Svg {
     pub(crate) fn new(title: &str, width: f64, height: f64) -> Self {
         Self { title: title.into(), width, height, body: String::new() }

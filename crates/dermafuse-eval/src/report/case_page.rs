@@ -2,10 +2,12 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dermafuse_schema::{SEVEN_POINT_CRITERIA, SUSPICIOUS_SCORE, SevenPointCriterion, write_whole_file};
+use dermafuse_schema::{
+    PatientGroup, Performance, SEVEN_POINT_CRITERIA, SUSPICIOUS_SCORE, SevenPointCriterion, write_whole_file,
+};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{SampleCase, SampleImage, sample, sections};
+use super::{SampleCase, SampleImage, evidence, sample, sections};
 use crate::EvalError;
 use crate::figure;
 
@@ -61,6 +63,7 @@ pub struct HeatPicture {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CasePage {
     case: SampleCase,
+    evidence: Option<(Performance, Vec<PatientGroup>, Vec<String>)>,
     notes: Vec<String>,
     leaky: Vec<String>,
     pictures: Vec<HeatPicture>,
@@ -74,6 +77,7 @@ impl CasePage {
     pub fn new(case: SampleCase) -> Self {
         Self {
             case,
+            evidence: None,
             notes: Vec::new(),
             leaky: Vec::new(),
             pictures: Vec::new(),
@@ -86,6 +90,15 @@ impl CasePage {
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
+        self
+    }
+
+    /// Says how well the model did on test cases, on those like this patient (see [`Performance::like`]), and what is not known of such
+    /// patients.
+    #[must_use]
+    pub fn evidence(mut self, performance: &Performance, like: &[&PatientGroup], not_known: Vec<String>) -> Self {
+        let like = like.iter().map(|&group| group.clone()).collect();
+        self.evidence = Some((performance.clone(), like, not_known));
         self
     }
 
@@ -144,6 +157,16 @@ impl CasePage {
                             section id="heat" { h2 { "Where the model looked" } (pictures(&self.pictures)) }
                         }
                         section id="prediction" { h2 { "What it predicts" } (sample::sample_of(&self.case)) }
+                        @if let Some((performance, like, not_known)) = &self.evidence {
+                            section id="evidence" {
+                                h2 { "How well it does for patients like this one" }
+                                (evidence::patients(performance, like.iter()))
+                                @if !not_known.is_empty() {
+                                    h3 { "What is not known" }
+                                    ul.evidence { @for sentence in not_known { li { (sentence) } } }
+                                }
+                            }
+                        }
                         @if let Some(score) = ChecklistScore::of(&self.case) {
                             section id="checklist" { h2 { "Seven-point checklist" } (checklist(&score)) }
                         }
@@ -230,11 +253,11 @@ mod tests {
     use crate::SampleTask;
 
     fn case(predicted: [usize; 7]) -> SampleCase {
-        let tasks = CRITERIA.iter().zip(predicted).map(|(&(label, class, _), predicted)| SampleTask {
-            label: label.into(),
+        let tasks = SEVEN_POINT_CRITERIA.iter().zip(predicted).map(|(criterion, predicted)| SampleTask {
+            label: criterion.label.into(),
             truth: None,
             predicted,
-            probabilities: vec![("ABS".into(), 0.5), (class.into(), 0.5)],
+            probabilities: vec![("ABS".into(), 0.5), (criterion.class.into(), 0.5)],
         });
         SampleCase { id: "<7>".into(), tasks: tasks.collect(), ..SampleCase::default() }
     }

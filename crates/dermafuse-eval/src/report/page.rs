@@ -1,11 +1,16 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Report, comparison, sample, sections};
+use super::{Report, comparison, sample, sections, uncertainty};
 
 /// The whole page.
 pub(super) fn render(report: &Report) -> String {
     let sections = [
+        ("evidence", "For whom, and how well", report.evidence.render()),
         ("results", "Results", sections::results(report)),
+        ("calibration", "Calibration", sections::calibration(report)),
+        ("class-groups", "Groups of classes", uncertainty::class_groups(report)),
+        ("abstention", "When not to answer", uncertainty::abstention(report)),
+        ("subsets", "Missing inputs", report.subsets.as_ref().map(|subsets| subsets.table().render())),
         ("corruptions", "Corrupted images", sections::corruptions(report)),
         ("comparison", "Comparison of methods", comparison::render(report)),
         ("training", "Training", sections::figures(&report.curves)),

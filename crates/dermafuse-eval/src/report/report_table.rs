@@ -24,8 +24,12 @@ pub struct ReportTable {
 impl ReportTable {
     /// A table without rows; the caption says what the columns are.
     #[must_use]
-    pub fn new<const N: usize>(title: impl Into<String>, head: [&str; N], caption: impl Into<String>) -> Self {
-        let head = head.map(str::to_owned).into();
+    pub fn new<H: Into<String>>(
+        title: impl Into<String>,
+        head: impl IntoIterator<Item = H>,
+        caption: impl Into<String>,
+    ) -> Self {
+        let head = head.into_iter().map(Into::into).collect();
         Self { title: title.into(), head, rows: Vec::new(), caption: caption.into() }
     }
 
@@ -36,8 +40,8 @@ impl ReportTable {
     }
 
     /// Adds a row. Cells beyond the head are left out, and missing ones are empty.
-    pub fn push<const N: usize>(&mut self, cells: [String; N]) {
-        let mut cells = Vec::from(cells);
+    pub fn push(&mut self, cells: impl IntoIterator<Item = String>) {
+        let mut cells: Vec<String> = cells.into_iter().collect();
         cells.resize(self.head.len(), String::new());
         self.rows.push(cells);
     }

@@ -29,7 +29,8 @@ pub(super) fn results(report: &Report) -> Option<Markup> {
         (means_table(report, published))
         p.caption {
             "BAC: mean recall over the classes that occur. AUC: flat mean over the findings, one against the rest, "
-            "without the classes that stand for “absent”. ECE: expected calibration error, 15 bins. "
+            "without the classes that stand for “absent”. ECE: expected calibration error of the predicted class, 15 bins of equal "
+            "width; ECE (mass): 15 bins of equally many cases. Brier: 0 to 2, summed over the classes. "
             "Intervals: 95 %, bootstrap over test cases"
             " (" (evaluation.options.bootstrap.resamples) " resamples, seed " (evaluation.options.bootstrap.seed) ")."
         }
@@ -72,6 +73,15 @@ pub(super) fn corruptions(report: &Report) -> Option<Markup> {
         (evaluation.table().render())
         @if let Some(charts) = figures(&evaluation.charts()) { (charts) }
         @for sheet in &report.sheets { (inline(sheet)) }
+    })
+}
+
+/// Calibration before and after, with the pictures of both beside each other.
+pub(super) fn calibration(report: &Report) -> Option<Markup> {
+    let change = report.calibration.as_ref()?;
+    Some(html! {
+        (change.table().render())
+        div.figures { @for figure in change.figures() { (inline(&figure)) } }
     })
 }
 
@@ -191,7 +201,7 @@ fn means_table(report: &Report, published: Option<&PublishedTable>) -> Markup {
         div.scroll { table.numbers {
             thead { tr {
                 th { "row" } th { "BAC" } th { "95 % interval" } th { "AUC" } th { "classes" } th { "macro F1" }
-                th { "ECE" } th { "log-loss" } th { "Brier" }
+                th { "ECE" } th { "ECE (mass)" } th { "log-loss" } th { "Brier" }
             } }
             tbody { @for (name, evaluation) in &report.rows {
                 @let overall = &evaluation.overall;
@@ -207,6 +217,7 @@ fn means_table(report: &Report, published: Option<&PublishedTable>) -> Markup {
                     }
                     (cell(overall.macro_f1, best_f1))
                     td { (percent(mean(tasks, |task| task.calibration_error))) }
+                    td { (percent(mean(tasks, |task| task.calibration_error_equal_mass))) }
                     td { (decimal(mean(tasks, |task| task.log_loss))) }
                     td { (decimal(mean(tasks, |task| task.brier))) }
                 }
@@ -218,7 +229,7 @@ fn means_table(report: &Report, published: Option<&PublishedTable>) -> Markup {
                         td { (text(row.auc)) }
                         td {}
                         td { (text(row.macro_f1)) }
-                        td {} td {} td {}
+                        td {} td {} td {} td {}
                     }
                 }
             } }
@@ -386,7 +397,7 @@ fn task_table(evaluation: &Evaluation) -> Markup {
         div.scroll { table.numbers {
             thead { tr {
                 th { "task" } th { "cases" } th { "ACC" } th { "BAC" } th { "macro F1" } th { "weighted F1" }
-                th { "macro AUC" } th { "log-loss" } th { "Brier" } th { "ECE" }
+                th { "macro AUC" } th { "log-loss" } th { "Brier" } th { "ECE" } th { "ECE (mass)" }
             } }
             tbody { @for task in &evaluation.tasks {
                 tr {
@@ -400,6 +411,7 @@ fn task_table(evaluation: &Evaluation) -> Markup {
                     td { (decimal(task.log_loss)) }
                     td { (decimal(task.brier)) }
                     td { (percent(task.calibration_error)) }
+                    td { (percent(task.calibration_error_equal_mass)) }
                 }
             } }
         } }
@@ -468,7 +480,7 @@ fn mean(tasks: &[TaskEvaluation], value: impl Fn(&TaskEvaluation) -> Option<f64>
     crate::metrics::mean(tasks.iter().map(value))
 }
 
-fn percent(value: Option<f64>) -> String {
+pub(super) fn percent(value: Option<f64>) -> String {
     value.map_or("n/a".into(), |value| format!("{:.1}", 100.0 * value))
 }
 

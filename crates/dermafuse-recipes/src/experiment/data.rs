@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dermafuse_data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions};
+use dermafuse_data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions, OtherTasks};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,12 @@ pub struct DataSource {
     /// What counts as a case where the set has several images of a lesion.
     #[serde(default, skip_serializing_if = "CaseUnit::is_default")]
     pub cases: CaseUnit,
+    /// The tasks that are learnt and tested, by name; all if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<String>,
+    /// What becomes of the other tasks, where some are named.
+    #[serde(default, skip_serializing_if = "OtherTasks::is_default")]
+    pub other_tasks: OtherTasks,
 }
 
 /// A set that is made of others.
@@ -58,12 +64,14 @@ impl DataSource {
     /// Loads the set.
     ///
     /// # Errors
-    /// A path that was not given; what the loader refuses.
+    /// A path that was not given; what the loader refuses; tasks that the set does not have.
     pub fn load(&self, name: &str) -> Result<CaseSet, RecipeError> {
         let path =
             self.path.as_deref().ok_or_else(|| RecipeError::NoPath { name: name.to_owned(), kind: self.kind })?;
         let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
-        Ok(self.kind.load_with(path, &LoadOptions { images, cases: self.cases, ..LoadOptions::default() })?)
+        let Self { cases, other_tasks, ref tasks, .. } = *self;
+        let options = LoadOptions { images, cases, tasks: tasks.clone(), other_tasks, ..LoadOptions::default() };
+        Ok(self.kind.load_with(path, &options)?)
     }
 }
 
@@ -165,6 +173,16 @@ impl Experiment {
 pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
     let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
     let declared: Vec<&str> = experiment.data.keys().map(String::as_str).collect();
+    for (name, DataSource { tasks, other_tasks, .. }) in &experiment.data {
+        let key = |part: &str| format!("data.{name}.{part}");
+        if let Some((_, twice)) = tasks.iter().enumerate().find(|(at, task)| tasks[..*at].contains(task)) {
+            return error(&key("tasks"), format!("`{twice}` is named twice"));
+        }
+        if tasks.is_empty() && !other_tasks.is_default() {
+            let reason = format!("without `data.{name}.tasks`, which names those that are learnt, there are no others");
+            return error(&key("other_tasks"), reason);
+        }
+    }
     for (name, merged) in &experiment.merged {
         let key = |part: &str| format!("merged.{name}.{part}");
         if experiment.data.contains_key(name) {

@@ -83,6 +83,23 @@ pub(crate) struct Parts {
     pub(crate) notes: Vec<String>,
 }
 
+/// How the sentence begins that says which folds there are.
+pub(crate) const PARTS: &str = "Parts: ";
+
+/// Which folds these are, so that numbers of others are not taken for theirs.
+fn sentence(folds: &Folds, protocol: FoldProtocol) -> String {
+    let parted = match folds.crossing_groups() {
+        0 => "no patient or lesion stands in two of them",
+        _ => "a patient or lesion may stand in several of them",
+    };
+    let chooses = match protocol {
+        FoldProtocol::NextFoldSelects => "the fold after the tested one chooses the epoch",
+        FoldProtocol::TestFoldSelects => "the tested fold chooses the epoch",
+        FoldProtocol::HeldOutTests => "a fold chooses the epoch, and cases outside all folds are tested",
+    };
+    format!("{PARTS}{} folds; {parted}; {chooses}.", folds.len())
+}
+
 impl PartsSettings {
     pub(super) fn make_absolute(&mut self) {
         if let Self::File { path, .. } = self
@@ -102,9 +119,10 @@ impl PartsSettings {
     pub(crate) fn of(&self, set: &CaseSet, repeat: u64) -> Result<Parts, RecipeError> {
         let one = |split: Split| Parts { splits: vec![split], folds: None, notes: Vec::new() };
         let of_folds = |folds: Folds, protocol: FoldProtocol| {
-            let mut notes = folds.notes();
             let held_out = folds.held_out().len();
             let protocol = if held_out == 0 { protocol } else { FoldProtocol::HeldOutTests };
+            let mut notes = vec![sentence(&folds, protocol)];
+            notes.extend(folds.notes());
             if held_out > 0 {
                 notes.push(format!("The {held_out} cases that are held out are tested in every round."));
             }

@@ -1,4 +1,4 @@
-use dermafuse_ensemble::{Calibration, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch};
+use dermafuse_ensemble::{Calibration, CalibrationMethod, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch};
 use serde::{Deserialize, Serialize};
 
 use crate::{Answer, SecondStageSettings};
@@ -23,6 +23,10 @@ pub struct SecondStageTable {
     pub mix: MixSearch,
     /// Seed of the network that learns from half of the training cases; the experiment's is added.
     pub half_seed: u64,
+    /// How the probabilities of the answer are calibrated on the validation cases, as the last stage: `temperature`, which keeps every
+    /// predicted class, `bias_corrected`, `vector`, `dirichlet` or `isotonic`; `none` leaves them as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibrated: Option<CalibrationMethod>,
 }
 
 /// How the branches of a network answer together.
@@ -42,7 +46,7 @@ impl Default for SecondStageTable {
     fn default() -> Self {
         let SecondStageSettings { inputs, calibration, mix, half_seed, .. } = SecondStageSettings::default();
         let (answer, search) = (AnswerKind::default(), WeightSearch::default());
-        Self { answer, search, classifier: None, inputs, calibration, mix, half_seed }
+        Self { answer, search, classifier: None, inputs, calibration, mix, half_seed, calibrated: None }
     }
 }
 

@@ -89,6 +89,15 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
             let count = method.network.backbones().len();
             return error(format!("stage `{name}` hands one backbone on, and its network has {count}"));
         }
+        if let Some(earlier) = experiment.stages[..index].iter().find(|earlier| earlier.name == *weights) {
+            let (theirs, own) = (earlier.method.network.backbones()[0], method.network.backbones()[0]);
+            if theirs != own {
+                return error(format!(
+                    "stage `{name}` starts from the backbone of stage `{weights}`, which is `{theirs}`, and its own is `{own}`; give \
+                     both the same"
+                ));
+            }
+        }
     }
     Ok(())
 }

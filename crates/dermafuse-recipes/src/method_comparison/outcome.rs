@@ -9,14 +9,15 @@ use dermafuse_eval::published::{PublishedRow, PublishedScore, PublishedTable};
 use dermafuse_eval::significance::{McNemar, NonInferiority, holm};
 use dermafuse_eval::{Comparison, MeanDeviation, Report, ReportTable, p_text};
 use dermafuse_networks::{Modalities, MultimodalInput, Network, NetworkConfig};
-use dermafuse_schema::ndarray::Array2;
-use dermafuse_schema::{Predictions, write_whole_file};
+use dermafuse_schema::ndarray::{Array2, Axis};
+use dermafuse_schema::{BranchLogits, Predictions, write_whole_file};
 use serde::Serialize;
 
-use super::MethodComparison;
-use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows};
+use super::{ComparedMethod, MethodComparison};
+use crate::experiment::PARTS;
+use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows, row_of_backbone};
 use crate::selection::evaluation;
-use crate::{RecipeError, RoundResult, majority};
+use crate::{Features, RecipeError, RoundResult, majority};
 
 /// What a comparison gave.
 #[derive(Clone, Debug)]
@@ -35,6 +36,12 @@ pub struct ComparisonOutcome {
     rounds: Vec<String>,
     /// What was printed of the methods on this data set.
     published: Option<PublishedTable>,
+    /// What was printed of each row, where there are several blocks: tables of one row.
+    published_of_rows: Vec<Option<PublishedTable>>,
+    /// The answers of each row to the test cases of all rounds.
+    answers: Vec<Predictions>,
+    /// The features of the test cases of each row's first round, if they are wanted.
+    features: Vec<Option<RowFeatures>>,
     /// By how many per cent of accuracy a method may be worse and still be called as good. Say it before you look at the numbers.
     pub margin: Option<f64>,
 }
@@ -46,6 +53,9 @@ pub struct ComparedRow {
     pub name: String,
     /// What it stands on.
     pub block: String,
+    /// The name of the method that it is under another name, if it is one: tests count it once, as that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
     /// Parameters of what predicts.
     pub parameters: usize,
     /// Mean accuracy over the tasks, of each round.
@@ -71,6 +81,13 @@ pub struct ComparedRow {
     pub right: Vec<bool>,
 }
 
+/// The features that a method's last classifier sees, and the cases that they are of.
+#[derive(Clone, Debug, PartialEq)]
+struct RowFeatures {
+    of: BranchLogits,
+    values: Array2<f32>,
+}
+
 /// Two methods, of which one is to be as good as the other but for a margin.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NonInferiorPair {
@@ -84,14 +101,17 @@ pub struct NonInferiorPair {
     pub test: NonInferiority,
 }
 
+/// Cases of which features are drawn, at most: the time grows with their square, and there is a picture for each training.
+const MOST_DRAWN: usize = 1000;
+
 /// Passes before the time is taken, and those that are timed.
 const WARM_UP: usize = 2;
 const PASSES: usize = 7;
 
 /// A measure of each block: its heading, its values of a row, and what it is called where it is printed.
-type Measure = (&'static str, fn(&ComparedRow) -> &[f64], PublishedScore);
+pub(super) type Measure = (&'static str, fn(&ComparedRow) -> &[f64], PublishedScore);
 
-const MEASURES: [Measure; 5] = [
+pub(super) const MEASURES: [Measure; 5] = [
     ("Balanced accuracy, per cent", |row| &row.balanced_accuracy, PublishedScore::BalancedAccuracy),
     ("Mean AUC, per cent", |row| &row.auc, PublishedScore::Auc),
     ("Accuracy, per cent", |row| &row.accuracy, PublishedScore::Accuracy),
@@ -102,16 +122,25 @@ const MEASURES: [Measure; 5] = [
 impl ComparisonOutcome {
     pub(super) fn new(comparison: &MethodComparison, results: Vec<Vec<RoundResult>>) -> Result<Self, RecipeError> {
         let (mut rows, mut cases) = (Vec::new(), Vec::new());
+        let (mut answers_of_rows, mut features) = (Vec::new(), Vec::new());
         let mut notes: Vec<String> = comparison.methods.iter().flat_map(|method| method.plan.notes.clone()).collect();
-        for (method, results) in comparison.methods.iter().zip(&results) {
+        for (index, (method, results)) in comparison.methods.iter().zip(&results).enumerate() {
+            let same_as = comparison.same_as(index).map(|same| same.name.clone());
+            if let Some(same) = &same_as {
+                notes.push(format!(
+                    "`{}` is the same method as `{same}`: it is trained once, and tests count it once, as `{same}`.",
+                    method.name
+                ));
+            }
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
             let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
-            let network = last.protocol.network.network.clone().with_metadata_inputs(width).inference();
+            let network = last.protocol.first_stage.network.clone().with_metadata_inputs(width).inference();
             let built = network.init(&Device::default())?;
-            let size = last.protocol.network.training.preprocess.size;
+            let size = last.protocol.first_stage.training.preprocess.size;
             let mut row = ComparedRow {
                 name: method.name.clone(),
                 block: method.block.clone(),
+                same_as,
                 parameters: parameter_count(&built),
                 backbone_gmacs: backbone_gmacs(&network, built.modalities(), size),
                 milliseconds: None,
@@ -125,6 +154,12 @@ impl ComparisonOutcome {
             };
             // A case that several rounds test counts once.
             let mut of_cases: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+            let mut answered = Vec::with_capacity(results.len());
+            features.push(
+                results
+                    .first()
+                    .and_then(|first| Some(RowFeatures { of: first.test.clone(), values: first.features.clone()? })),
+            );
             for result in results {
                 let earlier = result.earlier.iter().flat_map(|(_, earlier)| &earlier.notes);
                 notes.extend(earlier.chain(&result.notes).map(|note| format!("{}: {note}", method.name)));
@@ -152,7 +187,9 @@ impl ComparisonOutcome {
                 for (id, accuracy) in answers {
                     of_cases.entry(id).or_default().push(100.0 * accuracy);
                 }
+                answered.push(predictions);
             }
+            answers_of_rows.push(Predictions::concatenate(answered)?);
             let of_case = |accuracies: &Vec<f64>| accuracies.iter().sum::<f64>() / accuracies.len() as f64;
             row.of_cases = of_cases.values().map(of_case).collect();
             cases = of_cases.into_keys().collect();
@@ -162,7 +199,8 @@ impl ComparisonOutcome {
         let last = first.rounds[0].stages.last().expect("a round has a training");
         let majorities = first.rounds.iter().map(|round| {
             let last = round.stages.last().expect("a round has a training");
-            Ok(majority(&last.set, &last.split.train, &last.split.test)?.mean_accuracy().unwrap_or(f64::NAN))
+            let (train, test) = (last.set.view(&last.split.train)?, last.set.view(&last.split.test)?);
+            Ok(majority(&train, &test)?.mean_accuracy().unwrap_or(f64::NAN))
         });
         let majorities = majorities.collect::<Result<Vec<f64>, RecipeError>>()?;
         let majority = majorities.iter().sum::<f64>() / majorities.len() as f64;
@@ -182,6 +220,9 @@ impl ComparisonOutcome {
             cases,
             rounds: first.rounds.iter().enumerate().map(name).collect(),
             published: published_of(comparison, &last.set.name),
+            published_of_rows: published_of_rows(comparison, &last.set.name),
+            answers: answers_of_rows,
+            features,
             margin: None,
         })
     }
@@ -198,6 +239,11 @@ impl ComparisonOutcome {
         names
     }
 
+    /// The rows of different methods.
+    fn own_rows(&self) -> impl Iterator<Item = &ComparedRow> {
+        self.rows.iter().filter(|row| row.same_as.is_none())
+    }
+
     /// What methods stand on, each once, in order.
     fn blocks(&self) -> Vec<&str> {
         let mut blocks: Vec<&str> = Vec::new();
@@ -209,8 +255,8 @@ impl ComparisonOutcome {
         blocks
     }
 
-    /// The tests of a measure over blocks and rounds. Methods that were not run on every block are left out. `None` where there is
-    /// one block, or one method.
+    /// The tests of a measure over blocks and rounds. Methods that were not run on every block are left out, and a method under
+    /// another name is counted once. `None` where there is one block, or one method.
     ///
     /// # Errors
     /// A score that is not finite.
@@ -218,7 +264,8 @@ impl ComparisonOutcome {
         let blocks = self.blocks();
         let of = |name: &str, block: &str| self.rows.iter().find(|row| row.name == name && row.block == block);
         let complete = |name: &&str| blocks.iter().all(|block| of(name, block).is_some());
-        let names: Vec<String> = self.names().into_iter().filter(complete).map(str::to_owned).collect();
+        let own = |name: &&str| blocks.iter().any(|block| of(name, block).is_some_and(|row| row.same_as.is_none()));
+        let names: Vec<String> = self.names().into_iter().filter(complete).filter(own).map(str::to_owned).collect();
         let labels: Vec<String> = blocks
             .iter()
             .flat_map(|block| units.iter().map(move |unit| format!("{block} {unit}").trim_start().to_owned()))
@@ -246,8 +293,9 @@ impl ComparisonOutcome {
         for (row, method) in self.rows.iter_mut().zip(&comparison.methods) {
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
             let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
-            let network = last.protocol.network.network.clone().with_metadata_inputs(width).inference();
-            row.milliseconds = Some(latency(&network, last.protocol.network.training.preprocess.size, width, device)?);
+            let network = last.protocol.first_stage.network.clone().with_metadata_inputs(width).inference();
+            row.milliseconds =
+                Some(latency(&network, last.protocol.first_stage.training.preprocess.size, width, device)?);
         }
         Ok(())
     }
@@ -261,8 +309,9 @@ impl ComparisonOutcome {
             return Ok(None);
         }
         let mut tests = Vec::new();
-        for (index, first) in self.rows.iter().enumerate() {
-            for second in self.rows[index + 1..].iter().filter(|second| second.block == first.block) {
+        let rows: Vec<&ComparedRow> = self.own_rows().collect();
+        for (index, first) in rows.iter().enumerate() {
+            for second in rows[index + 1..].iter().filter(|second| second.block == first.block) {
                 tests.push((first.label(), second.label(), McNemar::of_hits(&first.right, &second.right)?));
             }
         }
@@ -289,9 +338,9 @@ impl ComparisonOutcome {
     /// A margin that is not above 0, fewer than two cases.
     pub fn non_inferior(&self, margin: f64) -> Result<Vec<NonInferiorPair>, RecipeError> {
         let mut pairs = Vec::new();
-        for smaller in &self.rows {
+        for smaller in self.own_rows() {
             let larger =
-                self.rows.iter().filter(|row| row.parameters > smaller.parameters && row.block == smaller.block);
+                self.own_rows().filter(|row| row.parameters > smaller.parameters && row.block == smaller.block);
             for larger in larger {
                 let share_of_parameters = smaller.parameters as f64 / larger.parameters as f64;
                 let test = NonInferiority::of(&smaller.of_cases, &larger.of_cases, margin)?;
@@ -343,10 +392,6 @@ impl ComparisonOutcome {
     pub fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0).max(6);
         let block_width = self.rows.iter().map(|row| row.block.len()).max().unwrap_or(0);
-        let cell = |values: &[f64]| match values {
-            [one] => format!("{one:.1}"),
-            several => MeanDeviation::of(several).map_or_else(String::new, |value| value.to_string()),
-        };
         let mut text = String::new();
         let measured = self.rows.iter().any(|row| row.milliseconds.is_some());
         let several = |values: fn(&ComparedRow) -> &[f64]| self.rows.iter().any(|row| values(row).len() > 1);
@@ -376,7 +421,82 @@ impl ComparisonOutcome {
         text
     }
 
-    /// Writes `report.html`, with the tests over cases and the sizes, `table.json` and, where there are several blocks or rounds,
+    /// Adds every row in full, with its confusion matrices and ROC curves, and the features of those that have some.
+    fn with_details(&self, mut report: Report) -> Result<Report, RecipeError> {
+        for (row, answers) in self.rows.iter().zip(&self.answers) {
+            report = report.detail(row.label(), &evaluation(answers)?, answers)?;
+        }
+        // Answers of one training have its features.
+        let mut drawn: Vec<(String, &RowFeatures)> = Vec::new();
+        for (row, features) in self.rows.iter().zip(&self.features) {
+            let Some(features) = features else { continue };
+            match drawn.iter_mut().find(|(_, other)| *other == features) {
+                Some((names, _)) => *names = format!("{names}, {}", row.label()),
+                None => drawn.push((row.label(), features)),
+            }
+        }
+        for (names, RowFeatures { of, values }) in drawn {
+            let (of, values) = evenly(of, values);
+            let title = match &self.rounds[..] {
+                [first, _, ..] => format!("{names}, {first}"),
+                _ => names,
+            };
+            report = Features { title: &title, of: &of, values: &values }.add_to(report)?;
+        }
+        Ok(report)
+    }
+
+    /// What was printed of each row beside ours, a table for each measure that is printed; none where the comparisons say it.
+    #[must_use]
+    pub fn published_tables(&self) -> Vec<ReportTable> {
+        let sources = self.printed_sources().filter(|_| self.published.is_none());
+        let Some(sources) = sources else { return Vec::new() };
+        let tables = MEASURES.iter().filter_map(|(title, values, score)| {
+            let caption = format!("Mean and deviation over the rounds. Published: {sources}.");
+            let mut table =
+                ReportTable::new(format!("{title}, of each block"), ["method", "ours", "published"], caption);
+            let printed: Vec<Option<String>> = (0..self.rows.len()).map(|row| self.printed(row, *score)).collect();
+            let is_printed = printed.iter().any(Option::is_some);
+            for (row, printed) in self.rows.iter().zip(printed) {
+                table.push([row.label(), cell(values(row)), printed.unwrap_or_else(|| "–".to_owned())]);
+            }
+            is_printed.then_some(table)
+        });
+        tables.collect()
+    }
+
+    /// What was printed of a row; nothing beside synthetic cases.
+    pub(super) fn printed(&self, row: usize, score: PublishedScore) -> Option<String> {
+        let of_row = self.published_of_rows.get(row).and_then(Option::as_ref);
+        let table = of_row.or(self.published.as_ref()).filter(|_| !self.synthetic)?;
+        Some(table.row(&self.rows[row].name)?.score(score)?.to_string())
+    }
+
+    /// Where the printed numbers are from, and what they are of.
+    pub(super) fn printed_sources(&self) -> Option<String> {
+        let tables = self.published.iter().chain(self.published_of_rows.iter().flatten());
+        let mut sources: Vec<String> = Vec::new();
+        for source in tables.map(|table| format!("{}, {}", table.source, table.protocol)) {
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        (!sources.is_empty() && !self.synthetic).then(|| sources.join("; "))
+    }
+
+    /// Whether the cases are made up.
+    pub(super) fn is_synthetic(&self) -> bool {
+        self.synthetic
+    }
+
+    /// In a sentence into which folds the cases were divided and what chose the epoch; `None` where there are no folds.
+    #[must_use]
+    pub fn parts(&self) -> Option<&str> {
+        self.notes.iter().map(String::as_str).find(|note| note.starts_with(PARTS))
+    }
+
+    /// Writes `report.html`, with the tests over cases, the sizes, and for each method its confusion matrices, ROC curves and, if they are
+    /// wanted, features, `table.json` and, where there are several blocks or rounds,
     /// `comparison.json`. Gives the tests as text.
     ///
     /// # Errors
@@ -414,10 +534,14 @@ impl ComparisonOutcome {
             let printed = |table: &&PublishedTable| score.is_some_and(|score| table.prints(score));
             report = report.comparison(title, tested, self.published.as_ref().filter(printed).zip(score));
         }
+        for table in self.published_tables() {
+            report = report.table(table);
+        }
         for table in self.case_tests()? {
             report = report.table(table);
         }
         report = report.table(self.sizes());
+        report = self.with_details(report)?;
         report.write(folder.join("report.html"))?;
         write_whole_file(&folder.join("table.json"), &pretty(&self.rows))?;
         write_whole_file(&folder.join("comparison.json"), &pretty(&tests))?;
@@ -427,7 +551,7 @@ impl ComparisonOutcome {
 
 impl ComparedRow {
     /// Its name, with what it stands on.
-    fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         format!("{} {}", self.name, self.block).trim_end().to_owned()
     }
 }
@@ -444,6 +568,21 @@ impl ComparisonOutcome {
         }
         table
     }
+}
+
+/// One value, or the mean and deviation of several.
+pub(super) fn cell(values: &[f64]) -> String {
+    match values {
+        [one] => format!("{one:.1}"),
+        several => MeanDeviation::of(several).map_or_else(String::new, |value| value.to_string()),
+    }
+}
+
+/// Cases spread evenly, if there are more than can be drawn in reasonable time.
+fn evenly(of: &BranchLogits, values: &Array2<f32>) -> (BranchLogits, Array2<f32>) {
+    let step = values.nrows().div_ceil(MOST_DRAWN).max(1);
+    let rows: Vec<usize> = (0..values.nrows()).step_by(step).collect();
+    (of.select(&rows), values.select(Axis(0), &rows))
 }
 
 /// Multiply-adds of the backbones for a case, in billions, from those that were counted at 224 pixels. One backbone for several
@@ -485,10 +624,26 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
+/// Whether methods stand on several blocks.
+fn has_blocks(comparison: &MethodComparison) -> bool {
+    comparison.methods.iter().any(|method| method.block != comparison.methods[0].block)
+}
+
+/// The printed row of each method on a data set that is printed of its backbone, where there are several blocks.
+fn published_of_rows(comparison: &MethodComparison, data_set: &str) -> Vec<Option<PublishedTable>> {
+    let of = |method: &ComparedMethod| {
+        let row = method.plan.published_row.as_ref().filter(|_| has_blocks(comparison))?;
+        let table = row_of_backbone(&method.plan.published, data_set, row, &method.plan.experiment.method.network)?;
+        let rows = table.rows.into_iter().map(|row| PublishedRow { name: method.name.clone(), ..row }).collect();
+        Some(PublishedTable { rows, ..table })
+    };
+    comparison.methods.iter().map(of).collect()
+}
+
 /// The printed rows of the methods on a data set, under the names that the methods have here.
 fn published_of(comparison: &MethodComparison, data_set: &str) -> Option<PublishedTable> {
-    // A number of one block is not that of several.
-    if comparison.methods.iter().any(|method| method.block != comparison.methods[0].block) {
+    // A number of one block is not that of several; see [`published_of_rows`].
+    if has_blocks(comparison) {
         return None;
     }
     // The methods of each recipe, whose tables print the same names.

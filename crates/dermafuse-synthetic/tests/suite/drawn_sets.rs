@@ -111,7 +111,7 @@ fn the_published_merging_works_on_folders() {
     assert!(split.test.iter().all(|&row| merged.cases[row].id.as_str().starts_with("dermai:test/")));
     let elsewhere = |row: &&usize| !merged.cases[**row].id.as_str().starts_with("dermai:");
     assert_eq!(split.train.iter().filter(elsewhere).count(), merged.len() - 39);
-    merged.require_all_classes(&split.train).unwrap();
+    merged.view(&split.train).unwrap().require_all_classes().unwrap();
 
     let row = |id: &str| merged.cases.iter().position(|case| case.id.as_str() == id).unwrap();
     let (one, other) = (row("dermai:train/Nev/Nev.png"), row("dermofit:ML/copy.png"));

@@ -26,7 +26,7 @@ fn challenges_are_read_with_their_parts() {
         let split = set.split.clone().unwrap();
         assert_eq!(split.train.len() + split.valid.len() + split.test.len(), 60);
         assert_eq!(split.valid.is_empty(), parts == 2, "{kind}");
-        let counts = set.class_counts(0, &split.train).unwrap();
+        let counts = set.view(&split.train).unwrap().class_counts(0).unwrap();
         assert!(counts.iter().filter(|&&count| count > 0).count() >= counts.len().min(3), "{kind}: {counts:?}");
         assert!(set.cases.iter().all(|case| case.labels[0].is_some() && case.dermoscopic.len() == 1));
         let recorded = set.cases.iter().filter(|case| case.has_metadata()).count();
@@ -39,12 +39,11 @@ fn challenges_are_read_with_their_parts() {
 #[test]
 fn ph2_has_criteria_and_a_mask_of_every_lesion() {
     let (root, set) = drawn(Layout::Ph2, DataSetKind::Ph2Criteria);
-    let all: Vec<usize> = (0..60).collect();
     for task in ["pigment_network", "dots_and_globules", "streaks", "regression_structures", "blue_whitish_veil"] {
         let at = set.tasks.iter().position(|it| it.name == task).unwrap();
-        assert!(set.class_counts(at, &all).unwrap().iter().all(|&count| count > 0), "{task}");
+        assert!(set.whole().class_counts(at).unwrap().iter().all(|&count| count > 0), "{task}");
     }
-    assert!(set.class_counts(0, &all).unwrap().iter().all(|&count| count > 0));
+    assert!(set.whole().class_counts(0).unwrap().iter().all(|&count| count > 0));
     for (case, mask) in set.cases.iter().zip(lesion_masks(&set, root.path(), ph2::MASK_SUFFIX).unwrap()) {
         let mask = LesionMask::read(mask.unwrap()).unwrap();
         let image = decode(&case.dermoscopic[0], Strictness::Strict).unwrap();

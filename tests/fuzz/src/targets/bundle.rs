@@ -68,7 +68,13 @@ fn bundle(set: &CaseSet) -> Bundle {
         augmentation: TestTimeAugmentation::Off,
         several_images: Default::default(),
         known_cases: KnownCases::of(set, &split),
+        modality_dropout: None,
+        groups: Vec::new(),
+        prediction_sets: None,
+        performance: None,
         card: None,
+        quality: Default::default(),
+        out_of_distribution: None,
     };
     let logits = sample::logits(set, &["metadata"]);
     let network = network.init_seeded(1, &Device::flex()).expect("layers with units");
@@ -96,7 +102,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         })
         .collect();
     let entries = files.iter().map(|file| serde_json::to_vec(&tree(file)).expect("string keys")).collect();
-    let corpus = Corpus { syntax: Syntax::Json, entries, words: &WORDS };
+    let corpus = Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: None };
     let tensors = files.into_iter().next().map(|file| file.tensors).unwrap_or_default();
     Box::new(Bundles { corpus, set, device: Device::flex(), tensors })
 }
@@ -132,7 +138,7 @@ impl Target for Bundles {
         let bundle = accepted!(Bundle::from_bytes(&bytes, &self.device));
         let again = bundle.to_bytes().map_err(|error| format!("read, and not written again: {error}"))?;
         Bundle::from_bytes(&again, &self.device).map_err(|error| format!("written again, and not read: {error}"))?;
-        let answers = accepted!(bundle.predict(&self.set, &[0, 3, 5], |_| ()));
+        let answers = accepted!(bundle.predict(&self.set.view(&[0, 3, 5]).expect("rows of the set"), |_| ()));
         promise!(!answers.stages.is_empty(), "no stage");
         answers.stages.iter().try_for_each(|(name, predictions)| sample::check_probabilities(name, predictions))?;
         Ok(Verdict::Accepted)

@@ -42,7 +42,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     south.split = Some(sample::split(&south));
     south.fields.reverse();
     south.cases.iter_mut().for_each(|case| case.metadata.reverse());
-    Box::new(ClassMaps { corpus: Corpus { syntax: Syntax::Lines, entries, words: &WORDS }, north, south })
+    Box::new(ClassMaps { corpus: Corpus { syntax: Syntax::Lines, entries, words: &WORDS, make: None }, north, south })
 }
 
 impl Target for ClassMaps {

@@ -110,7 +110,7 @@ fn target(scratch: &Path, entries: Vec<Vec<u8>>, tables: bool) -> Box<dyn Target
     for (name, text) in [("set.toml", DESCRIPTION), ("lesions.csv", LESIONS), ("patients.csv", PATIENTS)] {
         std::fs::write(folder.join(name), text).expect("a folder that can be written");
     }
-    Box::new(Described { corpus: Corpus { syntax: Syntax::Lines, entries, words: &WORDS }, folder, tables })
+    Box::new(Described { corpus: Corpus { syntax: Syntax::Lines, entries, words: &WORDS, make: None }, folder, tables })
 }
 
 pub(super) fn descriptions(scratch: &Path) -> Box<dyn Target> {

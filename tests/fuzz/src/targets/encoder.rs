@@ -49,7 +49,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         let encoder = MetadataEncoder::fit(&set.fields, &set.cases, config).expect("fields with names");
         serde_json::to_vec(&encoder).expect("an encoder has string keys")
     });
-    let corpus = Corpus { syntax: Syntax::Json, entries: entries.collect(), words: &WORDS };
+    let corpus = Corpus { syntax: Syntax::Json, entries: entries.collect(), words: &WORDS, make: None };
     Box::new(Encoders { corpus, set })
 }
 
@@ -70,9 +70,9 @@ impl Target for Encoders {
             let encoded = accepted!(matched.encode(case));
             promise!(encoded.len() == width, "{} numbers of {width}", encoded.len());
         }
-        let cohort = accepted!(self.set.cohort(&sample::rows(), &encoder));
+        let cohort = accepted!(self.set.view(sample::rows()).and_then(|cases| cases.cohort(&encoder)));
         promise!(cohort.metadata.dim() == (self.set.len(), width), "metadata {:?}", cohort.metadata.dim());
-        let notes = encoder.notes(&self.set, &sample::rows());
+        let notes = encoder.notes(&self.set.view(sample::rows()).expect("rows of the set"));
         promise!(notes.is_ok(), "cases are encoded, but no notes made: {notes:?}");
         Ok(Verdict::Accepted)
     }

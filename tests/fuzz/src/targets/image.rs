@@ -68,7 +68,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         jpeg,
     ];
     entries.extend(golden.map(<[u8]>::to_vec));
-    Box::new(Images { corpus: Corpus { syntax: Syntax::Binary, entries, words: &WORDS }, turn: 0 })
+    Box::new(Images { corpus: Corpus { syntax: Syntax::Binary, entries, words: &WORDS, make: None }, turn: 0 })
 }
 
 const XMP: &[u8] = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF><rdf:Description \

@@ -18,7 +18,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let logits = sample::logits(&sample::set(), &["clinical", "dermoscopic"]);
     let small = logits.select(&[0, 1, 5]);
     let entries = [&small, &logits.select(&[3])].map(|logits| serde_json::to_vec(logits).expect("string keys"));
-    let corpus = Corpus { syntax: Syntax::Json, entries: entries.to_vec(), words: &WORDS };
+    let corpus = Corpus { syntax: Syntax::Json, entries: entries.to_vec(), words: &WORDS, make: None };
     Box::new(Logits { corpus })
 }
 

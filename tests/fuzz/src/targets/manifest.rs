@@ -73,7 +73,11 @@ pub(super) fn target(scratch: &Path) -> Box<dyn Target> {
         checkpoints.write(&whole(average)).expect("a folder that can be written");
         entries.push(std::fs::read(&file).expect("what was written"));
     }
-    Box::new(Manifests { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS }, checkpoints, file })
+    Box::new(Manifests {
+        corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: None },
+        checkpoints,
+        file,
+    })
 }
 
 /// The manifest with the checksum that it should have, if it can be given one.

@@ -70,7 +70,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     ];
     let entries =
         networks.iter().chain(&joined).map(|network| serde_json::to_vec(network).expect("string keys")).collect();
-    Box::new(Networks { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS } })
+    Box::new(Networks { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: None } })
 }
 
 impl Target for Networks {

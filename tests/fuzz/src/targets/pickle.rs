@@ -50,7 +50,7 @@ pub(super) fn target(scratch: &Path) -> Box<dyn Target> {
     let network = weights::network();
     let entries =
         ["", "module.", "state_dict.module.", "_orig_mod.", "model.net."].map(|prefix| state_dict(&network, prefix));
-    let corpus = Corpus { syntax: Syntax::Binary, entries: entries.into(), words: &WORDS };
+    let corpus = Corpus { syntax: Syntax::Binary, entries: entries.into(), words: &WORDS, make: None };
     Box::new(Pickles { corpus, network, file: scratch.join("weights.pth") })
 }
 

@@ -24,7 +24,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         serde_json::to_vec(&predictions).expect("string keys")
     };
     let entries = vec![entry(&[0, 1, 5, 7]), entry(&[2])];
-    Box::new(AllPredictions { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS } })
+    Box::new(AllPredictions { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: None } })
 }
 
 impl Target for AllPredictions {

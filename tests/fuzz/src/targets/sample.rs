@@ -54,7 +54,7 @@ pub(super) fn encoder(set: &CaseSet) -> MetadataEncoder {
 
 /// Logits of branches, each for two views.
 pub(super) fn logits(set: &CaseSet, branches: &[&str]) -> BranchLogits {
-    let cohort = set.cohort(&rows(), &encoder(set)).expect("rows of the set");
+    let cohort = set.view(rows()).and_then(|cases| cases.cohort(&encoder(set))).expect("rows of the set");
     let branch = |(number, name): (usize, &&str)| {
         let logit = |task: usize, (view, case, class): (usize, usize, usize)| {
             let hit = set.cases[case].labels[task] == Some(class);

@@ -11,7 +11,7 @@ struct SelfTest {
 
 pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     // One byte: the changes below make all values of it.
-    Box::new(SelfTest { corpus: Corpus { syntax: Syntax::Binary, entries: vec![vec![0]], words: &[] } })
+    Box::new(SelfTest { corpus: Corpus { syntax: Syntax::Binary, entries: vec![vec![0]], words: &[], make: None } })
 }
 
 impl Target for SelfTest {

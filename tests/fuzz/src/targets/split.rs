@@ -38,7 +38,7 @@ pub(super) fn target(scratch: &Path) -> Box<dyn Target> {
     let whole = sample::split(&set);
     let part = Split::new(vec![0, 1], vec![4, 5], vec![8], set.len()).expect("three parts");
     let entries = vec![saved(&whole), saved(&part), br#"{"train":[0,1],"valid":[2,3],"test":[4,5]}"#.to_vec()];
-    Box::new(Splits { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS }, set, file })
+    Box::new(Splits { corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: None }, set, file })
 }
 
 impl Target for Splits {

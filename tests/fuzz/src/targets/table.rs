@@ -38,7 +38,7 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
         "id|note\n1|\"two\nlines\"\n2|=cmd|' /C calc'!A0\n",
         "id,name\n1,\u{e9}\n2,e\u{301}\n",
     ]);
-    Box::new(Tables { corpus: Corpus { syntax: Syntax::Lines, entries, words: &WORDS } })
+    Box::new(Tables { corpus: Corpus { syntax: Syntax::Lines, entries, words: &WORDS, make: None } })
 }
 
 impl Target for Tables {

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use dermafuse::ensemble::{ClassifierCluster, ClassifierKind, EnsembleError, SecondStage, TwoStage};
+use dermafuse::ensemble::{
+    AnswerCalibration, AssumedPrevalence, BasisCalibration, CalibrationMap, CalibrationMethod, CalibrationOrigin,
+    ClassifierCluster, ClassifierKind, EnsembleError, ModelPrevalence, Prevalence, PrevalenceOrigin, SecondStage,
+    TaskCalibration, TwoStage,
+};
 use dermafuse::schema::{BranchLogits, BranchWeights, FuseSpace};
 
 use super::{Target, Verdict, accepted, promise, sample};
@@ -15,7 +19,7 @@ struct TwoStages {
     logits: BranchLogits,
 }
 
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 30] = [
     "clinical",
     "dermoscopic",
     "diagnosis",
@@ -24,6 +28,10 @@ const WORDS: [&str; 20] = [
     "svm",
     "logistic",
     "mlp",
+    "adaboost",
+    "nodes",
+    "cut",
+    "leaf",
     "logits",
     "probabilities",
     "support",
@@ -36,6 +44,12 @@ const WORDS: [&str; 20] = [
     "features",
     "classes",
     "data",
+    "calibration",
+    "temperature",
+    "isotonic",
+    "prevalence",
+    "assumed",
+    "share",
 ];
 
 /// A second stage of each kind, of the smallest size, on the sample's logits of these branches.
@@ -54,14 +68,36 @@ pub(super) fn second_stages(logits: &BranchLogits) -> Vec<TwoStage> {
         TwoStage::new(weights().expect("weights"), FuseSpace::Logits, second_stage, 0.5).expect("a mix within 0..=1")
     };
     let kinds = ClassifierKind::ALL.map(|kind| stage(Some(fitted(kind))));
-    kinds.into_iter().chain([stage(None)]).collect()
+    let calibrated = CalibrationMethod::ALL.map(|method| calibrated(method, stage(None), logits));
+    kinds.into_iter().chain([stage(None)]).chain(calibrated).collect()
+}
+
+/// The same with calibrated answers that are corrected to a prevalence.
+fn calibrated(method: CalibrationMethod, stage: TwoStage, logits: &BranchLogits) -> TwoStage {
+    let answers = stage.uncalibrated(logits).expect("every case has branches");
+    let labels = |task: usize| answers.labels.iter().map(|labels| labels[task].unwrap_or(0)).collect::<Vec<_>>();
+    let tasks = answers.tasks.iter().zip(&answers.probabilities).enumerate().map(|(index, (task, table))| {
+        let (labels, classes) = (labels(index), task.classes.clone());
+        let map = CalibrationMap::fit(method, table.view(), &labels, &vec![0.0; classes.len()]).expect("a map");
+        TaskCalibration { task: task.name.clone(), classes, cases: labels.len(), map }
+    });
+    let of_whole = BasisCalibration { basis: answers.basis[0].clone(), tasks: tasks.collect() };
+    let origin = CalibrationOrigin::Local { data_set: "clinic".into() };
+    let calibration = AnswerCalibration { method, origin, answers: vec![of_whole] };
+    let equal: Vec<Vec<f64>> = answers.tasks.iter().map(|task| vec![1.0; task.classes.len()]).collect();
+    let training = Prevalence::of_counts(&answers.tasks, &equal).expect("shares");
+    let rising: Vec<Vec<f64>> = equal.iter().map(|of_task| (0..of_task.len()).map(|at| at as f64).collect()).collect();
+    let prevalence = Prevalence::of_counts(&answers.tasks, &rising).expect("shares");
+    let assumed = Some(AssumedPrevalence { prevalence, origin: PrevalenceOrigin::Stated });
+    let prevalence = Some(ModelPrevalence { assumed, ..ModelPrevalence::of_training(training) });
+    TwoStage { calibration: Some(calibration), prevalence, ..stage }
 }
 
 pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let logits = sample::logits(&sample::set(), &BRANCHES);
     let entries = second_stages(&logits).iter().map(|stage| serde_json::to_vec(stage).expect("string keys")).collect();
     Box::new(TwoStages {
-        corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS },
+        corpus: Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: None },
         logits: logits.select(&[0, 3, 5]),
     })
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use dermafuse::backbones::{load_tensors, save_tensors};
 use dermafuse::networks::{AnyNetwork, MetadataClassifierConfig, MetadataNetworkConfig, NetworkConfig};
+use serde_json::{Map, Value, json};
 
 use super::{Target, Verdict, accepted, pickle};
+use crate::draws::Draws;
 use crate::mutate::{Corpus, Syntax};
 
 /// A network of a few numbers.
@@ -15,6 +17,10 @@ pub(super) fn network() -> AnyNetwork {
     let config = NetworkConfig::MetadataClassifier(MetadataClassifierConfig { metadata, classes: vec![2] });
     config.init_seeded(1, &Device::flex()).expect("layers with units")
 }
+
+/// Bytes of data after a header that does not say how many there are, and the most after one that does.
+const DATA: u64 = 120;
+const MOST_DATA: u64 = 1 << 12;
 
 /// A file for a network, whose bytes are changed.
 struct Files {
@@ -65,7 +71,7 @@ pub(super) fn files(scratch: &Path) -> Box<dyn Target> {
     let mut entries: Vec<Vec<u8>> = golden.map(<[u8]>::to_vec).into();
     entries.push(pickle::archive(&pickle::state_dict(&network, "")));
     entries.push(safetensors(&network, scratch));
-    let corpus = Corpus { syntax: Syntax::Binary, entries, words: &WORDS };
+    let corpus = Corpus { syntax: Syntax::Binary, entries, words: &WORDS, make: None };
     Box::new(Files { corpus, network, file: scratch.join("weights"), headers: false })
 }
 
@@ -76,8 +82,53 @@ pub(super) fn headers(scratch: &Path) -> Box<dyn Target> {
     let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
     let small = br#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[2,1],"data_offsets":[8,12]}}"#;
     let entries = vec![file[8..8 + length].to_vec(), small.to_vec()];
-    let corpus = Corpus { syntax: Syntax::Json, entries, words: &WORDS };
+    let corpus = Corpus { syntax: Syntax::Json, entries, words: &WORDS, make: Some(header) };
     Box::new(Files { corpus, network, file: scratch.join("weights"), headers: true })
+}
+
+/// A header of the tensors of the first entry: in any order, of any type of numbers, under the names that trainers save, with others
+/// beside them.
+fn header(entries: &[Vec<u8>], draws: &mut Draws) -> Vec<u8> {
+    let written: Map<String, Value> = serde_json::from_slice(&entries[0]).expect("a header that was written");
+    let mut tensors: Vec<(String, Value)> = written
+        .into_iter()
+        .filter(|(name, _)| name != "__metadata__")
+        .map(|(name, tensor)| (name, tensor["shape"].clone()))
+        .collect();
+    let prefix = *draws.pick(&["", "", "module.", "_orig_mod.", "state_dict."]);
+    tensors.iter_mut().for_each(|(name, _)| name.insert_str(0, prefix));
+    if draws.once_in(2) {
+        tensors.push((format!("{prefix}num_batches_tracked"), json!([])));
+    }
+    for last in (1..tensors.len()).rev() {
+        tensors.swap(last, draws.below(last + 1));
+    }
+    let mut header = Map::new();
+    if draws.once_in(2) {
+        header.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
+    }
+    let mut end = 0;
+    let all = *draws.pick(&["F32", "F64", "F16", "BF16"]);
+    for (name, shape) in tensors {
+        let dtype = if draws.once_in(4) { *draws.pick(&["F32", "F64", "F16", "BF16"]) } else { all };
+        let count: u64 = shape.as_array().into_iter().flatten().filter_map(Value::as_u64).product();
+        let start = end;
+        end += count
+            * match dtype {
+                "F64" => 8,
+                "F32" => 4,
+                _ => 2,
+            };
+        header.insert(name, json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
+    }
+    serde_json::to_vec(&header).expect("a header has string keys only")
+}
+
+/// How many bytes of data a header speaks of, if it is one and they are few.
+fn data_length(header: &[u8]) -> usize {
+    let header = serde_json::from_slice::<Map<String, Value>>(header).unwrap_or_default();
+    let ends = header.values().filter_map(|tensor| tensor.get("data_offsets")?.get(1)?.as_u64());
+    ends.filter(|&end| end <= MOST_DATA).max().unwrap_or(DATA) as usize
 }
 
 impl Target for Files {
@@ -86,7 +137,8 @@ impl Target for Files {
     }
 
     fn run(&mut self, input: &[u8]) -> Result<Verdict, String> {
-        let whole = self.headers.then(|| [&(input.len() as u64).to_le_bytes(), input, &[0; 120]].concat());
+        let whole =
+            self.headers.then(|| [&(input.len() as u64).to_le_bytes(), input, &vec![0; data_length(input)]].concat());
         std::fs::write(&self.file, whole.as_deref().unwrap_or(input)).map_err(|error| error.to_string())?;
         let names = self.network.tensor_names();
         accepted!(load_tensors(self.network.clone(), names, &self.file));

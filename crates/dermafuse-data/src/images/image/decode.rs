@@ -20,7 +20,7 @@ use super::header::{self, Header, damaged, damaged_jpeg, from_decoder};
 use super::orientation::{Metadata, from_exif, from_xmp};
 use super::{MAX_BYTES, RgbPixels, Strictness, buffer, jpeg, resize};
 use crate::images::patient_image::{Held, PatientImage};
-use crate::{DataError, Preprocess};
+use crate::{DataError, ImageMeasures, Preprocess};
 
 /// Files up to this size are read before their memory is asked for; of larger ones only the header is.
 const SMALL_FILE: u64 = 4 << 20;
@@ -58,20 +58,23 @@ pub fn decode_bytes(path: impl AsRef<Path>, bytes: &[u8], strictness: Strictness
 pub(crate) struct Accepted {
     pub(crate) pixels: RgbPixels,
     pub(crate) damage: Option<Arc<DataError>>,
+    /// What was measured of them before they were resized, if it was asked for.
+    pub(crate) measures: Option<Arc<ImageMeasures>>,
 }
 
 /// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
 pub(crate) fn decode_resized(image: &PatientImage, preprocess: &Preprocess) -> Result<Accepted, DataError> {
-    decode_changed(image, preprocess, 0, None)
+    decode_changed(image, preprocess, 0, None, false)
 }
 
-/// [`decode_resized`] with a change of the decoded pixels before they are resized, which takes so many bytes more for each of
-/// them.
+/// [`decode_resized`] with a change of the decoded pixels before they are measured and resized, which takes so many bytes more for
+/// each of them.
 pub(crate) fn decode_changed(
     image: &PatientImage,
     preprocess: &Preprocess,
     working_bytes: u64,
     change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
+    measure: bool,
 ) -> Result<Accepted, DataError> {
     let decoding = preprocess.decoding;
     match image.held() {
@@ -79,46 +82,47 @@ pub(crate) fn decode_changed(
             let ImageFile { bytes, header, _reservation } = ImageFile::read(path, working_bytes)?;
             let decoded = decode_accepted(path, &bytes, header, decoding)?;
             drop(bytes);
-            decoded.changed_and_resized(preprocess, change)
+            decoded.changed_and_resized(preprocess, change, measure)
         }
         Held::Bytes(bytes) => {
             let name = &image.name();
             let header = header_of(name, bytes)?;
             let _reservation = BUDGET.reserve(memory(&header, working_bytes));
-            decode_accepted(name, bytes, header, decoding)?.changed_and_resized(preprocess, change)
+            decode_accepted(name, bytes, header, decoding)?.changed_and_resized(preprocess, change, measure)
         }
         Held::Pixels(_) => {
             let pixels = image.pixels()?;
             let area = pixels.width as u64 * pixels.height as u64;
             let _reservation = BUDGET.reserve(working_bytes * area);
-            let pixels = match change {
-                Some(change) => resize(&change(pixels), preprocess.size, preprocess.resampling)?,
-                None => resize(pixels, preprocess.size, preprocess.resampling)?,
-            };
-            Ok(Accepted { pixels, damage: None })
+            let changed = change.map(|change| change(pixels));
+            let pixels = changed.as_ref().unwrap_or(pixels);
+            let measures = measure.then(|| Arc::new(ImageMeasures::of(pixels)));
+            Ok(Accepted { pixels: resize(pixels, preprocess.size, preprocess.resampling)?, damage: None, measures })
         }
     }
 }
 
 impl Accepted {
-    /// The same pixels after a change, and then of the size that the network takes.
+    /// The same pixels after a change, measured if that is asked for, and then of the size that the network takes.
     fn changed_and_resized(
         self,
         preprocess: &Preprocess,
         change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
+        measure: bool,
     ) -> Result<Self, DataError> {
         let &Preprocess { size, resampling, .. } = preprocess;
-        let Self { mut pixels, damage } = self;
+        let Self { mut pixels, damage, .. } = self;
         if let Some(change) = change {
             let changed = change(&pixels);
             buffer::give(std::mem::replace(&mut pixels, changed).data);
         }
+        let measures = measure.then(|| Arc::new(ImageMeasures::of(&pixels)));
         if (pixels.width, pixels.height) == (size, size) {
-            return Ok(Self { pixels, damage });
+            return Ok(Self { pixels, damage, measures });
         }
         let resized = resize(&pixels, size, resampling);
         buffer::give(pixels.data);
-        Ok(Self { pixels: resized?, damage })
+        Ok(Self { pixels: resized?, damage, measures })
     }
 }
 
@@ -174,9 +178,9 @@ fn decode_accepted(path: &Path, bytes: &[u8], header: Header, decoding: Strictne
     match (decode_file(path, bytes, header, Strictness::Strict), decoding) {
         (Err(error @ DataError::ImageDamaged { .. }), Strictness::Lenient) if header.format.holds_jpeg() => {
             let pixels = decode_file(path, bytes, header, Strictness::Lenient)?;
-            Ok(Accepted { pixels, damage: Some(Arc::new(error)) })
+            Ok(Accepted { pixels, damage: Some(Arc::new(error)), measures: None })
         }
-        (pixels, _) => Ok(Accepted { pixels: pixels?, damage: None }),
+        (pixels, _) => Ok(Accepted { pixels: pixels?, damage: None, measures: None }),
     }
 }
 

@@ -51,8 +51,7 @@ pub fn load_edra(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
     set.split = None;
     set.check()?;
     if set.len() == PUBLISHED_CASES && !set.synthetic {
-        let rows: Vec<usize> = (0..set.len()).collect();
-        for ((name, expected), found) in PUBLISHED_DIAGNOSES.into_iter().zip(set.class_counts(0, &rows)?) {
+        for ((name, expected), found) in PUBLISHED_DIAGNOSES.into_iter().zip(set.whole().class_counts(0)?) {
             if expected != found {
                 return Err(DataError::Published { dataset: "Derm7pt", what: format!("`{name}`"), expected, found });
             }

@@ -45,7 +45,7 @@ pub fn check_published(set: &CaseSet) -> Result<(), DataError> {
     let parts = [("training", &split.train), ("validation", &split.valid), ("test", &split.test)];
     for (index, published) in PUBLISHED.iter().enumerate() {
         for (part, (name, rows)) in parts.iter().enumerate() {
-            let counts = set.class_counts(index, rows)?;
+            let counts = set.view(*rows)?.class_counts(index)?;
             check(format!("classes of {}", published.label), published.classes.len(), counts.len())?;
             for ((class, expected), found) in published.classes.iter().zip(counts) {
                 check(format!("{} {class} in the {name} part", published.label), expected[part], found)?;
