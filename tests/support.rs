@@ -1,5 +1,7 @@
 //! What the test programs share: a small synthetic set on disk, and a recipe that trains on it in seconds.
 
+pub mod chromium;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,8 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use dermafuse::backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
-use dermafuse::data::{CaseSet, Split, derm7pt};
+use dermafuse::data::{CaseSet, MetadataEncoder, MetadataRoles, Preprocess, Split, derm7pt};
+use dermafuse::ensemble::TwoStage;
+use dermafuse::infer::{Bundle, BundleDescription};
+use dermafuse::networks::{NetworkConfig, OneStageFusionConfig, SeenImages};
 use dermafuse::recipes::{Experiment, Protocol, Recipe};
+use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet};
 use dermafuse::synthetic::{self, SyntheticConfig};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde::Deserialize;
@@ -105,6 +111,38 @@ pub fn saved_backbone(folder: &Path, classes: usize) -> (AnyBackbone, PathBuf) {
     let file = folder.join("weights.safetensors");
     network.save_weights(&file).expect("the weights are written");
     (network, file)
+}
+
+/// A small model that nobody trained, in a file: it looks at both images, sex and age.
+pub fn saved_model(folder: &Path) -> PathBuf {
+    let tasks = vec![
+        Task::new("diagnosis", "DIAG", ["BCC", "NEV", "MEL"]),
+        Task::new("blue_whitish_veil", "BWV", ["ABS", "PRS"]).with_reference("ABS"),
+    ];
+    let tasks = TaskSet::new(tasks).expect("two tasks");
+    let sex = Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]);
+    let age = Field::numeric("age", FieldRole::PreDiagnosis);
+    let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
+    let encoder = MetadataEncoder::fit(&[sex, age], &[case(0, 20.0), case(1, 80.0)], MetadataRoles::PreDiagnosis);
+    let encoder = encoder.expect("an encoder");
+    let config = OneStageFusionConfig::new(
+        BackboneKind::ResNet18Quarter,
+        SeenImages::Both,
+        Some(encoder.width()),
+        tasks.class_counts(),
+    );
+    let network = NetworkConfig::OneStageFusion(config);
+    let trained = network.init_seeded(5, &Device::flex()).expect("a network");
+    let description = BundleDescription {
+        synthetic: true,
+        encoder,
+        ..BundleDescription::new(tasks, network, Preprocess::imagenet(64))
+    };
+    let branch_weights = BranchWeights::new([("fusion", 1.0)]).expect("a weight");
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).expect("a stage");
+    let file = folder.join("model.safetensors");
+    Bundle { description, network: trained, two_stage }.save(&file).expect("the model is written");
+    file
 }
 
 /// Every file below a folder with its contents, and the folders themselves.

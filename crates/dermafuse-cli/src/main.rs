@@ -1,6 +1,8 @@
 //! The program `dermafuse`: a thin layer of words over the library. Each verb has a file of its own.
 
 mod adapt;
+#[cfg(feature = "serve")]
+mod audit;
 mod check;
 mod compare;
 mod completions;
@@ -20,6 +22,8 @@ mod models;
 mod predict;
 mod prevalence;
 mod recipes;
+#[cfg(feature = "serve")]
+mod serve;
 mod show;
 mod terminal;
 mod train;
@@ -54,6 +58,10 @@ enum Verb {
     Predict(predict::Arguments),
     Adapt(adapt::Arguments),
     Explain(explain::Arguments),
+    #[cfg(feature = "serve")]
+    Serve(serve::Arguments),
+    #[cfg(feature = "serve")]
+    Audit(audit::Arguments),
     Show(show::Arguments),
     Models(models::Arguments),
     Datasets(datasets::Arguments),
@@ -76,6 +84,10 @@ impl Verb {
             Self::Predict(arguments) => predict::predict(arguments),
             Self::Adapt(arguments) => adapt::adapt(arguments),
             Self::Explain(arguments) => explain::explain(arguments),
+            #[cfg(feature = "serve")]
+            Self::Serve(arguments) => serve::run(arguments),
+            #[cfg(feature = "serve")]
+            Self::Audit(arguments) => audit::audit(arguments),
             Self::Show(arguments) => show::show(arguments),
             Self::Models(arguments) => models::models(arguments),
             Self::Datasets(arguments) => datasets::datasets(arguments),

@@ -56,7 +56,7 @@ pub use images::case_loader::{CaseImages, CaseLoader};
 pub use images::corruption::{Corruption, CorruptionFamily, ImageCorruption, Severity};
 pub use images::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
-    Strictness, decode, decode_bytes, encode_jpeg, encode_png, resize, resize_and_crop,
+    Strictness, decode, decode_bytes, encode_jpeg, encode_png, reduce, resize, resize_and_crop,
 };
 #[cfg(feature = "dicom")]
 pub use images::image::{DicomMetadata, read_dicom_metadata};

@@ -69,6 +69,32 @@ pub struct BundleDescription {
     pub out_of_distribution: Option<OutOfDistribution>,
 }
 
+impl BundleDescription {
+    /// What a model of these tasks, network and images is at least: nothing is known of its training, it takes no metadata, looks at
+    /// each image once, and nothing was fitted to its answers. Fields of a model that has more are set over it.
+    #[must_use]
+    pub fn new(tasks: TaskSet, network: NetworkConfig, preprocess: Preprocess) -> Self {
+        Self {
+            data_set: "no training".into(),
+            synthetic: false,
+            tasks,
+            encoder: MetadataEncoder::none(),
+            network,
+            preprocess,
+            augmentation: TestTimeAugmentation::Off,
+            several_images: SeveralImages::default(),
+            modality_dropout: None,
+            known_cases: KnownCases::default(),
+            groups: Vec::new(),
+            prediction_sets: None,
+            performance: None,
+            card: None,
+            quality: QualityThresholds::default(),
+            out_of_distribution: None,
+        }
+    }
+}
+
 /// A trained model: the network, its second stage, and how to feed them. On disk it is one file, `model.safetensors`: the
 /// tensors under their PyTorch names, and in its metadata the description, the second stage, the version of the format and
 /// a checksum. The same model gives the same bytes.

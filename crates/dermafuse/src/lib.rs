@@ -19,6 +19,7 @@
 //! | [`train`] | losses, the learning loop, resumable checkpoints |
 //! | [`ensemble`] | branch-weight search, SVM cluster, the two stages after the network |
 //! | [`eval`] | metrics, figures, the HTML report |
+//! | `serve` (feature `serve`) | a page in the browser and a JSON API over a model |
 //! | [`settings`] | TOML files and words that are laid over each other |
 //! | [`recipes`] | experiments, the papers' recipes, comparisons |
 //!
@@ -73,7 +74,8 @@
 //!
 //! # Cargo features
 //! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA. `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
-//! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them.
+//! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them. `serve`: a page in the browser and a
+//! JSON API.
 
 /// Where tensors live and are computed, chosen at run time.
 pub use burn::tensor::Device;
@@ -97,6 +99,9 @@ pub use dermafuse_networks as networks;
 pub use dermafuse_recipes as recipes;
 #[doc(inline)]
 pub use dermafuse_schema as schema;
+#[cfg(feature = "serve")]
+#[doc(inline)]
+pub use dermafuse_serve as serve;
 #[doc(inline)]
 pub use dermafuse_settings as settings;
 #[doc(inline)]

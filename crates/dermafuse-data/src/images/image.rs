@@ -29,7 +29,7 @@ pub(crate) use self::format::{READ, has_image_extension};
 pub(crate) use self::header::Header;
 pub use self::jpeg_encoder::encode_jpeg;
 pub use self::png::encode_png;
-pub use self::resize::{resize, resize_and_crop};
+pub use self::resize::{reduce, resize, resize_and_crop};
 
 use crate::DataError;
 

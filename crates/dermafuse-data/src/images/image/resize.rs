@@ -44,6 +44,26 @@ pub fn resize_and_crop(
     Ok(RgbPixels { width: size, height: size, data })
 }
 
+/// Reduces the longer side to `longest` pixels, keeping the aspect ratio; a smaller image stays as it is.
+///
+/// # Errors
+/// A `longest` of 0.
+///
+/// ```
+/// use dermafuse_data::{Resampling, RgbPixels, reduce};
+///
+/// let pixels = RgbPixels::new(6, 4, vec![90; 6 * 4 * 3])?;
+/// let small = reduce(&pixels, 3, Resampling::Pillow)?;
+/// assert_eq!((small.width(), small.height(), &small.data()[..3]), (3, 2, &[90; 3][..]));
+/// assert_eq!(reduce(&pixels, 6, Resampling::Pillow)?, pixels);
+/// # Ok::<(), dermafuse_data::DataError>(())
+/// ```
+pub fn reduce(pixels: &RgbPixels, longest: usize, resampling: Resampling) -> Result<RgbPixels, DataError> {
+    let side = pixels.width.max(pixels.height);
+    let reduced = |length: usize| if side <= longest { length } else { (length * longest).div_ceil(side) };
+    resize_to(pixels, [reduced(pixels.width), reduced(pixels.height)], resampling)
+}
+
 /// Half of a number, rounded to the even neighbour as Python rounds.
 fn half_to_even(number: usize) -> usize {
     let half = number / 2;
