@@ -364,6 +364,11 @@ impl Model {
             notes.push(Note::SyntheticTraining);
         }
         notes.extend(self.bundle().notes().into_iter().map(|text| Note::OfModel { text }));
+        // One that answers are corrected to is among the model's own notes, with all tasks.
+        let uncorrected = two_stage.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_none());
+        if let Some(prevalence) = uncorrected {
+            notes.push(Note::OfModel { text: prevalence.sentence_of(&description.tasks[0].name) });
+        }
         notes
     }
 
