@@ -140,3 +140,26 @@ fn every_printed_row_of_a_recipe_is_on_its_page() {
     }
     assert!(found > 300, "{found}");
 }
+
+#[test]
+fn goldens_are_small_and_say_how_they_are_made() {
+    let mut folders = vec![root().join("tests/golden")];
+    let (mut found, mut made) = (0, 0);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "json") {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(text.len() <= 50_000, "{} has {} bytes", path.display(), text.len());
+                let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+                if let Some(generator) = golden["generator"].as_str() {
+                    assert!(root().join(generator).is_file(), "{}: there is no {generator}", path.display());
+                    made += 1;
+                }
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 30 && made > 25, "{found}, {made}");
+}

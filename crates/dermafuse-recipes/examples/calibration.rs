@@ -57,6 +57,9 @@ struct ModelStudy {
     /// The split that trained the model
     #[arg(long)]
     split: PathBuf,
+    /// Whether the training weighed all classes alike, of a model of an earlier version, which does not say so
+    #[arg(long)]
+    balanced: bool,
     /// How often cases are drawn for each place
     #[arg(long, default_value_t = 50)]
     draws: u64,
@@ -194,7 +197,16 @@ fn of_model(study: &ModelStudy) -> Result<(), Failure> {
     let (valid, test) = (logits(&split.valid)?, logits(&split.test)?);
     let plain = TwoStage { calibration: None, prevalence: None, ..bundle.two_stage.clone() };
     let patterns = answer_patterns(&bundle.network);
-    let own = bundle.prevalence()?.clone();
+    let own = match bundle.prevalence() {
+        Ok(own) => own.clone(),
+        Err(_) => {
+            let labels: Vec<_> = split.train.iter().map(|&row| set.cases[row].labels.clone()).collect();
+            let training = counted(&set.tasks, &labels, None)?;
+            let equal: Vec<Vec<f64>> = set.tasks.iter().map(|task| vec![1.0; task.classes.len()]).collect();
+            let learnt = study.balanced.then(|| Prevalence::of_counts(&set.tasks, &equal)).transpose()?;
+            ModelPrevalence { learnt, ..ModelPrevalence::of_training(training) }
+        }
+    };
     println!("{} validation and {} test cases\n", valid.cohort.len(), test.cohort.len());
     println!("learnt: {}\n", own.uncalibrated());
 

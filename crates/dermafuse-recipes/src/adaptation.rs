@@ -1,7 +1,7 @@
 use dermafuse_data::{CaseSet, FoldConfig, Folds};
 use dermafuse_ensemble::{
     AnswerCalibration, AnswerPattern, AssumedPrevalence, CalibrationMethod, CalibrationOrigin, ModelPrevalence,
-    Prevalence, PrevalenceOrigin, TwoStage,
+    Prevalence, PrevalenceOrigin, TwoStage, fit_operating_point, fit_prediction_sets,
 };
 use dermafuse_eval::{CalibrationChange, Evaluation};
 use dermafuse_infer::{Bundle, KnownCases, answer_patterns};
@@ -14,7 +14,8 @@ use crate::{Progress, RecipeError};
 const FEWEST_CASES: usize = 50;
 
 /// Fits a model to a place on labelled cases of it, some hundred of them: a temperature for each task and each way to answer, and the
-/// prevalence that the answers are corrected to. Network, branch weights and classifiers stay as they are.
+/// prevalence that the answers are corrected to; and where the model has them, operating points of groups of classes and sets of
+/// classes. Network, branch weights and classifiers stay as they are.
 ///
 /// ```
 /// use dermafuse_recipes::Adaptation;
@@ -140,10 +141,21 @@ impl Adaptation {
             new.training.clone_from(&own.training);
             new.learnt.clone_from(&own.learnt);
         }
+        // Thresholds and sets of classes stand on probabilities: they are fitted to the new ones, of cases that those had not seen.
+        let description = &mut adapted.description;
+        for fitted in &mut description.groups {
+            *fitted = fit_operating_point(fitted.group.clone(), fitted.aim, &after)?;
+        }
+        if let Some(sets) = &mut description.prediction_sets {
+            *sets = fit_prediction_sets(sets.error_rate, sets.coverage, &after)?;
+        }
+        if description.performance.take().is_some() {
+            notes.push("What the model said of its test cases was of its answers before, and is left out.".to_owned());
+        }
         let ids = local.set.cases.iter().map(|case| case.id.clone());
         adapted.description.known_cases.add(&KnownCases::new(&set.name, [], ids, []));
         adapted.check()?;
-        notes.extend(adapted.two_stage.notes());
+        notes.extend(adapted.notes());
         Ok(AdaptationOutcome { bundle: adapted, before, after, failed, notes })
     }
 

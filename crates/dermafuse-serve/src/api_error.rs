@@ -17,7 +17,13 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     field: Option<String>,
+    /// What went wrong inside, for the audit line alone.
+    fault: Option<String>,
 }
+
+/// What went wrong inside, on its way from an answer to its audit line.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault(pub(crate) String);
 
 impl ApiError {
     /// An error of a part of the request that is called `field`, such as `clinical` or `fields.age`: what was said cannot be used
@@ -41,6 +47,12 @@ impl ApiError {
         )
     }
 
+    /// The same with what went wrong, which the audit line says and the client is not told. It must have nothing of a patient in it.
+    #[must_use]
+    pub fn internal_because(fault: impl Into<String>) -> Self {
+        Self { fault: Some(fault.into()), ..Self::internal() }
+    }
+
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -60,7 +72,7 @@ impl ApiError {
     }
 
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status: status.as_u16(), code, message: message.into(), field: None }
+        Self { status: status.as_u16(), code, message: message.into(), field: None, fault: None }
     }
 
     pub(crate) fn busy() -> Self {
@@ -108,6 +120,9 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         response.headers_mut().extend(further);
+        if let Some(fault) = self.fault {
+            response.extensions_mut().insert(Fault(fault));
+        }
         response
     }
 }

@@ -19,6 +19,8 @@ pub struct AuditLine {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+    /// What went wrong, of an answer with status 500 whose reason is known.
+    pub fault: Option<String>,
 }
 
 /// Where audit lines go.
@@ -26,9 +28,10 @@ pub type AuditSink = Arc<dyn Fn(&AuditLine) + Send + Sync>;
 
 impl fmt::Display for AuditLine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { time, method, route, status, took, bytes_in, bytes_out } = self;
+        let Self { time, method, route, status, took, bytes_in, bytes_out, fault } = self;
         let (time, ms) = (humantime::format_rfc3339_millis(*time), took.as_millis());
-        write!(formatter, "{time} {method} {route} {status} {ms} ms {bytes_in} in {bytes_out} out")
+        write!(formatter, "{time} {method} {route} {status} {ms} ms {bytes_in} in {bytes_out} out")?;
+        fault.as_ref().map_or(Ok(()), |fault| write!(formatter, ": {fault}"))
     }
 }
 
@@ -46,7 +49,10 @@ mod tests {
             took: Duration::from_millis(41),
             bytes_in: 12_345,
             bytes_out: 678,
+            fault: None,
         };
         assert_eq!(line.to_string(), "1970-01-02T00:00:00.000Z POST /v1/predict 200 41 ms 12345 in 678 out");
+        let failed = AuditLine { status: 500, fault: Some("a logit is no number".into()), ..line };
+        assert!(failed.to_string().ends_with("500 41 ms 12345 in 678 out: a logit is no number"));
     }
 }

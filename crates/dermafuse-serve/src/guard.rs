@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 
+use crate::api_error::Fault;
 use crate::app::App;
 use crate::{ApiError, AuditLine};
 
@@ -59,6 +60,7 @@ pub(crate) async fn audited(State(app): State<App>, request: Request, next: Next
         took: begun.elapsed(),
         bytes_in: read.load(Ordering::Relaxed),
         bytes_out: response.body().size_hint().exact().unwrap_or(0),
+        fault: response.extensions().get::<Fault>().map(|Fault(fault)| fault.clone()),
     };
     app.audit(&line);
     response

@@ -74,7 +74,7 @@ impl ModelClassifier {
                 Some(image) => ApiError::input("image", image.name(), message),
                 None => ApiError::case("image", message),
             },
-            _ => ApiError::internal(),
+            _ => ApiError::internal_because(message),
         }
     }
 

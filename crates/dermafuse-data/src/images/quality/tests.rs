@@ -41,8 +41,7 @@ fn each_fault_is_found_by_its_name() {
     assert_eq!(kinds(&plain([255, 255, 255])), [FindingKind::White]);
     assert_eq!(kinds(&plain([210, 160, 140])), [FindingKind::OneColour]);
     assert_eq!(kinds(&skin(300, 225, 30)), [FindingKind::TooDark]);
-    let bright = Corruption::Brightness.apply(&skin(300, 225, 130), Severity::new(3).unwrap(), 1);
-    assert!(kinds(&bright).contains(&FindingKind::TooBright), "{:?}", ImageMeasures::of(&bright));
+    assert_eq!(kinds(&skin(300, 225, 150)), [FindingKind::TooBright]);
     let blurred = Corruption::GaussianBlur.apply(&skin(300, 225, 100), Severity::new(4).unwrap(), 1);
     assert_eq!(kinds(&blurred), [FindingKind::Blurred]);
     let green = skin(300, 225, 100);
