@@ -11,7 +11,7 @@ use dermafuse::recipes::{
     Experiment, OutcomeRow, Plan, PlannedSweep, Progress, Recipe, Sweep, SweepOutcome, TerminalProgress, Workplace,
     calibration_change,
 };
-use dermafuse::schema::{RunFolder, RunMode, Shard};
+use dermafuse::schema::{FittedGroup, PredictionSets, RunFolder, RunMode, Shard};
 use dermafuse::train::LostBest;
 
 use crate::device::device_of;
@@ -177,6 +177,12 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     }
     if let Some(sets) = outcome.prediction_sets()? {
         say!("\n{sets}");
+    }
+    for (name, round) in &outcome.rounds {
+        let of_groups = round.groups.iter().filter_map(FittedGroup::note);
+        let of_sets = round.prediction_sets.iter().flat_map(PredictionSets::notes);
+        let round = if name.is_empty() { String::new() } else { format!("{name}: ") };
+        of_groups.chain(of_sets).for_each(|note| say!("  note: {round}{note}"));
     }
     if let Some(subsets) = outcome.subsets() {
         say_part!("\n{}", subsets.table());

@@ -139,7 +139,7 @@ pub struct MachineSettings {
 const MAX_REPEATS: u64 = 1000;
 
 /// How settings of a recipe's file begin that are none of an experiment.
-const OF_RECIPES: [&str; 5] = ["about", "rows", "published", "groups", "protocols"];
+const OF_RECIPES: [&str; 5] = ["about", "rows", "published", "row_groups", "protocols"];
 
 impl Experiment {
     /// Reads an experiment. The setting `recipe` names the one that it starts from: a shipped recipe or another file, whose

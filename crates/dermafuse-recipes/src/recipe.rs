@@ -153,8 +153,8 @@ impl Recipe {
         let rows = settings.take("rows").and_then(|rows| rows.elements()).unwrap_or_default();
         let rows = rows.into_iter().map(Row::of).collect::<Result<Vec<_>, RecipeError>>()?;
         // Where a file above has rows of its own, groups below are of others.
-        let of_these = settings.depth_of("groups") >= depth;
-        let groups = settings.take("groups").and_then(|groups| groups.elements()).filter(|_| of_these);
+        let of_these = settings.depth_of("row_groups") >= depth;
+        let groups = settings.take("row_groups").and_then(|groups| groups.elements()).filter(|_| of_these);
         let groups = row_groups(&groups.unwrap_or_default(), &rows)?;
         let protocols = settings.take("protocols").and_then(|protocols| protocols.elements()).unwrap_or_default();
         let protocols = protocols.into_iter().map(DivisionProtocol::of).collect::<Result<Vec<_>, RecipeError>>()?;
@@ -358,7 +358,7 @@ impl Recipe {
 fn row_groups(said: &[Settings], rows: &[Row]) -> Result<Vec<RowGroup>, RecipeError> {
     let mut groups: Vec<RowGroup> = Vec::new();
     for settings in said {
-        let group: RowGroup = settings.get_value("groups")?;
+        let group: RowGroup = settings.get_value("row_groups")?;
         let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
         if group.name == ALL_ROWS || groups.iter().any(|other| other.name == group.name) {
             return error("name", format!("another group is `{}`; give this one a name of its own", group.name));

@@ -210,7 +210,7 @@ fn the_thesis_tests_eight_methods_and_prints_sixteen() {
         ("name = \"x\"\nrows = [\"Image\", \"Image\"]", "rows: `Image` is named twice"),
         ("name = \"all\"\nrows = [\"Image\", \"JF-MN\"]", "name: another group is `all`"),
     ] {
-        let error = of(&format!("recipe = \"jif\"\n[[groups]]\n{group}")).unwrap_err();
+        let error = of(&format!("recipe = \"jif\"\n[[row_groups]]\n{group}")).unwrap_err();
         assert!(error.starts_with("mine.toml: line") && error.contains(words), "{error}");
     }
 }
