@@ -2,9 +2,9 @@
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::{CaseSet, MetadataEncoder, Preprocess, RgbPixels, derm7pt, encode_jpeg};
+use dermafuse::data::{CaseSet, Preprocess, RgbPixels, derm7pt, encode_jpeg};
 use dermafuse::ensemble::TwoStage;
-use dermafuse::infer::{Bundle, BundleDescription, TestTimeAugmentation};
+use dermafuse::infer::{Bundle, BundleDescription};
 use dermafuse::networks::{ImageClassifierConfig, Modality, NetworkConfig};
 use dermafuse::schema::{BranchWeights, Case, FuseSpace, TaskSet};
 
@@ -49,22 +49,8 @@ pub fn one_tower(backbone: BackboneKind) -> Bundle {
     let network = ImageClassifierConfig::new(backbone, Modality::Clinical, tasks.class_counts());
     let network = NetworkConfig::ImageClassifier(network);
     let description = BundleDescription {
-        data_set: "none".into(),
         synthetic: true,
-        tasks,
-        encoder: MetadataEncoder::none(),
-        network: network.clone(),
-        preprocess: Preprocess::imagenet(224),
-        augmentation: TestTimeAugmentation::Off,
-        several_images: Default::default(),
-        known_cases: Default::default(),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(tasks, network.clone(), Preprocess::imagenet(224))
     };
     let network = network.init_seeded(1, &Device::flex()).expect("a network of that size");
     let branch_weights = BranchWeights::new([("clinical", 1.0)]).expect("a weight of 1 is one");

@@ -8,7 +8,7 @@ use dermafuse::backbones::{AnyBackbone, BackboneKind, parameter_count};
 use dermafuse::data::{CaseSet, MetadataEncoder, Preprocess};
 use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::ReversalSchedule;
-use dermafuse::infer::{Bundle, BundleDescription, KnownCases, MODEL_FILE, TestTimeAugmentation};
+use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE};
 use dermafuse::networks::{
     Amfam, AmfamConfig, AmfamRow, AttentionMap, ColorReduction, Fit, Modality, ModalityBatches,
     ModalityDiscriminatorConfig, MultimodalInput, Network, NetworkConfig, PixelFactor, Reconstruction,
@@ -334,20 +334,7 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
     let description = BundleDescription {
         data_set: set.name.clone(),
         synthetic: true,
-        tasks: set.tasks.clone(),
-        encoder: MetadataEncoder::none(),
-        network: network.clone(),
-        preprocess: Preprocess::imagenet(33),
-        augmentation: TestTimeAugmentation::Off,
-        several_images: Default::default(),
-        known_cases: KnownCases::default(),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(set.tasks.clone(), network.clone(), Preprocess::imagenet(33))
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Probabilities, None, 1.0).unwrap();

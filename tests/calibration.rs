@@ -172,6 +172,10 @@ fn answers_are_corrected_to_a_prevalence() {
     assert!(error.contains("`diagnosis.SKIN`; known: "), "{error}");
     let few = bundle.predict(&set.view(&rows[..49]).unwrap(), |_| ()).unwrap();
     assert!(bundle.at_estimated_prevalence(few).unwrap_err().to_string().contains("49 cases are too few"));
+    // Probabilities that were not calibrated say too little.
+    bundle.two_stage.prevalence.as_mut().unwrap().answered = None;
+    let error = bundle.at_estimated_prevalence(plain).unwrap_err().to_string();
+    assert!(error.contains("train it with second_stage.calibrated"), "{error}");
     // A model of an earlier version knows nothing of it.
     bundle.two_stage.prevalence = None;
     let error = bundle.assume_prevalence(&[]).unwrap_err().to_string();

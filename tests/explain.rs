@@ -11,7 +11,7 @@ use dermafuse::eval::{ChecklistScore, SampleCase};
 use dermafuse::fusion::FusionKind;
 use dermafuse::infer::{
     Answers, Bundle, BundleDescription, CamMethod, ExplainedLogit, Explainer, ImageBaseline, InferError, Input,
-    KnownCases, Occlusion, TestTimeAugmentation,
+    Occlusion, TestTimeAugmentation,
 };
 use dermafuse::networks::{
     Amfam, AmfamConfig, AmfamRow, AnyNetwork, AsymmetricFusionConfig, FusionNetConfig, JointFusionConfig,
@@ -375,20 +375,9 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
     let description = BundleDescription {
         data_set: set.name.clone(),
         synthetic: true,
-        tasks: set.tasks.clone(),
         encoder,
-        network: network.clone(),
-        preprocess: dermafuse::data::Preprocess::imagenet(32),
         augmentation: TestTimeAugmentation::Three,
-        several_images: Default::default(),
-        known_cases: KnownCases::default(),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(set.tasks.clone(), network.clone(), dermafuse::data::Preprocess::imagenet(32))
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();

@@ -44,6 +44,8 @@ fn jif(words: &[&str], extra: &[&str]) -> Command {
         "training.preprocess.size=32",
         "training.epochs=1",
         "training.batch_size=16",
+        // A fold may have no case of a rare class.
+        "training.loss.class_weights=uniform",
         "evaluation.views=0",
     ];
     for setting in small.iter().chain(extra) {

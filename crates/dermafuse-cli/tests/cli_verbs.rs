@@ -11,9 +11,7 @@ use dermafuse::data::{
 };
 use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::FusionKind;
-use dermafuse::infer::{
-    Bundle, BundleDescription, CardTexts, KnownCases, ModelCard, TestTimeAugmentation, TrainingSummary,
-};
+use dermafuse::infer::{Bundle, BundleDescription, CardTexts, KnownCases, ModelCard, TrainingSummary};
 use dermafuse::networks::{
     FusionNetConfig, ImageClassifierConfig, JointFusionConfig, Modality, Network, NetworkConfig, NetworkKind,
 };
@@ -63,17 +61,8 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
     let description = BundleDescription {
         data_set: data_set.into(),
         synthetic: true,
-        tasks: tasks.clone(),
         encoder,
-        network: network.clone(),
-        preprocess: Preprocess::imagenet(SIDE),
-        augmentation: TestTimeAugmentation::Off,
-        several_images: Default::default(),
         known_cases: KnownCases::new(data_set, ["a".into(), "b".into()], ["c".into()], []),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
         card: Some(ModelCard {
             experiment: "A trial".into(),
             texts: CardTexts { licence: Some("CC BY 4.0,\nfor research".into()), ..CardTexts::default() },
@@ -85,8 +74,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
                 epochs: 3,
             }),
         }),
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(tasks.clone(), network.clone(), Preprocess::imagenet(SIDE))
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));

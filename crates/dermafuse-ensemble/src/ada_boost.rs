@@ -2,8 +2,8 @@
 //!
 //! scikit-learn's `AdaBoostClassifier`, which is SAMME (Zhu, Zou, Rosset, Hastie, *Multi-class AdaBoost*, Statistics and Its
 //! Interface 2009): each tree learns from records whose weights have grown wherever the trees before were wrong. Differences: cuts
-//! that are equally good are not drawn (see [`decision_tree`](crate::decision_tree)), and where no tree is better than chance,
-//! which is an error there, every class is as likely as every other.
+//! that are equally good are not drawn (see [`decision_tree`](crate::decision_tree)), and where no tree is better than chance
+//! but for rounding, which is an error there, every class is as likely as every other.
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,9 @@ use crate::training::{Training, check_width};
 const WHAT: &str = "AdaBoost";
 /// More trees than anybody has time for.
 const MOST_TREES: usize = 100_000;
+
+/// By how much a tree must be better than chance, so that it is not the sum's rounding.
+const ROUNDING: f64 = 1e-9;
 
 /// Parameters of an [`AdaBoostClassifier`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,8 +109,8 @@ impl AdaBoostParams {
                 weights.push(1.0);
                 break;
             }
-            // No better than chance.
-            if error >= 1.0 - 1.0 / classes as f64 {
+            // No better than chance. Weights that add up to a half are rounded to a little less.
+            if error >= 1.0 - 1.0 / classes as f64 - ROUNDING {
                 break;
             }
             let weight = self.learning_rate * (((1.0 - error) / error).ln() + (classes as f64 - 1.0).ln());

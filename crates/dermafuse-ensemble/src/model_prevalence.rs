@@ -20,6 +20,10 @@ pub struct ModelPrevalence {
     /// each other, so that the probabilities stand on these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrated: Option<Prevalence>,
+    /// The mean probabilities of the calibrated answers to the cases that they were calibrated on. Those of rare classes are seldom as
+    /// small as the classes are rare, so it is these that a correction starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Prevalence>,
     /// The frequencies that the answers are corrected to; the probabilities stay as they are without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assumed: Option<AssumedPrevalence>,
@@ -59,7 +63,7 @@ impl ModelPrevalence {
     /// Of a model that was trained on cases of these frequencies, without a correction.
     #[must_use]
     pub fn of_training(training: Prevalence) -> Self {
-        Self { training, learnt: None, calibrated: None, assumed: None }
+        Self { training, learnt: None, calibrated: None, answered: None, assumed: None }
     }
 
     /// The frequencies that the probabilities stand on before they are calibrated.
@@ -70,14 +74,20 @@ impl ModelPrevalence {
 
     /// The frequencies that the probabilities stand on before they are corrected.
     #[must_use]
-    pub fn source(&self) -> &Prevalence {
+    pub fn stands_on(&self) -> &Prevalence {
         self.calibrated.as_ref().unwrap_or_else(|| self.uncalibrated())
+    }
+
+    /// What a correction starts from: the mean of the answers, where it is known, else what they stand on.
+    #[must_use]
+    pub fn source(&self) -> &Prevalence {
+        self.answered.as_ref().unwrap_or_else(|| self.stands_on())
     }
 
     /// The frequencies that the answers assume.
     #[must_use]
     pub fn of_answers(&self) -> &Prevalence {
-        self.assumed.as_ref().map_or_else(|| self.source(), |assumed| &assumed.prevalence)
+        self.assumed.as_ref().map_or_else(|| self.stands_on(), |assumed| &assumed.prevalence)
     }
 
     /// Checks that all of it is of these tasks and classes.
@@ -86,14 +96,25 @@ impl ModelPrevalence {
     /// The first task or class that one of both lacks.
     pub fn check(&self, tasks: &TaskSet) -> Result<()> {
         let assumed = self.assumed.as_ref().map(|assumed| &assumed.prevalence);
-        let all = [Some(&self.training), self.learnt.as_ref(), self.calibrated.as_ref(), assumed];
-        all.into_iter().flatten().try_for_each(|prevalence| prevalence.check(tasks))
+        let own = [self.learnt.as_ref(), self.calibrated.as_ref(), self.answered.as_ref()];
+        let all = own.into_iter().chain([Some(&self.training), assumed]);
+        all.flatten().try_for_each(|prevalence| prevalence.check(tasks))
     }
 
-    /// What the answers assume, in a sentence. Task by task the shares are in [`of_answers`](Self::of_answers).
+    /// What the answers assume, in a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let shares = self.of_answers();
+        self.sentence_with(&self.of_answers().to_string())
+    }
+
+    /// The same with the shares of one task, for answers to many.
+    #[must_use]
+    pub fn sentence_of(&self, task: &str) -> String {
+        let shares = self.of_answers().tasks().iter().find(|own| own.task == task).map(ToString::to_string);
+        self.sentence_with(&shares.unwrap_or_default())
+    }
+
+    fn sentence_with(&self, shares: &str) -> String {
         let from = match (&self.assumed, &self.calibrated, &self.learnt) {
             (Some(assumed), _, _) => assumed.origin.to_string(),
             (None, Some(_), _) => "as among the cases that calibrated the model".to_owned(),
@@ -131,9 +152,12 @@ mod tests {
         model.calibrated = Some(counted([4.0, 1.0]));
         assert!(sentence(&model).contains("as among the cases that calibrated the model: diagnosis: NEV 80.0 %"));
         assert_eq!((model.source(), model.uncalibrated()), (&counted([4.0, 1.0]), &counted([1.0, 1.0])));
+        model.answered = Some(counted([7.0, 3.0]));
+        assert_eq!((model.source(), model.of_answers()), (&counted([7.0, 3.0]), &counted([4.0, 1.0])));
         let origin = PrevalenceOrigin::Estimated { cases: 120 };
         model.assumed = Some(AssumedPrevalence { prevalence: counted([9.0, 1.0]), origin });
         assert!(sentence(&model).contains("as was estimated from 120 cases without labels: diagnosis: NEV 90.0 %"));
+        assert_eq!(model.sentence_of("diagnosis"), model.sentence());
         let text = serde_json::to_string(&model).unwrap();
         assert_eq!(serde_json::from_str::<ModelPrevalence>(&text).unwrap(), model);
         model.check(&tasks).unwrap();

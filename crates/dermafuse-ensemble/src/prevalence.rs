@@ -270,8 +270,9 @@ impl Prevalence {
     }
 
     /// The prevalence of a place, estimated from the answers to its cases, which need no labels: expectation and maximisation
-    /// (Saerens et al. 2002, Eq. 2.9), begun at this prevalence, on which the probabilities stand. It finds the shares under which
-    /// the answers are most likely, and is as good as the probabilities are calibrated.
+    /// (Saerens et al. 2002, Eq. 2.9), begun at this prevalence, which is the mean of the answers where the model was calibrated. As
+    /// many cases as there are classes are added, shared out as here: a rare class whose probabilities are a little too large would
+    /// otherwise take all others' place, step by step. It is as good as the probabilities are calibrated.
     ///
     /// # Errors
     /// Fewer than 50 cases; predictions of other tasks or classes.
@@ -284,6 +285,7 @@ impl Prevalence {
         let mut most = 0;
         let tasks = answers.tasks.iter().zip(&answers.probabilities).map(|(task, table)| {
             let from = self.shares_of(task);
+            let more = from.len() as f64;
             let mut shares = from.clone();
             for step in 1..=MOST_STEPS {
                 most = most.max(step);
@@ -296,7 +298,8 @@ impl Prevalence {
                         *sum += if total > 0.0 { p * weight / total } else { *share };
                     }
                 }
-                let next: Vec<f64> = sums.iter().map(|sum| sum / cases as f64).collect();
+                let total = cases as f64 + more;
+                let next: Vec<f64> = sums.iter().zip(&from).map(|(sum, from)| (sum + more * from) / total).collect();
                 let change = next.iter().zip(&shares).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                 shares = next;
                 if change < SMALL_STEP {
@@ -308,6 +311,16 @@ impl Prevalence {
             TaskPrevalence { task: task.name.clone(), classes: classes.collect() }
         });
         Ok(PrevalenceEstimate { prevalence: Self::new(tasks.collect())?, cases, steps: most })
+    }
+
+    /// The mean probabilities of answers.
+    ///
+    /// # Errors
+    /// No answer; numbers that are no probabilities.
+    pub fn of_answers(answers: &Predictions) -> Result<Self> {
+        let sums =
+            answers.probabilities.iter().map(|table| table.columns().into_iter().map(|column| column.sum()).collect());
+        Self::of_counts(&answers.tasks, &sums.collect::<Vec<_>>())
     }
 
     /// The shares in a task's own order of classes; 0 for what is not here.
@@ -333,12 +346,15 @@ impl From<Prevalence> for Vec<TaskPrevalence> {
 impl fmt::Display for Prevalence {
     /// `diagnosis: NEV 60.0 %, MEL 40.0 %; streaks: …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, task) in self.tasks.iter().enumerate() {
-            let shares = task.classes.iter().map(|share| format!("{} {:.1} %", share.class, 100.0 * share.share));
-            let begin = if at == 0 { "" } else { "; " };
-            write!(f, "{begin}{}: {}", task.task, shares.collect::<Vec<_>>().join(", "))?;
-        }
-        Ok(())
+        f.write_str(&self.tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl fmt::Display for TaskPrevalence {
+    /// `diagnosis: NEV 60.0 %, MEL 40.0 %`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shares = self.classes.iter().map(|share| format!("{} {:.1} %", share.class, 100.0 * share.share));
+        write!(f, "{}: {}", self.task, shares.collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -72,6 +72,12 @@ pub enum InferError {
          estimate a prevalence"
     )]
     NoPrevalence,
+    /// A prevalence that cannot be estimated, since probabilities are not calibrated.
+    #[error(
+        "a prevalence is estimated from probabilities that were calibrated on validation cases, and the model's were not: train it \
+         with second_stage.calibrated, or state the prevalence"
+    )]
+    NotCalibrated,
     /// None of the cases could be read; the first error.
     #[error("no case could be answered; the first: {0}")]
     Unreadable(Arc<DataError>),

@@ -23,7 +23,7 @@ impl Bundle {
     /// A model of an earlier version; tasks, classes or shares as
     /// [`Prevalence::stated`](dermafuse_ensemble::Prevalence::stated) refuses them.
     pub fn assume_prevalence(&mut self, shares: &[(String, String, f64)]) -> Result<(), InferError> {
-        let prevalence = self.prevalence()?.source().stated(shares)?;
+        let prevalence = self.prevalence()?.stands_on().stated(shares)?;
         self.assume(AssumedPrevalence { prevalence, origin: PrevalenceOrigin::Stated })
     }
 
@@ -43,9 +43,13 @@ impl Bundle {
     /// the model assumed is left aside.
     ///
     /// # Errors
-    /// A model of an earlier version; fewer than 50 answers; answers to other tasks than the model's own.
+    /// A model of an earlier version, or whose answers were not calibrated on validation cases; fewer than 50 answers; answers to
+    /// other tasks than the model's own.
     pub fn at_estimated_prevalence(&self, answers: Answers) -> Result<(Answers, PrevalenceEstimate), InferError> {
         let mut own = ModelPrevalence { assumed: None, ..self.prevalence()?.clone() };
+        if own.answered.is_none() {
+            return Err(InferError::NotCalibrated);
+        }
         let mut answers = answers;
         TwoStage::correct(&mut answers.stages, &own)?;
         let estimate = own.source().estimate(answers.last())?;

@@ -27,32 +27,16 @@ use crate::{
 /// ```
 /// # use burn::tensor::Device;
 /// # use dermafuse_backbones::BackboneKind;
-/// # use dermafuse_data::{MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, encode_png};
+/// # use dermafuse_data::{Preprocess, RgbPixels, encode_png};
 /// # use dermafuse_ensemble::TwoStage;
-/// # use dermafuse_infer::{Bundle, BundleDescription, TestTimeAugmentation};
+/// # use dermafuse_infer::{Bundle, BundleDescription};
 /// # use dermafuse_networks::{FusionNetConfig, Network, NetworkConfig};
 /// # use dermafuse_schema::{BranchWeights, FuseSpace, Task, TaskSet};
 /// use dermafuse_infer::{Model, Patient};
 ///
 /// # let config = FusionNetConfig::new(BackboneKind::ResNet18Quarter, vec![2]);
-/// # let description = BundleDescription {
-/// #     data_set: "none".into(),
-/// #     synthetic: true,
-/// #     tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?,
-/// #     encoder: MetadataEncoder::none(),
-/// #     network: NetworkConfig::FusionNet(config),
-/// #     preprocess: Preprocess::imagenet(32),
-/// #     augmentation: TestTimeAugmentation::Off,
-/// #     several_images: Default::default(),
-/// #     known_cases: Default::default(),
-/// #     card: None,
-/// #     quality: Default::default(),
-/// #     out_of_distribution: None,
-/// #     modality_dropout: None,
-/// #     groups: Vec::new(),
-/// #     prediction_sets: None,
-/// #     performance: None,
-/// # };
+/// # let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?;
+/// # let description = BundleDescription::new(tasks, NetworkConfig::FusionNet(config), Preprocess::imagenet(32));
 /// # let network = description.network.init_seeded(3, &Device::flex())?;
 /// # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
 /// # let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0)?;
@@ -380,6 +364,11 @@ impl Model {
             notes.push(Note::SyntheticTraining);
         }
         notes.extend(self.bundle().notes().into_iter().map(|text| Note::OfModel { text }));
+        // One that answers are corrected to is among the model's own notes, with all tasks.
+        let uncorrected = two_stage.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_none());
+        if let Some(prevalence) = uncorrected {
+            notes.push(Note::OfModel { text: prevalence.sentence_of(&description.tasks[0].name) });
+        }
         notes
     }
 

@@ -384,9 +384,9 @@ mod tests {
     use dermafuse_data::{CategorySource, EncoderConfig, MetadataRoles, Preprocess, RgbPixels, encode_png};
     use dermafuse_ensemble::TwoStage;
     use dermafuse_networks::{ImageClassifierConfig, NetworkConfig};
-    use dermafuse_schema::{BranchWeights, FieldRole, FuseSpace, SeveralImages, Task};
+    use dermafuse_schema::{BranchWeights, FieldRole, FuseSpace, Task};
 
-    use crate::{BundleDescription, KnownCases, TestTimeAugmentation};
+    use crate::BundleDescription;
 
     fn encoder(config: impl Into<EncoderConfig>) -> MetadataEncoder {
         let sex = Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]);
@@ -494,22 +494,9 @@ mod tests {
         let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, Modality::Clinical, vec![2, 2]);
         let network = NetworkConfig::ImageClassifier(config);
         let description = BundleDescription {
-            data_set: "none".into(),
             synthetic: true,
-            tasks: tasks(),
             encoder: encoder(MetadataRoles::PreDiagnosis),
-            network: network.clone(),
-            preprocess: Preprocess::imagenet(32),
-            augmentation: TestTimeAugmentation::Off,
-            several_images: SeveralImages::default(),
-            known_cases: KnownCases::default(),
-            modality_dropout: None,
-            groups: Vec::new(),
-            prediction_sets: None,
-            performance: None,
-            card: None,
-            quality: Default::default(),
-            out_of_distribution: None,
+            ..BundleDescription::new(tasks(), network.clone(), Preprocess::imagenet(32))
         };
         let weights = BranchWeights::new([("clinical", 1.0)]).unwrap();
         let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).unwrap();

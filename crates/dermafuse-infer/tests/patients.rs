@@ -11,7 +11,7 @@ use dermafuse_data::{
 };
 use dermafuse_ensemble::TwoStage;
 use dermafuse_infer::{
-    Answer, Bundle, BundleDescription, ExplanationRequest, HeatMethod, ImageBaseline, KnownCases, Model, Note, Patient,
+    Answer, Bundle, BundleDescription, ExplanationRequest, HeatMethod, ImageBaseline, Model, Note, Patient,
     PatientError, RecordValue, TestTimeAugmentation,
 };
 use dermafuse_networks::{FusionNetConfig, ImageClassifierConfig, JointFusionConfig, Modality, Network, NetworkConfig};
@@ -57,22 +57,9 @@ fn encoder(unseen: UnseenCategory) -> MetadataEncoder {
 /// A model with random weights, whose branches answer together.
 fn bundle(tasks: TaskSet, encoder: MetadataEncoder, network: NetworkConfig) -> Bundle {
     let description = BundleDescription {
-        data_set: "none".into(),
-        synthetic: false,
-        tasks,
         encoder,
-        network: network.clone(),
-        preprocess: Preprocess::imagenet(SIDE),
         augmentation: TestTimeAugmentation::Six,
-        several_images: SeveralImages::default(),
-        known_cases: KnownCases::default(),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(tasks, network.clone(), Preprocess::imagenet(SIDE))
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
-use dermafuse_data::{FindingKind, MetadataEncoder, Modality, Preprocess, QualityThresholds, RgbPixels, encode_png};
+use dermafuse_data::{FindingKind, Modality, Preprocess, QualityThresholds, RgbPixels, encode_png};
 use dermafuse_ensemble::{OutOfDistribution, OutOfDistributionSettings, TwoStage};
 use dermafuse_infer::{Bundle, BundleDescription, Model, Patient, Predictor, TestTimeAugmentation};
 use dermafuse_networks::{FusionNetConfig, Network, NetworkConfig};
@@ -12,22 +12,12 @@ use dermafuse_schema::{BranchWeights, FuseSpace, Task, TaskSet};
 fn bundle() -> Bundle {
     let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, vec![2]));
     let description = BundleDescription {
-        data_set: "none".into(),
-        synthetic: false,
-        tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
-        encoder: MetadataEncoder::none(),
-        network: network.clone(),
-        preprocess: Preprocess::imagenet(32),
         augmentation: TestTimeAugmentation::Three,
-        several_images: Default::default(),
-        known_cases: Default::default(),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(
+            TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
+            network.clone(),
+            Preprocess::imagenet(32),
+        )
     };
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0))).unwrap();

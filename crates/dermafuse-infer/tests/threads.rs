@@ -2,11 +2,11 @@
 
 use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
-use dermafuse_data::{MetadataEncoder, Preprocess, RgbPixels, encode_png};
+use dermafuse_data::{Preprocess, RgbPixels, encode_png};
 use dermafuse_ensemble::TwoStage;
-use dermafuse_infer::{Bundle, BundleDescription, KnownCases, Model, Patient, TestTimeAugmentation};
+use dermafuse_infer::{Bundle, BundleDescription, Model, Patient, TestTimeAugmentation};
 use dermafuse_networks::{FusionNetConfig, NetworkConfig};
-use dermafuse_schema::{BranchWeights, FuseSpace, SeveralImages, Task, TaskSet};
+use dermafuse_schema::{BranchWeights, FuseSpace, Task, TaskSet};
 
 /// The number of the next thread of the process: the standard library counts them.
 fn next_thread() -> u64 {
@@ -19,22 +19,13 @@ fn next_thread() -> u64 {
 fn a_call_makes_no_thread() {
     let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, vec![2]));
     let description = BundleDescription {
-        data_set: "none".into(),
         synthetic: true,
-        tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
-        encoder: MetadataEncoder::none(),
-        network: network.clone(),
-        preprocess: Preprocess::imagenet(32),
         augmentation: TestTimeAugmentation::Six,
-        several_images: SeveralImages::default(),
-        known_cases: KnownCases::default(),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(
+            TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap(),
+            network.clone(),
+            Preprocess::imagenet(32),
+        )
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();

@@ -224,7 +224,7 @@ fn of_model(study: &ModelStudy) -> Result<(), Failure> {
     let temperature = &calibrations[0].1;
     println!("{}\n", serde_json::to_string_pretty(&temperature.answers)?);
     let mut rows = Rows::default();
-    for pattern in patterns.iter().filter(|pattern| pattern.branches.len() == 1) {
+    for pattern in patterns.iter().filter(|pattern| pattern.branches.len() == 1 && !pattern.metadata) {
         let mut lacking = test.clone();
         let others = |branch: &&mut Branch| !pattern.branches.contains(&branch.name);
         lacking.branches.iter_mut().filter(others).for_each(|branch| branch.available.fill(false));
@@ -237,7 +237,7 @@ fn of_model(study: &ModelStudy) -> Result<(), Failure> {
     rows.print("Test cases that lack an image");
 
     for (place, shares) in PLACES {
-        places(study, &plain, &own, &calibrations, &test, &patterns, place, shares)?;
+        places(study, &plain, &own, &calibrations, [&valid, &test], &patterns, place, shares)?;
     }
     Ok(())
 }
@@ -255,7 +255,7 @@ fn places(
     plain: &TwoStage,
     own: &ModelPrevalence,
     calibrations: &[(CalibrationMethod, AnswerCalibration)],
-    test: &BranchLogits,
+    [valid, test]: [&BranchLogits; 2],
     patterns: &[AnswerPattern],
     place: &str,
     shares: &[(&str, f64)],
@@ -277,7 +277,8 @@ fn places(
             .filter(|(method, _)| [CalibrationMethod::Temperature, CalibrationMethod::BiasCorrected].contains(method))
         {
             let calibrated = calibration.apply(&raw)?.predictions;
-            let source = if method.moves_prevalence() { &own.training } else { own.uncalibrated() };
+            let answered = calibration.apply(&plain.uncalibrated(valid)?)?.predictions;
+            let source = &Prevalence::of_answers(&answered)?;
             let name = method.name();
             rows.of(name).add(&calibrated)?;
             rows.of(&format!("{name}, prevalence stated")).add(&source.correct(&truth, &calibrated)?)?;
@@ -297,7 +298,7 @@ fn places(
         let assumed = Some(AssumedPrevalence { prevalence, origin });
         let adapted = TwoStage {
             calibration: Some(calibration),
-            prevalence: Some(ModelPrevalence { assumed, calibrated: None, ..own.clone() }),
+            prevalence: Some(ModelPrevalence { assumed, calibrated: None, answered: None, ..own.clone() }),
             ..plain.clone()
         };
         rows.of(&format!("adapted to {LOCAL} cases")).add(&adapted.apply(&asked)?.pop().expect("a row").1)?;

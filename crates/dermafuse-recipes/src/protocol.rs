@@ -13,7 +13,7 @@ use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, QualityThresholds,
 use dermafuse_ensemble::{
     AnswerCalibration, Calibration, CalibrationMethod, CalibrationOrigin, ClassifierCluster, ClassifierKind,
     ClassifierParams, ClusterParams, MixSearch, MixSearchResult, OutOfDistribution, OutOfDistributionSettings,
-    SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult, fit_operating_point,
+    Prevalence, SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult, fit_operating_point,
     fit_prediction_sets,
 };
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, answer_patterns, kinds_of};
@@ -280,6 +280,8 @@ impl Protocol {
                 prevalence.calibrated = Some(prevalence_of(&set.view(&split.valid)?, &prevalence.training, |_| 1.0)?);
             }
             two_stage.calibration = Some(fitted);
+            let (_, answers) = two_stage.apply(logits)?.pop().expect("there is a stage");
+            prevalence.answered = Some(Prevalence::of_answers(&answers)?);
         }
         two_stage.prevalence = Some(prevalence);
 

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, derm7pt, encode_jpeg};
 use dermafuse::ensemble::TwoStage;
-use dermafuse::infer::{Bundle, BundleDescription, TestTimeAugmentation};
+use dermafuse::infer::{Bundle, BundleDescription};
 use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::schema::{BranchWeights, FuseSpace, TaskSet};
 
@@ -33,22 +33,9 @@ fn the_first_example_is_compiled_and_answers() {
     let tasks = TaskSet::new(derm7pt::tasks()).unwrap();
     let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, tasks.class_counts()));
     let description = BundleDescription {
-        data_set: "none".into(),
         synthetic: true,
-        tasks,
         encoder: MetadataEncoder::fit(&derm7pt::fields(), [], MetadataRoles::PreDiagnosis).unwrap(),
-        network: network.clone(),
-        preprocess: Preprocess::imagenet(32),
-        augmentation: TestTimeAugmentation::Off,
-        several_images: Default::default(),
-        known_cases: Default::default(),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(tasks, network.clone(), Preprocess::imagenet(32))
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use dermafuse::backbones::NamedTensor;
 use dermafuse::data::{CaseSet, Preprocess};
-use dermafuse::infer::{Bundle, BundleDescription, KnownCases, ModelFile, TestTimeAugmentation};
+use dermafuse::infer::{Bundle, BundleDescription, KnownCases, ModelFile};
 use dermafuse::networks::{MetadataClassifierConfig, MetadataNetworkConfig, NetworkConfig};
 use serde_json::{Value, json};
 
@@ -60,21 +60,9 @@ fn bundle(set: &CaseSet) -> Bundle {
     let split = sample::split(set);
     let description = BundleDescription {
         data_set: set.name.clone(),
-        synthetic: false,
-        tasks: set.tasks.clone(),
         encoder,
-        network: network.clone(),
-        preprocess: Preprocess::as_released(32),
-        augmentation: TestTimeAugmentation::Off,
-        several_images: Default::default(),
         known_cases: KnownCases::of(set, &split),
-        modality_dropout: None,
-        groups: Vec::new(),
-        prediction_sets: None,
-        performance: None,
-        card: None,
-        quality: Default::default(),
-        out_of_distribution: None,
+        ..BundleDescription::new(set.tasks.clone(), network.clone(), Preprocess::as_released(32))
     };
     let logits = sample::logits(set, &["metadata"]);
     let network = network.init_seeded(1, &Device::flex()).expect("layers with units");
