@@ -345,7 +345,8 @@ fn pictures_of_the_page() {
         browser.wait("[...document.querySelectorAll('#heat img')].every((i) => i.complete)");
         browser.run("scrollTo(0, 0); document.activeElement.blur()");
         let height = browser.run("document.documentElement.scrollHeight").as_u64().unwrap();
-        fs::write(out.join(name), browser.picture(width, height.min(2600) as u32)).unwrap();
+        fs::write(out.join(name), browser.picture(width, height.min(2000) as u32, if phone { 1.0 } else { 0.8 }))
+            .unwrap();
     };
     take("page.jpg", 1000, false, "light", "en");
     take("page-phone.jpg", 390, true, "dark", "de");

@@ -155,16 +155,15 @@ impl Chromium {
 
     /// Shows the page as a screen of this size does.
     pub fn resize(&mut self, width: u32, height: u32, phone: bool) {
-        let scale = if phone { 2 } else { 1 };
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone });
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone });
         self.call("Emulation.setDeviceMetricsOverride", metrics);
         self.call("Emulation.setTouchEmulationEnabled", json!({ "enabled": phone }));
     }
 
-    /// The page as a JPEG: what is seen, or a piece from the top of this height.
-    pub fn picture(&mut self, width: u32, height: u32) -> Vec<u8> {
-        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
-        let parameters = json!({ "format": "jpeg", "quality": 80, "clip": clip, "captureBeyondViewport": true });
+    /// The page as a JPEG: a piece from the top of this height, in this scale.
+    pub fn picture(&mut self, width: u32, height: u32, scale: f64) -> Vec<u8> {
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": scale });
+        let parameters = json!({ "format": "jpeg", "quality": 60, "clip": clip, "captureBeyondViewport": true });
         let picture = self.call("Page.captureScreenshot", parameters);
         decode(picture["data"].as_str().expect("a picture"))
     }
