@@ -531,13 +531,13 @@ fn a_set_with_other_classes_is_evaluated_through_a_class_map() {
     assert!(printed.contains(&format!("On the {kept} test cases of its own run (")), "{printed}");
     assert!(printed.contains(&format!("not of their sums.\nOn these {kept} cases: accuracy ")), "{printed}");
     let coarse = answers(&run);
-    assert_eq!(coarse[0][5..], ["diagnosis=benign", "diagnosis=malignant"]);
-    assert_eq!(fine[0][5..], ["diagnosis=malignant", "diagnosis=scar", "diagnosis=benign"]);
+    assert_eq!(coarse[0][6..], ["diagnosis=benign", "diagnosis=malignant"]);
+    assert_eq!(fine[0][6..], ["diagnosis=malignant", "diagnosis=scar", "diagnosis=benign"]);
     for (fine, coarse) in fine.iter().zip(&coarse).skip(1) {
         let number = |text: &String| text.parse::<f64>().unwrap();
         assert_eq!((&fine[0], &fine[4]), (&coarse[0], &coarse[4]), "case and truth");
-        assert!((number(&fine[6]) + number(&fine[7]) - number(&coarse[5])).abs() < 1e-12);
-        assert_eq!(coarse[3], if number(&coarse[5]) >= number(&coarse[6]) { "benign" } else { "malignant" });
+        assert!((number(&fine[7]) + number(&fine[8]) - number(&coarse[6])).abs() < 1e-12);
+        assert_eq!(coarse[3], if number(&coarse[6]) >= number(&coarse[7]) { "benign" } else { "malignant" });
     }
     fs::write(&map, sums.replace("\"scar\", ", "")).unwrap();
     let text = refused(&dermafuse(words(&line, &paths)));

@@ -23,7 +23,7 @@ impl Bundle {
     /// A model of an earlier version; tasks, classes or shares as
     /// [`Prevalence::stated`](dermafuse_ensemble::Prevalence::stated) refuses them.
     pub fn assume_prevalence(&mut self, shares: &[(String, String, f64)]) -> Result<(), InferError> {
-        let prevalence = self.prevalence()?.stands_on().stated(shares)?;
+        let prevalence = self.prevalence()?.source().stated(shares)?;
         self.assume(AssumedPrevalence { prevalence, origin: PrevalenceOrigin::Stated })
     }
 

@@ -342,8 +342,11 @@ impl Protocol {
         };
         let mut notes = notes.clone();
         notes.extend(two_stage.notes());
-        notes.extend(description.groups.iter().filter_map(FittedGroup::note));
-        notes.extend(description.prediction_sets.iter().flat_map(PredictionSets::notes));
+        let of_groups = description.groups.iter().filter_map(FittedGroup::note);
+        let of_fits: Vec<String> =
+            of_groups.chain(description.prediction_sets.iter().flat_map(PredictionSets::notes)).collect();
+        of_fits.iter().for_each(|note| progress.noted(note));
+        notes.extend(of_fits);
         let looks_at = tested.cases().map(|case| case.looks(kinds.clone()));
         notes.extend(first_stage.several_images.note("test cases", looks_at));
         let (_, answers) = rows.last().expect("there is a stage");
