@@ -92,7 +92,8 @@ impl ImageMeasures {
     }
 
     /// How much another picture differs from it: the mean difference of a colour, 0 to 255, after both were reduced to 16 × 16
-    /// pixels. A picture that was stored again, in another size or quality, differs by less than 1.
+    /// pixels. The two pictures of a lesion of MILK10k differ by more than 7; a picture that was stored again, in another size or as a
+    /// JPEG of quality 25, by less than 2.
     #[must_use]
     pub fn difference(&self, other: &Self) -> f64 {
         let differences =

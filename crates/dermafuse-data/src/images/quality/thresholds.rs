@@ -58,7 +58,7 @@ impl Default for QualityThresholds {
             skin: 0.05,
             other_kind: 4.0,
             exchanged: 1.0,
-            same: 1.5,
+            same: 3.0,
         }
     }
 }
