@@ -484,7 +484,7 @@ mod tests {
         // It helps, and as much as what is true does.
         let corrected = |to: &Prevalence| log_loss(&learnt.correct(to, &answers).unwrap());
         let (before, estimated, known) = (log_loss(&answers), corrected(&found.prevalence), corrected(&counted(truth)));
-        assert!(before - known > 0.1 && (estimated - known).abs() < 0.002, "{before} {estimated} {known}");
+        assert!(before - known > 0.1 && (estimated - known).abs() < 0.005, "{before} {estimated} {known}");
         // Where nothing has changed, it says so.
         let same = learnt.estimate(&drawn([1.0 / 3.0; 3], 20_000, 8)).unwrap();
         assert!(shares(&same.prevalence).iter().all(|share| (share - 1.0 / 3.0).abs() < 0.02), "{}", same.prevalence);

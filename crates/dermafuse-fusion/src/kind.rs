@@ -97,6 +97,6 @@ mod tests {
         assert!(matches!(block.init(1024, 0, &device), Err(FusionError::NoFeatures { .. })));
         let odd = FusionKind::Mmfa(MmfaConfig { image_width: 95, ..MmfaConfig::default() });
         let error = odd.init(1280, 128, &device).unwrap_err().to_string();
-        assert_eq!(error, "MMFA cannot divide a width of 191 into 8 heads");
+        assert_eq!(error, "MMFA cannot divide a width of 159 into 8 heads");
     }
 }
