@@ -35,7 +35,7 @@ const SEPARATOR: char = ';';
 ///
 /// let table = Table::parse("patients.csv", b"case,sex,clinical\na,female,a.jpg\nb,f,b.jpg\nc,,c.jpg\n")?;
 /// questions.add_table(&table, "photos".as_ref(), &[])?;
-/// assert_eq!((questions.len(), questions.rows()), (3, vec![0, 2]));
+/// assert_eq!((questions.len(), questions.asked().rows()), (3, &[0, 2][..]));
 /// let reason = &questions.refused()[0].reason;
 /// assert_eq!(reason, "patients.csv: line 3, column `sex`: unknown value `f`; known: female, male");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
