@@ -90,6 +90,7 @@ fn documents_name_programs_verbs_and_files_that_exist() {
         "crates/dermafuse-recipes/examples",
         "crates/dermafuse-ensemble/examples",
         "crates/dermafuse-data/examples",
+        "crates/dermafuse-serve/examples",
     ];
     let mut found = 0;
     for (name, text) in documents() {
