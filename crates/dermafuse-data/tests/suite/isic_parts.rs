@@ -174,7 +174,7 @@ fn faults_of_isic_2017_are_named_with_their_place() {
     );
     assert!(broken("ISIC_2,1.0", "ISIC_2,0.5").ends_with("column `melanoma`: found `0.5`, expected 0 or 1"));
     assert!(broken("melanoma", "mel").contains("column `melanoma` is missing"));
-    let record = RECORD_2017.1.replace("male\n", "man\n");
+    let record = RECORD_2017.1.replace(",male\n", ",man\n");
     let folder = root(&[TRUTH_2017[0], (RECORD_2017.0, record.as_str())], &IMAGES_2017);
     assert!(error(isic_2017::load(folder.path()), folder.path()).contains("column `sex`: unknown value `man`"));
 }
