@@ -11,7 +11,12 @@ use crate::windows::Windows;
 
 /// The operations of this crate on a backend's own tensors. Callers use the functions on `Tensor`; the trait is public for
 /// backends beyond Burn's.
-#[backend_extension(Flex: cfg(feature = "flex"), Cube: cfg(any(feature = "wgpu", feature = "cuda")), Autodiff)]
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda")),
+    Capture: cfg(feature = "capture"),
+    Autodiff
+)]
 pub trait Kernels: Backend {
     /// Convolution: `[B, C, H, W]`, weight `[C', C / groups, K, K']` → `[B, C', H', W']`.
     fn convolution(x: FloatTensor<Self>, weight: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
@@ -226,3 +231,6 @@ pub trait Kernels: Backend {
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 impl Kernels for burn::backend::Cube {}
+
+#[cfg(feature = "capture")]
+impl Kernels for burn::backend::Capture {}
