@@ -48,6 +48,8 @@ struct Criterion {
 
 const ABSENT: Option<&str> = Some("absent");
 const PRESENCE: &[(&str, &str)] = &[("A", "absent"), ("P", "present")];
+/// The classes of Derm7pt, for the criteria that both sets grade alike.
+const CHECKLIST_PRESENCE: &[(&str, &str)] = &[("A", "ABS"), ("P", "PRS")];
 
 /// The six criteria in the order of their columns.
 const CRITERIA: [Criterion; 6] = [
@@ -77,15 +79,15 @@ const CRITERIA: [Criterion; 6] = [
         task: "regression_structures",
         label: "RS",
         column: "Regression Areas",
-        codes: PRESENCE,
-        reference: ABSENT,
+        codes: CHECKLIST_PRESENCE,
+        reference: Some("ABS"),
     },
     Criterion {
         task: "blue_whitish_veil",
         label: "BWV",
         column: "Blue-Whitish Veil",
-        codes: PRESENCE,
-        reference: ABSENT,
+        codes: CHECKLIST_PRESENCE,
+        reference: Some("ABS"),
     },
 ];
 
