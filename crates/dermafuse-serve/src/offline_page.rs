@@ -1,0 +1,281 @@
+//! The page as a folder of files that any web server can give: a browser computes the answers itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use dermafuse_data::ViewRule;
+use dermafuse_infer::sha256_hex;
+use dermafuse_schema::{ReadError, read_regular_file};
+use thiserror::Error;
+
+/// The files of the npm package `onnxruntime-web` that a page takes along, in its folder `dist`.
+const RUNTIME: [&str; 3] = ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"];
+/// The largest of them that is read, in bytes. The WebAssembly file has 14 MB.
+const MAX_RUNTIME: u64 = 128 << 20;
+/// The release that the page is tested with.
+const TESTED: &str = "1.30.0";
+
+/// The files that are the same for all models: their names and texts.
+const PAGE: [(&str, &str); 10] = [
+    ("app.js", include_str!("../page/app.js")),
+    ("icon.svg", include_str!("../page/icon.svg")),
+    ("manifest.webmanifest", include_str!("../page/offline/manifest.webmanifest")),
+    ("model_file.js", include_str!("../page/offline/model_file.js")),
+    ("pixels.js", include_str!("../page/offline/pixels.js")),
+    ("quality.js", include_str!("../page/offline/quality.js")),
+    ("resize.js", include_str!("../page/offline/resize.js")),
+    ("source.js", include_str!("../page/offline/source.js")),
+    ("style.css", include_str!("../page/style.css")),
+    ("texts.json", include_str!("../page/texts.json")),
+];
+const INDEX: &str = include_str!("../page/index.html");
+const SERVICE: &str = include_str!("../page/offline/service.js");
+
+/// The line of the page's head that the lines of a page without a server come after.
+const HEAD: &str = "<meta charset=\"utf-8\">\n";
+/// What the server says in headers: nothing is loaded from elsewhere, and nothing is sent.
+const OFFLINE_HEAD: &str = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'self' \
+     'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri \
+     'none'; form-action 'none'\">\n<link rel=\"manifest\" href=\"manifest.webmanifest\">\n";
+/// What the page says of the API, which is not there.
+const API: &str = " The API does not: see /openapi.json.";
+
+/// Why a page without a server is not written. Nothing was changed then.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OfflinePageError {
+    /// Nobody said where the files of `onnxruntime-web` are.
+    #[error(
+        "the page computes with onnxruntime-web, whose files are not a part of this program; fetch them with `npm pack \
+         onnxruntime-web@{tested} && tar xf onnxruntime-web-{tested}.tgz`, and name the folder: --runtime package/dist"
+    )]
+    NoRuntime {
+        /// The release that the page is tested with.
+        tested: &'static str,
+    },
+    /// A folder that has no file of the package.
+    #[error(
+        "{} has no `{file}`; name the folder `dist` of the npm package onnxruntime-web (tested with {tested}), such as \
+         node_modules/onnxruntime-web/dist", folder.display()
+    )]
+    RuntimeFile {
+        /// The folder.
+        folder: PathBuf,
+        /// The file.
+        file: &'static str,
+        /// The release that the page is tested with.
+        tested: &'static str,
+    },
+    /// A file that is not what its name says.
+    #[error("{} is not WebAssembly; fetch the package onnxruntime-web again", path.display())]
+    NotWebAssembly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder with files in it.
+    #[error("{} holds `{found}`; give a new or empty folder, so that nothing is overwritten", folder.display())]
+    NotEmpty {
+        /// The folder.
+        folder: PathBuf,
+        /// One of the files.
+        found: String,
+    },
+    /// A folder that cannot be made or written to.
+    #[error("cannot write {}: {source}; check the free space and the permissions of its folder", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the package that cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// A page that needs no server of ours: static files with the model in them, for any web server. The browser computes the
+/// answers with `onnxruntime-web`, keeps the files, and sends nothing.
+///
+/// ```
+/// use dermafuse_serve::OfflinePage;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let dist = folder.path().join("dist");
+/// # std::fs::create_dir(&dist)?;
+/// # for name in ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"] {
+/// #     std::fs::write(dist.join(name), b"\0asm")?;
+/// # }
+/// # let model = b"an ONNX file".to_vec();
+/// let page = OfflinePage::new(model, Some(&dist))?; // `dist` of the npm package onnxruntime-web
+/// page.write(folder.path().join("page"))?;
+/// assert!(folder.path().join("page/index.html").is_file());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct OfflinePage {
+    files: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl OfflinePage {
+    /// A page for a model's answer file, which is ONNX, with the files of `onnxruntime-web` from a folder: that of the npm package, or
+    /// its `dist`.
+    ///
+    /// # Errors
+    /// No folder, or one without the package's files; the error says how to get them.
+    pub fn new(model: Vec<u8>, runtime: Option<&Path>) -> Result<Self, OfflinePageError> {
+        let Some(folder) = runtime else { return Err(OfflinePageError::NoRuntime { tested: TESTED }) };
+        let inner = folder.join("dist");
+        let folder = if inner.is_dir() { &inner } else { folder };
+        let mut files: BTreeMap<&'static str, Vec<u8>> = BTreeMap::from([("model.onnx", model)]);
+        for file in RUNTIME {
+            let path = folder.join(file);
+            if !path.is_file() {
+                return Err(OfflinePageError::RuntimeFile { folder: folder.to_owned(), file, tested: TESTED });
+            }
+            let bytes = read_regular_file(&path, MAX_RUNTIME)?;
+            if file.ends_with(".wasm") && !bytes.starts_with(b"\0asm") {
+                return Err(OfflinePageError::NotWebAssembly { path });
+            }
+            files.insert(file, bytes);
+        }
+        files.extend(PAGE.map(|(name, text)| (name, text.as_bytes().to_vec())));
+        let rule =
+            serde_json::json!({ "intercept": ViewRule::SHIPPED.intercept, "weights": ViewRule::SHIPPED.weights });
+        files.insert("view_rule.json", rule.to_string().into_bytes());
+        let index = INDEX.replacen(HEAD, &format!("{HEAD}{OFFLINE_HEAD}"), 1).replacen(API, "", 1);
+        files.insert("index.html", index.into_bytes());
+        files.insert("service.js", service(&files).into_bytes());
+        Ok(Self { files })
+    }
+
+    /// The names of the files, with their contents.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, bytes)| (*name, bytes.as_slice()))
+    }
+
+    /// Writes all files into a folder that is new or empty: all of them, or none.
+    ///
+    /// # Errors
+    /// A folder with something in it, or one that cannot be written.
+    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), OfflinePageError> {
+        let folder = folder.as_ref();
+        let error = |path: &Path| {
+            let path = path.to_owned();
+            move |source| OfflinePageError::Write { path, source }
+        };
+        if folder.exists() {
+            if let Some(entry) = fs::read_dir(folder).map_err(error(folder))?.next() {
+                let found = entry.map_err(error(folder))?.file_name().to_string_lossy().into_owned();
+                return Err(OfflinePageError::NotEmpty { folder: folder.to_owned(), found });
+            }
+            fs::remove_dir(folder).map_err(error(folder))?;
+        }
+        let mut name = std::ffi::OsString::from(".");
+        name.push(folder.file_name().unwrap_or_default());
+        name.push(format!(".{}.part", std::process::id()));
+        let scratch = folder.with_file_name(name);
+        let write = || {
+            fs::create_dir_all(&scratch).map_err(error(&scratch))?;
+            for (name, bytes) in self.files() {
+                let path = scratch.join(name);
+                fs::write(&path, bytes).map_err(error(&path))?;
+            }
+            fs::rename(&scratch, folder).map_err(error(folder))
+        };
+        write().inspect_err(|_| {
+            // The error to tell is the first one.
+            let _ = fs::remove_dir_all(&scratch);
+        })
+    }
+}
+
+/// The script that keeps the files in the browser, with their names and checksums.
+fn service(files: &BTreeMap<&'static str, Vec<u8>>) -> String {
+    let sums: BTreeMap<&str, String> = files.iter().map(|(name, bytes)| (*name, sha256_hex(bytes))).collect();
+    let list = serde_json::to_string_pretty(&sums).expect("names and sums are text");
+    let version = sha256_hex(format!("{list}{SERVICE}").as_bytes());
+    format!("const VERSION = \"{version}\";\nconst FILES = {list};\n{SERVICE}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder like the package's.
+    fn runtime(folder: &Path) -> PathBuf {
+        let dist = folder.join("onnxruntime-web/dist");
+        fs::create_dir_all(&dist).unwrap();
+        for file in RUNTIME {
+            fs::write(dist.join(file), b"\0asm and more").unwrap();
+        }
+        dist
+    }
+
+    #[test]
+    fn a_page_has_all_files_that_it_names_and_a_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let dist = runtime(folder.path());
+        let page = OfflinePage::new(b"model".to_vec(), Some(&dist)).unwrap();
+        let out = folder.path().join("page");
+        fs::create_dir(&out).unwrap(); // an empty folder is taken
+        page.write(&out).unwrap();
+        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+        let index = read("index.html");
+        assert!(index.contains("Content-Security-Policy") && index.contains("connect-src 'self'"), "{index}");
+        assert!(index.find("Content-Security-Policy") < index.find("<link") && !index.contains("openapi"), "{index}");
+        let mut named = vec![
+            "model.onnx".to_owned(),
+            "service.js".to_owned(),
+            "texts.json".to_owned(),
+            "view_rule.json".to_owned(),
+        ];
+        for (script, before, after) in [
+            ("index.html", "href=\"", '"'),
+            ("index.html", "src=\"", '"'),
+            ("app.js", "from \"./", '"'),
+            ("source.js", "from \"./", '"'),
+            ("pixels.js", "from \"./", '"'),
+        ] {
+            let names = read(script);
+            let names = names.split(before).skip(1).filter_map(|rest| rest.split(after).next());
+            named.extend(names.filter(|name| !name.starts_with('#')).map(str::to_owned));
+        }
+        assert!(named.len() > 10, "{named:?}");
+        for name in &named {
+            assert!(out.join(name).is_file(), "{name}");
+        }
+        // The browser keeps every file but the script that does it, and knows them by their sums.
+        let service = read("service.js");
+        for (name, bytes) in page.files().filter(|(name, _)| *name != "service.js") {
+            assert!(service.contains(&format!("\"{name}\": \"{}\"", sha256_hex(bytes))), "{name}");
+        }
+        assert_eq!(fs::read_dir(&out).unwrap().count(), page.files().count());
+        // Another model is another version.
+        let other = OfflinePage::new(b"other".to_vec(), Some(dist.parent().unwrap())).unwrap();
+        assert_ne!(other.files["service.js"], page.files["service.js"]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |runtime: Option<&Path>| OfflinePage::new(Vec::new(), runtime).unwrap_err().to_string();
+        assert!(error(None).contains("npm pack onnxruntime-web@1.30.0"), "{}", error(None));
+        let text = error(Some(folder.path()));
+        assert!(text.contains("has no `ort.wasm.min.mjs`") && text.contains("node_modules"), "{text}");
+        let dist = runtime(folder.path());
+        fs::write(dist.join(RUNTIME[2]), b"<html>").unwrap();
+        assert!(error(Some(&dist)).contains("is not WebAssembly"));
+
+        fs::write(dist.join(RUNTIME[2]), b"\0asm").unwrap();
+        let page = OfflinePage::new(Vec::new(), Some(&dist)).unwrap();
+        let text = page.write(&dist).unwrap_err().to_string();
+        assert!(text.contains("holds `ort") && text.contains("new or empty"), "{text}");
+        let text = page.write(dist.join(RUNTIME[0])).unwrap_err().to_string();
+        assert!(text.contains("cannot write"), "{text}");
+        assert_eq!(fs::read_dir(&dist).unwrap().count(), RUNTIME.len());
+    }
+}
