@@ -19,7 +19,12 @@ use burn::tensor::Device;
 use dermafuse::data::{
     ImageMeasures, QualityThresholds, Resampling, RgbPixels, Strictness, ViewRule, decode, encode_jpeg, resize,
 };
-use dermafuse::infer::{Model, Patient};
+use dermafuse::infer::{Bundle, Model, Patient};
+use dermafuse::schema::{
+    Aim, ClassGroup, Coverage, FittedGroup, OperatingPoint, PatientGroup, PatientRange, Performance, PerformanceRow,
+    PredictionSets, Proportion, Quantile, QuestionRow, Task, TaskQuantiles,
+};
+use dermafuse::serve::{CaseInput, Classifier, ModelClassifier};
 use dermafuse_tests::chromium::{Chromium, decode as bytes_of};
 use dermafuse_tests::{program, saved_model, text};
 use serde_json::{Value, json};
@@ -291,6 +296,42 @@ fn the_page_finds_in_pictures_what_the_program_finds() {
     server.end();
 }
 
+/// The small model, with everything that an answer can have: a question of a group of classes, prediction sets, test results.
+fn whole_model(folder: &Path) -> PathBuf {
+    let file = saved_model(folder);
+    let mut bundle = Bundle::load(&file, &Device::flex()).unwrap();
+    let group =
+        ClassGroup::new("referral", "diagnosis", [("soon", vec!["MEL"]), ("later", vec!["BCC"])], ["soon", "later"])
+            .unwrap();
+    let point = OperatingPoint { threshold: 0.4, positives: 9, negatives: 9, sensitivity: 1.0, specificity: 0.5 };
+    bundle.description.groups = vec![FittedGroup { group, aim: Aim::Sensitivity(0.9), operating_point: Some(point) }];
+    let quantile = |score| Quantile { cases: 40, score };
+    let of_task = |task: &Task, score| TaskQuantiles {
+        task: task.name.clone(),
+        all: quantile(Some(score)),
+        classes: task.classes.iter().map(|class| (class.clone(), quantile(None))).collect(),
+    };
+    let tasks = &bundle.description.tasks;
+    let tasks = vec![of_task(&tasks[0], 0.9), of_task(&tasks[1], 0.3)];
+    bundle.description.prediction_sets = Some(PredictionSets { error_rate: 0.1, coverage: Coverage::Marginal, tasks });
+    let row = |right, cases| PerformanceRow { cases, accuracy: Proportion::of(right, cases), questions: Vec::new() };
+    let question =
+        QuestionRow { name: "referral".into(), sensitivity: Proportion::of(7, 9), specificity: Proportion::of(0, 0) };
+    let group = |field: &str, of, numbers| PatientGroup { field: field.into(), of, numbers };
+    bundle.description.performance = Some(Performance {
+        task: "diagnosis".into(),
+        all: PerformanceRow { questions: vec![question], ..row(41, 60) },
+        groups: vec![
+            group("sex", PatientRange::Category("male".into()), row(9, 12)),
+            group("sex", PatientRange::NotRecorded, row(20, 30)),
+            group("age", PatientRange::Numbers { from: 0.0, below: Some(50.0) }, row(20, 40)),
+            group("age", PatientRange::Numbers { from: 50.0, below: None }, row(21, 21)),
+        ],
+    });
+    bundle.save(&file).unwrap();
+    file
+}
+
 /// What the page computes for photos, as `[task, class, probability]`, and what it finds.
 fn answer_of(browser: &mut Chromium, clinical: &Path, dermoscopic: &Path, fields: &Value) -> Value {
     let script = format!(
@@ -306,7 +347,7 @@ fn answer_of(browser: &mut Chromium, clinical: &Path, dermoscopic: &Path, fields
 fn a_page_without_a_server_answers_as_the_program_does_with_the_network_off() {
     let (Some(runtime), Some(mut browser)) = (runtime(), browser()) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let file = saved_model(folder.path());
+    let file = whole_model(folder.path());
     let out = folder.path().join("page");
     export(&file, &runtime, &out);
     let server = FolderServer::start(&out);
@@ -338,38 +379,54 @@ fn a_page_without_a_server_answers_as_the_program_does_with_the_network_off() {
     assert_eq!(browser.run(BANNER_IN_SIGHT), true);
     assert_eq!(browser.run("crossOriginIsolated"), true);
     assert_eq!(browser.run("document.getElementById('explanations').hidden"), true);
-    let model = Model::open(&file, &Device::flex()).unwrap();
+    let served = ModelClassifier::new(Model::open(&file, &Device::flex()).unwrap()).unwrap();
     let mut largest = 0.0_f64;
-    for (seed, fields) in [(1, json!([["sex", "male"], ["age", "61"]])), (5, json!([["age", "33.5"]]))] {
+    for (seed, fields) in [(1, json!([["sex", "male"], ["age", "61"]])), (5, json!([["age", "7.5"]]))] {
         let (clinical, dermoscopic) =
             (photo(folder.path(), "Jane Doe.jpg", seed), photo(folder.path(), "b.jpg", seed + 7));
-        let mut patient = Patient::new().clinical(clinical.as_path()).dermoscopic(dermoscopic.as_path());
-        for field in fields.as_array().unwrap() {
-            patient = patient.set(field[0].as_str().unwrap(), field[1].as_str().unwrap());
-        }
-        let expected = model.predict(&patient).unwrap();
-        let found = answer_of(&mut browser, &clinical, &dermoscopic, &fields);
-        for (task, of_page) in expected.tasks().iter().zip(found["tasks"].as_array().unwrap()) {
-            assert_eq!(of_page["name"], task.name);
-            assert_eq!(of_page["label"], task.label);
-            assert_eq!(of_page["classes"][0]["name"], task.top().class);
-            for class in of_page["classes"].as_array().unwrap() {
-                let probability = task.probability(class["name"].as_str().unwrap()).unwrap();
-                largest = largest.max((class["probability"].as_f64().unwrap() - probability).abs());
-            }
-        }
-        let kinds = |list: &Value| -> Vec<String> {
-            list.as_array().unwrap().iter().map(|said| said["kind"].as_str().unwrap().to_owned()).collect()
+        let pairs =
+            fields.as_array().unwrap().iter().map(|pair| [0, 1].map(|at| pair[at].as_str().unwrap().to_owned()));
+        let case = CaseInput {
+            clinical: Some(fs::read(&clinical).unwrap().into()),
+            dermoscopic: Some(fs::read(&dermoscopic).unwrap().into()),
+            fields: pairs.map(|[name, value]| (name, value)).collect(),
+            ..CaseInput::default()
         };
-        let notes: Vec<String> = expected
-            .notes
-            .iter()
-            .map(|note| serde_json::to_value(note).unwrap()["kind"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(kinds(&found["notes"]), notes);
-        let findings: Vec<String> = expected.findings.iter().map(|finding| finding.kind.name().to_owned()).collect();
-        assert_eq!(kinds(&found["findings"]), findings);
-        assert_eq!(found["basis"]["fields"], json!(expected.basis.fields));
+        let mut expected = serde_json::to_value(served.answer(&case).unwrap()).unwrap();
+        let mut found = answer_of(&mut browser, &clinical, &dermoscopic, &fields);
+        // All numbers that depend on pixels, which are compared; the rest is equal.
+        let mut numbers = [Vec::new(), Vec::new()];
+        for (answer, numbers) in [&mut expected, &mut found].into_iter().zip(&mut numbers) {
+            for task in answer["tasks"].as_array_mut().unwrap() {
+                numbers.extend(
+                    task["classes"].as_array_mut().unwrap().iter_mut().map(|class| class["probability"].take()),
+                );
+            }
+            numbers
+                .extend(answer["groups"].as_array_mut().unwrap().iter_mut().map(|group| group["probability"].take()));
+        }
+        assert_eq!(numbers[0].len(), 3 + 2 + 1);
+        for (one, other) in numbers[0].iter().zip(&numbers[1]) {
+            largest = largest.max((one.as_f64().unwrap() - other.as_f64().unwrap()).abs());
+        }
+        for same in ["model", "tasks", "groups", "evidence", "seven_point", "stored"] {
+            assert_eq!(found[same], expected[same], "{same}");
+        }
+        for same in ["images", "fields"] {
+            assert_eq!(found["basis"][same], expected["basis"][same], "{same}");
+        }
+        // What the tables of texts have words for needs no sentence.
+        let told = |said: &Value, names: &[&str]| -> Vec<Value> {
+            said.as_array().unwrap().iter().map(|said| names.iter().map(|name| said[*name].clone()).collect()).collect()
+        };
+        for (said, names) in
+            [("notes", &["kind", "field", "fields", "value", "unit"][..]), ("findings", &["kind", "image"])]
+        {
+            assert_eq!(told(&found[said], names), told(&expected[said], names), "{said}");
+        }
+        assert!(
+            !expected["notes"].as_array().unwrap().is_empty() && expected["evidence"].as_array().unwrap().len() > 2
+        );
     }
     println!("the page's probabilities differ by at most {largest:.6} from the program's");
     assert!(largest <= BOUND, "{largest}");
@@ -378,7 +435,7 @@ fn a_page_without_a_server_answers_as_the_program_does_with_the_network_off() {
     let (clinical, dermoscopic) = (photo(folder.path(), "Jane Doe.jpg", 1), photo(folder.path(), "b.jpg", 8));
     browser.choose("#clinical", &clinical);
     browser.run("document.getElementById('ask').click()");
-    browser.wait("document.getElementById('error').innerText.includes('dermoscopic is missing')");
+    browser.wait("document.getElementById('error').innerText.includes('not given: dermoscopic')");
     browser.choose("#dermoscopic", &dermoscopic);
     browser.run(
         "document.getElementById('fields.sex').value = 'male'; document.getElementById('fields.age').value = '161'",
@@ -386,7 +443,7 @@ fn a_page_without_a_server_answers_as_the_program_does_with_the_network_off() {
     browser.run("document.getElementById('ask').click()");
     browser.wait("!document.getElementById('answer').hidden");
     let patient = Patient::new().clinical(clinical.as_path()).dermoscopic(dermoscopic.as_path());
-    let expected = model.predict(&patient.set("sex", "male").set("age", 161)).unwrap();
+    let expected = served.model().predict(&patient.set("sex", "male").set("age", 161)).unwrap();
     let top = expected.tasks()[0].top();
     let shown = browser.text("document.getElementById('top').innerText");
     assert!(shown.contains(&top.class), "{shown}: {top:?}");
@@ -451,4 +508,38 @@ fn a_page_without_a_server_answers_as_the_program_does_with_the_network_off() {
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(heard.load(Ordering::SeqCst), 0, "somebody else was asked");
+}
+
+#[test]
+fn pictures_of_the_page() {
+    let Some(out) = var_os("DERMAFUSE_PICTURES").map(PathBuf::from) else { return };
+    let given = |what: &str| {
+        PathBuf::from(var_os(format!("DERMAFUSE_PICTURES_{what}")).unwrap_or_else(|| panic!("name {what}")))
+    };
+    let (mut browser, folder) = (browser().expect("a browser"), tempfile::tempdir().unwrap());
+    let page = folder.path().join("page");
+    export(&given("MODEL"), &runtime().expect("a folder of onnxruntime-web"), &page);
+    let server = FolderServer::start(&page);
+    browser.open(&server.address);
+    browser.wait("document.getElementById('kept').innerText !== ''");
+    let address = server.address.clone();
+    server.end(); // the pictures are of a page without a network
+    let mut take = |name: &str, width: u32, phone: bool, theme: &str, language: &str| {
+        browser.resize(width, 900, phone);
+        browser.open(&format!("{address}?lang={language}"));
+        browser.wait("document.getElementById('case') && !document.getElementById('case').hidden");
+        browser.wait("document.getElementById('kept').innerText !== ''");
+        browser.run(&format!("(() => {{ const t = document.getElementById('theme'); t.value = '{theme}'; t.dispatchEvent(new Event('change')); }})()"));
+        browser.choose("#clinical", &given("CLINICAL"));
+        browser.choose("#dermoscopic", &given("DERMOSCOPIC"));
+        browser.run("(() => { const f = document.querySelector('#fields select'); if (f) f.selectedIndex = 1; })()");
+        browser.run("document.getElementById('ask').click()");
+        browser.wait("!document.getElementById('answer').hidden");
+        browser.run("scrollTo(0, 0); document.activeElement.blur()");
+        let height = browser.run("document.documentElement.scrollHeight").as_u64().unwrap();
+        fs::write(out.join(name), browser.picture(width, height.min(2000) as u32, if phone { 1.0 } else { 0.8 }))
+            .unwrap();
+    };
+    take("offline-page.jpg", 1000, false, "light", "en");
+    take("offline-page-phone.jpg", 390, true, "dark", "pt");
 }

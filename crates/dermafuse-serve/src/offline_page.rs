@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_data::ViewRule;
 use dermafuse_infer::sha256_hex;
-use dermafuse_schema::{ReadError, read_regular_file};
+use dermafuse_schema::{ReadError, SEVEN_POINT_CRITERIA, SUSPICIOUS_SCORE, SevenPointCriterion, read_regular_file};
+use serde_json::{Value, json};
 use thiserror::Error;
 
 /// The files of the npm package `onnxruntime-web` that a page takes along, in its folder `dist`.
@@ -18,8 +19,10 @@ const MAX_RUNTIME: u64 = 128 << 20;
 const TESTED: &str = "1.30.0";
 
 /// The files that are the same for all models: their names and texts.
-const PAGE: [(&str, &str); 10] = [
+const PAGE: [(&str, &str); 12] = [
+    ("answer.js", include_str!("../page/offline/answer.js")),
     ("app.js", include_str!("../page/app.js")),
+    ("evidence.js", include_str!("../page/offline/evidence.js")),
     ("icon.svg", include_str!("../page/icon.svg")),
     ("manifest.webmanifest", include_str!("../page/offline/manifest.webmanifest")),
     ("model_file.js", include_str!("../page/offline/model_file.js")),
@@ -142,9 +145,7 @@ impl OfflinePage {
             files.insert(file, bytes);
         }
         files.extend(PAGE.map(|(name, text)| (name, text.as_bytes().to_vec())));
-        let rule =
-            serde_json::json!({ "intercept": ViewRule::SHIPPED.intercept, "weights": ViewRule::SHIPPED.weights });
-        files.insert("view_rule.json", rule.to_string().into_bytes());
+        files.insert("rules.json", rules().to_string().into_bytes());
         let index = INDEX.replacen(HEAD, &format!("{HEAD}{OFFLINE_HEAD}"), 1).replacen(API, "", 1);
         files.insert("index.html", index.into_bytes());
         files.insert("service.js", service(&files).into_bytes());
@@ -192,90 +193,22 @@ impl OfflinePage {
     }
 }
 
+/// What the program knows besides models: which picture is dermoscopic, and the seven-point checklist.
+fn rules() -> Value {
+    let ViewRule { intercept, weights } = ViewRule::SHIPPED;
+    let criteria = SEVEN_POINT_CRITERIA.map(
+        |SevenPointCriterion { label, class, points }| json!({ "label": label, "class": class, "points": points }),
+    );
+    json!({
+        "view": { "intercept": intercept, "weights": weights },
+        "seven_point": { "criteria": criteria, "suspicious_from": SUSPICIOUS_SCORE },
+    })
+}
+
 /// The script that keeps the files in the browser, with their names and checksums.
 fn service(files: &BTreeMap<&'static str, Vec<u8>>) -> String {
     let sums: BTreeMap<&str, String> = files.iter().map(|(name, bytes)| (*name, sha256_hex(bytes))).collect();
     let list = serde_json::to_string_pretty(&sums).expect("names and sums are text");
     let version = sha256_hex(format!("{list}{SERVICE}").as_bytes());
     format!("const VERSION = \"{version}\";\nconst FILES = {list};\n{SERVICE}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A folder like the package's.
-    fn runtime(folder: &Path) -> PathBuf {
-        let dist = folder.join("onnxruntime-web/dist");
-        fs::create_dir_all(&dist).unwrap();
-        for file in RUNTIME {
-            fs::write(dist.join(file), b"\0asm and more").unwrap();
-        }
-        dist
-    }
-
-    #[test]
-    fn a_page_has_all_files_that_it_names_and_a_policy() {
-        let folder = tempfile::tempdir().unwrap();
-        let dist = runtime(folder.path());
-        let page = OfflinePage::new(b"model".to_vec(), Some(&dist)).unwrap();
-        let out = folder.path().join("page");
-        fs::create_dir(&out).unwrap(); // an empty folder is taken
-        page.write(&out).unwrap();
-        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
-        let index = read("index.html");
-        assert!(index.contains("Content-Security-Policy") && index.contains("connect-src 'self'"), "{index}");
-        assert!(index.find("Content-Security-Policy") < index.find("<link") && !index.contains("openapi"), "{index}");
-        let mut named = vec![
-            "model.onnx".to_owned(),
-            "service.js".to_owned(),
-            "texts.json".to_owned(),
-            "view_rule.json".to_owned(),
-        ];
-        for (script, before, after) in [
-            ("index.html", "href=\"", '"'),
-            ("index.html", "src=\"", '"'),
-            ("app.js", "from \"./", '"'),
-            ("source.js", "from \"./", '"'),
-            ("pixels.js", "from \"./", '"'),
-        ] {
-            let names = read(script);
-            let names = names.split(before).skip(1).filter_map(|rest| rest.split(after).next());
-            named.extend(names.filter(|name| !name.starts_with('#')).map(str::to_owned));
-        }
-        assert!(named.len() > 10, "{named:?}");
-        for name in &named {
-            assert!(out.join(name).is_file(), "{name}");
-        }
-        // The browser keeps every file but the script that does it, and knows them by their sums.
-        let service = read("service.js");
-        for (name, bytes) in page.files().filter(|(name, _)| *name != "service.js") {
-            assert!(service.contains(&format!("\"{name}\": \"{}\"", sha256_hex(bytes))), "{name}");
-        }
-        assert_eq!(fs::read_dir(&out).unwrap().count(), page.files().count());
-        // Another model is another version.
-        let other = OfflinePage::new(b"other".to_vec(), Some(dist.parent().unwrap())).unwrap();
-        assert_ne!(other.files["service.js"], page.files["service.js"]);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
-    }
-
-    #[test]
-    fn what_is_missing_is_named_and_nothing_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = |runtime: Option<&Path>| OfflinePage::new(Vec::new(), runtime).unwrap_err().to_string();
-        assert!(error(None).contains("npm pack onnxruntime-web@1.30.0"), "{}", error(None));
-        let text = error(Some(folder.path()));
-        assert!(text.contains("has no `ort.wasm.min.mjs`") && text.contains("node_modules"), "{text}");
-        let dist = runtime(folder.path());
-        fs::write(dist.join(RUNTIME[2]), b"<html>").unwrap();
-        assert!(error(Some(&dist)).contains("is not WebAssembly"));
-
-        fs::write(dist.join(RUNTIME[2]), b"\0asm").unwrap();
-        let page = OfflinePage::new(Vec::new(), Some(&dist)).unwrap();
-        let text = page.write(&dist).unwrap_err().to_string();
-        assert!(text.contains("holds `ort") && text.contains("new or empty"), "{text}");
-        let text = page.write(dist.join(RUNTIME[0])).unwrap_err().to_string();
-        assert!(text.contains("cannot write"), "{text}");
-        assert_eq!(fs::read_dir(&dist).unwrap().count(), RUNTIME.len());
-    }
 }

@@ -43,11 +43,41 @@ export function metadataOf(bytes) {
   return metadata;
 }
 
-/** What the form and the answer need of a model, as the server says it, and what the file takes: `preprocess` and the columns of `record`. */
+/** A field as the form takes it. */
+function fieldOf({ name, kind, unit, role, training, never_seen }) {
+  return {
+    name,
+    kind: kind.categorical ? "category" : "number",
+    categories: kind.categorical?.categories,
+    unit: unit ?? undefined,
+    range: training ? [training.lowest, training.highest] : undefined,
+    known_before_diagnosis: role === "pre_diagnosis",
+    never_seen,
+  };
+}
+
+/** What the makers of a model say of it, a line each. */
+function linesOf(card) {
+  const { data_set, training_cases, selection_cases, test_cases, epochs } = card?.training ?? {};
+  const cases = `${training_cases} training, ${selection_cases} selection and ${test_cases} test cases`;
+  return [
+    ...(card?.experiment ? [`experiment: ${card.experiment}`] : []),
+    ...(card?.training ? [`training: ${data_set}, ${cases}, ${epochs} epochs`] : []),
+    ...Object.entries(card?.texts ?? {}).map(([name, words]) => `${name.replaceAll("_", " ")}: ${words}`),
+  ];
+}
+
+/** What the form and the answer need of a model, as a server says it, and what its file takes: `preprocess`, and the columns of `record`. */
 export function described(metadata) {
   const description = JSON.parse(metadata["dermafuse.description"] ?? "null");
   if (!description || metadata["dermafuse.format"] !== "1") throw new Error("the file is no model of this version of DermaFuse");
-  return { ...description, columns: JSON.parse(metadata["dermafuse.record"] ?? "[]") };
+  return {
+    ...description,
+    fields: description.fields.map(fieldOf),
+    card: linesOf(description.card),
+    columns: JSON.parse(metadata["dermafuse.record"] ?? "[]"),
+    stage: metadata["dermafuse.stage"],
+  };
 }
 
 /** A value of the record that the model does not know. */
@@ -60,21 +90,21 @@ export class UnknownValue extends Error {
 }
 
 /**
- * The record as the model takes it, and what must be said of it: `{ columns, known, notes }`, `known` the fields that have a value which the
- * model knows. `fields` are those of the model, `values` pairs of a name and a text.
+ * The record as the model takes it, and what must be said of it: `{ columns, known, values, notes }`, `known` the fields that have a value
+ * which the model knows, `values` all that is recorded, by field. `fields` are those of the model, `values` pairs of a name and a text.
  */
-export function encoded({ fields, columns }, values) {
+export function encoded({ fields, columns, unseen_category }, values) {
   const given = new Map(values);
   const notes = [];
   const known = [];
   const numbers = new Map();
-  for (const { name, kind, categories, range, unit, never_seen, refuses_unseen, known_before_diagnosis } of fields) {
+  for (const { name, kind, categories, range, unit, never_seen, known_before_diagnosis } of fields) {
     if (!given.has(name)) continue;
     const value = given.get(name);
     if (kind === "category") {
       if (!categories.includes(value)) throw new UnknownValue(name, `\`${name}\` = \`${value}\`: one of ${categories.join(", ")} is expected`);
       if (never_seen?.includes(value)) {
-        if (refuses_unseen) throw new UnknownValue(name, `\`${name}\` = \`${value}\`: no training case had it`);
+        if (unseen_category === "refuse") throw new UnknownValue(name, `\`${name}\` = \`${value}\`: no training case had it`);
         notes.push({ kind: "never_seen", field: name, category: value });
         given.delete(name);
       }
@@ -89,10 +119,11 @@ export function encoded({ fields, columns }, values) {
   }
   const missing = fields.map(({ name }) => name).filter((name) => !values.some(([other]) => other === name));
   if (missing.length) notes.push({ kind: "not_recorded", fields: missing });
-  const column = ({ field, kind, value, mean, deviation }) => {
+  const column = ({ field, kind, category, mean, deviation }) => {
     if (kind === "missing") return given.has(field) ? 0 : 1;
-    if (kind === "category") return given.get(field) === value ? 1 : 0;
+    if (kind === "category") return given.get(field) === category ? 1 : 0;
     return numbers.has(field) && deviation > 0 ? (numbers.get(field) - mean) / deviation : 0;
   };
-  return { columns: Float32Array.from(columns, column), known, notes };
+  const recorded = values.map(([name, value]) => [name, numbers.get(name) ?? value]);
+  return { columns: Float32Array.from(columns, column), known, values: new Map(recorded), notes };
 }

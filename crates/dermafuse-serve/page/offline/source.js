@@ -2,6 +2,7 @@
 "use strict";
 
 import * as ort from "./ort.wasm.min.mjs";
+import { answerOf } from "./answer.js";
 import { described, encoded, metadataOf } from "./model_file.js";
 import { looked } from "./pixels.js";
 import { findings } from "./quality.js";
@@ -9,10 +10,13 @@ import { findings } from "./quality.js";
 /** As many threads as help; only a page of its own (see service.js) may have several. */
 const THREADS = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
 
+/** The rows of a model whose second stage looks at the record: from the images alone, and from both. */
+const [FIRST, LAST] = ["P_1", "P_3"];
+
 let model = null;
 let session = null;
-/** What tells clinical from dermoscopic pictures. */
-let rule = null;
+/** Rules of the program that no model has of its own. */
+let rules = null;
 
 /** Something that the model cannot answer from. */
 class NotEnough extends Error {
@@ -24,9 +28,6 @@ async function fetched(name) {
   if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }
-
-/** The bytes as hexadecimal. */
-const hexadecimal = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Lets the browser draw what was said, before it is busy. */
 const drawn = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
@@ -50,7 +51,7 @@ export const source = {
     say("loading");
     const bytes = await fetched("model.onnx");
     model = described(metadataOf(bytes));
-    rule = JSON.parse(new TextDecoder().decode(await fetched("view_rule.json")));
+    rules = JSON.parse(new TextDecoder().decode(await fetched("rules.json")));
     ort.env.wasm.numThreads = THREADS;
     ort.env.wasm.wasmPaths = new URL("./", location.href).href;
     session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
@@ -61,37 +62,34 @@ export const source = {
 
   async predict({ images, fields }) {
     const missing = model.images.filter((image) => !images[image]);
-    if (missing.length) throw new NotEnough(`This page answers for cases with every image that the model looks at: ${missing.join(", ")} is missing.`);
+    if (missing.length) throw new NotEnough(`This page answers for cases with every image that the model looks at; not given: ${missing.join(", ")}.`);
     const record = encoded(model, fields);
+    const asksRecord = session.inputNames.includes("record");
+    // The row of the images alone, where the file has it as the program's answer.
+    const imagesAnswer = asksRecord && record.known.length === 0;
+    if (imagesAnswer && (model.looks_at_record || model.stage !== LAST)) {
+      throw new NotEnough("This page needs something of the patient that the model knows.");
+    }
     const feeds = {};
     const measures = {};
     for (const image of model.images) {
       const { size } = model.preprocess;
-      const seen = await looked(image, images[image], model.preprocess, rule);
+      const seen = await looked(image, images[image], model.preprocess, rules.view);
       feeds[image] = new ort.Tensor("uint8", seen.pixels, [1, size, size, 3]);
       measures[image] = seen.measures;
     }
-    if (session.inputNames.includes("record")) feeds.record = new ort.Tensor("float32", record.columns, [1, record.columns.length]);
+    if (asksRecord) feeds.record = new ort.Tensor("float32", record.columns, [1, record.columns.length]);
     await drawn();
     const outputs = await session.run(feeds);
-    const tasks = model.tasks.map(({ name, label, classes }) => {
-      const probabilities = outputs[name].data;
-      const ranked = classes.map((each, at) => ({ name: each, probability: probabilities[at] }));
-      return { name, label, classes: ranked.sort((one, other) => other.probability - one.probability) };
-    });
-    const notes = [...record.notes];
-    if (model.synthetic) notes.push({ kind: "synthetic_training" });
-    notes.push(...model.notes.map((message) => ({ kind: "of_model", message })));
-    return {
-      id: hexadecimal(crypto.getRandomValues(new Uint8Array(8))),
-      model: model.id,
-      tasks,
-      groups: [],
-      evidence: [],
-      basis: { images: model.images, fields: record.known },
-      notes,
-      findings: findings(measures, model.quality),
-      stored: false,
-    };
+    const row = imagesAnswer ? `${FIRST}/` : "";
+    const numbers = Object.fromEntries(model.tasks.map(({ name }) => [name, outputs[`${row}${name}`].data]));
+    const ofModel = model.notes.map((message) => ({ kind: "of_model", message }));
+    const notes = [
+      ...record.notes,
+      ...(imagesAnswer ? [{ kind: "first_stage_answers" }] : []),
+      ...(model.synthetic ? [{ kind: "synthetic_training" }] : []),
+      ...ofModel,
+    ];
+    return answerOf(model, rules, { numbers, record, notes, findings: findings(measures, model.quality) });
   },
 };
