@@ -17,7 +17,8 @@ use std::thread::JoinHandle;
 
 use burn::tensor::Device;
 use dermafuse::data::{
-    ImageMeasures, QualityThresholds, Resampling, RgbPixels, Strictness, ViewRule, decode, encode_jpeg, resize,
+    ImageMeasures, QualityThresholds, Resampling, RgbPixels, Strictness, ViewRule, decode, decode_bytes, encode_jpeg,
+    encode_png, resize,
 };
 use dermafuse::infer::{Bundle, Model, Patient};
 use dermafuse::schema::{
@@ -292,6 +293,48 @@ fn the_page_finds_in_pictures_what_the_program_finds() {
         }
     }
     assert!(kinds.len() >= 8, "{kinds:?}");
+    drop(browser);
+    server.end();
+}
+
+/// A JPEG with a tag that says how it is turned.
+fn turned(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let exif =
+        [&b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[orientation, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], b"\xff\xe1", &length, &exif, &jpeg[2..]].concat()
+}
+
+#[test]
+fn the_page_sees_the_pixels_that_the_program_sees() {
+    let Some(mut browser) = browser() else { return };
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates/dermafuse-serve/page/offline");
+    let server = FolderServer::start(&page);
+    browser.open(&format!("{}pixels.js", server.address));
+    let folder = tempfile::tempdir().unwrap();
+    let rule = json!({ "intercept": ViewRule::SHIPPED.intercept, "weights": ViewRule::SHIPPED.weights });
+    let jpeg = fs::read(photo(folder.path(), "photo.jpg", 2)).unwrap();
+    let png = encode_png(&decode_bytes("photo", &jpeg, Strictness::Strict).unwrap());
+    let turns = [3, 5, 6, 8].map(|orientation| (turned(&jpeg, orientation), 3));
+    let (mut largest, mut sum, mut count) = (0, 0_u64, 0_u64);
+    for (file, most) in [(png, 0), (jpeg.clone(), 3)].into_iter().chain(turns) {
+        let expected = decode_bytes("photo", &file, Strictness::Strict).unwrap();
+        let size = 320;
+        let script = format!(
+            "import('/pixels.js').then(({{ looked }}) => looked('clinical', new File([Uint8Array.from(atob('{}'), (c) => c.charCodeAt(0))], 'x'), \
+             {{ size: {size}, resampling: 'open_cv' }}, {rule})).then(({{ pixels }}) => {{ {BASE64} return base64(pixels); }})",
+            encode(&file)
+        );
+        let found = bytes_of(&browser.text(&script));
+        let expected = resize(&expected, size, Resampling::OpenCv).unwrap();
+        for (one, other) in found.iter().zip(expected.data()) {
+            let difference = one.abs_diff(*other);
+            assert!(difference <= most, "{difference}, at most {most}");
+            (largest, sum, count) = (largest.max(difference), sum + u64::from(difference), count + 1);
+        }
+        assert_eq!(found.len(), expected.data().len());
+    }
+    println!("bytes of pixels differ by at most {largest}, by {:.4} in the mean", sum as f64 / count as f64);
     drop(browser);
     server.end();
 }

@@ -36,9 +36,14 @@ const drawn = () => new Promise((done) => requestAnimationFrame(() => setTimeout
 async function kept() {
   if (!navigator.serviceWorker) return false;
   try {
-    await navigator.serviceWorker.register("service.js");
-    await navigator.serviceWorker.ready;
-    return true;
+    const { installing, active } = await navigator.serviceWorker.register("service.js");
+    if (active) return true;
+    return await new Promise((done) => {
+      installing.addEventListener("statechange", () => {
+        if (installing.state === "activated") done(true);
+        if (installing.state === "redundant") done(false);
+      });
+    });
   } catch {
     return false;
   }
