@@ -1,6 +1,7 @@
 //! The page as a folder of files that any web server can give: a browser computes the answers itself.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -105,38 +106,42 @@ pub enum OfflinePageError {
 /// ```
 /// use dermafuse_serve::OfflinePage;
 ///
-/// # let folder = tempfile::tempdir()?;
-/// # let dist = folder.path().join("dist");
+/// # let root = tempfile::tempdir()?;
+/// # let (folder, dist) = (root.path().join("page"), root.path().join("dist"));
 /// # std::fs::create_dir(&dist)?;
 /// # for name in ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"] {
 /// #     std::fs::write(dist.join(name), b"\0asm")?;
 /// # }
-/// # let model = b"an ONNX file".to_vec();
-/// let page = OfflinePage::new(model, Some(&dist))?; // `dist` of the npm package onnxruntime-web
-/// page.write(folder.path().join("page"))?;
-/// assert!(folder.path().join("page/index.html").is_file());
+/// # let model = b"an ONNX file";
+/// let page = OfflinePage::new(&folder, Some(&dist))?; // `dist` of the npm package onnxruntime-web
+/// page.write(model)?;
+/// assert!(folder.join("index.html").is_file());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct OfflinePage {
+    folder: PathBuf,
+    /// All files but those that depend on the model.
     files: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl OfflinePage {
-    /// A page for a model's answer file, which is ONNX, with the files of `onnxruntime-web` from a folder: that of the npm package, or
-    /// its `dist`.
+    /// A page in a folder that is new or empty, with the files of `onnxruntime-web` from another folder: that of the npm package, or its
+    /// `dist`. Nothing is written yet.
     ///
     /// # Errors
-    /// No folder, or one without the package's files; the error says how to get them.
-    pub fn new(model: Vec<u8>, runtime: Option<&Path>) -> Result<Self, OfflinePageError> {
-        let Some(folder) = runtime else { return Err(OfflinePageError::NoRuntime { tested: TESTED }) };
-        let inner = folder.join("dist");
-        let folder = if inner.is_dir() { &inner } else { folder };
-        let mut files: BTreeMap<&'static str, Vec<u8>> = BTreeMap::from([("model.onnx", model)]);
+    /// A folder with something in it; no folder of the package, or one without its files: the error says how to get them.
+    pub fn new(folder: impl AsRef<Path>, runtime: Option<&Path>) -> Result<Self, OfflinePageError> {
+        let folder = folder.as_ref().to_owned();
+        check_empty(&folder)?;
+        let Some(dist) = runtime else { return Err(OfflinePageError::NoRuntime { tested: TESTED }) };
+        let inner = dist.join("dist");
+        let dist = if inner.is_dir() { &inner } else { dist };
+        let mut files: BTreeMap<&'static str, Vec<u8>> = BTreeMap::new();
         for file in RUNTIME {
-            let path = folder.join(file);
+            let path = dist.join(file);
             if !path.is_file() {
-                return Err(OfflinePageError::RuntimeFile { folder: folder.to_owned(), file, tested: TESTED });
+                return Err(OfflinePageError::RuntimeFile { folder: dist.to_owned(), file, tested: TESTED });
             }
             let bytes = read_regular_file(&path, MAX_RUNTIME)?;
             if file.ends_with(".wasm") && !bytes.starts_with(b"\0asm") {
@@ -148,48 +153,62 @@ impl OfflinePage {
         files.insert("rules.json", rules().to_string().into_bytes());
         let index = INDEX.replacen(HEAD, &format!("{HEAD}{OFFLINE_HEAD}"), 1).replacen(API, "", 1);
         files.insert("index.html", index.into_bytes());
+        Ok(Self { folder, files })
+    }
+
+    /// The page's files for a model's answer file, which is ONNX, by their names.
+    #[must_use]
+    pub fn files(&self, model: &[u8]) -> BTreeMap<&'static str, Vec<u8>> {
+        let mut files = self.files.clone();
+        files.insert("model.onnx", model.to_vec());
         files.insert("service.js", service(&files).into_bytes());
-        Ok(Self { files })
+        files
     }
 
-    /// The names of the files, with their contents.
-    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.files.iter().map(|(name, bytes)| (*name, bytes.as_slice()))
-    }
-
-    /// Writes all files into a folder that is new or empty: all of them, or none.
+    /// Writes the page for a model's answer file: all of its files, or none.
     ///
     /// # Errors
-    /// A folder with something in it, or one that cannot be written.
-    pub fn write(&self, folder: impl AsRef<Path>) -> Result<(), OfflinePageError> {
-        let folder = folder.as_ref();
-        let error = |path: &Path| {
-            let path = path.to_owned();
-            move |source| OfflinePageError::Write { path, source }
-        };
-        if folder.exists() {
-            if let Some(entry) = fs::read_dir(folder).map_err(error(folder))?.next() {
-                let found = entry.map_err(error(folder))?.file_name().to_string_lossy().into_owned();
-                return Err(OfflinePageError::NotEmpty { folder: folder.to_owned(), found });
-            }
-            fs::remove_dir(folder).map_err(error(folder))?;
-        }
-        let mut name = std::ffi::OsString::from(".");
+    /// A folder that is not empty any more, or that cannot be written.
+    pub fn write(&self, model: &[u8]) -> Result<(), OfflinePageError> {
+        let folder = &self.folder;
+        check_empty(folder)?;
+        let mut name = OsString::from(".");
         name.push(folder.file_name().unwrap_or_default());
         name.push(format!(".{}.part", std::process::id()));
         let scratch = folder.with_file_name(name);
         let write = || {
-            fs::create_dir_all(&scratch).map_err(error(&scratch))?;
-            for (name, bytes) in self.files() {
+            fs::create_dir_all(&scratch).map_err(not_written(&scratch))?;
+            for (name, bytes) in self.files(model) {
                 let path = scratch.join(name);
-                fs::write(&path, bytes).map_err(error(&path))?;
+                fs::write(&path, bytes).map_err(not_written(&path))?;
             }
-            fs::rename(&scratch, folder).map_err(error(folder))
+            if folder.exists() {
+                fs::remove_dir(folder).map_err(not_written(folder))?;
+            }
+            fs::rename(&scratch, folder).map_err(not_written(folder))
         };
         write().inspect_err(|_| {
             // The error to tell is the first one.
             let _ = fs::remove_dir_all(&scratch);
         })
+    }
+}
+
+fn not_written(path: &Path) -> impl FnOnce(io::Error) -> OfflinePageError {
+    let path = path.to_owned();
+    move |source| OfflinePageError::Write { path, source }
+}
+
+fn check_empty(folder: &Path) -> Result<(), OfflinePageError> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    match fs::read_dir(folder).map_err(not_written(folder))?.next() {
+        None => Ok(()),
+        Some(entry) => {
+            let found = entry.map_err(not_written(folder))?.file_name().to_string_lossy().into_owned();
+            Err(OfflinePageError::NotEmpty { folder: folder.to_owned(), found })
+        }
     }
 }
 

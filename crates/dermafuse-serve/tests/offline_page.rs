@@ -23,10 +23,11 @@ fn runtime(folder: &Path) -> PathBuf {
 fn a_page_has_all_files_that_it_names_and_a_policy() {
     let folder = tempfile::tempdir().unwrap();
     let dist = runtime(folder.path());
-    let page = OfflinePage::new(b"model".to_vec(), Some(&dist)).unwrap();
     let out = folder.path().join("page");
     fs::create_dir(&out).unwrap(); // an empty folder is taken
-    page.write(&out).unwrap();
+    let page = OfflinePage::new(&out, Some(&dist)).unwrap();
+    let files = page.files(b"model");
+    page.write(b"model").unwrap();
     let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
     let index = read("index.html");
     assert!(index.contains("Content-Security-Policy") && index.contains("connect-src 'self'"), "{index}");
@@ -45,28 +46,29 @@ fn a_page_has_all_files_that_it_names_and_a_policy() {
         assert!(out.join(name).is_file(), "{name}");
     }
     // No script but the runtime's names another machine.
-    for (name, bytes) in page.files().filter(|(name, _)| !RUNTIME.contains(name) && *name != "model.onnx") {
-        let text = String::from_utf8(bytes.to_vec()).unwrap().replace("http://www.w3.org/2000/svg", "");
+    for (name, bytes) in files.iter().filter(|(name, _)| !RUNTIME.contains(name) && **name != "model.onnx") {
+        let text = String::from_utf8(bytes.clone()).unwrap().replace("http://www.w3.org/2000/svg", "");
         assert!(!text.contains("http://") && !text.contains("https://"), "{name}");
         assert!(!text.contains("innerHTML") && !text.contains("eval(") && !text.contains("style=\""), "{name}");
     }
     // The browser keeps every file but the script that does it, and knows them by their sums.
     let service = read("service.js");
-    for (name, bytes) in page.files().filter(|(name, _)| *name != "service.js") {
+    for (name, bytes) in files.iter().filter(|(name, _)| **name != "service.js") {
         assert!(service.contains(&format!("\"{name}\": \"{}\"", sha256_hex(bytes))), "{name}");
     }
-    assert_eq!(fs::read_dir(&out).unwrap().count(), page.files().count());
+    assert_eq!(fs::read_dir(&out).unwrap().count(), files.len());
     // Another model is another version.
-    let other = OfflinePage::new(b"other".to_vec(), dist.parent()).unwrap();
-    let service = |page: &OfflinePage| page.files().find(|(name, _)| *name == "service.js").unwrap().1.to_vec();
-    assert_ne!(service(&other), service(&page));
+    let other = OfflinePage::new(folder.path().join("other"), dist.parent()).unwrap().files(b"other");
+    assert_ne!(other["service.js"], files["service.js"]);
+    assert_eq!(other["app.js"], files["app.js"]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside it");
 }
 
 #[test]
 fn what_is_missing_is_named_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let error = |runtime: Option<&Path>| OfflinePage::new(Vec::new(), runtime).unwrap_err().to_string();
+    let out = folder.path().join("page");
+    let error = |runtime: Option<&Path>| OfflinePage::new(&out, runtime).unwrap_err().to_string();
     assert!(error(None).contains("npm pack onnxruntime-web@1.30.0"), "{}", error(None));
     let text = error(Some(folder.path()));
     assert!(text.contains("has no `ort.wasm.min.mjs`") && text.contains("node_modules"), "{text}");
@@ -75,10 +77,14 @@ fn what_is_missing_is_named_and_nothing_is_written() {
     assert!(error(Some(&dist)).contains("is not WebAssembly"));
 
     fs::write(dist.join(RUNTIME[2]), b"\0asm").unwrap();
-    let page = OfflinePage::new(Vec::new(), Some(&dist)).unwrap();
-    let text = page.write(&dist).unwrap_err().to_string();
+    let text = OfflinePage::new(&dist, Some(&dist)).unwrap_err().to_string();
     assert!(text.contains("holds `ort") && text.contains("new or empty"), "{text}");
-    let text = page.write(dist.join(RUNTIME[0])).unwrap_err().to_string();
+    let text = OfflinePage::new(dist.join(RUNTIME[0]), Some(&dist)).unwrap_err().to_string();
     assert!(text.contains("cannot write"), "{text}");
+    let page = OfflinePage::new(&out, Some(&dist)).unwrap();
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("mine"), b"1").unwrap(); // meanwhile
+    assert!(page.write(b"model").unwrap_err().to_string().contains("holds `mine`"));
     assert_eq!(fs::read_dir(&dist).unwrap().count(), RUNTIME.len());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
