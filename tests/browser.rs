@@ -178,9 +178,12 @@ fn two_photos_give_a_class_and_heat_maps_and_nothing_leaves_the_machine() {
     // The class that is shown is the one that the API gives.
     let request = format!("{}v1/predict", serving.address);
     let answer: Value = serde_json::from_str(&browser.text(&format!(
-        "(async () => {{ const body = new FormData(); for (const image of ['clinical', 'dermoscopic']) body.append(image, files[image], 'x'); \
+        "(async () => {{ const body = new FormData(); const file = (text) => new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]); \
+         body.append('clinical', file('{}'), 'x'); body.append('dermoscopic', file('{}'), 'x'); \
          body.append('fields.sex', 'male'); body.append('fields.age', '61'); \
-         return JSON.stringify(await (await fetch('{request}', {{ method: 'POST', body }})).json()); }})()"
+         return JSON.stringify(await (await fetch('{request}', {{ method: 'POST', body }})).json()); }})()",
+        encode(&fs::read(&clinical).unwrap()),
+        encode(&fs::read(&dermoscopic).unwrap())
     )))
     .unwrap();
     let top = &answer["tasks"][0]["classes"][0];

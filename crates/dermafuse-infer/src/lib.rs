@@ -34,6 +34,8 @@ mod model_file;
 mod model_tasks;
 mod note;
 mod occlusion;
+#[cfg(feature = "onnx")]
+mod onnx_answer;
 mod patient;
 mod patient_error;
 mod predictor;
@@ -67,6 +69,8 @@ pub use model_field::ModelField;
 pub use model_file::{ModelFile, ModelFileError};
 pub use note::Note;
 pub use occlusion::{ImageBaseline, Occlusion};
+#[cfg(feature = "onnx")]
+pub use onnx_answer::OnnxAnswer;
 pub use patient::{Patient, RecordValue};
 pub use patient_error::PatientError;
 pub use predictor::Predictor;

@@ -1,25 +1,25 @@
-// The page: it asks the API of its own server, and nothing else.
+// The page: it draws the form, and the answer that its source gives. A server is one source; a file that is computed here is another.
 "use strict";
 
+import { source } from "./source.js";
+
 const IMAGES = ["clinical", "dermoscopic"];
-/** How often the page asks a busy server again. */
-const TRIES = 3;
 
 let texts = {};
 let language = "en";
 let model = null;
 /** What is shown, so that another language can show it again. */
-let shown = { answer: null, explanation: null, given: [], time: null, status: null, error: null };
+let shown = { answer: null, explanation: null, given: [], time: null, status: null, error: null, kept: null };
 /** What the form is being asked at the moment. */
 let pending = null;
-let token = sessionStorage.getItem("token");
 const files = {};
 
 const at = (id) => document.getElementById(id);
 
-/** The text of a key, with what it names filled in; nothing for a key that no table has. */
+/** The text of a key, in the words of the source if it has its own, with what it names filled in; nothing for a key that no table has. */
 function text(key, values = {}) {
-  const found = texts[language]?.[key] ?? texts.en?.[key];
+  const own = `${source.words}.${key}`;
+  const found = texts[language]?.[own] ?? texts[language]?.[key] ?? texts.en?.[own] ?? texts.en?.[key];
   return found?.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
@@ -45,47 +45,6 @@ const unitName = (name) => text(`unit.${name}`) ?? name;
 const categoryName = (name) => text(`category.${name}`) ?? name;
 /** An input of the model, as contributions name it. */
 const inputName = (input) => (input.startsWith("fields.") ? fieldName(input.slice(7)) : text(input) ?? input);
-
-// ---- Asking
-
-/** A refusal of the server, with the part of the request that it is about. */
-class Refusal extends Error {
-  constructor(error, retryAfter) {
-    super(error.message);
-    this.code = error.code;
-    this.field = error.field;
-    this.retryAfter = retryAfter;
-  }
-}
-
-async function ask(path, options = {}) {
-  const headers = { ...options.headers };
-  if (token) headers.Authorization = `Bearer ${token}`;
-  let response;
-  try {
-    response = await fetch(path, { ...options, headers, credentials: "omit", cache: "no-store" });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Refusal({ code: "failed", message: error.message });
-  }
-  const body = await response.json().catch(() => ({ error: { code: "failed", message: `HTTP ${response.status}` } }));
-  if (response.ok) return body;
-  throw new Refusal(body.error, Number(response.headers.get("Retry-After")) || 0);
-}
-
-/** Asks again, a few times, where the server is busy. */
-async function askPatiently(path, options) {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await ask(path, options);
-    } catch (error) {
-      if (error.code !== "busy" || tries === TRIES) throw error;
-      const seconds = error.retryAfter || 2;
-      say("waiting", { seconds });
-      await new Promise((done) => setTimeout(done, 1000 * seconds));
-    }
-  }
-}
 
 // ---- Saying
 
@@ -183,30 +142,26 @@ async function submit(event) {
   event.preventDefault();
   if (pending) return;
   showError(null);
-  const values = recorded();
-  const body = new FormData();
-  for (const image of IMAGES) {
-    // Under a name of ours: that of the file may be a patient's.
-    if (files[image] && model.images.includes(image)) body.append(image, files[image], "image");
-  }
-  for (const [name, value] of values) body.append(`fields.${name}`, value);
-  const bytes = Object.values(files).reduce((sum, file) => sum + file.size, 0);
-  if ([...body.keys()].length === 0) return showError({ own: true, message: text("nothing") });
-  if (bytes > model.max_body_bytes) return showError({ code: "too_large", message: megabytes(bytes) });
+  const given = IMAGES.filter((image) => files[image] && model.images.includes(image)).map((image) => [image, files[image]]);
+  const asked = { images: Object.fromEntries(given), fields: recorded() };
+  const bytes = given.reduce((sum, [, file]) => sum + file.size, 0);
+  if (given.length === 0 && asked.fields.length === 0) return showError({ own: true, message: text("nothing") });
+  if (model.max_body_bytes && bytes > model.max_body_bytes) return showError({ code: "too_large", message: megabytes(bytes) });
   pending = new AbortController();
   const own = pending;
-  const options = { method: "POST", body, signal: own.signal };
+  const options = { signal: own.signal, busy: (seconds) => say("waiting", { seconds }) };
   at("ask").setAttribute("aria-disabled", "true");
   clearAnswer();
   say("asking");
   try {
-    shown.answer = await askPatiently("v1/predict", options);
-    [shown.given, shown.time] = [values, new Date()];
+    const answer = await source.predict(asked, options);
+    if (own.signal.aborted) return;
+    [shown.answer, shown.given, shown.time] = [answer, asked.fields, new Date()];
     showAnswer();
     at("answer-title").focus();
-    if (at("explain").checked) {
+    if (source.explain && at("explain").checked) {
       say("explaining");
-      shown.explanation = await askPatiently("v1/explain", options);
+      shown.explanation = await source.explain(asked, options);
       showExplanation();
       say("explained");
     } else {
@@ -352,14 +307,9 @@ function offerClasses() {
 async function addDiagnosis(event) {
   event.preventDefault();
   showError(null);
-  const body = JSON.stringify({ task: at("diagnosis-task").value, class: at("diagnosis-class").value });
   if (!at("diagnosis-class").value) return at("diagnosis-class").focus();
   try {
-    await ask(`v1/answers/${encodeURIComponent(shown.answer.id)}/diagnosis`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body,
-    });
+    await source.addDiagnosis(shown.answer.id, at("diagnosis-task").value, at("diagnosis-class").value);
     say("diagnosis_added");
   } catch (error) {
     showError(error);
@@ -430,6 +380,12 @@ function speak(chosen) {
   if (shown.answer) showAnswer();
   if (shown.explanation) showExplanation();
   if (shown.status) say(shown.status.key, shown.status.values);
+  showKept();
+}
+
+/** Whether the page opens without a network, for a source that knows. */
+function showKept() {
+  if (shown.kept !== null) at("kept").textContent = shown.kept ? text("kept") : text("not_kept");
 }
 
 /** Asks for the token, or for a case. */
@@ -441,16 +397,14 @@ function lock(locked) {
 
 async function open() {
   try {
-    model = await ask("v1/model");
+    model = await source.model((key, values) => say(key, values));
     lock(false);
+    say(null);
     speak(language);
   } catch (error) {
+    say(null);
     if (error.code !== "no_token") return showError(error);
-    if (token) {
-      sessionStorage.removeItem("token");
-      token = null;
-      showError({ own: true, message: text("token_wrong") });
-    }
+    if (error.shown) showError({ own: true, message: text("token_wrong") });
     lock(true);
   }
 }
@@ -489,9 +443,8 @@ function listen() {
   });
   at("unlock").addEventListener("submit", (event) => {
     event.preventDefault();
-    token = at("token").value.trim();
+    source.unlock(at("token").value.trim());
     at("token").value = "";
-    sessionStorage.setItem("token", token);
     showError(null);
     open();
   });
@@ -501,9 +454,13 @@ async function start() {
   document.documentElement.dataset.theme = at("theme").value = localStorage.getItem("theme") ?? "auto";
   texts = await (await fetch("texts.json", { credentials: "omit" })).json();
   listen();
+  at("explanations").hidden = !source.explain;
   const wished = [new URLSearchParams(location.search).get("lang"), localStorage.getItem("language"), ...navigator.languages];
   speak(wished.map((wish) => wish?.slice(0, 2).toLowerCase()).find((wish) => wish in texts) ?? "en");
   await open();
+  if (!source.kept) return;
+  shown.kept = await source.kept();
+  showKept();
 }
 
 start();

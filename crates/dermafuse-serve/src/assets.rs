@@ -18,11 +18,12 @@ impl Asset {
 }
 
 /// The files of the page and the description of the API.
-pub(crate) const ASSETS: [Asset; 6] = [
+pub(crate) const ASSETS: [Asset; 7] = [
     Asset { path: "/", kind: "text/html; charset=utf-8", text: include_str!("../page/index.html") },
     Asset { path: "/app.js", kind: "text/javascript; charset=utf-8", text: include_str!("../page/app.js") },
     Asset { path: "/icon.svg", kind: "image/svg+xml", text: include_str!("../page/icon.svg") },
     Asset { path: "/openapi.json", kind: "application/json", text: include_str!("../openapi.json") },
+    Asset { path: "/source.js", kind: "text/javascript; charset=utf-8", text: include_str!("../page/source.js") },
     Asset { path: "/style.css", kind: "text/css; charset=utf-8", text: include_str!("../page/style.css") },
     Asset { path: "/texts.json", kind: "application/json", text: include_str!("../page/texts.json") },
 ];

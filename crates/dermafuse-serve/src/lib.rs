@@ -5,6 +5,7 @@
 //!
 //! Nothing here reads a path that a client names, sends anything to another machine, or keeps an image. Predictions run on a
 //! fixed number of threads of their own, and no more requests are taken in than these can answer in time: see [`ServeConfig`].
+//! [`OfflinePage`] is the same page without a server: files for a browser that computes the answers itself.
 //! [`AnswerStore`] keeps answers, if asked to, to which the later diagnosis is added; [`Audit`] is what comes of them.
 
 mod admission;
@@ -22,6 +23,7 @@ mod guard;
 mod heat_pictures;
 mod hosts;
 mod model_classifier;
+mod offline_page;
 mod routes;
 mod server;
 mod store;
@@ -41,6 +43,7 @@ pub use classifier::Classifier;
 pub use config::ServeConfig;
 pub use error::ServeError;
 pub use model_classifier::ModelClassifier;
+pub use offline_page::{OfflinePage, OfflinePageError};
 pub use routes::ROUTES;
 pub use server::{Server, serve};
 pub use store::{AnswerStore, StoredAnswer, StoredDiagnosis, StoredTask};
