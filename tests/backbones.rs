@@ -304,6 +304,31 @@ fn real_weights_give_their_logits() {
         let argmax = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
         assert_eq!(argmax, Some(expected.argmax), "{kind}");
     }
+
+    #[derive(Deserialize)]
+    struct ExpectedOfLite {
+        logits_first8: Vec<f64>,
+        argmax: usize,
+        logits_sum: f64,
+        logits_l2: f64,
+    }
+    for (kind, name, weights) in [
+        (BackboneKind::EfficientNetLite0, "efficientnet-lite0", "efficientnet-lite0-57934424.pth"),
+        (BackboneKind::EfficientNetLite2, "efficientnet-lite2", "efficientnet-lite2-9656183e.pth"),
+    ] {
+        let text = std::fs::read_to_string(folder.join(format!("{name}.expected.json"))).unwrap();
+        let expected: ExpectedOfLite = serde_json::from_str(&text).unwrap();
+        let network = kind.init(Some(1000), &device).load_weights(folder.join(weights), KEEP).unwrap();
+        let logits: Vec<f64> = network.forward_logits(images.clone()).into_data().iter::<f64>().collect();
+        for (logit, expected) in logits.iter().zip(&expected.logits_first8) {
+            assert!((logit - expected).abs() < 1e-4, "{kind}: {logit} instead of {expected}");
+        }
+        let argmax = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+        assert_eq!(argmax, Some(expected.argmax), "{kind}");
+        assert!((logits.iter().sum::<f64>() - expected.logits_sum).abs() < 1e-2, "{kind}");
+        let length = logits.iter().map(|logit| logit * logit).sum::<f64>().sqrt();
+        assert!((length - expected.logits_l2).abs() < 1e-4 * expected.logits_l2, "{kind}");
+    }
 }
 
 // ---- The contract.
@@ -482,6 +507,8 @@ fn blocks_are_named() {
         (BackboneKind::DenseNet121, [0, 6, 7, 62], named(63, ["stem", "denseblock1.5", "transition1", "norm"])),
         (BackboneKind::ConvNeXtTiny, [0, 3, 4, 21], named(22, ["stem", "stage1.2", "downsample1", "stage4.2"])),
         (BackboneKind::SwinTiny, [1, 2, 3, 16], named(17, ["stage1.0", "stage1.1", "merging1", "norm"])),
+        (BackboneKind::EfficientNetLite2, [0, 1, 21, 22], named(23, ["stem", "mbconv1.0", "mbconv7.0", "last"])),
+        (BackboneKind::ViTSmall16, [0, 1, 12, 13], named(14, ["stem", "blocks.0", "blocks.11", "norm"])),
         (BackboneKind::SqueezeNet, [0, 1, 2, 8], named(9, ["stem", "fire2", "fire3", "fire9"])),
         (BackboneKind::Vgg16, [0, 1, 2, 12], named(13, ["block1.0", "block1.1", "block2.0", "block5.2"])),
         (
@@ -732,6 +759,62 @@ fn older_spellings_of_names_are_read() {
     assert!(tensors.contains_key("features.denseblock4.denselayer16.conv.2.weight"));
     write_safetensors(&tensors, &file);
     BackboneKind::DenseNet121.init(Some(1000), &Device::flex()).load_weights(&file, KEEP).unwrap();
+}
+
+/// The names of the package `efficientnet-lite-pytorch`, which counts blocks through and layers from 0.
+#[test]
+fn the_other_names_of_efficientnet_lite_are_read() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("efficientnet-lite0.safetensors");
+    let golden = golden(BackboneKind::EfficientNetLite0);
+    let firsts = [0, 1, 3, 5, 8, 11, 15];
+    let respelled = |key: &str| {
+        let parts: Vec<&str> = key.split('.').collect();
+        match parts[..] {
+            ["conv_stem", name] => format!("_conv_stem.{name}"),
+            ["conv_head", name] => format!("_conv_head.{name}"),
+            ["bn1", name] => format!("_bn0.{name}"),
+            ["bn2", name] => format!("_bn1.{name}"),
+            ["classifier", name] => format!("_fc.{name}"),
+            ["blocks", row, index, layer, name] => {
+                let block: usize = firsts[row.parse::<usize>().unwrap()] + index.parse::<usize>().unwrap();
+                let layer = match (block, layer) {
+                    (_, "conv_dw") => "_depthwise_conv",
+                    (0, "conv_pw") | (_, "conv_pwl") => "_project_conv",
+                    (_, "conv_pw") => "_expand_conv",
+                    (0, "bn1") => "_bn1",
+                    (0, _) | (_, "bn3") => "_bn2",
+                    (_, "bn2") => "_bn1",
+                    _ => "_bn0",
+                };
+                format!("_blocks.{block}.{layer}.{name}")
+            }
+            _ => panic!("{key}"),
+        }
+    };
+    let tensors: Tensors = golden.tensors().into_iter().map(|(key, tensor)| (respelled(&key), tensor)).collect();
+    assert!(tensors.contains_key("_blocks.0._bn2.weight") && tensors.contains_key("_blocks.15._expand_conv.weight"));
+    write_safetensors(&tensors, &file);
+    let network = BackboneKind::EfficientNetLite0.init(Some(1000), &device).load_weights(&file, KEEP).unwrap();
+    let images = formula_images([1, 97, 131], &device);
+    golden.cases[1].logits.assert_matches("logits", network.forward_logits(images));
+}
+
+/// What DINOv2 publishes has no classifier, and a token that only its training needs.
+#[test]
+fn weights_of_dino_v2_are_read() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dinov2_vits14_pretrain.safetensors");
+    let golden = golden(BackboneKind::DinoV2Small14);
+    let mut tensors = golden.tensors();
+    tensors.retain(|key, _| !key.starts_with("head."));
+    tensors.insert("mask_token".to_owned(), (vec![1, 384], vec![0.0; 384]));
+    write_safetensors(&tensors, &file);
+    let network = BackboneKind::DinoV2Small14.init(None, &device).load_weights(&file, KEEP).unwrap();
+    let map = network.forward_features(formula_images([1, 97, 131], &device));
+    golden.cases[1].pooled.assert_matches("pooled", global_average_pool(map));
 }
 
 #[test]

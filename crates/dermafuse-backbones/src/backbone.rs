@@ -9,24 +9,45 @@ use burn::tensor::Tensor;
 pub trait Backbone: Module + ModuleDisplay {
     /// One of the four stages, 0 to 3 (other numbers have no meaning); the first takes images and includes the stem.
     ///
-    /// Its result is what the next stage goes on from: a network that refines the maps between the stages gives the next one
-    /// a refined map of the same shape. What is shown of it, [`finish_stage`](Self::finish_stage) says.
+    /// Its result is what the next stage goes on from: a network that refines the maps between the stages takes the map from it by
+    /// [`stage_map`](Self::stage_map) and gives the next one the result [with a refined map](Self::with_stage_map) of the same
+    /// shape. What is shown of it, [`finish_stage`](Self::finish_stage) says.
     ///
     /// # Shapes
     ///
     /// images `[B, 3, H, W]` → `[B, C_0, H / s_0, W / s_0]`, or the map of the stage before → `[B, C_i, H / s_i, W / s_i]`, with
     /// `C_i` of [`stage_channels`](Self::stage_channels) and `s_i` of [`stage_strides`](Self::stage_strides). ResNets and
     /// mobile networks round fractions up; architectures with pools of 2×2 round down, and those with unpadded convolutions
-    /// lose up to four more pixels.
+    /// lose up to four more pixels. Vision transformers have one row more, for the class token.
     fn forward_stage(&self, stage: usize, input: Tensor<4>) -> Tensor<4>;
 
-    /// What is shown of a stage's map: the map itself, unless the architecture normalizes or activates it outside its stages.
+    /// The map in a stage's result: the result itself, unless the architecture hands on more from stage to stage, as vision
+    /// transformers do.
     ///
     /// # Shapes
     ///
-    /// `[B, C_i, H / s_i, W / s_i]` → the same.
-    fn finish_stage(&self, _stage: usize, map: Tensor<4>) -> Tensor<4> {
+    /// `[B, C_i, …]` → `[B, C_i, H / s_i, W / s_i]`.
+    fn stage_map(&self, result: Tensor<4>) -> Tensor<4> {
+        result
+    }
+
+    /// A stage's result with another map of the same shape in it: the map itself, unless [`stage_map`](Self::stage_map) takes a
+    /// part.
+    ///
+    /// # Shapes
+    ///
+    /// `[B, C_i, …]` and `[B, C_i, H / s_i, W / s_i]` → `[B, C_i, …]`.
+    fn with_stage_map(&self, _result: Tensor<4>, map: Tensor<4>) -> Tensor<4> {
         map
+    }
+
+    /// What is shown of a stage's result: the map in it, unless the architecture normalizes or activates it outside its stages.
+    ///
+    /// # Shapes
+    ///
+    /// What [`forward_stage`](Self::forward_stage) gives → `[B, C_i, H / s_i, W / s_i]`.
+    fn finish_stage(&self, _stage: usize, result: Tensor<4>) -> Tensor<4> {
+        self.stage_map(result)
     }
 
     /// Feature maps of the four stages, shallow to deep, finished.

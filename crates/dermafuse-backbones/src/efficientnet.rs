@@ -19,7 +19,7 @@ use crate::layers::{
 use crate::stage_sides::{ROUNDED_UP, stage_sides};
 
 /// Table 1 of the paper: expansion, kernel, stride of the first, output channels, repetitions; at scale 1.
-const ROWS: [[usize; 5]; 7] = [
+pub(crate) const ROWS: [[usize; 5]; 7] = [
     [1, 3, 1, 16, 1],
     [6, 3, 2, 24, 2],
     [6, 5, 2, 40, 2],
@@ -29,11 +29,11 @@ const ROWS: [[usize; 5]; 7] = [
     [6, 3, 1, 320, 1],
 ];
 const SILU: Activation = Activation::Silu;
-const STEM_CHANNELS: usize = 32;
+pub(crate) const STEM_CHANNELS: usize = 32;
 /// The last convolution multiplies the channels by this.
 const LAST_FACTOR: usize = 4;
 /// Number of rows after which stages 1 to 3 end.
-const STAGE_ENDS: [usize; 3] = [2, 3, 5];
+pub(crate) const STAGE_ENDS: [usize; 3] = [2, 3, 5];
 
 /// Creates an [`EfficientNet`].
 #[derive(Config, Debug)]

@@ -34,6 +34,16 @@ impl PublishedInput {
         Self { resize, size, ..self }
     }
 
+    /// The same numbers for all colours.
+    pub(crate) const fn grey(self, mean: f32, std: f32) -> Self {
+        Self { mean: [mean; 3], std: [std; 3], ..self }
+    }
+
+    /// `(x − 127) / 128` of bytes, resized to 32 pixels more than are cut out: EfficientNet-Lite.
+    pub(crate) const fn lite(size: usize) -> Self {
+        Self::IMAGENET.sizes(size + 32, size).bicubic().grey(127.0 / 255.0, 128.0 / 255.0)
+    }
+
     pub(crate) const fn bicubic(self) -> Self {
         Self { resampling: PublishedResampling::Bicubic, ..self }
     }

@@ -15,7 +15,9 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedParameter;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, linear_without_offset, logits_of};
+use crate::layers::{
+    Activation, ConvNormAct, ConvNormActConfig, Padding, classes_of, linear_without_offset, logits_of,
+};
 use crate::stage_sides::{INCEPTION, stage_sides};
 
 const NUM_FEATURES: usize = 2048;
@@ -169,11 +171,12 @@ impl InceptionV3Config {
     /// Initializes the network as torchvision's constructor does.
     pub fn init(&self, device: &Device) -> InceptionV3 {
         let stem = vec![
-            layer(3, [3, 3, 32]).with_stride(2).with_padded(false).init(device),
-            layer(32, [3, 3, 32]).with_padded(false).init(device),
+            layer(3, [3, 3, 32]).with_stride(2).with_padding(Padding::None).init(device),
+            layer(32, [3, 3, 32]).with_padding(Padding::None).init(device),
             layer(32, [3, 3, 64]).init(device),
         ];
-        let stage1 = vec![layer(64, [1, 1, 80]).init(device), layer(80, [3, 3, 192]).with_padded(false).init(device)];
+        let stage1 =
+            vec![layer(64, [1, 1, 80]).init(device), layer(80, [3, 3, 192]).with_padding(Padding::None).init(device)];
         let pool = MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).init();
 
         let mut channels = 192;
@@ -215,8 +218,8 @@ fn init_branch(channels_in: usize, plan: &Plan, device: &Device) -> Branch {
     let mut convs = Vec::with_capacity(plan.convs.len());
     for (index, conv) in plan.convs.iter().enumerate() {
         let reduces = plan.reduces && index + 1 == plan.convs.len();
-        let stride = if reduces { 2 } else { 1 };
-        convs.push(layer(channels, *conv).with_stride(stride).with_padded(!reduces).init(device));
+        let (stride, padding) = if reduces { (2, Padding::None) } else { (1, Padding::Half) };
+        convs.push(layer(channels, *conv).with_stride(stride).with_padding(padding).init(device));
         channels = conv[2];
     }
     Branch {

@@ -12,17 +12,21 @@ use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant};
 use crate::convnext::{ConvNeXt, ConvNeXtConfig};
 use crate::densenet::{DenseNet, DenseNetConfig};
 use crate::efficientnet::{EfficientNet, EfficientNetConfig};
+use crate::efficientnet_lite::{EfficientNetLite, EfficientNetLiteConfig};
 use crate::error::BackboneError;
 use crate::facts::{Facts, KeyStyle, PublishedInput, TORCHVISION};
 use crate::inception::{InceptionV3, InceptionV3Config};
 use crate::mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 use crate::mobilenet_v3::{MobileNetV3, MobileNetV3Config};
-use crate::published_weights::{PublishedWeights, torchvision, torchvision_from_timm};
+use crate::published_weights::{PublishedWeights, dino_v2, timm, torchvision, torchvision_from_timm};
 use crate::resnet::{ResNet, ResNetConfig};
 use crate::squeezenet::{SqueezeNet, SqueezeNetConfig};
-use crate::stage_sides::{DENSENET, INCEPTION, ROUNDED_DOWN, SQUEEZENET, SWIN, XCEPTION, stage_sides};
+use crate::stage_sides::{
+    DENSENET, INCEPTION, PATCHES_14, PATCHES_16, ROUNDED_DOWN, SQUEEZENET, SWIN, XCEPTION, stage_sides,
+};
 use crate::swin::{Swin, SwinConfig};
 use crate::vgg::{Vgg16, Vgg16Config};
+use crate::vision_transformer::{VisionTransformer, VisionTransformerConfig};
 use crate::weights::{LoadOptions, load_weights, save_weights};
 use crate::xception::{Xception, XceptionConfig};
 
@@ -220,6 +224,59 @@ built_in! {
             ..TORCHVISION
         };
     }
+    /// EfficientNet-Lite0 to -Lite4.
+    EfficientNetLite {
+        /// EfficientNet-Lite0, padded as in TensorFlow: timm's `tf_efficientnet_lite0`, not its `efficientnet_lite0`.
+        EfficientNetLite0 "tf_efficientnet_lite0" = EfficientNetLiteConfig::lite0(), Facts {
+            channels: [24, 40, 112, 1280],
+            num_params: [4_652_008, 3_371_008],
+            gflops: 0.385,
+            preprocess: PublishedInput::lite(224),
+            keys: KeyStyle::Timm,
+            weights: timm("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite0-0aa007d2.pth", "0aa007d2"),
+            ..TORCHVISION
+        };
+        /// EfficientNet-Lite1, padded as in TensorFlow: timm's `tf_efficientnet_lite1`, not its `efficientnet_lite1`.
+        EfficientNetLite1 "tf_efficientnet_lite1" = EfficientNetLiteConfig::lite1(), Facts {
+            channels: [24, 40, 112, 1280],
+            num_params: [5_416_680, 4_135_680],
+            gflops: 0.502,
+            preprocess: PublishedInput::lite(240),
+            keys: KeyStyle::Timm,
+            weights: timm("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite1-bde8b488.pth", "bde8b488"),
+            ..TORCHVISION
+        };
+        /// EfficientNet-Lite2, padded as in TensorFlow: timm's `tf_efficientnet_lite2`, not its `efficientnet_lite2`.
+        EfficientNetLite2 "tf_efficientnet_lite2" = EfficientNetLiteConfig::lite2(), Facts {
+            channels: [24, 48, 120, 1280],
+            num_params: [6_092_072, 4_811_072],
+            gflops: 0.577,
+            preprocess: PublishedInput::lite(260),
+            keys: KeyStyle::Timm,
+            weights: timm("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite2-dcccb7df.pth", "dcccb7df"),
+            ..TORCHVISION
+        };
+        /// EfficientNet-Lite3, padded as in TensorFlow: timm's `tf_efficientnet_lite3`, not its `efficientnet_lite3`.
+        EfficientNetLite3 "tf_efficientnet_lite3" = EfficientNetLiteConfig::lite3(), Facts {
+            channels: [32, 48, 136, 1280],
+            num_params: [8_197_096, 6_916_096],
+            gflops: 0.852,
+            preprocess: PublishedInput::lite(280),
+            keys: KeyStyle::Timm,
+            weights: timm("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite3-b733e338.pth", "b733e338"),
+            ..TORCHVISION
+        };
+        /// EfficientNet-Lite4, padded as in TensorFlow: timm's `tf_efficientnet_lite4`, not its `efficientnet_lite4`.
+        EfficientNetLite4 "tf_efficientnet_lite4" = EfficientNetLiteConfig::lite4(), Facts {
+            channels: [32, 56, 160, 1280],
+            num_params: [13_006_568, 11_725_568],
+            gflops: 1.348,
+            preprocess: PublishedInput::lite(300),
+            keys: KeyStyle::Timm,
+            weights: timm("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_lite4-741542c3.pth", "741542c3"),
+            ..TORCHVISION
+        };
+    }
     /// DenseNet-121 or -201.
     DenseNet {
         /// DenseNet-121.
@@ -284,6 +341,67 @@ built_in! {
             gflops: 4.938,
             preprocess: PublishedInput::IMAGENET.sizes(260, 256).bicubic(),
             weights: torchvision("https://download.pytorch.org/models/swin_v2_t-b137f0e2.pth", "b137f0e2"),
+            ..TORCHVISION
+        };
+    }
+    /// ViT-S or ViT-B, with patches of 16 pixels or, from DINOv2, of 14.
+    VisionTransformer {
+        /// ViT-S/16; the published weights are DeiT-S's, which is the same architecture.
+        ViTSmall16 "vit_small_patch16_224" = VisionTransformerConfig::small_16(), Facts {
+            channels: [384; 4],
+            strides: [16; 4],
+            shrinks: PATCHES_16,
+            num_params: [22_050_664, 21_665_664],
+            gflops: 4.599,
+            preprocess: PublishedInput::IMAGENET.sizes(248, 224).bicubic(),
+            keys: KeyStyle::Timm,
+            weights: Some(PublishedWeights {
+                url: "https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth",
+                sha256: "cd65a155",
+                licence: "Apache-2.0 (DeiT), trained on ImageNet",
+            }),
+            ..TORCHVISION
+        };
+        /// ViT-B/16, trained on ImageNet-21k, then on ImageNet.
+        ViTBase16 "vit_base_patch16_224" = VisionTransformerConfig::base_16(), Facts {
+            channels: [768; 4],
+            strides: [16; 4],
+            shrinks: PATCHES_16,
+            num_params: [86_567_656, 85_798_656],
+            gflops: 17.564,
+            preprocess: PublishedInput::IMAGENET.sizes(248, 224).bicubic().grey(0.5, 0.5),
+            keys: KeyStyle::Timm,
+            weights: timm("https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_vit_base_p16_224-80ecf9dd.pth", "80ecf9dd"),
+            ..TORCHVISION
+        };
+        /// DINOv2's ViT-S/14; published without a classifier.
+        DinoV2Small14 "vit_small_patch14_dinov2" = VisionTransformerConfig::dino_v2_small_14(), Facts {
+            channels: [384; 4],
+            strides: [14; 4],
+            shrinks: PATCHES_14,
+            num_params: [22_441_192, 22_056_192],
+            gflops: 6.124,
+            preprocess: PublishedInput::IMAGENET.sizes(518, 518).bicubic(),
+            keys: KeyStyle::Timm,
+            weights: dino_v2(
+                "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+                "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+            ),
+            ..TORCHVISION
+        };
+        /// DINOv2's ViT-B/14; published without a classifier.
+        DinoV2Base14 "vit_base_patch14_dinov2" = VisionTransformerConfig::dino_v2_base_14(), Facts {
+            channels: [768; 4],
+            strides: [14; 4],
+            shrinks: PATCHES_14,
+            num_params: [87_348_712, 86_579_712],
+            gflops: 23.162,
+            preprocess: PublishedInput::IMAGENET.sizes(518, 518).bicubic(),
+            keys: KeyStyle::Timm,
+            weights: dino_v2(
+                "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+                "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+            ),
             ..TORCHVISION
         };
     }
@@ -456,8 +574,16 @@ impl Backbone for AnyBackbone {
         inside!(self, network => network.forward_stage(stage, input))
     }
 
-    fn finish_stage(&self, stage: usize, map: Tensor<4>) -> Tensor<4> {
-        inside!(self, network => network.finish_stage(stage, map))
+    fn stage_map(&self, result: Tensor<4>) -> Tensor<4> {
+        inside!(self, network => network.stage_map(result))
+    }
+
+    fn with_stage_map(&self, result: Tensor<4>, map: Tensor<4>) -> Tensor<4> {
+        inside!(self, network => network.with_stage_map(result, map))
+    }
+
+    fn finish_stage(&self, stage: usize, result: Tensor<4>) -> Tensor<4> {
+        inside!(self, network => network.finish_stage(stage, result))
     }
 
     fn num_features(&self) -> usize {

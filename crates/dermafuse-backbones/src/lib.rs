@@ -39,6 +39,7 @@ mod densenet;
 #[cfg(feature = "download")]
 mod download;
 mod efficientnet;
+mod efficientnet_lite;
 mod error;
 mod facts;
 mod inception;
@@ -54,6 +55,7 @@ mod stage_sides;
 mod state_file;
 mod swin;
 mod vgg;
+mod vision_transformer;
 mod weights;
 mod xception;
 mod zip_directory;
@@ -68,11 +70,12 @@ pub use densenet::{DenseNet, DenseNetConfig};
 #[cfg(feature = "download")]
 pub use download::DownloadProgress;
 pub use efficientnet::{EfficientNet, EfficientNetConfig};
+pub use efficientnet_lite::{EfficientNetLite, EfficientNetLiteConfig};
 pub use error::{BackboneError, KeyMismatch, PrefixDifference, ShapeMismatch};
 pub use facts::{KeyStyle, PublishedInput, PublishedResampling};
 pub use inception::{InceptionV3, InceptionV3Config};
 pub use kind::{AnyBackbone, BackboneKind};
-pub use layers::{Activation, ConvNormAct, ConvNormActConfig};
+pub use layers::{Activation, ConvNormAct, ConvNormActConfig, Padding};
 pub use mobilenet_v2::{MobileNetV2, MobileNetV2Config};
 pub use mobilenet_v3::{MobileNetV3, MobileNetV3Config, MobileNetV3Size};
 pub use published_weights::PublishedWeights;
@@ -80,6 +83,7 @@ pub use resnet::{ResNet, ResNetConfig};
 pub use squeezenet::{SqueezeNet, SqueezeNetConfig};
 pub use swin::{Swin, SwinConfig, SwinVersion};
 pub use vgg::{Vgg16, Vgg16Config};
+pub use vision_transformer::{PositionResampling, TokenPooling, VisionTransformer, VisionTransformerConfig};
 pub use weights::{
     ClassifierWeights, FoundWeights, LoadOptions, NamedTensor, load_tensors, load_weights, load_weights_found,
     named_tensors, published_names, save_tensors, save_weights, set_tensors, tensor_names,

@@ -31,3 +31,13 @@ pub(crate) const fn torchvision_from_timm(
     let licence = "BSD-3-Clause (torchvision), ported from timm (Apache-2.0), trained on ImageNet";
     Some(PublishedWeights { url, sha256, licence })
 }
+
+/// Weights that timm publishes of others' training.
+pub(crate) const fn timm(url: &'static str, sha256: &'static str) -> Option<PublishedWeights<'static>> {
+    Some(PublishedWeights { url, sha256, licence: "Apache-2.0 (Google, ported by timm), trained on ImageNet" })
+}
+
+/// Weights of DINOv2, whose names have no checksum.
+pub(crate) const fn dino_v2(url: &'static str, sha256: &'static str) -> Option<PublishedWeights<'static>> {
+    Some(PublishedWeights { url, sha256, licence: "Apache-2.0 (DINOv2), trained without labels on LVD-142M" })
+}

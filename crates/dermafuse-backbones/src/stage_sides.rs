@@ -9,9 +9,11 @@ pub(crate) enum Shrink {
     HalfDown,
     /// All but so many pixels at the edges.
     Less(usize),
+    /// The patches of so many pixels that fit.
+    Patches(usize),
 }
 
-use Shrink::{HalfDown, HalfUp, Less};
+use Shrink::{HalfDown, HalfUp, Less, Patches};
 
 /// What the layers of each stage leave.
 pub(crate) type StageShrinks = [&'static [Shrink]; 4];
@@ -36,6 +38,10 @@ pub(crate) const INCEPTION: StageShrinks = [
 /// Xception: the stem is not padded, the blocks are.
 pub(crate) const XCEPTION: StageShrinks = [&[Less(1), HalfDown, Less(2), HalfUp], &[HalfUp], &[HalfUp], &[HalfUp]];
 
+/// Vision transformers with patches of 16 pixels, and of 14.
+pub(crate) const PATCHES_16: StageShrinks = [&[Patches(16)], &[], &[], &[]];
+pub(crate) const PATCHES_14: StageShrinks = [&[Patches(14)], &[], &[], &[]];
+
 /// The sides of the four maps of an image of this side.
 pub(crate) fn stage_sides(stages: &StageShrinks, image: usize) -> [usize; 4] {
     let mut side = image;
@@ -44,6 +50,7 @@ pub(crate) fn stage_sides(stages: &StageShrinks, image: usize) -> [usize; 4] {
             HalfUp => side.div_ceil(2),
             HalfDown => side / 2,
             Less(edge) => side.saturating_sub(*edge),
+            Patches(pixels) => side / pixels,
         });
         side
     })

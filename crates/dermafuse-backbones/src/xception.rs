@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
-use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, convolve, logits_of};
+use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, Padding, classes_of, convolve, logits_of};
 use crate::stage_sides::{XCEPTION, stage_sides};
 
 /// Figure 5 of the paper, entry flow: channels of the convolutions and of the blocks.
@@ -71,7 +71,9 @@ impl XceptionConfig {
     /// Initializes the network as timm's constructor does.
     pub fn init(&self, device: &Device) -> Xception {
         let [first, second] = STEM_CHANNELS;
-        let layer = |channels| ConvNormActConfig::new(channels, 3).with_padded(false).with_activation(Activation::Relu);
+        let layer = |channels| {
+            ConvNormActConfig::new(channels, 3).with_padding(Padding::None).with_activation(Activation::Relu)
+        };
         let stem = vec![layer([3, first]).with_stride(2).init(device), layer([first, second]).init(device)];
 
         let mut channels = second;

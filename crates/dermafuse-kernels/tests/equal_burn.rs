@@ -116,7 +116,8 @@ struct Convolution {
     groups: usize,
     kernel: [usize; 2],
     stride: [usize; 2],
-    padding: [usize; 2],
+    /// At the beginning and at the end of both axes.
+    padding: [(usize, usize); 2],
     dilation: usize,
     size: [usize; 2],
     bias: bool,
@@ -128,8 +129,11 @@ fn convolution() -> impl Strategy<Value = Convolution> {
     let kernel = prop_oneof![Just([3, 3]), Just([5, 5]), Just([7, 7]), Just([1, 7]), Just([3, 1]), Just([2, 2])];
     let sizes = (1_usize..4, 1_usize..25, 1_usize..25, 4_usize..20, 4_usize..20);
     let steps = (1_usize..4, 1_usize..3, 0_usize..4, 0_usize..4, prop_oneof![4 => Just(1_usize), 1 => Just(2)]);
-    (kind, kernel, sizes, steps, any::<bool>(), numbers()).prop_map(
-        |(kind, kernel, (batch, c, d, height, width), (down, across, top, left, dilation), bias, numbers)| {
+    // A pixel more below or to the right, as where a padding of one side's length is divided.
+    let ends = (0_usize..2, 0_usize..2);
+    (kind, kernel, sizes, (steps, ends), any::<bool>(), numbers()).prop_map(
+        |(kind, kernel, (batch, c, d, height, width), (steps, ends), bias, numbers)| {
+            let (down, across, top, left, dilation) = steps;
             let (channels, groups, kernel, dilation) = match kind {
                 "depthwise" => ([c + 1, c + 1], c + 1, kernel, dilation),
                 "pointwise" => ([c, d], 1, [1, 1], 1),
@@ -137,7 +141,8 @@ fn convolution() -> impl Strategy<Value = Convolution> {
                 _ => ([2 * c, 2 * d], 2, kernel, 1),
             };
             let dilation = if kernel[0].max(kernel[1]) > 3 { 1 } else { dilation };
-            let padding = [top.min(kernel[0] / 2), left.min(kernel[1] / 2)];
+            let (top, left) = (top.min(kernel[0] / 2), left.min(kernel[1] / 2));
+            let padding = [(top, top + ends.0), (left, left + ends.1)];
             // The kernel must fit into the padded image.
             let size = [height.max(dilation * kernel[0]), width.max(dilation * kernel[1])];
             let stride = [down, across];
@@ -156,7 +161,7 @@ proptest! {
         let x = random([batch, channels[0], size[0], size[1]], case.numbers, &device).detach();
         let weight = random([channels[1], channels[0] / groups, kernel[0], kernel[1]], case.numbers, &device);
         let bias = case.bias.then(|| Tensor::<1>::random([channels[1]], Distribution::Default, (&device, case.numbers.dtype)));
-        let options = || ConvOptions::new(case.stride, case.padding, [case.dilation; 2], groups);
+        let options = || ConvOptions::new_with_padding(case.stride, case.padding, [case.dilation; 2], groups);
 
         let mut results = vec![];
         let mut weights = None;
@@ -191,7 +196,7 @@ proptest! {
         let x = random([batch, channels[0], size[0], size[1]], case.numbers, &device);
         let weight = random([channels[1], channels[0] / groups, kernel[0], kernel[1]], case.numbers, &device);
         let bias = Tensor::<1>::random([channels[1]], Distribution::Default, (&device, case.numbers.dtype));
-        let options = || ConvOptions::new(case.stride, case.padding, [case.dilation; 2], groups);
+        let options = || ConvOptions::new_with_padding(case.stride, case.padding, [case.dilation; 2], groups);
         let plain = burn_conv2d(x.clone(), weight.clone(), Some(bias.clone()), options());
         // The sums are rounded before a bounded activation makes them small.
         let scale = largest(&plain);

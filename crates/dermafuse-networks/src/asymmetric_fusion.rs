@@ -220,13 +220,19 @@ impl<C: Backbone, D: Backbone> AsymmetricFusion<C, D> {
         let mut refined = (clinical, dermoscopic);
         let mut unrefined = refined.clone();
         for (stage, fusion) in self.fusion.iter().enumerate() {
-            let clinical = self.clinical.forward_stage(stage, refined.0); // [B, C_c, H, W]
-            let dermoscopic = self.dermoscopic.forward_stage(stage, refined.1); // [B, C_d, H, W]
-            let clinical = probe.observe(Modality::Clinical, stage, clinical);
-            let dermoscopic = probe.observe(Modality::Dermoscopic, stage, dermoscopic);
+            let clinical = self.clinical.forward_stage(stage, refined.0);
+            let dermoscopic = self.dermoscopic.forward_stage(stage, refined.1);
+            let clinical = probe.observe_stage(&self.clinical, Modality::Clinical, stage, clinical);
+            let dermoscopic = probe.observe_stage(&self.dermoscopic, Modality::Dermoscopic, stage, dermoscopic);
             unrefined = (clinical.clone(), dermoscopic.clone());
             refined = match fusion {
-                Some(fusion) => probe.refine(stage, fusion, clinical, dermoscopic),
+                Some(fusion) => {
+                    let of_clinical = self.clinical.stage_map(clinical.clone()); // [B, C_c, H, W]
+                    let of_dermoscopic = self.dermoscopic.stage_map(dermoscopic.clone()); // [B, C_d, H, W]
+                    let maps = probe.refine(stage, fusion, of_clinical, of_dermoscopic);
+                    let clinical = self.clinical.with_stage_map(clinical, maps.0);
+                    (clinical, self.dermoscopic.with_stage_map(dermoscopic, maps.1))
+                }
                 None => (clinical, dermoscopic),
             };
         }

@@ -135,11 +135,16 @@ impl<B: Backbone> CafNet<B> {
     fn features(&self, mut clinical: Tensor<4>, mut dermoscopic: Tensor<4>, probe: &mut Probe) -> [Tensor<2>; 3] {
         let mut fused: Option<Tensor<4>> = None;
         for (stage, (attention, fusion)) in self.attention.iter().zip(&self.fusion).enumerate() {
-            clinical = probe.observe(Modality::Clinical, stage, self.clinical.forward_stage(stage, clinical)); // [B, C_i, H, W]
-            dermoscopic =
-                probe.observe(Modality::Dermoscopic, stage, self.dermoscopic.forward_stage(stage, dermoscopic)); // [B, C_i, H, W]
-            (clinical, dermoscopic) = probe.refine(stage, attention, clinical, dermoscopic);
-            fused = Some(fusion.forward(clinical.clone(), dermoscopic.clone(), fused.take())); // [B, C_i, H, W]
+            clinical = self.clinical.forward_stage(stage, clinical);
+            dermoscopic = self.dermoscopic.forward_stage(stage, dermoscopic);
+            let of_clinical = self.clinical.stage_map(clinical.clone()); // [B, C_i, H, W]
+            let of_dermoscopic = self.dermoscopic.stage_map(dermoscopic.clone()); // [B, C_i, H, W]
+            let of_clinical = probe.observe(Modality::Clinical, stage, of_clinical);
+            let of_dermoscopic = probe.observe(Modality::Dermoscopic, stage, of_dermoscopic);
+            let (of_clinical, of_dermoscopic) = probe.refine(stage, attention, of_clinical, of_dermoscopic);
+            fused = Some(fusion.forward(of_clinical.clone(), of_dermoscopic.clone(), fused.take())); // [B, C_i, H, W]
+            clinical = self.clinical.with_stage_map(clinical, of_clinical);
+            dermoscopic = self.dermoscopic.with_stage_map(dermoscopic, of_dermoscopic);
         }
         [
             global_average_pool(self.clinical.finish_stage(3, clinical)), // [B, D]

@@ -115,9 +115,10 @@ impl<B: Backbone> HcCnn<B> {
     fn features(&self, mut clinical: Tensor<4>, mut dermoscopic: Tensor<4>, probe: &mut Probe) -> Tensor<2> {
         let mut hyper: Option<Tensor<4>> = None;
         for (stage, connection) in self.hyper.iter().enumerate() {
-            clinical = probe.observe(Modality::Clinical, stage, self.clinical.forward_stage(stage, clinical)); // [B, C_i, H, W]
-            dermoscopic =
-                probe.observe(Modality::Dermoscopic, stage, self.dermoscopic.forward_stage(stage, dermoscopic)); // [B, C_i, H, W]
+            clinical = self.clinical.forward_stage(stage, clinical); // [B, C_i, H, W]
+            clinical = probe.observe_stage(&self.clinical, Modality::Clinical, stage, clinical);
+            dermoscopic = self.dermoscopic.forward_stage(stage, dermoscopic); // [B, C_i, H, W]
+            dermoscopic = probe.observe_stage(&self.dermoscopic, Modality::Dermoscopic, stage, dermoscopic);
             let shown = [
                 self.clinical.finish_stage(stage, clinical.clone()),
                 self.dermoscopic.finish_stage(stage, dermoscopic.clone()),

@@ -182,6 +182,25 @@ impl Probe {
         map
     }
 
+    /// As [`observe`](Self::observe) for the map in what a backbone's stage hands on.
+    ///
+    /// # Shapes
+    /// What [`Backbone::forward_stage`] gives → the same.
+    #[must_use]
+    pub fn observe_stage<B: Backbone>(
+        &mut self,
+        backbone: &B,
+        view: Modality,
+        stage: usize,
+        result: Tensor<4>,
+    ) -> Tensor<4> {
+        if self.wanted != Wanted::Map(view, stage) {
+            return result;
+        }
+        let map = self.observe(view, stage, backbone.stage_map(result.clone()));
+        backbone.with_stage_map(result, map)
+    }
+
     /// The backbone's last feature map, with every stage shown.
     ///
     /// # Shapes
@@ -190,7 +209,8 @@ impl Probe {
         if !matches!(self.wanted, Wanted::Map(wanted, _) if wanted == view) {
             return backbone.forward_features(images); // [B, C, h, w]
         }
-        let map = (0..3).fold(images, |map, stage| self.observe(view, stage, backbone.forward_stage(stage, map)));
+        let map = (0..3)
+            .fold(images, |map, stage| self.observe_stage(backbone, view, stage, backbone.forward_stage(stage, map)));
         let map = backbone.finish_stage(3, backbone.forward_stage(3, map));
         self.observe(view, 3, map) // [B, C, h, w]
     }
@@ -222,7 +242,11 @@ impl Probe {
                 stage => backbone.forward_stage(stage, batch),
             });
             let shown = views.iter().zip(batches.modalities(joined.collect(), views.len()));
-            maps = shown.map(|(&view, map)| self.observe(view, stage, map)).collect(); // [B, C, h, w]
+            let shown = shown.map(|(&view, map)| match stage {
+                3 => self.observe(view, 3, map),
+                _ => self.observe_stage(backbone, view, stage, map),
+            });
+            maps = shown.collect(); // [B, C, h, w]
         }
         maps
     }

@@ -159,10 +159,15 @@ impl<B: Backbone> SingleSharedNetwork<B> {
                 continue;
             }
             let [clinical, dermoscopic] = part(batches); // [B, C, H, W]
-            let clinical = probe.observe(Modality::Clinical, stage, clinical);
-            let dermoscopic = probe.observe(Modality::Dermoscopic, stage, dermoscopic);
+            let clinical = probe.observe_stage(&self.backbone, Modality::Clinical, stage, clinical);
+            let dermoscopic = probe.observe_stage(&self.backbone, Modality::Dermoscopic, stage, dermoscopic);
             batches = join(match fusion {
-                Some(fusion) => probe.refine(stage, fusion, clinical, dermoscopic).into(),
+                Some(fusion) => {
+                    let map = |result: &Tensor<4>| self.backbone.stage_map(result.clone()); // [B, C, H, W]
+                    let maps = probe.refine(stage, fusion, map(&clinical), map(&dermoscopic));
+                    let clinical = self.backbone.with_stage_map(clinical, maps.0);
+                    [clinical, self.backbone.with_stage_map(dermoscopic, maps.1)]
+                }
                 None => [clinical, dermoscopic],
             });
         }

@@ -5,9 +5,9 @@ without a weights file. `tests/backbones.rs` has the other half.
 """
 
 import copy
-import inspect
 import json
 import pathlib
+import sys
 
 import numpy
 import torch
@@ -199,7 +199,7 @@ def write(name, stages, groups, model=None, norm_gain=1.0, training_size=96, pac
     `stages(model, images)` gives its four maps; `groups` the beginnings of the keys of each parameter group, stem first.
     `norm_gain` multiplies the scales of normalizations where the image would otherwise fade before it reaches the logits.
     """
-    caller = pathlib.Path(inspect.stack()[1].filename).resolve()
+    caller = pathlib.Path(sys.modules["__main__"].__file__).resolve()
     model = (model or getattr(torchvision.models, name)(weights=None)).eval()
     state = {k: v for k, v in model.state_dict().items() if not k.endswith(CONSTANT)}
     norms = {k.removesuffix(".running_mean"): v.numel() for k, v in state.items() if k.endswith(".running_mean")}

@@ -32,9 +32,9 @@ pub struct ConvNormActConfig {
     /// Groups of channels that do not see each other; equal to the channels for a depthwise convolution.
     #[config(default = 1)]
     pub groups: usize,
-    /// Pads by half a kernel on each side; without, the map shrinks by the kernel less 1.
-    #[config(default = true)]
-    pub padded: bool,
+    /// What is added around the map.
+    #[config(default = "Padding::Half")]
+    pub padding: Padding,
     /// Added to the variance.
     #[config(default = 1e-5)]
     pub norm_epsilon: f64,
@@ -47,6 +47,18 @@ pub struct ConvNormActConfig {
     /// What follows the normalization.
     #[config(default = "Activation::Identity")]
     pub activation: Activation,
+}
+
+/// The zeros around a map.
+#[derive(Config, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Half a kernel on each side, as in PyTorch.
+    Half,
+    /// None: the map shrinks by the kernel less 1.
+    None,
+    /// As many as the last window lacks, an odd one below and to the right: TensorFlow's "same". It is `Half` where the step is
+    /// 1 or the side is odd; where an even side is halved, windows begin one pixel further to the right.
+    Same,
 }
 
 /// Convolution without bias → batch normalization → activation.
@@ -70,12 +82,17 @@ impl ConvNormActConfig {
         // PyTorch's fan-out counts all output channels, also of a grouped convolution; Burn's counts one group.
         let fan_out = (channels_out * kernel[0] * kernel[1]) as f64;
         let he = Initializer::Normal { mean: 0.0, std: (2.0 / fan_out).sqrt() };
-        let [down, across] = if self.padded { kernel.map(|side| side / 2) } else { [0, 0] };
+        let [down, across] = kernel.map(|side| side / 2);
+        let padding = match self.padding {
+            Padding::Half => PaddingConfig2d::Explicit(down, across, down, across),
+            Padding::None => PaddingConfig2d::Valid,
+            Padding::Same => PaddingConfig2d::Same,
+        };
 
         let conv = Conv2dConfig::new(self.channels, kernel)
             .with_stride([self.stride, self.stride])
             .with_groups(self.groups)
-            .with_padding(PaddingConfig2d::Explicit(down, across, down, across))
+            .with_padding(padding)
             .with_bias(false)
             .with_initializer(self.initializer.clone().unwrap_or(he))
             .init_addressed(device);

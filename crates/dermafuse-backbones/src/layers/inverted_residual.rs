@@ -10,7 +10,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig};
+use super::conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig, Padding};
 use super::squeeze_excitation::{SqueezeExcitation, SqueezeExcitationConfig};
 use super::stochastic_depth::{StochasticDepth, StochasticDepthConfig};
 
@@ -34,6 +34,9 @@ pub(crate) struct InvertedResidualConfig {
     /// Probability that training leaves the branch out.
     #[config(default = 0.0)]
     pub stochastic_depth: f64,
+    /// What the depthwise convolution has around the map.
+    #[config(default = "Padding::Half")]
+    pub padding: Padding,
     /// Epsilon and momentum of the normalizations.
     #[config(default = "[1e-5, 0.1]")]
     pub norm: [f64; 2],
@@ -65,6 +68,7 @@ impl InvertedResidualConfig {
             .then(|| layer([channels_in, hidden], 1).with_activation(self.activation).init(device));
         let depthwise = layer([hidden, hidden], self.kernel)
             .with_stride(self.stride)
+            .with_padding(self.padding)
             .with_groups(hidden)
             .with_activation(self.activation)
             .init(device);

@@ -12,7 +12,7 @@ mod squeeze_excitation;
 mod stochastic_depth;
 
 pub(crate) use classifier::{classes_of, logits_of};
-pub use conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig};
+pub use conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig, Padding};
 pub(crate) use convolution::{convolve, convolve_with};
 pub(crate) use inverted_residual::{InvertedResidual, InvertedResidualConfig};
 pub(crate) use layer_norm::{LayerNorm, LayerNormConfig};

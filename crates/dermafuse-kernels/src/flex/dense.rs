@@ -43,8 +43,8 @@ impl<'a> Images<'a> {
 
     /// Each output sees exactly the pixel at its place.
     fn is_plain(&self) -> bool {
-        let Geometry { kernel, stride, padding } = self.geometry;
-        kernel == [1, 1] && stride == [1, 1] && padding == [0, 0]
+        let Geometry { kernel, stride, padding, end } = self.geometry;
+        kernel == [1, 1] && stride == [1, 1] && padding == [0, 0] && end == [0, 0]
     }
 
     fn plane(&self, image: usize, channel: usize) -> &'a [f32] {
@@ -238,8 +238,7 @@ pub(super) fn input_gradient(
         return strided_input_gradient(x, weight, gradient, geometry);
     }
     // The gradient convolved with the kernel turned around, from outputs to inputs.
-    let corner = [rows - 1 - geometry.padding[0], columns - 1 - geometry.padding[1]];
-    let geometry = Geometry { padding: corner, ..geometry };
+    let geometry = geometry.turned();
     if [rows, columns] == [1, 1] {
         let weight = Weight::new(weight);
         return correlate(gradient, weight.matrix().transpose(), None, geometry, Activation::Identity);

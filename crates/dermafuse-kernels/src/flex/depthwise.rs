@@ -26,8 +26,8 @@ struct Sizes {
 impl Geometry {
     fn sizes(&self, x: &FlexTensor) -> Sizes {
         let [batch, channels, height, width] = x.shape().dims();
-        let rows = height + 2 * self.padding[0];
-        let pitch = width + 2 * self.padding[1];
+        let rows = height + self.padding[0] + self.end[0];
+        let pitch = width + self.padding[1] + self.end[1];
         let output = self.output([height, width]);
         Sizes { batch, channels, input: [height, width], output, pitch, padded: rows * pitch }
     }
@@ -123,10 +123,10 @@ pub(super) fn input_gradient(
     let taps = rows * columns;
     let pitch = input[1] + columns - 1;
     let padded = (input[0] + rows - 1) * pitch;
-    let corner = [rows - 1 - geometry.padding[0], columns - 1 - geometry.padding[1]];
+    let dense = Geometry { stride: [1, 1], ..geometry.turned() };
+    let corner = dense.padding;
     let (weight, gradient) = (weight.to_contiguous(), gradient.to_contiguous());
     let (weight, gradient) = (values(&weight), values(&gradient));
-    let dense = Geometry { kernel: geometry.kernel, stride: [1, 1], padding: corner };
 
     filled([batch, channels, input[0], input[1]], |result| {
         let planes = result.par_chunks_mut(input[0] * input[1]).zip(gradient.par_chunks(output[0] * output[1]));

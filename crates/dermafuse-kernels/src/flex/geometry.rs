@@ -6,12 +6,15 @@ use burn::tensor::ops::ConvOptions;
 
 use super::is_f32;
 
-/// A convolution without dilation, equally padded on opposite sides by less than the kernel.
+/// A convolution without dilation, padded on each side by less than the kernel.
 #[derive(Clone, Copy)]
 pub(super) struct Geometry {
     pub(super) kernel: [usize; 2],
     pub(super) stride: [usize; 2],
+    /// Above and to the left.
     pub(super) padding: [usize; 2],
+    /// Below and to the right.
+    pub(super) end: [usize; 2],
 }
 
 impl Geometry {
@@ -19,14 +22,13 @@ impl Geometry {
     pub(super) fn of(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Option<Self> {
         let [_, _, height, width] = x.shape().dims();
         let [channels_out, _, rows, columns] = weight.shape().dims();
-        let padding = options.padding_begin();
-        let geometry = Self { kernel: [rows, columns], stride: options.stride, padding: [padding[0], padding[1]] };
-        let fits = height + 2 * padding[0] >= rows && width + 2 * padding[1] >= columns;
+        let (padding, end) = (options.padding_begin(), options.padding_end());
+        let geometry = Self { kernel: [rows, columns], stride: options.stride, padding, end };
+        let fits = height + padding[0] + end[0] >= rows && width + padding[1] + end[1] >= columns;
         let plain = is_f32(&[x, weight])
             && options.dilation == [1, 1]
-            && !options.is_asymmetric()
-            && padding[0] < rows
-            && padding[1] < columns
+            && padding[0].max(end[0]) < rows
+            && padding[1].max(end[1]) < columns
             && x.shape().num_elements() > 0
             && channels_out > 0
             && fits;
@@ -35,6 +37,14 @@ impl Geometry {
 
     /// Height and width of the output.
     pub(super) fn output(&self, size: [usize; 2]) -> [usize; 2] {
-        [0, 1].map(|axis: usize| (size[axis] + 2 * self.padding[axis] - self.kernel[axis]) / self.stride[axis] + 1)
+        [0, 1].map(|axis: usize| {
+            let padded = size[axis] + self.padding[axis] + self.end[axis];
+            (padded - self.kernel[axis]) / self.stride[axis] + 1
+        })
+    }
+    /// The padding of the gradient of a convolution of stride 1, which is one with the kernel turned around.
+    pub(super) fn turned(&self) -> Self {
+        let rest = |padding: [usize; 2]| [0, 1].map(|axis: usize| self.kernel[axis] - 1 - padding[axis]);
+        Self { padding: rest(self.padding), end: rest(self.end), ..*self }
     }
 }

@@ -1,0 +1,9 @@
+"""Golden of ViT-B/16 with formula-filled weights. Run: `python generate.py` (torch, torchvision, numpy)."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import vision_transformer
+
+vision_transformer.write("vit_base_patch16_224", 768, 16, 14)
