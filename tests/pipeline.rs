@@ -85,7 +85,7 @@ fn a_run_that_was_killed_after_every_epoch_ends_like_one_that_was_not() {
     let averages = [
         None,
         Some(WeightAveraging::LastEpochs { epochs: 2, refresh_batch_norm: true }),
-        Some(WeightAveraging::Exponential { decay: 0.7 }),
+        Some(WeightAveraging::Exponential { decay: 0.7, warm_up: false }),
     ];
     for averaging in averages {
         let recipe = three_epochs(&set, averaging);

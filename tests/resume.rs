@@ -67,7 +67,7 @@ fn a_finished_run_is_extended_to_the_bytes_of_a_longer_one() {
     let _lock = device_lock();
     let averages = [
         None,
-        Some(WeightAveraging::Exponential { decay: 0.7 }),
+        Some(WeightAveraging::Exponential { decay: 0.7, warm_up: false }),
         Some(WeightAveraging::LastEpochs { epochs: 1, refresh_batch_norm: false }),
     ];
     for averaging in averages {

@@ -4,7 +4,9 @@
 //! after Tan and Le, 2019, <https://arxiv.org/abs/1905.11946>.
 //! Source: TensorFlow's `tpu/models/official/efficientnet/lite`, and timm's `tf_efficientnet_lite0` … `4`, whose names the tensors
 //! have; those of the package `efficientnet-lite-pytorch` are read too. Code and ImageNet weights Apache-2.0.
-//! Differences: first weights are drawn as torchvision's EfficientNet draws them. The stages end where EfficientNet's do.
+//! Differences: first weights are drawn as torchvision's EfficientNet draws them. The stages end where EfficientNet's do. Padding follows
+//! from the size of each map, as in TensorFlow and timm; that package pads as the published size needs, so Lite1 to Lite4 give other numbers
+//! there for images of other sizes.
 
 use burn::config::Config;
 use burn::module::{Initializer, Module};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use dermafuse::data::{RgbPixels, Strictness, decode, encode_png};
+use dermafuse::data::{Framing, RgbPixels, Strictness, decode, encode_png};
 use dermafuse::ensemble::{AnswerCalibration, ModelPrevalence};
 use dermafuse::eval::figure::heat_overlay;
 use dermafuse::eval::{CasePage, ChecklistScore, HeatPicture, SampleCase, SampleImage};
@@ -107,6 +107,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
         let not_known = performance.not_known(fields, values);
         page = page.evidence(performance, &performance.like(fields, values), not_known);
     }
+    let framing = bundle.description.preprocess.framing;
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
     let logit = bundle.explained_logit(&set, 0, task)?.with_class(class);
@@ -124,7 +125,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
                         for attention in attentions.iter().filter(|found| [found.refined, found.source].contains(&view))
                         {
                             let caption = format!("{}{which}", attention_caption(stage, attention));
-                            page = page.picture(picture(view, path, &attention.heat[0], &caption)?);
+                            page = page.picture(picture(view, path, framing, &attention.heat[0], &caption)?);
                         }
                     }
                 }
@@ -153,7 +154,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
                 true => " (nothing in the image spoke for it)",
                 false => "",
             };
-            page = page.picture(picture(view, path, &heat, &format!("{explained} – {how}{cold}{which}"))?);
+            page = page.picture(picture(view, path, framing, &heat, &format!("{explained} – {how}{cold}{which}"))?);
         }
     }
 
@@ -266,8 +267,15 @@ fn with_attended_features(page: CasePage, features: &AttendedFeatures) -> CasePa
     ))
 }
 
-fn picture(view: Modality, path: &Path, heat: &HeatMap, caption: &str) -> Result<HeatPicture, Failure> {
-    let pixels = decode(path, Strictness::Strict)?;
+/// The heat is of what the network sees of the photo.
+fn picture(
+    view: Modality,
+    path: &Path,
+    framing: Framing,
+    heat: &HeatMap,
+    caption: &str,
+) -> Result<HeatPicture, Failure> {
+    let pixels = framing.framed(&decode(path, Strictness::Strict)?);
     let shape = (pixels.height(), pixels.width(), 3);
     let overlay = heat_overlay(ArrayView3::from_shape(shape, pixels.data())?, heat.values.view(), OPACITY)?;
     let overlay = RgbPixels::new(pixels.width(), pixels.height(), overlay.into_iter().collect())?;

@@ -54,6 +54,7 @@ pub use images::augment::{Augmentation, DermoscopicMode};
 pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, Looks};
 pub use images::case_loader::{CaseImages, CaseLoader};
 pub use images::corruption::{Corruption, CorruptionFamily, ImageCorruption, Severity};
+pub use images::framing::Framing;
 pub use images::image::{
     DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
     Strictness, decode, decode_bytes, encode_jpeg, encode_png, reduce, resize, resize_and_crop,
@@ -63,6 +64,7 @@ pub use images::image::{DicomMetadata, read_dicom_metadata};
 pub use images::image_cache::ImageCache;
 pub use images::image_check::{ImageCheck, check_images};
 pub use images::lesion_mask::{LesionMask, lesion_masks};
+pub use images::mixing::{Mix, Mixed, Mixing, mix};
 pub use images::modality_dropout::{ModalityDropout, Shown};
 pub use images::patient_image::PatientImage;
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};

@@ -5,7 +5,7 @@ use dermafuse_ensemble::{
     ClassWeights, ClassifierParams, ModelPrevalence, Prevalence, SecondStageInputs, TaskPrevalence,
 };
 use dermafuse_schema::Task;
-use dermafuse_train::ClassBalancing;
+use dermafuse_train::{ClassBalancing, LossConfig};
 
 use crate::{NetworkRecipe, RecipeError, SecondStageSettings};
 
@@ -29,16 +29,7 @@ pub(crate) fn learnt_prevalence(
         0 => counts.clone(),
         _ => to_numbers(config.sampling.shown_by_task(cases, config.seed, epochs)?),
     };
-    let weighed = counts.iter().zip(&shown).map(|(counts, shown)| {
-        let weight = |(count, shown): (&f64, &f64)| match config.loss.class_weights {
-            ClassBalancing::Uniform => *shown,
-            _ if *count == 0.0 => 0.0,
-            ClassBalancing::Balanced => shown / count,
-            ClassBalancing::SquareRoot => shown / count.sqrt(),
-            ClassBalancing::BalancedInBatch => f64::from(u8::from(*shown > 0.0)),
-        };
-        counts.iter().zip(shown).map(weight).collect()
-    });
+    let weighed = counts.iter().zip(&shown).map(|(counts, shown)| learnt_weights(&config.loss, counts, shown));
     let weighed: Vec<Vec<f64>> = weighed.collect();
     let training = Prevalence::of_counts(&set.tasks, &counts)?;
     let mut learnt = Prevalence::of_counts(&set.tasks, &weighed)?;
@@ -60,6 +51,26 @@ pub(crate) fn learnt_prevalence(
     }
     let is_other = !is_same(&training, &learnt);
     Ok(ModelPrevalence { learnt: is_other.then_some(learnt), ..ModelPrevalence::of_training(training) })
+}
+
+/// What each class of a task weighs in what the network learns, of so many cases that were shown so often.
+fn learnt_weights(loss: &LossConfig, counts: &[f64], shown: &[f64]) -> Vec<f64> {
+    let total: f64 = counts.iter().sum();
+    let weight = |(&count, &shown): (&f64, &f64)| {
+        let weighed = match loss.class_weights {
+            ClassBalancing::Uniform => shown,
+            _ if count == 0.0 => 0.0,
+            ClassBalancing::Balanced => shown / count,
+            ClassBalancing::SquareRoot => shown / count.sqrt(),
+            ClassBalancing::BalancedInBatch => f64::from(u8::from(shown > 0.0)),
+        };
+        // What the loss adds to the logits, they need not have themselves.
+        match loss.logit_adjustment > 0.0 && count > 0.0 {
+            true => weighed * (count / total).powf(-loss.logit_adjustment),
+            false => weighed,
+        }
+    };
+    counts.iter().zip(shown).map(weight).collect()
 }
 
 /// The class frequencies of cases, and of `more` cases that are shared out as `prior` says: so no class is without a
@@ -105,4 +116,28 @@ fn is_same(first: &Prevalence, second: &Prevalence) -> bool {
         prevalence.tasks().iter().flat_map(|task| task.classes.iter().map(|class| class.share)).collect()
     };
     shares(first).into_iter().zip(shares(second)).all(|(a, b)| (a - b).abs() < SAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_and_adjustments_make_classes_as_frequent_as_they_say() {
+        let counts = [80.0, 20.0, 0.0];
+        let shares = |loss: LossConfig| {
+            let weights = learnt_weights(&loss, &counts, &counts);
+            let total: f64 = weights.iter().sum();
+            [0, 1, 2].map(|class: usize| weights[class] / total)
+        };
+        let near = |found: [f64; 3], expected: [f64; 3]| {
+            assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-9), "{found:?}");
+        };
+        let adjusted = |logit_adjustment| LossConfig { logit_adjustment, ..LossConfig::default() };
+        near(shares(LossConfig::default()), [0.8, 0.2, 0.0]);
+        near(shares(LossConfig { class_weights: ClassBalancing::Balanced, ..LossConfig::default() }), [0.5, 0.5, 0.0]);
+        near(shares(adjusted(1.0)), [0.5, 0.5, 0.0]);
+        // 4 to 1 to the power of 1 - 1/2.
+        near(shares(adjusted(0.5)), [2.0 / 3.0, 1.0 / 3.0, 0.0]);
+    }
 }

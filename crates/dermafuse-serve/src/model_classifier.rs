@@ -87,9 +87,11 @@ impl ModelClassifier {
     }
 
     fn heat_body(&self, patient: &Patient, heat: &ImageHeat) -> Result<HeatBody, ApiError> {
-        let strictness = self.model.bundle().description.preprocess.decoding;
+        let preprocess = &self.model.bundle().description.preprocess;
         let image = patient.images().of(heat.image).get(heat.place).ok_or_else(ApiError::internal)?;
-        let pixels = image.decode(strictness).map_err(|_| ApiError::internal())?;
+        let pixels = image.decode(preprocess.decoding).map_err(|_| ApiError::internal())?;
+        // The heat is of what the network sees of the photo.
+        let pixels = preprocess.framing.framed(&pixels);
         let [photo, overlay] = pictures(&pixels, heat.map.values.view())?;
         Ok(HeatBody {
             image: heat.image.name().to_owned(),

@@ -32,10 +32,22 @@ pub enum WeightAveraging {
     Exponential {
         /// Between 0 and 1; 0.999 remembers about a thousand steps.
         decay: f64,
+        /// Whether the first steps are soon forgotten: after `s` steps the decay is at most `(1 + s) / (10 + s)`, as TensorFlow's
+        /// `ExponentialMovingAverage` has it with `num_updates`.
+        #[serde(default)]
+        warm_up: bool,
     },
 }
 
 impl WeightAveraging {
+    /// How much of a moving average stays in the step after `steps` others.
+    pub(crate) fn decay_after(decay: f64, warm_up: bool, steps: usize) -> f64 {
+        match warm_up {
+            true => decay.min((1 + steps) as f64 / (10 + steps) as f64),
+            false => decay,
+        }
+    }
+
     /// # Errors
     /// A setting that makes no average.
     pub(crate) fn check(self, epochs: usize, patience: Option<usize>) -> Result<(), TrainError> {
@@ -47,7 +59,7 @@ impl WeightAveraging {
             Self::LastEpochs { .. } if patience.is_some() => {
                 error("patience", "none, since the last epochs are averaged", format!("{patience:?}"))
             }
-            Self::Exponential { decay } if !(0.0..1.0).contains(&decay) => {
+            Self::Exponential { decay, .. } if !(0.0..1.0).contains(&decay) => {
                 error("decay", "at least 0 and below 1", decay.to_string())
             }
             _ => Ok(()),
@@ -309,12 +321,19 @@ mod tests {
     }
 
     #[test]
+    fn a_young_average_forgets_fast() {
+        let after = |steps| WeightAveraging::decay_after(0.995, true, steps);
+        assert_eq!([after(0), after(8), after(10_000)], [0.1, 0.5, 0.995]);
+        assert_eq!(WeightAveraging::decay_after(0.995, false, 0), 0.995);
+    }
+
+    #[test]
     fn settings_that_make_no_average_are_refused() {
         let last = |epochs| WeightAveraging::LastEpochs { epochs, refresh_batch_norm: true };
         assert!(last(50).check(250, None).is_ok());
         assert!(last(0).check(250, None).is_err() && last(251).check(250, None).is_err());
         let error = last(50).check(250, Some(30)).unwrap_err().to_string();
         assert_eq!(error, "patience must be none, since the last epochs are averaged, found Some(30)");
-        assert!(WeightAveraging::Exponential { decay: 1.0 }.check(1, None).is_err());
+        assert!(WeightAveraging::Exponential { decay: 1.0, warm_up: false }.check(1, None).is_err());
     }
 }

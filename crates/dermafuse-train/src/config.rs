@@ -1,5 +1,5 @@
 use dermafuse_backbones::BackboneKind;
-use dermafuse_data::{Augmentation, EpochLength, KerasInput, ModalityDropout, Preprocess, Sampling};
+use dermafuse_data::{Augmentation, EpochLength, KerasInput, Mixing, ModalityDropout, Preprocess, Sampling};
 use dermafuse_networks::BackboneFreeze;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,10 @@ pub struct TrainingConfig {
     /// How the learning rate goes on.
     #[serde(default)]
     pub schedule: RateSchedule,
+    /// Steps in which the learning rate rises to its full height, evenly from the first, as far as its schedule lets it; 0 as released
+    /// (Goyal et al., 2017, <https://arxiv.org/abs/1706.02677>).
+    #[serde(default)]
+    pub warm_up_steps: usize,
     /// Factor on the learning rate of the backbones; 1 as released.
     pub backbone_rate: f64,
     /// Factor on the learning rate from each part of a backbone (stem, stages) to the one before it, so that the stem learns
@@ -53,6 +57,9 @@ pub struct TrainingConfig {
     /// released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modality_dropout: Option<ModalityDropout>,
+    /// How often a case is shown mixed with another; `None` as released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixing: Option<Mixing>,
     /// Which parts of the backbones do not train.
     pub freeze: BackboneFreeze,
     /// How the blocks of the backbones come to train one after the other; `None` trains them from the first epoch.
@@ -69,13 +76,15 @@ pub struct TrainingConfig {
     pub threads: usize,
 }
 
-/// How the learning rate goes on from epoch to epoch.
+/// How the learning rate goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RateSchedule {
     /// Epoch `e` of `E` (from 0) has `rate/2 · (1 + cos(π e / E))`, as released with FusionM4Net.
     #[default]
     Cosine,
+    /// The same from step to step: a share `p` of all steps done, `rate/2 · (1 + cos(π p))` (Loshchilov and Hutter, ICLR 2017).
+    CosineByStep,
     /// It stays.
     Constant,
 }
@@ -101,6 +110,7 @@ impl TrainingConfig {
             optimizer: OptimizerKind::Adam,
             learning_rate: 3e-5,
             schedule: RateSchedule::Cosine,
+            warm_up_steps: 0,
             backbone_rate: 1.0,
             layer_decay: 1.0,
             weight_decay: 0.0,
@@ -110,6 +120,7 @@ impl TrainingConfig {
             augmentation: Some(Augmentation::default()),
             loss: LossConfig::default(),
             modality_dropout: None,
+            mixing: None,
             freeze: BackboneFreeze::default(),
             unfreezing: None,
             later_head_rate: 1.0,
@@ -207,7 +218,7 @@ impl TrainingConfig {
         Ok(Self { epochs, unfreezing, ..self })
     }
 
-    /// The learning rate of an epoch, counted from 0.
+    /// The learning rate with which an epoch begins, counted from 0, without [warm-up](Self::warm_up_steps).
     ///
     /// ```
     /// let config = dermafuse_train::TrainingConfig::as_released(224, 0);
@@ -216,10 +227,44 @@ impl TrainingConfig {
     /// ```
     #[must_use]
     pub fn rate(&self, epoch: usize) -> f64 {
-        let progress = epoch as f64 / self.epochs as f64;
+        self.rate_after(epoch as f64 / self.epochs as f64)
+    }
+
+    /// The learning rate after a share of the training.
+    fn rate_after(&self, progress: f64) -> f64 {
         match self.schedule {
-            RateSchedule::Cosine => self.learning_rate / 2.0 * (1.0 + (std::f64::consts::PI * progress).cos()),
+            RateSchedule::Cosine | RateSchedule::CosineByStep => {
+                self.learning_rate / 2.0 * (1.0 + (std::f64::consts::PI * progress).cos())
+            }
             RateSchedule::Constant => self.learning_rate,
+        }
+    }
+
+    /// What the learning rate of an epoch is multiplied with in a step of it, both counted from 0; an epoch has `steps` of them.
+    ///
+    /// ```
+    /// use dermafuse_train::{RateSchedule, TrainingConfig};
+    ///
+    /// let mut config = TrainingConfig { warm_up_steps: 4, ..TrainingConfig::as_released(224, 0) };
+    /// assert_eq!([0, 1, 9].map(|step| config.step_factor(0, step, 10)), [0.25, 0.5, 1.0]);
+    /// config.schedule = RateSchedule::CosineByStep;
+    /// let in_the_middle = config.rate(125) * config.step_factor(125, 5, 10);
+    /// let progress: f64 = (125.0 + 0.5) / 250.0;
+    /// assert!((in_the_middle - 1.5e-5 * (1.0 + (std::f64::consts::PI * progress).cos())).abs() < 1e-12);
+    /// ```
+    #[must_use]
+    pub fn step_factor(&self, epoch: usize, step: usize, steps: usize) -> f64 {
+        let done = epoch * steps + step;
+        let risen = match self.warm_up_steps {
+            0 => 1.0,
+            rise => ((done + 1) as f64 / rise as f64).min(1.0),
+        };
+        match self.schedule {
+            RateSchedule::CosineByStep => {
+                let progress = done as f64 / (self.epochs * steps) as f64;
+                risen * self.rate_after(progress) / self.rate(epoch)
+            }
+            RateSchedule::Cosine | RateSchedule::Constant => risen,
         }
     }
 
@@ -269,6 +314,16 @@ impl TrainingConfig {
         self.loss.check()?;
         if let Some(dropout) = &self.modality_dropout {
             dropout.check()?;
+        }
+        if let Some(mixing) = &self.mixing {
+            mixing.check()?;
+            if self.modality_dropout.is_some() {
+                return error("mixing", "none where inputs are left out at random", "some".into());
+            }
+        }
+        if self.loss.logit_adjustment > 0.0 && self.sampling != Sampling::EachOnce {
+            let expected = "0 where the sampling balances classes";
+            return error("logit_adjustment", expected, self.loss.logit_adjustment.to_string());
         }
         if let Some(averaging) = self.averaging {
             averaging.check(self.epochs, self.patience)?;

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
-use dermafuse_data::CaseView;
+use dermafuse_data::{CaseView, Mixed};
 use dermafuse_networks::NetworkOutput;
 
 use crate::{ClassBalancing, LossConfig, LossReduction, TrainError};
@@ -16,6 +16,8 @@ pub struct MultitaskLoss {
     config: LossConfig,
     /// `[T][K_t]` class weights; those of each batch take their place where it has its own.
     class_weights: Vec<Vec<f64>>,
+    /// `[T][K_t]` what is added to the logits; empty where nothing is.
+    adjustments: Vec<Vec<f32>>,
 }
 
 /// What a batch should have been predicted as: one `[B, K_t]` tensor for each task that holds each case's share in the
@@ -31,19 +33,32 @@ impl MultitaskLoss {
     /// The loss of a configuration; class weights are counted on the training cases.
     ///
     /// # Errors
-    /// A class without training cases when classes are weighted.
+    /// A class without training cases when classes are weighted or logits adjusted.
     pub fn new(training: &CaseView<'_>, config: LossConfig) -> Result<Self, TrainError> {
         config.check()?;
         let set = training.set();
         let mut class_weights = Vec::with_capacity(set.tasks.len());
+        let mut adjustments = Vec::new();
         for (index, task) in set.tasks.iter().enumerate() {
             let counts = training.class_counts(index)?;
+            let empty = || {
+                let class = counts.iter().position(|&count| count == 0)?;
+                Some(TrainError::EmptyClass { task: task.name.clone(), class: task.classes[class].clone() })
+            };
+            if config.logit_adjustment > 0.0 {
+                if let Some(error) = empty() {
+                    return Err(error);
+                }
+                let total = counts.iter().sum::<usize>() as f64;
+                let log_share = |&count: &usize| (config.logit_adjustment * (count as f64 / total).ln()) as f32;
+                adjustments.push(counts.iter().map(log_share).collect());
+            }
             if matches!(config.class_weights, ClassBalancing::Uniform | ClassBalancing::BalancedInBatch) {
                 class_weights.push(vec![1.0; counts.len()]);
                 continue;
             }
-            if let Some(class) = counts.iter().position(|&count| count == 0) {
-                return Err(TrainError::EmptyClass { task: task.name.clone(), class: task.classes[class].clone() });
+            if let Some(error) = empty() {
+                return Err(error);
             }
             let (total, classes) = (counts.iter().sum::<usize>() as f64, counts.len() as f64);
             let balanced = counts.iter().map(|&count| total / (classes * count as f64));
@@ -52,7 +67,7 @@ impl MultitaskLoss {
                 _ => balanced.collect(),
             });
         }
-        Ok(Self { config, class_weights })
+        Ok(Self { config, class_weights, adjustments })
     }
 
     /// The targets of part of a batch, from the labels `[B][T]` of all its cases: the losses of the parts add up to that of
@@ -64,6 +79,22 @@ impl MultitaskLoss {
     /// If the part is not in the batch.
     #[must_use]
     pub fn targets(&self, labels: &[&[Option<usize>]], part: Range<usize>, device: &Device) -> Targets {
+        self.mixed_targets(labels, part, &[], device)
+    }
+
+    /// The targets of cases that were mixed with others of their part: as much of each as there is. `mixed` is empty where nothing was.
+    ///
+    /// # Panics
+    /// As [`targets`](Self::targets); if there are not as many as the part has cases.
+    #[must_use]
+    pub fn mixed_targets(
+        &self,
+        labels: &[&[Option<usize>]],
+        part: Range<usize>,
+        mixed: &[Mixed],
+        device: &Device,
+    ) -> Targets {
+        assert!(mixed.is_empty() || mixed.len() == part.len(), "every case of the part is mixed or none");
         let smoothing = self.config.label_smoothing;
         let shares = self.class_weights.iter().enumerate().map(|(task, weights)| {
             let weights = &self.weights_in_batch(labels, task, weights);
@@ -77,6 +108,12 @@ impl MultitaskLoss {
                     let target = f64::from(u8::from(class == label)) * (1.0 - smoothing) + smoothing / classes as f64;
                     *share = (target * weight / total) as f32;
                 }
+            }
+            let pure = shares.clone();
+            for (Mixed { share, other }, shares) in mixed.iter().zip(shares.chunks_mut(classes)) {
+                let others = &pure[other * classes..][..classes];
+                let mix = |(own, other): (&mut f32, &f32)| *own = *share as f32 * *own + (1.0 - share) as f32 * other;
+                shares.iter_mut().zip(others).for_each(mix);
             }
             Tensor::from_data(TensorData::new(shares, [part.len(), classes]), device) // [B, K_t]
         });
@@ -125,13 +162,27 @@ impl MultitaskLoss {
         };
         let terms = output.branches.iter().zip(targets).flat_map(|(branch, targets)| {
             assert_eq!(branch.logits.len(), targets.shares.len(), "the network's tasks are those of the data set");
-            let tasks = branch.logits.iter().zip(&targets.shares);
-            tasks.map(|(logits, shares)| self.cross_entropy(logits.clone(), shares.clone()) * branch.loss_weight)
+            let tasks = branch.logits.iter().zip(&targets.shares).enumerate();
+            tasks.map(|(task, (logits, shares))| {
+                let logits = self.adjusted(task, logits.clone());
+                self.cross_entropy(logits, shares.clone()) * branch.loss_weight
+            })
         });
         let classification = terms.reduce(|sum, term| sum + term).expect("a network has branches") * scale;
         output.auxiliary.iter().fold(classification, |sum, auxiliary| {
             sum + auxiliary.loss.clone() * (self.config.auxiliary_weight(auxiliary.name) * part)
         })
+    }
+
+    /// The logits of a task with what the configuration adds to them.
+    ///
+    /// # Shapes
+    /// `[B, K]` → `[B, K]`.
+    fn adjusted(&self, task: usize, logits: Tensor<2>) -> Tensor<2> {
+        let Some(adjustments) = self.adjustments.get(task) else { return logits };
+        let adjustments = TensorData::new(adjustments.clone(), [1, adjustments.len()]);
+        let device = logits.device();
+        logits + Tensor::from_data(adjustments, &device)
     }
 
     /// # Shapes
@@ -160,7 +211,7 @@ mod tests {
     }
 
     fn loss(config: LossConfig, weights: [f64; 2], labels: [Option<usize>; 2]) -> f64 {
-        let loss = MultitaskLoss { config, class_weights: vec![weights.to_vec()] };
+        let loss = MultitaskLoss { config, class_weights: vec![weights.to_vec()], adjustments: vec![] };
         let labels: Vec<[Option<usize>; 1]> = labels.iter().map(|&label| [label]).collect();
         let labels: Vec<&[Option<usize>]> = labels.iter().map(|labels| labels.as_slice()).collect();
         let value = |part: Range<usize>| {
@@ -180,6 +231,7 @@ mod tests {
         class_weights: ClassBalancing::Uniform,
         focal_gamma: 0.0,
         label_smoothing: 0.0,
+        logit_adjustment: 0.0,
         auxiliary: BTreeMap::new(),
     };
 
@@ -198,7 +250,7 @@ mod tests {
     #[test]
     fn in_a_batch_that_balances_itself_every_class_has_the_same_weight() {
         let config = LossConfig { class_weights: ClassBalancing::BalancedInBatch, ..SUMS };
-        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 3]] };
+        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 3]], adjustments: vec![] };
         let labels: [&[Option<usize>]; 5] = [&[Some(0)], &[Some(0)], &[Some(2)], &[None], &[Some(0)]];
         let shares = |part: Range<usize>| {
             let targets = loss.targets(&labels, part, &Device::flex());
@@ -233,10 +285,63 @@ mod tests {
         assert!((loss(smooth, [1.0, 3.0], [Some(0), Some(1)]) - expected).abs() < 1e-6);
     }
 
+    /// Of three training cases, two of the first class: their shares are two thirds and a third.
+    #[test]
+    fn frequent_classes_are_favoured_in_the_loss_so_that_the_network_need_not() {
+        let labels = [0, 0, 1].into_iter().enumerate();
+        let case = |(at, label): (usize, usize)| dermafuse_schema::Case {
+            labels: vec![Some(label)],
+            ..dermafuse_schema::Case::new(at.to_string())
+        };
+        let task = dermafuse_schema::Task::new("diagnosis", "DIAG", ["NEV", "MEL"]);
+        let set = dermafuse_data::CaseSet {
+            name: "three".into(),
+            synthetic: false,
+            tasks: dermafuse_schema::TaskSet::new(vec![task]).unwrap(),
+            fields: vec![],
+            cases: labels.map(case).collect(),
+            split: None,
+            notes: vec![],
+        };
+        let labels: [&[Option<usize>]; 2] = [&[Some(0)], &[Some(1)]];
+        let value = |logit_adjustment: f64| {
+            let loss = MultitaskLoss::new(&set.whole(), LossConfig { logit_adjustment, ..SUMS }).unwrap();
+            let targets = loss.targets(&labels, 0..2, &Device::flex());
+            loss.forward(&output([[0.0, 0.0], [0.0, 0.0]], 1.0), &targets).into_scalar::<f64>()
+        };
+        assert!((value(0.0) - 2.0_f64.ln()).abs() < 1e-6);
+        // Logits of nothing are the frequencies: -(ln 2/3 + ln 1/3) / 2.
+        assert!((value(1.0) - (1.5_f64.ln() + 3.0_f64.ln()) / 2.0).abs() < 1e-6);
+        // Half of it: shares in the ratio of the roots.
+        let rare = 1.0 / (1.0 + 2.0_f64.sqrt());
+        assert!((value(0.5) + ((1.0 - rare).ln() + rare.ln()) / 2.0).abs() < 1e-6);
+
+        let adjusted = LossConfig { logit_adjustment: 1.0, ..SUMS };
+        let error = MultitaskLoss::new(&set.view(&[0, 1]).unwrap(), adjusted.clone()).unwrap_err();
+        assert!(matches!(error, TrainError::EmptyClass { ref class, .. } if class == "MEL"), "{error}");
+        assert!(LossConfig { logit_adjustment: -1.0, ..adjusted }.check().is_err());
+    }
+
+    #[test]
+    fn mixed_cases_have_as_much_of_each_label_as_of_each_picture() {
+        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 3]], adjustments: vec![] };
+        let labels: [&[Option<usize>]; 4] = [&[Some(2)], &[Some(0)], &[Some(1)], &[None]];
+        let mixed = [Mixed { share: 0.75, other: 1 }, Mixed { share: 1.0, other: 2 }, Mixed { share: 0.5, other: 0 }];
+        let shares = |mixed: &[Mixed]| {
+            let targets = loss.mixed_targets(&labels, 1..4, mixed, &Device::flex());
+            targets.shares[0].clone().into_data().iter::<f32>().map(|share| 3.0 * share).collect::<Vec<_>>()
+        };
+        let close = |found: Vec<f32>, expected: [f32; 9]| {
+            assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6), "{found:?}");
+        };
+        close(shares(&[]), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+        close(shares(&mixed), [0.75, 0.25, 0.0, 0.0, 1.0, 0.0, 0.5, 0.0, 0.0]);
+    }
+
     #[test]
     fn losses_of_the_networks_own_count_by_name_and_part() {
         let config = LossConfig { auxiliary: [("pull".to_owned(), 0.5)].into(), ..SUMS };
-        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 2]] };
+        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 2]], adjustments: vec![] };
         let labels: [&[Option<usize>]; 4] = [&[Some(0)], &[Some(1)], &[Some(0)], &[Some(1)]];
         let targets = loss.targets(&labels, 0..2, &Device::flex());
         let own = |name, value: f32| Auxiliary { name, loss: Tensor::from_data([value], &Device::flex()) };
@@ -249,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_branch_counts_by_its_weight() {
-        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 2]] };
+        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 2]], adjustments: vec![] };
         let labels: [&[Option<usize>]; 2] = [&[Some(0)], &[Some(1)]];
         let targets = loss.targets(&labels, 0..2, &Device::flex());
         let value = |weight| loss.forward(&output([[0.0, 1.0], [2.0, 0.0]], weight), &targets).into_scalar::<f64>();

@@ -17,6 +17,11 @@ pub struct LossConfig {
     /// Share `ε` of the target that is spread over all classes, in 0..1 (Szegedy et al., CVPR 2016; weighted classes as in
     /// PyTorch's `cross_entropy`).
     pub label_smoothing: f64,
+    /// How far the frequencies of the classes among the training cases are taken out of what the network learns: `τ · ln π` is added to
+    /// the logits in the loss, and not in prediction (Menon et al., ICLR 2021, logit adjustment; with 1 the balanced softmax of Ren et
+    /// al., NeurIPS 2020, whose answers stand on equally frequent classes). 0 leaves them as they are.
+    #[serde(default)]
+    pub logit_adjustment: f64,
     /// Weights of the losses that a network adds by itself, by name (see
     /// [`Auxiliary`](dermafuse_networks::Auxiliary)); one that is not named counts fully. The reduction does not touch them.
     #[serde(default)]
@@ -92,6 +97,9 @@ impl LossConfig {
         }
         if !(0.0..1.0).contains(&self.label_smoothing) {
             return error("label_smoothing", "at least 0 and below 1", self.label_smoothing);
+        }
+        if !(0.0..=2.0).contains(&self.logit_adjustment) {
+            return error("logit_adjustment", "0 to 2", self.logit_adjustment);
         }
         if let Some(&weight) = self.auxiliary.values().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
             return error("a weight of an auxiliary loss", "at least 0", weight);

@@ -4,7 +4,6 @@ use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleL
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
 use dermafuse_backbones::ParameterGroup;
-use dermafuse_networks::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, TrainingConfig};
@@ -42,19 +41,19 @@ impl OptimizerKind {
     }
 }
 
-/// The learning rate of every parameter in an epoch, counted from 0.
-pub(crate) fn learning_rates<N: Network>(
+/// The learning rate of every parameter in an epoch, counted from 0, with a factor on all of them.
+pub(crate) fn learning_rates(
     config: &TrainingConfig,
-    network: &N,
+    groups: &[ParameterGroup],
     epoch: usize,
+    factor: f64,
 ) -> Result<ModuleLearningRate, TrainError> {
-    let (rate, head_rate) = (config.rate(epoch), config.head_rate(epoch));
+    let (rate, head_rate) = (factor * config.rate(epoch), factor * config.head_rate(epoch));
     if config.backbone_rate == 1.0 && config.layer_decay == 1.0 && head_rate == rate {
         return Ok(rate.into());
     }
     let mut scheduler = ModuleLrSchedulerConfig::new(LrSchedulerConfig::Constant(head_rate));
-    let groups = network.backbone_groups();
-    for (group, depth) in groups.iter().zip(depths(&groups)) {
+    for (group, depth) in groups.iter().zip(depths(groups)) {
         let factor = config.backbone_rate * config.layer_decay.powi(depth as i32);
         scheduler = scheduler.with_group(group.group.clone(), LrSchedulerConfig::Constant(rate * factor));
     }

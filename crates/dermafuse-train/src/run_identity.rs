@@ -70,7 +70,9 @@ impl RunLength {
     #[must_use]
     pub fn of(config: &TrainingConfig, follows_progress: bool) -> Self {
         let bound = match config.schedule {
-            RateSchedule::Cosine => Some("the learning rate falls along a cosine over all epochs"),
+            RateSchedule::Cosine | RateSchedule::CosineByStep => {
+                Some("the learning rate falls along a cosine over all epochs")
+            }
             RateSchedule::Constant if follows_progress => {
                 Some("the network changes with the share of all epochs that is done")
             }

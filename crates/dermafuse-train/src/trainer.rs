@@ -4,7 +4,9 @@ use std::sync::Arc;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device};
-use dermafuse_data::{BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder};
+use dermafuse_data::{
+    BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder, Mix, Mixing, mix,
+};
 use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, may_miss, modalities_of, tensors_of};
 use dermafuse_networks::{Auxiliary, Modalities, Network};
 use dermafuse_schema::{BranchLogits, SeveralImages};
@@ -189,9 +191,10 @@ impl Trainer {
         }
     }
 
-    /// Takes the weights after a step into the moving average.
-    fn average_step<N: Network>(&self, run: &mut Run<N>) {
-        let Some(WeightAveraging::Exponential { decay }) = self.config.averaging else { return };
+    /// Takes the weights after a step, one of so many, into the moving average.
+    fn average_step<N: Network>(&self, run: &mut Run<N>, steps: usize) {
+        let Some(WeightAveraging::Exponential { decay, warm_up }) = self.config.averaging else { return };
+        let decay = WeightAveraging::decay_after(decay, warm_up, steps);
         run.average = Some(match run.average.take() {
             None => Average::of(&run.network),
             Some(average) => average.approach(&run.network, 1.0 - decay),
@@ -263,6 +266,16 @@ impl Trainer {
         Ok(EpochPasses { order, shown, passes })
     }
 
+    /// How each case of an epoch's order is mixed.
+    fn mixes(&self, mixing: Mixing, epoch: usize, order: &[usize], cases: usize) -> Vec<Option<Mix>> {
+        let mut times = vec![0; cases];
+        let of_row = |&row: &usize| {
+            times[row] += 1;
+            mixing.drawn(self.config.seed, epoch as u64, row, times[row] - 1)
+        };
+        order.iter().map(of_row).collect()
+    }
+
     /// Cases in a step of the optimizer.
     fn batch_size(&self, set: &CaseSet) -> usize {
         self.config.sampling.batch_size(&set.tasks).unwrap_or(self.config.batch_size)
@@ -299,7 +312,12 @@ impl Trainer {
         if pass < 2 || !batch.is_multiple_of(pass) {
             return size("micro_batch_size", "at least 2 and a divisor of batch_size", pass);
         }
-        self.config.sampling.order(&cases.train, self.config.seed, 0)?;
+        let order = self.config.sampling.order(&cases.train, self.config.seed, 0)?;
+        let steps = self.config.epochs * order.len().div_ceil(batch);
+        if self.config.warm_up_steps > 0 && self.config.warm_up_steps >= steps {
+            let expected = "fewer steps than the training has";
+            return size("warm_up_steps", expected, self.config.warm_up_steps);
+        }
         let valid = cases.valid.set();
         if valid.tasks != set.tasks {
             let (expected, found) = ("of the tasks of the training part", format!("of those of {}", valid.name));
@@ -419,13 +437,14 @@ impl Trainer {
         let config = &self.config;
         let device = device_of(&run.network);
         let modalities = run.network.modalities();
-        let rates = learning_rates(config, &run.network, epoch)?;
+        let groups = run.network.backbone_groups();
         let EpochPasses { order, shown, mut passes } = self.passes(epoch, modalities, cases)?;
         let set = cases.train.set();
         let batch_size = self.batch_size(set);
         let batches = order.len().div_ceil(batch_size);
         let matched = cases.encoder.matched(&set.fields)?;
         let unknown = vec![None; set.tasks.len()];
+        let mixes = self.config.mixing.map(|mixing| self.mixes(mixing, epoch, &order, set.len()));
         let (mut total, mut pass) = (0.0, 0);
         let mut own = OwnLosses::default();
         for (index, rows) in order.chunks(batch_size).enumerate() {
@@ -445,16 +464,25 @@ impl Trainer {
             let mut accumulator = GradientsAccumulator::new();
             let (mut batch_loss, mut done) = (0.0, 0);
             while done < rows.len() {
-                let images = passes.next().expect("the loader gives every row")?;
+                let mut images = passes.next().expect("the loader gives every row")?;
                 // Dropout draws from the device's generator: its numbers depend on seed, epoch and pass alone.
                 device.seed(step_seed(config.seed, epoch, pass));
                 let part = done..done + images.rows.len();
-                let targets = labels_of_branches.iter().map(|labels| loss.targets(labels, part.clone(), &device));
-                let targets: Vec<Targets> = targets.collect();
                 let mut metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
                 if let Some(shown) = &shown {
                     shown.hide_records(first + part.start, &mut metadata, &matched, set.fields.len())?;
                 }
+                let mixed = match &mixes {
+                    Some(mixes) => {
+                        let seeing = &seeing[part.clone()];
+                        let mixes = &mixes[first + part.start..first + part.end];
+                        mix(&mut images, &mut metadata, mixes, |one, other| seeing[one] == seeing[other])
+                    }
+                    None => Vec::new(),
+                };
+                let targets = labels_of_branches.iter();
+                let targets = targets.map(|labels| loss.mixed_targets(labels, part.clone(), &mixed, &device));
+                let targets: Vec<Targets> = targets.collect();
                 let input = tensors_of(images, metadata, modalities, &device);
                 let output = run.network.forward(input);
                 let part_loss = match &targets[..] {
@@ -477,8 +505,9 @@ impl Trainer {
             if let Some(largest) = config.clip_norm {
                 clip_norm(&run.network, &mut gradients, largest);
             }
-            run.network = run.optimizer.step(rates.clone(), run.network.clone(), gradients);
-            self.average_step(run);
+            let rates = learning_rates(config, &groups, epoch, config.step_factor(epoch, index, batches))?;
+            run.network = run.optimizer.step(rates, run.network.clone(), gradients);
+            self.average_step(run, epoch * batches + index + 1);
             total += batch_loss * rows.len() as f64;
             observer.batch(&BatchReport {
                 epoch: epoch + 1,

@@ -55,8 +55,11 @@ pub struct Augmentation {
     pub shift_limit: f64,
     /// Whether images are shifted up and down too; otherwise left and right only.
     pub shift_down: bool,
-    /// The scale is uniform in 1 ± this.
+    /// The scale is uniform in `scale_centre` ± this.
     pub scale_limit: f64,
+    /// The middle of the range of the scale; 1 enlarges as often as it reduces. 1.33 ± 0.33 only enlarges, as crops of 36 to 100 % of
+    /// the area do.
+    pub scale_centre: f64,
     /// Whether each axis has a scale of its own.
     pub scale_axes: bool,
     /// The angle is uniform in ± this, in degrees.
@@ -81,6 +84,10 @@ pub struct Augmentation {
     pub gamma: f64,
     /// The gamma is uniform in 1 ± this.
     pub gamma_limit: f64,
+    /// Probability of changing colours, after all other light.
+    pub colour: f64,
+    /// What is added to red, green and blue, each for itself, is uniform in ± this share of 255.
+    pub colour_limit: f64,
     /// What the dermoscopic image receives.
     pub dermoscopic: DermoscopicMode,
     /// Every image that is augmented is padded with black by this share of its side, and as much is cut out again at a
@@ -100,6 +107,7 @@ impl Default for Augmentation {
             shift_limit: 0.0625,
             shift_down: true,
             scale_limit: 0.5,
+            scale_centre: 1.0,
             scale_axes: false,
             rotate_degrees: 45.0,
             rotate_at_least: 0.0,
@@ -111,6 +119,8 @@ impl Default for Augmentation {
             light_apart: false,
             gamma: 0.0,
             gamma_limit: 0.2,
+            colour: 0.0,
+            colour_limit: 0.05,
             dermoscopic: DermoscopicMode::AsMask,
             padded_crop: 0.0,
             outside: Outside::Reflection,
@@ -189,12 +199,16 @@ impl Augmentation {
             self.quarter_turns,
             self.brightness_contrast,
             self.gamma,
+            self.colour,
         ];
         if let Some(p) = probabilities.into_iter().find(|p| !(0.0..=1.0).contains(p)) {
             return fail("augmentation probability", p, "within 0..=1");
         }
-        if !(0.0..1.0).contains(&self.scale_limit) {
-            return fail("scale limit", self.scale_limit, "within 0..1");
+        if !(self.scale_centre.is_finite() && self.scale_centre > 0.0) {
+            return fail("scale centre", self.scale_centre, "positive");
+        }
+        if !(0.0..self.scale_centre).contains(&self.scale_limit) {
+            return fail("scale limit", self.scale_limit, "from 0 and below the scale centre (1 unless set)");
         }
         if !(0.0..1.0).contains(&self.gamma_limit) {
             return fail("gamma limit", self.gamma_limit, "within 0..1");
@@ -208,6 +222,7 @@ impl Augmentation {
         let shares = [
             ("shift limit", self.shift_limit),
             ("brightness limit", self.brightness_limit),
+            ("colour limit", self.colour_limit),
             ("padding of the cut-out", self.padded_crop),
         ];
         for (what, limit) in shares {
@@ -238,7 +253,7 @@ impl Augmentation {
         let beyond = if self.rotate_degrees > 0.0 { 1.0 - angle.abs() / self.rotate_degrees } else { 0.0 };
         let mut warp = Warp {
             degrees: angle + (self.rotate_at_least * beyond).copysign(angle),
-            scale: [1.0 + number(-self.scale_limit, self.scale_limit); 2],
+            scale: [self.scale_centre + number(-self.scale_limit, self.scale_limit); 2],
             shift_x: number(-self.shift_limit, self.shift_limit),
             shift_y: number(-self.shift_limit, self.shift_limit),
         };
@@ -251,7 +266,7 @@ impl Augmentation {
         };
         let place = [number(0.0, 1.0), number(0.0, 1.0)];
         let cut = Cut { padding: self.padded_crop, place };
-        let scale_down = 1.0 + number(-self.scale_limit, self.scale_limit);
+        let scale_down = self.scale_centre + number(-self.scale_limit, self.scale_limit);
         if self.scale_axes {
             warp.scale[1] = scale_down;
         }
@@ -261,6 +276,8 @@ impl Augmentation {
         let brightened = happens(self.brightness_contrast, &mut number);
         let gamma_changed = happens(self.gamma, &mut number);
         let gamma = 1.0 + number(-self.gamma_limit, self.gamma_limit);
+        let coloured = happens(self.colour, &mut number);
+        let colour: [f32; 3] = std::array::from_fn(|_| number(-self.colour_limit, self.colour_limit) as f32);
         let contrast_alone = Light { brightness: 0.0, ..light };
         Draw {
             vertical_flip,
@@ -270,6 +287,7 @@ impl Augmentation {
             light: lit.then_some(if self.light_apart { contrast_alone } else { light }),
             brightness: (self.light_apart && brightened).then_some(light.brightness),
             gamma: gamma_changed.then_some(gamma),
+            colour: coloured.then_some(colour),
             cut: (any && self.padded_crop > 0.0).then_some(cut),
             outside: self.outside,
         }
@@ -337,8 +355,10 @@ pub(crate) struct Draw {
     pub(crate) light: Option<Light>,
     /// Brightness that is added after `light`, where it is a step of its own.
     pub(crate) brightness: Option<f32>,
-    /// `255 · (x / 255)^gamma`, cut to a byte, after all other light.
+    /// `255 · (x / 255)^gamma`, cut to a byte, after brightness and contrast.
     pub(crate) gamma: Option<f64>,
+    /// What is added to red, green and blue last, in shares of 255.
+    pub(crate) colour: Option<[f32; 3]>,
     pub(crate) cut: Option<Cut>,
     pub(crate) outside: Outside,
 }
@@ -352,7 +372,7 @@ impl Draw {
         preprocess: &Preprocess,
         planes: &mut [f32],
     ) {
-        let tables = preprocess.tables(&self.photometric());
+        let tables = preprocess.tables(&[0, 1, 2].map(|colour| self.photometric(colour)));
         let size = pixels.width();
         let moved = self.output_to_source(size);
         let corner = self.cut.map_or([0.0; 2], |cut| cut.corner(size));
@@ -368,7 +388,7 @@ impl Draw {
         if visible.is_empty() {
             return;
         }
-        let black = preprocess.tables(&std::array::from_fn(|byte| byte as u8)).map(|table| table[0]);
+        let black = preprocess.tables(&[std::array::from_fn(|byte| byte as u8); 3]).map(|table| table[0]);
         for at in 0..size * size {
             let point = ((at % size) as f64, (at / size) as f64);
             if visible.iter().any(|map| !map.leads_inside(point, size)) {
@@ -379,17 +399,20 @@ impl Draw {
 
     /// The same movements without any change of light.
     pub(crate) fn without_light(self) -> Self {
-        Self { light: None, brightness: None, gamma: None, ..self }
+        Self { light: None, brightness: None, gamma: None, colour: None, ..self }
     }
 
-    fn photometric(&self) -> [u8; 256] {
+    /// What each byte of red, green or blue becomes.
+    fn photometric(&self, colour: usize) -> [u8; 256] {
         let brighter = self.brightness.map(|brightness| Light { contrast: 1.0, brightness });
         let lit = |byte: u8| [self.light, brighter].into_iter().flatten().fold(byte, |byte, light| light.apply(byte));
         let curve = |byte: u8| match self.gamma {
             Some(gamma) => (255.0 * (f64::from(byte) / 255.0).powf(gamma)) as u8,
             None => byte,
         };
-        std::array::from_fn(|byte| curve(lit(byte as u8)))
+        let tint = self.colour.map(|shifts| Light { contrast: 1.0, brightness: shifts[colour] });
+        let tinted = |byte: u8| tint.map_or(byte, |tint| tint.apply(byte));
+        std::array::from_fn(|byte| tinted(curve(lit(byte as u8))))
     }
 
     /// Where in the source image each output pixel lies: the inverses of the steps, last step first.

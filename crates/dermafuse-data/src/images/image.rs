@@ -29,6 +29,7 @@ pub(crate) use self::format::{READ, has_image_extension};
 pub(crate) use self::header::Header;
 pub use self::jpeg_encoder::encode_jpeg;
 pub use self::png::encode_png;
+pub(crate) use self::resize::resize_to;
 pub use self::resize::{reduce, resize, resize_and_crop};
 
 use crate::DataError;
@@ -63,6 +64,12 @@ impl RgbPixels {
             return Err(DataError::Setting { what: "pixels", found, expected: "3 bytes for each of 1 or more pixels" });
         }
         Ok(Self { width, height, data })
+    }
+
+    /// Rows that are known to be as many as they should.
+    pub(crate) fn of_rows(width: usize, height: usize, data: Vec<u8>) -> Self {
+        debug_assert_eq!(data.len(), 3 * width * height);
+        Self { width, height, data }
     }
 
     /// Width in pixels.

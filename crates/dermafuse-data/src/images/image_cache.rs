@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::images::image::{Accepted, Resampling, Strictness, decode_resized};
-use crate::{DataError, Preprocess};
+use crate::{DataError, Framing, Preprocess};
 
 /// Decoded and resized images in memory, shared by the loaders of all epochs, up to a limit.
 ///
@@ -21,7 +21,7 @@ struct Held {
     images: HashMap<Key, Arc<Accepted>>,
 }
 
-type Key = (PathBuf, usize, Resampling, Strictness);
+type Key = (PathBuf, usize, Framing, Resampling, Strictness);
 
 impl ImageCache {
     /// An empty cache for at most `max_bytes` bytes of pixels.
@@ -37,8 +37,8 @@ impl ImageCache {
     }
 
     pub(crate) fn get_or_decode(&self, path: &Path, preprocess: &Preprocess) -> Result<Arc<Accepted>, DataError> {
-        let &Preprocess { size, resampling, decoding, .. } = preprocess;
-        let key = (path.to_path_buf(), size, resampling, decoding);
+        let &Preprocess { size, framing, resampling, decoding, .. } = preprocess;
+        let key = (path.to_path_buf(), size, framing, resampling, decoding);
         if let Some(image) = self.images.lock().unwrap_or_else(PoisonError::into_inner).images.get(&key) {
             return Ok(Arc::clone(image));
         }

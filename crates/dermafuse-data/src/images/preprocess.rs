@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::images::framing::Framing;
 use crate::images::image::{Resampling, Strictness};
 use crate::{DataError, RgbPixels};
 
@@ -63,6 +64,9 @@ pub struct Preprocess {
     pub channels: ChannelOrder,
     /// From bytes to numbers.
     pub normalization: Normalization,
+    /// How a photo becomes a square.
+    #[serde(default, skip_serializing_if = "Framing::is_squash")]
+    pub framing: Framing,
     /// How images are resized.
     pub resampling: Resampling,
     /// Whether damaged images are refused.
@@ -76,6 +80,8 @@ struct Declared {
     size: usize,
     channels: ChannelOrder,
     normalization: Normalization,
+    #[serde(default)]
+    framing: Framing,
     resampling: Resampling,
     #[serde(default)]
     decoding: Strictness,
@@ -85,8 +91,8 @@ impl TryFrom<Declared> for Preprocess {
     type Error = DataError;
 
     fn try_from(declared: Declared) -> Result<Self, DataError> {
-        let Declared { size, channels, normalization, resampling, decoding } = declared;
-        let preprocess = Self { size, channels, normalization, resampling, decoding };
+        let Declared { size, channels, normalization, framing, resampling, decoding } = declared;
+        let preprocess = Self { size, channels, normalization, framing, resampling, decoding };
         preprocess.check()?;
         Ok(preprocess)
     }
@@ -104,6 +110,7 @@ impl Preprocess {
             size,
             channels: ChannelOrder::Bgr,
             normalization: Normalization::Div255,
+            framing: Framing::Squash,
             resampling: Resampling::OpenCv,
             decoding: Strictness::Strict,
         }
@@ -114,7 +121,8 @@ impl Preprocess {
     pub fn imagenet(size: usize) -> Self {
         let normalization = Normalization::MeanStd { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
         let decoding = Strictness::Strict;
-        Self { size, channels: ChannelOrder::Rgb, normalization, resampling: Resampling::Pillow, decoding }
+        let (channels, framing) = (ChannelOrder::Rgb, Framing::Squash);
+        Self { size, channels, normalization, framing, resampling: Resampling::Pillow, decoding }
     }
 
     /// As Keras' applications expect it (`preprocess_input`), with the nearest pixel, which Keras loads images with.
@@ -142,7 +150,8 @@ impl Preprocess {
                 (channels, normalization)
             }
         };
-        Self { size, channels, normalization, resampling: Resampling::Nearest, decoding: Strictness::Strict }
+        let (framing, resampling) = (Framing::Squash, Resampling::Nearest);
+        Self { size, channels, normalization, framing, resampling, decoding: Strictness::Strict }
     }
 
     /// Checks the settings.
@@ -177,9 +186,9 @@ impl Preprocess {
     /// Settings that [`Preprocess::check`] refuses.
     pub fn apply(&self, pixels: &RgbPixels) -> Result<Vec<f32>, DataError> {
         self.check()?;
-        let resized = crate::images::image::resize(pixels, self.size, self.resampling)?;
+        let resized = self.square(pixels)?;
         let mut planes = vec![0.0; 3 * self.size * self.size];
-        let tables = self.tables(&std::array::from_fn(|byte| byte as u8));
+        let tables = self.tables(&[std::array::from_fn(|byte| byte as u8); 3]);
         let area = self.size * self.size;
         for (at, pixel) in resized.data().chunks_exact(3).enumerate() {
             for (plane, &source) in self.sources().iter().enumerate() {
@@ -187,6 +196,11 @@ impl Preprocess {
             }
         }
         Ok(planes)
+    }
+
+    /// The square that a photo becomes, as bytes.
+    pub(crate) fn square(&self, pixels: &RgbPixels) -> Result<RgbPixels, DataError> {
+        self.framing.square(pixels, self.size, self.resampling)
     }
 
     /// Which of R, G, B each plane holds.
@@ -197,11 +211,12 @@ impl Preprocess {
         }
     }
 
-    /// For each plane, the number that each byte becomes after `photometric`, a map from byte to byte.
-    pub(crate) fn tables(&self, photometric: &[u8; 256]) -> [[f32; 256]; 3] {
+    /// For each plane, the number that each byte becomes after `photometric`, maps from byte to byte for red, green and blue.
+    pub(crate) fn tables(&self, photometric: &[[u8; 256]; 3]) -> [[f32; 256]; 3] {
+        let sources = self.sources();
         std::array::from_fn(|plane| {
             std::array::from_fn(|byte| {
-                let value = f32::from(photometric[byte]) / 255.0;
+                let value = f32::from(photometric[sources[plane]][byte]) / 255.0;
                 match self.normalization {
                     Normalization::Div255 => value,
                     Normalization::MeanStd { mean, std } => (value - mean[plane]) / std[plane],
@@ -229,6 +244,16 @@ mod tests {
         }
         let json = r#"{"size": 8, "channels": "bgr", "normalization": "div255", "resampling": "open_cv"}"#;
         assert_eq!(read(json).unwrap(), Preprocess::as_released(8), "decoding is strict where it is not said");
+    }
+
+    #[test]
+    fn framing_is_written_where_it_is_no_squashing() {
+        let squashed = serde_json::to_string(&Preprocess::imagenet(8)).unwrap();
+        assert!(!squashed.contains("framing"), "files of earlier versions are the same: {squashed}");
+        let padded = Preprocess { framing: Framing::Pad, ..Preprocess::imagenet(8) };
+        let json = serde_json::to_string(&padded).unwrap();
+        assert!(json.contains(r#""framing":"pad""#), "{json}");
+        assert_eq!(read(&json).unwrap(), padded);
     }
 
     #[test]

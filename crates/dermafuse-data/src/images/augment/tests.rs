@@ -17,6 +17,7 @@ fn rendered(draw: &Draw, interpolation: Interpolation) -> Vec<u8> {
         size: SIZE,
         channels: ChannelOrder::Rgb,
         normalization: Normalization::Div255,
+        framing: crate::Framing::Squash,
         resampling: Resampling::OpenCv,
         decoding: Strictness::Strict,
     };
@@ -69,7 +70,7 @@ fn light_is_albumentations_byte_by_byte() {
     for (name, expected) in tables {
         let (contrast, brightness) = name.split_once(',').unwrap();
         let light = Light { contrast: contrast.parse().unwrap(), brightness: brightness.parse().unwrap() };
-        let table = Draw { light: Some(light), ..Draw::default() }.photometric();
+        let table = Draw { light: Some(light), ..Draw::default() }.photometric(0);
         // One unit where the float product lies within rounding of a whole number, which truncation makes visible.
         let apart = table.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).count();
         let largest = table.iter().zip(&expected).map(|(ours, theirs)| ours.abs_diff(*theirs)).max().unwrap();
@@ -121,15 +122,15 @@ fn the_code_of_august_2021_changes_contrast_brightness_and_gamma_one_after_the_o
 
     // Albumentations' table of gamma: (255 (x / 255)^gamma), cut to a byte.
     let bytes = [0, 1, 10, 64, 100, 128, 200, 254, 255];
-    let of = |draw: Draw| bytes.map(|byte: usize| draw.photometric()[byte]);
+    let of = |draw: Draw| bytes.map(|byte: usize| draw.photometric(0)[byte]);
     assert_eq!(of(Draw { gamma: Some(0.8), ..Draw::default() }), [0, 3, 19, 84, 120, 146, 209, 254, 255]);
     assert_eq!(of(Draw { gamma: Some(1.2), ..Draw::default() }), [0, 0, 5, 48, 82, 111, 190, 253, 255]);
     // Each step is cut to bytes before the next.
     let light = Some(Light { contrast: 1.25, brightness: 0.0 });
     let apart = Draw { light, brightness: Some(-0.2), ..Draw::default() };
-    assert_eq!(apart.photometric()[220], 204, "255 after the contrast, 51 less after the brightness");
+    assert_eq!(apart.photometric(0)[220], 204, "255 after the contrast, 51 less after the brightness");
     let together = Draw { light: Some(Light { contrast: 1.25, brightness: -0.2 }), ..Draw::default() };
-    assert_eq!(together.photometric()[220], 224);
+    assert_eq!(together.photometric(0)[220], 224);
 }
 
 #[test]
@@ -252,4 +253,41 @@ fn a_one_pixel_image_survives_every_step() {
     let mut planes = vec![0.0; 3];
     draw.render(&pixels, Interpolation::Bilinear, &Preprocess::as_released(1), &mut planes);
     assert_eq!(planes, [30.0 / 255.0, 20.0 / 255.0, 10.0 / 255.0]);
+}
+
+#[test]
+fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
+    let augmentation = Augmentation {
+        p: 1.0,
+        shift_scale_rotate: 1.0,
+        scale_centre: 4.0 / 3.0,
+        scale_limit: 1.0 / 3.0,
+        colour: 1.0,
+        colour_limit: 0.1,
+        ..Augmentation::default()
+    };
+    augmentation.check().unwrap();
+    let draws: Vec<Draw> = (0..2000).map(|row| augmentation.draw(3, 1, row, 0, Stream::Case)).collect();
+    let scales = || draws.iter().map(|draw| draw.warp.unwrap().scale[0]);
+    assert!(scales().fold(f64::MAX, f64::min) >= 1.0 && scales().fold(0.0, f64::max) > 1.65);
+    let shifts: Vec<[f32; 3]> = draws.iter().map(|draw| draw.colour.unwrap()).collect();
+    assert!(shifts.iter().flatten().all(|shift| shift.abs() <= 0.1));
+    let product = |a: usize, b: usize| shifts.iter().map(|shift| shift[a] * shift[b]).sum::<f32>() / 2000.0;
+    // The variance of a uniform number in ±0.1 is a third of a hundredth; two colours have nothing to do with each other.
+    assert!((product(0, 0) - 0.01 / 3.0).abs() < 3e-4 && product(0, 1).abs() < 3e-4 && product(1, 2).abs() < 3e-4);
+    // What was drawn before is drawn as it was.
+    let plain = Augmentation { colour: 0.0, ..augmentation.clone() };
+    assert_eq!(Draw { colour: None, ..draws[7] }, plain.draw(3, 1, 7, 0, Stream::Case));
+
+    let tinted = Draw { colour: Some([0.1, 0.0, -0.1]), ..Draw::default() };
+    assert_eq!([0, 1, 2].map(|colour| tinted.photometric(colour)[100]), [125, 100, 74]);
+    let (plain, tinted) =
+        (rendered(&Draw::default(), Interpolation::Nearest), rendered(&tinted, Interpolation::Nearest));
+    let dark = plain.chunks(3).position(|pixel| pixel.iter().all(|byte| (30..220).contains(byte))).unwrap();
+    let (before, after) = (&plain[3 * dark..][..3], &tinted[3 * dark..][..3]);
+    assert!(after[0] > before[0] && after[1] == before[1] && after[2] < before[2], "{before:?} {after:?}");
+
+    let error = Augmentation { scale_centre: 0.3, ..Augmentation::default() }.check().unwrap_err().to_string();
+    assert_eq!(error, "scale limit: 0.5 is not from 0 and below the scale centre (1 unless set)");
+    assert!(Augmentation { colour: 1.5, ..Augmentation::default() }.check().is_err());
 }

@@ -18,7 +18,7 @@ use super::budget::{BUDGET, Reservation};
 use super::format::Format;
 use super::header::{self, Header, damaged, damaged_jpeg, from_decoder};
 use super::orientation::{Metadata, from_exif, from_xmp};
-use super::{MAX_BYTES, RgbPixels, Strictness, buffer, jpeg, resize};
+use super::{MAX_BYTES, RgbPixels, Strictness, buffer, jpeg};
 use crate::images::patient_image::{Held, PatientImage};
 use crate::{DataError, ImageMeasures, Preprocess};
 
@@ -97,7 +97,7 @@ pub(crate) fn decode_changed(
             let changed = change.map(|change| change(pixels));
             let pixels = changed.as_ref().unwrap_or(pixels);
             let measures = measure.then(|| Arc::new(ImageMeasures::of(pixels)));
-            Ok(Accepted { pixels: resize(pixels, preprocess.size, preprocess.resampling)?, damage: None, measures })
+            Ok(Accepted { pixels: preprocess.square(pixels)?, damage: None, measures })
         }
     }
 }
@@ -110,7 +110,7 @@ impl Accepted {
         change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
         measure: bool,
     ) -> Result<Self, DataError> {
-        let &Preprocess { size, resampling, .. } = preprocess;
+        let size = preprocess.size;
         let Self { mut pixels, damage, .. } = self;
         if let Some(change) = change {
             let changed = change(&pixels);
@@ -120,7 +120,7 @@ impl Accepted {
         if (pixels.width, pixels.height) == (size, size) {
             return Ok(Self { pixels, damage, measures });
         }
-        let resized = resize(&pixels, size, resampling);
+        let resized = preprocess.square(&pixels);
         buffer::give(pixels.data);
         Ok(Self { pixels: resized?, damage, measures })
     }

@@ -70,7 +70,12 @@ fn half_to_even(number: usize) -> usize {
     half + (number % 2) * (half % 2)
 }
 
-fn resize_to(pixels: &RgbPixels, [width, height]: [usize; 2], resampling: Resampling) -> Result<RgbPixels, DataError> {
+/// Resizes to a width and a height.
+pub(crate) fn resize_to(
+    pixels: &RgbPixels,
+    [width, height]: [usize; 2],
+    resampling: Resampling,
+) -> Result<RgbPixels, DataError> {
     let invalid = |found: String| DataError::Setting { what: "image size", found, expected: "between 1 and 16384" };
     if let Some(side) = [width, height].into_iter().find(|side| *side == 0 || *side > MAX_SIDE) {
         return Err(invalid(side.to_string()));
