@@ -55,7 +55,7 @@ pub fn one_tower(backbone: BackboneKind) -> Bundle {
     let network = network.init_seeded(1, &Device::flex()).expect("a network of that size");
     let branch_weights = BranchWeights::new([("clinical", 1.0)]).expect("a weight of 1 is one");
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
-    Bundle { description, network, two_stage }
+    Bundle::new(description, network, two_stage)
 }
 
 /// A set of one case with a clinical photo, whose file is never read.
@@ -74,6 +74,8 @@ pub fn one_case() -> CaseSet {
     }
 }
 
-fn tasks() -> TaskSet {
+/// The tasks of Derm7pt.
+#[must_use]
+pub fn tasks() -> TaskSet {
     TaskSet::new(derm7pt::tasks()).expect("the tasks of a data set")
 }

@@ -338,7 +338,7 @@ fn bundle(config: AmfamConfig, set: &CaseSet, device: &Device) -> Bundle {
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Probabilities, None, 1.0).unwrap();
-    Bundle { description, network: network.init_seeded(7, device).unwrap(), two_stage }
+    Bundle::new(description, network.init_seeded(7, device).unwrap(), two_stage)
 }
 
 #[test]

@@ -381,7 +381,7 @@ fn bundle(network: NetworkConfig, set: &CaseSet, encoder: MetadataEncoder, weigh
     };
     let branch_weights = BranchWeights::new(weights.iter().copied()).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
-    Bundle { description, network: network.init_seeded(11, &Device::flex()).unwrap(), two_stage }
+    Bundle::new(description, network.init_seeded(11, &Device::flex()).unwrap(), two_stage)
 }
 
 fn last(answers: Answers) -> Predictions {

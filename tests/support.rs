@@ -141,7 +141,7 @@ pub fn saved_model(folder: &Path) -> PathBuf {
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).expect("a weight");
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).expect("a stage");
     let file = folder.join("model.safetensors");
-    Bundle { description, network: trained, two_stage }.save(&file).expect("the model is written");
+    Bundle::new(description, trained, two_stage).save(&file).expect("the model is written");
     file
 }
 

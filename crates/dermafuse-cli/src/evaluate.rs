@@ -5,10 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
-use dermafuse::data::{
-    CaseSet, CaseView, Corruption, DataError, LoadedSplit, MissingFields, Severity, Split, TableChanges,
-};
+use clap::Args;
+use dermafuse::data::{Corruption, DataError, MissingFields, Severity};
 use dermafuse::eval::{Overall, text_table};
 use dermafuse::infer::BundleDescription;
 use dermafuse::networks::Modality;
@@ -20,8 +18,10 @@ use dermafuse::schema::{RunFolder, RunMode, read_regular_file};
 use serde_json::Value;
 
 use crate::data::DataArguments;
-use crate::failure::{Failure, ProgramResult};
+use crate::engine::EngineArgument;
+use crate::failure::ProgramResult;
 use crate::model::ModelArguments;
+use crate::part::PartArguments;
 use crate::prevalence::{PrevalenceArgument, assume, estimated};
 use crate::terminal::{print_note, print_result, say, say_part};
 
@@ -44,18 +44,13 @@ pub(crate) struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     data: DataArguments,
-    /// Which cases: a part of the published (or given) split, or all.
-    #[arg(long, value_enum, default_value_t = Part::Test)]
-    part: Part,
-    /// A split that a run has saved; it is needed for a part of a data set that publishes no split.
-    #[arg(long, value_name = "FILE")]
-    split: Option<PathBuf>,
+    #[command(flatten)]
+    part: PartArguments,
+    #[command(flatten)]
+    engine: EngineArgument,
     /// Take fields that the data set does not have for not recorded, instead of refusing the set.
     #[arg(long)]
     allow_missing_fields: bool,
-    /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken.
-    #[arg(long)]
-    changed_table: bool,
     /// How frequent classes are where the cases are from, as TASK.CLASS=SHARE,… (such as diagnosis.MEL=0.05), as a .toml file, or
     /// `estimate`, from the cases themselves without their labels. The probabilities are corrected to it, in a row of its own.
     #[arg(long, value_name = "SHARES|FILE|estimate", conflicts_with = "corruptions")]
@@ -83,18 +78,6 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Part {
-    /// The training part.
-    Train,
-    /// The validation part.
-    Valid,
-    /// The test part.
-    Test,
-    /// All cases.
-    All,
-}
-
 /// Corruptions that are named in one word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Corruptions(Vec<Corruption>);
@@ -111,7 +94,7 @@ impl FromStr for Corruptions {
 }
 
 pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
-    let mut bundle = arguments.model.load()?;
+    let mut bundle = arguments.engine.run(arguments.model.load()?)?;
     if arguments.allow_missing_fields {
         let description = &mut bundle.description;
         description.encoder = description.encoder.clone().with_missing_fields(MissingFields::Allow);
@@ -146,7 +129,8 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
     notes.extend(development.as_ref().map(|numbers| numbers.sentence(sums.is_some())));
-    let cases = chosen_cases(arguments, &set, &mut notes)?;
+    let (cases, said) = arguments.part.cases(&set)?;
+    notes.extend(said);
 
     // What an earlier evaluation left there is replaced; what something else left is not.
     let out = &arguments.out;
@@ -196,6 +180,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         notes,
         failed: &answers.failed,
         seen: Some(answers.seen),
+        engine: Some(answers.engine.clone()),
         trained_on: trained_on(&bundle.description),
         fitted: &fitted,
         subsets,
@@ -306,26 +291,5 @@ impl fmt::Display for Scores {
         let text = |score: Option<f64>| score.map_or_else(|| "n/a".to_owned(), |score| format!("{:.1}", 100.0 * score));
         let [accuracy, balanced, auc] = [self.accuracy, self.balanced_accuracy, self.auc].map(text);
         write!(f, "accuracy {accuracy}, balanced accuracy {balanced}, AUC {auc}")
-    }
-}
-
-/// The cases of the part that was asked for.
-fn chosen_cases<'a>(arguments: &Arguments, set: &'a CaseSet, notes: &mut Vec<String>) -> Result<CaseView<'a>, Failure> {
-    let split = match &arguments.split {
-        Some(path) => {
-            let changes = if arguments.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
-            let LoadedSplit { split, notes: found } = Split::load_with(path, set, changes)?;
-            notes.extend(found);
-            Some(split)
-        }
-        None => set.split.clone(),
-    };
-    match (arguments.part, split) {
-        (Part::All, _) => Ok(set.whole()),
-        (Part::Train, Some(split)) => Ok(set.view(split.train)?),
-        (Part::Valid, Some(split)) if split.valid.is_empty() => Err("the split has no validation part".into()),
-        (Part::Valid, Some(split)) => Ok(set.view(split.valid)?),
-        (Part::Test, Some(split)) => Ok(set.view(split.test)?),
-        (_, None) => Err("the data set publishes no split: give --split FILE, or --part all".into()),
     }
 }

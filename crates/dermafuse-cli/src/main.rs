@@ -4,6 +4,7 @@ mod adapt;
 #[cfg(feature = "serve")]
 mod audit;
 mod check;
+mod check_engine;
 mod compare;
 mod completions;
 mod data;
@@ -11,6 +12,7 @@ mod datasets;
 mod device;
 mod download;
 mod draw;
+mod engine;
 mod evaluate;
 mod explain;
 mod failure;
@@ -19,6 +21,7 @@ mod init;
 mod merge;
 mod model;
 mod models;
+mod part;
 mod predict;
 mod prevalence;
 mod recipes;
@@ -55,6 +58,7 @@ enum Verb {
     Merge(merge::Merge),
     Recipes(recipes::Recipes),
     Evaluate(evaluate::Arguments),
+    CheckEngine(check_engine::Arguments),
     Predict(predict::Arguments),
     Adapt(adapt::Arguments),
     Explain(explain::Arguments),
@@ -81,6 +85,7 @@ impl Verb {
             Self::Merge(arguments) => merge::run(arguments),
             Self::Recipes(arguments) => recipes::run(arguments),
             Self::Evaluate(arguments) => evaluate::evaluate(arguments),
+            Self::CheckEngine(arguments) => check_engine::run(arguments),
             Self::Predict(arguments) => predict::predict(arguments),
             Self::Adapt(arguments) => adapt::adapt(arguments),
             Self::Explain(arguments) => explain::explain(arguments),

@@ -10,6 +10,7 @@ use dermafuse::networks::{Modality, Network};
 use dermafuse::recipes::{Progress, TerminalProgress};
 use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regular_file, write_whole_file};
 
+use crate::engine::EngineArgument;
 use crate::failure::{Failure, ProgramResult, with_causes};
 use crate::model::{ModelArguments, field_value};
 use crate::prevalence::{PrevalenceArgument, assume, estimated};
@@ -32,6 +33,8 @@ const MAX_SHARE: u64 = 8 << 30;
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    engine: EngineArgument,
     /// The clinical photo of a single case; may be given several times for a case with several.
     #[arg(long, value_name = "FILE", group = "cases")]
     clinical: Vec<PathBuf>,
@@ -103,7 +106,7 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
     if arguments.shard.is_some() && arguments.prevalence == Some(PrevalenceArgument::Estimate) {
         return Err("a prevalence is estimated from all cases, and --shard asks about a share of them; state it".into());
     }
-    let mut bundle = arguments.model.load()?;
+    let mut bundle = arguments.engine.run(arguments.model.load()?)?;
     assume(&mut bundle, arguments.prevalence.as_ref())?;
     let questions = questions(arguments, &bundle)?;
     questions.notes().iter().for_each(|note| print_note(note));
@@ -147,7 +150,7 @@ fn answer_share(bundle: &Bundle, questions: &Questions, shard: Shard, out: &Path
     let (rows, failed) = (answers.rows.clone(), answers.failed.clone());
     let share = AnswerShare::with_remarks(answers.last().clone(), rows, failed, remarks(&answers), notes)?;
     write_whole_file(&share_file(out, shard), share.to_json().as_bytes())?;
-    ShardRecord::new(shard, work(questions)).write(out)?;
+    ShardRecord::new(shard, work(questions, &answers)).write(out)?;
     let answered = answers.rows.len();
     print_error(format_args!("{answered} of {asked} cases answered; share {shard} is in {}\n", out.display()));
     Ok(())
@@ -167,11 +170,12 @@ fn share_file(folder: &Path, shard: Shard) -> PathBuf {
     folder.join(format!("answers-{}-of-{}.json", shard.index(), shard.count()))
 }
 
-/// What all shares are of.
-fn work(questions: &Questions) -> String {
+/// What all shares are of, by one engine.
+fn work(questions: &Questions, answers: &Answers) -> String {
     let id = |case: Option<&Case>| case.map_or_else(String::new, |case| case.id.to_string());
     let cases = &questions.set().cases;
-    format!("{} cases, the first `{}`, the last `{}`", cases.len(), id(cases.first()), id(cases.last()))
+    let (count, engine) = (cases.len(), &answers.engine);
+    format!("{count} cases, the first `{}`, the last `{}`, by {engine}", id(cases.first()), id(cases.last()))
 }
 
 /// What must be said of the answers. All of it is printed but what was said of the questions.

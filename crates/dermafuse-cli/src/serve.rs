@@ -10,6 +10,7 @@ use dermafuse::infer::Model;
 use dermafuse::schema::read_regular_file;
 use dermafuse::serve::{AnswerStore, AuditLine, ModelClassifier, RESEARCH_USE, ServeConfig, Token, serve};
 
+use crate::engine::EngineArgument;
 use crate::failure::{Failure, ProgramResult};
 use crate::model::ModelArguments;
 use crate::terminal::{print_error, say};
@@ -25,6 +26,8 @@ const MAX_TOKEN: u64 = 4096;
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
+    #[command(flatten)]
+    engine: EngineArgument,
     /// The address to serve at. One that other machines can reach needs --token-file.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     address: IpAddr,
@@ -70,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> ProgramResult {
     config.check(address)?;
     let store = arguments.store.as_ref().map(AnswerStore::open).transpose()?;
     let model = Model::open(&arguments.model.model, &arguments.model.device.device()?)?;
+    let model = model.engine(&arguments.engine.engine)?;
     let classifier = Arc::new(ModelClassifier::new(model)?);
     let sink = Arc::new(|line: &AuditLine| print_error(format_args!("{line}\n")));
     serve(address, classifier, config, store, sink, |address| {

@@ -79,7 +79,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
     let two_stage = TwoStage::new(BranchWeights::new(weights).unwrap(), FuseSpace::Logits, None, 1.0).unwrap();
-    Bundle { description, network, two_stage }.save(file).unwrap();
+    Bundle::new(description, network, two_stage).save(file).unwrap();
 }
 
 /// A model of two classes from the clinical photo, sex and age.

@@ -26,6 +26,14 @@ pub enum EvalError {
         /// Tasks of the predictions.
         predictions: Vec<String>,
     },
+    /// Answers of two models where those of one were expected.
+    #[error("the stages {left:?} and {right:?} are of different models; compare answers of one")]
+    Stages {
+        /// Stages of the first.
+        left: Vec<String>,
+        /// Stages of the second.
+        right: Vec<String>,
+    },
     /// A case that is asked for and not there.
     #[error("case {case} is out of range, there are {cases}")]
     Case {

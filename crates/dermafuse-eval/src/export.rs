@@ -1,7 +1,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use dermafuse_schema::{FailedCase, Predictions, SeenCases, spreadsheet_safe, write_whole_file};
+use dermafuse_schema::{EngineFacts, FailedCase, Predictions, SeenCases, spreadsheet_safe, write_whole_file};
 use serde::{Serialize, Serializer};
 
 use crate::metrics::check;
@@ -18,6 +18,9 @@ const METRICS_FORMAT: u32 = 1;
 pub struct MetricsContext {
     /// How many of the cases made the model; `None` where there is no model, as for the folds of a comparison.
     pub seen: Option<SeenCases>,
+    /// What ran the network; `None` where several models answered, as for the folds of a comparison.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineFacts>,
     /// What was left out, assumed or unknown.
     pub notes: Vec<String>,
     /// The evaluations of the rows with each image counted as if it were a case; empty where no case has several images of a
@@ -64,7 +67,8 @@ fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<
     serializer.collect_seq(rows.iter().map(|(name, evaluation)| MetricsRow { name, evaluation }))
 }
 
-/// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `images` as
+/// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `engine` (an
+/// [`EngineFacts`](dermafuse_schema::EngineFacts)) where a saved model was evaluated, `images` as
 /// `rows` where cases have several images of a kind, `weights` where some were searched, `class_groups` and `prediction_sets` where
 /// the model has them, `risk_coverage`, `subsets` (a [`SubsetEvaluation`]) and `corruptions` (a [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
 /// bytes.

@@ -18,6 +18,7 @@ mod class_groups;
 mod comparison;
 mod confusion;
 mod corruption;
+mod engine_comparison;
 mod error;
 mod export;
 pub mod figure;
@@ -45,6 +46,7 @@ pub use class_groups::{GroupAuc, GroupEvaluation, MemberEvaluation, PointEvaluat
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use corruption::{CorruptedEvaluation, CorruptionError, CorruptionEvaluation};
+pub use engine_comparison::{EngineComparison, StageDifference, TaskDifference};
 pub use error::EvalError;
 pub use export::{MetricsContext, csv_field, metrics_json, predictions_csv, write_metrics, write_predictions};
 pub use mean_deviation::MeanDeviation;

@@ -1,6 +1,6 @@
 use dermafuse_data::QualityFinding;
 use dermafuse_ensemble::ProbabilityFacts;
-use dermafuse_schema::{Decision, SevenPointScore, Task};
+use dermafuse_schema::{Decision, EngineFacts, SevenPointScore, Task};
 use serde::Serialize;
 
 use crate::{Basis, Evidence, GroupAnswer, Note, PatientError, TrainingDistance};
@@ -32,6 +32,8 @@ pub struct Answer {
     /// The seven-point checklist of the most probable classes, if the model has its tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seven_point: Option<SevenPointScore>,
+    /// What ran the network.
+    pub engine: EngineFacts,
 }
 
 /// What a model says of one task.
@@ -151,6 +153,7 @@ mod tests {
             out_of_distribution: None,
             probabilities: ProbabilityFacts::default(),
             seven_point: None,
+            engine: crate::network_engine::burn_facts(),
         };
         let error = answer.group("referral").unwrap_err().to_string();
         assert!(error.contains("no group `referral`"), "{error}");

@@ -5,14 +5,14 @@ use dermafuse_ensemble::{ProbabilityFacts, TwoStage};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, Case, CaseId, ClassSums, FailedCase, Predictions, SchemaError, SeenCases, SeveralImages, Shard, Task,
-    TaskSet,
+    BranchLogits, Case, CaseId, ClassSums, EngineFacts, FailedCase, Predictions, SchemaError, SeenCases, SeveralImages,
+    Shard, Task, TaskSet,
 };
 
 use crate::bundle::Bundle;
 use crate::model_tasks::absent_classes;
 use crate::predictor::Collected;
-use crate::{InferError, Questions, TrainingDistance, kinds_of};
+use crate::{InferError, Note, Questions, TrainingDistance, kinds_of};
 
 /// What a model says of the cases that it was asked about.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Answers {
     pub notes: Vec<String>,
     /// How the probabilities of the last stage are calibrated, and how frequent they take the classes to be.
     pub probabilities: ProbabilityFacts,
+    /// What ran the network.
+    pub engine: EngineFacts,
 }
 
 impl Answers {
@@ -74,7 +76,7 @@ impl Answers {
     }
 
     /// No answer, where no case can be asked about.
-    fn none(tasks: &TaskSet, failed: Vec<FailedCase>) -> Self {
+    fn none(tasks: &TaskSet, failed: Vec<FailedCase>, engine: EngineFacts) -> Self {
         let nothing = Predictions {
             tasks: tasks.clone(),
             ids: Vec::new(),
@@ -93,6 +95,7 @@ impl Answers {
             distances: Vec::new(),
             notes: Vec::new(),
             probabilities: ProbabilityFacts::default(),
+            engine,
         }
     }
 }
@@ -263,7 +266,7 @@ impl Bundle {
         let refused: Vec<FailedCase> =
             questions.refused().iter().filter(|case| range.contains(&case.row)).cloned().collect();
         if rows.is_empty() {
-            return Ok(Answers::none(&self.description.tasks, refused));
+            return Ok(Answers::none(&self.description.tasks, refused, self.engine_facts()));
         }
         match self.predict_beside(&questions.set().view(&rows)?, &refused, None, progress) {
             // No case can be answered. The error is that of the first, and each has its own.
@@ -279,7 +282,7 @@ impl Bundle {
                     failed.push(FailedCase { row, id: questions.set().cases[row].id.clone(), reason });
                 }
                 failed.sort_by_key(|case| case.row);
-                Ok(Answers::none(&self.description.tasks, failed))
+                Ok(Answers::none(&self.description.tasks, failed, self.engine_facts()))
             }
             answers => Ok(answers?.with_remarks()),
         }
@@ -312,6 +315,7 @@ impl Bundle {
         };
         let description = &self.description;
         let mut notes = self.notes();
+        notes.extend(self.engine_note().map(|engine| Note::RunBy { engine }.to_string()));
         notes.extend(self.calibration_notes(&stages)?);
         notes.extend(description.encoder.notes(&answered)?);
         notes.extend(absent_classes(set, &description.tasks));
@@ -327,7 +331,8 @@ impl Bundle {
         let findings = measures.iter().map(|of_case| self.findings(of_case)).collect();
         let distances = distances.into_iter().map(|score| self.training_distance(score?)).collect();
         let probabilities = self.two_stage.facts();
-        Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes, probabilities })
+        let engine = self.engine_facts();
+        Ok(Answers { stages, looks, rows, failed, seen, findings, distances, notes, probabilities, engine })
     }
 
     /// What comes after the network, for everything that answers: the predictions of every stage by name, the answer last.

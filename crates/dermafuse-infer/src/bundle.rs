@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -7,7 +8,8 @@ use dermafuse_data::{CaseSet, CaseView, MetadataEncoder, ModalityDropout, Prepro
 use dermafuse_ensemble::{OutOfDistribution, TwoStage};
 use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError};
 use dermafuse_schema::{
-    BranchLogits, FittedGroup, Performance, PredictionSets, SeveralImages, TaskSet, read_regular_file, write_whole_file,
+    BranchLogits, EngineFacts, FittedGroup, Performance, PredictionSets, SeveralImages, TaskSet, read_regular_file,
+    write_whole_file,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,7 +17,10 @@ use sha2::{Digest, Sha256};
 use crate::earlier_names::with_kinds;
 use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
-use crate::{InferError, KnownCases, ModelCard, Predictor, TestTimeAugmentation, folder_bundle, may_miss};
+use crate::network_engine::burn_facts;
+use crate::{
+    InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle, may_miss,
+};
 
 /// The name of a model in the folder of the run that made it.
 pub const MODEL_FILE: &str = "model.safetensors";
@@ -98,6 +103,8 @@ impl BundleDescription {
 /// A trained model: the network, its second stage, and how to feed them. On disk it is one file, `model.safetensors`: the
 /// tensors under their PyTorch names, and in its metadata the description, the second stage, the version of the format and
 /// a checksum. The same model gives the same bytes.
+///
+/// Burn runs its network, unless [`Bundle::with_engine`] gave it something else that does.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     /// What it is.
@@ -106,9 +113,41 @@ pub struct Bundle {
     pub network: AnyNetwork,
     /// What happens to its logits.
     pub two_stage: TwoStage,
+    /// What runs the network instead of Burn: its weights are those of the network.
+    pub(crate) engine: Option<Arc<dyn NetworkEngine>>,
 }
 
 impl Bundle {
+    /// A model of its parts, which Burn runs. Whether they fit together is checked where they are used: see [`Bundle::check`].
+    #[must_use]
+    pub fn new(description: BundleDescription, network: AnyNetwork, two_stage: TwoStage) -> Self {
+        Self { description, network, two_stage, engine: None }
+    }
+
+    /// The same model with something else that runs its network. It must have been made of this network; one that is put into
+    /// [`network`](Self::network) later is not what it runs.
+    #[must_use]
+    pub fn with_network_engine(self, engine: Arc<dyn NetworkEngine>) -> Self {
+        Self { engine: Some(engine), ..self }
+    }
+
+    /// What runs the network, if it is not Burn.
+    #[must_use]
+    pub fn network_engine(&self) -> Option<&Arc<dyn NetworkEngine>> {
+        self.engine.as_ref()
+    }
+
+    /// What runs the network, and with which numbers.
+    #[must_use]
+    pub fn engine_facts(&self) -> EngineFacts {
+        self.engine_note().unwrap_or_else(burn_facts)
+    }
+
+    /// What runs the network, if it is not Burn.
+    pub(crate) fn engine_note(&self) -> Option<EngineFacts> {
+        self.engine.as_ref().map(|engine| engine.facts().clone())
+    }
+
     /// Writes the model into a file, whole or not at all. Parts of the network that only training needs are left out.
     ///
     /// # Errors
@@ -169,7 +208,7 @@ impl Bundle {
         let network = description.network.init(device)?;
         let names = network.tensor_names();
         let network = set_tensors(network, names, tensors, path).map_err(NetworkError::from)?;
-        let bundle = Self { description, network, two_stage };
+        let bundle = Self::new(description, network, two_stage);
         bundle.check()?;
         Ok(bundle)
     }
@@ -261,7 +300,10 @@ impl Bundle {
         predictor.several_images = *several_images;
         predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor.may_miss = self.may_miss();
-        predictor
+        match &self.engine {
+            Some(engine) => predictor.with_engine(engine.clone()),
+            None => predictor,
+        }
     }
 
     /// What the network was trained to miss.

@@ -1,6 +1,5 @@
 use std::fmt;
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::{CaseSet, DataError};
 use dermafuse_networks::{Modalities, MultimodalInput, Network};
@@ -12,8 +11,6 @@ use crate::{ImageBaseline, InferError, shapley_values};
 
 /// The most inputs whose every combination is asked about: 4,096 combinations.
 pub const MAX_INPUTS: usize = 12;
-/// Cases in one forward pass.
-const BATCH: usize = 16;
 
 /// Something that a prediction is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,7 +225,8 @@ impl Bundle {
         questions: &[Question],
         baseline: ImageBaseline,
     ) -> Result<Predictions, InferError> {
-        let network = self.network.valid();
+        let (predictor, network) = (self.predictor(), &self.network);
+        let (batch, classes) = (predictor.batch_size, set.tasks.class_counts());
         let device = self.device();
         let encoder = &self.description.encoder;
         let asked = CaseSet {
@@ -288,27 +286,25 @@ impl Bundle {
         let looks_and_chunks = looks
             .iter()
             .enumerate()
-            .flat_map(|look| distinct.chunks(BATCH).enumerate().map(move |chunk| (look, chunk)));
+            .flat_map(|look| distinct.chunks(batch).enumerate().map(move |chunk| (look, chunk)));
         for ((look, images), (chunk, asked)) in looks_and_chunks {
             let clinical = shown(&images.clinical, asked, |question| question.clinical);
             let dermoscopic = shown(&images.dermoscopic, asked, |question| question.dermoscopic);
             let metadata = network.modalities().metadata.then(|| rows_tensor(&cohort.metadata, asked, &device));
             for (view, transform) in views.iter().enumerate() {
                 let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
-                let output = network.forward(MultimodalInput {
+                let input = MultimodalInput {
                     clinical: turned(&clinical),
                     dermoscopic: turned(&dermoscopic),
                     metadata: metadata.clone(),
-                });
-                for (branch, output) in branches.iter_mut().zip(output.branches) {
-                    for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
-                        let [_, classes] = tensor.dims();
-                        let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+                };
+                let output = predictor.run(input, false, asked.len(), &classes)?;
+                for (branch, output) in branches.iter_mut().zip(&output.logits) {
+                    for (logits, values) in branch.logits.iter_mut().zip(output) {
                         let mut view = logits.index_axis_mut(Axis(0), look * views.len() + view); // [questions, K_t]
                         for (question, &group) in group.iter().enumerate() {
-                            if let Some(at) = group.checked_sub(chunk * BATCH).filter(|&at| at < asked.len()) {
-                                let row = &values[at * classes..][..classes];
-                                view.row_mut(question).iter_mut().zip(row).for_each(|(to, from)| *to = *from);
+                            if let Some(at) = group.checked_sub(chunk * batch).filter(|&at| at < asked.len()) {
+                                view.row_mut(question).assign(&values.row(at));
                             }
                         }
                     }

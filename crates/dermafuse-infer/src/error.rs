@@ -8,7 +8,7 @@ use dermafuse_schema::{ReadError, SchemaError, WriteError};
 
 use thiserror::Error;
 
-use crate::ModelFileError;
+use crate::{EngineError, ModelFileError};
 
 /// What can go wrong between samples and predictions.
 #[derive(Debug, Error)]
@@ -31,6 +31,9 @@ pub enum InferError {
     /// The network's configuration or weights are wrong.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// What runs the network cannot.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// The second stage could not be applied.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),

@@ -63,7 +63,7 @@ pub(crate) fn load(folder: &Path, device: &Device) -> Result<Bundle, InferError>
     let network = ModuleRecord::from_bytes(Bytes::from_bytes_vec(weights))
         .and_then(|record| network.try_load_record(record))
         .map_err(|error| InferError::Weights { path: folder.join(NETWORK), reason: error.to_string() })?;
-    let bundle = Bundle { description: manifest.description, network, two_stage };
+    let bundle = Bundle::new(manifest.description, network, two_stage);
     bundle.check()?;
     Ok(bundle)
 }

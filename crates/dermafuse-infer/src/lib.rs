@@ -19,9 +19,15 @@ mod bundle;
 mod case_remarks;
 mod contributions;
 mod earlier_names;
+mod engine;
+mod engine_error;
+#[cfg(feature = "_engines")]
+mod engine_library;
+mod engine_loading;
 mod error;
 mod explainer;
 mod explanation;
+mod exported_network;
 mod folder_bundle;
 mod group_answer;
 mod heat_map;
@@ -32,10 +38,16 @@ mod model_card;
 mod model_field;
 mod model_file;
 mod model_tasks;
+mod network_engine;
 mod note;
 mod occlusion;
 #[cfg(feature = "onnx")]
 mod onnx_answer;
+#[cfg(feature = "onnxruntime")]
+mod onnx_runtime;
+mod onnx_session;
+#[cfg(feature = "openvino")]
+mod open_vino;
 mod patient;
 mod patient_error;
 mod predictor;
@@ -57,6 +69,8 @@ pub use batch::{kinds_of, may_miss, modalities_of, tensors_of};
 pub use bundle::{Bundle, BundleDescription, MAX_MODEL_BYTES, MODEL_FILE, sha256_hex};
 pub use case_remarks::TrainingDistance;
 pub use contributions::{Contributions, Input, MAX_INPUTS, TaskContributions};
+pub use engine::{Engine, EngineSettings, Precision};
+pub use engine_error::EngineError;
 pub use error::InferError;
 pub use explainer::{CamMethod, ExplainedLogit, Explainer};
 pub use explanation::{Explanation, ExplanationRequest, HeatMethod, ImageHeat};
@@ -67,10 +81,12 @@ pub use model::Model;
 pub use model_card::{CardTexts, ModelCard, TrainingSummary};
 pub use model_field::ModelField;
 pub use model_file::{ModelFile, ModelFileError};
+pub use network_engine::{NetworkEngine, NetworkValues};
 pub use note::Note;
 pub use occlusion::{ImageBaseline, Occlusion};
 #[cfg(feature = "onnx")]
 pub use onnx_answer::OnnxAnswer;
+pub use onnx_session::{OnnxSession, OnnxTensor};
 pub use patient::{Patient, RecordValue};
 pub use patient_error::PatientError;
 pub use predictor::Predictor;

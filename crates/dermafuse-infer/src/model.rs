@@ -12,8 +12,8 @@ use dermafuse_schema::{
 use crate::patient::RecordValue;
 use crate::predictor::Collected;
 use crate::{
-    Answer, Basis, Bundle, BundleDescription, Evidence, GroupAnswer, InferError, ModelCard, ModelField, Note, Patient,
-    PatientError, Predictor, TaskAnswer, kinds_of,
+    Answer, Basis, Bundle, BundleDescription, Engine, Evidence, GroupAnswer, InferError, ModelCard, ModelField, Note,
+    Patient, PatientError, Predictor, TaskAnswer, kinds_of,
 };
 
 /// A trained model that answers for one patient after the other: what a program of one's own calls.
@@ -40,7 +40,7 @@ use crate::{
 /// # let network = description.network.init_seeded(3, &Device::flex())?;
 /// # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
 /// # let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0)?;
-/// # let file = Bundle { description, network, two_stage }.to_bytes()?;
+/// # let file = Bundle::new(description, network, two_stage).to_bytes()?;
 /// # let jpeg = encode_png(&RgbPixels::new(40, 30, vec![180; 3600])?);
 /// let model = Model::from_bytes(&file, &Device::flex())?; // or `Model::open("skin.safetensors", …)`
 /// let answer = model.predict(&Patient::new().clinical(jpeg))?;
@@ -113,6 +113,15 @@ impl Model {
         let mut bundle = self.bundle().clone();
         bundle.assume_prevalence(shares)?;
         Self::new(bundle)
+    }
+
+    /// The same model with an engine that runs its network: a library of the machine, which is several times faster on a CPU. The
+    /// network becomes ONNX in memory and is handed to it; the second stage, and whatever needs gradients, stays where it is.
+    ///
+    /// # Errors
+    /// As [`Bundle::with_engine`].
+    pub fn engine(&self, engine: &Engine) -> Result<Self, InferError> {
+        Self::new(self.bundle().clone().with_engine(engine)?)
     }
 
     /// The parts of the model.
@@ -299,12 +308,13 @@ impl Model {
             out_of_distribution: distances.into_iter().flatten().find_map(|score| bundle.training_distance(score)),
             notes,
             probabilities: bundle.two_stage.facts(),
+            engine: bundle.engine_facts(),
         })
     }
 
     /// What the answer to the logits stands on.
     fn basis(&self, set: &CaseSet, logits: &BranchLogits) -> Result<Basis, PatientError> {
-        let Bundle { description, network, two_stage } = self.bundle();
+        let Bundle { description, network, two_stage, .. } = self.bundle();
         let case = &set.cases[0];
         let used = logits.used_branches(0, &two_stage.branch_weights).map_err(InferError::from)?;
         let needs = network.branches().into_iter().filter(|branch| used.contains(&branch.name));
@@ -339,7 +349,7 @@ impl Model {
     }
 
     fn notes(&self, asked: Asked<'_>, logits: &BranchLogits, accepted: Vec<RowFault>) -> Vec<Note> {
-        let Bundle { description, network, two_stage } = self.bundle();
+        let Bundle { description, network, two_stage, .. } = self.bundle();
         let mut notes = Vec::new();
         let looked_at: Vec<Modality> = kinds_of(network.modalities()).collect();
         for image in Modality::BOTH {
@@ -364,6 +374,7 @@ impl Model {
             notes.push(Note::SyntheticTraining);
         }
         notes.extend(self.bundle().notes().into_iter().map(|text| Note::OfModel { text }));
+        notes.extend(self.bundle().engine_note().map(|engine| Note::RunBy { engine }));
         // One that answers are corrected to is among the model's own notes, with all tasks.
         let uncorrected = two_stage.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_none());
         if let Some(prevalence) = uncorrected {

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use dermafuse_data::NumberRange;
-use dermafuse_schema::Modality;
+use dermafuse_schema::{EngineFacts, Modality};
 use serde::Serialize;
 
 /// Something that must be known of an answer: what is missing, unknown to the model, or assumed.
@@ -74,6 +74,11 @@ pub enum Note {
     FirstStageAnswers,
     /// The model was trained on drawn images.
     SyntheticTraining,
+    /// Another engine than the one that the model was trained and tested with ran its network.
+    RunBy {
+        /// What ran it.
+        engine: EngineFacts,
+    },
     /// What must be said of the model whatever it is asked.
     OfModel {
         /// A sentence.
@@ -119,6 +124,12 @@ impl fmt::Display for Note {
             Self::SyntheticTraining => {
                 formatter.write_str("The model was trained on drawn images: it knows nothing of skin.")
             }
+            Self::RunBy { engine } if engine.precision == "f32" => write!(formatter, "{engine} ran the network."),
+            Self::RunBy { engine } => write!(
+                formatter,
+                "{engine} ran the network: probabilities differ from those of f32, with which the model was tested; `dermafuse \
+                 check-engine` measures by how much."
+            ),
             Self::OfModel { text } => formatter.write_str(text),
         }
     }

@@ -8,17 +8,21 @@ use dermafuse_data::{
 };
 use dermafuse_ensemble::OutOfDistribution;
 use dermafuse_networks::{Modalities, MultimodalInput, Network};
-use dermafuse_schema::ndarray::{Array2, Array3, Axis, aview1};
-use dermafuse_schema::{Branch, BranchLogits, FailedCase, SchemaError, SeveralImages};
+use dermafuse_schema::ndarray::{Array2, Array3, Axis};
+use dermafuse_schema::{Branch, BranchLogits, EngineFacts, FailedCase, SchemaError, SeveralImages};
 
-use crate::{InferError, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
+use crate::network_engine::{BurnEngine, burn_facts};
+use crate::{InferError, NetworkEngine, NetworkValues, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
 
-/// Runs a network over cases and collects the logits of every branch, view and task.
+/// Runs a network over cases and collects the logits of every branch, view and task. Burn runs it, unless it was given a
+/// [`NetworkEngine`].
 #[derive(Clone, Debug)]
 pub struct Predictor<N> {
     /// The network in inference mode (`valid()`).
     network: N,
     device: Device,
+    /// What runs the network instead of Burn.
+    engine: Option<Arc<dyn NetworkEngine>>,
     /// How images are prepared: as in training.
     pub preprocess: Preprocess,
     /// The views to average.
@@ -58,6 +62,7 @@ impl<N: Network> Predictor<N> {
         Self {
             network,
             device,
+            engine: None,
             preprocess,
             augmentation,
             batch_size: 16,
@@ -69,6 +74,34 @@ impl<N: Network> Predictor<N> {
             measure: false,
             out_of_distribution: None,
         }
+    }
+
+    /// The same with an engine that runs the network: one that was made of this network's weights. Cases in one forward pass are those
+    /// of the engine, if it has a say in that.
+    #[must_use]
+    pub fn with_engine(self, engine: Arc<dyn NetworkEngine>) -> Self {
+        let batch_size = engine.batch_size().unwrap_or(self.batch_size);
+        Self { engine: Some(engine), batch_size, ..self }
+    }
+
+    /// What runs the network.
+    #[must_use]
+    pub fn engine_facts(&self) -> EngineFacts {
+        self.engine.as_ref().map_or_else(burn_facts, |engine| engine.facts().clone())
+    }
+
+    /// What the network says of a batch of `cases`; `classes` are those of its tasks.
+    pub(crate) fn run(
+        &self,
+        input: MultimodalInput,
+        with_embedding: bool,
+        cases: usize,
+        classes: &[usize],
+    ) -> Result<NetworkValues, InferError> {
+        let Some(engine) = &self.engine else { return Ok(BurnEngine(&self.network).run(input, with_embedding)) };
+        let values = engine.run(input, with_embedding)?;
+        values.check(engine.facts(), cases, self.network.branches().len(), classes)?;
+        Ok(values)
     }
 
     /// The logits of the cases; `progress` is told how many are done after each batch.
@@ -185,6 +218,7 @@ impl<N: Network> Predictor<N> {
         let most = looks.iter().copied().max().unwrap_or(1);
 
         let views = self.augmentation.views();
+        let classes = set.tasks.class_counts();
         let mut branches: Vec<Branch> = infos
             .iter()
             .enumerate()
@@ -231,35 +265,34 @@ impl<N: Network> Predictor<N> {
             for (&(at, _), of_look) in places.iter().zip(batch.measures) {
                 measures[at].iter_mut().zip(of_look).for_each(|(images, image)| images.extend(image));
             }
-            let Some(input) = batch.input else { return };
+            let Some(input) = batch.input else { return Ok(()) };
             for (view, transform) in views.iter().enumerate() {
                 let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
-                let output = self.network.forward(MultimodalInput {
+                let input = MultimodalInput {
                     clinical: turned(&input.clinical),
                     dermoscopic: turned(&input.dermoscopic),
                     metadata: input.metadata.clone(),
-                });
-                if let (0, Some(fitted)) = (view, &self.out_of_distribution) {
-                    let features = values(output.embedding); // [B, D]
-                    for (&(at, look), row) in places.iter().zip(features.chunks_exact(fitted.features())) {
+                };
+                let fitted = self.out_of_distribution.as_ref().filter(|_| view == 0);
+                let output = self.run(input, fitted.is_some(), places.len(), &classes)?;
+                if let (Some(fitted), Some(features)) = (fitted, &output.embedding) {
+                    for (&(at, look), row) in places.iter().zip(features.rows()) {
                         if look == 0 && is_whole(at) {
-                            distances[at] = Some(fitted.score(aview1(row)));
+                            distances[at] = Some(fitted.score(row));
                         }
                     }
                 }
-                for (branch, output) in branches.iter_mut().zip(output.branches) {
-                    for (logits, tensor) in branch.logits.iter_mut().zip(output.logits) {
-                        let classes = tensor.dims()[1];
-                        let values = values(tensor); // [B, K_t]
-                        for (&(at, look), row) in places.iter().zip(values.chunks_exact(classes)) {
+                for (branch, output) in branches.iter_mut().zip(&output.logits) {
+                    for (logits, values) in branch.logits.iter_mut().zip(output) {
+                        for (&(at, look), row) in places.iter().zip(values.rows()) {
                             let mut slot = logits.index_axis_mut(Axis(0), look * views.len() + view); // [N, K_t]
-                            let mut slot = slot.row_mut(at);
-                            slot.iter_mut().zip(row).for_each(|(to, from)| *to = *from);
+                            slot.row_mut(at).assign(&row);
                         }
                     }
                 }
             }
             progress(done);
+            Ok(())
         })?;
 
         // A case of which one image cannot be read is not answered from the others.
@@ -302,13 +335,16 @@ impl<N: Network> Predictor<N> {
     ) -> Result<Array2<f32>, InferError> {
         let (mut features, mut width) = (Vec::new(), 0);
         let mut done = 0;
+        let classes = cases.set().tasks.class_counts();
         self.for_each_batch(cases, None, Looks::First, encoder, Failures::Stop, |batch| {
-            let Some(input) = batch.input else { return };
-            let embedding = self.network.forward(input).embedding; // [B, D]
-            width = embedding.dims()[1];
-            features.extend(values(embedding));
+            let Some(input) = batch.input else { return Ok(()) };
+            let values = self.run(input, true, batch.rows.len(), &classes)?;
+            let embedding = values.embedding.expect("it was asked for"); // [B, D]
+            width = embedding.ncols();
+            features.extend(embedding);
             done += batch.rows.len();
             progress(done);
+            Ok(())
         })?;
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
             let row = cases.rows()[at / width];
@@ -327,7 +363,7 @@ impl<N: Network> Predictor<N> {
         looks: Looks,
         encoder: &MetadataEncoder,
         failures: Failures,
-        mut each: impl FnMut(ReadBatch),
+        mut each: impl FnMut(ReadBatch) -> Result<(), InferError>,
     ) -> Result<(), InferError> {
         let modalities = self.network.modalities();
         let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
@@ -353,7 +389,7 @@ impl<N: Network> Predictor<N> {
                     Some(tensors_of(batch, metadata, modalities, &self.device))
                 }
             };
-            each(ReadBatch { rows, looks, failed, accepted, measures, input });
+            each(ReadBatch { rows, looks, failed, accepted, measures, input })?;
         }
         Ok(())
     }
@@ -384,9 +420,4 @@ struct ReadBatch {
     measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// `None` if no case could be read.
     input: Option<MultimodalInput>,
-}
-
-/// The values of a tensor in row-major order.
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
 }

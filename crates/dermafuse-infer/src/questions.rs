@@ -500,7 +500,7 @@ mod tests {
         };
         let weights = BranchWeights::new([("clinical", 1.0)]).unwrap();
         let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).unwrap();
-        Bundle { description, network: network.init_seeded(3, &Device::flex()).unwrap(), two_stage }
+        Bundle::new(description, network.init_seeded(3, &Device::flex()).unwrap(), two_stage)
     }
 
     #[test]

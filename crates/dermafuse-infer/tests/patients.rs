@@ -65,7 +65,7 @@ fn bundle(tasks: TaskSet, encoder: MetadataEncoder, network: NetworkConfig) -> B
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
     let branch_weights = BranchWeights::new(weights).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
-    Bundle { description, network, two_stage }
+    Bundle::new(description, network, two_stage)
 }
 
 /// A model of both images.

@@ -22,7 +22,7 @@ fn bundle() -> Bundle {
     let network = network.init_seeded(5, &Device::flex()).unwrap();
     let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0))).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
-    Bundle { description, network, two_stage }
+    Bundle::new(description, network, two_stage)
 }
 
 /// A picture in colours of skin with detail of its own for each seed.

@@ -30,7 +30,7 @@ fn a_call_makes_no_thread() {
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     let network = network.init_seeded(3, &Device::flex()).unwrap();
-    let bundle = Bundle { description, network, two_stage };
+    let bundle = Bundle::new(description, network, two_stage);
     let photo = encode_png(&RgbPixels::new(40, 30, vec![90; 3600]).unwrap());
     let patient = Patient::new().clinical(photo.clone()).dermoscopic(photo);
     let model = Model::new(bundle).unwrap();

@@ -292,6 +292,7 @@ impl Outcome {
             notes,
             failed: &[],
             seen: self.seen,
+            engine: None,
             trained_on: self.trained_on(),
             fitted: &self.fitted()?,
             subsets: self.subsets().cloned(),

@@ -350,7 +350,7 @@ impl Protocol {
         let questions = description.groups.iter().map(|fitted| Question::of(&[(answers, fitted)]));
         let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
         description.performance = Some(performance(&tested, answers, &questions));
-        let bundle = Bundle { description, network: full, two_stage };
+        let bundle = Bundle::new(description, full, two_stage);
         Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
     }
 

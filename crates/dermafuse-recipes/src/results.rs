@@ -12,7 +12,7 @@ use dermafuse_eval::{
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, FuseSpace, Modality,
+    BranchLogits, EngineFacts, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, FuseSpace, Modality,
     PredictionSets, Predictions, SeenCases, write_whole_file,
 };
 use dermafuse_train::EpochReport;
@@ -60,6 +60,8 @@ pub struct Results<'a> {
     pub failed: &'a [FailedCase],
     /// How many of the cases made the model; `None` where several models were made.
     pub seen: Option<SeenCases>,
+    /// What ran the network of a saved model; `None` where several models were made, each run by what trained it.
+    pub engine: Option<EngineFacts>,
     /// What the model was trained on, a sentence each.
     pub trained_on: Vec<String>,
     /// What was fitted to the answers of each round, with these answers: those of all rounds are the last of the rows.
@@ -143,6 +145,7 @@ impl Results<'_> {
         let (class_groups, prediction_sets) = (class_groups(self.fitted)?, prediction_sets(self.fitted)?);
         let context = MetricsContext {
             seen: self.seen,
+            engine: self.engine.clone(),
             notes,
             images,
             weights,

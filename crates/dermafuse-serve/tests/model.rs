@@ -46,7 +46,7 @@ fn model() -> Model {
     };
     let branch_weights = BranchWeights::new([("fusion", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
-    Model::new(Bundle { description, network: trained, two_stage }).unwrap()
+    Model::new(Bundle::new(description, trained, two_stage)).unwrap()
 }
 
 /// A photo of some structure.

@@ -42,7 +42,7 @@ fn the_first_example_is_compiled_and_answers() {
     let network = network.init_seeded(1, &Device::flex()).unwrap();
     std::fs::create_dir_all(folder.path().join("runs/quickstart")).unwrap();
     let model = folder.path().join("runs/quickstart/model.safetensors");
-    Bundle { description, network, two_stage }.save(model).unwrap();
+    Bundle::new(description, network, two_stage).save(model).unwrap();
     let photo = encode_jpeg(&RgbPixels::new(60, 45, vec![150; 8100]).unwrap(), 90).unwrap();
     for name in ["clinical.jpg", "dermoscopic.jpg"] {
         std::fs::write(folder.path().join(name), &photo).unwrap();

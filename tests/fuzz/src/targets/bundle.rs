@@ -67,7 +67,7 @@ fn bundle(set: &CaseSet) -> Bundle {
     let logits = sample::logits(set, &["metadata"]);
     let network = network.init_seeded(1, &Device::flex()).expect("layers with units");
     let two_stage = two_stage::second_stages(&logits).remove(0);
-    Bundle { description, network, two_stage }
+    Bundle::new(description, network, two_stage)
 }
 
 /// What a file is made of, as one tree.
@@ -85,7 +85,8 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     let files: Vec<ModelFile> = two_stage::second_stages(&logits)
         .into_iter()
         .map(|two_stage| {
-            let bytes = Bundle { two_stage, ..whole.clone() }.to_bytes().expect("parts that fit together");
+            let parts = Bundle::new(whole.description.clone(), whole.network.clone(), two_stage);
+            let bytes = parts.to_bytes().expect("parts that fit together");
             ModelFile::from_bytes(&bytes).expect("what was written")
         })
         .collect();

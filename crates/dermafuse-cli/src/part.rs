@@ -1,0 +1,62 @@
+//! Arguments that choose the cases of a data set.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use dermafuse::data::{CaseSet, CaseView, LoadedSplit, Split, TableChanges};
+
+use crate::failure::Failure;
+
+/// A part of a data set.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PartArguments {
+    /// Which cases: a part of the published (or given) split, or all.
+    #[arg(long, value_enum, default_value_t = Part::Test)]
+    part: Part,
+    /// A split that a run has saved; it is needed for a part of a data set that publishes no split.
+    #[arg(long, value_name = "FILE")]
+    split: Option<PathBuf>,
+    /// Accept a table that has changed since the split was made: cases that it lacks are left out, and other labels are taken.
+    #[arg(long)]
+    changed_table: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Part {
+    /// The training part.
+    Train,
+    /// The validation part.
+    Valid,
+    /// The test part.
+    Test,
+    /// All cases.
+    All,
+}
+
+impl PartArguments {
+    /// The cases of the part that was asked for, and what must be said of them.
+    ///
+    /// # Errors
+    /// A split that cannot be read, or that there is not.
+    pub(crate) fn cases<'a>(&self, set: &'a CaseSet) -> Result<(CaseView<'a>, Vec<String>), Failure> {
+        let (split, notes) = match &self.split {
+            Some(path) => {
+                let changes = if self.changed_table { TableChanges::Allow } else { TableChanges::Refuse };
+                let LoadedSplit { split, notes } = Split::load_with(path, set, changes)?;
+                (Some(split), notes)
+            }
+            None => (set.split.clone(), Vec::new()),
+        };
+        let cases = match (self.part, split) {
+            (Part::All, _) => set.whole(),
+            (Part::Train, Some(split)) => set.view(split.train)?,
+            (Part::Valid, Some(split)) if split.valid.is_empty() => {
+                return Err("the split has no validation part".into());
+            }
+            (Part::Valid, Some(split)) => set.view(split.valid)?,
+            (Part::Test, Some(split)) => set.view(split.test)?,
+            (_, None) => return Err("the data set publishes no split: give --split FILE, or --part all".into()),
+        };
+        Ok((cases, notes))
+    }
+}

@@ -1,0 +1,136 @@
+use std::path::PathBuf;
+
+#[cfg(feature = "_engines")]
+use dermafuse_onnx::OnnxError;
+use thiserror::Error;
+
+use crate::Engine;
+
+/// Why an engine cannot run a model's network.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A name that no engine has.
+    #[error(
+        "there is no engine `{found}`; the engines are {}, and settings follow a colon, such as `openvino:precision=bf16,threads=4`",
+        Engine::NAMES.join(", ")
+    )]
+    Unknown {
+        /// The name.
+        found: String,
+    },
+    /// A setting that an engine does not have, or a value that it cannot have.
+    #[error("engine {engine}: `{}` must be {expected}", word(setting, found))]
+    Setting {
+        /// The engine.
+        engine: String,
+        /// The setting.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// An engine that this program was built without.
+    #[error(
+        "this program was built without the engine `{engine}`; build it with the Cargo feature `{engine}`, or use the engine burn"
+    )]
+    NotBuilt {
+        /// The engine, which is also the name of the feature.
+        engine: &'static str,
+    },
+    /// No library in any of the places.
+    #[error("the library of {engine} was not found; looked for {}; {remedy}", listed(searched))]
+    NoLibrary {
+        /// The engine.
+        engine: &'static str,
+        /// Where it was looked for, in this order.
+        searched: Vec<String>,
+        /// How to get it.
+        remedy: String,
+    },
+    /// A file that is not the library, or not one for this machine.
+    #[error("{} cannot be used as the library of {engine}: {reason}; {remedy}", path.display())]
+    Library {
+        /// The engine.
+        engine: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A process has one library of an engine, and it has another one already.
+    #[error(
+        "the library of {engine} is {} in this process, and cannot be {} too; use one of them, or two processes",
+        loaded.display(),
+        asked.display()
+    )]
+    OtherLibrary {
+        /// The engine.
+        engine: &'static str,
+        /// The library that is loaded.
+        loaded: PathBuf,
+        /// The one that was asked for.
+        asked: PathBuf,
+    },
+    /// A processor that lacks what the library's code uses without asking.
+    #[error("{engine} needs a processor with {needs}, which this one lacks; use the engine burn")]
+    Processor {
+        /// The engine.
+        engine: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
+    /// A precision that the engine or the processor does not have.
+    #[error("{engine} cannot compute in {precision} here: {reason}; use precision=f32")]
+    Precision {
+        /// The engine.
+        engine: String,
+        /// The precision.
+        precision: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A network that cannot be written as ONNX, which is what libraries run.
+    #[cfg(feature = "_engines")]
+    #[error("the network cannot be given to another engine: {0}; use the engine burn")]
+    Export(#[from] OnnxError),
+    /// A network that the engine does not accept, or that is not the model's.
+    #[error("{engine} cannot run the network: {reason}")]
+    Network {
+        /// The engine, with its version.
+        engine: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A forward pass that failed.
+    #[error("{engine} failed at a forward pass: {reason}")]
+    Run {
+        /// The engine, with its version.
+        engine: String,
+        /// What it said.
+        reason: String,
+    },
+    /// An output of another shape than the network's.
+    #[error("{engine} gave {what} {found} instead of {expected}; is the library whole?")]
+    Shape {
+        /// The engine, with its version.
+        engine: String,
+        /// Whose shape.
+        what: String,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+}
+
+fn word(setting: &str, found: &str) -> String {
+    if found.is_empty() { setting.to_owned() } else { format!("{setting}={found}") }
+}
+
+fn listed(searched: &[String]) -> String {
+    if searched.is_empty() { "nothing".to_owned() } else { searched.join(", ") }
+}

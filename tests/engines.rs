@@ -1,0 +1,483 @@
+//! What runs a network may be a library of the machine: the answers are those of Burn, and what is wrong with a library is an error.
+//!
+//! Where a library is absent its tests are skipped with a word, unless `DERMAFUSE_ONNXRUNTIME=required` or
+//! `DERMAFUSE_OPENVINO=required` is set. `DERMAFUSE_PYTHON` names a Python that has the packages; without it they are looked for
+//! as the program does.
+
+use std::env::{var, var_os};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::thread;
+
+use burn::tensor::Device;
+use dermafuse::eval::EngineComparison;
+use dermafuse::infer::{
+    Bundle, Engine, EngineError, EngineSettings, ExplanationRequest, InferError, Note, OnnxSession, Precision,
+};
+use dermafuse::recipes::Workplace;
+use dermafuse::schema::ndarray::{Array, ArrayD, IxDyn};
+use dermafuse::train::Silent;
+use dermafuse::{Model, Patient};
+use dermafuse_tests::{device_lock, program, saved_model, small_experiment, small_set, small_set_folder, text};
+use serde_json::Value;
+
+/// How far a probability may be from Burn's, where both compute in 32-bit floats.
+const CLOSE: f64 = 1e-5;
+
+/// A library, as the tests ask for it.
+#[derive(Clone, Copy, Debug)]
+struct Library {
+    name: &'static str,
+    /// Says that it must be there.
+    variable: &'static str,
+    /// Where a Python has it.
+    package: &'static str,
+    folder: &'static str,
+}
+
+const LIBRARIES: [Library; 2] = [
+    Library { name: "onnxruntime", variable: "DERMAFUSE_ONNXRUNTIME", package: "onnxruntime", folder: "capi" },
+    Library { name: "openvino", variable: "DERMAFUSE_OPENVINO", package: "openvino", folder: "libs" },
+];
+
+impl Library {
+    fn is_required(self) -> bool {
+        var(self.variable).is_ok_and(|value| value == "required")
+    }
+
+    /// The words for `--engine`, if the library is there.
+    fn words(self, settings: &str) -> Option<String> {
+        let python = var_os("DERMAFUSE_PYTHON").map(|python| {
+            let script = format!(
+                "import importlib.util as u; s = u.find_spec('{}'); print(s.submodule_search_locations[0] if s else '')",
+                self.package
+            );
+            let output = Command::new(python).args(["-c", &script]).output().expect("DERMAFUSE_PYTHON is a Python");
+            PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).join(self.folder)
+        });
+        let place = python.filter(|folder| folder.is_dir());
+        let mut words: Vec<String> =
+            Some(settings).filter(|words| !words.is_empty()).map(str::to_owned).into_iter().collect();
+        words.extend(place.map(|folder| format!("library={}", folder.display())));
+        let words = format!("{}{}{}", self.name, if words.is_empty() { "" } else { ":" }, words.join(","));
+        let engine: Engine = words.parse().expect("an engine");
+        match engine.open(b"no network") {
+            Err(error @ (EngineError::NoLibrary { .. } | EngineError::NotBuilt { .. })) if !self.is_required() => {
+                eprintln!("SKIPPED for {}: {error}", self.name);
+                None
+            }
+            Err(EngineError::Network { .. }) => Some(words),
+            Err(error) => panic!("{}: {error}", self.name),
+            Ok(_) => panic!("{} ran what is no network", self.name),
+        }
+    }
+
+    fn engine(self, settings: &str) -> Option<Engine> {
+        self.words(settings).map(|words| words.parse().expect("an engine"))
+    }
+}
+
+/// Two stages over six views, trained for two epochs.
+fn trained() -> &'static Bundle {
+    static TRAINED: OnceLock<Bundle> = OnceLock::new();
+    TRAINED.get_or_init(|| {
+        let _lock = device_lock();
+        let plan = small_experiment().plan().unwrap();
+        let outcome = plan.run(Workplace::on(&Device::flex()), &mut Silent).unwrap();
+        outcome.bundle().unwrap().clone()
+    })
+}
+
+/// The stages of two models' answers to the test cases, compared.
+fn compared(usual: &Bundle, other: &Bundle) -> EngineComparison {
+    let (set, split) = small_set();
+    let cases = set.view(&split.test).unwrap();
+    let [left, right] = [usual, other].map(|bundle| bundle.predict(&cases, |_| ()).unwrap());
+    EngineComparison::of((&left.engine, &left.stages), (&right.engine, &right.stages), None).unwrap()
+}
+
+#[test]
+fn every_stage_over_every_view_is_as_burns() {
+    let bundle = trained();
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("") else { continue };
+        let other = bundle.clone().with_engine(&engine).unwrap();
+        let comparison = compared(bundle, &other);
+        eprintln!("{}: {:.2e}", comparison.engine, comparison.largest);
+        assert!(comparison.stages.len() > 3 && comparison.largest > 0.0, "{comparison:?}");
+        assert!(comparison.largest <= CLOSE, "{}", comparison.to_text());
+        assert!(comparison.tasks.iter().all(|task| task.changed == 0), "{}", comparison.to_text());
+        assert_eq!((comparison.reference.name.as_str(), comparison.engine.precision.as_str()), ("Burn", "f32"));
+        assert!(comparison.engine.version.split('.').count() >= 2, "{}", comparison.engine);
+        // Burn again is Burn to the bit.
+        assert_eq!(compared(bundle, &other.with_engine(&Engine::Burn).unwrap()).largest, 0.0);
+    }
+}
+
+#[test]
+fn batch_and_threads_change_last_digits_at_most() {
+    let bundle = trained();
+    for library in LIBRARIES {
+        let (Some(one), Some(many)) = (library.engine("threads=1,batch=1"), library.engine("threads=2,batch=7")) else {
+            continue;
+        };
+        let [one, many] = [one, many].map(|engine| bundle.clone().with_engine(&engine).unwrap());
+        let comparison = compared(&one, &many);
+        assert!(comparison.largest <= CLOSE, "{}", comparison.to_text());
+    }
+}
+
+#[test]
+fn a_model_is_shared_by_threads_and_heat_stays_burns() {
+    let bundle = trained();
+    let (set, split) = small_set();
+    let case = &set.cases[split.test[0]];
+    let patient = Patient::new()
+        .clinical(fs::read(&case.clinical[0]).unwrap())
+        .dermoscopic(fs::read(&case.dermoscopic[0]).unwrap());
+    let usual = Model::new(bundle.clone()).unwrap();
+    let answer = usual.predict(&patient).unwrap();
+    assert_eq!((answer.engine.name.as_str(), answer.engine.precision.as_str()), ("Burn", "f32"));
+    assert!(!answer.notes.iter().any(|note| matches!(note, Note::RunBy { .. })));
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("") else { continue };
+        let model = usual.engine(&engine).unwrap();
+        let answers = thread::scope(|scope| {
+            let ask = || scope.spawn(|| (0..3).map(|_| model.predict(&patient).unwrap()).collect::<Vec<_>>());
+            let threads: Vec<_> = (0..4).map(|_| ask()).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        for found in &answers {
+            for (own, other) in answer.tasks().iter().zip(found.tasks()) {
+                for class in own.ranked() {
+                    let difference = (class.probability - other.probability(&class.class).unwrap()).abs();
+                    assert!(difference <= CLOSE, "{}: {difference:.2e}", found.engine);
+                }
+            }
+            assert!(found.notes.contains(&Note::RunBy { engine: found.engine.clone() }), "{:?}", found.notes);
+            assert_ne!(found.engine, answer.engine);
+        }
+        let request = ExplanationRequest::default();
+        let [own, other] = [&usual, &model].map(|model| model.explain(&patient, &request).unwrap());
+        assert_eq!(own.heat, other.heat);
+        let [own, other] = [own, other].map(|explanation| explanation.contributions.unwrap());
+        assert_eq!(own.inputs, other.inputs);
+        for (own, other) in own.tasks.iter().zip(&other.tasks) {
+            for (own, other) in own.shapley.iter().zip(&other.shapley) {
+                assert!((own - other).abs() <= 10.0 * CLOSE, "{own} {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sixteen_bits_are_for_those_who_ask() {
+    let Some(_) = LIBRARIES[1].engine("") else { return };
+    let bundle = trained();
+    match bundle.clone().with_engine(&LIBRARIES[1].engine("precision=bf16").unwrap()) {
+        Ok(other) => {
+            let comparison = compared(bundle, &other);
+            eprintln!("bf16: {:.2e}", comparison.largest);
+            assert_eq!(comparison.engine.precision, "bf16");
+            // More than rounding of 32 bits, and no other model.
+            assert!(comparison.largest > CLOSE && comparison.largest < 0.2, "{}", comparison.to_text());
+            let (set, split) = small_set();
+            let answers = other.predict(&set.view(&split.test[..1]).unwrap(), |_| ()).unwrap();
+            assert!(answers.notes.iter().any(|note| note.contains("in bf16 ran the network: probabilities differ")));
+        }
+        Err(InferError::Engine(EngineError::Precision { precision, .. })) => assert_eq!(precision, "bf16"),
+        Err(error) => panic!("{error}"),
+    }
+    if let Some(engine) = LIBRARIES[0].engine("") {
+        let Engine::OnnxRuntime(settings) = engine else { unreachable!() };
+        let bf16 = Engine::OnnxRuntime(EngineSettings { precision: Precision::Bf16, ..settings });
+        let error = bundle.clone().with_engine(&bf16).unwrap_err().to_string();
+        assert!(
+            error.contains("ONNX Runtime cannot compute in bf16 here") && error.contains("precision=f32"),
+            "{error}"
+        );
+    }
+}
+
+/// A network of one sum, `sum = left + right`, as bytes of an ONNX file: what a writer of protocol buffers gives.
+fn sum_of_two() -> Vec<u8> {
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let number = |number: u8, value: u8| vec![number << 3, value];
+    let tensor = |name: &str| {
+        let sides = [field(1, &field(2, b"N")), field(1, &number(1, 2))].concat();
+        let of_tensor = field(1, &[number(1, 1), field(2, &sides)].concat());
+        [field(1, name.as_bytes()), field(2, &of_tensor)].concat()
+    };
+    let node = [field(1, b"left"), field(1, b"right"), field(2, b"sum"), field(4, b"Add")].concat();
+    let graph = [
+        field(1, &node),
+        field(2, b"sums"),
+        field(11, &tensor("left")),
+        field(11, &tensor("right")),
+        field(12, &tensor("sum")),
+    ]
+    .concat();
+    [number(1, 8), field(7, &graph), field(8, &number(2, 17))].concat()
+}
+
+#[test]
+fn any_file_runs_by_the_names_of_its_inputs_and_a_wrong_question_is_refused() {
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("") else { continue };
+        let session = engine.open(&sum_of_two()).unwrap();
+        let names =
+            |tensors: &[dermafuse::infer::OnnxTensor]| tensors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(session.inputs()), ["left [N, 2]", "right [N, 2]"]);
+        assert_eq!(names(session.outputs()), ["sum [N, 2]"]);
+        let table = |rows: usize, columns: usize| {
+            let values = (0..rows * columns).map(|value| value as f32).collect();
+            Array::from_shape_vec(IxDyn(&[rows, columns]), values).unwrap()
+        };
+        let ask = |session: &dyn OnnxSession, inputs: &[(&str, &ArrayD<f32>)], outputs: &[&str]| {
+            let views: Vec<_> = inputs.iter().map(|(name, values)| (*name, values.view())).collect();
+            session.run(&views, outputs)
+        };
+        for rows in [1, 3, 2] {
+            let (left, right) = (table(rows, 2), table(rows, 2));
+            let found = ask(&*session, &[("right", &right), ("left", &left)], &["sum"]).unwrap();
+            assert_eq!(found, [&left + &right]);
+        }
+        // Values that do not lie in a row.
+        let (across, right) = (table(2, 3).t().to_owned(), table(3, 2));
+        let views = [("left", table(2, 3).reversed_axes()), ("right", right.clone())];
+        let views: Vec<_> = views.iter().map(|(name, values)| (*name, values.view())).collect();
+        assert_eq!(session.run(&views, &["sum"]).unwrap(), [&across + &right]);
+
+        let (one, two, wide) = (table(1, 2), table(2, 2), table(1, 3));
+        let refused = |inputs: &[(&str, &ArrayD<f32>)], outputs: &[&str]| {
+            let error = ask(&*session, inputs, outputs).unwrap_err();
+            assert!(matches!(error, EngineError::Run { .. }), "{error}");
+            error.to_string()
+        };
+        assert!(refused(&[("left", &one)], &["sum"]).contains("input right [N, 2] is missing"));
+        assert!(refused(&[("left", &one), ("left", &one)], &["sum"]).contains("given twice"));
+        assert!(
+            refused(&[("left", &one), ("up", &one)], &["sum"])
+                .contains("no input `up`; it has left [N, 2], right [N, 2]")
+        );
+        assert!(refused(&[("left", &one), ("right", &wide)], &["sum"]).contains("[1, 3] instead of right [N, 2]"));
+        assert!(refused(&[("left", &one), ("right", &one)], &["product"]).contains("no output `product`; it has sum"));
+        // Batches of two sizes: the library itself refuses them.
+        let three = table(3, 2);
+        refused(&[("left", &three), ("right", &two)], &["sum"]);
+        assert_eq!(ask(&*session, &[("left", &two), ("right", &two)], &["sum"]).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_damaged_file_is_an_error() {
+    let whole = sum_of_two();
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("") else { continue };
+        for bytes in [Vec::new(), whole[..whole.len() / 2].to_vec(), vec![0xFF; 64], b"\x7FELF".to_vec()] {
+            match engine.open(&bytes) {
+                Err(EngineError::Network { .. }) => {}
+                other => panic!("{}: {other:?}", library.name),
+            }
+        }
+        // Whatever is changed in it, nothing but a session or an error comes of it.
+        for at in (0..whole.len()).step_by(13) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x55;
+            let _ = engine.open(&changed);
+        }
+    }
+    let error = Engine::Burn.open(&whole).unwrap_err().to_string();
+    assert!(error.contains("it runs the networks of this library and no ONNX files"), "{error}");
+}
+
+/// The program, asked about two photos with these words more.
+fn predict(model: &Path, words: &[&str]) -> Output {
+    let (set, split) = small_set();
+    let case = &set.cases[split.test[0]];
+    let mut command = program("dermafuse");
+    command
+        .arg("predict")
+        .arg(model)
+        .arg("--clinical")
+        .arg(&case.clinical[0])
+        .arg("--dermoscopic")
+        .arg(&case.dermoscopic[0]);
+    command.args(["--field", "sex=female", "--field", "age=50"]).args(words).output().unwrap()
+}
+
+#[test]
+fn what_is_no_library_is_said_and_how_to_get_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = saved_model(folder.path());
+    let refused = |engine: &str| {
+        let output = predict(&model, &["--engine", engine]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        text(&output)
+    };
+    for library in LIBRARIES {
+        let name = library.name;
+        let absent = folder.path().join("absent.so");
+        let error = refused(&format!("{name}:library={}", absent.display()));
+        assert!(error.contains("was not found; looked for") && error.contains("absent.so"), "{error}");
+        assert!(error.contains(&format!("pip install {}", library.package)), "{error}");
+        let page = folder.path().join("page.so");
+        fs::write(&page, "<html>404</html>").unwrap();
+        assert!(refused(&format!("{name}:library={}", page.display())).contains("it is no shared library"));
+    }
+    // A variable that names nothing is no reason to look elsewhere.
+    let mut command = program("dermafuse");
+    command.arg("predict").arg(&model).args(["--clinical", "a.jpg", "--engine", "onnxruntime"]);
+    let output = command.env("ORT_DYLIB_PATH", folder.path().join("nowhere.so")).output().unwrap();
+    assert!(text(&output).contains("nowhere.so (ORT_DYLIB_PATH)"), "{}", text(&output));
+
+    let unknown = predict(&model, &["--engine", "tensorrt"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown).contains("the engines are burn, onnxruntime, openvino"), "{}", text(&unknown));
+}
+
+/// A library of these functions, if there is a compiler of C.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn compiled(folder: &Path, name: &str, source: &str) -> Option<PathBuf> {
+    let (from, to) = (folder.join("library.c"), folder.join(name));
+    fs::write(&from, source).unwrap();
+    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&to).arg(&from).status();
+    match status {
+        Ok(status) if status.success() => Some(to),
+        _ => {
+            eprintln!("SKIPPED: no compiler of C makes a library that lies");
+            None
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_library_that_lies_or_is_too_old_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = saved_model(folder.path());
+    let refused = |engine: String| {
+        let output = predict(&model, &["--engine", &engine]);
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        text(&output)
+    };
+    let onnx_runtime = |version: &str| {
+        format!(
+            "struct api {{ const void *(*get)(unsigned); const char *(*version)(void); }};\n\
+             static const void *get(unsigned version) {{ return 0; }}\n\
+             static const char *version(void) {{ return \"{version}\"; }}\n\
+             static struct api own = {{ get, version }};\n\
+             const struct api *OrtGetApiBase(void) {{ return &own; }}\n"
+        )
+    };
+    let Some(old) = compiled(folder.path(), "libonnxruntime.so.1.17.0", &onnx_runtime("1.17.0")) else { return };
+    let error = refused(format!("onnxruntime:library={}", old.display()));
+    assert!(error.contains("it is of version 1.17.0, and 1.24 or a later one is needed"), "{error}");
+    assert!(error.contains("pip install onnxruntime"), "{error}");
+    let lying = compiled(folder.path(), "libonnxruntime.so.1.99.0", &onnx_runtime("1.99.0")).unwrap();
+    let error = refused(format!("onnxruntime:library={}", lying.display()));
+    assert!(error.contains("it has no functions of version 1.24, whatever it says of itself"), "{error}");
+    let other = compiled(folder.path(), "libother.so", "int answer(void) { return 42; }\n").unwrap();
+    for (name, function) in [("onnxruntime", "OrtGetApiBase"), ("openvino", "ov_compiled_model_create_infer_request")] {
+        let error = refused(format!("{name}:library={}", other.display()));
+        assert!(
+            error.contains(&format!("it has no function `{function}`: it is too old, or another library")),
+            "{error}"
+        );
+    }
+    // One of another processor, by what its head says.
+    let mut foreign = fs::read(&other).unwrap();
+    foreign[18..20].copy_from_slice(&[0xB7, 0]);
+    let aarch64 = folder.path().join("libaarch64.so");
+    fs::write(&aarch64, foreign).unwrap();
+    let error = refused(format!("openvino:library={}", aarch64.display()));
+    assert!(error.contains("it is for Linux on aarch64, and this program is for Linux on x86_64"), "{error}");
+}
+
+#[test]
+fn the_program_says_which_engine_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let model = at("model.safetensors");
+    trained().save(&model).unwrap();
+    let data = format!("derm7pt={}", small_set_folder().display());
+    let run = |words: &[&str]| {
+        let output = program("dermafuse").args(words).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        output
+    };
+    for library in LIBRARIES {
+        let Some(engine) = library.words("threads=2") else { continue };
+        let (model, out) = (model.to_str().unwrap(), at(library.name));
+        let evaluated = run(&["evaluate", model, "--data", &data, "--engine", &engine, "--out", out.to_str().unwrap()]);
+        let metrics: Value = serde_json::from_slice(&fs::read(out.join("metrics.json")).unwrap()).unwrap();
+        let (name, precision) = (metrics["engine"]["name"].as_str().unwrap(), &metrics["engine"]["precision"]);
+        assert!(["ONNX Runtime", "OpenVINO"].contains(&name) && precision == "f32", "{}", metrics["engine"]);
+        let sentence = format!("{name} {} in f32 ran the network.", metrics["engine"]["version"].as_str().unwrap());
+        assert!(
+            metrics["notes"].as_array().unwrap().iter().any(|note| note == sentence.as_str()),
+            "{}",
+            metrics["notes"]
+        );
+        assert!(fs::read_to_string(out.join("report.html")).unwrap().contains(&sentence));
+        assert!(text(&evaluated).contains(&sentence), "{}", text(&evaluated));
+
+        let words = ["check-engine", model, "--data", &data, "--engine", &engine, "--tolerance", "1e-5"];
+        let printed = text(&run(&words));
+        assert!(printed.contains("in f32, compared with Burn") && printed.contains("0 of"), "{printed}");
+        let file = at("comparison.json");
+        let json = run(&[&words[..], &["--json", "--out", file.to_str().unwrap()]].concat());
+        assert_eq!(json.stdout, fs::read(&file).unwrap());
+        let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert!(json["largest"].as_f64().unwrap() <= CLOSE && json["engine"]["name"] == name, "{json}");
+        let strict = program("dermafuse").args(words).args(["--tolerance", "0"]).output().unwrap();
+        assert_eq!(strict.status.code(), Some(2), "an option twice: {}", text(&strict));
+        let strict = [&words[..6], &["--tolerance", "0"]].concat();
+        let strict = program("dermafuse").args(strict).output().unwrap();
+        assert_eq!(strict.status.code(), Some(1));
+        assert!(text(&strict).contains("a probability differs by"), "{}", text(&strict));
+
+        // Shares of two engines are no one work.
+        let photos = at("photos");
+        fs::create_dir_all(&photos).unwrap();
+        let (set, split) = small_set();
+        let mut rows = String::from("case,clinical,dermoscopic\n");
+        for (at, &row) in split.test.iter().take(4).enumerate() {
+            let case = &set.cases[row];
+            rows += &format!("c{at},{},{}\n", case.clinical[0].display(), case.dermoscopic[0].display());
+        }
+        let table = photos.join("table.csv");
+        fs::write(&table, rows).unwrap();
+        let table = table.to_str().unwrap();
+        let share = |engine: &str, part: &str, to: &Path| {
+            run(&[
+                "predict",
+                model,
+                "--table",
+                table,
+                "--engine",
+                engine,
+                "--shard",
+                part,
+                "--out",
+                to.to_str().unwrap(),
+            ])
+        };
+        let [first, second, other] = ["first", "second", "other"].map(|name| at(&format!("{}-{name}", library.name)));
+        share(&engine, "1/2", &first);
+        share(&engine, "2/2", &second);
+        share("burn", "2/2", &other);
+        let merge = |with: &Path, out: &str| {
+            let out = at(&format!("{}-{out}", library.name));
+            program("dermafuse").arg("merge").arg(&first).arg(with).arg("--out").arg(out).output().unwrap()
+        };
+        assert!(merge(&second, "joined").status.success());
+        let error = text(&merge(&other, "mixed"));
+        assert!(error.contains("are shares of different work") && error.contains("by Burn"), "{error}");
+    }
+    let refused =
+        program("dermafuse").args(["check-engine", model.to_str().unwrap(), "--data", &data]).output().unwrap();
+    assert!(text(&refused).contains("Burn is what an engine is compared with"), "{}", text(&refused));
+}
