@@ -19,6 +19,8 @@ const SHOWN: usize = 24;
 pub(crate) enum Container {
     Safetensors,
     Pytorch,
+    #[cfg(feature = "onnx")]
+    Onnx,
 }
 
 /// Opens a regular file of bounded size, with its length.
@@ -58,6 +60,10 @@ pub(crate) fn container_of(path: &Path, file: &mut File) -> Result<Container, Ba
     if head.starts_with(b"\x80") || head.get(257..262) == Some(b"ustar") {
         return Ok(Container::Pytorch);
     }
+    #[cfg(feature = "onnx")]
+    if is_onnx(&head) {
+        return Ok(Container::Onnx);
+    }
     if let Some(found) = foreign_format(&head) {
         return Err(foreign(found));
     }
@@ -77,11 +83,16 @@ fn foreign_text(head: &[u8]) -> Option<Foreign> {
     is_pointer.then_some(("a pointer of Git LFS", "fetch the file that it stands for with `git lfs pull`"))
 }
 
+/// Whether a file begins as ONNX models do: with a version and who wrote it.
+fn is_onnx(head: &[u8]) -> bool {
+    matches!(head, [0x08, 1..=20, 0x12, ..])
+}
+
 fn foreign_format(head: &[u8]) -> Option<Foreign> {
     const CONVERT: &str = "give the weights of a PyTorch model as .safetensors or .pth";
     let is_tflite = head.get(4..8) == Some(b"TFL3");
     match head {
-        [0x08, 1..=20, 0x12, ..] => Some(("an ONNX model", "give the PyTorch weights that it was exported from")),
+        head if is_onnx(head) => Some(("an ONNX model", "give the PyTorch weights that it was exported from")),
         [0x1f, 0x8b, ..] => Some(("compressed with gzip", "unpack it first")),
         [0x89, b'H', b'D', b'F', ..] => Some(("an HDF5 file, as Keras writes", CONVERT)),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {

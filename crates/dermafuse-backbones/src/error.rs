@@ -81,6 +81,19 @@ pub enum BackboneError {
         /// What the reader of the format said.
         reason: String,
     },
+    /// An ONNX file whose tensors do not have the network's names.
+    #[error(
+        "the ONNX file {} does not have the network's tensors ({mismatch}): its exporter merges normalizations and renames weights; \
+         export with names that stay, torch.onnx.export(model.eval(), images, file, dynamo=False, do_constant_folding=False, \
+         training=torch.onnx.TrainingMode.PRESERVE), or give the .safetensors or .pth file that it was made from",
+        path.display()
+    )]
+    OnnxNames {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        mismatch: Box<KeyMismatch>,
+    },
     /// A tensor is stored in a type that weights do not have.
     #[error("tensor `{key}` in {} is stored as {dtype}: only f16, bf16, f32 and f64 are read", path.display())]
     StorageType {

@@ -1,4 +1,4 @@
-//! Weight files as plain named arrays: safetensors and PyTorch checkpoints. What a file has is listed first; only what is chosen of
+//! Weight files as plain named arrays: safetensors, PyTorch checkpoints and ONNX files. What a file has is listed first; only what is chosen of
 //! it is read.
 
 use std::collections::{BTreeMap, HashMap};
@@ -60,6 +60,8 @@ enum Content {
         /// The file's copy that is read in its place.
         _copy: Option<NamedTempFile>,
     },
+    #[cfg(feature = "onnx")]
+    Onnx(BTreeMap<String, Vec<f32>>),
 }
 
 impl ListedTensor {
@@ -126,7 +128,33 @@ impl StateFile {
             Container::Safetensors => Self::open_safetensors(path, file, length),
             // A defect of the reader that panics is, for the caller, a damaged file like any other.
             Container::Pytorch => without_panic(path, || Self::open_pytorch(path, file, length)),
+            #[cfg(feature = "onnx")]
+            Container::Onnx => Self::open_onnx(path, file, length),
         }
+    }
+
+    /// Whether it is an ONNX file, which need not have the names that the network had.
+    pub(crate) fn is_onnx(&self) -> bool {
+        match &self.content {
+            #[cfg(feature = "onnx")]
+            Content::Onnx(_) => true,
+            _ => false,
+        }
+    }
+
+    #[cfg(feature = "onnx")]
+    fn open_onnx(path: &Path, mut file: File, length: u64) -> Result<Self, BackboneError> {
+        let io_error = |source| BackboneError::Io { path: path.to_path_buf(), source };
+        file.seek(SeekFrom::Start(0)).map_err(io_error)?;
+        let mut bytes = Vec::new();
+        file.take(length).read_to_end(&mut bytes).map_err(io_error)?;
+        let weights = dermafuse_onnx_graph::Weights::from_bytes(&bytes).map_err(|error| damaged(path, error))?;
+        let (mut tensors, mut numbers) = (BTreeMap::new(), BTreeMap::new());
+        for weight in weights.tensors {
+            tensors.insert(weight.name.clone(), ListedTensor { shape: weight.shape, element: Element::F32 });
+            numbers.insert(weight.name, weight.values);
+        }
+        Ok(Self { path: path.to_path_buf(), length, tensors, content: Content::Onnx(numbers) })
     }
 
     fn open_safetensors(path: &Path, mut file: File, length: u64) -> Result<Self, BackboneError> {
@@ -191,6 +219,8 @@ impl StateFile {
                     Ok(self.tensors[key].element.decode(view.data()))
                 })
             }
+            #[cfg(feature = "onnx")]
+            Content::Onnx(numbers) => self.decode(chosen, |key| Ok(numbers[key].clone())),
             Content::Pytorch { tensors, .. } => without_panic(&self.path, || {
                 self.decode(chosen, |key| {
                     let bytes = tensors[key].read().map_err(|error| damaged(&self.path, error))?;

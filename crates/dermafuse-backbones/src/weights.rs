@@ -163,8 +163,11 @@ impl Reading<'_> {
         let shapes = found.iter().map(|(name, (_, tensor))| (name.as_str(), tensor.shape.as_slice())).collect();
         let mismatch = compare(&expected, &shapes, self.classifier);
         if !mismatch.is_empty() {
-            let mismatch = Box::new(mismatch);
-            return Err(BackboneError::Mismatch { path: path.to_path_buf(), mismatch });
+            let (path, mismatch) = (path.to_path_buf(), Box::new(mismatch));
+            return Err(match file.is_onnx() {
+                true => BackboneError::OnnxNames { path, mismatch },
+                false => BackboneError::Mismatch { path, mismatch },
+            });
         }
         let chosen: Vec<(String, String)> = found.into_iter().map(|(name, (key, _))| (key.to_owned(), name)).collect();
         Ok((file.read(&chosen)?, FoundWeights { prefix: prefix.to_owned(), elsewhere }))

@@ -226,10 +226,14 @@ fn what_is_no_checkpoint_is_named() {
             "a pointer of Git LFS",
         ),
         ("model.h5", b"\x89HDF\r\n\x1a\n\x00\x00\x00", "an HDF5 file"),
-        ("model.onnx", b"\x08\x07\x12\x07pytorch\x1a\x052.1.0", "an ONNX model"),
     ] {
         let said = said(name, bytes);
         assert!(said.starts_with(&format!("{name} is not a weights file but {what}")), "{said}");
+    }
+    let said = said("model.onnx", b"\x08\x07\x12\x07pytorch\x1a\x052.1.0");
+    match cfg!(feature = "onnx") {
+        true => assert!(said.contains("this is no ONNX model: it has no graph"), "{said}"),
+        false => assert!(said.starts_with("model.onnx is not a weights file but an ONNX model"), "{said}"),
     }
     let error = load_tensors(layer.clone(), names.clone(), folder.path()).map(|_| ()).unwrap_err();
     assert!(matches!(error, BackboneError::NotAFile { .. }), "{error}");

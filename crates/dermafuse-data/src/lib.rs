@@ -68,6 +68,7 @@ pub use images::patient_image::PatientImage;
 pub use images::preprocess::{ChannelOrder, KerasInput, Normalization, Preprocess};
 pub use images::quality::{FindingKind, ImageMeasures, QualityFinding, QualityThresholds, ViewRule};
 pub use images::sampler::Outside;
+pub use metadata::encoded_column::{ColumnValue, EncodedColumn};
 pub use metadata::encoder::MetadataEncoder;
 pub use metadata::encoder_config::{
     CategorySource, EncoderConfig, MetadataRoles, MissingFields, NumericScaling, UnseenCategory,

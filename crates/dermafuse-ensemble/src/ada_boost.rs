@@ -5,12 +5,20 @@
 //! that are equally good are not drawn (see [`decision_tree`](crate::decision_tree)), and where no tree is better than chance
 //! but for rounding, which is an error there, every class is as likely as every other.
 
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Dim, Element, Graph, Value};
+#[cfg(feature = "onnx")]
+use ndarray::Axis;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::{FitClassifier, FittedClassifier, TaskRecords};
 use crate::decision_tree::{DecisionTree, MAX_DEPTH, SortedRecords, TreeSize};
+#[cfg(feature = "onnx")]
+use crate::decision_tree::{TreeCut, TreeLeaf};
 use crate::error::{EnsembleError, Result};
+#[cfg(feature = "onnx")]
+use crate::graph_terms::{constant, softmax_spread, table};
 use crate::logistic::{check_stored, check_weights, spread};
 use crate::svm::positive;
 use crate::training::{Training, check_width};
@@ -209,6 +217,63 @@ impl FitClassifier for AdaBoostParams {
 impl FittedClassifier for AdaBoostClassifier {
     fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         self.predict(records)
+    }
+
+    /// All cuts of all trees at once, then which leaf of each tree a record ends in: the one that agrees with all cuts on its way.
+    #[cfg(feature = "onnx")]
+    fn add_to(&self, graph: &mut Graph, records: Value) -> Value {
+        let others = (self.present.len() as f64 - 1.0).max(1.0);
+        let all = self.weights.iter().sum::<f64>();
+        let leaves: Vec<(TreeLeaf, f64)> = self
+            .trees
+            .iter()
+            .zip(&self.weights)
+            .flat_map(|(tree, weight)| tree.leaves().into_iter().map(move |leaf| (leaf, *weight)))
+            .collect();
+        let scale = if all > 0.0 { all * others } else { 1.0 };
+        let cuts: Vec<&TreeCut> = leaves.iter().flat_map(|(leaf, _)| &leaf.way).collect();
+        let mut features = Array2::zeros((self.features, cuts.len()));
+        let mut ways = Array2::zeros((cuts.len(), leaves.len()));
+        let mut votes = Array2::from_elem((leaves.len(), self.present.len()), 0.0);
+        let (mut column, mut low) = (0, vec![0.0; leaves.len()]);
+        for (at, (leaf, weight)) in leaves.iter().enumerate() {
+            for cut in &leaf.way {
+                features[[cut.feature, column]] = 1.0;
+                ways[[column, at]] = if cut.is_low { 1.0 } else { -1.0 };
+                low[at] += f64::from(u8::from(cut.is_low));
+                column += 1;
+            }
+            for class in 0..self.present.len() {
+                votes[[at, class]] = if class == leaf.class { *weight } else { -weight / others } / scale;
+            }
+        }
+        let batch = graph.shape(records)[0];
+        let votes = match (leaves.is_empty(), cuts.is_empty()) {
+            (true, _) => {
+                let nothing = constant(graph, &vec![0.0; self.present.len()], &[1, self.present.len()]);
+                graph.expand(nothing, vec![batch, Dim::Fixed(self.present.len())])
+            }
+            // Trees that cut nothing say the same of everyone.
+            (false, true) => {
+                let sum = votes.sum_axis(Axis(0)).to_vec();
+                let same = constant(graph, &sum, &[1, self.present.len()]);
+                graph.expand(same, vec![batch, Dim::Fixed(self.present.len())])
+            }
+            (false, false) => {
+                let thresholds: Vec<f64> = cuts.iter().map(|cut| cut.threshold).collect();
+                let thresholds = constant(graph, &thresholds, &[1, cuts.len()]);
+                let (features, ways, votes) = (table(graph, &features), table(graph, &ways), table(graph, &votes));
+                let low = constant(graph, &low, &[1, leaves.len()]);
+                let values = graph.matmul(records, features); // [N, cuts]
+                let is_low = graph.compare("LessOrEqual", values, thresholds);
+                let is_low = graph.cast(is_low, Element::F64);
+                let agree = graph.matmul(is_low, ways); // [N, leaves]
+                let ends = graph.compare("Equal", agree, low);
+                let ends = graph.cast(ends, Element::F64);
+                graph.matmul(ends, votes) // [N, present]
+            }
+        };
+        softmax_spread(graph, votes, &self.present, self.classes)
     }
 
     fn classes(&self) -> usize {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Graph, Value};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,10 @@ pub(crate) trait FittedClassifier {
     fn present(&self) -> &[usize];
     /// Number of features of a record.
     fn features(&self) -> usize;
+
+    /// `[N, F]` records of 64-bit floats in a graph to `[N, classes]` probabilities, computed as by `predict`.
+    #[cfg(feature = "onnx")]
+    fn add_to(&self, graph: &mut Graph, records: Value) -> Value;
 
     /// Records that are a support vector, if the classifier is made of some.
     fn support_vectors(&self) -> Option<usize> {

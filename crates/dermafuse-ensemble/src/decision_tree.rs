@@ -56,6 +56,22 @@ enum Node {
     Cut { feature: usize, threshold: f64, low: usize, high: usize },
 }
 
+/// A leaf and the way to it.
+#[cfg(feature = "onnx")]
+pub(crate) struct TreeLeaf {
+    pub(crate) way: Vec<TreeCut>,
+    pub(crate) class: usize,
+}
+
+/// A cut on the way to a leaf, and whether the feature is at most the threshold there.
+#[cfg(feature = "onnx")]
+#[derive(Clone)]
+pub(crate) struct TreeCut {
+    pub(crate) feature: usize,
+    pub(crate) threshold: f64,
+    pub(crate) is_low: bool,
+}
+
 /// The best cut of a node.
 struct Cut {
     feature: usize,
@@ -173,6 +189,26 @@ impl DecisionTree {
                 }
             }
         }
+    }
+
+    /// The leaves, each with the cuts on the way there.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn leaves(&self) -> Vec<TreeLeaf> {
+        let mut leaves = Vec::new();
+        let mut open = vec![(0, Vec::new())];
+        while let Some((at, way)) = open.pop() {
+            match self.nodes[at] {
+                Node::Leaf(class) => leaves.push(TreeLeaf { way, class }),
+                Node::Cut { feature, threshold, low, high } => {
+                    for (next, is_low) in [(low, true), (high, false)] {
+                        let mut way = way.clone();
+                        way.push(TreeCut { feature, threshold, is_low });
+                        open.push((next, way));
+                    }
+                }
+            }
+        }
+        leaves
     }
 
     /// Checks that every record ends in a leaf of one of the classes.

@@ -26,6 +26,10 @@ mod coupling;
 mod decision_tree;
 mod error;
 mod folds;
+#[cfg(feature = "onnx")]
+mod graph_stages;
+#[cfg(feature = "onnx")]
+mod graph_terms;
 mod label_graph;
 mod logistic;
 mod mix_search;
@@ -54,6 +58,8 @@ pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassi
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
 pub use conformal::fit_prediction_sets;
 pub use error::EnsembleError;
+#[cfg(feature = "onnx")]
+pub use graph_stages::{GraphLogits, GraphRow};
 pub use label_graph::{LabelGraph, LabelGraphStrength};
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};

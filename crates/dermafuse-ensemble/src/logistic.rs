@@ -5,6 +5,8 @@
 //! version 1.6; later versions fit one row, which is the same model with `C` halved. linfa-logistic has no class
 //! weights, which the paper uses, hence an own L-BFGS.
 
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Graph, Value};
 use std::collections::VecDeque;
 
 use dermafuse_schema::softmax;
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::classifier::{FitClassifier, FittedClassifier, TaskRecords};
 use crate::error::{EnsembleError, Result};
+#[cfg(feature = "onnx")]
+use crate::graph_terms::{constant, softmax_spread, table};
 use crate::svm::{ClassWeights, positive};
 use crate::training::{Training, check_width};
 
@@ -228,6 +232,16 @@ impl FitClassifier for LogisticParams {
 impl FittedClassifier for LogisticClassifier {
     fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         self.predict(records)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn add_to(&self, graph: &mut Graph, records: Value) -> Value {
+        let (slopes, intercepts) = self.weights.view().split_at(Axis(1), self.features());
+        let slopes = table(graph, &slopes.t().to_owned());
+        let intercepts = constant(graph, &intercepts.column(0).to_vec(), &[1, self.present.len()]);
+        let logits = graph.matmul(records, slopes);
+        let logits = graph.add(logits, intercepts);
+        softmax_spread(graph, logits, &self.present, self.classes)
     }
 
     fn classes(&self) -> usize {

@@ -4,6 +4,8 @@
 //! training loss has not improved for ten epochs. Differences: two classes have two softmax outputs, not one sigmoid;
 //! the random numbers are others.
 
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Graph, Value};
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::classifier::{FitClassifier, FittedClassifier, TaskRecords};
 use crate::error::{EnsembleError, Result};
 use crate::folds::shuffle;
+#[cfg(feature = "onnx")]
+use crate::graph_terms::{constant, softmax_spread, table};
 use crate::logistic::{check_stored, check_weights, spread};
 use crate::svm::positive;
 use crate::training::{Training, check_width};
@@ -258,6 +262,20 @@ impl FitClassifier for MlpParams {
 impl FittedClassifier for MlpClassifier {
     fn predict(&self, records: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
         self.predict(records)
+    }
+
+    #[cfg(feature = "onnx")]
+    fn add_to(&self, graph: &mut Graph, records: Value) -> Value {
+        let layer = |graph: &mut Graph, x: Value, layer: &Layer| {
+            let (weights, biases) =
+                (table(graph, &layer.weights), constant(graph, &layer.biases.to_vec(), &[1, layer.biases.len()]));
+            let product = graph.matmul(x, weights);
+            graph.add(product, biases)
+        };
+        let hidden = layer(graph, records, &self.layers[0]);
+        let hidden = graph.unary("Relu", hidden);
+        let logits = layer(graph, hidden, &self.layers[1]);
+        softmax_spread(graph, logits, &self.present, self.classes)
     }
 
     fn classes(&self) -> usize {

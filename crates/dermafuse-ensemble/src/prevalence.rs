@@ -1,9 +1,13 @@
 use std::fmt;
 
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Graph, Value};
 use dermafuse_schema::{Predictions, SchemaError, TaskSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{EnsembleError, Result};
+#[cfg(feature = "onnx")]
+use crate::graph_terms::constant;
 
 /// By how much shares may miss a sum of 1: numbers rounded to three decimals are read.
 const ROUNDED: f64 = 1e-3;
@@ -260,6 +264,29 @@ impl Prevalence {
             }
         }
         Ok(corrected)
+    }
+
+    /// The same in ONNX, of one task: `[N, K]` probabilities of 64-bit floats to corrected ones.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn add_correction_to(
+        &self,
+        graph: &mut Graph,
+        local: &Self,
+        task: &dermafuse_schema::Task,
+        probabilities: Value,
+    ) -> Value {
+        let (from, to) = (self.shares_of(task), local.shares_of(task));
+        // As there: `p · to / from`, and nothing of a class that there was none of.
+        let factors: Vec<f64> = from.iter().zip(&to).map(|(from, to)| if *from > 0.0 { *to } else { 0.0 }).collect();
+        let divisors: Vec<f64> = from.iter().map(|from| if *from > 0.0 { *from } else { 1.0 }).collect();
+        let [factors, divisors, to] = [&factors, &divisors, &to].map(|row| constant(graph, row, &[1, row.len()]));
+        let product = graph.multiply(probabilities, factors);
+        let product = graph.divide(product, divisors);
+        let sum = graph.reduce("ReduceSum", product, &[1]);
+        let zero = graph.scalar_like(sum, 0.0);
+        let is_some = graph.compare("Greater", sum, zero);
+        let scaled = graph.divide(product, sum);
+        graph.choose(is_some, scaled, to)
     }
 
     /// The natural logarithms of `local_c / own_c` of a task, in its order of classes: what a correction adds to log-probabilities.

@@ -9,9 +9,13 @@
 //! the decision value (libsvm's can fall, which turns the classes of a pair round); classes that no record has keep their
 //! column, with probability 0.
 
+#[cfg(feature = "onnx")]
+mod graph_terms;
 mod pair;
 mod stored;
 
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Graph, Value};
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -467,6 +471,11 @@ impl FittedClassifier for SvmClassifier {
 
     fn features(&self) -> usize {
         self.features()
+    }
+
+    #[cfg(feature = "onnx")]
+    fn add_to(&self, graph: &mut Graph, records: Value) -> Value {
+        graph_terms::probabilities(self, graph, records)
     }
 
     fn support_vectors(&self) -> Option<usize> {

@@ -8,9 +8,9 @@ use crate::model_prevalence::ModelPrevalence;
 use crate::probability_facts::{CalibrationFact, ProbabilityFacts};
 
 /// How the name of a row ends that is another one, calibrated.
-const CALIBRATED: &str = " calibrated";
+pub(crate) const CALIBRATED: &str = " calibrated";
 /// How the name of a row ends that is another one, corrected to the prevalence of a place.
-const AT_PREVALENCE: &str = " at local prevalence";
+pub(crate) const AT_PREVALENCE: &str = " at local prevalence";
 
 /// Everything that turns a network's logits into the rows of the paper's tables: branch weights, cluster and mix.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -37,6 +37,10 @@ pub enum InferError {
     /// The second stage could not be applied.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),
+    /// The model cannot be written as ONNX.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] dermafuse_onnx::OnnxError),
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -41,6 +41,8 @@ mod model_tasks;
 mod network_engine;
 mod note;
 mod occlusion;
+#[cfg(feature = "onnx")]
+mod onnx_answer;
 #[cfg(feature = "onnxruntime")]
 mod onnx_runtime;
 mod onnx_session;
@@ -82,6 +84,8 @@ pub use model_file::{ModelFile, ModelFileError};
 pub use network_engine::{NetworkEngine, NetworkValues};
 pub use note::Note;
 pub use occlusion::{ImageBaseline, Occlusion};
+#[cfg(feature = "onnx")]
+pub use onnx_answer::OnnxAnswer;
 pub use onnx_session::{OnnxSession, OnnxTensor};
 pub use patient::{Patient, RecordValue};
 pub use patient_error::PatientError;

@@ -232,5 +232,30 @@ pub trait Kernels: Backend {
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 impl Kernels for burn::backend::Cube {}
 
+/// What is recorded: operations that other engines know by name as one, and nothing that is cut to save memory here.
 #[cfg(feature = "capture")]
-impl Kernels for burn::backend::Capture {}
+impl Kernels for burn::backend::Capture {
+    fn layer_normalization(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        axis: usize,
+    ) -> FloatTensor<Self> {
+        use burn::backend::{TensorMetadata, ops::ModuleOps};
+
+        match axis + 1 == x.rank() {
+            true => Self::layer_norm(x, gamma, Some(beta), epsilon),
+            false => portable::layer_normalization::<Self>(x, gamma, beta, epsilon, axis),
+        }
+    }
+
+    fn position_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        flow: ValueFlow,
+    ) -> FloatTensor<Self> {
+        portable::position_attention::whole::<Self>(query, key, value, flow)
+    }
+}

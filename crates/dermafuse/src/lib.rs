@@ -16,6 +16,7 @@
 //! | [`fusion`] | modules that join features |
 //! | [`networks`] | whole architectures: FusionNet, joint and joint-individual fusion, AMFAM |
 //! | [`infer`] | tensors to and from the host, test-time augmentation, model bundles, explanations |
+//! | `onnx` (feature `onnx`) | networks and models as ONNX files |
 //! | [`train`] | losses, the learning loop, resumable checkpoints |
 //! | [`ensemble`] | branch-weight search, SVM cluster, the two stages after the network |
 //! | [`eval`] | metrics, figures, the HTML report |
@@ -74,8 +75,8 @@
 //!
 //! # Cargo features
 //! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA. `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
-//! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them. `serve`: a page in the browser and a
-//! JSON API.
+//! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them. `onnx`: write models as
+//! ONNX. `serve`: a page in the browser and a JSON API.
 
 /// Where tensors live and are computed, chosen at run time.
 pub use burn::tensor::Device;
@@ -95,6 +96,9 @@ pub use dermafuse_infer as infer;
 pub use dermafuse_infer::{Answer, Basis, Model, Patient, PatientError, PatientImage, TaskAnswer};
 #[doc(inline)]
 pub use dermafuse_networks as networks;
+#[cfg(feature = "onnx")]
+#[doc(inline)]
+pub use dermafuse_onnx as onnx;
 #[doc(inline)]
 pub use dermafuse_recipes as recipes;
 #[doc(inline)]

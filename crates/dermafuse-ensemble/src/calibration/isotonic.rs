@@ -1,7 +1,11 @@
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Graph, Value};
 use dermafuse_schema::SchemaError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{EnsembleError, Result};
+#[cfg(feature = "onnx")]
+use crate::graph_terms::constant;
 
 /// A function that never falls, from a probability to the share of cases that are of the class: constant over each step, a line
 /// from one step to the next (as scikit-learn's `IsotonicRegression` with `out_of_bounds="clip"`).
@@ -77,6 +81,27 @@ impl IsotonicSteps {
                 self.shares[at - 1] + part * (self.shares[at] - self.shares[at - 1])
             }
         }
+    }
+
+    /// The same in ONNX, `[N, 1]` to `[N, 1]`: the first share, and each rise as far as the probability is up its slope.
+    #[cfg(feature = "onnx")]
+    pub(super) fn add_to(&self, graph: &mut Graph, scores: Value) -> Value {
+        let slopes = self.scores.len().saturating_sub(1);
+        let first = graph.scalar_like(scores, self.shares.first().copied().unwrap_or_default());
+        if slopes == 0 {
+            let zero = graph.scalar_like(scores, 0.0);
+            let nothing = graph.multiply(scores, zero);
+            return graph.add(nothing, first);
+        }
+        let pairs = |values: &[f64]| -> Vec<f64> { values.windows(2).map(|pair| pair[1] - pair[0]).collect() };
+        let from = constant(graph, &self.scores[..slopes], &[1, slopes]);
+        let (widths, rises) =
+            (constant(graph, &pairs(&self.scores), &[1, slopes]), constant(graph, &pairs(&self.shares), &[slopes, 1]));
+        let beyond = graph.subtract(scores, from); // [N, slopes]
+        let part = graph.divide(beyond, widths);
+        let part = graph.clip(part, Some(0.0), Some(1.0));
+        let risen = graph.matmul(part, rises); // [N, 1]
+        graph.add(risen, first)
     }
 
     pub(super) fn check(&self, task: &str) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What turns the probabilities of a task into calibrated ones.
 
+#[cfg(feature = "onnx")]
+use dermafuse_onnx_graph::{Graph, Value};
 use dermafuse_schema::{SchemaError, softmax};
 use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::isotonic::IsotonicSteps;
 use super::linear::{self, Family};
 use crate::error::{EnsembleError, Result};
+#[cfg(feature = "onnx")]
+use crate::graph_terms::constant;
 
 /// The least probability of which a temperature takes the logarithm: the smallest number that the machine tells from others.
 const LEAST: f64 = f64::MIN_POSITIVE;
@@ -212,6 +216,65 @@ impl CalibrationMap {
                 }
                 shares.iter_mut().for_each(|share| *share /= sum);
                 shares
+            }
+        }
+    }
+
+    /// The same in ONNX: `[N, K]` probabilities of 64-bit floats to calibrated ones. Of classes that a temperature makes equal but for
+    /// the last digit, either may be the first.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn add_to(&self, graph: &mut Graph, probabilities: Value) -> Value {
+        let logs = |graph: &mut Graph, least: f64| {
+            let least = graph.scalar_like(probabilities, least);
+            let bounded = graph.maximum(probabilities, least);
+            graph.unary("Log", bounded)
+        };
+        let row = |graph: &mut Graph, numbers: &[f64]| constant(graph, numbers, &[1, numbers.len()]);
+        match self {
+            Self::Temperature { temperature } => {
+                let logs = logs(graph, LEAST);
+                let temperature = graph.scalar_like(logs, *temperature);
+                let logits = graph.divide(logs, temperature);
+                graph.softmax(logits, 1)
+            }
+            Self::BiasCorrected { temperature, bias } => {
+                let logs = logs(graph, LEAST_OF_MANY);
+                let temperature = graph.scalar_like(logs, *temperature);
+                let (logits, bias) = (graph.divide(logs, temperature), row(graph, bias));
+                let logits = graph.add(logits, bias);
+                graph.softmax(logits, 1)
+            }
+            Self::Vector { scale, bias } => {
+                let logs = logs(graph, LEAST_OF_MANY);
+                let (scale, bias) = (row(graph, scale), row(graph, bias));
+                let logits = graph.multiply(logs, scale);
+                let logits = graph.add(logits, bias);
+                graph.softmax(logits, 1)
+            }
+            Self::Dirichlet { weights, bias } => {
+                let logs = logs(graph, LEAST_OF_MANY);
+                let classes = bias.len();
+                let turned: Vec<f64> = (0..classes).flat_map(|from| weights.iter().map(move |to| to[from])).collect(); // [from, to]
+                let (turned, bias) = (constant(graph, &turned, &[classes, classes]), row(graph, bias));
+                let logits = graph.matmul(logs, turned);
+                let logits = graph.add(logits, bias);
+                graph.softmax(logits, 1)
+            }
+            Self::Isotonic { classes } => {
+                let columns: Vec<Value> = classes
+                    .iter()
+                    .enumerate()
+                    .map(|(class, steps)| {
+                        let column = graph.slice(probabilities, 1, class..class + 1);
+                        steps.add_to(graph, column)
+                    })
+                    .collect();
+                let shares = graph.concat(&columns, 1);
+                let sum = graph.reduce("ReduceSum", shares, &[1]);
+                let zero = graph.scalar_like(sum, 0.0);
+                let is_some = graph.compare("Greater", sum, zero);
+                let scaled = graph.divide(shares, sum);
+                graph.choose(is_some, scaled, probabilities)
             }
         }
     }

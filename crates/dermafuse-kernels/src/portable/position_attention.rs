@@ -30,6 +30,21 @@ pub(crate) fn forward<B: Backend>(
     }
 }
 
+/// The same with all rows of the weights at once.
+#[cfg(feature = "capture")]
+pub(crate) fn whole<B: Backend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    flow: ValueFlow,
+) -> FloatTensor<B> {
+    let weights = B::softmax(B::float_matmul(turned::<B>(query), key), 2); // [B, N, M]
+    match flow {
+        ValueFlow::Gather => B::float_matmul(value, turned::<B>(weights)), // [B, C, N]
+        ValueFlow::Scatter => B::float_matmul(value, weights),             // [B, C, M]
+    }
+}
+
 /// With P the weights and S what the softmax was taken of: ∂S = P ∘ (∂P − Σ P∘∂P), ∂Q = K·∂Sᵀ, ∂K = Q·∂S. Values that are
 /// gathered have ∂P = ∂Oᵀ·V and ∂V = ∂O·P, values that are scattered ∂P = Vᵀ·∂O and ∂V = ∂O·Pᵀ.
 pub(crate) fn gradients<B: Backend>(
