@@ -34,7 +34,7 @@ pub(crate) fn evaluate(
             Values::I64(all)
         }
         (_, [x]) => of_each(operator, &x.values)?,
-        (_, [left, right]) if count <= left.values.len().max(right.values.len()) => {
+        ("Add" | "Sub" | "Mul" | "Div", [left, right]) if count <= left.values.len().max(right.values.len()) => {
             of_pairs(operator, left, right, &shape)?
         }
         _ => return None,

@@ -311,7 +311,12 @@ impl Graph {
     ///
     /// # Errors
     /// Two inputs or outputs of one name; more bytes than a file can have.
-    pub fn into_model(mut self, name: &str, properties: &[(String, String)]) -> Result<OnnxModel, GraphError> {
+    pub fn into_model(self, name: &str, properties: &[(String, String)]) -> Result<OnnxModel, GraphError> {
+        self.within(MAX_BYTES, name, properties)
+    }
+
+    /// The file, if it has at most so many bytes.
+    fn within(mut self, limit: usize, name: &str, properties: &[(String, String)]) -> Result<OnnxModel, GraphError> {
         tidy(&mut self);
         let facts = |(value, name): (Value, &str)| {
             let Facts { element, shape, .. } = &self.values[value.0];
@@ -337,8 +342,8 @@ impl Graph {
             metadata_props: properties.iter().map(property).collect(),
         };
         let found = model.encoded_len();
-        if found > MAX_BYTES {
-            return Err(GraphError::TooLarge { found, limit: MAX_BYTES });
+        if found > limit {
+            return Err(GraphError::TooLarge { found, limit });
         }
         Ok(OnnxModel { bytes: model.encode_to_vec(), inputs, outputs, operators })
     }
@@ -428,12 +433,12 @@ impl Graph {
         }
     }
 
-    /// What the outputs are made of.
-    fn needed(&self) -> HashSet<Value> {
+    /// What the outputs are made of, and what the nodes on the way there give beside it.
+    pub(crate) fn needed(&self) -> HashSet<Value> {
         let mut needed: HashSet<Value> = self.outputs.iter().map(|(_, value)| *value).collect();
         for node in self.nodes.iter().rev() {
             if node.outputs.iter().any(|output| needed.contains(output)) {
-                needed.extend(node.inputs.iter().flatten());
+                needed.extend(node.inputs.iter().flatten().chain(&node.outputs));
             }
         }
         needed
@@ -491,5 +496,66 @@ fn message_of(name: &str, value: &Attribute) -> AttributeMessage {
             AttributeMessage { s: Some(prost::bytes::Bytes::from_static(value.as_bytes())), kind: Some(3), ..empty }
         }
         Attribute::Ints(values) => AttributeMessage { ints: values.clone(), kind: Some(7), ..empty },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Weights;
+
+    /// Doubles a number four times, and carries another along that nobody asks about.
+    fn doubling() -> Graph {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Element::F32, vec![Dim::Batch(1), Dim::Fixed(2)]);
+        let next = graph.repeat(4, &[x, x], |graph, state| {
+            let twice = graph.add(state[0], state[0]);
+            (graph.constant(Values::Bool(vec![true]), &[]), vec![twice, state[1]])
+        });
+        graph.output("y", next[0]);
+        graph
+    }
+
+    #[test]
+    fn everything_that_a_needed_node_gives_has_a_name() {
+        let message = doubling().into_message("numbers", &mut BTreeMap::new()).unwrap();
+        let names: Vec<&String> = message.node.iter().flat_map(|node| &node.output).collect();
+        assert_eq!(names.len(), 2);
+        assert!(names.iter().all(|name| !name.is_empty()), "{names:?}");
+        let body = message.node[0].attribute[0].g.as_ref().unwrap();
+        assert!(body.input.iter().all(|input| input.name.as_ref().unwrap().starts_with("loop1.")));
+    }
+
+    #[test]
+    fn the_same_calls_give_the_same_bytes_and_nothing_unneeded() {
+        let mut more = doubling();
+        let unused = more.named_constant("unused", Values::F32(vec![0.0; 100]), &[100]);
+        more.unary("Exp", unused);
+        let bytes = |graph: Graph| graph.into_model("numbers", &[]).unwrap().into_bytes();
+        assert_eq!(bytes(more), bytes(doubling()));
+        assert!(Weights::from_bytes(&bytes(doubling())).unwrap().tensors.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_a_file_is_named() {
+        let error = doubling().within(100, "numbers", &[]).unwrap_err().to_string();
+        assert!(error.contains("an ONNX file with its weights inside holds at most 100"), "{error}");
+        let mut twice = doubling();
+        let (_, value) = twice.outputs[0].clone();
+        twice.output("x", value);
+        assert_eq!(twice.into_model("numbers", &[]).unwrap_err(), GraphError::Twice { name: "x".into() });
+    }
+
+    #[test]
+    fn the_parts_of_a_hard_swish_are_one_operator() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", Element::F32, vec![Dim::Batch(1)]);
+        let [three, six] = [3.0, 6.0].map(|number| graph.scalar_like(x, number));
+        let sum = graph.add(x, three);
+        let clipped = graph.clip(sum, Some(0.0), Some(6.0));
+        let gate = graph.divide(clipped, six);
+        let y = graph.multiply(x, gate);
+        graph.output("y", y);
+        assert_eq!(graph.into_model("swish", &[]).unwrap().operators(), [("HardSwish".to_owned(), 1)]);
     }
 }

@@ -9,9 +9,11 @@ use crate::graph::{Facts, Graph, Node, Value};
 
 pub(crate) fn tidy(graph: &mut Graph) {
     let mut uses = vec![0_usize; graph.values.len()];
+    let needed = graph.needed();
     let used = graph
         .nodes
         .iter()
+        .filter(|node| node.outputs.iter().any(|output| needed.contains(output)))
         .flat_map(|node| node.inputs.iter().flatten())
         .chain(graph.outputs.iter().map(|(_, value)| value));
     used.for_each(|value| uses[value.0] += 1);
