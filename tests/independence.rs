@@ -62,9 +62,10 @@ fn networks(classes: &[usize], metadata: usize) -> Vec<(NetworkConfig, usize)> {
         (
             NetworkConfig::ModalitySubsetNet(ModalitySubsetNetConfig {
                 backbone: ResNet18Quarter,
-                metadata,
                 subsets: vec![ModalitySubset::Clinical, ModalitySubset::Fusion, ModalitySubset::All],
-                classes: classes(),
+                record: Some(8),
+                dropout: 0.2,
+                ..ModalitySubsetNetConfig::kawahara(metadata, classes())
             }),
             32,
         ),

@@ -40,6 +40,7 @@ fn small(recipe: &str) -> Vec<&'static str> {
         "amfam" => vec!["method.network.backbone=resnet18_quarter", "training.preprocess.size=33"],
         "modality_subsets" => vec!["method.network.backbone=resnet18_quarter"],
         "jif" => vec!["method.network.backbone=resnet18_quarter", "split={ kind = \"published\" }"],
+        "milk10k" => vec!["method.network.backbone=resnet18_quarter", "training.warm_up_steps=2"],
         "tformer" => vec!["training.preprocess.size=64"],
         _ => vec!["method.network.backbone=resnet18_quarter"],
     }

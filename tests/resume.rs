@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::{CaseSet, MetadataEncoder, Split, derm7pt};
+use dermafuse::data::{Augmentation, CaseSet, Framing, MetadataEncoder, Mixing, Preprocess, Split, derm7pt};
 use dermafuse::networks::{AnyNetwork, ImageClassifierConfig, Modality, NetworkConfig};
 use dermafuse::recipes::{RecipeError, SecondStageTable, Workplace};
 use dermafuse::schema::BranchLogits;
 use dermafuse::train::{
-    EpochReport, LostBest, Observer, RateSchedule, Silent, TrainError, Trained, Trainer, TrainingCases, TrainingConfig,
-    WeightAveraging, mean_branch_accuracy,
+    EpochReport, LossConfig, LostBest, Observer, OptimizerKind, RateSchedule, Silent, TrainError, Trained, Trainer,
+    TrainingCases, TrainingConfig, WeightAveraging, mean_branch_accuracy,
 };
 use dermafuse_tests::{contents_of, device_lock, numbers_of, small_experiment, small_set, small_set_folder};
 
@@ -81,6 +81,53 @@ fn a_finished_run_is_extended_to_the_bytes_of_a_longer_one() {
         assert_eq!(extended.best_epoch, whole.best_epoch);
         assert!(numbers_of(&extended.network) == numbers_of(&whole.network), "{averaging:?}");
     }
+}
+
+/// Warm-up, a cosine from step to step, a young average, mixed cases, tints: all of it follows from seed, epoch, step and case.
+#[test]
+fn what_changes_from_step_to_step_goes_on_where_it_stopped() {
+    let _lock = device_lock();
+    let config = TrainingConfig {
+        schedule: RateSchedule::CosineByStep,
+        warm_up_steps: 3,
+        optimizer: OptimizerKind::AdamW,
+        backbone_rate: 0.5,
+        averaging: Some(WeightAveraging::Exponential { decay: 0.9, warm_up: true }),
+        mixing: Some(Mixing { probability: 0.7, mixup: 0.4, cutmix: 1.0 }),
+        loss: LossConfig { label_smoothing: 0.05, logit_adjustment: 1.0, ..LossConfig::default() },
+        preprocess: Preprocess { framing: Framing::Pad, ..Preprocess::as_released(32) },
+        augmentation: Some(Augmentation { p: 1.0, colour: 0.5, scale_centre: 1.2, ..Augmentation::default() }),
+        ..config(3)
+    };
+    let whole = train(config.clone(), None).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    train(config.clone(), Some(folder.path())).unwrap();
+    fs::remove_dir_all(folder.path().join("epoch-00003")).unwrap();
+    let resumed = train(config.clone(), Some(folder.path())).unwrap();
+    assert_eq!(resumed.history, whole.history);
+    assert!(numbers_of(&resumed.network) == numbers_of(&whole.network));
+
+    // Each of them counts.
+    let loss =
+        |label_smoothing, logit_adjustment| LossConfig { label_smoothing, logit_adjustment, ..LossConfig::default() };
+    let others = [
+        TrainingConfig { schedule: RateSchedule::Cosine, ..config.clone() },
+        TrainingConfig { warm_up_steps: 0, ..config.clone() },
+        TrainingConfig {
+            averaging: Some(WeightAveraging::Exponential { decay: 0.9, warm_up: false }),
+            ..config.clone()
+        },
+        TrainingConfig { mixing: None, ..config.clone() },
+        TrainingConfig { loss: loss(0.0, 1.0), ..config.clone() },
+        TrainingConfig { loss: loss(0.05, 0.0), ..config.clone() },
+        TrainingConfig { preprocess: Preprocess::as_released(32), ..config.clone() },
+    ];
+    for other in others {
+        assert_ne!(train(other.clone(), None).unwrap().history, whole.history, "{other:?}");
+    }
+    let long = TrainingConfig { warm_up_steps: 1000, ..config.clone() };
+    let text = train(long, None).unwrap_err().to_string();
+    assert!(text.contains("warm_up_steps must be fewer steps than the training has, found 1000"), "{text}");
 }
 
 #[test]

@@ -84,6 +84,16 @@ pub enum NetworkError {
         /// The clinical, the dermoscopic and the fusion branch's weight.
         weights: [f64; 3],
     },
+    /// Weights that are not one for each subset of the modalities.
+    #[error(
+        "{subsets} subsets have the loss weights {weights:?}; give each one that is not negative, and one that is positive"
+    )]
+    SubsetWeights {
+        /// Number of subsets.
+        subsets: usize,
+        /// The weights.
+        weights: Vec<f64>,
+    },
     /// Attention between stages that is after none of them.
     #[error("{module} is after no stage of the backbones; choose stages, or no attention")]
     NoStage {

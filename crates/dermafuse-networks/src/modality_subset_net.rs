@@ -11,8 +11,11 @@
 use std::path::Path;
 
 use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
+use dermafuse_fusion::linear;
+use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_WIDTH, require_at_most};
@@ -94,8 +97,17 @@ pub struct ModalitySubsetNetConfig {
     pub backbone: BackboneKind,
     /// Length `M` of the encoded metadata, `MetadataEncoder::width`; of no importance where no subset has the record.
     pub metadata: usize,
-    /// The subsets, each with a branch of equal weight.
+    /// The subsets, each with a branch.
     pub subsets: Vec<ModalitySubset>,
+    /// How much the loss of each subset counts; as much for all where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
+    /// Units of a layer with ReLU between the record and the classifiers; `None` gives them the record itself, as the paper does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<usize>,
+    /// Probability of dropping a feature before a classifier; 0 in the paper.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropout: f64,
     /// Classes of each task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<usize>,
@@ -110,23 +122,30 @@ pub struct ModalitySubsetNetConfig {
 pub struct ModalitySubsetNet<B: Backbone> {
     clinical: B,
     dermoscopic: B,
+    /// Between the record and the heads.
+    record: Option<Linear>,
+    dropout: Dropout,
     /// One for each subset.
     heads: Vec<LinearHead>,
     #[module(skip)]
     subsets: Vec<ModalitySubset>,
+    #[module(skip)]
+    weights: Vec<f64>,
 }
 
 impl ModalitySubsetNetConfig {
     /// Inception-V3, and a classifier for each subset.
     #[must_use]
     pub fn kawahara(metadata: usize, classes: Vec<usize>) -> Self {
-        Self { backbone: BackboneKind::InceptionV3, metadata, subsets: ModalitySubset::EACH.to_vec(), classes }
+        let (backbone, subsets) = (BackboneKind::InceptionV3, ModalitySubset::EACH.to_vec());
+        Self { backbone, metadata, subsets, weights: Vec::new(), record: None, dropout: 0.0, classes }
     }
 
     /// A network with fresh weights.
     ///
     /// # Errors
-    /// No subset, or one twice; no metadata column for a subset with the record; class counts that make no head.
+    /// No subset, or one twice; no metadata column for a subset with the record; class counts, units, weights or a dropout that make
+    /// no head.
     pub fn init(&self, device: &Device) -> Result<ModalitySubsetNet<AnyBackbone>, NetworkError> {
         let backbone = || self.backbone.init(None, device);
         ModalitySubsetNet::new(backbone(), backbone(), self, device)
@@ -156,7 +175,29 @@ impl<B: Backbone> ModalitySubsetNet<B> {
             return Err(NetworkError::NoMetadata);
         }
         require_at_most("encoded columns", config.metadata, MAX_WIDTH)?;
-        let lengths = [clinical.num_features(), dermoscopic.num_features(), config.metadata];
+        if !config.weights.is_empty() {
+            let are_weights = config.weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
+            let counts = config.weights.iter().any(|weight| *weight > 0.0);
+            if config.weights.len() != subsets.len() || !are_weights || !counts {
+                return Err(NetworkError::SubsetWeights {
+                    subsets: subsets.len(),
+                    weights: config.weights.iter().take(SHOWN).copied().collect(),
+                });
+            }
+        }
+        if !(0.0..1.0).contains(&config.dropout) {
+            return Err(NetworkError::Dropout { dropout: config.dropout });
+        }
+        let sees_record = subsets.iter().any(|subset| subset.modalities().metadata);
+        let record = match config.record.filter(|_| sees_record) {
+            Some(units) => {
+                NetworkError::require_units(&[units])?;
+                Some(linear(config.metadata, units, device))
+            }
+            None => None,
+        };
+        let of_record = config.record.filter(|_| sees_record).unwrap_or(config.metadata);
+        let lengths = [clinical.num_features(), dermoscopic.num_features(), of_record];
         let head = |subset: &ModalitySubset| {
             let Modalities { clinical, dermoscopic, metadata } = subset.modalities();
             let seen = [clinical, dermoscopic, metadata].into_iter().zip(lengths);
@@ -164,7 +205,12 @@ impl<B: Backbone> ModalitySubsetNet<B> {
             LinearHead::init(features, &config.classes, device)
         };
         let heads = subsets.iter().map(head).collect::<Result<_, _>>()?;
-        Ok(Self { clinical, dermoscopic, heads, subsets: subsets.clone() })
+        let weights = match config.weights.is_empty() {
+            true => vec![1.0; subsets.len()],
+            false => config.weights.clone(),
+        };
+        let dropout = DropoutConfig::new(config.dropout).init();
+        Ok(Self { clinical, dermoscopic, record, dropout, heads, subsets: subsets.clone(), weights })
     }
 
     /// The clinical and the dermoscopic backbone.
@@ -197,7 +243,10 @@ impl<B: Backbone> Network for ModalitySubsetNet<B> {
         let dermoscopic = dermoscopic.then(|| {
             global_average_pool(probe.features(&self.dermoscopic, Modality::Dermoscopic, input.dermoscopic()))
         }); // [B, D]
-        let metadata = metadata.then(|| input.metadata()); // [B, M]
+        let metadata = metadata.then(|| match &self.record {
+            Some(record) => project(record, Activation::Relu, input.metadata()), // [B, U]
+            None => input.metadata(),                                            // [B, M]
+        });
         let features = self.subsets.iter().map(|subset| {
             let seen = subset.modalities();
             let parts = [(seen.clinical, &clinical), (seen.dermoscopic, &dermoscopic), (seen.metadata, &metadata)];
@@ -205,8 +254,10 @@ impl<B: Backbone> Network for ModalitySubsetNet<B> {
             Tensor::cat(parts.collect(), 1) // [B, …]
         });
         let features: Vec<Tensor<2>> = features.collect();
-        let branches = self.subsets.iter().zip(&self.heads).zip(&features).map(|((subset, head), features)| {
-            BranchOutput::new(subset.name(), head.forward(features.clone())) // [B, K_t]
+        let heads = self.subsets.iter().zip(&self.heads).zip(&self.weights).zip(&features);
+        let branches = heads.map(|(((subset, head), weight), features)| {
+            let logits = head.forward(self.dropout.forward(features.clone())); // [B, K_t]
+            BranchOutput { loss_weight: *weight, ..BranchOutput::new(subset.name(), logits) }
         });
         let branches = branches.collect();
         let embedding = features.into_iter().next_back().expect("there is a subset");
@@ -259,6 +310,11 @@ impl DescribedNetwork for ModalitySubsetNet<AnyBackbone> {
     }
 }
 
+/// Whether a number is the default, for descriptions that leave it out.
+fn is_zero(number: &f64) -> bool {
+    *number == 0.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +327,42 @@ mod tests {
         let heads = seen.map(|features| 24 * (features + 1));
         let network = config.init(&Device::flex()).unwrap();
         assert_eq!(parameter_count(&network), 2 * 21_785_568 + heads.into_iter().sum::<usize>());
+    }
+
+    #[test]
+    fn a_layer_for_the_record_and_weights_for_the_branches() {
+        let config = ModalitySubsetNetConfig {
+            backbone: BackboneKind::ResNet18Quarter,
+            subsets: vec![ModalitySubset::Clinical, ModalitySubset::Dermoscopic, ModalitySubset::All],
+            weights: vec![0.5, 0.25, 1.0],
+            record: Some(64),
+            dropout: 0.3,
+            ..ModalitySubsetNetConfig::kawahara(3, vec![11])
+        };
+        let device = Device::flex();
+        let network = config.init(&device).unwrap();
+        // Towers, the record's layer, and heads over 128, 128 and 128 + 128 + 64 features.
+        let expected = 2 * 702_096 + 4 * 64 + 11 * (129 + 129 + 321);
+        assert_eq!(parameter_count(&network), expected);
+        let images = Tensor::ones([2, 3, 32, 32], &device);
+        let input = MultimodalInput {
+            clinical: Some(images.clone()),
+            dermoscopic: Some(images),
+            metadata: Some(Tensor::ones([2, 3], &device)),
+        };
+        let output = network.forward(input);
+        assert_eq!(output.branches.iter().map(|branch| branch.loss_weight).collect::<Vec<_>>(), config.weights);
+        assert_eq!(output.embedding.dims(), [2, 320]);
+
+        let error = |config: ModalitySubsetNetConfig| config.init(&Device::flex()).unwrap_err().to_string();
+        let few = ModalitySubsetNetConfig { weights: vec![1.0], ..config.clone() };
+        assert_eq!(
+            error(few),
+            "3 subsets have the loss weights [1.0]; give each one that is not negative, and one that is positive"
+        );
+        assert!(error(ModalitySubsetNetConfig { weights: vec![0.0; 3], ..config.clone() }).contains("loss weights"));
+        assert!(error(ModalitySubsetNetConfig { dropout: 1.0, ..config.clone() }).contains("dropout"));
+        assert!(config.init(&Device::flex()).is_ok());
     }
 
     /// The names of the branches that answer for a case which has of photo, dermoscopic image and record what is said.

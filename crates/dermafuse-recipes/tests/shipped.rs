@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{
-    Augmentation, CaseSet, DataSetKind, EncoderConfig, EpochLength, FoldGrouping, FoldProtocol, MetadataRoles,
-    Sampling, Split, derm7pt,
+    Augmentation, CaseSet, DataSetKind, EncoderConfig, EpochLength, FoldGrouping, FoldProtocol, Framing, MetadataRoles,
+    Normalization, Sampling, Split, derm7pt,
 };
 use dermafuse_ensemble::{
     Calibration, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
@@ -17,14 +17,14 @@ use dermafuse_ensemble::{
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
     CafNetConfig, EmbeddingNetConfig, FusionNetConfig, HcCnnConfig, HeadKind, ImageClassifierConfig, Modality,
-    ModalitySubsetNetConfig, NetworkConfig, OneStageFusionConfig, SeenImages, TFormerConfig, TripleNetConfig,
-    UniformClassifierConfig,
+    ModalitySubset, ModalitySubsetNetConfig, NetworkConfig, OneStageFusionConfig, SeenImages, TFormerConfig,
+    TripleNetConfig, UniformClassifierConfig,
 };
 use dermafuse_recipes::{AnswerKind, Experiment, PartsSettings, Plan, Recipe, Selection, StartWeights};
 use dermafuse_schema::{Case, Task, TaskSet};
 use dermafuse_settings::Settings;
 use dermafuse_train::{
-    ClassBalancing, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig,
+    ClassBalancing, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig, WeightAveraging,
 };
 use expected::Expected;
 
@@ -321,6 +321,42 @@ fn the_comparators_have_the_networks_of_their_papers() {
     }
 }
 
+/// The settings of the training that is the yardstick for this data: two rates, warm-up and cosine, moving average, smoothed labels,
+/// adjusted logits.
+#[test]
+fn milk10k_is_trained_as_its_yardstick() {
+    let recipe = recipe("milk10k");
+    let experiment = experiment("milk10k");
+    assert_eq!(recipe.own_row().unwrap().name, "both images and record");
+    assert_eq!(experiment.data["milk10k"].kind, DataSetKind::Milk10k);
+    let training = &experiment.training;
+    let published = BackboneKind::EfficientNetLite0.published_input();
+    match training.preprocess.normalization {
+        Normalization::MeanStd { mean, std } => assert_eq!((mean, std), (published.mean, published.std)),
+        Normalization::Div255 => panic!("(x - 127) / 128"),
+    }
+    assert_eq!((training.epochs, training.batch_size, training.preprocess.size), (12, 32, 160));
+    assert_eq!(training.optimizer, OptimizerKind::AdamW);
+    assert!(
+        (training.rate(0) - 2e-3).abs() < 1e-12 && (training.rate(0) * training.backbone_rate - 4e-4).abs() < 1e-12
+    );
+    assert_eq!((training.schedule, training.warm_up_steps), (RateSchedule::CosineByStep, 100));
+    assert_eq!(training.averaging, Some(WeightAveraging::Exponential { decay: 0.995, warm_up: true }));
+    assert_eq!((training.loss.label_smoothing, training.loss.logit_adjustment), (0.05, 1.0));
+    assert_eq!((training.weight_decay, training.clip_norm), (0.02, Some(5.0)));
+    match &experiment.method.network {
+        NetworkConfig::ModalitySubsetNet(network) => {
+            use ModalitySubset::{All, Clinical, Dermoscopic};
+            assert_eq!(network.subsets, [Clinical, Dermoscopic, All]);
+            assert_eq!((&network.weights[..], network.record, network.dropout), (&[0.5, 0.5, 1.0][..], Some(64), 0.3));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(row(&recipe, "mixed").training.mixing.is_some() && training.mixing.is_none());
+    assert_eq!(row(&recipe, "padded").training.preprocess.framing, Framing::Pad);
+    assert_eq!(row(&recipe, "no average of weights").training.averaging, None);
+}
+
 #[test]
 fn the_inception_rows_differ_in_batches_and_answer() {
     let recipe = recipe("modality_subsets");
@@ -393,7 +429,7 @@ fn what_was_published_with_imagenets_weights_asks_for_them() {
 #[test]
 fn an_unknown_recipe_is_answered_with_those_that_are_known() {
     let known = "fusionm4net, jif, ammfm, pemm, amfam, nedelcu, tformer, embedding_net, modality_subsets, \
-                 hc_cnn, caf_net, triple_net";
+                 hc_cnn, caf_net, triple_net, milk10k";
     let error = Recipe::named("fusionm5net").unwrap_err().to_string();
     assert_eq!(
         error,
@@ -495,8 +531,18 @@ fn printed_numbers_of_another_backbone_or_network_are_those_that_are_printed_of_
 
 #[test]
 fn another_backbone_is_for_every_row() {
-    let names =
-        ["fusionm4net", "jif", "pemm", "amfam", "embedding_net", "modality_subsets", "hc_cnn", "caf_net", "triple_net"];
+    let names = [
+        "fusionm4net",
+        "jif",
+        "pemm",
+        "amfam",
+        "embedding_net",
+        "modality_subsets",
+        "hc_cnn",
+        "caf_net",
+        "triple_net",
+        "milk10k",
+    ];
     for name in names {
         let mut recipe = recipe(name);
         recipe.set("method.network.backbone=resnet18").unwrap();
