@@ -29,6 +29,7 @@ mod field;
 mod logits;
 mod modality;
 mod name;
+mod partial_auc;
 mod performance;
 mod prediction_sets;
 mod predictions;
@@ -57,6 +58,7 @@ pub use field::{Field, FieldKind, FieldRole, FieldValue};
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
 pub use modality::{Modality, UnknownModality};
 pub use name::Name;
+pub use partial_auc::partial_auc;
 pub use performance::{PatientGroup, PatientRange, Performance, PerformanceRow, QuestionRow, SMALL_GROUP};
 pub use prediction_sets::{
     Coverage, Decision, PredictionSets, Quantile, TaskQuantiles, cases_needed, check_error_rate,
