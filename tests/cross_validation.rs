@@ -64,6 +64,7 @@ fn experiment(structure: &str) -> Experiment {
         grouping: FoldGrouping::Grouped,
         protocol: FoldProtocol::NextFoldSelects,
         hold_out: None,
+        answered: false,
         seed: 1,
     };
     experiment.method.network = network(structure);

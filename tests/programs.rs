@@ -49,7 +49,8 @@ fn small(recipe: &str) -> Vec<&'static str> {
 #[test]
 fn every_recipe_trains_and_its_experiment_gives_the_same_bytes_again() {
     let folder = tempfile::tempdir().unwrap();
-    for recipe in Recipe::shipped_names().into_iter().filter(|name| *name != "nedelcu") {
+    // One has several sets, and one answers of other models.
+    for recipe in Recipe::shipped_names().into_iter().filter(|name| !["nedelcu", "bring_your_own"].contains(name)) {
         let out = folder.path().join(recipe);
         let printed = done(train_small(&out, recipe, &small(recipe)));
         assert!(printed.contains("majority") && printed.contains("report: "), "{printed}");

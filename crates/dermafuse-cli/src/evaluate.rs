@@ -22,7 +22,7 @@ use crate::engine::EngineArgument;
 use crate::failure::ProgramResult;
 use crate::model::ModelArguments;
 use crate::part::PartArguments;
-use crate::prevalence::{PrevalenceArgument, assume, estimated};
+use crate::prevalence::{PrevalenceArgument, assume, decide, estimated};
 use crate::terminal::{print_note, print_result, say, say_part};
 
 /// The longest `metrics.json` that is printed.
@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     /// `estimate`, from the cases themselves without their labels. The probabilities are corrected to it, in a row of its own.
     #[arg(long, value_name = "SHARES|FILE|estimate", conflicts_with = "corruptions")]
     prevalence: Option<PrevalenceArgument>,
+    /// The operating point of the whole classification at which the model answers, by its name (`show` lists them), or `none`.
+    #[arg(long, value_name = "POINT", conflicts_with = "prevalence")]
+    point: Option<String>,
     /// Evaluate each subset of the model's inputs too: cases that have all of it, with the rest taken away.
     #[arg(long)]
     subsets: bool,
@@ -121,6 +124,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
             "a prevalence is estimated of the model's own classes, and the class map adds them up; state it".into()
         );
     }
+    decide(&mut bundle, arguments.point.as_deref())?;
     assume(&mut bundle, arguments.prevalence.as_ref())?;
     if arguments.subsets && sums.is_some() {
         return Err("--subsets needs the model's own classes, and the class map adds them up".into());
@@ -167,6 +171,10 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     }
     let fitted = FittedToAnswers { groups, prediction_sets: prediction_sets.as_ref() };
     let fitted = [(answers.last().clone(), if of_own_classes { fitted } else { FittedToAnswers::default() })];
+    let points = match of_own_classes {
+        true => bundle.two_stage.at_points(&answers.stages).map_err(dermafuse::infer::InferError::from)?,
+        false => Vec::new(),
+    };
     let results = Results {
         title: "Evaluation of a saved model",
         cases: answered.clone(),
@@ -183,6 +191,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
         engine: Some(answers.engine.clone()),
         trained_on: trained_on(&bundle.description),
         fitted: &fitted,
+        points: &points,
         subsets,
         corruptions: corruptions.as_ref(),
         features: None,

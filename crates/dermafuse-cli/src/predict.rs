@@ -13,7 +13,7 @@ use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regul
 use crate::engine::EngineArgument;
 use crate::failure::{Failure, ProgramResult, with_causes};
 use crate::model::{ModelArguments, field_value};
-use crate::prevalence::{PrevalenceArgument, assume, estimated};
+use crate::prevalence::{PrevalenceArgument, assume, decide, estimated};
 use crate::terminal::{print_error, print_note, print_result};
 
 /// What the folder of a share says that ran there.
@@ -75,6 +75,9 @@ pub(crate) struct Arguments {
     /// rest.
     #[arg(long, value_name = "SHARES|FILE|estimate")]
     prevalence: Option<PrevalenceArgument>,
+    /// The operating point of the whole classification at which the model answers, by its name (`show` lists them), or `none`.
+    #[arg(long, value_name = "POINT", conflicts_with = "prevalence")]
+    point: Option<String>,
     /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares.
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "format")]
     shard: Option<Shard>,
@@ -107,6 +110,7 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
         return Err("a prevalence is estimated from all cases, and --shard asks about a share of them; state it".into());
     }
     let mut bundle = arguments.engine.run(arguments.model.load()?)?;
+    decide(&mut bundle, arguments.point.as_deref())?;
     assume(&mut bundle, arguments.prevalence.as_ref())?;
     let questions = questions(arguments, &bundle)?;
     questions.notes().iter().for_each(|note| print_note(note));

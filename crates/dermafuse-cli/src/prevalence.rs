@@ -79,6 +79,20 @@ pub(crate) fn assume(bundle: &mut Bundle, given: Option<&PrevalenceArgument>) ->
     }
 }
 
+/// The word for no operating point of the whole classification.
+const NO_POINT: &str = "none";
+
+/// Makes the model answer at a point, if one is named.
+///
+/// # Errors
+/// As [`Bundle::decide_at`].
+pub(crate) fn decide(bundle: &mut Bundle, point: Option<&str>) -> Result<(), Failure> {
+    match point {
+        Some(point) => Ok(bundle.decide_at((point != NO_POINT).then_some(point))?),
+        None => Ok(()),
+    }
+}
+
 /// The answers at the prevalence that they speak for, if it is to be estimated.
 ///
 /// # Errors

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
-use dermafuse::data::{ModalityDropout, NumberRange};
-use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, TaskCalibration};
+use dermafuse::data::{ModalityDropout, NumberRange, OutsideModel};
+use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, PointValidation, TaskCalibration};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
 use dermafuse::schema::{Field, FieldKind, FieldRole, FittedGroup, PredictionSets, SeveralImages};
@@ -56,6 +56,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         groups,
         prediction_sets,
         performance,
+        outside,
         card: _,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
@@ -97,6 +98,9 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "features": second.cluster.features(),
             "weight_of_first_stage": stage.mix,
         })),
+        "outside_models": outside,
+        "points": stage.points,
+        "point": stage.point,
         "calibration": stage.calibration,
         "prevalence": stage.prevalence,
         "known_cases": {
@@ -153,6 +157,7 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         groups,
         prediction_sets,
         performance,
+        outside,
         card: of_makers,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
@@ -216,6 +221,18 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             format!("a classifier of {} features; the network counts {:.2}", second.cluster.features(), stage.mix),
         ),
     });
+    for OutsideModel { name, classes, .. } in outside {
+        lines.push(("other model", format!("{name}: asked for as the columns {name}.{{{}}}", classes.join(", "))));
+    }
+    for point in &stage.points {
+        let PointValidation { before, nested, .. } = point.validation;
+        let chosen = if stage.point.as_ref() == Some(&point.name) { ", at which it answers" } else { "" };
+        let objective = point.objective.name().replace('_', " ");
+        lines.push((
+            "point",
+            format!("{}: {objective} {nested:.3} on validation cases, {before:.3} without it{chosen}", point.name),
+        ));
+    }
     match &stage.calibration {
         None => lines.push(("calibration", "none: the probabilities are as the model gives them".into())),
         Some(calibration) => {
@@ -314,6 +331,7 @@ fn field_text(field: &Field, training: Option<NumberRange>) -> String {
     let known = match field.role {
         FieldRole::PostDiagnosis => " (known after the diagnosis: it leaks)",
         FieldRole::ImageDerived => " (computed from the image)",
+        FieldRole::ModelOutput => " (what another model says)",
         FieldRole::PreDiagnosis | FieldRole::Provenance => "",
     };
     match &field.kind {

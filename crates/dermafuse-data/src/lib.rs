@@ -82,6 +82,7 @@ pub use sources::class_map::{ClassMap, SOURCE_FIELD};
 pub use sources::joined_sets::TaskNames;
 pub use sources::kind::DataSetKind;
 pub use sources::load_options::{ImageSource, LoadOptions};
+pub use sources::model_outputs::{ModelOutputs, OutsideAnswers, OutsideModel};
 pub use sources::proposal::{ColumnRole, ProposalOptions, ProposedColumn, ProposedSet};
 pub use sources::{
     class_folders, derm7pt, dermofit, described, ham10000, isic_2016, isic_2017, isic_2018, isic_2019, isic_2020,

@@ -17,6 +17,7 @@ pub(crate) mod kind;
 pub(crate) mod load_options;
 pub(crate) mod malignancy;
 pub mod milk10k;
+pub(crate) mod model_outputs;
 pub(crate) mod official_parts;
 pub mod pad_ufes_20;
 pub mod ph2;

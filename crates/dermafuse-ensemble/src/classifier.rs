@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ada_boost::{AdaBoostClassifier, AdaBoostParams};
 use crate::calibration_note::CalibrationNote;
 use crate::error::Result;
+use crate::gradient_boosting::{GradientBoostingClassifier, GradientBoostingParams};
 use crate::logistic::{LogisticClassifier, LogisticParams};
 use crate::mlp::{MlpClassifier, MlpParams};
 use crate::svm::{SvmClassifier, SvmParams};
@@ -81,7 +82,7 @@ macro_rules! built_in {
         ///
         /// assert_eq!("svm".parse(), Ok(ClassifierKind::Svm));
         /// let error = "forest".parse::<ClassifierKind>().unwrap_err().to_string();
-        /// assert_eq!(error, "there is no classifier `forest`; the classifiers are svm, logistic, mlp, adaboost");
+        /// assert_eq!(error, "there is no classifier `forest`; the classifiers are svm, logistic, mlp, adaboost, gradient_boosting");
         /// ```
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum ClassifierKind {$(
@@ -155,6 +156,8 @@ built_in! {
     Mlp "mlp" = MlpParams -> MlpClassifier;
     /// AdaBoost over small trees.
     AdaBoost "adaboost" = AdaBoostParams -> AdaBoostClassifier;
+    /// Gradient-boosted trees.
+    GradientBoosting "gradient_boosting" = GradientBoostingParams -> GradientBoostingClassifier;
 }
 
 impl Default for ClassifierKind {

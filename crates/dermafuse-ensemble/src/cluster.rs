@@ -2,12 +2,15 @@
 
 use dermafuse_schema::{Cohort, Predictions, SchemaError, TaskSet};
 use ndarray::{Array2, ArrayView2, Axis};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration_note::CalibrationNote;
 use crate::classifier::{Classifier, ClassifierKind, ClassifierParams, TaskRecords};
 use crate::error::{EnsembleError, Result};
+use crate::folds::{members, stratified_by_class};
 use crate::records::{metadata_records, records};
 use crate::training::{check_finite, check_rows, check_width};
 
@@ -267,6 +270,9 @@ pub enum SecondStageInputs {
     PredictionsAndMetadata,
     /// The metadata alone, `F_meta` of the thesis. There is no first stage: the classifiers are the answer.
     Metadata,
+    /// The metadata alone, beside a first stage that answers from images: `P_3` mixes both. What each knows is its own, so their
+    /// product ([`MixSearch::space`](crate::MixSearch::space)) is the mix to try first.
+    MetadataBeside,
 }
 
 impl SecondStageInputs {
@@ -280,7 +286,7 @@ impl SecondStageInputs {
     fn records(self, first_stage: &Predictions, cohort: &Cohort) -> Result<Array2<f64>> {
         match self {
             Self::PredictionsAndMetadata => records(first_stage, cohort),
-            Self::Metadata => metadata_records(first_stage, cohort),
+            Self::Metadata | Self::MetadataBeside => metadata_records(first_stage, cohort),
         }
     }
 }
@@ -316,7 +322,11 @@ impl SecondStage {
         Self::fit_to(params, SecondStageInputs::Metadata, first_stage, cohort)
     }
 
-    fn fit_to(
+    /// The same on what `inputs` says.
+    ///
+    /// # Errors
+    /// As [`SecondStage::fit`].
+    pub fn fit_to(
         params: &ClusterParams,
         inputs: SecondStageInputs,
         first_stage: &Predictions,
@@ -328,6 +338,51 @@ impl SecondStage {
         let known = cohort.select(&rows);
         let cluster = params.fit(records.view(), &known.labels, &first_stage.tasks, &known.groups)?;
         Ok(Self { cluster, inputs })
+    }
+
+    /// `P_2` of cases that a stage of the same parameters has not seen: the cases are dealt into folds that keep groups together and share
+    /// the first task's classes as equally as these allow, and each fold is answered by a stage that was fitted on the others (stacking;
+    /// Wolpert, Neural Networks 5, 1992). A weight between stages, a calibration or an operating point that is chosen on these answers does
+    /// not mistake what was learnt by heart for what is known.
+    ///
+    /// # Errors
+    /// As [`SecondStage::fit`] and [`SecondStage::apply`]; fewer than two folds or more than groups.
+    pub fn out_of_fold(
+        params: &ClusterParams,
+        inputs: SecondStageInputs,
+        first_stage: &Predictions,
+        cohort: &Cohort,
+        folds: usize,
+        seed: u64,
+    ) -> Result<Predictions> {
+        cohort.check(&first_stage.tasks)?;
+        let groups = members(&cohort.groups).len();
+        if !(2..=groups).contains(&folds) {
+            let (parameter, value) = ("folds of the second stage".to_owned(), folds as f64);
+            return Err(EnsembleError::Parameter { parameter, value, expected: "from 2 to the number of groups" });
+        }
+        let classes = first_stage.tasks[0].classes.len();
+        // Cases without a label are shared out, too.
+        let labels: Vec<usize> = cohort.labels.iter().map(|labels| labels[0].unwrap_or(classes)).collect();
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let fold_of = stratified_by_class(&labels, classes + 1, &cohort.groups, folds, &mut random);
+        let answers = (0..folds).into_par_iter().map(|fold| -> Result<(Vec<usize>, Predictions)> {
+            let (held, rest): (Vec<usize>, Vec<usize>) = (0..cohort.len()).partition(|&row| fold_of[row] == fold);
+            let fitted = Self::fit_to(params, inputs, &first_stage.select(&rest), &cohort.select(&rest))?;
+            let answers = fitted.apply(&first_stage.select(&held), &cohort.select(&held))?;
+            Ok((held, answers))
+        });
+        let answers: Vec<(Vec<usize>, Predictions)> = answers.collect::<Result<_>>()?;
+        let mut whole = first_stage.clone();
+        for (held, answers) in answers {
+            for (at, &row) in held.iter().enumerate() {
+                for (to, from) in whole.probabilities.iter_mut().zip(&answers.probabilities) {
+                    to.row_mut(row).assign(&from.row(at));
+                }
+                whole.basis[row].clone_from(&answers.basis[at]);
+            }
+        }
+        Ok(whole)
     }
 
     /// `P_2`: the cluster's predictions for the cases that have metadata. The others keep their row of the first stage.
@@ -364,7 +419,7 @@ impl SecondStage {
             SecondStageInputs::PredictionsAndMetadata => {
                 tasks.class_counts().iter().sum::<usize>().saturating_add(metadata_width)
             }
-            SecondStageInputs::Metadata => metadata_width,
+            SecondStageInputs::Metadata | SecondStageInputs::MetadataBeside => metadata_width,
         };
         if found != self.cluster.features() {
             return Err(EnsembleError::Width { expected: self.cluster.features(), found });

@@ -54,6 +54,28 @@ pub enum EnsembleError {
         /// Number of views.
         views: usize,
     },
+    /// A search over cells of weights for an objective that is not the same throughout a cell.
+    #[error("the exact and the refined weight search are of accuracies, not of `{objective}`; search the grid")]
+    GridAlone {
+        /// The objective.
+        objective: &'static str,
+    },
+    /// A point of answers that are corrected to a prevalence.
+    #[error(
+        "the point `{point}` was chosen at the prevalence of validation cases; state a prevalence without a point, or a point alone"
+    )]
+    PointAtPrevalence {
+        /// The point.
+        point: String,
+    },
+    /// An objective that offsets are not chosen for.
+    #[error(
+        "a point is chosen for what is decided, and `{objective}` is of the probabilities themselves; calibrate them, or choose          accuracy, balanced_accuracy, macro_f1 or cost"
+    )]
+    NoDecision {
+        /// The objective.
+        objective: &'static str,
+    },
     /// Nothing to score against.
     #[error("no case has a label of any task; a search needs annotated cases")]
     NoLabels,

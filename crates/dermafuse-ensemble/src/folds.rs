@@ -15,6 +15,25 @@ pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     }
 }
 
+/// The records of each group, in the order of the groups' names.
+pub(crate) fn members<G: AsRef<str>>(groups: &[G]) -> Vec<Vec<usize>> {
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (record, group) in groups.iter().enumerate() {
+        members.entry(group.as_ref()).or_default().push(record);
+    }
+    members.into_values().collect()
+}
+
+/// How often each of `records` is drawn when as many groups as there are are drawn with replacement.
+pub(crate) fn draw_groups(members: &[Vec<usize>], records: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut counts = vec![0; records];
+    for _ in 0..members.len() {
+        let drawn = (u128::from(rng.next_u64()) * members.len() as u128) >> 64;
+        members[drawn as usize].iter().for_each(|&record| counts[record] += 1);
+    }
+    counts
+}
+
 /// libsvm's folds: a random order cut into equal pieces, whatever the classes and groups.
 pub(crate) fn plain(records: usize, folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..records).collect();
@@ -30,6 +49,18 @@ pub(crate) fn plain(records: usize, folds: usize, rng: &mut ChaCha8Rng) -> Vec<u
 
 /// Folds that hold as equal shares of either class as whole groups allow.
 pub(crate) fn stratified<G: Ord>(positive: &[bool], groups: &[G], folds: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let labels: Vec<usize> = positive.iter().map(|positive| usize::from(*positive)).collect();
+    stratified_by_class(&labels, 2, groups, folds, rng)
+}
+
+/// The same for labels below `classes`.
+pub(crate) fn stratified_by_class<G: Ord>(
+    labels: &[usize],
+    classes: usize,
+    groups: &[G],
+    folds: usize,
+    rng: &mut ChaCha8Rng,
+) -> Vec<usize> {
     let mut members: BTreeMap<&G, Vec<usize>> = BTreeMap::new();
     for (record, group) in groups.iter().enumerate() {
         members.entry(group).or_default().push(record);
@@ -37,24 +68,24 @@ pub(crate) fn stratified<G: Ord>(positive: &[bool], groups: &[G], folds: usize, 
     let mut members: Vec<Vec<usize>> = members.into_values().collect();
     shuffle(&mut members, rng);
     members.sort_by_key(|records| std::cmp::Reverse(records.len()));
-    let positives = positive.iter().filter(|is| **is).count() as f64;
-    let totals = [positive.len() as f64 - positives, positives];
-    let mut held = vec![[0.0_f64; 2]; folds];
-    let mut fold_of = vec![0; positive.len()];
+    let mut totals = vec![0.0_f64; classes];
+    labels.iter().for_each(|&label| totals[label] += 1.0);
+    let mut held = vec![vec![0.0_f64; classes]; folds];
+    let mut fold_of = vec![0; labels.len()];
     for records in members {
-        let mut counts = [0.0; 2];
-        records.iter().for_each(|&record| counts[usize::from(positive[record])] += 1.0);
+        let mut counts = vec![0.0; classes];
+        records.iter().for_each(|&record| counts[labels[record]] += 1.0);
         // by how much the sum of squared shares grows; of equals the emptiest fold
-        let growth = |fold: &[f64; 2]| -> f64 {
-            (0..2).filter(|&s| totals[s] > 0.0).map(|s| fold[s] * counts[s] / (totals[s] * totals[s])).sum()
+        let growth = |fold: &[f64]| -> f64 {
+            (0..classes).filter(|&s| totals[s] > 0.0).map(|s| fold[s] * counts[s] / (totals[s] * totals[s])).sum()
         };
-        let cost = |&fold: &usize| (growth(&held[fold]), held[fold][0] + held[fold][1]);
+        let cost = |&fold: &usize| (growth(&held[fold]), held[fold].iter().sum::<f64>());
         let order = |a: &usize, b: &usize| {
             let (a, b) = (cost(a), cost(b));
             a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
         };
         let chosen = (0..folds).min_by(order).unwrap_or(0);
-        (0..2).for_each(|side| held[chosen][side] += counts[side]);
+        (0..classes).for_each(|class| held[chosen][class] += counts[class]);
         records.into_iter().for_each(|record| fold_of[record] = chosen);
     }
     fold_of

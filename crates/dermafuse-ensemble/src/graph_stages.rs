@@ -1,11 +1,11 @@
 //! Everything after the network in ONNX: the rows of [`TwoStage::apply`] for cases that lack nothing.
 
 use dermafuse_onnx_graph::{Dim, Element, Graph, Value};
-use dermafuse_schema::{BranchWeights, FuseSpace, TaskSet};
+use dermafuse_schema::{BranchWeights, FuseSpace, LEAST_FACTOR, TaskSet};
 
 use crate::cluster::{SecondStage, SecondStageInputs};
 use crate::graph_terms::constant;
-use crate::two_stage::{AT_PREVALENCE, CALIBRATED, TwoStage};
+use crate::two_stage::{AT_POINT, AT_PREVALENCE, CALIBRATED, TwoStage};
 
 /// The logits of a network in a graph.
 #[derive(Clone, Debug)]
@@ -65,8 +65,8 @@ impl TwoStage {
                 if is_alone {
                     rows.push(named("P_2".into(), second));
                 } else {
-                    let averaged = mixed(graph, &first, &second, 0.5);
-                    let third = mixed(graph, &first, &second, self.mix);
+                    let averaged = mixed(graph, self.mix_space, &first, &second, 0.5);
+                    let third = mixed(graph, self.mix_space, &first, &second, self.mix);
                     rows.push(named("P_1".into(), first));
                     rows.push(named("P_2".into(), second));
                     rows.push(named("P_3 averaged".into(), averaged));
@@ -79,7 +79,7 @@ impl TwoStage {
         rows
     }
 
-    /// Calibration and prevalence, each as one more row.
+    /// Calibration, the point at which is decided, and prevalence, each as one more row.
     fn add_corrections(&self, graph: &mut Graph, tasks: &TaskSet, basis: &str, rows: &mut Vec<GraphRow>) {
         if let Some(calibration) = &self.calibration {
             let last = rows.last().expect("a model has a row");
@@ -98,6 +98,13 @@ impl TwoStage {
             });
             let probabilities = of_task.collect();
             rows.push(GraphRow { name, probabilities, unchanged });
+        }
+        if let Some(point) = self.chosen_point() {
+            let last = rows.last().expect("a model has a row");
+            let (name, before) = (format!("{}{AT_POINT}{}", last.name, point.name), last.probabilities.clone());
+            let of_task = tasks.iter().zip(before);
+            let probabilities = of_task.map(|(task, probabilities)| point.add_to(graph, task, probabilities)).collect();
+            rows.push(GraphRow { name, probabilities, unchanged: Vec::new() });
         }
         let assumed = self.prevalence.as_ref().and_then(|prevalence| Some((prevalence, prevalence.assumed.as_ref()?)));
         if let Some((prevalence, assumed)) = assumed {
@@ -177,12 +184,21 @@ fn second_stage(stage: &SecondStage, graph: &mut Graph, first: &[Value], record:
     stage.cluster.classifiers().iter().map(|classifier| classifier.inner().add_to(graph, records)).collect()
 }
 
-/// `weight · P_1 + (1 − weight) · P_2`.
-fn mixed(graph: &mut Graph, first: &[Value], second: &[Value], weight: f64) -> Vec<Value> {
+/// `weight · P_1 + (1 − weight) · P_2`, or the product, as [`Predictions::mix_in`](dermafuse_schema::Predictions::mix_in).
+fn mixed(graph: &mut Graph, space: FuseSpace, first: &[Value], second: &[Value], weight: f64) -> Vec<Value> {
+    let is_product = space == FuseSpace::Logits && weight != 0.0 && weight != 1.0;
     let of_task = first.iter().zip(second).map(|(&first, &second)| {
         let (one, other) = (constant(graph, &[weight], &[]), constant(graph, &[1.0 - weight], &[]));
+        let [first, second] = [first, second].map(|table| match is_product {
+            true => {
+                let table = graph.clip(table, Some(LEAST_FACTOR), None);
+                graph.unary("Log", table)
+            }
+            false => table,
+        });
         let (first, second) = (graph.multiply(first, one), graph.multiply(second, other));
-        graph.add(first, second)
+        let sum = graph.add(first, second);
+        if is_product { graph.softmax(sum, 1) } else { sum }
     });
     of_task.collect()
 }

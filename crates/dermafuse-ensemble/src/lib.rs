@@ -23,18 +23,22 @@ mod classifier;
 mod cluster;
 mod conformal;
 mod coupling;
+mod decision_point;
 mod decision_tree;
 mod error;
 mod folds;
+mod gradient_boosting;
 #[cfg(feature = "onnx")]
 mod graph_stages;
 #[cfg(feature = "onnx")]
 mod graph_terms;
+mod histogram_tree;
 mod label_graph;
 mod logistic;
 mod mix_search;
 mod mlp;
 mod model_prevalence;
+mod objective;
 mod operating_point;
 mod out_of_distribution;
 mod platt;
@@ -57,7 +61,9 @@ pub use calibration_note::{CalibrationNote, CalibrationOutcome, PairCalibration}
 pub use classifier::{Classifier, ClassifierKind, ClassifierParams, UnknownClassifier};
 pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, SecondStageInputs, TaskFit};
 pub use conformal::fit_prediction_sets;
+pub use decision_point::{ClassOffset, DecisionPoint, OffsetForm, PointSearch, PointValidation, TaskOffsets};
 pub use error::EnsembleError;
+pub use gradient_boosting::{GradientBoostingClassifier, GradientBoostingParams};
 #[cfg(feature = "onnx")]
 pub use graph_stages::{GraphLogits, GraphRow};
 pub use label_graph::{LabelGraph, LabelGraphStrength};
@@ -65,6 +71,7 @@ pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};
 pub use mlp::{MlpClassifier, MlpParams};
 pub use model_prevalence::{AssumedPrevalence, ModelPrevalence, PrevalenceOrigin};
+pub use objective::{Costs, Objective};
 pub use operating_point::fit_operating_point;
 pub use out_of_distribution::{OutOfDistribution, OutOfDistributionSettings};
 pub use prevalence::{ClassShare, Prevalence, PrevalenceEstimate, TaskPrevalence};

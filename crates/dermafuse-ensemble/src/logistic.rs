@@ -29,6 +29,7 @@ const MEMORY: usize = 10;
 
 /// Parameters of a [`LogisticClassifier`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LogisticParams {
     /// Inverse of the strength of the penalty.
     pub c: f64,

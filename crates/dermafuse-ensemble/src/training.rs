@@ -19,18 +19,25 @@ impl<'a> Training<'a> {
         classes: usize,
         groups: Option<&'a [String]>,
     ) -> Result<Self> {
+        let training = Self::with_missing(records, labels, classes)?;
+        let expected = records.nrows();
+        check_rows("groups", expected, groups.map_or(expected, <[String]>::len))?;
+        check_finite(records)?;
+        Ok(Self { groups: groups.unwrap_or_default().iter().map(String::as_str).collect(), ..training })
+    }
+
+    /// The same for a classifier without use for groups that takes NaN for a feature that is missing.
+    pub(crate) fn with_missing(records: ArrayView2<'_, f64>, labels: &'a [usize], classes: usize) -> Result<Self> {
         let expected = records.nrows();
         check_rows("labels", expected, labels.len())?;
-        check_rows("groups", expected, groups.map_or(expected, <[String]>::len))?;
         if expected < 2 {
             return Err(EnsembleError::TooFewRecords { task: "the table".into(), found: expected });
         }
         if let Some((row, &label)) = labels.iter().enumerate().find(|(_, label)| **label >= classes) {
             return Err(EnsembleError::Label { row, label, classes });
         }
-        check_finite(records)?;
-        let groups = groups.unwrap_or_default().iter().map(String::as_str).collect();
-        Ok(Self { records: records.as_standard_layout().into_owned(), labels, classes, groups })
+        check_not_infinite(records)?;
+        Ok(Self { records: records.as_standard_layout().into_owned(), labels, classes, groups: Vec::new() })
     }
 
     /// Number of records of each class.
@@ -56,10 +63,23 @@ pub(crate) fn check_rows(what: &str, expected: usize, found: usize) -> Result<()
 
 /// Checks records that are to be predicted.
 pub(crate) fn check_width(records: ArrayView2<'_, f64>, expected: usize) -> Result<()> {
+    check_known_width(records, expected)?;
+    check_finite(records)
+}
+
+/// The same for a classifier that takes NaN for a feature that is missing.
+pub(crate) fn check_known_width(records: ArrayView2<'_, f64>, expected: usize) -> Result<()> {
     if records.ncols() != expected {
         return Err(EnsembleError::Width { expected, found: records.ncols() });
     }
-    check_finite(records)
+    check_not_infinite(records)
+}
+
+fn check_not_infinite(records: ArrayView2<'_, f64>) -> Result<()> {
+    match records.indexed_iter().find(|(_, value)| value.is_infinite()) {
+        None => Ok(()),
+        Some(((row, column), &value)) => Err(EnsembleError::NotFinite { row, column, value }),
+    }
 }
 
 pub(crate) fn check_finite(records: ArrayView2<'_, f64>) -> Result<()> {

@@ -3,12 +3,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::AnswerCalibration;
 use crate::cluster::{SecondStage, SecondStageInputs};
+use crate::decision_point::DecisionPoint;
 use crate::error::{EnsembleError, Result};
+use crate::mix_search::{is_probabilities, probabilities};
 use crate::model_prevalence::ModelPrevalence;
 use crate::probability_facts::{CalibrationFact, ProbabilityFacts};
 
 /// How the name of a row ends that is another one, calibrated.
 pub(crate) const CALIBRATED: &str = " calibrated";
+/// What stands in the name of a row that is another one, decided at a point, before the point's name.
+pub(crate) const AT_POINT: &str = " at point ";
 /// How the name of a row ends that is another one, corrected to the prevalence of a place.
 pub(crate) const AT_PREVALENCE: &str = " at local prevalence";
 
@@ -24,6 +28,9 @@ pub struct TwoStage {
     pub second_stage: Option<SecondStage>,
     /// The weight `W_1` of `P_1` in `P_3`, from [`MixSearch`](crate::MixSearch); 0 where the cluster sees the metadata alone.
     pub mix: f64,
+    /// Whether `P_3` is a mean of probabilities, as in files of earlier versions, or of their logarithms.
+    #[serde(default = "probabilities", skip_serializing_if = "is_probabilities")]
+    pub mix_space: FuseSpace,
     /// How the last row's probabilities are calibrated; they stay as they are without it, as in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<AnswerCalibration>,
@@ -31,6 +38,12 @@ pub struct TwoStage {
     /// in files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prevalence: Option<ModelPrevalence>,
+    /// Ways to decide that were chosen on validation cases, each for an objective; see [`DecisionPoint`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<DecisionPoint>,
+    /// The name of the point at which answers are given; without one the most probable class is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
 }
 
 /// A [`TwoStage`] as it was stored, before it is known to be one.
@@ -40,18 +53,28 @@ struct StoredTwoStage {
     fuse_space: FuseSpace,
     second_stage: Option<SecondStage>,
     mix: f64,
+    #[serde(default = "probabilities")]
+    mix_space: FuseSpace,
     #[serde(default)]
     calibration: Option<AnswerCalibration>,
     #[serde(default)]
     prevalence: Option<ModelPrevalence>,
+    #[serde(default)]
+    points: Vec<DecisionPoint>,
+    #[serde(default)]
+    point: Option<String>,
 }
 
 impl TryFrom<StoredTwoStage> for TwoStage {
     type Error = EnsembleError;
 
     fn try_from(stored: StoredTwoStage) -> Result<Self> {
-        let StoredTwoStage { branch_weights, fuse_space, second_stage, mix, calibration, prevalence } = stored;
-        Ok(Self { calibration, prevalence, ..Self::new(branch_weights, fuse_space, second_stage, mix)? })
+        let StoredTwoStage { branch_weights, fuse_space, second_stage, mix, mix_space, .. } = stored;
+        let StoredTwoStage { calibration, prevalence, points, point, .. } = stored;
+        let two_stage = Self::new(branch_weights, fuse_space, second_stage, mix)?;
+        let two_stage = Self { mix_space, calibration, prevalence, points, point, ..two_stage };
+        two_stage.check_point()?;
+        Ok(two_stage)
     }
 }
 
@@ -66,8 +89,17 @@ impl TwoStage {
         second_stage: Option<SecondStage>,
         mix: f64,
     ) -> Result<Self> {
-        let (calibration, prevalence) = (None, None);
-        let two_stage = Self { branch_weights, fuse_space, second_stage, mix, calibration, prevalence };
+        let two_stage = Self {
+            branch_weights,
+            fuse_space,
+            second_stage,
+            mix,
+            mix_space: FuseSpace::Probabilities,
+            calibration: None,
+            prevalence: None,
+            points: Vec::new(),
+            point: None,
+        };
         two_stage.check_mix()?;
         Ok(two_stage)
     }
@@ -90,6 +122,8 @@ impl TwoStage {
         if let Some(calibration) = &self.calibration {
             calibration.check(tasks, branches)?;
         }
+        self.points.iter().try_for_each(|point| point.check(tasks))?;
+        self.check_point()?;
         match &self.prevalence {
             Some(prevalence) => prevalence.check(tasks),
             None => Ok(()),
@@ -102,6 +136,7 @@ impl TwoStage {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.second_stage.as_ref().map(SecondStage::notes).unwrap_or_default();
         notes.extend(self.calibration.as_ref().map(AnswerCalibration::sentence));
+        notes.extend(self.chosen_point().map(DecisionPoint::sentence));
         let corrected = self.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_some());
         notes.extend(corrected.map(ModelPrevalence::sentence));
         notes
@@ -130,7 +165,53 @@ impl TwoStage {
     #[must_use]
     pub fn first_name(row: &str) -> &str {
         let row = row.strip_suffix(AT_PREVALENCE).unwrap_or(row);
+        let row = row.split_once(AT_POINT).map_or(row, |(row, _)| row);
         row.strip_suffix(CALIBRATED).unwrap_or(row)
+    }
+
+    /// The same model answering at a point of its own, or without one.
+    ///
+    /// # Errors
+    /// A point that it does not have; a point of a model whose answers are corrected to a prevalence.
+    pub fn with_point(mut self, point: Option<&str>) -> Result<Self> {
+        self.point = point.map(str::to_owned);
+        self.check_point()?;
+        Ok(self)
+    }
+
+    /// The point at which answers are given.
+    #[must_use]
+    pub fn chosen_point(&self) -> Option<&DecisionPoint> {
+        let chosen = self.point.as_deref()?;
+        self.points.iter().find(|point| point.name == chosen)
+    }
+
+    fn check_point(&self) -> Result<()> {
+        for (at, point) in self.points.iter().enumerate() {
+            if self.points[..at].iter().any(|earlier| earlier.name == point.name) {
+                return Err(SchemaError::Twice { what: "point", name: point.name.clone() }.into());
+            }
+        }
+        let Some(chosen) = &self.point else { return Ok(()) };
+        if self.chosen_point().is_none() {
+            let known = self.points.iter().map(|point| point.name.clone()).collect();
+            return Err(SchemaError::Unknown { what: "point", name: chosen.clone(), known }.into());
+        }
+        match self.prevalence.as_ref().is_some_and(|prevalence| prevalence.assumed.is_some()) {
+            true => Err(EnsembleError::PointAtPrevalence { point: chosen.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    /// The answers at every point, by its name, whatever is chosen; of rows that [`apply`](Self::apply) gave.
+    ///
+    /// # Errors
+    /// Rows of other tasks or classes.
+    pub fn at_points(&self, rows: &[(String, Predictions)]) -> Result<Vec<(String, Predictions)>> {
+        let undecided =
+            |(name, _): &&(String, Predictions)| !(name.contains(AT_POINT) || name.ends_with(AT_PREVALENCE));
+        let Some((_, answers)) = rows.iter().rev().find(undecided) else { return Ok(Vec::new()) };
+        self.points.iter().map(|point| Ok((point.name.clone(), point.apply(answers)?))).collect()
     }
 
     fn check_mix(&self) -> Result<()> {
@@ -150,8 +231,8 @@ impl TwoStage {
     ///
     /// A case without metadata stops at `P_1`: its rows of `P_2` and `P_3` are those of `P_1`.
     ///
-    /// Where the model is calibrated, the last of them follows once more as `… calibrated`, and where answers are corrected to
-    /// another prevalence, as `… at local prevalence`. The last row is the answer.
+    /// Where the model is calibrated, the last of them follows once more as `… calibrated`, where it answers at a point, as
+    /// `… at point NAME`, and where answers are corrected to another prevalence, as `… at local prevalence`. The last row is the answer.
     ///
     /// # Errors
     /// Inconsistent logits, an unknown branch among the weights, other tasks or another number of features than the
@@ -163,6 +244,10 @@ impl TwoStage {
             let calibrated = (format!("{name}{CALIBRATED}"), calibration.apply(last)?.predictions);
             rows.push(calibrated);
         }
+        if let (Some(point), Some((name, answers))) = (self.chosen_point(), rows.last()) {
+            let decided = (format!("{name}{AT_POINT}{}", point.name), point.apply(answers)?);
+            rows.push(decided);
+        }
         if let Some(prevalence) = &self.prevalence {
             Self::correct(&mut rows, prevalence)?;
         }
@@ -173,12 +258,15 @@ impl TwoStage {
     /// that was corrected before is taken away first; nothing is added where none is assumed.
     ///
     /// # Errors
-    /// Rows of other tasks or classes.
+    /// Rows of other tasks or classes; rows that were decided at a point, whose offsets stand on the prevalence of validation cases.
     pub fn correct(rows: &mut Vec<(String, Predictions)>, prevalence: &ModelPrevalence) -> Result<()> {
         if rows.last().is_some_and(|(name, _)| name.ends_with(AT_PREVALENCE)) {
             rows.pop();
         }
         if let (Some(assumed), Some((name, answers))) = (&prevalence.assumed, rows.last()) {
+            if let Some((_, point)) = name.split_once(AT_POINT) {
+                return Err(EnsembleError::PointAtPrevalence { point: point.to_owned() });
+            }
             let corrected = prevalence.source().correct(&assumed.prevalence, answers)?;
             rows.push((format!("{name}{AT_PREVALENCE}"), corrected));
         }
@@ -189,10 +277,13 @@ impl TwoStage {
     #[must_use]
     pub fn facts(&self) -> ProbabilityFacts {
         ProbabilityFacts {
-            calibration: self.calibration.as_ref().map(|calibration| CalibrationFact {
-                method: calibration.method,
-                origin: calibration.origin.clone(),
-                cases: calibration.cases(),
+            // What a point moves does not come true any more.
+            calibration: self.calibration.as_ref().filter(|_| self.point.is_none()).map(|calibration| {
+                CalibrationFact {
+                    method: calibration.method,
+                    origin: calibration.origin.clone(),
+                    cases: calibration.cases(),
+                }
             }),
             prevalence: self.prevalence.as_ref().map(|prevalence| prevalence.of_answers().clone()),
             corrected: self
@@ -229,8 +320,8 @@ impl TwoStage {
             None => rows.push(("P_1".into(), first)),
             Some(second_stage) => {
                 let second = second_stage.apply(&first, &logits.cohort)?;
-                let averaged = Self::mixed(&first, &second, 0.5, logits)?;
-                let third = Self::mixed(&first, &second, self.mix, logits)?;
+                let averaged = self.mixed(&first, &second, 0.5, logits)?;
+                let third = self.mixed(&first, &second, self.mix, logits)?;
                 rows.push(("P_1".into(), first));
                 rows.push(("P_2".into(), second));
                 rows.push(("P_3 averaged".into(), averaged));
@@ -245,9 +336,15 @@ impl TwoStage {
         self.second_stage.as_ref().is_some_and(|stage| stage.inputs == SecondStageInputs::Metadata)
     }
 
-    /// `weight · P_1 + (1 − weight) · P_2`, to the bit `P_1` where there is no metadata.
-    fn mixed(first: &Predictions, second: &Predictions, weight: f64, logits: &BranchLogits) -> Result<Predictions> {
-        let mut mixed = first.mix(second, weight)?;
+    /// `weight · P_1 + (1 − weight) · P_2`, or the product; to the bit `P_1` where there is no metadata.
+    fn mixed(
+        &self,
+        first: &Predictions,
+        second: &Predictions,
+        weight: f64,
+        logits: &BranchLogits,
+    ) -> Result<Predictions> {
+        let mut mixed = first.mix_in(self.mix_space, second, weight)?;
         for case in (0..mixed.len()).filter(|&case| !logits.cohort.has_metadata[case]) {
             for (to, from) in mixed.probabilities.iter_mut().zip(&first.probabilities) {
                 to.row_mut(case).assign(&from.row(case));

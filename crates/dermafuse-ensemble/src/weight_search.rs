@@ -12,7 +12,7 @@ mod resampling;
 mod target;
 mod targets;
 
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace};
+use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Interval};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,9 @@ use self::combinations::Combinations;
 pub(crate) use self::combinations::linspace;
 use self::exact::{Cell, Exact};
 use self::refined::Refined;
-use self::resampling::Sample;
+use self::resampling::{HitValue, Sample};
 use crate::error::{EnsembleError, Result};
+use crate::objective::{Objective, Scorer};
 
 /// Hits that are counted at once on a grid: combinations by tasks by samples. More samples are scored in turns.
 const MOST_COUNTS: usize = 1 << 26;
@@ -107,9 +108,10 @@ pub enum Smoothing {
     },
 }
 
-/// Search for the branch weights with the highest mean accuracy over the tasks.
+/// Search for the branch weights with the highest mean accuracy over the tasks, or with the best of another
+/// [objective](WeightSearch::objective).
 ///
-/// Scores are compared as fractions, by the hits of each task: weights that get different cases right tie when their mean
+/// Accuracies are compared as fractions, by the hits of each task: weights that get different cases right tie when their mean
 /// accuracy is the same, though it may be rounded differently.
 ///
 /// ```
@@ -142,7 +144,7 @@ pub enum Smoothing {
 /// assert_eq!((exact.score, exact.ties), (1.0, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightSearch {
     /// Which weights are compared.
     #[serde(default)]
@@ -161,6 +163,10 @@ pub struct WeightSearch {
     /// Branch names from the outermost loop to the innermost. `None`: the released order where the branches are named
     /// `dermoscopic`, `clinical` and `fusion`, else the network's order.
     pub loop_order: Option<Vec<String>>,
+    /// What is made as good as possible. The exact and the refined search are of accuracies and balanced accuracies; for the others, every
+    /// combination of the grid is scored by itself, for which some 20 steps are enough.
+    #[serde(default, skip_serializing_if = "Objective::is_default")]
+    pub objective: Objective,
 }
 
 impl Default for WeightSearch {
@@ -173,6 +179,7 @@ impl Default for WeightSearch {
             variant: WeightSearchVariant::default(),
             space: FuseSpace::default(),
             loop_order: None,
+            objective: Objective::default(),
         }
     }
 }
@@ -184,7 +191,7 @@ pub struct WeightSearchResult {
     pub weights: BranchWeights,
     /// The space in which they are to be used.
     pub space: FuseSpace,
-    /// Mean over the tasks of the accuracy on labelled cases.
+    /// Mean over the tasks of the objective on labelled cases; of the accuracy, unless another was chosen.
     pub score: f64,
     /// How many combinations were scored (by the exact search: pieces of the triangle), over all samples.
     pub evaluated: usize,
@@ -198,6 +205,10 @@ pub struct WeightSearchResult {
     /// All cells with the best score, largest margin first, from the exact search without smoothing.
     #[serde(default)]
     pub cells: Vec<WeightCell>,
+    /// For each branch 95 % of the weights that were found on the bootstrap samples (2.5th to 97.5th percentile), where weights are
+    /// [smoothed](Smoothing::Bootstrap) over some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<Interval>,
 }
 
 /// A convex set of weights that all get the same cases right.
@@ -226,36 +237,51 @@ impl WeightSearch {
     ///
     /// # Errors
     /// Inconsistent logits, no branch, no label at all, no candidate, a loop order that is not a permutation of the
-    /// branches, more combinations than fit in memory; for the exact and the refined search more than three branches, for the
-    /// exact search logits of several views; no resamples, fewer than two folds or more than groups.
+    /// branches, more combinations than fit in memory; for the exact and the refined search more than three branches or an objective
+    /// that is no accuracy, for the exact search logits of several views; costs that do not fit the tasks; no resamples, fewer than two folds or more than groups.
     pub fn fit(&self, logits: &BranchLogits) -> Result<WeightSearchResult> {
         logits.check()?;
+        let scorer = Scorer::new(&self.objective, &logits.tasks)?;
+        let value = match self.objective {
+            Objective::Accuracy => Some(HitValue::OfTask),
+            Objective::BalancedAccuracy => Some(HitValue::OfClass),
+            _ => None,
+        };
         let samples = self.smoothing.samples(&logits.cohort)?;
-        let mut found = match self.method {
-            WeightSearchMethod::Grid => self.on_grid(logits, &samples, |_, combinations, scores| {
-                let (best, ties) = first_best(scores);
-                let (weights, evaluated) = (combinations.row(best).collect(), scores.len());
-                Found { weights, margin: None, evaluated, ties, cells: Vec::new() }
-            })?,
-            WeightSearchMethod::Exact => {
-                let exact = Exact::new(logits, self.space)?;
+        let first_of_grid = |_: &Sample, combinations: &Combinations, scores: &[u128]| {
+            let (best, ties) = first_best(scores);
+            let (weights, evaluated) = (combinations.row(best).collect(), scores.len());
+            Found { weights, margin: None, evaluated, ties, cells: Vec::new() }
+        };
+        let mut found = match (self.method, value) {
+            (WeightSearchMethod::Grid, Some(value)) => self.on_grid(logits, value, &samples, first_of_grid)?,
+            (WeightSearchMethod::Grid, None) => self.one_by_one(logits, &scorer, &samples)?,
+            (WeightSearchMethod::Exact, Some(value)) => {
+                let exact = Exact::new(logits, self.space, value)?;
                 let best_of_grid = |sample: &Sample| {
                     let best = |_: &Sample, combinations: &Combinations, scores: &[u128]| -> Vec<f64> {
                         combinations.row(first_best(scores).0).collect()
                     };
-                    Ok(self.on_grid(logits, std::slice::from_ref(sample), best)?.remove(0))
+                    Ok(self.on_grid(logits, value, std::slice::from_ref(sample), best)?.remove(0))
                 };
                 samples
                     .par_iter()
                     .map(|sample| exact.best(sample, || best_of_grid(sample)))
                     .collect::<Result<Vec<Found>>>()?
             }
-            WeightSearchMethod::Refined => {
-                let refined = Refined::new(logits, self.space)?;
-                self.on_grid(logits, &samples, |sample, combinations, scores| {
+            (WeightSearchMethod::Refined, Some(value)) => {
+                let refined = Refined::new(logits, self.space, value)?;
+                self.on_grid(logits, value, &samples, |sample, combinations, scores| {
                     refined.best(sample, combinations, scores)
                 })?
             }
+            (WeightSearchMethod::Exact | WeightSearchMethod::Refined, None) => {
+                return Err(EnsembleError::GridAlone { objective: self.objective.name() });
+            }
+        };
+        let intervals = match self.smoothing {
+            Smoothing::Bootstrap { .. } => intervals(&found),
+            Smoothing::None | Smoothing::Folds { .. } => Vec::new(),
         };
         let Found { weights, margin, evaluated, ties, cells } =
             if let Smoothing::None = self.smoothing { found.remove(0) } else { average(&found) };
@@ -268,13 +294,14 @@ impl WeightSearch {
             corners: cell.corners.into_iter().map(|corner| weights_at(width, corner)).collect(),
         });
         Ok(WeightSearchResult {
-            score: logits.fuse(&weights, self.space)?.mean_accuracy().ok_or(EnsembleError::NoLabels)?,
+            score: scorer.score(&logits.fuse(&weights, self.space)?, None).ok_or(EnsembleError::NoLabels)?,
             weights,
             space: self.space,
             evaluated,
             ties,
             margin,
             cells: cells.collect(),
+            intervals,
         })
     }
 
@@ -282,18 +309,69 @@ impl WeightSearch {
     fn on_grid<T>(
         &self,
         logits: &BranchLogits,
+        value: HitValue,
         samples: &[Sample],
         choose: impl Fn(&Sample, &Combinations, &[u128]) -> T,
     ) -> Result<Vec<T>> {
         let combinations = Combinations::of(self, logits)?;
-        let at_once = (MOST_COUNTS / combinations.len().max(1) / logits.tasks.len()).max(1);
+        let strata = value.strata(&logits.tasks.class_counts()).len();
+        let at_once = (MOST_COUNTS / combinations.len().max(1) / strata).max(1);
         let mut chosen = Vec::with_capacity(samples.len());
         for samples in samples.chunks(at_once) {
-            let scores = grid::scores(logits, &combinations, self.space, samples)?;
+            let scores = grid::scores(logits, &combinations, self.space, value, samples)?;
             chosen.extend(samples.iter().zip(&scores).map(|(sample, scores)| choose(sample, &combinations, scores)));
         }
         Ok(chosen)
     }
+
+    /// The best combination of the grid for each sample by an objective that is no count of hits: each is fused once and scored on all
+    /// samples.
+    fn one_by_one(&self, logits: &BranchLogits, scorer: &Scorer<'_>, samples: &[Sample]) -> Result<Vec<Found>> {
+        let combinations = Combinations::of(self, logits)?;
+        if combinations.len() == 0 {
+            return Err(EnsembleError::NoLabels);
+        }
+        let scores_of = |index: usize| -> Result<Vec<Option<f64>>> {
+            let names = logits.branches.iter().map(|branch| branch.name.clone());
+            let fused = logits.fuse(&BranchWeights::new(names.zip(combinations.row(index)))?, self.space)?;
+            Ok(samples.iter().map(|sample| scorer.score(&fused, Some(&sample.counts))).collect())
+        };
+        let scores = (0..combinations.len()).into_par_iter().map(scores_of).collect::<Result<Vec<_>>>()?;
+        let of_sample = |sample: usize| {
+            let mut best: Option<(usize, f64, usize)> = None;
+            for (index, scores) in scores.iter().enumerate() {
+                let Some(score) = scores[sample] else { continue };
+                best = Some(match best {
+                    Some((at, highest, ties)) if score == highest => (at, highest, ties + 1),
+                    Some(best) if score < best.1 => best,
+                    _ => (index, score, 1),
+                });
+            }
+            let (at, _, ties) = best.ok_or(EnsembleError::NoLabels)?;
+            let (weights, evaluated) = (combinations.row(at).collect(), combinations.len());
+            Ok(Found { weights, margin: None, evaluated, ties, cells: Vec::new() })
+        };
+        (0..samples.len()).map(of_sample).collect()
+    }
+}
+
+/// For each branch 95 % of the weights of the samples.
+fn intervals(found: &[Found]) -> Vec<Interval> {
+    let branches = found.first().map_or(0, |found| found.weights.len());
+    let share = |found: &Found, branch: usize| found.weights[branch] / found.weights.iter().sum::<f64>();
+    (0..branches).filter_map(|branch| interval(found.iter().map(|found| share(found, branch)).collect())).collect()
+}
+
+/// 2.5th and 97.5th percentile with linear interpolation; `None` of nothing.
+pub(crate) fn interval(mut values: Vec<f64>) -> Option<Interval> {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().checked_sub(1)?;
+    let percentile = |fraction: f64| {
+        let position = fraction * last as f64;
+        let (below, above) = (values[position.floor() as usize], values[position.ceil() as usize]);
+        below + (above - below) * position.fract()
+    };
+    Some(Interval { lower: percentile(0.025), upper: percentile(0.975) })
 }
 
 /// The first of the highest scores, and how many are as high.
@@ -368,7 +446,9 @@ pub(crate) mod tests {
     }
 
     fn of_grid(logits: &BranchLogits, combinations: &Combinations, space: FuseSpace) -> Vec<u128> {
-        grid::scores(logits, combinations, space, &Smoothing::None.samples(&logits.cohort).unwrap()).unwrap().remove(0)
+        grid::scores(logits, combinations, space, HitValue::OfTask, &Smoothing::None.samples(&logits.cohort).unwrap())
+            .unwrap()
+            .remove(0)
     }
 
     /// The mean accuracy as a multiple of a fraction that is the same for all weights.
@@ -401,6 +481,7 @@ pub(crate) mod tests {
             ties: scores.iter().filter(|score| **score == scores[best]).count(),
             margin: None,
             cells: Vec::new(),
+            intervals: Vec::new(),
         };
         (scores, result)
     }
@@ -537,7 +618,7 @@ pub(crate) mod tests {
             assert!(found.weights.values()[1] > 0.9, "{found:?}");
             assert_eq!((found.ties, Some(found.score)), (2, of("b").mean_accuracy()));
         }
-        let mix = MixSearch { steps: 2 }.fit(&of("a"), &of("b")).unwrap();
+        let mix = MixSearch { steps: 2, ..MixSearch::default() }.fit(&of("a"), &of("b")).unwrap();
         assert_eq!((mix.weight, mix.ties), (0.0, 2));
     }
 
@@ -563,6 +644,42 @@ pub(crate) mod tests {
                 assert_eq!(Some(found.score), logits.fuse(&found.weights, space).unwrap().mean_accuracy());
                 assert_eq!((found.ties, found.margin, found.cells), (1, None, vec![]));
             }
+        }
+    }
+
+    #[test]
+    fn other_objectives_find_the_best_of_the_grid() {
+        let mut logits = problem(&["clinical", "dermoscopic", "fusion"], &[3, 2], 40, 1, 5, 1);
+        logits.cohort.groups = (0..40).map(|case| format!("patient {}", case / 2)).collect();
+        let all = [Objective::BalancedAccuracy, Objective::MacroF1, Objective::LogLoss, Objective::PartialAuc];
+        for (objective, space) in all.into_iter().zip([FuseSpace::Probabilities, FuseSpace::Logits].into_iter().cycle())
+        {
+            let search = WeightSearch { steps: 5, space, objective, ..WeightSearch::default() };
+            let combinations = Combinations::of(&search, &logits).unwrap();
+            let scores = (0..combinations.len()).map(|index| {
+                let names = logits.branches.iter().map(|branch| branch.name.clone());
+                let weights = BranchWeights::new(names.zip(combinations.row(index))).unwrap();
+                search.objective.score(&logits.fuse(&weights, space).unwrap()).unwrap().unwrap()
+            });
+            let best = scores.fold(f64::NEG_INFINITY, f64::max);
+            let found = search.fit(&logits).unwrap();
+            assert!((found.score - best).abs() < 1e-12, "{}: {} {best}", search.objective.name(), found.score);
+            let is_of_hits = search.objective == Objective::BalancedAccuracy;
+            for method in [WeightSearchMethod::Exact, WeightSearchMethod::Refined] {
+                match (WeightSearch { method, ..search.clone() }.fit(&logits), is_of_hits) {
+                    (Ok(finer), true) => assert!(finer.score >= best - 1e-12, "{} {best}", finer.score),
+                    (Err(error), false) => assert!(error.to_string().contains("search the grid"), "{error}"),
+                    (result, _) => panic!("{result:?}"),
+                }
+            }
+            // The average lies among the weights of the samples, and so within a wide interval.
+            let smoothing = Smoothing::Bootstrap { resamples: 40, seed: 1 };
+            let smooth = WeightSearch { smoothing, ..search }.fit(&logits).unwrap();
+            assert_eq!(smooth.intervals.len(), 3);
+            for (weight, interval) in smooth.weights.values().iter().zip(&smooth.intervals) {
+                assert!(interval.lower <= *weight && *weight <= interval.upper, "{weight} {interval:?}");
+            }
+            assert!(found.intervals.is_empty());
         }
     }
 

@@ -165,10 +165,9 @@ fn every_method_mends_what_it_can_on_other_cases() {
         assert_eq!(method == CalibrationMethod::Temperature, method.keeps_predictions());
     }
     assert!(losses.iter().all(|loss| *loss < loss_of_nothing(&before)), "{losses:?}");
-    // A temperature cannot mend the class; the three with offsets reach the truth. Steps for each class that end at 0 or 1 cost
-    // some of what they gain.
+    // A temperature cannot mend the class; the three with offsets reach the truth. Steps for each class see one probability at a time.
     assert!(losses[0] > truth + 0.02, "{losses:?} {truth}");
-    assert!(losses[1..4].iter().all(|loss| loss - truth < 0.01) && losses[4] - truth < 0.1, "{losses:?} {truth}");
+    assert!(losses[1..4].iter().all(|loss| loss - truth < 0.01) && losses[4] - truth < 0.05, "{losses:?} {truth}");
     match &fitted(CalibrationMethod::BiasCorrected, &valid).answers[0].tasks[0].map {
         CalibrationMap::BiasCorrected { temperature, bias } => {
             assert!((temperature - 2.0).abs() < 0.15, "{temperature}");

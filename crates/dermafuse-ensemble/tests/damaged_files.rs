@@ -172,7 +172,7 @@ fn damaged_predictions_are_refused_or_mixed() {
     let whole = logits.fuse(&logits.equal_weights(), FuseSpace::Logits).unwrap();
     damaged(20, &serde_json::to_value(&whole).unwrap(), |text| {
         let Ok(read) = serde_json::from_str::<Predictions>(text) else { return false };
-        if let Ok(found) = (MixSearch { steps: 3 }).fit(&read, &whole) {
+        if let Ok(found) = (MixSearch { steps: 3, ..MixSearch::default() }).fit(&read, &whole) {
             assert!(found.score.is_finite(), "{text}");
         }
         assert_finite(&read, text);
@@ -232,6 +232,16 @@ fn sizes_that_no_file_holds_are_refused() {
                 v["adaboost"]["weights"] = json!([1.0]);
             },
             "a leaf is of class",
+        ),
+        (
+            ClassifierKind::GradientBoosting,
+            &|v| v["gradient_boosting"]["trees"][0][0]["nodes"] = json!([]),
+            "it has 0 nodes",
+        ),
+        (
+            ClassifierKind::GradientBoosting,
+            &|v| v["gradient_boosting"]["first"] = json!([]),
+            "its arrays differ in size",
         ),
     ] {
         let error = error(kind, change);

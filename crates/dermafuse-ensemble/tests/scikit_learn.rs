@@ -1,7 +1,8 @@
 //! Decision functions, probabilities and regressions against scikit-learn; see `tests/golden/ensemble/generate.py`.
 
 use dermafuse_ensemble::{
-    AdaBoostParams, Calibration, ClassWeights, ClassifierCluster, ClassifierKind, Gamma, LogisticParams, SvmParams,
+    AdaBoostParams, Calibration, ClassWeights, ClassifierCluster, ClassifierKind, Gamma, GradientBoostingParams,
+    LogisticParams, SvmParams,
 };
 use dermafuse_schema::ndarray::{Array2, ArrayView2, Axis};
 use dermafuse_schema::{Task, TaskSet};
@@ -138,6 +139,54 @@ fn boosted_trees() {
     let (records, labels) = table.pair();
     let fitted = AdaBoostParams::default().fit(records.view(), &labels, 2).unwrap();
     assert_close(fitted.predict(table.test.view()).unwrap().view(), &table.golden.adaboost_probabilities_of_two, 1e-8);
+}
+
+/// Probabilities of `HistGradientBoostingClassifier`; see `tests/golden/ensemble/generate_gradient_boosting.py`.
+#[derive(Deserialize)]
+struct GradientBoosting {
+    plain: Vec<f64>,
+    balanced: Vec<f64>,
+    of_two: Vec<f64>,
+    few_bins: Vec<f64>,
+    missing: Vec<f64>,
+    missing_unseen: Vec<f64>,
+}
+
+#[test]
+fn gradient_boosted_trees() {
+    let table = Table::new();
+    let golden = include_str!("../../../tests/golden/ensemble/gradient_boosting.json");
+    let golden: GradientBoosting = serde_json::from_str(golden).unwrap();
+    let (steps, learning_rate, leaves, min_leaf, l2) = (30, 0.1, 6, 8, 0.5);
+    let class_weights = ClassWeights::Equal;
+    let plain = GradientBoostingParams { steps, learning_rate, leaves, min_leaf, l2, bins: 255, class_weights };
+    let close = |params: &GradientBoostingParams, train: &Array2<f64>, test: &Array2<f64>, expected: &[f64]| {
+        let fitted = params.fit(train.view(), &table.labels, 4).unwrap();
+        // There, gradients have 24 binary digits.
+        assert_close(fitted.predict(test.view()).unwrap().view(), expected, 1e-5);
+    };
+    close(&plain, &table.train, &table.test, &golden.plain);
+    let balanced = GradientBoostingParams { class_weights: ClassWeights::Balanced, ..plain.clone() };
+    close(&balanced, &table.train, &table.test, &golden.balanced);
+    close(&GradientBoostingParams { bins: 16, ..plain.clone() }, &table.train, &table.test, &golden.few_bins);
+    let with_missing = |records: &Array2<f64>, first: usize| {
+        let mut records = records.clone();
+        for row in 0..records.nrows() {
+            if (first + row).is_multiple_of(5) {
+                records[[row, 2]] = f64::NAN;
+            }
+            if (first + row).is_multiple_of(7) {
+                records[[row, 0]] = f64::NAN;
+            }
+        }
+        records
+    };
+    let missing = with_missing(&table.test, table.train.nrows());
+    close(&plain, &with_missing(&table.train, 0), &missing, &golden.missing);
+    close(&plain, &table.train, &missing, &golden.missing_unseen);
+    let (records, labels) = table.pair();
+    let fitted = plain.fit(records.view(), &labels, 2).unwrap();
+    assert_close(fitted.predict(table.test.view()).unwrap().view(), &golden.of_two, 1e-5);
 }
 
 #[test]

@@ -52,6 +52,24 @@ impl Bootstrap {
     }
 }
 
+/// Draws groups of rows with replacement.
+pub(crate) struct Resampler(SplitMix64);
+
+impl Resampler {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(SplitMix64(seed))
+    }
+
+    /// How often each of `rows` rows is drawn when as many of these groups as there are are.
+    pub(crate) fn counts(&mut self, groups: &[Vec<usize>], rows: usize) -> Vec<u32> {
+        let mut counts = vec![0; rows];
+        for _ in 0..groups.len() {
+            groups[self.0.below(groups.len())].iter().for_each(|&row| counts[row] += 1);
+        }
+        counts
+    }
+}
+
 /// The rows of each case, by its identity, in the order of the first ones.
 pub(crate) fn rows_of_cases(ids: &[CaseId]) -> Vec<Vec<usize>> {
     let mut rows: Vec<Vec<usize>> = Vec::new();
@@ -87,7 +105,7 @@ impl Outcomes {
 }
 
 /// 2.5th and 97.5th percentile with linear interpolation.
-fn interval(mut values: Vec<f64>) -> Option<Interval> {
+pub(crate) fn interval(mut values: Vec<f64>) -> Option<Interval> {
     if values.is_empty() {
         return None;
     }

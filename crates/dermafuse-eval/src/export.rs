@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 
 use crate::metrics::check;
 use crate::{
-    CorruptionEvaluation, EvalError, Evaluation, GroupEvaluation, RiskCoverage, SearchedWeight, SetEvaluation,
-    SubsetEvaluation,
+    CorruptionEvaluation, DecisionCurve, EvalError, Evaluation, GroupEvaluation, Measures, Mistakes, RiskCoverage,
+    SearchedWeight, SetEvaluation, SubsetEvaluation,
 };
 
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
@@ -45,6 +45,18 @@ pub struct MetricsContext {
     /// What corrupted images cost, where that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corruptions: Option<CorruptionEvaluation>,
+    /// The measures of the last row with their intervals over patients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measures: Option<Measures>,
+    /// The decision curve of each class of the last row that is counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decision_curves: Vec<DecisionCurve>,
+    /// What the last row gets wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mistakes: Option<Mistakes>,
+    /// The evaluations at each operating point of the whole classification, where the model has some.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "named")]
+    pub points: Vec<(String, Evaluation)>,
 }
 
 pub(crate) const WRITES: &str = "writing to a string does not fail";
@@ -70,7 +82,8 @@ fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<
 /// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `engine` (an
 /// [`EngineFacts`](dermafuse_schema::EngineFacts)) where a saved model was evaluated, `images` as
 /// `rows` where cases have several images of a kind, `weights` where some were searched, `class_groups` and `prediction_sets` where
-/// the model has them, `risk_coverage`, `subsets` (a [`SubsetEvaluation`]) and `corruptions` (a [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
+/// the model has them, `measures`, `decision_curves` and `mistakes` of the last row, `points` as `rows` where the model has some,
+/// `risk_coverage`, `subsets` (a [`SubsetEvaluation`]) and `corruptions` (a [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
 /// bytes.
 ///
 /// # Errors

@@ -18,13 +18,17 @@ mod class_groups;
 mod comparison;
 mod confusion;
 mod corruption;
+mod decision_curve;
 mod engine_comparison;
 mod error;
 mod export;
 pub mod figure;
+mod learning_curve;
 mod mean_deviation;
+mod measures;
 mod melanoma_related;
 mod metrics;
+mod mistakes;
 mod pointing;
 pub mod published;
 mod random;
@@ -46,12 +50,16 @@ pub use class_groups::{GroupAuc, GroupEvaluation, MemberEvaluation, PointEvaluat
 pub use comparison::{ComparedMethod, ComparedPair, Comparison, p_text};
 pub use confusion::{ConfusionMatrix, OneVsRest};
 pub use corruption::{CorruptedEvaluation, CorruptionError, CorruptionEvaluation};
+pub use decision_curve::{DecisionCurve, NetBenefit};
 pub use engine_comparison::{EngineComparison, StageDifference, TaskDifference};
 pub use error::EvalError;
 pub use export::{MetricsContext, csv_field, metrics_json, predictions_csv, write_metrics, write_predictions};
+pub use learning_curve::{LearningCurve, LearningPoint};
 pub use mean_deviation::MeanDeviation;
+pub use measures::{AIMS, ClassMeasures, Estimate, LEAST_SENSITIVITY, Measures, TaskMeasures};
 pub use melanoma_related::MelanomaRelated;
 pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, ReliabilityBin, TaskEvaluation};
+pub use mistakes::{Confusion, Mistake, Mistakes};
 pub use pointing::Pointing;
 pub use report::{
     CasePage, ChecklistScore, Evidence, HeatPicture, Report, ReportTable, SampleCase, SampleImage, SampleTask,

@@ -1,6 +1,7 @@
 mod case_page;
 mod comparison;
 mod evidence;
+mod measures;
 mod page;
 mod report_table;
 mod sample;
@@ -15,8 +16,8 @@ use crate::figure::{self, ScatterPoint, Series, TernaryPoint};
 use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
 use crate::{
-    CalibrationChange, Comparison, CorruptionEvaluation, EvalError, Evaluation, GroupEvaluation, RiskCoverage,
-    RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
+    CalibrationChange, Comparison, CorruptionEvaluation, DecisionCurve, EvalError, Evaluation, GroupEvaluation,
+    Measures, Mistakes, RiskCoverage, RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
 };
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
@@ -53,6 +54,10 @@ pub struct Report {
     risk_coverage: Vec<RiskCoverage>,
     sets: Option<SetEvaluation>,
     subsets: Option<SubsetEvaluation>,
+    measures: Option<Measures>,
+    decision_curves: Vec<DecisionCurve>,
+    mistakes: Option<Mistakes>,
+    points: Vec<(String, Evaluation)>,
     corruptions: Option<CorruptionEvaluation>,
     sheets: Vec<String>,
     comparisons: Vec<ComparedMethods>,
@@ -177,6 +182,28 @@ impl Report {
     pub fn abstention(mut self, curves: &[RiskCoverage], sets: Option<&SetEvaluation>) -> Self {
         self.risk_coverage.extend_from_slice(curves);
         self.sets = sets.cloned().or(self.sets);
+        self
+    }
+
+    /// Adds the measures of the headline with their intervals over patients, and decision curves.
+    #[must_use]
+    pub fn measures(mut self, measures: &Measures, decision_curves: &[DecisionCurve]) -> Self {
+        self.measures = Some(measures.clone());
+        self.decision_curves.extend_from_slice(decision_curves);
+        self
+    }
+
+    /// Adds what the headline gets wrong.
+    #[must_use]
+    pub fn mistakes(mut self, mistakes: &Mistakes) -> Self {
+        self.mistakes = Some(mistakes.clone());
+        self
+    }
+
+    /// Adds the evaluations at the operating points of the whole classification, by name.
+    #[must_use]
+    pub fn points(mut self, points: &[(String, Evaluation)]) -> Self {
+        self.points.extend_from_slice(points);
         self
     }
 

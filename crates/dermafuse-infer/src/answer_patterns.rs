@@ -1,3 +1,4 @@
+use dermafuse_backbones::parameter_count;
 use dermafuse_ensemble::AnswerPattern;
 use dermafuse_networks::{Modalities, Network};
 
@@ -19,6 +20,30 @@ pub fn answer_patterns(network: &impl Network) -> Vec<AnswerPattern> {
             }
         }
     }
+    patterns
+}
+
+/// The same beside other models, of which all or single ones have said something of a case. A network without weights answers where
+/// none has.
+#[must_use]
+pub fn answer_patterns_beside(network: &impl Network, outside: &[String]) -> Vec<AnswerPattern> {
+    let own = answer_patterns(network);
+    let mut said: Vec<Vec<String>> = vec![outside.to_vec()];
+    if outside.len() > 1 {
+        said.extend(outside.iter().map(|model| vec![model.clone()]));
+    }
+    let mut patterns = Vec::new();
+    for said in said.iter().filter(|said| !said.is_empty()) {
+        if parameter_count(network) == 0 {
+            patterns.extend([true, false].map(|metadata| AnswerPattern { branches: said.clone(), metadata }));
+        } else {
+            patterns.extend(own.iter().map(|AnswerPattern { branches, metadata }| AnswerPattern {
+                branches: [&branches[..], &said[..]].concat(),
+                metadata: *metadata,
+            }));
+        }
+    }
+    patterns.extend(own);
     patterns
 }
 

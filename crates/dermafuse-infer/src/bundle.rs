@@ -4,12 +4,14 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{named_tensors, set_tensors};
-use dermafuse_data::{CaseSet, CaseView, MetadataEncoder, ModalityDropout, Preprocess, QualityThresholds};
+use dermafuse_data::{
+    CaseSet, CaseView, MetadataEncoder, ModalityDropout, OutsideModel, Preprocess, QualityThresholds,
+};
 use dermafuse_ensemble::{OutOfDistribution, TwoStage};
 use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError};
 use dermafuse_schema::{
-    BranchLogits, EngineFacts, FittedGroup, Performance, PredictionSets, SeveralImages, TaskSet, read_regular_file,
-    write_whole_file,
+    BranchLogits, EngineFacts, FittedGroup, Performance, PredictionSets, SeveralImages, Task, TaskSet,
+    read_regular_file, write_whole_file,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -72,6 +74,9 @@ pub struct BundleDescription {
     /// Tells how far a case is from those that trained the model; nothing if it was not fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_distribution: Option<OutOfDistribution>,
+    /// Other models that answer beside the network: it asks for what they say of a case, as fields `MODEL.CLASS`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OutsideModel>,
 }
 
 impl BundleDescription {
@@ -96,6 +101,7 @@ impl BundleDescription {
             card: None,
             quality: QualityThresholds::default(),
             out_of_distribution: None,
+            outside: Vec::new(),
         }
     }
 }
@@ -228,6 +234,7 @@ impl Bundle {
             card,
             quality,
             out_of_distribution,
+            outside,
             ..
         } = &self.description;
         preprocess.check()?;
@@ -262,7 +269,19 @@ impl Bundle {
                 return inconsistent(what, format!("`{}`", performance.task), expected);
             }
         }
-        let branches: Vec<&str> = self.network.branches().iter().map(|branch| branch.name).collect();
+        let mut branches: Vec<&str> = self.network.branches().iter().map(|branch| branch.name).collect();
+        for model in outside {
+            let is_of_task = |task: &Task| task.name == model.task && task.classes == model.classes;
+            if !tasks.iter().any(is_of_task) {
+                let found = format!("{} ({})", model.task, model.classes.join(", "));
+                return inconsistent("task of another model's answers", found, "one of the model's tasks".into());
+            }
+            if branches.contains(&model.name.as_str()) {
+                let found = format!("`{}` twice", model.name);
+                return inconsistent("branches", found, "each name once".into());
+            }
+            branches.push(&model.name);
+        }
         Ok(self.two_stage.check(tasks, &branches, width)?)
     }
 
@@ -300,10 +319,28 @@ impl Bundle {
         predictor.several_images = *several_images;
         predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor.may_miss = self.may_miss();
+        predictor.outside.clone_from(&self.description.outside);
         match &self.engine {
             Some(engine) => predictor.with_engine(engine.clone()),
             None => predictor,
         }
+    }
+
+    /// Answers from now on at one of the model's points, or without one, where each class is as probable as is said.
+    ///
+    /// # Errors
+    /// A point that the model does not have; a model whose answers are corrected to a prevalence, or that has operating points of groups or
+    /// sets of classes, whose thresholds were fitted to the answers that it gives now.
+    pub fn decide_at(&mut self, point: Option<&str>) -> Result<(), InferError> {
+        if self.two_stage.point.as_deref() == point {
+            return Ok(());
+        }
+        let BundleDescription { groups, prediction_sets, .. } = &self.description;
+        if !groups.is_empty() || prediction_sets.is_some() {
+            return Err(InferError::FittedToPoint { point: self.two_stage.point.clone() });
+        }
+        self.two_stage = self.two_stage.clone().with_point(point)?;
+        Ok(())
     }
 
     /// What the network was trained to miss.

@@ -41,6 +41,16 @@ pub enum InferError {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] dermafuse_onnx::OnnxError),
+    /// A model that asks for what other models say has no ONNX file of its whole answer.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "the answer stands on what other models say, too ({}), which an ONNX file of this model does not have; ask it by \
+         `dermafuse predict`, or train it without `models`", models.join(", ")
+    )]
+    OnnxOfOthers {
+        /// The names of the other models.
+        models: Vec<String>,
+    },
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -79,6 +89,16 @@ pub enum InferError {
          estimate a prevalence"
     )]
     NoPrevalence,
+    /// Another point of a model with thresholds that were fitted to the answers at its own.
+    #[error(
+        "the operating points of groups and the sets of classes of this model were fitted to its answers {}; train it with \
+         second_stage.point to have others, or without groups and abstention",
+        match point { Some(point) => format!("at the point `{point}`"), None => "without a point".to_owned() }
+    )]
+    FittedToPoint {
+        /// The point at which it answers.
+        point: Option<String>,
+    },
     /// A prevalence that cannot be estimated, since probabilities are not calibrated.
     #[error(
         "a prevalence is estimated from probabilities that were calibrated on validation cases, and the model's were not: train it \

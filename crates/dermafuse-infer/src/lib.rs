@@ -61,7 +61,7 @@ mod test_time_augmentation;
 pub use dermafuse_data::PatientImage;
 
 pub use answer::{Answer, ClassProbability, TaskAnswer};
-pub use answer_patterns::answer_patterns;
+pub use answer_patterns::{answer_patterns, answer_patterns_beside};
 pub use answers::Answers;
 pub use attention::{AttendedFeatures, AttentionHeat};
 pub use basis::Basis;

@@ -3,10 +3,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use dermafuse_data::{CaseImages, CaseSet, RowFault, UnseenCategory};
+use dermafuse_data::{CaseImages, CaseSet, OutsideModel, RowFault, UnseenCategory};
 use dermafuse_networks::{AnyNetwork, Modalities, MultimodalInput, Network};
 use dermafuse_schema::{
-    BranchLogits, Case, FieldKind, FieldValue, Modality, SchemaError, SevenPointScore, SeveralImages, TaskSet,
+    BranchLogits, Case, FieldKind, FieldRole, FieldValue, Modality, SchemaError, SevenPointScore, SeveralImages,
+    TaskSet,
 };
 
 use crate::patient::RecordValue;
@@ -99,8 +100,11 @@ impl Model {
         let mut predictor = bundle.predictor();
         predictor.measure = true;
         let encoder = &bundle.description.encoder;
-        let fields = encoder.fields().map(|field| ModelField::of(encoder, field)).collect();
-        let uses_record = bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some();
+        let outside = &bundle.description.outside;
+        let said = outside.iter().flat_map(OutsideModel::fields);
+        let fields = encoder.fields().cloned().chain(said).map(|field| ModelField::of(encoder, &field)).collect();
+        let uses_record =
+            bundle.network.modalities().metadata || bundle.two_stage.second_stage.is_some() || !outside.is_empty();
         Ok(Self { inner: Arc::new(Inner { bundle, predictor, fields, uses_record }) })
     }
 
@@ -215,7 +219,12 @@ impl Model {
             name: "a patient".into(),
             synthetic: false,
             tasks: description.tasks.clone(),
-            fields: description.encoder.fields().cloned().collect(),
+            fields: description
+                .encoder
+                .fields()
+                .cloned()
+                .chain(description.outside.iter().flat_map(OutsideModel::fields))
+                .collect(),
             cases: vec![case],
             split: None,
             notes: Vec::new(),
@@ -260,7 +269,8 @@ impl Model {
                 }
                 _ => {}
             }
-            if values[place] != FieldValue::Missing && !field.is_known_before_diagnosis() {
+            let is_late = !field.is_known_before_diagnosis() && field.role != FieldRole::ModelOutput;
+            if values[place] != FieldValue::Missing && is_late {
                 notes.push(Note::KnownAfterDiagnosis { field: name.clone() });
             }
         }

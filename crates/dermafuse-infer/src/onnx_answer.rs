@@ -33,10 +33,15 @@ impl Model {
     /// after the network are 64-bit floats, as here; the network's are those of whatever runs the file.
     ///
     /// # Errors
-    /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB.
+    /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; a model that asks for what other
+    /// models say.
     pub fn to_onnx(&self) -> Result<OnnxAnswer, InferError> {
         let bundle = self.bundle();
-        let BundleDescription { tasks, preprocess, encoder, augmentation, .. } = &bundle.description;
+        let BundleDescription { tasks, preprocess, encoder, augmentation, outside, .. } = &bundle.description;
+        if !outside.is_empty() {
+            let models = outside.iter().map(|model| model.name.clone()).collect();
+            return Err(InferError::OnnxOfOthers { models });
+        }
         let mut graph = Graph::new();
         let (looks_at, views) = (bundle.network.modalities(), augmentation.views());
         let width = encoder.width();

@@ -2,9 +2,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use dermafuse_backbones::parameter_count;
 use dermafuse_data::{
     BatchLoader, CaseImages, CaseLoader, CaseSet, CaseView, DataError, Failures, ImageBatch, ImageCache,
-    ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder, Preprocess, RowFault,
+    ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder, OutsideModel, Preprocess, RowFault,
 };
 use dermafuse_ensemble::OutOfDistribution;
 use dermafuse_networks::{Modalities, MultimodalInput, Network};
@@ -39,6 +40,8 @@ pub struct Predictor<N> {
     pub may_miss: Modalities,
     /// Makes images worse as they are decoded, before they are prepared; `None` leaves them.
     pub corruption: Option<ImageCorruption>,
+    /// Other models that answer beside the network, from fields of the cases: each is a branch of its own.
+    pub outside: Vec<OutsideModel>,
     /// Whether the pictures that [`Bundle::predict`](crate::Bundle::predict) and a [`Model`](crate::Model) are asked about are
     /// [measured](dermafuse_data::ImageMeasures).
     pub(crate) measure: bool,
@@ -71,6 +74,7 @@ impl<N: Network> Predictor<N> {
             several_images,
             may_miss: Modalities::default(),
             corruption: None,
+            outside: Vec::new(),
             measure: false,
             out_of_distribution: None,
         }
@@ -197,10 +201,19 @@ impl<N: Network> Predictor<N> {
         let mut asked = Vec::with_capacity(cases.len());
         // Which branches answer for each of them.
         let mut answering = Vec::with_capacity(cases.len());
+        // Where no image is looked at, what another model says is enough.
+        let said = match kinds.clone().next() {
+            None => self
+                .outside
+                .iter()
+                .map(|model| Ok(model.answers(cases)?.available))
+                .collect::<Result<_, InferError>>()?,
+            Some(_) => Vec::<Vec<bool>>::new(),
+        };
         for (at, (row, case)) in cases.iter().enumerate() {
             let there = modalities_of(case, cohort.has_metadata[at]);
             let branches = self.network.answering_despite(there, self.may_miss);
-            if branches.contains(&true) {
+            if branches.contains(&true) || said.iter().any(|available| available[at]) {
                 asked.push(at);
                 answering.push(branches);
                 continue;
@@ -295,6 +308,8 @@ impl<N: Network> Predictor<N> {
             Ok(())
         })?;
 
+        self.add_outside(&mut branches, &asked_cases)?;
+
         // A case of which one image cannot be read is not answered from the others.
         let answered: Vec<usize> = (0..asked.len()).filter(|&at| read[at] == looks[at]).collect();
         if let (true, Some(error)) = (answered.is_empty(), first) {
@@ -316,6 +331,39 @@ impl<N: Network> Predictor<N> {
         let (measures, distances) =
             answered.iter().map(|&at| (std::mem::take(&mut measures[at]), distances[at])).unzip();
         Ok(Collected { logits, rows: answered_rows, failed, accepted, measures, distances })
+    }
+
+    /// Adds the branches of the other models. A network without weights, which knows nothing, answers where none of them does, and is no
+    /// branch where one always does.
+    fn add_outside(&self, branches: &mut Vec<Branch>, cases: &CaseView<'_>) -> Result<(), InferError> {
+        if self.outside.is_empty() {
+            return Ok(());
+        }
+        let length =
+            branches.first().and_then(|branch| branch.logits.first()).map_or(0, |logits| logits.len_of(Axis(0)));
+        let tasks = &cases.set().tasks;
+        let mut said = vec![false; cases.len()];
+        let mut added = Vec::with_capacity(self.outside.len());
+        for model in &self.outside {
+            let answers = model.answers(cases)?;
+            let logits = tasks.iter().map(|task| match task.name == model.task {
+                true => Array3::from_shape_fn((length, cases.len(), task.classes.len()), |(_, at, class)| {
+                    answers.logits[[at, class]]
+                }),
+                false => Array3::zeros((length, cases.len(), task.classes.len())),
+            });
+            let logits = logits.collect();
+            said.iter_mut().zip(&answers.available).for_each(|(said, available)| *said |= available);
+            added.push(Branch { name: model.name.clone(), available: answers.available, logits });
+        }
+        if parameter_count(&self.network) == 0 {
+            for branch in branches.iter_mut() {
+                branch.available.iter_mut().zip(&said).for_each(|(available, said)| *available &= !said);
+            }
+            branches.retain(|branch| branch.available.contains(&true));
+        }
+        branches.extend(added);
+        Ok(())
     }
 
     /// The features that the last branch's classifier sees (see

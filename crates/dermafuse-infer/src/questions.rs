@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dermafuse_data::{
-    CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, Table, UnseenCategory,
+    CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, OutsideModel, Table, UnseenCategory,
 };
 use dermafuse_networks::Modality;
 use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldValue, TaskSet};
@@ -61,7 +61,10 @@ impl Bundle {
     /// No questions yet, for this model.
     #[must_use]
     pub fn questions(&self) -> Questions {
-        Questions::new(&self.description.tasks, &self.description.encoder)
+        let mut questions = Questions::new(&self.description.tasks, &self.description.encoder);
+        let said = self.description.outside.iter().flat_map(OutsideModel::fields);
+        questions.set.fields.extend(said);
+        questions
     }
 
     /// The cases of a set as questions to this model. The model looks at no label.

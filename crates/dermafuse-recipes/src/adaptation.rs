@@ -4,7 +4,7 @@ use dermafuse_ensemble::{
     Prevalence, PrevalenceOrigin, TwoStage, fit_operating_point, fit_prediction_sets,
 };
 use dermafuse_eval::{CalibrationChange, Evaluation};
-use dermafuse_infer::{Bundle, KnownCases, answer_patterns};
+use dermafuse_infer::{Bundle, KnownCases, answer_patterns_beside};
 use dermafuse_schema::{BranchLogits, FailedCase, Predictions, Task};
 
 use crate::learnt_prevalence::prevalence_of;
@@ -105,12 +105,13 @@ impl Adaptation {
         let (logits, rows, failed) =
             bundle.readable_logits(&set.view(&labelled)?, None, |done| progress.predicted(done, labelled.len()))?;
         let own = bundle.two_stage.prevalence.as_ref();
-        let plain = TwoStage { calibration: None, prevalence: None, ..bundle.two_stage.clone() };
+        let plain = TwoStage { calibration: None, prevalence: None, point: None, ..bundle.two_stage.clone() };
         let mut cases: Vec<_> = rows.iter().map(|&row| set.cases[row].clone()).collect();
         for (case, labels) in cases.iter_mut().zip(&logits.cohort.labels) {
             case.labels.clone_from(labels);
         }
         let tasks = bundle.description.tasks.clone();
+        let outside: Vec<String> = bundle.description.outside.iter().map(|model| model.name.clone()).collect();
         let local = Local {
             adaptation: self,
             set: CaseSet { cases, tasks, split: None, ..set.clone() },
@@ -118,7 +119,7 @@ impl Adaptation {
             plain,
             source: own.map(|own| own.uncalibrated().clone()),
             assumed: own.and_then(|own| own.assumed.clone()),
-            patterns: answer_patterns(&bundle.network),
+            patterns: answer_patterns_beside(&bundle.network, &outside),
         };
         self.check(&local.set, &(0..local.set.len()).collect::<Vec<_>>())?;
         let mut notes = Vec::new();

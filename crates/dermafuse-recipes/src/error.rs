@@ -91,6 +91,15 @@ pub enum RecipeError {
         /// How many cases it has.
         cases: usize,
     },
+    /// Folds of the cases that other models answer, where none answers any.
+    #[error(
+        "no other model says anything of the cases of `{set}`; name a table of class probabilities (data.NAME.outputs), or leave out \
+         split.answered"
+    )]
+    NothingSaid {
+        /// The set.
+        set: String,
+    },
     /// A network before a second stage that does not look at its answers.
     #[error(
         "the second stage looks at the metadata alone, and the network `{network}` would be trained in vain; say method.network = \
@@ -102,8 +111,8 @@ pub enum RecipeError {
     },
     /// A network that learns nothing without a second stage that needs none.
     #[error(
-        "the network `{network}` has nothing to learn and answers every case alike; choose another, or classifiers over the metadata \
-         alone: second_stage.classifier, and second_stage.inputs = \"metadata\""
+        "the network `{network}` has nothing to learn and answers every case alike; choose another, classifiers over the metadata \
+         alone (second_stage.classifier, and second_stage.inputs = \"metadata\"), or what other models say (data.NAME.outputs)"
     )]
     NothingLearns {
         /// The network's kind.

@@ -280,6 +280,7 @@ impl Experiment {
         groups::check(self)?;
         abstention::check(self, settings)?;
         stage::check(self, settings)?;
+        second_stage::check(self, settings)?;
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ const SAME: f64 = 1e-9;
 /// probabilities is left to their calibration. `mix` is the weight of the network's answer beside the classifiers'.
 pub(crate) fn learnt_prevalence(
     network: &NetworkRecipe,
-    second_stage: Option<SecondStageSettings>,
+    second_stage: Option<&SecondStageSettings>,
     mix: f64,
     cases: &CaseView<'_>,
     epochs: usize,
@@ -37,6 +37,7 @@ pub(crate) fn learnt_prevalence(
         // Sigmoids of support vector machines are fitted to frequencies as they are, whatever their classes weigh.
         let is_balanced = match settings.params(0).classifier {
             ClassifierParams::Logistic(params) => params.class_weights == ClassWeights::Balanced,
+            ClassifierParams::GradientBoosting(params) => params.class_weights == ClassWeights::Balanced,
             _ => false,
         };
         let of_classifiers = match is_balanced {

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use dermafuse_data::{CaseView, ImageCache, MetadataEncoder};
+use dermafuse_data::{CaseView, ImageCache, MetadataEncoder, OutsideModel};
 use dermafuse_infer::{Predictor, TestTimeAugmentation, may_miss};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::{BranchLogits, SeveralImages};
@@ -31,6 +31,9 @@ pub struct NetworkRecipe {
     /// What answers for a case that has several images of a kind.
     #[serde(default)]
     pub several_images: SeveralImages,
+    /// Other models that answer beside the network, from fields of the cases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OutsideModel>,
 }
 
 /// Where a run computes and what it keeps there.
@@ -130,6 +133,7 @@ impl NetworkRecipe {
         predictor.threads = self.training.threads;
         predictor.several_images = self.several_images;
         predictor.may_miss = may_miss(self.training.modality_dropout);
+        predictor.outside.clone_from(&self.outside);
         predictor.cache = place.cache.cloned();
         predictor
     }

@@ -183,6 +183,20 @@ impl Outcome {
         fitted.collect()
     }
 
+    /// The answers at each operating point of the whole classification, those of all rounds one after the other, each with the offsets that
+    /// its own validation cases chose; none where no points are asked for.
+    ///
+    /// # Errors
+    /// Logits that do not fit together.
+    pub fn at_points(&self) -> Result<Vec<(String, Predictions)>, RecipeError> {
+        let of_round = |(_, round): &(String, RoundResult)| Ok(round.two_stage.at_points(&round.rows()?)?);
+        let rounds = self.rounds.iter().map(of_round).collect::<Result<Vec<_>, RecipeError>>()?;
+        match rounds.iter().all(Vec::is_empty) {
+            true => Ok(Vec::new()),
+            false => of_all_rounds(&rounds),
+        }
+    }
+
     /// The groups of classes on the answers of all rounds, each with the operating point that its own validation cases chose; none where
     /// none are asked for.
     ///
@@ -295,6 +309,7 @@ impl Outcome {
             engine: None,
             trained_on: self.trained_on(),
             fitted: &self.fitted()?,
+            points: &self.at_points()?,
             subsets: self.subsets().cloned(),
             corruptions: None,
             features: first.features.as_ref().map(|values| Features {
@@ -309,7 +324,10 @@ impl Outcome {
         write_whole_file(&folder.join("experiment.toml"), self.experiment.to_toml().as_bytes())?;
         match &self.folds[..] {
             [] => self.splits[0].save(folder.join("split.json"), &self.set)?,
-            folds => folds.iter().try_for_each(|(name, table)| table.save(folder.join(name), &self.set))?,
+            folds => {
+                let dealt = self.experiment.split.dealt(&self.set)?;
+                folds.iter().try_for_each(|(name, table)| table.save(folder.join(name), &dealt))?;
+            }
         }
         if let Some(bundle) = self.bundle() {
             bundle.save(folder.join(MODEL_FILE))?;

@@ -223,6 +223,7 @@ impl Experiment {
                 augmentation: self.evaluation.views,
                 incomplete: self.incomplete,
                 several_images: self.several_images,
+                outside: self.outside(set),
             },
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
@@ -230,6 +231,8 @@ impl Experiment {
             quality: self.quality.clone(),
             out_of_distribution: self.out_of_distribution,
             calibrated: self.second_stage.calibrated.filter(|_| is_last),
+            points: if is_last { self.second_stage.points.clone() } else { BTreeMap::new() },
+            point: self.second_stage.point.clone().filter(|_| is_last),
             groups: Vec::new(),
             abstention: None,
         }

@@ -6,6 +6,7 @@
 //! the classifiers are fitted once with a fixed seed instead of once for each part; the metadata encoder is fitted on the
 //! training cases alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dermafuse_backbones::parameter_count;
@@ -13,14 +14,14 @@ use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, QualityThresholds,
 use dermafuse_ensemble::{
     AnswerCalibration, Calibration, CalibrationMethod, CalibrationOrigin, ClassifierCluster, ClassifierKind,
     ClassifierParams, ClusterParams, MixSearch, MixSearchResult, OutOfDistribution, OutOfDistributionSettings,
-    Prevalence, SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult, fit_operating_point,
-    fit_prediction_sets,
+    PointSearch, Prevalence, SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
+    fit_operating_point, fit_prediction_sets,
 };
-use dermafuse_infer::{Bundle, BundleDescription, KnownCases, answer_patterns, kinds_of};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, answer_patterns_beside, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
 use dermafuse_schema::ndarray::Axis;
 use dermafuse_schema::{
-    BranchLogits, BranchWeights, FittedGroup, FuseSpace, PredictionSets, Predictions, SeveralImages,
+    Branch, BranchLogits, BranchWeights, FittedGroup, FuseSpace, PredictionSets, Predictions, SeveralImages,
 };
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,12 @@ pub struct Protocol {
     /// How the last stage's probabilities are calibrated on the validation cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrated: Option<CalibrationMethod>,
+    /// Operating points of the whole classification that are chosen on the validation cases, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub points: BTreeMap<String, PointSearch>,
+    /// The point at which the model answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
     /// Unions of classes whose operating points are chosen on the validation cases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<WantedGroup>,
@@ -76,12 +83,16 @@ pub enum Answer {
 
 /// The second stage of FusionM4Net. A network that learnt from half of the training cases answers the other half; its answers
 /// and the metadata are what classifiers learn from; the validation cases choose the weight between both stages. Classifiers over the
-/// metadata alone learn from the same half, without a network, and are the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// metadata alone learn from the same half, without a network, and are the answer. Where nothing of the first stage is learnt from the
+/// training cases that classifiers see (it is other models' answers, or they see the metadata beside it), they learn from all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecondStageSettings {
     /// The classifiers: Fusion Scheme 2.
     pub classifier: ClassifierKind,
+    /// Their parameters; as published, if none are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<ClassifierParams>,
     /// What they see.
     #[serde(default, skip_serializing_if = "SecondStageInputs::is_default")]
     pub inputs: SecondStageInputs,
@@ -96,6 +107,9 @@ pub struct SecondStageSettings {
 impl SecondStageSettings {
     /// The parameters of the classifiers.
     pub(crate) fn params(&self, seed: u64) -> ClusterParams {
+        if let Some(classifier) = &self.params {
+            return ClusterParams { classifier: classifier.clone() };
+        }
         let mut params = ClassifierCluster::params(self.classifier, seed);
         if let ClassifierParams::Svm(svm) = &mut params.classifier {
             svm.calibration = self.calibration;
@@ -109,6 +123,7 @@ impl Default for SecondStageSettings {
     fn default() -> Self {
         Self {
             classifier: ClassifierKind::Svm,
+            params: None,
             inputs: SecondStageInputs::default(),
             calibration: Calibration::default(),
             mix: MixSearch::default(),
@@ -165,6 +180,10 @@ struct Prepared {
     notes: Vec<String>,
 }
 
+/// The branch of the network that knows nothing.
+const UNIFORM_BRANCH: &str = "uniform";
+/// The network that knows nothing.
+const UNIFORM: &str = "uniform_classifier";
 const FULL: &str = "full";
 const HALF: &str = "half";
 
@@ -200,8 +219,9 @@ impl Protocol {
         };
 
         let searches = matches!(self.answer, Answer::Search(_));
+        let has_first_stage = *learns || !first_stage.outside.is_empty();
         let mut valid = None;
-        if *learns && (searches || second_stage.is_some()) {
+        if has_first_stage && (searches || second_stage.is_some()) {
             progress.step("predicting the validation cases");
             valid = Some(first_stage.logits(&full, &cases.valid, encoder, place, progress)?);
         }
@@ -209,7 +229,7 @@ impl Protocol {
         let (branch_weights, fuse_space) = match (&self.answer, &valid) {
             (Answer::Search(search), Some(valid)) => {
                 progress.step("searching the branch weights");
-                let result = search.fit(valid)?;
+                let result = search.fit(&said(valid)?)?;
                 let weights = (result.weights.clone(), result.space);
                 found = Some(result);
                 weights
@@ -219,7 +239,9 @@ impl Protocol {
                 (BranchWeights::new([(last, 1.0)])?, FuseSpace::Probabilities)
             }
             _ => {
-                let names = full.branches().into_iter().map(|branch| (branch.name, 1.0));
+                let own = full.branches().into_iter().filter(|_| *learns || first_stage.outside.is_empty());
+                let outside = first_stage.outside.iter().map(|model| model.name.as_str());
+                let names = own.map(|branch| branch.name).chain(outside).map(|name| (name, 1.0));
                 (BranchWeights::new(names)?, FuseSpace::Probabilities)
             }
         };
@@ -234,6 +256,19 @@ impl Protocol {
                 let sub_test = first_stage.logits(&full, &set.view(sub_test)?, encoder, place, progress)?;
                 let params = settings.params(first_stage.training.seed);
                 Some((SecondStage::fit_to_metadata(&params, &fused(&sub_test)?, &sub_test.cohort)?, 0.0))
+            }
+            (Some(settings), Some(valid)) if !learns || settings.inputs == SecondStageInputs::MetadataBeside => {
+                // Nothing that the classifiers see was learnt from these cases.
+                progress.step("fitting the classifiers");
+                let train = first_stage.logits(&full, &set.view(&split.train)?, encoder, place, progress)?;
+                let params = settings.params(first_stage.training.seed);
+                let fitted = SecondStage::fit_to(&params, settings.inputs, &fused(&train)?, &train.cohort)?;
+                let first = fused(valid)?;
+                let second = fitted.apply(&first, &valid.cohort)?;
+                let result = settings.mix.fit_groups(&first, &second, &valid.cohort.groups)?;
+                let weight = result.weight;
+                mix = Some(result);
+                Some((fitted, weight))
             }
             (Some(settings), Some(valid)) => {
                 let (sub_train, sub_test) = split.half_in_order();
@@ -254,7 +289,8 @@ impl Protocol {
                 let params = settings.params(first_stage.training.seed);
                 let fitted = SecondStage::fit(&params, &fused(&sub_test)?, &sub_test.cohort)?;
                 let first = fused(valid)?;
-                let result = settings.mix.fit(&first, &fitted.apply(&first, &valid.cohort)?)?;
+                let second = fitted.apply(&first, &valid.cohort)?;
+                let result = settings.mix.fit_groups(&first, &second, &valid.cohort.groups)?;
                 let weight = result.weight;
                 mix = Some(result);
                 Some((fitted, weight))
@@ -262,18 +298,20 @@ impl Protocol {
             _ => None,
         };
         if let Some((fitted, weight)) = fitted {
-            two_stage = TwoStage { second_stage: Some(fitted), mix: weight, ..two_stage };
+            let mix_space = second_stage.as_ref().map_or(two_stage.mix_space, |settings| settings.mix.space);
+            two_stage = TwoStage { second_stage: Some(fitted), mix: weight, mix_space, ..two_stage };
         }
         let epochs = curves.first().map_or(0, |curve: &TrainingCurve| curve.history.len());
         let mut prevalence =
-            learnt_prevalence(first_stage, *second_stage, two_stage.mix, &set.view(&split.train)?, epochs)?;
+            learnt_prevalence(first_stage, second_stage.as_ref(), two_stage.mix, &set.view(&split.train)?, epochs)?;
         if let Some(method) = self.calibrated {
             if valid.is_none() {
                 progress.step("predicting the validation cases");
                 valid = Some(first_stage.logits(&full, &set.view(&split.valid)?, encoder, place, progress)?);
             }
             progress.step("calibrating the probabilities");
-            let (origin, patterns) = (CalibrationOrigin::Validation, answer_patterns(&full));
+            let outside: Vec<String> = first_stage.outside.iter().map(|model| model.name.clone()).collect();
+            let (origin, patterns) = (CalibrationOrigin::Validation, answer_patterns_beside(&full, &outside));
             let logits = valid.as_ref().expect("they have been predicted");
             let fitted = AnswerCalibration::fit(method, origin, &two_stage, logits, &patterns, None)?;
             if method.moves_prevalence() {
@@ -284,6 +322,19 @@ impl Protocol {
             prevalence.answered = Some(Prevalence::of_answers(&answers)?);
         }
         two_stage.prevalence = Some(prevalence);
+
+        if !self.points.is_empty() {
+            if valid.is_none() {
+                progress.step("predicting the validation cases");
+                valid = Some(first_stage.logits(&full, &set.view(&split.valid)?, encoder, place, progress)?);
+            }
+            progress.step("choosing the points of the classification");
+            let logits = valid.as_ref().expect("they have been predicted");
+            let (_, answers) = two_stage.apply(logits)?.pop().expect("there is a stage");
+            let points = self.points.iter().map(|(name, search)| search.fit(name, &answers, &logits.cohort.groups));
+            two_stage.points = points.collect::<Result<_, _>>()?;
+            two_stage = two_stage.with_point(self.point.as_deref())?;
+        }
 
         let out_of_distribution = match learns {
             true => self.distance_from(first_stage, &full, set, split, encoder, place, progress)?,
@@ -335,6 +386,7 @@ impl Protocol {
             known_cases: KnownCases::of(set, split),
             quality: self.quality.clone(),
             out_of_distribution,
+            outside: first_stage.outside.clone(),
             groups,
             prediction_sets,
             performance: None,
@@ -398,10 +450,13 @@ impl Protocol {
     /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one.
     #[must_use]
     pub fn trainings(&self) -> usize {
-        match self.second_stage.map(|settings| settings.inputs) {
-            Some(SecondStageInputs::Metadata) => 0,
-            Some(SecondStageInputs::PredictionsAndMetadata) => 2,
-            None => 1,
+        let inputs = self.second_stage.as_ref().map(|settings| settings.inputs);
+        match (inputs, self.first_stage.outside.is_empty()) {
+            (Some(SecondStageInputs::Metadata), _) => 0,
+            // Other models answer, and no network beside them.
+            (_, false) if self.first_stage.network.kind() == UNIFORM => 0,
+            (Some(SecondStageInputs::PredictionsAndMetadata), _) => 2,
+            (Some(SecondStageInputs::MetadataBeside) | None, _) => 1,
         }
     }
 
@@ -453,11 +508,12 @@ impl Protocol {
         let SelectedCases { split, notes } = self.select_cases(set, split, place)?;
         notes.iter().for_each(|note| progress.noted(note));
         let (encoder, first_stage) = self.fitted(set, &split)?;
-        let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let chosen = match (&self.answer, second_stage, self.calibrated) {
+        let second_stage = self.second_stage.clone().filter(|_| encoder.width() > 0);
+        let chosen = match (&self.answer, &second_stage, self.calibrated) {
             (Answer::Search(_), _, _) => Some("the weights of the branches are searched (second_stage.answer)"),
             (_, Some(_), _) => Some("the weight of the second stage is searched (second_stage.classifier)"),
             (_, _, Some(_)) => Some("the probabilities are calibrated (second_stage.calibrated)"),
+            _ if !self.points.is_empty() => Some("points of the classification are chosen (second_stage.points)"),
             _ if !self.groups.is_empty() => Some("the operating points of groups of classes are chosen (groups)"),
             _ => self.abstention.map(|_| "sets of classes are fitted (abstention)"),
         };
@@ -471,7 +527,7 @@ impl Protocol {
         let notes = check_labels(set, &split, first_stage.training.sampling, second_stage.is_some())?;
         notes.iter().for_each(|note| progress.noted(note));
         first_stage.check_images(set, &split, place, progress)?;
-        let learns = learns(&first_stage, second_stage, place)?;
+        let learns = learns(&first_stage, second_stage.as_ref(), place)?;
         let prepared = Prepared { split, encoder, first_stage, learns, second_stage, notes };
         prepared.check_trainings(set, place)?;
         Ok(prepared)
@@ -487,8 +543,8 @@ impl Protocol {
     ) -> Result<(), RecipeError> {
         let split = self.select_cases(set, split, place)?.split;
         let (encoder, first_stage) = self.fitted(set, &split)?;
-        let second_stage = self.second_stage.filter(|_| encoder.width() > 0);
-        let learns = learns(&first_stage, second_stage, place)?;
+        let second_stage = self.second_stage.clone().filter(|_| encoder.width() > 0);
+        let learns = learns(&first_stage, second_stage.as_ref(), place)?;
         let prepared = Prepared { split, encoder, first_stage, learns, second_stage, notes: Vec::new() };
         prepared.check_trainings(set, Workplace { folder: Some(checkpoints), ..place })
     }
@@ -506,7 +562,9 @@ impl Prepared {
             first_stage.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
         };
         check(FULL, first_stage.training.seed, &cases)?;
-        if let Some(settings) = second_stage {
+        if let Some(settings) =
+            second_stage.as_ref().filter(|settings| settings.inputs != SecondStageInputs::MetadataBeside)
+        {
             let (sub_train, _) = split.half_in_order();
             check(HALF, settings.half_seed, &TrainingCases { train: set.view(sub_train)?, ..cases.clone() })?;
         }
@@ -517,16 +575,32 @@ impl Prepared {
 /// Whether a network has anything to learn. What has not is for a second stage over the metadata alone, and that for nothing else.
 fn learns(
     first_stage: &NetworkRecipe,
-    second_stage: Option<SecondStageSettings>,
+    second_stage: Option<&SecondStageSettings>,
     place: Workplace<'_>,
 ) -> Result<bool, RecipeError> {
     let learns = parameter_count(&first_stage.network.init(place.device)?) > 0;
     let is_of_metadata = second_stage.is_some_and(|settings| settings.inputs == SecondStageInputs::Metadata);
+    if !first_stage.outside.is_empty() && !is_of_metadata {
+        return Ok(learns);
+    }
     match learns == is_of_metadata {
         true if learns => Err(RecipeError::InVain { network: first_stage.network.kind().to_owned() }),
         true => Err(RecipeError::NothingLearns { network: first_stage.network.kind().to_owned() }),
         false => Ok(learns),
     }
+}
+
+/// The cases of which a branch says something, and the branches that do: without that of a network that knows nothing, which answers where
+/// nobody else does.
+fn said(logits: &BranchLogits) -> Result<BranchLogits, RecipeError> {
+    let is_said = |branch: &&Branch| branch.name != UNIFORM_BRANCH;
+    let rows: Vec<usize> = (0..logits.cohort.len())
+        .filter(|&row| logits.branches.iter().filter(is_said).any(|branch| branch.available[row]))
+        .collect();
+    let mut selected = logits.select(&rows);
+    selected.branches.retain(|branch| branch.name != UNIFORM_BRANCH);
+    selected.check()?;
+    Ok(selected)
 }
 
 fn folder_of(place: Workplace<'_>, name: &str) -> Option<PathBuf> {

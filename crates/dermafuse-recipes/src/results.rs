@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -5,15 +6,15 @@ use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD};
 use dermafuse_ensemble::{SecondStage, TwoStage};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
-    AnswerTable, Bootstrap, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping, MetricsContext, Report,
-    RiskCoverage, SampleCase, SearchedWeight, SetEvaluation, SubgroupTable, SubsetEvaluation, TSne, figure::Series,
-    write_metrics, write_predictions,
+    AnswerTable, Bootstrap, DecisionCurve, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping, Measures,
+    MetricsContext, Mistakes, Report, RiskCoverage, SampleCase, SearchedWeight, SetEvaluation, SubgroupTable,
+    SubsetEvaluation, TSne, figure::Series, write_metrics, write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, EngineFacts, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, FuseSpace, Modality,
-    PredictionSets, Predictions, SeenCases, write_whole_file,
+    BranchLogits, CaseId, EngineFacts, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, FuseSpace,
+    Modality, PredictionSets, Predictions, SeenCases, write_whole_file,
 };
 use dermafuse_train::EpochReport;
 
@@ -25,6 +26,10 @@ use crate::{CorruptionOutcome, Recipe, calibration_change};
 const STAGES: [&str; 8] =
     ["P_clinical", "P_dermoscopic", "P_fusion", "P_1 averaged", "P_1", "P_2", "P_3 averaged", "P_3"];
 
+/// Mistakes and confusions that are listed.
+const MISTAKES: usize = 20;
+/// Decision curves that are drawn at most.
+const MOST_CURVES: usize = 12;
 /// Cases shown with their images.
 const SAMPLES: usize = 6;
 /// A larger image file is not embedded in the report.
@@ -66,6 +71,8 @@ pub struct Results<'a> {
     pub trained_on: Vec<String>,
     /// What was fitted to the answers of each round, with these answers: those of all rounds are the last of the rows.
     pub fitted: &'a [(Predictions, FittedToAnswers<'a>)],
+    /// The answers at each operating point of the whole classification, by name.
+    pub points: &'a [(String, Predictions)],
     /// The numbers from each subset of the inputs, where that was asked.
     pub subsets: Option<SubsetEvaluation>,
     /// What corrupted images cost, where that was asked; `corruptions.csv` is then written too.
@@ -143,6 +150,12 @@ impl Results<'_> {
             None => Vec::new(),
         };
         let (class_groups, prediction_sets) = (class_groups(self.fitted)?, prediction_sets(self.fitted)?);
+        let (mut measures, mut decision_curves, mut mistakes) = (None, Vec::new(), None);
+        if let (Some((_, answers)), Some((_, evaluation))) = (self.rows.last(), evaluations.last()) {
+            measures = Some(Measures::of(answers, &self.groups_of(answers), &Bootstrap::default())?);
+            decision_curves = decision_curves_of(answers, evaluation)?;
+            mistakes = Some(Mistakes::of(answers, MISTAKES)?);
+        }
         let context = MetricsContext {
             seen: self.seen,
             engine: self.engine.clone(),
@@ -154,6 +167,10 @@ impl Results<'_> {
             prediction_sets,
             subsets: self.subsets.clone(),
             corruptions,
+            measures,
+            decision_curves,
+            mistakes,
+            points: evaluated(self.points)?,
         };
         write_metrics(folder.join("metrics.json"), &evaluations, &context)?;
         let tables: Vec<(&str, &Predictions)> = self.rows.iter().map(|(name, table)| (name.as_str(), table)).collect();
@@ -177,6 +194,13 @@ impl Results<'_> {
             .images(&context.images)
             .class_groups(&context.class_groups)
             .abstention(&context.risk_coverage, context.prediction_sets.as_ref());
+        if let Some(measures) = &context.measures {
+            report = report.measures(measures, &context.decision_curves);
+        }
+        if let Some(mistakes) = &context.mistakes {
+            report = report.mistakes(mistakes);
+        }
+        report = report.points(&context.points);
         if let Some(subsets) = &context.subsets {
             report = report.subsets(subsets);
         }
@@ -217,6 +241,14 @@ impl Results<'_> {
             report = features.add_to(report)?;
         }
         Ok(report)
+    }
+
+    /// The patient, else the lesion, of each predicted case.
+    fn groups_of(&self, answers: &Predictions) -> Vec<String> {
+        let groups: HashMap<&str, &str> =
+            self.cases.cases().map(|case| (case.id.as_str(), case.group.as_str())).collect();
+        let group = |id: &CaseId| groups.get(id.as_str()).copied().unwrap_or(id.as_str()).to_owned();
+        answers.ids.iter().map(group).collect()
     }
 
     /// The groups of classes, evaluated on the last of the rows.
@@ -288,6 +320,20 @@ impl Results<'_> {
         }
         Ok(samples)
     }
+}
+
+/// The decision curves of the classes that count, unless there are too many to look at.
+fn decision_curves_of(answers: &Predictions, evaluation: &Evaluation) -> Result<Vec<DecisionCurve>, EvalError> {
+    let counted = evaluation.tasks.iter().enumerate().flat_map(|(task, of)| {
+        let classes = of.classes.iter().enumerate().filter(|(_, class)| class.counted && class.support > 0);
+        classes.map(move |(class, _)| (task, class))
+    });
+    let counted: Vec<(usize, usize)> = counted.collect();
+    if counted.len() > MOST_CURVES {
+        return Ok(Vec::new());
+    }
+    let curves = counted.into_iter().map(|(task, class)| DecisionCurve::of(answers, task, class));
+    Ok(curves.collect::<Result<Vec<_>, EvalError>>()?.into_iter().flatten().collect())
 }
 
 /// The rounds of the group at a place of those that were fitted.

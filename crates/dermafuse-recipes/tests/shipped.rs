@@ -416,7 +416,11 @@ fn what_was_published_with_imagenets_weights_asks_for_them() {
     for name in Recipe::shipped_names() {
         let mut recipe = recipe(name);
         let experiment = recipe.experiment().unwrap();
-        let backbone = experiment.method.network.backbones()[0].name();
+        // What other models say has none.
+        let Some(backbone) = experiment.method.network.backbones().first().map(|backbone| backbone.name()) else {
+            assert_eq!(name, "bring_your_own");
+            continue;
+        };
         let error = experiment.method.weights.files(&experiment.method.network).unwrap_err().to_string();
         assert!(error.starts_with(&format!("the method starts from ImageNet's weights of {backbone}")), "{error}");
         assert!(error.ends_with("or that random ones will do (method.weights = \"random\")"), "{error}");

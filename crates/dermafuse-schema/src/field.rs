@@ -25,6 +25,8 @@ pub enum FieldRole {
     ImageDerived,
     /// Which data set or clinic a case comes from: for tables by source, never an input.
     Provenance,
+    /// What another model says of the case: the input of that model's branch, and of nothing else.
+    ModelOutput,
 }
 
 /// A metadata column.

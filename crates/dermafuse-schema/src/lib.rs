@@ -30,6 +30,7 @@ mod field;
 mod logits;
 mod modality;
 mod name;
+mod partial_auc;
 mod performance;
 mod prediction_sets;
 mod predictions;
@@ -59,11 +60,12 @@ pub use field::{Field, FieldKind, FieldRole, FieldValue};
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
 pub use modality::{Modality, UnknownModality};
 pub use name::Name;
+pub use partial_auc::partial_auc;
 pub use performance::{PatientGroup, PatientRange, Performance, PerformanceRow, QuestionRow, SMALL_GROUP};
 pub use prediction_sets::{
     Coverage, Decision, PredictionSets, Quantile, TaskQuantiles, cases_needed, check_error_rate,
 };
-pub use predictions::Predictions;
+pub use predictions::{LEAST_FACTOR, Predictions};
 pub use proportion::{Interval, Proportion};
 pub use regular_file::{ReadError, open_regular_file, read_regular_file};
 pub use run_folder::{RunFolder, RunFolderError, RunMode};

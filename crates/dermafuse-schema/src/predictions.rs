@@ -2,7 +2,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::check_labels;
-use crate::{CaseId, SchemaError, TaskSet};
+use crate::{CaseId, FuseSpace, SchemaError, TaskSet, softmax};
 
 /// Class probabilities of every case and task: what every station after the network takes and gives.
 ///
@@ -25,6 +25,9 @@ pub struct Predictions {
 
 /// By how much a row may miss a sum of 1: tables rounded to four decimals are read.
 const ROUNDED: f64 = 1e-3;
+
+/// The least that a probability counts as where logarithms are mixed ([`Predictions::mix_in`]).
+pub const LEAST_FACTOR: f64 = 1e-7;
 
 /// [`Predictions`] as they were stored.
 #[derive(Deserialize)]
@@ -168,6 +171,31 @@ impl Predictions {
         Ok(mixed)
     }
 
+    /// The same in a space: a weighted mean of probabilities, [`mix`](Self::mix), or of their logarithms, `p ∝ p_1^weight · p_2^(1 − weight)`
+    /// (log-linear pooling; Genest and Zidek, Statistical Science 1, 1986). A product is right where both saw different things of a
+    /// case, and a mean where they saw the same. In logarithms no probability counts as less than 1e-7, so that one table cannot rule a
+    /// class out by itself, and at a weight of 1 or 0 the rows are those of one table to the bit.
+    ///
+    /// # Errors
+    /// As [`mix`](Self::mix).
+    pub fn mix_in(&self, space: FuseSpace, other: &Self, weight: f64) -> Result<Self, SchemaError> {
+        let mut mixed = self.mix(other, weight)?;
+        if space == FuseSpace::Probabilities || weight == 0.0 || weight == 1.0 {
+            return Ok(mixed);
+        }
+        let log = |p: f64| p.max(LEAST_FACTOR).ln();
+        for (to, (ours, theirs)) in
+            mixed.probabilities.iter_mut().zip(self.probabilities.iter().zip(&other.probabilities))
+        {
+            for (mut to, (p, q)) in to.rows_mut().into_iter().zip(ours.rows().into_iter().zip(theirs.rows())) {
+                let logits: Vec<f64> =
+                    p.iter().zip(q).map(|(&p, &q)| weight * log(p) + (1.0 - weight) * log(q)).collect();
+                to.iter_mut().zip(softmax(&logits)).for_each(|(to, p)| *to = p);
+            }
+        }
+        Ok(mixed)
+    }
+
     /// The cases at `rows`, in that order.
     ///
     /// # Panics
@@ -275,6 +303,24 @@ mod tests {
         let error = p.mix(&q.select(&[1, 0]), 0.5).unwrap_err().to_string();
         assert!(error.contains("different cases at row 0: `0` and `1`"), "{error}");
         assert!(p.mix(&q, 1.5).is_err());
+    }
+
+    #[test]
+    fn a_product_is_a_mean_of_logarithms_and_nothing_is_ruled_out_by_one() {
+        let p = predictions(array![[0.8, 0.2], [1.0, 0.0]], &[Some(0), Some(0)]);
+        let q = predictions(array![[0.5, 0.5], [0.2, 0.8]], &[Some(0), Some(0)]);
+        let half = p.mix_in(FuseSpace::Logits, &q, 0.5).unwrap();
+        // √(4 · 1) to 1.
+        assert!((half.probabilities[0][[0, 0]] - 2.0 / 3.0).abs() < 1e-12);
+        let ratio = (1e7_f64 * 0.25).sqrt();
+        assert!((half.probabilities[0][[1, 0]] - ratio / (1.0 + ratio)).abs() < 1e-12);
+        half.check().unwrap();
+        for (weight, whole) in [(1.0, &p), (0.0, &q)] {
+            let mixed = p.mix_in(FuseSpace::Logits, &q, weight).unwrap();
+            assert_eq!(mixed.probabilities, whole.probabilities);
+        }
+        assert_eq!(p.mix_in(FuseSpace::Probabilities, &q, 0.5).unwrap(), p.mix(&q, 0.5).unwrap());
+        assert!(p.mix_in(FuseSpace::Logits, &q.select(&[1, 0]), 0.5).is_err());
     }
 
     #[test]

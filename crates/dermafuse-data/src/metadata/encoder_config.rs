@@ -13,7 +13,7 @@ pub enum MetadataRoles {
     IncludePostDiagnosis,
     /// Pre-diagnosis columns and scores that someone computed from the images.
     IncludeImageDerived,
-    /// Every column, but for those that say where a case comes from.
+    /// Every column, but for those that say where a case comes from, and what other models say of it.
     All,
 }
 
@@ -23,7 +23,7 @@ impl MetadataRoles {
             FieldRole::PreDiagnosis => true,
             FieldRole::PostDiagnosis => matches!(self, Self::IncludePostDiagnosis | Self::All),
             FieldRole::ImageDerived => matches!(self, Self::IncludeImageDerived | Self::All),
-            FieldRole::Provenance => false,
+            FieldRole::Provenance | FieldRole::ModelOutput => false,
         }
     }
 }

@@ -200,6 +200,7 @@ fn declaration(field: &Field) -> String {
         FieldRole::PostDiagnosis => "post-diagnosis",
         FieldRole::ImageDerived => "image-derived",
         FieldRole::Provenance => "provenance",
+        FieldRole::ModelOutput => "model-output",
     };
     match &field.kind {
         FieldKind::Numeric => format!("{role}, a number"),

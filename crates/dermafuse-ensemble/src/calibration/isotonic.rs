@@ -8,7 +8,9 @@ use crate::error::{EnsembleError, Result};
 use crate::graph_terms::constant;
 
 /// A function that never falls, from a probability to the share of cases that are of the class: constant over each step, a line
-/// from one step to the next (as scikit-learn's `IsotonicRegression` with `out_of_bounds="clip"`).
+/// from one step to the next (as scikit-learn's `IsotonicRegression` with `out_of_bounds="clip"`). Difference: of a step without a
+/// hit, or with nothing but hits, Laplace's rule of succession says the share. `n` cases do not make anything impossible, and a share
+/// of 0 would cost the log loss without bound at the first case that is of the class all the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IsotonicSteps {
@@ -27,7 +29,8 @@ struct Block {
 }
 
 impl IsotonicSteps {
-    /// Fits the function by pooling adjacent violators: among all that never fall it has the least squared error.
+    /// Fits the function by pooling adjacent violators: among all that never fall it has the least squared error, but for what is said
+    /// above of its ends.
     pub(super) fn fit(mut pairs: Vec<(f64, bool)>) -> Self {
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut blocks: Vec<Block> = Vec::new();
@@ -57,8 +60,17 @@ impl IsotonicSteps {
             }
         }
         let (mut scores, mut shares) = (Vec::new(), Vec::new());
-        for block in &pooled {
-            let share = block.hits / block.cases;
+        for (at, block) in pooled.iter().enumerate() {
+            let share_of = |block: &Block| block.hits / block.cases;
+            // The ends stay on their side of the neighbours, so that nothing falls.
+            let succession = (block.hits + 1.0) / (block.cases + 2.0);
+            let share = if block.hits == 0.0 {
+                pooled.get(at + 1).map_or(succession, |next| share_of(next).min(succession))
+            } else if block.hits == block.cases {
+                at.checked_sub(1).map_or(succession, |before| share_of(&pooled[before]).max(succession))
+            } else {
+                share_of(block)
+            };
             scores.push(block.lowest);
             shares.push(share);
             if block.highest > block.lowest {
@@ -130,10 +142,18 @@ mod tests {
         let pairs = vec![(0.1, false), (0.2, true), (0.3, false), (0.6, true), (0.6, false), (0.9, true)];
         let steps = IsotonicSteps::fit(pairs);
         assert_eq!(steps.scores, [0.1, 0.2, 0.6, 0.9]);
-        assert_eq!(steps.shares, [0.0, 0.5, 0.5, 1.0]);
-        assert_eq!([steps.at(0.0), steps.at(0.4), steps.at(0.95)], [0.0, 0.5, 1.0]);
-        assert!((steps.at(0.75) - 0.75).abs() < 1e-12 && (steps.at(0.15) - 0.25).abs() < 1e-12);
+        // One case at either end: a share of 1 in 3, and of 2 in 3.
+        assert_eq!(steps.shares, [1.0 / 3.0, 0.5, 0.5, 2.0 / 3.0]);
+        assert_eq!([steps.at(0.0), steps.at(0.4), steps.at(0.95)], [1.0 / 3.0, 0.5, 2.0 / 3.0]);
+        assert!((steps.at(0.75) - 7.0 / 12.0).abs() < 1e-12 && (steps.at(0.15) - 5.0 / 12.0).abs() < 1e-12);
         steps.check("diagnosis").unwrap();
+        // Two cases alone would have a share of 1 in 4; their neighbours' is lower.
+        let rare = (0..100).map(|case| (0.5, case == 0)).chain([(0.1, false), (0.2, false)]);
+        let rare = IsotonicSteps::fit(rare.collect());
+        assert_eq!((rare.scores.as_slice(), rare.shares.as_slice()), (&[0.1, 0.2, 0.5][..], &[0.01; 3][..]));
+        rare.check("diagnosis").unwrap();
+        let none = IsotonicSteps::fit(vec![(0.1, false), (0.4, false)]);
+        assert_eq!((none.at(0.0), none.at(1.0)), (0.25, 0.25));
         let falling = IsotonicSteps { shares: vec![0.0, 0.5, 0.4, 1.0], ..steps };
         assert!(
             falling

@@ -6,7 +6,7 @@ use dermafuse_schema::{BranchLogits, FuseSpace};
 
 use super::Found;
 use super::arrangement::{HalfPlane, Overlap, Point, Polygon, Region, simplex, weights_at};
-use super::resampling::Sample;
+use super::resampling::{HitValue, Sample};
 use super::targets::{Shift, Targets};
 use crate::error::{EnsembleError, Result};
 
@@ -32,7 +32,7 @@ pub(super) struct Exact {
 }
 
 impl Exact {
-    pub(super) fn new(logits: &BranchLogits, space: FuseSpace) -> Result<Self> {
+    pub(super) fn new(logits: &BranchLogits, space: FuseSpace, value: HitValue) -> Result<Self> {
         let branches = logits.branches.len();
         let views = (0..logits.cohort.len()).map(|case| logits.views_of(case)).max().unwrap_or(0);
         if branches > MOST_BRANCHES {
@@ -41,7 +41,7 @@ impl Exact {
         if space == FuseSpace::Logits && views > 1 && branches > 1 {
             return Err(EnsembleError::NotLinear { views });
         }
-        let targets = Targets::new(logits, space);
+        let targets = Targets::new(logits, space, value);
         let polygons = |shift| if branches > 1 { targets.polygons(shift) } else { Vec::new() };
         let [clear, plain, possible] = [Shift::Clear, Shift::Plain, Shift::Possible].map(polygons);
         Ok(Self { targets, clear, plain, possible })
@@ -161,7 +161,7 @@ mod tests {
     /// The fraction that is the score, compared exactly.
     fn worth(logits: &BranchLogits, space: FuseSpace, weights: &[f64]) -> u128 {
         let sample = Sample { counts: vec![1; logits.cohort.len()] };
-        let targets = Targets::new(logits, space);
+        let targets = Targets::new(logits, space, HitValue::OfTask);
         targets.worth(weights, &targets.worths(&sample))
     }
 

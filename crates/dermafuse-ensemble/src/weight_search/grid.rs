@@ -9,16 +9,15 @@ use dermafuse_schema::{BranchLogits, FuseSpace};
 use rayon::prelude::*;
 
 use super::combinations::Combinations;
-use super::resampling::Sample;
+use super::resampling::{HitValue, Sample};
 use super::target::{Local, Target};
 use crate::error::{EnsembleError, Result};
-use crate::shares::shares;
 
 /// Boxes of this many weights or fewer are not split further.
 const LEAF: usize = 16;
 
-/// Mean accuracy over the tasks for every combination and sample: what `fuse(..)` and `mean_accuracy()` give for each, as
-/// multiples of a fraction that all combinations of a sample have in common (see [`shares`]).
+/// Mean (balanced) accuracy over the tasks for every combination and sample: what `fuse(..)` and `mean_accuracy()` give for each, as
+/// multiples of a fraction that all combinations of a sample have in common (see [`HitValue::worths`]).
 ///
 /// # Shapes
 /// `[samples][combinations]`
@@ -26,12 +25,15 @@ pub(super) fn scores(
     logits: &BranchLogits,
     combinations: &Combinations,
     space: FuseSpace,
+    value: HitValue,
     samples: &[Sample],
 ) -> Result<Vec<Vec<u128>>> {
-    let totals: Vec<Vec<u32>> = samples.iter().map(|sample| sample.labelled(&logits.cohort)).collect();
-    if combinations.len() == 0 || totals.iter().any(|totals| totals.iter().all(|total| *total == 0)) {
+    let is_unlabelled = |sample: &Sample| sample.labelled(&logits.cohort).iter().all(|total| *total == 0);
+    if combinations.len() == 0 || samples.iter().any(is_unlabelled) {
         return Err(EnsembleError::NoLabels);
     }
+    let classes = logits.tasks.class_counts();
+    let strata = value.strata(&classes);
     // Cases that have the same branches share a tree: the weights they are predicted with are the same.
     let mut patterns: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
     for case in 0..logits.cohort.len() {
@@ -42,14 +44,17 @@ pub(super) fn scores(
             None => patterns.push((available, vec![case])),
         }
     }
-    let mut hits = vec![vec![vec![0_u32; combinations.len()]; samples.len()]; logits.tasks.len()];
+    let mut hits = vec![vec![vec![0_u32; combinations.len()]; samples.len()]; strata.len()];
     for (available, cases) in &patterns {
         let tree = Tree::new(combinations, available);
-        hits.par_iter_mut().enumerate().for_each(|(task, hits)| {
+        hits.par_iter_mut().zip(&strata).for_each(|(hits, &(task, class))| {
             let mut changes = vec![vec![0_i32; combinations.len() + 1]; samples.len()];
             let mut stretches = Vec::new();
             for &case in cases {
                 let Some(label) = logits.cohort.labels[case][task] else { continue };
+                if class.is_some_and(|class| class != label) {
+                    continue;
+                }
                 stretches.clear();
                 Target::new(logits, available, case, task, label, space).predicted_right(&tree, &mut stretches);
                 for (changes, sample) in changes.iter_mut().zip(samples) {
@@ -69,13 +74,13 @@ pub(super) fn scores(
             }
         });
     }
-    let of_sample = |(sample, totals): (usize, &Vec<u32>)| {
-        let shares = shares(&totals.iter().map(|&total| total as usize).collect::<Vec<_>>());
+    let of_sample = |(at, sample): (usize, &Sample)| {
+        let worths = value.worths(&logits.cohort, sample, &classes);
         let worth =
-            |index: usize| shares.iter().zip(&hits).map(|(share, hits)| share * u128::from(hits[sample][index])).sum();
+            |index: usize| worths.iter().zip(&hits).map(|(worth, hits)| worth * u128::from(hits[at][index])).sum();
         (0..combinations.len()).into_par_iter().map(worth).collect()
     };
-    Ok(totals.iter().enumerate().map(of_sample).collect())
+    Ok(samples.iter().enumerate().map(of_sample).collect())
 }
 
 /// The weights that cases of one availability pattern are predicted with, normalised and sorted into nested boxes.

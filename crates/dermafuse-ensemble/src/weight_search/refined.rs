@@ -13,7 +13,7 @@ use super::Found;
 use super::arrangement::{HalfPlane, Overlap, Polygon, Region, simplex, weights_at};
 use super::combinations::Combinations;
 use super::exact::MOST_BRANCHES;
-use super::resampling::Sample;
+use super::resampling::{HitValue, Sample};
 use super::targets::Targets;
 use crate::error::{EnsembleError, Result};
 
@@ -49,12 +49,12 @@ impl Candidate {
 }
 
 impl Refined {
-    pub(super) fn new(logits: &BranchLogits, space: FuseSpace) -> Result<Self> {
+    pub(super) fn new(logits: &BranchLogits, space: FuseSpace, value: HitValue) -> Result<Self> {
         let found = logits.branches.len();
         if found > MOST_BRANCHES {
             return Err(EnsembleError::TooManyBranches { found, most: MOST_BRANCHES });
         }
-        Ok(Self { targets: Targets::new(logits, space) })
+        Ok(Self { targets: Targets::new(logits, space, value) })
     }
 
     /// The best weights found for a sample, given the scores of a grid on it.

@@ -1,14 +1,13 @@
 //! Samples of a cohort that the weights are found on when they are to be averaged.
 
-use std::collections::BTreeMap;
-
 use dermafuse_schema::Cohort;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 use super::Smoothing;
 use crate::error::{EnsembleError, Result};
 use crate::folds;
+use crate::shares::shares;
 
 /// More draws than an average needs.
 const MOST_RESAMPLES: usize = 100_000;
@@ -17,6 +16,46 @@ const MOST_RESAMPLES: usize = 100_000;
 pub(super) struct Sample {
     /// `[N]` how often each case was drawn.
     pub(super) counts: Vec<u32>,
+}
+
+/// What hits are counted as: each as a share of the cases of its task, or of its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HitValue {
+    /// The mean of them is the accuracy.
+    OfTask,
+    /// The mean of them is the balanced accuracy.
+    OfClass,
+}
+
+impl HitValue {
+    /// The sets of cases in which a hit is worth the same, as (task, class): a class is `None` where it does not matter.
+    pub(super) fn strata(self, classes: &[usize]) -> Vec<(usize, Option<usize>)> {
+        let of_task = |(task, &classes): (usize, &usize)| -> Vec<(usize, Option<usize>)> {
+            match self {
+                Self::OfTask => vec![(task, None)],
+                Self::OfClass => (0..classes).map(|class| (task, Some(class))).collect(),
+            }
+        };
+        classes.iter().enumerate().flat_map(of_task).collect()
+    }
+
+    /// What a hit of each of the [`strata`](Self::strata) is worth in a sample, as multiples of one common fraction; see [`shares`].
+    pub(super) fn worths(self, cohort: &Cohort, sample: &Sample, classes: &[usize]) -> Vec<u128> {
+        let mut totals: Vec<Vec<usize>> = classes.iter().map(|&classes| vec![0; classes]).collect();
+        for (labels, &count) in cohort.labels.iter().zip(&sample.counts) {
+            for (totals, label) in totals.iter_mut().zip(labels) {
+                if let &Some(label) = label {
+                    totals[label] += count as usize;
+                }
+            }
+        }
+        let of_stratum = |(task, class): (usize, Option<usize>)| match class {
+            None => totals[task].iter().sum(),
+            // The mean over the classes that occur of the hits by the cases of each.
+            Some(class) => totals[task].iter().filter(|total| **total > 0).count() * totals[task][class],
+        };
+        shares(&self.strata(classes).into_iter().map(of_stratum).collect::<Vec<usize>>())
+    }
 }
 
 impl Sample {
@@ -51,20 +90,9 @@ fn bootstrap(cohort: &Cohort, resamples: usize, seed: u64) -> Result<Vec<Sample>
         let (parameter, value) = ("resamples of the weight search".to_owned(), resamples as f64);
         return Err(EnsembleError::Parameter { parameter, value, expected: "at most 100000" });
     }
-    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (case, group) in cohort.groups.iter().enumerate() {
-        members.entry(group).or_default().push(case);
-    }
-    let members: Vec<Vec<usize>> = members.into_values().collect();
+    let members = folds::members(&cohort.groups);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let draw = |_| {
-        let mut counts = vec![0; cohort.len()];
-        for _ in 0..members.len() {
-            let drawn = (u128::from(rng.next_u64()) * members.len() as u128) >> 64;
-            members[drawn as usize].iter().for_each(|&case| counts[case] += 1);
-        }
-        Sample { counts }
-    };
+    let draw = |_| Sample { counts: folds::draw_groups(&members, cohort.len(), &mut rng) };
     Ok((0..resamples).map(draw).collect())
 }
 

@@ -1,17 +1,19 @@
 //! All labelled cases and tasks, scored for one set of weights at a time.
 
-use dermafuse_schema::{BranchLogits, FuseSpace};
+use dermafuse_schema::{BranchLogits, Cohort, FuseSpace};
 
 use super::arrangement::Polygon;
-use super::resampling::Sample;
+use super::resampling::{HitValue, Sample};
 use super::target::{Local, Target};
-use crate::shares::shares;
 
 /// Every labelled case and task of a cohort.
 pub(super) struct Targets {
     pub(super) targets: Vec<Target>,
     /// Number of branches.
     pub(super) width: usize,
+    value: HitValue,
+    classes: Vec<usize>,
+    cohort: Cohort,
 }
 
 /// By how much a comparison is shifted against the label or in its favour, in units of a target's margin.
@@ -26,7 +28,7 @@ pub(super) enum Shift {
 }
 
 impl Targets {
-    pub(super) fn new(logits: &BranchLogits, space: FuseSpace) -> Self {
+    pub(super) fn new(logits: &BranchLogits, space: FuseSpace, value: HitValue) -> Self {
         let cohort = &logits.cohort;
         let mut targets = Vec::new();
         for (case, labels) in cohort.labels.iter().enumerate() {
@@ -38,19 +40,21 @@ impl Targets {
                 }
             }
         }
-        Self { targets, width: logits.branches.len() }
+        let classes = logits.tasks.class_counts();
+        Self { targets, width: logits.branches.len(), value, classes, cohort: cohort.clone() }
     }
 
-    /// What each target is worth in a sample: fractions of the mean accuracy over the tasks, as multiples of one common
-    /// fraction; see [`shares`].
+    /// What each target is worth in a sample: fractions of the mean over the tasks of the accuracy, or of the balanced one, as multiples
+    /// of one common fraction; see [`HitValue::worths`].
     pub(super) fn worths(&self, sample: &Sample) -> Vec<u128> {
-        let tasks = self.targets.iter().map(|target| target.task + 1).max().unwrap_or(0);
-        let mut totals = vec![0; tasks];
-        for target in &self.targets {
-            totals[target.task] += sample.counts[target.case] as usize;
-        }
-        let shares = shares(&totals);
-        let worth = |target: &Target| u128::from(sample.counts[target.case]) * shares[target.task];
+        let strata = self.value.strata(&self.classes);
+        let worths = self.value.worths(&self.cohort, sample, &self.classes);
+        let worth = |target: &Target| {
+            let of = strata
+                .iter()
+                .position(|(task, class)| *task == target.task && class.is_none_or(|class| class == target.label));
+            u128::from(sample.counts[target.case]) * of.map_or(0, |stratum| worths[stratum])
+        };
         self.targets.iter().map(worth).collect()
     }
 

@@ -1,12 +1,14 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Report, comparison, sample, sections, uncertainty};
+use super::{Report, comparison, measures, sample, sections, uncertainty};
 
 /// The whole page.
 pub(super) fn render(report: &Report) -> String {
     let sections = [
         ("evidence", "For whom, and how well", report.evidence.render()),
         ("results", "Results", sections::results(report)),
+        ("measures", "Measures", measures::measures(report)),
+        ("points", "Operating points", measures::points(report)),
         ("calibration", "Calibration", sections::calibration(report)),
         ("class-groups", "Groups of classes", uncertainty::class_groups(report)),
         ("abstention", "When not to answer", uncertainty::abstention(report)),
@@ -17,6 +19,7 @@ pub(super) fn render(report: &Report) -> String {
         ("weights", "Branch weights", sections::figures(&report.weight_searches)),
         ("groups", "Groups of cases", sections::subgroups(report)),
         ("details", "Details", sections::details(report)),
+        ("mistakes", "Mistakes", measures::mistakes(report)),
         ("features", "Features", sections::figures(&report.embeddings)),
         ("cases", "Cases", sample::render(&report.samples)),
         ("recipe", "Recipe", sections::config(report)),

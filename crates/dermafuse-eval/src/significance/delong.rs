@@ -40,6 +40,35 @@ pub struct DeLong {
     pub p: f64,
 }
 
+impl DeLong {
+    /// Compares the areas of two scores of different cases, such as of two hospitals or of men and women: as
+    /// [`DeLong::of`], with no covariance.
+    ///
+    /// # Errors
+    /// As [`AucEstimate::of`]; areas that differ although neither has variance.
+    ///
+    /// ```
+    /// use dermafuse_eval::significance::DeLong;
+    ///
+    /// let here = [(0.9, true), (0.4, true), (0.6, false), (0.1, false)];
+    /// let there = [(0.8, true), (0.7, true), (0.9, false), (0.2, false), (0.1, false)];
+    /// let test = DeLong::unpaired(&here, &there)?;
+    /// assert_eq!((test.first.auc, test.covariance), (0.75, 0.0));
+    /// assert!(test.p > 0.5);
+    /// # Ok::<(), dermafuse_eval::EvalError>(())
+    /// ```
+    pub fn unpaired(first: &[(f64, bool)], second: &[(f64, bool)]) -> Result<Self, EvalError> {
+        let (first, second) = (AucEstimate::of(first)?, AucEstimate::of(second)?);
+        let (variance, difference) = (first.variance + second.variance, first.auc - second.auc);
+        let z = match (variance > 0.0, difference == 0.0) {
+            (true, _) => difference / variance.sqrt(),
+            (false, true) => 0.0,
+            (false, false) => return Err(EvalError::NoVariance { first: first.auc, second: second.auc }),
+        };
+        Ok(Self { first, second, covariance: 0.0, z, p: two_sided_normal(z) })
+    }
+}
+
 /// What each case contributes to an area: the share of the cases of the other kind that it is ranked right against.
 struct Components {
     of_positives: Vec<f64>,

@@ -1,7 +1,11 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dermafuse_data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions, OtherTasks};
+use dermafuse_data::{
+    CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions, ModelOutputs, OtherTasks,
+    OutsideModel,
+};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +33,9 @@ pub struct DataSource {
     /// What becomes of the other tasks, where some are named.
     #[serde(default, skip_serializing_if = "OtherTasks::is_default")]
     pub other_tasks: OtherTasks,
+    /// What other models say of the cases, by names of their own: class probabilities, each model a branch, or features.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, ModelOutputs>,
 }
 
 /// A set that is made of others.
@@ -51,6 +58,7 @@ fn absolute(path: &mut PathBuf) {
 impl DataSource {
     pub(super) fn make_absolute(&mut self) {
         [&mut self.path, &mut self.images].into_iter().flatten().for_each(absolute);
+        self.outputs.values_mut().for_each(|outputs| absolute(&mut outputs.file));
     }
 
     pub(super) fn resolve(&mut self, settings: &Settings, name: &str) {
@@ -59,19 +67,25 @@ impl DataSource {
                 *path = settings.path_of(&format!("data.{name}.{key}"), path);
             }
         }
+        for (model, outputs) in &mut self.outputs {
+            outputs.file = settings.path_of(&format!("data.{name}.outputs.{model}.file"), &outputs.file);
+        }
     }
 
     /// Loads the set.
     ///
     /// # Errors
-    /// A path that was not given; what the loader refuses; tasks that the set does not have.
+    /// A path that was not given; what the loader refuses; tasks that the set does not have; what other models say that does not fit
+    /// the cases.
     pub fn load(&self, name: &str) -> Result<CaseSet, RecipeError> {
         let path =
             self.path.as_deref().ok_or_else(|| RecipeError::NoPath { name: name.to_owned(), kind: self.kind })?;
         let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
         let Self { cases, other_tasks, ref tasks, .. } = *self;
         let options = LoadOptions { images, cases, tasks: tasks.clone(), other_tasks, ..LoadOptions::default() };
-        Ok(self.kind.load_with(path, &options)?)
+        let mut set = self.kind.load_with(path, &options)?;
+        set.join_outputs(&self.outputs)?;
+        Ok(set)
     }
 }
 
@@ -108,6 +122,13 @@ impl MergedSource {
 pub(crate) type LoadedSets = Vec<(String, Arc<CaseSet>)>;
 
 impl Experiment {
+    /// The other models that answer beside the network, for the only data set.
+    pub(crate) fn outside(&self, set: &CaseSet) -> Vec<OutsideModel> {
+        let outputs = self.only_set().and_then(|name| Some(&self.data.get(&name)?.outputs));
+        let answering = outputs.into_iter().flatten().filter(|(_, outputs)| !outputs.classes.is_empty());
+        answering.map(|(name, _)| OutsideModel::of(name, &set.tasks[0])).collect()
+    }
+
     /// The names of the sets that are used, with those that joined and merged sets are made of, sorted.
     pub(crate) fn used_sets(&self) -> Result<Vec<String>, RecipeError> {
         let mut used = Vec::new();
@@ -173,8 +194,22 @@ impl Experiment {
 pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
     let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
     let declared: Vec<&str> = experiment.data.keys().map(String::as_str).collect();
-    for (name, DataSource { tasks, other_tasks, .. }) in &experiment.data {
+    for (name, DataSource { tasks, other_tasks, outputs, .. }) in &experiment.data {
         let key = |part: &str| format!("data.{name}.{part}");
+        let is_alone = experiment.stages.is_empty() && experiment.only_set().as_ref() == Some(name);
+        if !(outputs.is_empty() || is_alone) {
+            let reason = "what other models say is joined to a set that is trained on by itself, not to one of several";
+            return error(&key("outputs"), reason.into());
+        }
+        for (model, outputs) in outputs {
+            let key = format!("data.{name}.outputs.{model}");
+            if outputs.classes.is_empty() && outputs.features.is_empty() {
+                return error(&key, "say `classes`, with the column of each, or `features`".into());
+            }
+            if model.is_empty() || model.contains(['.', '+', '×', ' ']) {
+                return error(&key, "the name of a branch has no point, plus, times or blank in it".into());
+            }
+        }
         if let Some((_, twice)) = tasks.iter().enumerate().find(|(at, task)| tasks[..*at].contains(task)) {
             return error(&key("tasks"), format!("`{twice}` is named twice"));
         }

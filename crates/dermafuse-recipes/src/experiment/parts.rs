@@ -1,6 +1,9 @@
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use dermafuse_data::{CaseSet, FoldConfig, FoldGrouping, FoldProtocol, Folds, Split};
+use dermafuse_schema::{FieldRole, FieldValue};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +45,10 @@ pub enum PartsSettings {
         /// The share of the cases that is held out first.
         #[serde(default)]
         hold_out: Option<f64>,
+        /// Whether only cases of which another model says something (`data.NAME.outputs`) are dealt into folds. The others train
+        /// in every round but for those of groups that validate or test there.
+        #[serde(default, skip_serializing_if = "is_false")]
+        answered: bool,
         /// Decides who goes where; repeats count on from it.
         #[serde(default)]
         seed: u64,
@@ -57,6 +64,11 @@ pub enum PartsSettings {
         #[serde(default)]
         protocol: FoldProtocol,
     },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn shares() -> [f64; 3] {
@@ -100,6 +112,33 @@ fn sentence(folds: &Folds, protocol: FoldProtocol) -> String {
     format!("{PARTS}{} folds; {parted}; {chooses}.", folds.len())
 }
 
+/// The cases of which another model says something.
+fn answered_rows(set: &CaseSet) -> Result<Vec<usize>, RecipeError> {
+    let said: Vec<usize> =
+        (0..set.fields.len()).filter(|&field| set.fields[field].role == FieldRole::ModelOutput).collect();
+    let is_said = |row: &usize| said.iter().any(|&field| set.cases[*row].metadata[field] != FieldValue::Missing);
+    let rows: Vec<usize> = (0..set.len()).filter(is_said).collect();
+    if rows.is_empty() { Err(RecipeError::NothingSaid { set: set.name.clone() }) } else { Ok(rows) }
+}
+
+/// The cases at these rows as a set of their own.
+fn at_rows(set: &CaseSet, rows: &[usize]) -> CaseSet {
+    CaseSet { cases: rows.iter().map(|&row| set.cases[row].clone()).collect(), split: None, ..set.clone() }
+}
+
+/// The parts of the whole set by those of the cases at `rows`: the other cases train, unless their group validates or tests.
+fn with_others(set: &CaseSet, rows: &[usize], split: &Split) -> Split {
+    let whole = |part: &[usize]| part.iter().map(|&at| rows[at]).collect::<Vec<_>>();
+    let (mut train, valid, test) = (whole(&split.train), whole(&split.valid), whole(&split.test));
+    let held: HashSet<&str> = valid.iter().chain(&test).map(|&row| set.cases[row].group.as_str()).collect();
+    let dealt: HashSet<usize> = rows.iter().copied().collect();
+    train.extend((0..set.len()).filter(|row| !dealt.contains(row) && !held.contains(set.cases[*row].group.as_str())));
+    train.sort_unstable();
+    let mut split = split.clone();
+    (split.train, split.valid, split.test) = (train, valid, test);
+    split
+}
+
 impl PartsSettings {
     pub(super) fn make_absolute(&mut self) {
         if let Self::File { path, .. } = self
@@ -112,6 +151,14 @@ impl PartsSettings {
     pub(super) fn resolve(&mut self, settings: &Settings) {
         if let Self::File { path, .. } = self {
             *path = settings.path_of("split.path", path);
+        }
+    }
+
+    /// The cases that tables of folds are of: all, or those of which another model says something.
+    pub(crate) fn dealt<'a>(&self, set: &'a CaseSet) -> Result<Cow<'a, CaseSet>, RecipeError> {
+        match self {
+            Self::Folds { answered: true, .. } => Ok(Cow::Owned(at_rows(set, &answered_rows(set)?))),
+            _ => Ok(Cow::Borrowed(set)),
         }
     }
 
@@ -136,13 +183,27 @@ impl PartsSettings {
                 None => Ok(one(Split::stratified(set, 0, *shares, *seed)?)),
             },
             Self::Drawn { shares, seed } => Ok(one(Split::stratified(set, 0, *shares, *seed)?)),
-            Self::Folds { folds, grouping, protocol, hold_out, seed } => {
+            Self::Folds { folds, grouping, protocol, hold_out, answered, seed } => {
                 let config = FoldConfig {
                     grouping: *grouping,
                     hold_out: *hold_out,
                     ..FoldConfig::new(*folds, seed.wrapping_add(repeat))
                 };
-                of_folds(Folds::new(set, &config)?, *protocol)
+                match answered {
+                    false => of_folds(Folds::new(set, &config)?, *protocol),
+                    true => {
+                        let rows = answered_rows(set)?;
+                        let mut parts = of_folds(Folds::new(&at_rows(set, &rows), &config)?, *protocol)?;
+                        parts.splits = parts.splits.iter().map(|split| with_others(set, &rows, split)).collect();
+                        parts.notes.push(format!(
+                            "{} of {} cases, of which another model says something, are dealt into folds; the others train, but for \
+                             those of groups that validate or test.",
+                            rows.len(),
+                            set.len()
+                        ));
+                        Ok(parts)
+                    }
+                }
             }
             Self::File { path, grouping, protocol } => {
                 match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {

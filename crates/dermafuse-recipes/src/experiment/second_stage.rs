@@ -1,7 +1,14 @@
-use dermafuse_ensemble::{Calibration, CalibrationMethod, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch};
+use std::collections::BTreeMap;
+
+use dermafuse_ensemble::{
+    Calibration, CalibrationMethod, ClassifierKind, ClassifierParams, MixSearch, PointSearch, SecondStageInputs,
+    WeightSearch,
+};
+use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, SecondStageSettings};
+use super::Experiment;
+use crate::{Answer, RecipeError, SecondStageSettings};
 
 /// How branches answer together, and what comes after them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,8 +20,11 @@ pub struct SecondStageTable {
     pub search: WeightSearch,
     /// The classifiers over predictions and metadata, Fusion Scheme 2; none ends after the branches.
     pub classifier: Option<ClassifierKind>,
-    /// What the classifiers see: `predictions_and_metadata`, or the `metadata` alone, with the network `uniform_classifier` before them,
-    /// which learns nothing.
+    /// Their parameters, by the classifier's name, such as `params.logistic.c`; what is not said is as published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<ClassifierParams>,
+    /// What the classifiers see: `predictions_and_metadata`, the `metadata` alone, with the network `uniform_classifier` before them,
+    /// which learns nothing, or `metadata_beside`: the metadata alone, and what the images say is mixed in.
     #[serde(default, skip_serializing_if = "SecondStageInputs::is_default")]
     pub inputs: SecondStageInputs,
     /// How the probabilities of support vector machines are calibrated; `paper` is libsvm's way.
@@ -27,6 +37,13 @@ pub struct SecondStageTable {
     /// predicted class, `bias_corrected`, `vector`, `dirichlet` or `isotonic`; `none` leaves them as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibrated: Option<CalibrationMethod>,
+    /// Operating points of the whole classification, by names of their own: offsets on the classes that are chosen on the validation
+    /// cases for an objective. The model has all of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub points: BTreeMap<String, PointSearch>,
+    /// The point at which the model answers, until it is asked at another; without one each class is as probable as is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
 }
 
 /// How the branches of a network answer together.
@@ -46,7 +63,19 @@ impl Default for SecondStageTable {
     fn default() -> Self {
         let SecondStageSettings { inputs, calibration, mix, half_seed, .. } = SecondStageSettings::default();
         let (answer, search) = (AnswerKind::default(), WeightSearch::default());
-        Self { answer, search, classifier: None, inputs, calibration, mix, half_seed, calibrated: None }
+        Self {
+            answer,
+            search,
+            classifier: None,
+            params: None,
+            inputs,
+            calibration,
+            mix,
+            half_seed,
+            calibrated: None,
+            points: BTreeMap::new(),
+            point: None,
+        }
     }
 }
 
@@ -61,8 +90,27 @@ impl SecondStageTable {
 
     /// The second stage of a round, whose seed is added.
     pub(crate) fn settings(&self, seed: u64) -> Option<SecondStageSettings> {
-        let Self { inputs, calibration, mix, half_seed, .. } = *self;
-        let half_seed = half_seed.wrapping_add(seed);
-        self.classifier.map(|classifier| SecondStageSettings { classifier, inputs, calibration, mix, half_seed })
+        let Self { inputs, calibration, half_seed, .. } = *self;
+        let (mix, params, half_seed) = (self.mix.clone(), self.params.clone(), half_seed.wrapping_add(seed));
+        let settings = |classifier| SecondStageSettings { classifier, params, inputs, calibration, mix, half_seed };
+        self.classifier.map(settings)
+    }
+}
+
+/// Whether parameters are of the classifier, and the point is one of those that are there.
+pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
+    let SecondStageTable { classifier, params, points, point, .. } = &experiment.second_stage;
+    let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
+    if let Some(kind) = params.as_ref().map(ClassifierParams::kind).filter(|kind| Some(*kind) != *classifier) {
+        let classifier = classifier.map_or("none".to_owned(), |classifier| classifier.to_string());
+        let reason = format!("these are parameters of `{kind}`, and second_stage.classifier is `{classifier}`");
+        return error("second_stage.params", reason);
+    }
+    match point {
+        Some(point) if !points.contains_key(point) => {
+            let known: Vec<&str> = points.keys().map(String::as_str).collect();
+            error("second_stage.point", format!("there is no point `{point}`; the points are {}", known.join(", ")))
+        }
+        _ => Ok(()),
     }
 }

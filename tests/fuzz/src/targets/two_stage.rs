@@ -19,7 +19,7 @@ struct TwoStages {
     logits: BranchLogits,
 }
 
-const WORDS: [&str; 30] = [
+const WORDS: [&str; 31] = [
     "clinical",
     "dermoscopic",
     "diagnosis",
@@ -29,6 +29,7 @@ const WORDS: [&str; 30] = [
     "logistic",
     "mlp",
     "adaboost",
+    "gradient_boosting",
     "nodes",
     "cut",
     "leaf",

@@ -1,0 +1,161 @@
+//! What other models say of the cases, joined by id: a branch like a network's, from the table to the program's answers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dermafuse::data::pad_ufes_20;
+use dermafuse_tests::{program, text};
+use serde_json::Value;
+
+const CLASSES: [&str; 6] = ["ACK", "BCC", "MEL", "NEV", "SCC", "SEK"];
+
+fn done(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+/// A drawn set in the layout of PAD-UFES-20, and a model that knows two cases of three and names the right class of most.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let pad = folder.path().join("pad");
+    let mut draw = program("dermafuse");
+    draw.args(["draw", "pad-ufes-20"]).arg(&pad).args(["--cases", "240", "--image-size", "32x32"]);
+    done(draw);
+    let set = pad_ufes_20::load(&pad).unwrap();
+    let mut table = String::from("filename,p0,p1,p2,p3,p4,p5\n");
+    for (row, case) in set.cases.iter().enumerate().filter(|(row, _)| row % 3 != 0) {
+        let label = case.labels[0].unwrap();
+        let said = if row % 5 == 0 { (label + 1) % 6 } else { label };
+        let p = (0..6).map(|class| if class == said { "0.5" } else { "0.1" }).collect::<Vec<_>>().join(",");
+        table.push_str(&format!("/somewhere/else/{},{p}\n", case.id));
+    }
+    fs::write(folder.path().join("model.csv"), table).unwrap();
+    (folder, pad)
+}
+
+fn experiment(folder: &Path, more: &str) -> PathBuf {
+    let classes = CLASSES.iter().enumerate().map(|(at, class)| format!("{class} = \"p{at}\"")).collect::<Vec<_>>();
+    let text = format!(
+        "recipe = \"bring_your_own\"\n[data.pad]\npath = \"pad\"\n[data.pad.outputs.other]\nfile = \"model.csv\"\n\
+         case = \"filename\"\nclasses = {{ {} }}\n{more}",
+        classes.join(", ")
+    );
+    let file = folder.join("mine.toml");
+    fs::write(&file, text).unwrap();
+    file
+}
+
+fn train(file: &Path, out: &Path, settings: &[&str]) -> Command {
+    let mut command = program("dermafuse");
+    command.arg("train").arg(file).arg("--out").arg(out);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
+}
+
+fn json(file: PathBuf) -> Value {
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+#[test]
+fn tables_of_other_models_are_weighed_with_the_record_tested_and_asked_for_again() {
+    let (folder, pad) = folder();
+    let file = experiment(folder.path(), "[split]\nfolds = 3\n");
+    let out = folder.path().join("out");
+    let printed = done(train(&file, &out, &[]));
+    assert!(printed.contains("over 3 rounds"), "{printed}");
+    let metrics = json(out.join("metrics.json"));
+    let names: Vec<&str> =
+        metrics["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["majority", "P_1", "P_2", "P_3 averaged", "P_3"]);
+    // Two cases of three are tested, each once.
+    let cases = metrics["rows"][1]["evaluation"]["cases"].as_u64().unwrap();
+    assert_eq!(cases, 160);
+    // Four of five are right.
+    let accuracy = |row: usize| metrics["rows"][row]["evaluation"]["overall"]["accuracy"].as_f64().unwrap();
+    assert!((accuracy(1) - 0.8).abs() < 0.02, "{}", accuracy(1));
+    assert!(accuracy(4) > 0.7, "{}", accuracy(4));
+    let measures = &metrics["measures"]["tasks"][0];
+    assert!(
+        measures["macro_f1"]["interval"]["lower"].as_f64().unwrap() < measures["macro_f1"]["value"].as_f64().unwrap()
+    );
+    let points: Vec<&str> =
+        metrics["points"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(points, ["accurate", "balanced"]);
+    assert!(!metrics["mistakes"]["surest"].as_array().unwrap().is_empty());
+    let report = fs::read_to_string(out.join("report.html")).unwrap();
+    for heading in ["Operating points", "Net benefit", "The surest mistakes", "one class against the rest"] {
+        assert!(report.contains(heading), "{heading}");
+    }
+
+    // The model asks for the same columns: a table of a case that it tested gives the answer that is in the results.
+    let model = out.join("fold-1").join("model.safetensors");
+    let mut show = program("dermafuse");
+    show.arg("show").arg(&model);
+    let card = done(show);
+    assert!(card.contains("other.{ACK, BCC, MEL, NEV, SCC, SEK}") && card.contains("balanced accuracy"), "{card}");
+    let table = folder.path().join("patients.csv");
+    fs::write(
+        &table,
+        "case,age,other.ACK,other.BCC,other.MEL,other.NEV,other.SCC,other.SEK\n\
+         a,50,0.05,0.05,0.75,0.05,0.05,0.05\nb,50,,,,,,\nc,50,0.5,0.1,,,,\n",
+    )
+    .unwrap();
+    let answers = |more: &[&str]| {
+        let mut predict = program("dermafuse");
+        predict.arg("predict").arg(&model).arg("--table").arg(&table).args(["--format", "json"]).args(more);
+        predict.output().unwrap()
+    };
+    let refused = text(&answers(&[]));
+    assert!(refused.contains("`c`") && refused.contains("`other.MEL`"), "{refused}");
+    let whole = fs::read_to_string(&table).unwrap();
+    fs::write(&table, whole.lines().take(3).collect::<Vec<_>>().join("\n")).unwrap();
+    let parsed = |more: &[&str]| -> Value {
+        let output = answers(more);
+        assert!(output.status.success(), "{}", text(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let plain = parsed(&[]);
+    let of = |answers: &Value, case: usize| answers["cases"][case].clone();
+    assert!(of(&plain, 0)["basis"].as_str().unwrap().starts_with("other"), "{plain}");
+    assert!(of(&plain, 1)["basis"].as_str().unwrap().starts_with("uniform"), "{plain}");
+    let balanced = parsed(&["--point", "balanced"]);
+    assert!(balanced["notes"].to_string().contains("at the point `balanced`"), "{balanced}");
+    let unknown = text(&answers(&["--point", "sure"]));
+    assert!(unknown.contains("unknown point `sure`; known: accurate, balanced"), "{unknown}");
+
+    // A data set without the columns is refused, not answered from nothing.
+    let mut evaluate = program("dermafuse");
+    evaluate.arg("evaluate").arg(&model).arg("--data").arg(format!("pad-ufes-20={}", pad.display()));
+    evaluate.args(["--part", "all"]).arg("--out").arg(folder.path().join("evaluated"));
+    let output = evaluate.output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("what `other` says"), "{}", text(&output));
+}
+
+#[test]
+fn models_alone_are_weighed_and_what_does_not_fit_is_refused() {
+    let (folder, _) = folder();
+    let file = experiment(folder.path(), "[split]\nfolds = 3\n");
+    let out = folder.path().join("alone");
+    let alone = ["second_stage.classifier=none", "second_stage.params=none", "second_stage.point=balanced"];
+    done(train(&file, &out, &alone));
+    let metrics = json(out.join("metrics.json"));
+    let last = metrics["rows"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["name"], "P_1 at point balanced");
+    let refused = |settings: &[&str]| {
+        let output = train(&file, &folder.path().join("refused"), settings).output().unwrap();
+        assert!(!output.status.success());
+        text(&output)
+    };
+    let error = refused(&["second_stage.classifier=svm"]);
+    assert!(error.contains("these are parameters of `logistic`, and second_stage.classifier is `svm`"), "{error}");
+    let error = refused(&["second_stage.point=sure"]);
+    assert!(error.contains("there is no point `sure`; the points are accurate, balanced"), "{error}");
+    let error = refused(&["data.pad.outputs.other.case=file"]);
+    assert!(error.contains("filename"), "{error}");
+    let error = refused(&["second_stage.search.method=exact"]);
+    assert!(error.contains("search the grid"), "{error}");
+}
