@@ -45,7 +45,7 @@ pub enum InferError {
     #[cfg(feature = "onnx")]
     #[error(
         "the answer stands on what other models say, too ({}), which an ONNX file of this model does not have; ask it by \
-         `dermafuse predict`, or train it without `models`", models.join(", ")
+         `dermafuse predict`, or train it without `outputs`", models.join(", ")
     )]
     OnnxOfOthers {
         /// The names of the other models.
