@@ -6,6 +6,7 @@ mod expected;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{
     Augmentation, CaseSet, DataSetKind, EncoderConfig, EpochLength, FoldGrouping, FoldProtocol, Framing, MetadataRoles,
@@ -20,11 +21,15 @@ use dermafuse_networks::{
     ModalitySubset, ModalitySubsetNetConfig, NetworkConfig, OneStageFusionConfig, SeenImages, TFormerConfig,
     TripleNetConfig, UniformClassifierConfig,
 };
-use dermafuse_recipes::{AnswerKind, Experiment, PartsSettings, Plan, Recipe, Selection, StartWeights};
+use dermafuse_recipes::{
+    AnswerKind, Experiment, PartsSettings, Plan, Progress, Recipe, Selection, StartWeights, Workplace,
+};
 use dermafuse_schema::{Case, Task, TaskSet};
 use dermafuse_settings::Settings;
+use dermafuse_synthetic::SyntheticConfig;
 use dermafuse_train::{
-    ClassBalancing, Incomplete, LossConfig, LossReduction, OptimizerKind, RateSchedule, TrainingConfig, WeightAveraging,
+    ClassBalancing, EpochReport, Incomplete, LossConfig, LossReduction, Observer, OptimizerKind, RateSchedule,
+    TrainingConfig, WeightAveraging,
 };
 use expected::Expected;
 
@@ -355,6 +360,49 @@ fn milk10k_is_trained_as_its_yardstick() {
     assert!(row(&recipe, "mixed").training.mixing.is_some() && training.mixing.is_none());
     assert_eq!(row(&recipe, "padded").training.preprocess.framing, Framing::Pad);
     assert_eq!(row(&recipe, "no average of weights").training.averaging, None);
+}
+
+/// The losses of the epochs.
+#[derive(Default)]
+struct Losses(Vec<f64>);
+
+impl Observer for Losses {
+    fn epoch(&mut self, report: &EpochReport, _epochs: usize, _is_best: bool) {
+        self.0.push(report.train_loss);
+    }
+}
+
+impl Progress for Losses {
+    fn step(&mut self, _title: &str) {}
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
+}
+
+#[test]
+fn the_recipe_of_milk10k_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    let drawn = SyntheticConfig { cases: 60, image_size: (48, 36), ..SyntheticConfig::default() };
+    dermafuse_synthetic::write(&folder.path().join("drawn"), &drawn).unwrap();
+    let mut recipe = recipe("milk10k");
+    recipe.set_data(&format!("derm7pt={}", folder.path().join("drawn").display())).unwrap();
+    for words in [
+        "method.weights=random",
+        "method.network.backbone=resnet18_quarter",
+        "training.backbone_rate=1",
+        "training.preprocess.size=32",
+        "training.epochs=8",
+        "training.batch_size=8",
+        "training.warm_up_steps=4",
+        "evaluation.views=0",
+    ] {
+        recipe.set(words).unwrap();
+    }
+    let experiment = recipe.experiment().unwrap();
+    let mut losses = Losses::default();
+    let outcome = experiment.plan().unwrap().run(Workplace::on(&Device::flex()), &mut losses).unwrap();
+    assert_eq!(losses.0.len(), 8);
+    assert!(losses.0[7] < 0.9 * losses.0[0], "{:?}", losses.0);
+    assert_eq!(outcome.rounds.len(), 1);
 }
 
 #[test]
