@@ -178,7 +178,7 @@ fn fused(
 fn second_stage(stage: &SecondStage, graph: &mut Graph, first: &[Value], record: Option<Value>) -> Vec<Value> {
     let parts: Vec<Value> = match stage.inputs {
         SecondStageInputs::PredictionsAndMetadata => first.iter().copied().chain(record).collect(),
-        SecondStageInputs::Metadata => record.into_iter().collect(),
+        SecondStageInputs::Metadata | SecondStageInputs::MetadataBeside => record.into_iter().collect(),
     };
     let records = graph.concat(&parts, 1);
     stage.cluster.classifiers().iter().map(|classifier| classifier.inner().add_to(graph, records)).collect()
