@@ -37,7 +37,7 @@ fn networks(classes: &[usize]) -> Vec<(String, NetworkConfig)> {
         BackboneKind::MobileNetV3Small,
         BackboneKind::EfficientNetB3,
         BackboneKind::ConvNeXtTiny,
-        BackboneKind::SwinV2T,
+        BackboneKind::SwinV2Tiny,
     ];
     let tower = |backbone: BackboneKind| {
         let config = ImageClassifierConfig::new(backbone, Modality::Clinical, classes.to_vec());

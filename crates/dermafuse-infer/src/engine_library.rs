@@ -67,9 +67,17 @@ impl EngineLibrary {
     /// # Errors
     /// No such file; a file that is no library for this machine.
     pub(crate) fn find(&self, given: Option<&Path>) -> Result<PathBuf, EngineError> {
-        let path = self.find_in(given, |name| std::env::var_os(name).filter(|value| !value.is_empty()))?;
+        let path = self.locate(given)?;
         self.check(&path)?;
         Ok(path)
+    }
+
+    /// The same without looking into the file.
+    ///
+    /// # Errors
+    /// No such file.
+    pub(crate) fn locate(&self, given: Option<&Path>) -> Result<PathBuf, EngineError> {
+        self.find_in(given, |name| std::env::var_os(name).filter(|value| !value.is_empty()))
     }
 
     fn find_in(
@@ -196,9 +204,16 @@ impl EngineLibrary {
             return Err(refused(format!("it is for {}, and this program is for {SYSTEM} on {ARCH}", found.join(", "))));
         }
         // The names of what a library has stand in it between zeros; those of macOS begin with a line.
-        let names: HashSet<&[u8]> = bytes.split(|&byte| byte == 0).collect();
-        let has = |name: &str| names.contains(name.as_bytes()) || names.contains(format!("_{name}").as_bytes());
-        match self.functions.iter().find(|name| !has(name)) {
+        let mut missing: HashSet<&[u8]> = self.functions.iter().map(|name| name.as_bytes()).collect();
+        let shortest = missing.iter().map(|name| name.len()).min().unwrap_or(0);
+        for name in bytes.split(|&byte| byte == 0).filter(|name| name.len() >= shortest) {
+            missing.remove(name);
+            missing.remove(name.strip_prefix(b"_").unwrap_or(name));
+            if missing.is_empty() {
+                return Ok(());
+            }
+        }
+        match self.functions.iter().find(|name| missing.contains(name.as_bytes())) {
             Some(name) => Err(refused(format!("it has no function `{name}`: it is too old, or another library"))),
             None => Ok(()),
         }

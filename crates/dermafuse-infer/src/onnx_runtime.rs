@@ -67,7 +67,7 @@ fn loaded(settings: &EngineSettings) -> Result<&'static Loaded, EngineError> {
     if let Some(loaded) = LOADED.get() {
         // Only a place that was named must be that of the library.
         return match &settings.library {
-            Some(asked) => match LIBRARY.find(Some(asked))? {
+            Some(asked) => match LIBRARY.locate(Some(asked))? {
                 path if path == loaded.path => Ok(loaded),
                 asked => Err(EngineError::OtherLibrary { engine: NAME, loaded: loaded.path.clone(), asked }),
             },
