@@ -13,6 +13,8 @@ mod download;
 mod draw;
 mod evaluate;
 mod explain;
+#[cfg(feature = "onnx")]
+mod export;
 mod failure;
 mod forward;
 mod init;
@@ -58,6 +60,8 @@ enum Verb {
     Predict(predict::Arguments),
     Adapt(adapt::Arguments),
     Explain(explain::Arguments),
+    #[cfg(feature = "onnx")]
+    Export(export::Arguments),
     #[cfg(feature = "serve")]
     Serve(serve::Arguments),
     #[cfg(feature = "serve")]
@@ -84,6 +88,8 @@ impl Verb {
             Self::Predict(arguments) => predict::predict(arguments),
             Self::Adapt(arguments) => adapt::adapt(arguments),
             Self::Explain(arguments) => explain::explain(arguments),
+            #[cfg(feature = "onnx")]
+            Self::Export(arguments) => export::export(arguments),
             #[cfg(feature = "serve")]
             Self::Serve(arguments) => serve::run(arguments),
             #[cfg(feature = "serve")]
