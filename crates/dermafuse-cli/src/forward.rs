@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     /// the dermoscopic map.
     #[arg(long, value_delimiter = ',', value_name = "FIRST,SECOND")]
     features: Option<Vec<usize>>,
-    /// The weights (.safetensors, .pth), under the names that PyTorch would give them; fresh ones if not given.
+    /// The weights (.safetensors, .pth, .onnx), under the names that PyTorch would give them; fresh ones if not given.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// A safetensors file to which the weights that are used are written.

@@ -223,3 +223,75 @@ pub(crate) fn operation_name(operation: &OperationIr) -> String {
         None => kind.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::{Device, Tensor};
+    use dermafuse_backbones::tensor_names;
+    use dermafuse_onnx_graph::OnnxModel;
+
+    use super::*;
+    use crate::dims::BATCHES;
+    use crate::recording::{id_of, record};
+
+    #[derive(Module, Debug)]
+    struct Classifier {
+        head: Linear,
+    }
+
+    /// A layer, then something else.
+    fn exported(then: impl Fn(Tensor<2>) -> Tensor<2>) -> Result<OnnxModel, OnnxError> {
+        let network = Classifier { head: LinearConfig::new(4, 3).init(&Device::flex()) };
+        let names = tensor_names(&network);
+        let of = |batch: usize| {
+            record(&network, &names, |network, device| {
+                let x = Tensor::<2>::from_data(TensorData::new(vec![0.0_f32; 4 * batch], [batch, 4]), device);
+                let id = id_of(&x)?;
+                Ok((vec![id], vec![id_of(&then(network.head.forward(x)))?]))
+            })
+        };
+        let [first, second] = BATCHES;
+        let (first, second) = (of(first)?, of(second)?);
+        let dims = Dims::of(&first, &second)?;
+        let mut graph = Graph::new();
+        let x = graph.input("x", Element::F32, vec![Dim::Batch(1), Dim::Fixed(4)]);
+        let outputs = lower(&mut graph, first, &dims, &[x])?;
+        graph.output("y", outputs[0]);
+        Ok(graph.into_model("classifier", &[])?)
+    }
+
+    #[test]
+    fn a_layer_is_a_product_and_a_sum() {
+        let model = exported(|x| x).unwrap();
+        assert_eq!(model.outputs()[0].shape, [None, Some(3)]);
+        assert_eq!(model.operators(), [("Add".to_owned(), 1), ("MatMul".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn what_is_not_written_is_named_with_its_layer() {
+        let said = |then: fn(Tensor<2>) -> Tensor<2>| exported(then).unwrap_err().to_string();
+        assert_eq!(
+            said(|x| x.cumsum(1)),
+            "the operation NumericFloat::CumSum of layer `head` cannot be written as ONNX: nothing in ONNX is written for it"
+        );
+        assert_eq!(
+            said(|x| x.mean().reshape([1, 1])),
+            "the operation NumericFloat::Mean of layer `head` depends on the size of the batch: it joins all cases"
+        );
+        let scaled = said(|x| {
+            let batch = x.dims()[0] as f64;
+            x * batch
+        });
+        assert!(
+            scaled
+                .starts_with("the operation NumericFloat::MulScalar of layer `head` depends on the size of the batch")
+        );
+        let read = said(|x| {
+            let first = x.clone().slice([0..1, 0..1]).into_scalar::<f32>();
+            x * first
+        });
+        assert!(read.starts_with("the forward pass cannot be recorded: "), "{read}");
+    }
+}

@@ -1,0 +1,426 @@
+//! Exported networks against ONNX Runtime: the same inputs, the same logits.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use dermafuse::backbones::BackboneKind;
+use dermafuse::data::{MetadataEncoder, MetadataRoles, Preprocess};
+use dermafuse::ensemble::{
+    AnswerCalibration, AnswerPattern, AssumedPrevalence, CalibrationMethod, CalibrationOrigin, ClassifierCluster,
+    ClassifierKind, GraphLogits, ModelPrevalence, Prevalence, PrevalenceOrigin, SecondStage, TwoStage,
+};
+use dermafuse::infer::{Bundle, BundleDescription, OnnxAnswer, TestTimeAugmentation};
+use dermafuse::networks::{
+    AnyNetwork, FusionNetConfig, ImageClassifierConfig, Modalities, Modality, MultimodalInput, Network, NetworkConfig,
+    NetworkKind,
+};
+use dermafuse::onnx::{Dim, Element, Graph, NetworkShapes, OnnxError, OnnxModel, export_network};
+use dermafuse::schema::{
+    Branch, BranchLogits, BranchWeights, Case, Cohort, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet,
+};
+use dermafuse::{Model, Patient, PatientImage};
+use dermafuse_tests::{device_lock, numbers_of, text_of, uniform};
+use ndarray::{Array2, Array3};
+use serde::{Deserialize, Serialize};
+
+/// The interpreter that has ONNX Runtime; `None`, with a word, where there is none and none is required.
+fn python() -> Option<PathBuf> {
+    let interpreter = std::env::var_os("DERMAFUSE_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let found = Command::new(&interpreter).args(["-c", "import numpy, onnxruntime"]).output();
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(interpreter);
+    }
+    let required = std::env::var("DERMAFUSE_ONNXRUNTIME").is_ok_and(|word| word == "required");
+    assert!(
+        !required,
+        "{} cannot import numpy and onnxruntime, which DERMAFUSE_ONNXRUNTIME requires",
+        interpreter.display()
+    );
+    eprintln!(
+        "not compared with ONNX Runtime: {} has no onnxruntime (`pip install onnxruntime`)",
+        interpreter.display()
+    );
+    None
+}
+
+/// A tensor of a job.
+#[derive(Serialize)]
+struct Numbers {
+    shape: Vec<usize>,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    values: Vec<f64>,
+}
+
+/// A file, what it is asked, and what it should answer.
+#[derive(Serialize)]
+struct Job {
+    file: PathBuf,
+    inputs: BTreeMap<String, Numbers>,
+    outputs: BTreeMap<String, Numbers>,
+}
+
+#[derive(Deserialize)]
+struct Checked {
+    file: PathBuf,
+    differences: BTreeMap<String, f64>,
+    metadata: BTreeMap<String, String>,
+}
+
+fn check(python: &Path, folder: &Path, jobs: &[Job]) -> Vec<Checked> {
+    let list = folder.join("jobs.json");
+    std::fs::write(&list, serde_json::to_vec(jobs).unwrap()).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx_check.py");
+    let output = Command::new(python).arg(script).arg(&list).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn numbers<const D: usize>(tensor: &Tensor<D>) -> Numbers {
+    let shape = tensor.dims().to_vec();
+    Numbers { shape, kind: "float32", values: tensor.clone().into_data().iter::<f64>().collect() }
+}
+
+fn filled<const D: usize>(name: &str, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = (0..shape.iter().product()).map(|at| (4.0 * uniform(name, at) - 2.0) as f32).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+const CLASSES: [usize; 2] = [3, 2];
+const TASKS: [&str; 2] = ["diagnosis", "pigment network"];
+const RECORD: usize = 7;
+
+fn export(network: &AnyNetwork, side: usize) -> Result<OnnxModel, OnnxError> {
+    export_network(network, &NetworkShapes { images: [side, side], record: RECORD, tasks: &TASKS })
+}
+
+/// What a file should answer to a batch.
+fn job(network: &AnyNetwork, file: &Path, side: usize, batch: usize, device: &Device) -> Job {
+    let Modalities { clinical, dermoscopic, metadata } = network.modalities();
+    let image = |is_there: bool, name: &str| is_there.then(|| filled(name, [batch, 3, side, side], device));
+    let input = MultimodalInput {
+        clinical: image(clinical, "clinical"),
+        dermoscopic: image(dermoscopic, "dermoscopic"),
+        metadata: metadata.then(|| filled("record", [batch, RECORD], device)),
+    };
+    let mut inputs = BTreeMap::new();
+    for (name, image) in [("clinical", &input.clinical), ("dermoscopic", &input.dermoscopic)] {
+        inputs.extend(image.as_ref().map(|image| (name.to_owned(), numbers(image))));
+    }
+    inputs.extend(input.metadata.as_ref().map(|record| ("record".to_owned(), numbers(record))));
+    let output = network.forward(input);
+    let mut outputs = BTreeMap::from([("embedding".to_owned(), numbers(&output.embedding))]);
+    for branch in &output.branches {
+        for (task, logits) in TASKS.iter().zip(&branch.logits) {
+            outputs.insert(format!("{}/{task}", branch.name), numbers(logits));
+        }
+    }
+    Job { file: file.to_owned(), inputs, outputs }
+}
+
+#[test]
+fn every_network_answers_the_same_in_onnx_runtime() {
+    let _lock = device_lock();
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let mut jobs = Vec::new();
+    for kind in NetworkKind::ALL {
+        for (at, config) in kind.examples(&CLASSES, RECORD).into_iter().enumerate() {
+            let network = config.init_seeded(5, &device).unwrap().valid();
+            let file = folder.path().join(format!("{}_{at}.onnx", kind.name()));
+            let model = export(&network, 64).unwrap_or_else(|error| panic!("{config:?}: {error}"));
+            std::fs::write(&file, model.bytes()).unwrap();
+            jobs.extend([1, 3].map(|batch| job(&network, &file, 64, batch, &device)));
+        }
+    }
+    let Some(python) = python() else { return };
+    let mut largest = 0.0_f64;
+    for Checked { file, differences, .. } in check(&python, folder.path(), &jobs) {
+        for (output, difference) in differences {
+            assert!(difference <= 1e-5, "{} {output}: {difference:e}", file.display());
+            largest = largest.max(difference);
+        }
+    }
+    println!("largest difference: {largest:e}");
+}
+
+#[test]
+fn every_backbone_answers_the_same_in_onnx_runtime() {
+    let _lock = device_lock();
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let Some(python) = python() else { return };
+    for kind in BackboneKind::ALL {
+        let side = kind.min_size().max(64);
+        let config = ImageClassifierConfig::new(kind, Modality::Dermoscopic, CLASSES.to_vec());
+        let network = NetworkConfig::ImageClassifier(config).init_seeded(3, &device).unwrap().valid();
+        let file = folder.path().join("backbone.onnx");
+        let model = export(&network, side).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        std::fs::write(&file, model.bytes()).unwrap();
+        // One file at a time: some are of hundreds of megabytes.
+        for Checked { differences, .. } in check(&python, folder.path(), &[job(&network, &file, side, 2, &device)]) {
+            for (output, difference) in differences {
+                assert!(difference <= 1e-5, "{kind} {output}: {difference:e}");
+            }
+        }
+    }
+}
+
+/// So many cases of a cohort, with records of three columns.
+fn cohort(cases: usize, tasks: &TaskSet) -> Cohort {
+    let label = |case: usize, classes: usize| Some((case * 7 + case / 3) % classes);
+    Cohort {
+        ids: (0..cases).map(|case| format!("case {case}").into()).collect(),
+        groups: (0..cases).map(|case| format!("patient {}", case / 2)).collect(),
+        labels: (0..cases).map(|case| tasks.iter().map(|task| label(case, task.classes.len())).collect()).collect(),
+        metadata: Array2::from_shape_fn((cases, 3), |(case, column)| {
+            f64::from((2.0 * uniform("m", 3 * case + column)) as f32)
+        }),
+        has_metadata: vec![true; cases],
+    }
+}
+
+/// Logits of three branches and two views that know a little of the labels.
+fn branch_logits(tasks: &TaskSet, cohort: Cohort) -> BranchLogits {
+    let cases = cohort.len();
+    let branches = ["clinical", "dermoscopic", "fusion"].map(|name| Branch {
+        name: name.to_owned(),
+        available: vec![true; cases],
+        logits: tasks
+            .iter()
+            .enumerate()
+            .map(|(at, task)| {
+                let key = format!("{name} {at}");
+                let classes = task.classes.len();
+                Array3::from_shape_fn((2, cases, classes), |(view, case, class)| {
+                    let known = if cohort.labels[case][at] == Some(class) { 1.5 } else { 0.0 };
+                    (4.0 * uniform(&key, (view * cases + case) * classes + class) - 2.0 + known) as f32
+                })
+            })
+            .collect(),
+    });
+    BranchLogits { tasks: tasks.clone(), cohort, branches: branches.to_vec(), looks: Vec::new() }
+}
+
+/// Every second stage, calibration and correction there is.
+fn stages(logits: &BranchLogits) -> Vec<(String, TwoStage)> {
+    let tasks = &logits.tasks;
+    let weights = |fusion| BranchWeights::new([("clinical", 1.0), ("dermoscopic", 2.0), ("fusion", fusion)]).unwrap();
+    let mut stages = Vec::new();
+    for space in [FuseSpace::Logits, FuseSpace::Probabilities] {
+        stages.push((format!("{space:?}"), TwoStage::new(weights(1.5), space, None, 1.0).unwrap()));
+    }
+    for kind in ClassifierKind::ALL {
+        let first = logits.fuse(&weights(0.0), FuseSpace::Logits).unwrap();
+        let params = ClassifierCluster::params(kind, 3);
+        let stage = SecondStage::fit(&params, &first, &logits.cohort).unwrap();
+        stages.push((kind.to_string(), TwoStage::new(weights(0.0), FuseSpace::Logits, Some(stage), 0.4).unwrap()));
+        let alone = SecondStage::fit_to_metadata(&params, &first, &logits.cohort).unwrap();
+        stages
+            .push((format!("{kind} alone"), TwoStage::new(weights(0.0), FuseSpace::Logits, Some(alone), 0.0).unwrap()));
+    }
+    let with_svm = stages[2].1.clone();
+    for method in CalibrationMethod::ALL {
+        let pattern =
+            AnswerPattern { branches: ["clinical", "dermoscopic"].map(str::to_owned).to_vec(), metadata: true };
+        let origin = CalibrationOrigin::Validation;
+        let calibration = AnswerCalibration::fit(method, origin, &with_svm, logits, &[pattern], None).unwrap();
+        let counts: Vec<Vec<f64>> =
+            tasks.iter().map(|task| (1..=task.classes.len()).map(|count| count as f64).collect()).collect();
+        let training = Prevalence::of_counts(tasks, &counts).unwrap();
+        let stated = training.stated(&[(tasks[0].name.clone(), tasks[0].classes[0].clone(), 0.6)]).unwrap();
+        let assumed = Some(AssumedPrevalence { prevalence: stated, origin: PrevalenceOrigin::Stated });
+        let prevalence = Some(ModelPrevalence { assumed, ..ModelPrevalence::of_training(training) });
+        let stage = TwoStage { calibration: Some(calibration), prevalence, ..with_svm.clone() };
+        stages.push((method.name().to_owned(), stage));
+    }
+    stages
+}
+
+#[test]
+fn every_second_stage_answers_the_same_in_onnx_runtime() {
+    let tasks = TaskSet::new(vec![
+        Task::new("diagnosis", "DIAG", ["BCC", "NEV", "MEL", "SK", "MISC"]),
+        Task::new("veil", "BWV", ["ABS", "PRS"]),
+    ])
+    .unwrap();
+    let logits = branch_logits(&tasks, cohort(80, &tasks));
+    let folder = tempfile::tempdir().unwrap();
+    let mut jobs = Vec::new();
+    for (name, stage) in stages(&logits) {
+        let mut graph = Graph::new();
+        let mut branches = Vec::new();
+        let mut inputs = BTreeMap::new();
+        for branch in &logits.branches {
+            let mut of_branch = Vec::new();
+            for (task, numbers) in tasks.iter().zip(&branch.logits) {
+                let name = format!("{}/{}", branch.name, task.name);
+                let (views, cases, classes) = numbers.dim();
+                // Cases first, as a batch is.
+                let turned = numbers.view().permuted_axes([1, 0, 2]);
+                let values = turned.iter().map(|&value| f64::from(value)).collect();
+                inputs.insert(name.clone(), Numbers { shape: vec![cases, views, classes], kind: "float32", values });
+                let input =
+                    graph.input(&name, Element::F32, vec![Dim::Batch(1), Dim::Fixed(views), Dim::Fixed(classes)]);
+                of_branch.push(graph.transpose(input, &[1, 0, 2]));
+            }
+            branches.push((branch.name.clone(), of_branch));
+        }
+        let record = graph.input("record", Element::F32, vec![Dim::Batch(1), Dim::Fixed(3)]);
+        let values = logits.cohort.metadata.iter().copied().collect();
+        inputs.insert("record".to_owned(), Numbers { shape: vec![80, 3], kind: "float32", values });
+        let rows = stage.add_to(&mut graph, &GraphLogits { tasks: &tasks, branches, record: Some(record) });
+        let expected = stage.apply(&logits).unwrap();
+        assert_eq!(
+            rows.iter().map(|row| &row.name).collect::<Vec<_>>(),
+            expected.iter().map(|(name, _)| name).collect::<Vec<_>>()
+        );
+        let mut outputs = BTreeMap::new();
+        for (row, (row_name, predictions)) in rows.iter().zip(&expected) {
+            assert!(row.unchanged.is_empty(), "{name}");
+            for ((task, &value), table) in tasks.iter().zip(&row.probabilities).zip(&predictions.probabilities) {
+                let output = format!("{row_name}/{}", task.name);
+                graph.output(&output, value);
+                let shape = vec![table.nrows(), table.ncols()];
+                outputs.insert(output, Numbers { shape, kind: "float64", values: table.iter().copied().collect() });
+            }
+        }
+        let file = folder.path().join(format!("{name}.onnx"));
+        std::fs::write(&file, graph.into_model("stages", &[]).unwrap().bytes()).unwrap();
+        jobs.push(Job { file, inputs, outputs });
+    }
+    let Some(python) = python() else { return };
+    for Checked { file, differences, .. } in check(&python, folder.path(), &jobs) {
+        for (output, difference) in differences {
+            assert!(difference <= 1e-9, "{} {output}: {difference:e}", file.display());
+        }
+    }
+}
+
+/// A model with a record, a support vector machine, and views.
+fn model(views: TestTimeAugmentation, preprocess: Preprocess) -> Model {
+    let tasks = TaskSet::new(vec![
+        Task::new("diagnosis", "DIAG", ["BCC", "NEV", "MEL"]),
+        Task::new("blue_whitish_veil", "BWV", ["ABS", "PRS"]),
+    ])
+    .unwrap();
+    let sex = Field::categorical("sex", FieldRole::PreDiagnosis, ["female", "male"]);
+    let age = Field::numeric("age", FieldRole::PreDiagnosis);
+    let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
+    let encoder =
+        MetadataEncoder::fit(&[sex, age], &[case(0, 20.0), case(1, 80.0)], MetadataRoles::PreDiagnosis).unwrap();
+    let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, tasks.class_counts()));
+    let trained = network.init_seeded(5, &Device::flex()).unwrap();
+    let logits = branch_logits(&tasks, cohort(80, &tasks));
+    let branch_weights = BranchWeights::new([("clinical", 1.0), ("dermoscopic", 2.0), ("fusion", 1.5)]).unwrap();
+    let first = logits.fuse(&branch_weights, FuseSpace::Logits).unwrap();
+    let second = SecondStage::fit(&ClassifierCluster::params(ClassifierKind::Svm, 3), &first, &logits.cohort).unwrap();
+    let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, Some(second), 0.4).unwrap();
+    let description =
+        BundleDescription { encoder, augmentation: views, ..BundleDescription::new(tasks, network, preprocess) };
+    Model::new(Bundle { description, network: trained, two_stage }).unwrap()
+}
+
+#[test]
+fn a_whole_answer_is_that_of_the_model() {
+    let _lock = device_lock();
+    let side = 48;
+    let folder = tempfile::tempdir().unwrap();
+    let mut jobs = Vec::new();
+    let models = [
+        (TestTimeAugmentation::Off, Preprocess::imagenet(side)),
+        (TestTimeAugmentation::Four, Preprocess::as_released(side)),
+        (TestTimeAugmentation::Six, Preprocess::imagenet(side)),
+    ];
+    let pixels = |kind: &str, case: usize| -> Vec<u8> {
+        (0..side * side * 3).map(|at| (255.0 * uniform(&format!("{kind} {case}"), at)) as u8).collect()
+    };
+    for (views, preprocess) in models {
+        let model = model(views, preprocess);
+        let OnnxAnswer { model: onnx, ends_at, left_out } = model.to_onnx().unwrap();
+        assert_eq!((ends_at.as_str(), onnx.opset()), ("P_3", 18));
+        assert!(left_out.iter().any(|sentence| sentence.starts_with("cases that lack an image")), "{left_out:?}");
+        let names: Vec<&str> = onnx.inputs().iter().map(|input| input.name.as_str()).collect();
+        assert_eq!(names, ["clinical", "dermoscopic", "record"]);
+        assert_eq!(onnx.outputs()[0].name, "diagnosis");
+        assert_eq!(model.to_onnx().unwrap().model.bytes(), onnx.bytes(), "the same model gives the same bytes");
+        let file = folder.path().join(format!("model_{views}.onnx"));
+        std::fs::write(&file, onnx.bytes()).unwrap();
+        for batch in [1, 3] {
+            let (mut inputs, mut outputs) = (BTreeMap::new(), BTreeMap::new());
+            let mut record = Vec::new();
+            for case in 0..batch {
+                let patient = Patient::new()
+                    .clinical(PatientImage::rgb(side, side, pixels("clinical", case)))
+                    .dermoscopic(PatientImage::rgb(side, side, pixels("dermoscopic", case)))
+                    .set("sex", if case == 1 { "male" } else { "female" })
+                    .set("age", 30.0 + 20.0 * case as f64);
+                let answer = model.predict(&patient).unwrap();
+                for task in answer.tasks() {
+                    let all = outputs.entry(task.name.clone()).or_insert_with(|| Numbers {
+                        shape: vec![batch, 0],
+                        kind: "float32",
+                        values: vec![],
+                    });
+                    let classes = &model.tasks().iter().find(|known| known.name == task.name).unwrap().classes;
+                    let values: Vec<f64> = classes.iter().map(|class| task.probability(class).unwrap()).collect();
+                    all.shape[1] = values.len();
+                    all.values.extend(values);
+                }
+                record.extend([
+                    f64::from(u8::from(case != 1)),
+                    f64::from(u8::from(case == 1)),
+                    (20.0 * case as f64 - 20.0) / 30.0,
+                ]);
+            }
+            for kind in ["clinical", "dermoscopic"] {
+                let values = (0..batch).flat_map(|case| pixels(kind, case)).map(f64::from).collect();
+                inputs.insert(kind.to_owned(), Numbers { shape: vec![batch, side, side, 3], kind: "uint8", values });
+            }
+            inputs.insert("record".to_owned(), Numbers { shape: vec![batch, 3], kind: "float32", values: record });
+            jobs.push(Job { file: file.clone(), inputs, outputs });
+        }
+    }
+    let Some(python) = python() else { return };
+    for Checked { file, differences, metadata } in check(&python, folder.path(), &jobs) {
+        for (output, difference) in differences {
+            assert!(difference <= 1e-5, "{} {output}: {difference:e}", file.display());
+        }
+        let of = |key: &str| -> serde_json::Value { serde_json::from_str(&metadata[key]).unwrap() };
+        assert_eq!((metadata["dermafuse.format"].as_str(), metadata["dermafuse.stage"].as_str()), ("1", "P_3"));
+        let record = of("dermafuse.record");
+        assert_eq!(record[0], serde_json::json!({ "field": "sex", "kind": "category", "category": "female" }));
+        assert_eq!(record[2], serde_json::json!({ "field": "age", "kind": "number", "mean": 50.0, "deviation": 30.0 }));
+        let description = of("dermafuse.description");
+        assert_eq!(description["tasks"][0]["classes"], serde_json::json!(["BCC", "NEV", "MEL"]));
+        assert_eq!(description["fields"][1]["name"], "age");
+        assert_eq!(description["preprocess"]["size"], side);
+    }
+}
+
+#[test]
+fn weights_come_back_from_files_that_kept_their_names() {
+    let _lock = device_lock();
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("network.onnx");
+    let load = |kind: BackboneKind| {
+        let config = ImageClassifierConfig::new(kind, Modality::Dermoscopic, CLASSES.to_vec());
+        let network = NetworkConfig::ImageClassifier(config).init_seeded(3, &device).unwrap().valid();
+        std::fs::write(&file, export(&network, 64).unwrap().bytes()).unwrap();
+        let fresh =
+            NetworkConfig::ImageClassifier(ImageClassifierConfig::new(kind, Modality::Dermoscopic, CLASSES.to_vec()))
+                .init_seeded(4, &device)
+                .unwrap();
+        let expected = numbers_of(network.backbones()[0]);
+        fresh.load_backbone_weights(&file).map(|loaded| numbers_of(loaded.backbones()[0]) == expected)
+    };
+    // Nothing of this one is merged.
+    assert!(load(BackboneKind::SqueezeNet).unwrap());
+    let error = load(BackboneKind::ResNet18Quarter).unwrap_err();
+    let said = text_of(&error);
+    assert!(said.contains("do_constant_folding=False"), "{said}");
+}
