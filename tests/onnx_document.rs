@@ -35,14 +35,14 @@ fn python() -> Option<Command> {
     }
 }
 
-/// The only block of Python of the page.
+/// The block of Python that asks a file.
 fn lines() -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/onnx.md");
     let page = fs::read_to_string(page).unwrap();
-    let mut blocks = page.split("```python\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
-    let block = blocks.next().expect("the page has lines of Python");
-    assert_eq!(blocks.next(), None, "one block of them");
-    block
+    let blocks = page.split("```python\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+    let blocks: Vec<String> = blocks.filter(|block| block.contains("onnxruntime")).collect();
+    assert_eq!(blocks.len(), 1, "lines of Python that ask a file");
+    blocks.concat()
 }
 
 fn photo(width: usize, height: usize, seed: usize) -> Vec<u8> {

@@ -7,38 +7,71 @@ use dermafuse::Model;
 use dermafuse::infer::OnnxAnswer;
 use dermafuse::onnx::TensorFacts;
 use dermafuse::schema::write_whole_file;
+#[cfg(feature = "serve")]
+use dermafuse::serve::{OfflinePage, RESEARCH_USE};
 
-use crate::failure::ProgramResult;
+use crate::failure::{Failure, ProgramResult};
 use crate::model::ModelArguments;
 use crate::terminal::say;
 
 /// Write a saved model as a file that other programs run.
 ///
 /// An ONNX file gives the model's whole answer, from pixels and the encoded record to probabilities, in ONNX Runtime, in a browser, from
-/// Python, C# and others. What it cannot answer is printed. docs/onnx.md says what goes in and out.
+/// Python, C# and others. What it cannot answer is printed. A page is a folder of files for any web server; the browser computes the
+/// answers, keeps the page, and sends nothing. docs/onnx.md says what goes in and out.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
     /// The ONNX file to write.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "serve", arg(required_unless_present = "web", conflicts_with = "web"))]
+    #[cfg_attr(not(feature = "serve"), arg(required = true))]
     onnx: Option<PathBuf>,
+    /// A folder, new or empty, for a page that needs no server of ours.
+    #[cfg(feature = "serve")]
+    #[arg(long, value_name = "DIR")]
+    web: Option<PathBuf>,
+    /// The folder `dist` of the npm package onnxruntime-web, whose files the page takes along.
+    #[cfg(feature = "serve")]
+    #[arg(long, value_name = "FOLDER", requires = "web")]
+    runtime: Option<PathBuf>,
 }
 
 pub(crate) fn export(arguments: &Arguments) -> ProgramResult {
-    let model = Model::new(arguments.model.load()?)?;
+    #[cfg(feature = "serve")]
+    if let Some(folder) = &arguments.web {
+        // Before the model is read.
+        let page = OfflinePage::new(folder, arguments.runtime.as_deref())?;
+        let answer = answer(arguments)?;
+        page.write(answer.model.bytes())?;
+        say!("{}, for any web server, such as `python3 -m http.server --directory {0}`", folder.display());
+        tell(&answer);
+        say!("{RESEARCH_USE}");
+    }
     if let Some(file) = &arguments.onnx {
-        let OnnxAnswer { model, ends_at, left_out } = model.to_onnx()?;
-        write_whole_file(file, model.bytes())?;
-        let megabytes = model.bytes().len() as f64 / 1e6;
-        say!("{} ({megabytes:.1} MB), ONNX operators of version {}", file.display(), model.opset());
-        for (what, tensors) in [("input", model.inputs()), ("output", model.outputs())] {
-            tensors.iter().for_each(|tensor| say!("{what:9} {}", text_of(tensor)));
-        }
-        say!("{:9} {ends_at}: the outputs with the names of tasks are its probabilities", "stage");
-        left_out.iter().for_each(|sentence| say!("{:9} {sentence}", "left out"));
+        let answer = answer(arguments)?;
+        write_whole_file(file, answer.model.bytes())?;
+        say!("{}", file.display());
+        tell(&answer);
     }
     Ok(())
+}
+
+/// The model's whole answer as a file.
+fn answer(arguments: &Arguments) -> Result<OnnxAnswer, Failure> {
+    Ok(Model::new(arguments.model.load()?)?.to_onnx()?)
+}
+
+/// What goes in and out of the file, and what it does not answer.
+fn tell(OnnxAnswer { model, ends_at, left_out }: &OnnxAnswer) {
+    let megabytes = model.bytes().len() as f64 / 1e6;
+    say!("{:9} {megabytes:.1} MB, ONNX operators of version {}", "model", model.opset());
+    for (what, tensors) in [("input", model.inputs()), ("output", model.outputs())] {
+        tensors.iter().for_each(|tensor| say!("{what:9} {}", text_of(tensor)));
+    }
+    say!("{:9} {ends_at}: the outputs with the names of tasks are its probabilities", "stage");
+    left_out.iter().for_each(|sentence| say!("{:9} {sentence}", "left out"));
 }
 
 /// The tensor's name, what it is made of, and its shape: `clinical uint8 [N, 224, 224, 3]`.

@@ -7,7 +7,7 @@ use dermafuse_onnx::{Dim, Element, Graph, NetworkInputs, OnnxError, OnnxModel, V
 use dermafuse_schema::SeveralImages;
 use serde_json::{Value as Json, json};
 
-use crate::{Bundle, BundleDescription, InferError, Model, View, kinds_of};
+use crate::{Bundle, BundleDescription, InferError, Model, View, kinds_of, sha256_hex};
 
 /// The version of what the properties of a file say.
 const FORMAT: &str = "1";
@@ -100,7 +100,7 @@ impl Model {
                 left_out.push(format!("`{}` leaves the task `{task}` as it was: nothing was fitted to it", row.name));
             }
         }
-        let properties = properties(self, &ends_at, &left_out);
+        let properties = properties(self, &ends_at, &left_out)?;
         let model = graph.into_model("model", &properties).map_err(OnnxError::from)?;
         Ok(OnnxAnswer { model, ends_at, left_out })
     }
@@ -169,7 +169,7 @@ fn left_out(bundle: &Bundle) -> Vec<String> {
 }
 
 /// What whoever reads the file must know.
-fn properties(model: &Model, ends_at: &str, left_out: &[String]) -> Vec<(String, String)> {
+fn properties(model: &Model, ends_at: &str, left_out: &[String]) -> Result<Vec<(String, String)>, InferError> {
     let bundle = model.bundle();
     let record = match model.fields().is_empty() {
         true => Vec::new(),
@@ -181,12 +181,12 @@ fn properties(model: &Model, ends_at: &str, left_out: &[String]) -> Vec<(String,
         ("ends_at", ends_at.to_owned()),
         ("left_out", json!(left_out).to_string()),
         ("record", json!(record).to_string()),
-        ("description", description(model).to_string()),
+        ("description", description(model)?.to_string()),
     ];
-    texts.into_iter().map(|(key, text)| (format!("dermafuse.{key}"), text)).collect()
+    Ok(texts.into_iter().map(|(key, text)| (format!("dermafuse.{key}"), text)).collect())
 }
 
-fn description(model: &Model) -> Json {
+fn description(model: &Model) -> Result<Json, InferError> {
     let bundle = model.bundle();
     let BundleDescription {
         data_set,
@@ -200,6 +200,7 @@ fn description(model: &Model) -> Json {
         prediction_sets,
         performance,
         card,
+        quality,
         ..
     } = &bundle.description;
     let looks_at: Modalities = bundle.network.modalities();
@@ -211,15 +212,22 @@ fn description(model: &Model) -> Json {
         .zip(stage.branch_weights.values())
         .map(|(name, weight)| json!({ "branch": name, "weight": weight }))
         .collect();
-    json!({
+    let mut notes = bundle.notes();
+    // One that answers are corrected to is among them.
+    let uncorrected = stage.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_none());
+    notes.extend(uncorrected.map(|prevalence| prevalence.sentence_of(&tasks[0].name)));
+    Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "id": sha256_hex(&bundle.to_bytes()?),
         "data_set": data_set,
         "synthetic": synthetic,
         "tasks": tasks,
         "fields": model.fields(),
         "unseen_category": bundle.description.encoder.config().unseen,
         "images": kinds_of(looks_at).map(|kind| kind.name()).collect::<Vec<_>>(),
+        "looks_at_record": looks_at.metadata,
         "preprocess": preprocess,
+        "quality": quality,
         "views": augmentation.views().len(),
         "several_images": several_images,
         "network": network.kind(),
@@ -230,6 +238,6 @@ fn description(model: &Model) -> Json {
         "performance": performance,
         "prevalence": stage.prevalence,
         "card": card,
-        "notes": bundle.notes(),
-    })
+        "notes": notes,
+    }))
 }
