@@ -277,8 +277,8 @@ mod tests {
     #[test]
     fn cases_that_count_twice_are_as_two() {
         let predictions = predictions();
-        let rows: Vec<usize> = (0..60).flat_map(|case| vec![case; case % 3]).collect();
-        let counts: Vec<u32> = (0..60).map(|case| case % 3).collect();
+        let rows: Vec<usize> = (0..60).flat_map(|case| vec![case; case % 4]).collect();
+        let counts: Vec<u32> = (0..60).map(|case| case % 4).collect();
         let twice = predictions.select(&rows);
         let all = [Objective::Accuracy, Objective::BalancedAccuracy, Objective::MacroF1];
         let more = [Objective::LogLoss, Objective::BalancedLogLoss, Objective::PartialAuc];

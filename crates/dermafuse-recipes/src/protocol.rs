@@ -184,6 +184,8 @@ struct Prepared {
 const UNIFORM_BRANCH: &str = "uniform";
 /// The network that knows nothing.
 const UNIFORM: &str = "uniform_classifier";
+/// Folds in which training cases are answered by classifiers that have not seen their patients.
+const STACKED: usize = 5;
 const FULL: &str = "full";
 const HALF: &str = "half";
 
@@ -247,7 +249,7 @@ impl Protocol {
         };
         let mut two_stage = TwoStage::new(branch_weights, fuse_space, None, 1.0)?;
 
-        let mut mix = None;
+        let (mut mix, mut stacked) = (None, None);
         let fused = |logits: &BranchLogits| logits.fuse(&two_stage.branch_weights, two_stage.fuse_space);
         let fitted = match (second_stage, &valid) {
             (Some(settings), _) if settings.inputs == SecondStageInputs::Metadata => {
@@ -263,9 +265,26 @@ impl Protocol {
                 let train = first_stage.logits(&full, &set.view(&split.train)?, encoder, place, progress)?;
                 let params = settings.params(first_stage.training.seed);
                 let fitted = SecondStage::fit_to(&params, settings.inputs, &fused(&train)?, &train.cohort)?;
-                let first = fused(valid)?;
-                let second = fitted.apply(&first, &valid.cohort)?;
-                let result = settings.mix.fit_groups(&first, &second, &valid.cohort.groups)?;
+                let (mut first, mut groups) = (fused(valid)?, valid.cohort.groups.clone());
+                let mut second = fitted.apply(&first, &valid.cohort)?;
+                if !learns {
+                    // The training cases choose, too: other models' answers were not learnt from them here, and a stage that has not seen
+                    // their patients answers each of them.
+                    let of_train = fused(&train)?;
+                    let (inputs, seed) = (settings.inputs, settings.half_seed);
+                    let answers = SecondStage::out_of_fold(&params, inputs, &of_train, &train.cohort, STACKED, seed)?;
+                    let rows = said_rows(&train);
+                    let more = Stacked {
+                        first: of_train.select(&rows),
+                        second: answers.select(&rows),
+                        groups: rows.iter().map(|&row| train.cohort.groups[row].clone()).collect(),
+                    };
+                    first = Predictions::concatenate(vec![first, more.first.clone()])?;
+                    second = Predictions::concatenate(vec![second, more.second.clone()])?;
+                    groups.extend(more.groups.iter().cloned());
+                    stacked = Some(more);
+                }
+                let result = settings.mix.fit_groups(&first, &second, &groups)?;
                 let weight = result.weight;
                 mix = Some(result);
                 Some((fitted, weight))
@@ -330,8 +349,15 @@ impl Protocol {
             }
             progress.step("choosing the points of the classification");
             let logits = valid.as_ref().expect("they have been predicted");
-            let (_, answers) = two_stage.apply(logits)?.pop().expect("there is a stage");
-            let points = self.points.iter().map(|(name, search)| search.fit(name, &answers, &logits.cohort.groups));
+            let (_, mut answers) = two_stage.apply(logits)?.pop().expect("there is a stage");
+            let mut groups = logits.cohort.groups.clone();
+            // A calibration was fitted to the validation cases alone.
+            if let (Some(Stacked { first, second, groups: more }), None) = (&stacked, self.calibrated) {
+                let mixed = first.mix_in(two_stage.mix_space, second, two_stage.mix)?;
+                answers = Predictions::concatenate(vec![answers, mixed])?;
+                groups.extend(more.iter().cloned());
+            }
+            let points = self.points.iter().map(|(name, search)| search.fit(name, &answers, &groups));
             two_stage.points = points.collect::<Result<_, _>>()?;
             two_stage = two_stage.with_point(self.point.as_deref())?;
         }
@@ -593,14 +619,25 @@ fn learns(
 /// The cases of which a branch says something, and the branches that do: without that of a network that knows nothing, which answers where
 /// nobody else does.
 fn said(logits: &BranchLogits) -> Result<BranchLogits, RecipeError> {
-    let is_said = |branch: &&Branch| branch.name != UNIFORM_BRANCH;
-    let rows: Vec<usize> = (0..logits.cohort.len())
-        .filter(|&row| logits.branches.iter().filter(is_said).any(|branch| branch.available[row]))
-        .collect();
-    let mut selected = logits.select(&rows);
+    let mut selected = logits.select(&said_rows(logits));
     selected.branches.retain(|branch| branch.name != UNIFORM_BRANCH);
     selected.check()?;
     Ok(selected)
+}
+
+/// The cases of which a branch says something.
+fn said_rows(logits: &BranchLogits) -> Vec<usize> {
+    let is_said = |branch: &&Branch| branch.name != UNIFORM_BRANCH;
+    let said = |row: &usize| logits.branches.iter().filter(is_said).any(|branch| branch.available[*row]);
+    (0..logits.cohort.len()).filter(said).collect()
+}
+
+/// Training cases that choose weights and points: the first stage's answers, which were not learnt from them, and those of classifiers that
+/// have not seen their patients.
+struct Stacked {
+    first: Predictions,
+    second: Predictions,
+    groups: Vec<String>,
 }
 
 fn folder_of(place: Workplace<'_>, name: &str) -> Option<PathBuf> {
