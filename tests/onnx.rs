@@ -10,7 +10,8 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{MetadataEncoder, MetadataRoles, Preprocess};
 use dermafuse::ensemble::{
     AnswerCalibration, AnswerPattern, AssumedPrevalence, CalibrationMethod, CalibrationOrigin, ClassifierCluster,
-    ClassifierKind, GraphLogits, ModelPrevalence, Prevalence, PrevalenceOrigin, SecondStage, TwoStage,
+    ClassifierKind, GraphLogits, ModelPrevalence, OffsetForm, PointSearch, Prevalence, PrevalenceOrigin, SecondStage,
+    TwoStage,
 };
 use dermafuse::infer::{Bundle, BundleDescription, OnnxAnswer, TestTimeAugmentation};
 use dermafuse::networks::{
@@ -205,7 +206,7 @@ fn branch_logits(tasks: &TaskSet, cohort: Cohort) -> BranchLogits {
     BranchLogits { tasks: tasks.clone(), cohort, branches: branches.to_vec(), looks: Vec::new() }
 }
 
-/// Every second stage, calibration and correction there is.
+/// Every second stage, mix, calibration, point and correction there is.
 fn stages(logits: &BranchLogits) -> Vec<(String, TwoStage)> {
     let tasks = &logits.tasks;
     let weights = |fusion| BranchWeights::new([("clinical", 1.0), ("dermoscopic", 2.0), ("fusion", fusion)]).unwrap();
@@ -237,6 +238,12 @@ fn stages(logits: &BranchLogits) -> Vec<(String, TwoStage)> {
         let stage = TwoStage { calibration: Some(calibration), prevalence, ..with_svm.clone() };
         stages.push((method.name().to_owned(), stage));
     }
+    // A product of both stages, decided at a point.
+    let (_, answers) = with_svm.apply(logits).unwrap().pop().unwrap();
+    let search = PointSearch { form: OffsetForm::PriorExponent, ..PointSearch::default() };
+    let points = vec![search.fit("balanced", &answers, &logits.cohort.groups).unwrap()];
+    let product = TwoStage { mix_space: FuseSpace::Logits, points, point: Some("balanced".into()), ..with_svm };
+    stages.push(("product".into(), product));
     stages
 }
 
