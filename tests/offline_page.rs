@@ -31,7 +31,7 @@ use dermafuse_tests::{program, saved_model, text};
 use serde_json::{Value, json};
 
 /// The largest difference of a probability of the page from the program's, which `docs/onnx.md` states: a browser decodes JPEGs otherwise.
-const BOUND: f64 = 0.005;
+const BOUND: f64 = 0.001;
 
 /// A web server that knows nothing but files.
 struct FolderServer {
