@@ -267,10 +267,11 @@ impl BinnedRecords {
             consider(low, bin, has_missing.then_some(false));
         }
         if has_missing {
-            let mut low = sums[usize::from(MISSING)];
-            for (bin, of_bin) in sums.iter().enumerate().take(last) {
-                low.add(*of_bin);
-                consider(low, bin, Some(true));
+            // From above, as in scikit-learn, which matters for equal cuts.
+            let mut high = Sums::default();
+            for bin in (1..=last).rev() {
+                high.add(sums[bin]);
+                consider(all.without(high), bin - 1, Some(true));
             }
         }
         best
