@@ -481,3 +481,10 @@ fn the_program_says_which_engine_answered() {
         program("dermafuse").args(["check-engine", model.to_str().unwrap(), "--data", &data]).output().unwrap();
     assert!(text(&refused).contains("Burn is what an engine is compared with"), "{}", text(&refused));
 }
+
+#[test]
+fn the_version_of_burn_that_answers_say_is_the_one_that_is_built() {
+    let said = trained().engine_facts().version;
+    let workspace = include_str!("../Cargo.toml");
+    assert!(workspace.contains(&format!("burn = {{ version = \"={said}\"")), "{said}");
+}

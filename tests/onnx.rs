@@ -328,7 +328,7 @@ fn model(views: TestTimeAugmentation, preprocess: Preprocess) -> Model {
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, Some(second), 0.4).unwrap();
     let description =
         BundleDescription { encoder, augmentation: views, ..BundleDescription::new(tasks, network, preprocess) };
-    Model::new(Bundle { description, network: trained, two_stage }).unwrap()
+    Model::new(Bundle::new(description, trained, two_stage)).unwrap()
 }
 
 #[test]

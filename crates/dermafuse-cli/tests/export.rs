@@ -25,7 +25,7 @@ fn a_model_becomes_a_file_and_what_goes_in_and_out_is_printed() {
     let branch_weights = BranchWeights::new([("dermoscopic", 1.0)]).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0).unwrap();
     let (saved, file) = (folder.path().join("model.safetensors"), folder.path().join("model.onnx"));
-    Bundle { description, network, two_stage }.save(&saved).unwrap();
+    Bundle::new(description, network, two_stage).save(&saved).unwrap();
 
     let export = |onnx: &std::path::Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dermafuse"));
