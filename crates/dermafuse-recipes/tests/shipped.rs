@@ -112,7 +112,7 @@ fn fusionm4net_is_as_released() {
     assert_eq!(experiment.method.metadata, EncoderConfig::from(MetadataRoles::IncludePostDiagnosis));
     let second = &experiment.second_stage;
     assert_eq!((second.answer, &second.search), (AnswerKind::Search, &WeightSearch::default()));
-    assert_eq!((second.classifier, second.mix), (Some(ClassifierKind::default()), MixSearch::default()));
+    assert_eq!((second.classifier, second.mix.clone()), (Some(ClassifierKind::default()), MixSearch::default()));
     assert_eq!((second.calibration, second.half_seed), (Calibration::default(), 183));
     assert_eq!(experiment.data["derm7pt"].kind, DataSetKind::Derm7pt);
 
