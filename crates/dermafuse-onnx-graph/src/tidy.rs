@@ -18,6 +18,10 @@ pub(crate) fn tidy(graph: &mut Graph) {
         .chain(graph.outputs.iter().map(|(_, value)| value));
     used.for_each(|value| uses[value.0] += 1);
     for at in 0..graph.nodes.len() {
+        // What nobody needs takes nothing away from others.
+        if !graph.nodes[at].outputs.iter().any(|output| needed.contains(output)) {
+            continue;
+        }
         let Some(Absorbed { convolution, weight, bias }) = absorbed(graph, at, &uses) else { continue };
         let (weight, bias) = (constant(graph, weight), constant(graph, bias));
         uses.resize(graph.values.len(), 1);
@@ -139,6 +143,14 @@ mod tests {
         let numbers = |value: Option<Value>| graph.constant_of(value.unwrap()).unwrap().values.clone();
         assert_eq!(numbers(last.inputs[1]), Values::F32(vec![20.0, 300.0]));
         assert_eq!(numbers(last.inputs[2]), Values::F32(vec![1.0, 2.0]));
+        // A sum that nobody asks for leaves the convolution where it is.
+        let mut graph = build(false);
+        let shifted = graph.outputs[0].1;
+        let three = graph.scalar_like(shifted, 3.0);
+        graph.add(shifted, three);
+        tidy(&mut graph);
+        let producer = graph.values[shifted.0].producer.unwrap();
+        assert_eq!((graph.nodes[producer].operator, &graph.nodes[producer].outputs[..]), ("Conv", &[shifted][..]));
         let operators = |graph: Graph| graph.into_model("a map", &[]).unwrap().operators().to_vec();
         assert_eq!(operators(build(false)), [("Conv".to_owned(), 1)]);
         // One whose map is an answer, too, stays as it is.

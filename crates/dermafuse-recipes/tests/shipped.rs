@@ -481,7 +481,7 @@ fn what_was_published_with_imagenets_weights_asks_for_them() {
 #[test]
 fn an_unknown_recipe_is_answered_with_those_that_are_known() {
     let known = "fusionm4net, jif, ammfm, pemm, amfam, nedelcu, tformer, embedding_net, modality_subsets, \
-                 hc_cnn, caf_net, triple_net, milk10k";
+                 hc_cnn, caf_net, triple_net, milk10k, bring_your_own";
     let error = Recipe::named("fusionm5net").unwrap_err().to_string();
     assert_eq!(
         error,
