@@ -117,9 +117,9 @@ impl EngineComparison {
             return Err(EvalError::Stages { left: names(reference), right: names(engine) });
         }
         let pairs = reference.1.iter().zip(engine.1);
-        let stages = pairs.clone().map(|((name, usual), (_, other))| StageDifference::of(name, usual, other));
+        let stages = pairs.map(|((name, usual), (_, other))| StageDifference::of(name, usual, other));
         let stages = stages.collect::<Result<Vec<_>, _>>()?;
-        let Some(((_, usual), (_, other))) = pairs.last() else {
+        let (Some((_, usual)), Some((_, other))) = (reference.1.last(), engine.1.last()) else {
             return Err(EvalError::TooFew { what: "stages of a model", found: 0, least: 1 });
         };
         let evaluations = [Evaluation::of(usual)?, Evaluation::of(other)?];
