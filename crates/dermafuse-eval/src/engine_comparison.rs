@@ -279,7 +279,7 @@ mod tests {
         let sets = PredictionSets {
             error_rate: 0.1,
             coverage: Coverage::Marginal,
-            tasks: vec![TaskQuantiles::new(task, quantile.clone(), vec![quantile.clone(), quantile])],
+            tasks: vec![TaskQuantiles::new(task, quantile, vec![quantile, quantile])],
         };
         let rows = |last: Predictions| vec![("P_1".to_owned(), predictions(0.5)), ("P_3".to_owned(), last)];
         let (left, right) = (rows(usual.clone()), rows(other));

@@ -124,6 +124,9 @@ fn start(path: &Path) -> Result<String, EngineError> {
     }
 }
 
+/// A tensor that was given.
+type SidesAndValues = (Vec<i64>, Vec<f32>);
+
 /// A file in OpenVINO, on the CPU.
 struct OpenVino {
     facts: EngineFacts,
@@ -228,7 +231,7 @@ impl OnnxSession for OpenVino {
     fn run(&self, inputs: &[(&str, ArrayViewD<'_, f32>)], outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, EngineError> {
         check_question(self, inputs, outputs)?;
         let failed = |reason: String| EngineError::Run { engine: self.facts.to_string(), reason };
-        let run = || -> Result<Vec<(Vec<i64>, Vec<f32>)>, InferenceError> {
+        let run = || -> Result<Vec<SidesAndValues>, InferenceError> {
             let mut request = self.request()?;
             for (name, values) in inputs {
                 let sides: Vec<i64> = values.shape().iter().map(|&side| side as i64).collect();

@@ -104,7 +104,7 @@ fn dim_of(first: usize, second: usize) -> Option<Dim> {
     let [few, many] = BATCHES;
     match first == second {
         true => Some(Dim::Fixed(first)),
-        false => (first * many == second * few && first % few == 0).then_some(Dim::Batch(first / few)),
+        false => (first * many == second * few && first.is_multiple_of(few)).then_some(Dim::Batch(first / few)),
     }
 }
 

@@ -88,7 +88,7 @@ impl Lowering<'_> {
                 Ok((op.out.id, self.graph.clip(input, None, Self::bound(op.rhs))))
             }
             Op::Powi(op) => self.binary(op, Graph::power),
-            Op::PowiScalar(op) => self.to_power(op),
+            Op::PowiScalar(op) => self.power_by_scalar(op),
             Op::Pad(op) => {
                 let (input, shape) = (self.value(&op.input)?, self.shape(&op.out));
                 let PadModeIr::Constant(fill) = op.mode else {
@@ -104,7 +104,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn to_power(&mut self, op: &ScalarOpIr) -> Named {
+    fn power_by_scalar(&mut self, op: &ScalarOpIr) -> Named {
         let input = self.value(&op.lhs)?;
         let value = match number(op.rhs) {
             1.0 => input,
@@ -138,7 +138,7 @@ impl Lowering<'_> {
             Op::Floor(op) => self.unary(op, |graph, x| graph.unary("Floor", x)),
             Op::Ceil(op) => self.unary(op, |graph, x| graph.unary("Ceil", x)),
             Op::Recip(op) => self.unary(op, |graph, x| graph.unary("Reciprocal", x)),
-            Op::PowfScalar(op) => self.to_power(op),
+            Op::PowfScalar(op) => self.power_by_scalar(op),
             Op::Powf(op) => self.binary(op, Graph::power),
             Op::IntoInt(op) => {
                 let (input, element) = (self.value(&op.input)?, element_of(&op.out)?);

@@ -158,7 +158,7 @@ impl Lowering<'_> {
         if to == [1, 1] {
             return self.layer("GlobalAveragePool", &[x], Vec::new(), out);
         }
-        if from[0] % to[0] == 0 && from[1] % to[1] == 0 {
+        if from[0].is_multiple_of(to[0]) && from[1].is_multiple_of(to[1]) {
             let size = [from[0] / to[0], from[1] / to[1]];
             let attributes = vec![("kernel_shape", integers(size)), ("strides", integers(size))];
             return self.layer("AveragePool", &[x], attributes, out);
