@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dermafuse::data::pad_ufes_20;
+use dermafuse::infer::Note;
+use dermafuse::{Device, Model, Patient};
 use dermafuse_tests::{program, text};
 use serde_json::Value;
 
@@ -122,6 +124,21 @@ fn tables_of_other_models_are_weighed_with_the_record_tested_and_asked_for_again
     let of = |answers: &Value, case: usize| answers["cases"][case].clone();
     assert!(of(&plain, 0)["basis"].as_str().unwrap().starts_with("other"), "{plain}");
     assert!(of(&plain, 1)["basis"].as_str().unwrap().starts_with("uniform"), "{plain}");
+    // In a program of one's own the columns are fields of the patient, and the answer is the same.
+    let embedded = Model::open(&model, &Device::flex()).unwrap();
+    let record = CLASSES.map(|class| (format!("other.{class}"), if class == "MEL" { 0.75 } else { 0.05 }));
+    assert!(record.iter().all(|(name, _)| embedded.fields().iter().any(|field| field.name == *name)));
+    let patient = record.iter().fold(Patient::new().set("age", 50), |patient, (name, p)| patient.set(name, *p));
+    let answer = embedded.predict(&patient).unwrap();
+    assert_eq!(answer.basis.branches, ["other"]);
+    assert!(!answer.notes.iter().any(|note| matches!(note, Note::KnownAfterDiagnosis { .. })), "{:?}", answer.notes);
+    let top = answer.task("diagnosis").unwrap().top();
+    let said = &of(&plain, 0)["tasks"]["diagnosis"];
+    assert_eq!(said["class"], top.class.as_str(), "{plain}");
+    assert_eq!(said["probabilities"][&top.class].as_f64(), Some(top.probability), "{plain}");
+    let error = embedded.to_onnx().unwrap_err().to_string();
+    assert!(error.contains("(other)") && error.contains("`outputs`"), "{error}");
+
     let balanced = parsed(&["--point", "balanced"]);
     assert!(balanced["notes"].to_string().contains("at the point `balanced`"), "{balanced}");
     let unknown = text(&answers(&["--point", "sure"]));
