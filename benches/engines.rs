@@ -1,36 +1,69 @@
-//! Forward passes of whole networks by every engine, batch 1 and 8 at 224 pixels, random weights; and what the way to an engine costs
-//! beside it: tensors to inputs, outputs to tables.
+//! Forward passes of whole networks by every engine, batch 1 and 8, random weights: milliseconds, how far an engine's logits are from
+//! Burn's, and what the way to an engine costs beside it: tensors to inputs, outputs to tables.
 //!
 //! `cargo bench -p dermafuse-benches --bench engines -- [NETWORK …]`
 //!
-//! The engines are asked in turns, and medians count. One that is not there is left out with a word. `DERMAFUSE_THREADS=N` (2 if it is
-//! not set) is for all of them but Burn, which takes one thread for each core.
+//! The networks are six backbones at 224 pixels and those of the recipes at their own size, which look at a record of
+//! 20 columns where they look at one. `backbones` in place of names is every backbone at the size of its published weights.
+//!
+//! Each engine is asked in blocks, after a pause: the threads of a library look for work for a while after a pass, and would take a core
+//! from the next engine. Blocks take turns, and medians over all count. An engine that is not there is left out with a word.
+//! `DERMAFUSE_THREADS=N` (2 if it is not set) is for all of them but Burn, which takes one thread for each core.
 
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::Preprocess;
+use dermafuse::data::{MetadataEncoder, MetadataRoles, Preprocess};
 use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription, Engine, InferError, NetworkEngine, OnnxSession};
-use dermafuse::networks::{
-    AsymmetricFusionConfig, FusionNetConfig, ImageClassifierConfig, Modality, MultimodalInput, Network, NetworkConfig,
-    SingleSharedNetworkConfig, TFormerConfig,
-};
+use dermafuse::networks::{ImageClassifierConfig, Modality, MultimodalInput, Network, NetworkConfig};
+use dermafuse::recipes::Recipe;
 use dermafuse::schema::ndarray::ArrayViewD;
-use dermafuse::schema::{BranchWeights, FuseSpace, TaskSet};
+use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, TaskSet};
 use dermafuse_benches::tasks;
 
-/// Passes of each engine at each batch, after two that are not counted.
-const PASSES: usize = 15;
+/// Blocks of each engine at each batch.
+const BLOCKS: usize = 3;
+/// Passes of a block, after two that are not counted.
+const PASSES: usize = 8;
+/// Before a block.
+const PAUSE: Duration = Duration::from_millis(200);
 const BATCHES: [usize; 2] = [1, 8];
-const SIDE: usize = 224;
+const RECORD: usize = 20;
 /// The engines beside Burn, by their words.
 const ENGINES: [&str; 3] = ["onnxruntime", "openvino", "openvino:precision=bf16"];
 
-/// The networks by name.
-fn networks(classes: &[usize]) -> Vec<(String, NetworkConfig)> {
+/// A network, by its name, and the side of its images.
+struct Subject {
+    name: String,
+    network: NetworkConfig,
+    side: usize,
+}
+
+impl Subject {
+    fn tower(backbone: BackboneKind, side: usize, classes: &[usize]) -> Self {
+        let config = ImageClassifierConfig::new(backbone, Modality::Clinical, classes.to_vec());
+        Self { name: backbone.to_string(), network: NetworkConfig::ImageClassifier(config), side }
+    }
+
+    fn of_recipe(name: &str, classes: &[usize]) -> Self {
+        let experiment = Recipe::shipped(name).expect("a shipped recipe").experiment().expect("an experiment");
+        let network = experiment.method.network.with_classes(classes.to_vec());
+        let record = if network.metadata_inputs() > 0 { RECORD } else { 0 };
+        let network = if record > 0 { network.with_metadata_inputs(record) } else { network };
+        Self { name: name.to_owned(), network, side: experiment.training.preprocess.size }
+    }
+}
+
+/// Those that were asked for.
+fn subjects(words: &[String], classes: &[usize]) -> Vec<Subject> {
+    if words.iter().any(|word| word == "backbones") {
+        let at_its_size = |backbone: BackboneKind| Subject::tower(backbone, backbone.published_input().size, classes);
+        return BackboneKind::ALL.into_iter().map(at_its_size).collect();
+    }
     let towers = [
         BackboneKind::ResNet50,
         BackboneKind::MobileNetV2,
@@ -39,24 +72,27 @@ fn networks(classes: &[usize]) -> Vec<(String, NetworkConfig)> {
         BackboneKind::ConvNeXtTiny,
         BackboneKind::SwinV2Tiny,
     ];
-    let tower = |backbone: BackboneKind| {
-        let config = ImageClassifierConfig::new(backbone, Modality::Clinical, classes.to_vec());
-        (backbone.to_string(), NetworkConfig::ImageClassifier(config))
-    };
-    let own = |classes: &[usize]| classes.to_vec();
-    let whole = [
-        ("fusionnet", NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet50, own(classes)))),
-        ("ammfm", NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(own(classes)))),
-        ("tformer", NetworkConfig::TFormer(TFormerConfig::new(None, own(classes)))),
-        ("pemm", NetworkConfig::SingleSharedNetwork(SingleSharedNetworkConfig::pemm(own(classes)))),
-    ];
-    towers.into_iter().map(tower).chain(whole.map(|(name, config)| (name.to_owned(), config))).collect()
+    let towers = towers.map(|backbone| Subject::tower(backbone, 224, classes));
+    let recipes = Recipe::shipped_names().into_iter().map(|name| Subject::of_recipe(name, classes));
+    let all = towers.into_iter().chain(recipes);
+    all.filter(|subject| words.is_empty() || words.contains(&subject.name)).collect()
+}
+
+/// An encoder of so many columns.
+fn encoder(columns: usize) -> MetadataEncoder {
+    let fields: Vec<Field> = (0..columns).map(|at| Field::numeric(format!("f{at}"), FieldRole::PreDiagnosis)).collect();
+    let case = |value| Case { metadata: vec![FieldValue::Number(value); columns], ..Case::new("1") };
+    MetadataEncoder::fit(&fields, &[case(0.0), case(1.0)], MetadataRoles::PreDiagnosis).expect("an encoder")
 }
 
 /// A model of the network with random weights.
-fn model(tasks: &TaskSet, config: NetworkConfig) -> Bundle {
+fn model(tasks: &TaskSet, subject: &Subject) -> Bundle {
+    let config = &subject.network;
     let network = config.init_seeded(1, &Device::flex()).expect("a network").valid().into_inference();
-    let description = BundleDescription::new(tasks.clone(), config.inference(), Preprocess::imagenet(SIDE));
+    let description = BundleDescription {
+        encoder: encoder(config.metadata_inputs()),
+        ..BundleDescription::new(tasks.clone(), config.clone().inference(), Preprocess::imagenet(subject.side))
+    };
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
     let weights = BranchWeights::new(weights).expect("weights of 1");
     let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).expect("a stage");
@@ -90,11 +126,12 @@ impl Way {
         Ok(Self { engine: with.network_engine().expect("it was just set").clone(), session })
     }
 
-    /// Milliseconds of a pass by the way, and of one without it.
-    fn measure(&self, input: &MultimodalInput) -> (f64, f64) {
-        let data = |name: &'static str, image: &Option<Tensor<4>>| Some((name, image.clone()?.into_data()));
+    /// Milliseconds of passes by the way, and of as many without it, by turns.
+    fn measure(&self, input: &MultimodalInput) -> Vec<(f64, f64)> {
+        let image = |name: &'static str, image: &Option<Tensor<4>>| Some((name, image.clone()?.into_data()));
+        let record = input.metadata.clone().map(|record| ("record", record.into_data()));
         let given: Vec<(&str, TensorData)> =
-            [data("clinical", &input.clinical), data("dermoscopic", &input.dermoscopic)]
+            [image("clinical", &input.clinical), image("dermoscopic", &input.dermoscopic), record]
                 .into_iter()
                 .flatten()
                 .collect();
@@ -115,22 +152,54 @@ impl Way {
             .map(|tensor| tensor.name.as_str())
             .filter(|name| name.contains('/'))
             .collect();
-        let with = timed(|| self.engine.run(input.clone(), false).expect("a pass"));
-        let without = timed(|| self.session.run(&views, &outputs).expect("a pass"));
-        (with, without)
+        let with = || {
+            // Nobody else holds them, as in a prediction.
+            let input = input.clone();
+            let own =
+                |image: Option<Tensor<4>>| image.map(|image| Tensor::from_data(image.into_data(), &Device::flex()));
+            let record = input.metadata.map(|record| Tensor::from_data(record.into_data(), &Device::flex()));
+            let input = MultimodalInput {
+                clinical: own(input.clinical),
+                dermoscopic: own(input.dermoscopic),
+                metadata: record,
+            };
+            timed(|| self.engine.run(input, false).expect("a pass"))
+        };
+        let without = || timed(|| self.session.run(&views, &outputs).expect("a pass"));
+        block(|pass| if pass % 2 == 0 { (with(), without()) } else { swapped(without(), with()) })
     }
 }
 
+fn swapped<T>(first: T, second: T) -> (T, T) {
+    (second, first)
+}
+
+/// What the passes of a block give.
+fn block<T>(pass: impl FnMut(usize) -> T) -> Vec<T> {
+    sleep(PAUSE);
+    (0..PASSES + 2).map(pass).skip(2).collect()
+}
+
+/// The largest difference of a logit from Burn's, over the largest logit.
+fn difference(bundle: &Bundle, way: &Way, input: &MultimodalInput) -> f32 {
+    let own = bundle.network.forward(input.clone()).branches;
+    let own = own.into_iter().flat_map(|branch| branch.logits).map(|logits| logits.into_data());
+    let own: Vec<f32> = own.flat_map(|logits| logits.try_to_vec::<f32>().expect("32-bit floats")).collect();
+    let found = way.engine.run(input.clone(), false).expect("a pass").logits;
+    let found = found.iter().flatten().flatten();
+    let largest = own.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    own.iter().zip(found).fold(0.0_f32, |most, (own, found)| most.max((own - found).abs())) / largest
+}
+
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let threads = std::env::var("DERMAFUSE_THREADS").unwrap_or_else(|_| "2".into());
     let tasks = tasks();
-    println!("ms, batch {BATCHES:?}; in brackets what the way to the engine adds");
-    for (name, config) in networks(&tasks.class_counts()) {
-        if !wanted.is_empty() && !wanted.contains(&name) {
-            continue;
-        }
-        let bundle = model(&tasks, config);
+    println!(
+        "ms, batch {BATCHES:?}; what the way to the engine adds; largest difference of a logit over the largest logit"
+    );
+    for subject in subjects(&words, &tasks.class_counts()) {
+        let (bundle, Subject { name, side, .. }) = (model(&tasks, &subject), &subject);
         let ways: Vec<(&str, Result<Way, InferError>)> = ENGINES
             .into_iter()
             .map(|words| {
@@ -144,25 +213,29 @@ fn main() {
             }
         }
         for batch in BATCHES {
-            let image = || Some(Tensor::random([batch, 3, SIDE, SIDE], Distribution::Default, &Device::flex()));
-            let input = MultimodalInput { clinical: image(), dermoscopic: image(), metadata: None };
+            let device = Device::flex();
+            device.seed(batch as u64);
+            let image = || Some(Tensor::random([batch, 3, *side, *side], Distribution::Normal(0.0, 1.0), &device));
+            let record = subject.network.metadata_inputs();
+            let record = (record > 0).then(|| Tensor::random([batch, record], Distribution::Normal(0.0, 1.0), &device));
+            let input = MultimodalInput { clinical: image(), dermoscopic: image(), metadata: record };
             let mut burn = Vec::new();
             let mut times: Vec<Vec<(f64, f64)>> = vec![Vec::new(); ways.len()];
-            for pass in 0..PASSES + 2 {
-                let own = timed(|| bundle.network.forward(input.clone()).branches[0].logits[0].clone().into_data());
-                let found: Vec<_> =
-                    ways.iter().map(|(_, way)| way.as_ref().ok().map(|way| way.measure(&input))).collect();
-                if pass < 2 {
-                    continue;
+            for _ in 0..BLOCKS {
+                // Every answer is computed when a number of one is asked for.
+                let own = || bundle.network.forward(input.clone()).branches[0].logits[0].clone().into_data();
+                burn.extend(block(|_| timed(own)));
+                for (times, (_, way)) in times.iter_mut().zip(&ways) {
+                    times.extend(way.iter().flat_map(|way| way.measure(&input)));
                 }
-                burn.push(own);
-                times.iter_mut().zip(found).for_each(|(times, found)| times.extend(found));
             }
-            let mut line = format!("{name:20} b{batch}  burn {:8.2}", median(burn));
-            for ((words, _), times) in ways.iter().zip(times).filter(|(_, times)| !times.is_empty()) {
+            let mut line = format!("{name:20} {side} b{batch}  burn {:8.2}", median(burn));
+            for ((words, way), times) in ways.iter().zip(times) {
+                let Ok(way) = way else { continue };
                 let with = median(times.iter().map(|(with, _)| *with).collect());
                 let added = median(times.iter().map(|(with, without)| with - without).collect());
-                line += &format!("  {words} {with:8.2} ({added:+.2})");
+                let difference = difference(&bundle, way, &input);
+                line += &format!("  {words} {with:8.2} ({added:+.2}, {difference:.1e})");
             }
             println!("{line}");
         }

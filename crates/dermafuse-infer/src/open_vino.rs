@@ -133,7 +133,7 @@ struct OpenVino {
     inputs: Vec<OnnxTensor>,
     outputs: Vec<OnnxTensor>,
     /// Those that wait. There are as many as threads that have asked at one time, and they share the weights.
-    requests: Mutex<Vec<InferRequest>>,
+    requests: Mutex<Vec<Request>>,
     compiled: Mutex<CompiledModel>,
 }
 
@@ -183,12 +183,54 @@ impl OpenVino {
     }
 
     /// A request that nobody uses.
-    fn request(&self) -> Result<InferRequest, InferenceError> {
+    fn request(&self) -> Result<Request, InferenceError> {
         let waiting = self.requests.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match waiting {
             Some(request) => Ok(request),
-            None => self.compiled.lock().unwrap_or_else(PoisonError::into_inner).create_infer_request(),
+            None => {
+                let request = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).create_infer_request()?;
+                Ok(Request { request, given: Vec::new() })
+            }
         }
+    }
+}
+
+/// A request with the inputs of its last pass, whose memory the next pass takes over: a batch of images is megabytes, and fresh memory
+/// takes longer to get than to fill.
+struct Request {
+    request: InferRequest,
+    given: Vec<Given>,
+}
+
+struct Given {
+    name: String,
+    sides: Vec<i64>,
+    tensor: Tensor,
+}
+
+impl Request {
+    /// Sets the input of this name.
+    fn give(&mut self, name: &str, values: &ArrayViewD<'_, f32>) -> Result<(), InferenceError> {
+        let sides: Vec<i64> = values.shape().iter().map(|&side| side as i64).collect();
+        let place = match self.given.iter().position(|given| given.name == name) {
+            Some(place) if self.given[place].sides == sides => place,
+            found => {
+                let tensor = Tensor::new(ElementType::F32, &Shape::new(&sides)?)?;
+                self.request.set_tensor(name, &tensor)?;
+                let given = Given { name: name.to_owned(), sides, tensor };
+                match found {
+                    Some(place) => self.given[place] = given,
+                    None => self.given.push(given),
+                }
+                found.unwrap_or(self.given.len() - 1)
+            }
+        };
+        let to = self.given[place].tensor.get_data_mut::<f32>()?;
+        match values.as_slice() {
+            Some(values) => to.copy_from_slice(values),
+            None => to.iter_mut().zip(values).for_each(|(to, from)| *to = *from),
+        }
+        Ok(())
     }
 }
 
@@ -234,19 +276,12 @@ impl OnnxSession for OpenVino {
         let run = || -> Result<Vec<SidesAndValues>, InferenceError> {
             let mut request = self.request()?;
             for (name, values) in inputs {
-                let sides: Vec<i64> = values.shape().iter().map(|&side| side as i64).collect();
-                let mut tensor = Tensor::new(ElementType::F32, &Shape::new(&sides)?)?;
-                let to = tensor.get_data_mut::<f32>()?;
-                match values.as_slice() {
-                    Some(values) => to.copy_from_slice(values),
-                    None => to.iter_mut().zip(values).for_each(|(to, from)| *to = *from),
-                }
-                request.set_tensor(name, &tensor)?;
+                request.give(name, values)?;
             }
-            request.infer()?;
+            request.request.infer()?;
             let mut found = Vec::with_capacity(outputs.len());
             for name in outputs {
-                let tensor = request.get_tensor(name)?;
+                let tensor = request.request.get_tensor(name)?;
                 found.push((tensor.get_shape()?.get_dimensions().to_vec(), tensor.get_data::<f32>()?.to_vec()));
             }
             // One that failed is not used again.
