@@ -26,6 +26,8 @@ mod models;
 mod part;
 mod predict;
 mod prevalence;
+#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+mod quantise;
 mod recipes;
 #[cfg(feature = "serve")]
 mod serve;
@@ -63,6 +65,8 @@ enum Verb {
     CheckEngine(check_engine::Arguments),
     Predict(predict::Arguments),
     Adapt(adapt::Arguments),
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+    Quantise(quantise::Arguments),
     Explain(explain::Arguments),
     #[cfg(feature = "onnx")]
     Export(export::Arguments),
@@ -92,6 +96,8 @@ impl Verb {
             Self::CheckEngine(arguments) => check_engine::run(arguments),
             Self::Predict(arguments) => predict::predict(arguments),
             Self::Adapt(arguments) => adapt::adapt(arguments),
+            #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+            Self::Quantise(arguments) => quantise::run(arguments),
             Self::Explain(arguments) => explain::explain(arguments),
             #[cfg(feature = "onnx")]
             Self::Export(arguments) => export::export(arguments),

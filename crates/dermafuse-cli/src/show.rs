@@ -51,6 +51,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         several_images,
         quality,
         out_of_distribution,
+        activation_ranges,
         modality_dropout,
         known_cases,
         groups,
@@ -115,6 +116,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "test": test,
         },
         "modality_dropout": modality_dropout,
+        "activation_ranges": activation_ranges,
         "groups": groups,
         "prediction_sets": prediction_sets,
         "performance": performance,
@@ -150,6 +152,7 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         preprocess,
         quality: _,
         out_of_distribution,
+        activation_ranges,
         augmentation,
         several_images,
         modality_dropout,
@@ -268,6 +271,9 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         let beyond = fitted.note_beyond();
         let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
         lines.push(("distance", text));
+    }
+    if let Some(ranges) = activation_ranges {
+        lines.push(("8-bit integers", ranges.sentence()));
     }
     lines.extend(card_lines(of_makers.as_ref()));
     // The prevalence is said already.

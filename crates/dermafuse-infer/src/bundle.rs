@@ -21,7 +21,7 @@ use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
 use crate::network_engine::burn_facts;
 use crate::{
-    InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle, may_miss,
+    ActivationRanges, InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle, may_miss,
 };
 
 /// The name of a model in the folder of the run that made it.
@@ -74,6 +74,9 @@ pub struct BundleDescription {
     /// Tells how far a case is from those that trained the model; nothing if it was not fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_distribution: Option<OutOfDistribution>,
+    /// Between which numbers those lie that go through the network, which 8-bit integers need; `None` where nobody measured them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_ranges: Option<ActivationRanges>,
     /// Other models that answer beside the network: it asks for what they say of a case, as fields `MODEL.CLASS`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<OutsideModel>,
@@ -101,6 +104,7 @@ impl BundleDescription {
             card: None,
             quality: QualityThresholds::default(),
             out_of_distribution: None,
+            activation_ranges: None,
             outside: Vec::new(),
         }
     }
@@ -234,6 +238,7 @@ impl Bundle {
             card,
             quality,
             out_of_distribution,
+            activation_ranges,
             outside,
             ..
         } = &self.description;
@@ -241,6 +246,8 @@ impl Bundle {
         card.as_ref().map_or(Ok(()), ModelCard::check)?;
         quality.check()?;
         out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
+        // The fingerprint reads every weight.
+        activation_ranges.as_ref().map_or(Ok(()), |ranges| ranges.check(&self.network_fingerprint()))?;
         let inconsistent = |what: &'static str, found: String, expected: String| {
             Err(InferError::Inconsistent { what: what.into(), found, expected })
         };
@@ -283,6 +290,29 @@ impl Bundle {
             branches.push(&model.name);
         }
         Ok(self.two_stage.check(tasks, &branches, width)?)
+    }
+
+    /// What tells the network from others: the SHA-256 of its description and of every weight, in hexadecimal.
+    #[must_use]
+    pub fn network_fingerprint(&self) -> String {
+        let network = self.network.valid().into_inference();
+        let file = ModelFile {
+            description: to_json(&self.description.network.clone().inference()),
+            two_stage: String::new(),
+            tensors: named_tensors(&network, &network.tensor_names()),
+        };
+        file.checksum()
+    }
+
+    /// The ranges of the network's activations.
+    ///
+    /// # Errors
+    /// None, or those of another network.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn checked_ranges(&self) -> Result<&ActivationRanges, InferError> {
+        let ranges = self.description.activation_ranges.as_ref().ok_or(InferError::NoRanges)?;
+        ranges.check(&self.network_fingerprint())?;
+        Ok(ranges)
     }
 
     /// What must be said of the model whatever it is asked, such as classes whose probabilities could not be calibrated, or with too

@@ -34,6 +34,35 @@ pub enum InferError {
     /// What runs the network cannot.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// 8-bit integers of a model that says nothing of its activations.
+    #[error(
+        "the model has no ranges of its activations, which 8-bit integers need; measure them on its validation cases by `dermafuse quantise \
+         MODEL --data … --out FILE`, and use that file"
+    )]
+    NoRanges,
+    /// Ranges that were measured of another network.
+    #[error(
+        "the ranges for 8-bit integers were measured of another network ({measured}, this one is {own}); measure them again by `dermafuse \
+         quantise`"
+    )]
+    RangesOfOther {
+        /// The fingerprint of the network that they are of, its beginning.
+        measured: String,
+        /// That of this network.
+        own: String,
+    },
+    /// Ranges that would be measured on a case that tested the model.
+    #[error(
+        "case `{case}` tested the model, whose ranges for 8-bit integers are measured on validation cases; give others, or the split of \
+         its training"
+    )]
+    RangesOfTest {
+        /// The case.
+        case: String,
+    },
+    /// A network in which 8-bit integers are of no use.
+    #[error("the network has no convolution or matrix product that 8-bit integers are for; use precision=f32")]
+    NothingToQuantise,
     /// The second stage could not be applied.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),

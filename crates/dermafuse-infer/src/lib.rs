@@ -9,6 +9,7 @@
 //! # Shapes
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
+mod activation_ranges;
 mod answer;
 mod answer_patterns;
 mod answers;
@@ -53,6 +54,8 @@ mod patient_error;
 mod predictor;
 mod published_input;
 mod questions;
+#[cfg(feature = "_engines")]
+mod range_observer;
 mod shapley;
 mod single_case;
 mod test_time_augmentation;
@@ -60,6 +63,7 @@ mod test_time_augmentation;
 /// A picture of a patient's lesion, in a file or in memory.
 pub use dermafuse_data::PatientImage;
 
+pub use activation_ranges::{ActivationRanges, ProductActivations};
 pub use answer::{Answer, ClassProbability, TaskAnswer};
 pub use answer_patterns::{answer_patterns, answer_patterns_beside};
 pub use answers::Answers;

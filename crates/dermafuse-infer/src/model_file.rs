@@ -167,7 +167,7 @@ impl ModelFile {
     }
 
     /// The SHA-256 of everything in the file, names and shapes included.
-    fn checksum(&self) -> String {
+    pub(crate) fn checksum(&self) -> String {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
             digest.update((bytes.len() as u64).to_le_bytes());

@@ -7,7 +7,7 @@ use dermafuse_onnx::{Dim, Element, Graph, NetworkInputs, OnnxError, OnnxModel, V
 use dermafuse_schema::SeveralImages;
 use serde_json::{Value as Json, json};
 
-use crate::{Bundle, BundleDescription, InferError, Model, View, kinds_of, sha256_hex};
+use crate::{Bundle, BundleDescription, InferError, Model, Precision, View, kinds_of, sha256_hex};
 
 /// The version of what the properties of a file say.
 const FORMAT: &str = "1";
@@ -36,7 +36,25 @@ impl Model {
     /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; a model that asks for what other
     /// models say.
     pub fn to_onnx(&self) -> Result<OnnxAnswer, InferError> {
+        self.onnx_answer(Precision::F32)
+    }
+
+    /// The same in 8-bit integers, for a model that has [ranges](BundleDescription::activation_ranges): the convolutions and matrix
+    /// products that they are of are written so that engines compute them with integers, and the file is smaller. Everything else is in
+    /// floats. Numbers differ from those of [`Model::predict`] by what `dermafuse check-engine` measures.
+    ///
+    /// # Errors
+    /// As [`Model::to_onnx`]; a model without ranges.
+    pub fn to_int8_onnx(&self) -> Result<OnnxAnswer, InferError> {
+        self.onnx_answer(Precision::Int8)
+    }
+
+    fn onnx_answer(&self, precision: Precision) -> Result<OnnxAnswer, InferError> {
         let bundle = self.bundle();
+        let ranges = match precision {
+            Precision::Int8 => Some(bundle.checked_ranges()?.of_graph()),
+            Precision::F32 | Precision::Bf16 => None,
+        };
         let BundleDescription { tasks, preprocess, encoder, augmentation, outside, .. } = &bundle.description;
         if !outside.is_empty() {
             let models = outside.iter().map(|model| model.name.clone()).collect();
@@ -100,7 +118,10 @@ impl Model {
                 left_out.push(format!("`{}` leaves the task `{task}` as it was: nothing was fitted to it", row.name));
             }
         }
-        let properties = properties(self, &ends_at, &left_out)?;
+        if let Some(ranges) = &ranges {
+            graph.quantise(ranges).map_err(OnnxError::from)?;
+        }
+        let properties = properties(self, precision, &ends_at, &left_out)?;
         let model = graph.into_model("model", &properties).map_err(OnnxError::from)?;
         Ok(OnnxAnswer { model, ends_at, left_out })
     }
@@ -169,7 +190,12 @@ fn left_out(bundle: &Bundle) -> Vec<String> {
 }
 
 /// What whoever reads the file must know.
-fn properties(model: &Model, ends_at: &str, left_out: &[String]) -> Result<Vec<(String, String)>, InferError> {
+fn properties(
+    model: &Model,
+    precision: Precision,
+    ends_at: &str,
+    left_out: &[String],
+) -> Result<Vec<(String, String)>, InferError> {
     let bundle = model.bundle();
     let record = match model.fields().is_empty() {
         true => Vec::new(),
@@ -179,14 +205,15 @@ fn properties(model: &Model, ends_at: &str, left_out: &[String]) -> Result<Vec<(
         ("format", FORMAT.to_owned()),
         ("stage", ends_at.to_owned()),
         ("ends_at", ends_at.to_owned()),
+        ("precision", precision.name().to_owned()),
         ("left_out", json!(left_out).to_string()),
         ("record", json!(record).to_string()),
-        ("description", description(model)?.to_string()),
+        ("description", description(model, precision)?.to_string()),
     ];
     Ok(texts.into_iter().map(|(key, text)| (format!("dermafuse.{key}"), text)).collect())
 }
 
-fn description(model: &Model) -> Result<Json, InferError> {
+fn description(model: &Model, precision: Precision) -> Result<Json, InferError> {
     let bundle = model.bundle();
     let BundleDescription {
         data_set,
@@ -216,6 +243,12 @@ fn description(model: &Model) -> Result<Json, InferError> {
     // One that answers are corrected to is among them.
     let uncorrected = stage.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_none());
     notes.extend(uncorrected.map(|prevalence| prevalence.sentence_of(&tasks[0].name)));
+    if precision == Precision::Int8 {
+        notes.push(
+            "The network is computed with 8-bit integers: probabilities differ from those of 32-bit floats, with which the model was tested."
+                .to_owned(),
+        );
+    }
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "id": sha256_hex(&bundle.to_bytes()?),

@@ -412,6 +412,7 @@ impl Protocol {
             known_cases: KnownCases::of(set, split),
             quality: self.quality.clone(),
             out_of_distribution,
+            activation_ranges: None,
             outside: first_stage.outside.clone(),
             groups,
             prediction_sets,
