@@ -4,14 +4,14 @@
 //! `cargo bench -p dermafuse-benches --bench engines -- [NETWORK …]`
 //!
 //! The engines are asked in turns, and medians count. One that is not there is left out with a word. `DERMAFUSE_THREADS=N` (2 if it is
-//! not set) is for all of them but Burn, which takes one thread for each core.
+//! not set) is for all of them but Burn, which takes one thread for each core. 8-bit integers are computed with ranges of four drawn cases.
 
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::Preprocess;
+use dermafuse::data::{CaseView, Preprocess, derm7pt};
 use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription, Engine, InferError, NetworkEngine, OnnxSession};
 use dermafuse::networks::{
@@ -20,6 +20,7 @@ use dermafuse::networks::{
 };
 use dermafuse::schema::ndarray::ArrayViewD;
 use dermafuse::schema::{BranchWeights, FuseSpace, TaskSet};
+use dermafuse::synthetic::{self, SyntheticConfig};
 use dermafuse_benches::tasks;
 
 /// Passes of each engine at each batch, after two that are not counted.
@@ -27,7 +28,13 @@ const PASSES: usize = 15;
 const BATCHES: [usize; 2] = [1, 8];
 const SIDE: usize = 224;
 /// The engines beside Burn, by their words.
-const ENGINES: [&str; 3] = ["onnxruntime", "openvino", "openvino:precision=bf16"];
+const ENGINES: [&str; 5] = [
+    "onnxruntime",
+    "openvino",
+    "openvino:precision=bf16",
+    "onnxruntime:precision=int8",
+    "openvino:precision=int8",
+];
 
 /// The networks by name.
 fn networks(classes: &[usize]) -> Vec<(String, NetworkConfig)> {
@@ -61,6 +68,21 @@ fn model(tasks: &TaskSet, config: NetworkConfig) -> Bundle {
     let weights = BranchWeights::new(weights).expect("weights of 1");
     let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).expect("a stage");
     Bundle::new(description, network, two_stage)
+}
+
+/// The same with ranges for 8-bit integers; without them where no engine measures them.
+fn measured(mut bundle: Bundle, cases: &CaseView<'_>) -> Bundle {
+    for words in ["onnxruntime", "openvino"] {
+        let engine = words.parse::<Engine>().expect("an engine");
+        match bundle.measure_ranges(&engine, cases, |_| ()) {
+            Ok(ranges) => {
+                bundle.description.activation_ranges = Some(ranges);
+                break;
+            }
+            Err(error) => println!("no ranges by {words}: {error}"),
+        }
+    }
+    bundle
 }
 
 /// Milliseconds.
@@ -125,12 +147,18 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let threads = std::env::var("DERMAFUSE_THREADS").unwrap_or_else(|_| "2".into());
     let tasks = tasks();
+    let folder = tempfile::tempdir().expect("a folder");
+    let drawn = folder.path().join("drawn");
+    let config = SyntheticConfig { cases: 24, image_size: (SIDE, SIDE), ..SyntheticConfig::default() };
+    synthetic::write(&drawn, &config).expect("the drawn set is written");
+    let set = derm7pt::load(&drawn).expect("the drawn set is read");
+    let cases = set.view(&[0, 1, 2, 3]).expect("four of its cases");
     println!("ms, batch {BATCHES:?}; in brackets what the way to the engine adds");
     for (name, config) in networks(&tasks.class_counts()) {
         if !wanted.is_empty() && !wanted.contains(&name) {
             continue;
         }
-        let bundle = model(&tasks, config);
+        let bundle = measured(model(&tasks, config), &cases);
         let ways: Vec<(&str, Result<Way, InferError>)> = ENGINES
             .into_iter()
             .map(|words| {
