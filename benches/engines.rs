@@ -149,10 +149,10 @@ fn main() {
     let tasks = tasks();
     let folder = tempfile::tempdir().expect("a folder");
     let drawn = folder.path().join("drawn");
-    let config = SyntheticConfig { cases: 24, image_size: (SIDE, SIDE), ..SyntheticConfig::default() };
+    let config = SyntheticConfig { cases: 24, ..SyntheticConfig::default() };
     synthetic::write(&drawn, &config).expect("the drawn set is written");
     let set = derm7pt::load(&drawn).expect("the drawn set is read");
-    let cases = set.view(&[0, 1, 2, 3]).expect("four of its cases");
+    let cases = set.view(vec![0, 1, 2, 3]).expect("four of its cases");
     println!("ms, batch {BATCHES:?}; in brackets what the way to the engine adds");
     for (name, config) in networks(&tasks.class_counts()) {
         if !wanted.is_empty() && !wanted.contains(&name) {
