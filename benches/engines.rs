@@ -28,13 +28,8 @@ const PASSES: usize = 15;
 const BATCHES: [usize; 2] = [1, 8];
 const SIDE: usize = 224;
 /// The engines beside Burn, by their words.
-const ENGINES: [&str; 5] = [
-    "onnxruntime",
-    "openvino",
-    "openvino:precision=bf16",
-    "onnxruntime:precision=int8",
-    "openvino:precision=int8",
-];
+const ENGINES: [&str; 5] =
+    ["onnxruntime", "openvino", "openvino:precision=bf16", "onnxruntime:precision=int8", "openvino:precision=int8"];
 
 /// The networks by name.
 fn networks(classes: &[usize]) -> Vec<(String, NetworkConfig)> {

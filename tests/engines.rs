@@ -23,7 +23,9 @@ use dermafuse::recipes::Workplace;
 use dermafuse::schema::ndarray::{Array, ArrayD, IxDyn};
 use dermafuse::train::Silent;
 use dermafuse::{Model, Patient};
-use dermafuse_tests::{device_lock, program, saved_model, small_experiment, small_set, small_set_folder, text, uniform};
+use dermafuse_tests::{
+    device_lock, program, saved_model, small_experiment, small_set, small_set_folder, text, uniform,
+};
 use serde_json::Value;
 
 /// How far a probability may be from Burn's, where both compute in 32-bit floats.
@@ -570,7 +572,9 @@ fn a_product_in_eight_bits_is_as_far_off_as_its_steps_allow() {
                     false => place / fan_in == channel,
                     true => place % channels == channel,
                 });
-                own.fold((0.0, 0.0), |(sum, most): (f32, f32), (_, weight)| (sum + weight.abs(), most.max(weight.abs())))
+                own.fold((0.0, 0.0), |(sum, most): (f32, f32), (_, weight)| {
+                    (sum + weight.abs(), most.max(weight.abs()))
+                })
             };
             let bound = |channel: usize| {
                 let (sum, largest) = largest(channel);
@@ -584,7 +588,12 @@ fn a_product_in_eight_bits_is_as_far_off_as_its_steps_allow() {
             for (place, value) in found.indexed_iter() {
                 let difference = (value - usual[at][&place]).abs();
                 let channel = place[axis];
-                assert!(difference <= bound(channel), "{} {name} {place:?}: {difference} > {}", library.name, bound(channel));
+                assert!(
+                    difference <= bound(channel),
+                    "{} {name} {place:?}: {difference} > {}",
+                    library.name,
+                    bound(channel)
+                );
                 differs = differs.max(difference);
             }
             eprintln!("{} {name}: {differs:.4}, at most {:.4}", library.name, bound(0));
@@ -688,7 +697,11 @@ fn the_program_measures_and_writes_eight_bits() {
     let words = ["quantise", &model, "--data", &data, "--at-most", "5", "--engine", &engine, "--out", &prepared];
     let output = run(&words);
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("ranges of 5 cases of derm7pt-synthetic, measured by ONNX Runtime"), "{}", text(&output));
+    assert!(
+        text(&output).contains("ranges of 5 cases of derm7pt-synthetic, measured by ONNX Runtime"),
+        "{}",
+        text(&output)
+    );
     assert!(text(&run(&words)).contains("is there; give another file"));
     assert!(text(&run(&["show", &prepared])).contains("8-bit integers"));
     for (library, name) in LIBRARIES.into_iter().zip(["ONNX Runtime", "OpenVINO"]) {

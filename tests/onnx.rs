@@ -347,7 +347,7 @@ fn a_whole_answer_is_that_of_the_model() {
     };
     for (views, preprocess) in models {
         let model = model(views, preprocess);
-        let OnnxAnswer { model: onnx, ends_at, left_out } = model.to_onnx().unwrap();
+        let OnnxAnswer { model: onnx, ends_at, partial, left_out } = model.to_onnx().unwrap();
         assert_eq!((ends_at.as_str(), onnx.opset()), ("P_3", 18));
         assert!(left_out.iter().any(|sentence| sentence.starts_with("cases that lack an image")), "{left_out:?}");
         let names: Vec<&str> = onnx.inputs().iter().map(|input| input.name.as_str()).collect();
@@ -389,6 +389,40 @@ fn a_whole_answer_is_that_of_the_model() {
             }
             inputs.insert("record".to_owned(), Numbers { shape: vec![batch, 3], kind: "float32", values: record });
             jobs.push(Job { file: file.clone(), inputs, outputs });
+        }
+        // What is missing, and what stands in its place, which has no say.
+        let names: Vec<&str> = partial.iter().map(|answer| answer.outputs.as_str()).collect();
+        let record = ["from clinical+record", "from dermoscopic+record", "from clinical+dermoscopic"];
+        assert_eq!(names, [&record[..], &["from clinical", "from dermoscopic"]].concat());
+        for answer in partial {
+            let mut patient = Patient::new();
+            let image = |kind: &str| PatientImage::rgb(side, side, pixels(kind, 0));
+            for kind in &answer.images {
+                patient =
+                    if *kind == "clinical" { patient.clinical(image(kind)) } else { patient.dermoscopic(image(kind)) };
+            }
+            if answer.record {
+                patient = patient.set("sex", "male").set("age", 80.0);
+            }
+            let expected = model.predict(&patient).unwrap();
+            assert_eq!(expected.basis.second_stage, answer.record);
+            assert_eq!((answer.first_stage, answer.sees.clone()), (!answer.record, answer.images.clone()));
+            assert_eq!(answer.stage, if answer.record { "P_3" } else { "P_1" });
+            let inputs = ["clinical", "dermoscopic"].map(|kind| {
+                let case = if answer.images.contains(&kind) { 0 } else { 17 };
+                let values = pixels(kind, case).into_iter().map(f64::from).collect();
+                (kind.to_owned(), Numbers { shape: vec![1, side, side, 3], kind: "uint8", values })
+            });
+            let values = if answer.record { vec![0.0, 1.0, 1.0] } else { vec![7.0, -8.0, 9.0] };
+            let record = ("record".to_owned(), Numbers { shape: vec![1, 3], kind: "float32", values });
+            let outputs = expected.tasks().iter().map(|task| {
+                let classes = &model.tasks().iter().find(|known| known.name == task.name).unwrap().classes;
+                let values: Vec<f64> = classes.iter().map(|class| task.probability(class).unwrap()).collect();
+                let numbers = Numbers { shape: vec![1, values.len()], kind: "float32", values };
+                (format!("{}/{}", answer.outputs, task.name), numbers)
+            });
+            let outputs = outputs.collect();
+            jobs.push(Job { file: file.clone(), inputs: inputs.into_iter().chain([record]).collect(), outputs });
         }
     }
     let Some(python) = python() else { return };

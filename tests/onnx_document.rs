@@ -107,7 +107,8 @@ impl Case {
     /// Lets the program write the model for others.
     fn export(&self, words: &[&str]) {
         let mut command = program("dermafuse");
-        let output = command.arg("export").arg(&self.file).args(words).current_dir(self.folder.path()).output().unwrap();
+        let output =
+            command.arg("export").arg(&self.file).args(words).current_dir(self.folder.path()).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
     }
 
@@ -122,7 +123,8 @@ impl Case {
         assert!(output.status.success(), "{}", text(output));
         let answer = self.answer();
         // Node breaks long objects.
-        let printed = String::from_utf8_lossy(&output.stdout).replace("{\n", "{").replace(",\n", ",").replace("\n}", "}");
+        let printed =
+            String::from_utf8_lossy(&output.stdout).replace("{\n", "{").replace(",\n", ",").replace("\n}", "}");
         let mut largest = 0.0_f64;
         let mut tasks = 0;
         for line in printed.lines() {
@@ -192,7 +194,9 @@ fn colours_at_half_the_resolution_are_smoothed_as_by_libjpeg() {
     fs::write(case.at("ask.py"), code).unwrap();
     let output = python.arg("ask.py").current_dir(case.folder.path()).output().unwrap();
     let largest = case.largest_difference(&output, of_json);
-    println!("colours at half the resolution: Python's probabilities differ by at most {largest:.6} from the program's");
+    println!(
+        "colours at half the resolution: Python's probabilities differ by at most {largest:.6} from the program's"
+    );
     assert!(largest <= BOUND, "{largest}");
     for name in ["clinical", "dermoscopic"] {
         let own = decode(case.at(&format!("{name}.jpg")), Strictness::Strict).unwrap();

@@ -81,7 +81,7 @@ fn answer(arguments: &Arguments) -> Result<OnnxAnswer, Failure> {
 }
 
 /// What goes in and out of the file, and what it does not answer.
-fn tell(OnnxAnswer { model, ends_at, left_out }: &OnnxAnswer) {
+fn tell(OnnxAnswer { model, ends_at, left_out, .. }: &OnnxAnswer) {
     let megabytes = model.bytes().len() as f64 / 1e6;
     say!("{:9} {megabytes:.1} MB, ONNX operators of version {}", "model", model.opset());
     for (what, tensors) in [("input", model.inputs()), ("output", model.outputs())] {

@@ -66,7 +66,9 @@ impl SplitArguments {
     pub(crate) fn validation<'a>(&self, set: &'a CaseSet) -> Result<(CaseView<'a>, Vec<String>), Failure> {
         match self.load(set)? {
             (Some(split), notes) => Ok((validation(set, split)?, notes)),
-            (None, _) => Err("the data set publishes no split: give that of the model's training with --split FILE".into()),
+            (None, _) => {
+                Err("the data set publishes no split: give that of the model's training with --split FILE".into())
+            }
         }
     }
 

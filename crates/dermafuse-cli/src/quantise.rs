@@ -63,6 +63,10 @@ pub(crate) fn run(arguments: &Arguments) -> ProgramResult {
     bundle.save(out)?;
     say!("8-bit integers: {sentence}");
     say!("model: {}", out.display());
-    say!("measure what it changes: dermafuse check-engine {} --data … --engine {}:precision=int8", out.display(), engine.name());
+    say!(
+        "measure what it changes: dermafuse check-engine {} --data … --engine {}:precision=int8",
+        out.display(),
+        engine.name()
+    );
     Ok(())
 }

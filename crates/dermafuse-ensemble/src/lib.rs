@@ -65,7 +65,7 @@ pub use decision_point::{ClassOffset, DecisionPoint, OffsetForm, PointSearch, Po
 pub use error::EnsembleError;
 pub use gradient_boosting::{GradientBoostingClassifier, GradientBoostingParams};
 #[cfg(feature = "onnx")]
-pub use graph_stages::{GraphLogits, GraphRow};
+pub use graph_stages::{GraphAnswer, GraphLogits, GraphRow};
 pub use label_graph::{LabelGraph, LabelGraphStrength};
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};

@@ -21,7 +21,8 @@ use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
 use crate::network_engine::burn_facts;
 use crate::{
-    ActivationRanges, InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle, may_miss,
+    ActivationRanges, InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle,
+    may_miss,
 };
 
 /// The name of a model in the folder of the run that made it.

@@ -89,7 +89,7 @@ pub use network_engine::{NetworkEngine, NetworkValues};
 pub use note::Note;
 pub use occlusion::{ImageBaseline, Occlusion};
 #[cfg(feature = "onnx")]
-pub use onnx_answer::OnnxAnswer;
+pub use onnx_answer::{OnnxAnswer, PartialAnswer};
 pub use onnx_session::{OnnxSession, OnnxTensor};
 pub use patient::{Patient, RecordValue};
 pub use patient_error::PatientError;

@@ -259,8 +259,7 @@ impl Graph {
     /// A tensor of floats whose numbers are those of bytes.
     fn rounded(&mut self, value: Value, range: Range) -> Value {
         let (scale, zero) = range.scale();
-        let (scale, zero) =
-            (self.constant(Values::F32(vec![scale]), &[]), self.constant(Values::U8(vec![zero]), &[]));
+        let (scale, zero) = (self.constant(Values::F32(vec![scale]), &[]), self.constant(Values::U8(vec![zero]), &[]));
         let shape = self.shape(value).to_vec();
         let bytes = self.node("QuantizeLinear", &[value, scale, zero], Vec::new(), Element::U8, shape.clone());
         self.node("DequantizeLinear", &[bytes, scale, zero], Vec::new(), Element::F32, shape)
@@ -380,7 +379,11 @@ mod tests {
         let of = |at: usize| {
             let source = graph.producer(node.inputs[at].unwrap()).unwrap();
             assert_eq!(source.operator, "DequantizeLinear");
-            source.inputs.iter().map(|input| graph.constant_of(input.unwrap()).map(|found| found.values.clone())).collect::<Vec<_>>()
+            source
+                .inputs
+                .iter()
+                .map(|input| graph.constant_of(input.unwrap()).map(|found| found.values.clone()))
+                .collect::<Vec<_>>()
         };
         assert_eq!(of(1)[0], Some(Values::I8(vec![-127])));
         assert_eq!(of(1)[1], Some(Values::F32(vec![1.0 / 127.0])));
