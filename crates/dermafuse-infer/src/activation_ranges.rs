@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::InferError;
 
 /// Between which numbers those lie that go through a network, as they were for some cases: what a product in 8-bit integers needs, since
-/// 256 steps have to be laid over them. [`Bundle::measure_ranges`](crate::Bundle::measure_ranges) makes them; they are part of the model
+/// 256 steps have to be laid over them. `Bundle::measure_ranges` makes them, with an engine; they are part of the model
 /// and are of its network alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
