@@ -1,12 +1,15 @@
 //! The verb `show`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
 use dermafuse::data::{ModalityDropout, NumberRange, OutsideModel};
-use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, PointValidation, TaskCalibration};
+use dermafuse::ensemble::{
+    BasisCalibration, CalibrationMap, FeatureHead, FeatureHeads, ModelPrevalence, PointValidation, TaskCalibration,
+};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
 use dermafuse::schema::{Field, FieldKind, FieldRole, FittedGroup, PredictionSets, SeveralImages};
@@ -58,6 +61,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         performance,
         outside,
         card: _,
+        heads,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
     let looks_at = bundle.network.modalities();
@@ -119,8 +123,15 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         "prediction_sets": prediction_sets,
         "performance": performance,
         "card": bundle.description.card,
+        "heads": heads.as_ref().map(heads_of),
         "notes": bundle.notes(),
     }))
+}
+
+/// The classifier of each head.
+fn heads_of(heads: &FeatureHeads) -> BTreeMap<String, String> {
+    let kind = |head: &FeatureHead| head.cluster.report().params.classifier.kind().to_string();
+    heads.heads().iter().map(|head| (head.inputs.branch.clone(), kind(head))).collect()
 }
 
 /// The model's file and its size; of a folder of the older format, the folder and the size of its files.
@@ -159,12 +170,17 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         performance,
         outside,
         card: of_makers,
+        heads,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let megabytes = card["bytes"].as_f64().unwrap_or(0.0) / 1e6;
     lines.push(("file", format!("{} ({megabytes:.1} MB)", card["file"].as_str().unwrap_or_default())));
     let of_synthetic = if *synthetic { " (synthetic images: the model knows nothing of skin)" } else { "" };
     lines.push(("trained on", format!("{data_set}{of_synthetic}")));
+    if let Some(heads) = heads {
+        let heads = heads_of(heads).into_iter().map(|(branch, classifier)| format!("{branch}: {classifier}"));
+        lines.push(("heads", heads.collect::<Vec<_>>().join(", ")));
+    }
     if let Some(card) = of_makers {
         if !card.experiment.is_empty() {
             lines.push(("experiment", card.experiment.clone()));

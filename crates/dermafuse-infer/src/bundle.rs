@@ -7,8 +7,8 @@ use dermafuse_backbones::{named_tensors, set_tensors};
 use dermafuse_data::{
     CaseSet, CaseView, MetadataEncoder, ModalityDropout, OutsideModel, Preprocess, QualityThresholds,
 };
-use dermafuse_ensemble::{OutOfDistribution, TwoStage};
-use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError};
+use dermafuse_ensemble::{FeatureHeads, OutOfDistribution, TwoStage};
+use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError, OnnxEncoderConfig};
 use dermafuse_schema::{
     BranchLogits, EngineFacts, FittedGroup, Performance, PredictionSets, SeveralImages, Task, TaskSet,
     read_regular_file, write_whole_file,
@@ -17,15 +17,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::earlier_names::with_kinds;
+use crate::encoder_engine::{EncoderEngine, EncoderFile};
 use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
 use crate::network_engine::burn_facts;
 use crate::{
-    InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle, may_miss,
+    Engine, InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle, may_miss,
 };
 
 /// The name of a model in the folder of the run that made it.
 pub const MODEL_FILE: &str = "model.safetensors";
+/// The name of the ONNX file of an encoder in a model's file.
+const ENCODER_FILE: &str = "encoder.onnx";
 /// The largest model file that is read, in bytes: 8 GiB.
 pub const MAX_MODEL_BYTES: u64 = 8 << 30;
 
@@ -77,6 +80,9 @@ pub struct BundleDescription {
     /// Other models that answer beside the network: it asks for what they say of a case, as fields `MODEL.CLASS`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<OutsideModel>,
+    /// What answers from the features of a network of frozen encoders; no other network has heads beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<FeatureHeads>,
 }
 
 impl BundleDescription {
@@ -102,6 +108,7 @@ impl BundleDescription {
             quality: QualityThresholds::default(),
             out_of_distribution: None,
             outside: Vec::new(),
+            heads: None,
         }
     }
 }
@@ -121,13 +128,43 @@ pub struct Bundle {
     pub two_stage: TwoStage,
     /// What runs the network instead of Burn: its weights are those of the network.
     pub(crate) engine: Option<Arc<dyn NetworkEngine>>,
+    /// The ONNX file of a frozen encoder that is one.
+    pub(crate) encoder_file: Option<EncoderFile>,
 }
 
 impl Bundle {
     /// A model of its parts, which Burn runs. Whether they fit together is checked where they are used: see [`Bundle::check`].
     #[must_use]
     pub fn new(description: BundleDescription, network: AnyNetwork, two_stage: TwoStage) -> Self {
-        Self { description, network, two_stage, engine: None }
+        Self { description, network, two_stage, engine: None, encoder_file: None }
+    }
+
+    /// The same model with the ONNX file of its encoder, which becomes a part of the model and runs in the engine that the description
+    /// names when it is first asked.
+    ///
+    /// # Errors
+    /// A network that is not described as an ONNX encoder; a name that no engine has.
+    pub fn with_encoder_file(self, file: Vec<u8>) -> Result<Self, InferError> {
+        self.with_encoder(EncoderFile::new(file), None)
+    }
+
+    /// The same model with the ONNX file of its encoder in an engine; in that of the description, if none is given.
+    pub(crate) fn with_encoder(self, file: EncoderFile, engine: Option<&Engine>) -> Result<Self, InferError> {
+        let BundleDescription { network, preprocess, tasks, .. } = &self.description;
+        let Some(config) = onnx_encoder_of(network) else {
+            let (what, found) = ("the file of an encoder".into(), "an ONNX file".into());
+            let expected = format!("that of a network `{}`", network.kind());
+            return Err(InferError::Inconsistent { what, found, expected });
+        };
+        let of = (preprocess.size, tasks.class_counts());
+        let engine = EncoderEngine::new(config, engine, &self.network, file.clone(), of)?;
+        Ok(Self { engine: Some(Arc::new(engine)), encoder_file: Some(file), ..self })
+    }
+
+    /// The ONNX file of the model's encoder, if it is one.
+    #[must_use]
+    pub fn encoder_file(&self) -> Option<&[u8]> {
+        self.encoder_file.as_ref().map(|file| file.bytes.as_slice())
     }
 
     /// The same model with something else that runs its network. It must have been made of this network; one that is put into
@@ -175,6 +212,7 @@ impl Bundle {
             description: to_json(&description),
             two_stage: to_json(&self.two_stage),
             tensors: named_tensors(&network, &network.tensor_names()),
+            files: self.encoder_file.iter().map(|file| (ENCODER_FILE.to_owned(), file.bytes.to_vec())).collect(),
         };
         file.to_bytes().map_err(|source| InferError::Model { path: MODEL_FILE.into(), source })
     }
@@ -206,7 +244,7 @@ impl Bundle {
 
     fn read(path: &Path, bytes: &[u8], device: &Device) -> Result<Self, InferError> {
         let error = |source| InferError::Model { path: path.to_owned(), source };
-        let ModelFile { description, two_stage, tensors } = ModelFile::from_bytes(bytes).map_err(error)?;
+        let ModelFile { description, two_stage, tensors, mut files } = ModelFile::from_bytes(bytes).map_err(error)?;
         let description = with_kinds(from_json(path, description.as_bytes())?);
         let description: BundleDescription = serde_json::from_value(description)
             .map_err(|source| InferError::Description { path: path.to_owned(), source })?;
@@ -214,7 +252,14 @@ impl Bundle {
         let network = description.network.init(device)?;
         let names = network.tensor_names();
         let network = set_tensors(network, names, tensors, path).map_err(NetworkError::from)?;
-        let bundle = Self::new(description, network, two_stage);
+        let mut bundle = Self::new(description, network, two_stage);
+        if let Some(file) = files.remove(ENCODER_FILE) {
+            bundle = bundle.with_encoder_file(file)?;
+        }
+        if let Some(name) = files.keys().next() {
+            let (what, expected) = ("a file in the model".into(), format!("`{ENCODER_FILE}`, the only one"));
+            return Err(InferError::Inconsistent { what, found: format!("`{name}`"), expected });
+        }
         bundle.check()?;
         Ok(bundle)
     }
@@ -235,6 +280,7 @@ impl Bundle {
             quality,
             out_of_distribution,
             outside,
+            heads,
             ..
         } = &self.description;
         preprocess.check()?;
@@ -254,6 +300,7 @@ impl Bundle {
             return inconsistent("metadata columns of the network", inputs.to_string(), expected);
         }
         self.description.modality_dropout.map_or(Ok(()), |dropout| dropout.check())?;
+        self.check_encoders(heads.as_ref())?;
         for (at, fitted) in groups.iter().enumerate() {
             fitted.check(tasks)?;
             let name = fitted.group.name();
@@ -285,12 +332,65 @@ impl Bundle {
         Ok(self.two_stage.check(tasks, &branches, width)?)
     }
 
+    /// Whether frozen encoders have heads of their features and branches, and the file that they are described as; and other networks none.
+    fn check_encoders(&self, heads: Option<&FeatureHeads>) -> Result<(), InferError> {
+        let inconsistent = |what: &str, found: String, expected: String| {
+            Err(InferError::Inconsistent { what: what.into(), found, expected })
+        };
+        let kind = self.description.network.kind();
+        let (network, heads) = match (&self.network, heads) {
+            (AnyNetwork::FrozenEncoders(network), Some(heads)) => (network, heads),
+            (AnyNetwork::FrozenEncoders(_), None) => {
+                return inconsistent(
+                    "heads",
+                    "nothing".into(),
+                    "what answers from the features of frozen encoders".into(),
+                );
+            }
+            (_, Some(_)) => return inconsistent("heads", "some".into(), format!("a part of the network `{kind}`")),
+            (_, None) => return Ok(()),
+        };
+        let given: Vec<(&str, usize)> =
+            network.images().iter().map(|&image| (image.name(), network.features(image))).collect();
+        let seen: Vec<(&str, usize)> = heads.images().collect();
+        if given != seen {
+            return inconsistent(
+                "features of the heads",
+                format!("{seen:?}"),
+                format!("{given:?}, as the encoders give"),
+            );
+        }
+        let answered: Vec<&str> = heads.heads().iter().map(|head| head.inputs.branch.as_str()).collect();
+        let branches: Vec<&str> = network.branches().iter().map(|branch| branch.name).collect();
+        if answered != branches {
+            return inconsistent("branches of the heads", format!("{answered:?}"), format!("{branches:?}"));
+        }
+        let columns = self.description.network.metadata_inputs();
+        if heads.record_columns() != columns {
+            let (found, expected) = (heads.record_columns().to_string(), format!("{columns}, as the network has"));
+            return inconsistent("columns of the record that the heads see", found, expected);
+        }
+        if *heads.tasks() != self.description.tasks {
+            let names = |tasks: &TaskSet| tasks.iter().map(|task| task.name.clone()).collect::<Vec<_>>().join(", ");
+            let expected = format!("{}, with their classes", names(&self.description.tasks));
+            return inconsistent("tasks of the heads", names(heads.tasks()), expected);
+        }
+        match (onnx_encoder_of(&self.description.network), &self.encoder_file) {
+            (Some(config), Some(file)) if config.sha256 != file.sha256 => {
+                inconsistent("the SHA-256 of the encoder's file", file.sha256.clone(), config.sha256.clone())
+            }
+            (Some(_), None) => inconsistent("the file of the encoder", "nothing".into(), "an ONNX file".into()),
+            _ => Ok(()),
+        }
+    }
+
     /// What must be said of the model whatever it is asked, such as classes whose probabilities could not be calibrated, or with too
     /// few validation cases for sets of their own.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let BundleDescription { groups, prediction_sets, .. } = &self.description;
-        let mut notes = self.two_stage.notes();
+        let BundleDescription { groups, prediction_sets, heads, .. } = &self.description;
+        let mut notes = heads.as_ref().map(FeatureHeads::notes).unwrap_or_default();
+        notes.extend(self.two_stage.notes());
         notes.extend(groups.iter().filter_map(FittedGroup::note));
         notes.extend(prediction_sets.iter().flat_map(PredictionSets::notes));
         notes.extend(self.note_of_thresholds(self.two_stage.prevalence.as_ref()));
@@ -320,6 +420,7 @@ impl Bundle {
         predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor.may_miss = self.may_miss();
         predictor.outside.clone_from(&self.description.outside);
+        predictor.heads = self.description.heads.clone().map(Arc::new);
         match &self.engine {
             Some(engine) => predictor.with_engine(engine.clone()),
             None => predictor,
@@ -351,6 +452,14 @@ impl Bundle {
     /// Which branches answer for a case of which `there` is there, in their order.
     pub(crate) fn answering(&self, there: Modalities) -> Vec<bool> {
         self.network.answering_despite(there, self.may_miss())
+    }
+}
+
+/// How the encoder is described, if it is an ONNX file.
+pub(crate) fn onnx_encoder_of(network: &NetworkConfig) -> Option<&OnnxEncoderConfig> {
+    match network {
+        NetworkConfig::FrozenEncoders(config) => config.onnx(),
+        _ => None,
     }
 }
 

@@ -18,6 +18,13 @@ impl Bundle {
     /// A program that was built without the engine; a library that is absent, is for another machine or too old; a precision that the
     /// processor does not have; a network that cannot be written as ONNX.
     pub fn with_engine(self, engine: &Engine) -> Result<Self, InferError> {
+        if let Some(file) = self.encoder_file.clone() {
+            // Burn runs no such file: without a word it stays in the engine that the model names.
+            let engine = Some(engine).filter(|engine| **engine != Engine::Burn);
+            let bundle = self.with_encoder(file, engine)?;
+            bundle.engine.as_ref().map_or(Ok(()), |engine| engine.ready())?;
+            return Ok(bundle);
+        }
         match engine {
             Engine::Burn => Ok(Self { engine: None, ..self }),
             Engine::OnnxRuntime(settings) | Engine::OpenVino(settings) => {

@@ -51,6 +51,28 @@ pub enum InferError {
         /// The names of the other models.
         models: Vec<String>,
     },
+    /// Features that cannot be kept on disk.
+    #[error("cannot keep features in {}; check the free space and the permissions, or keep none (machine.features = \"none\")", path.display())]
+    FeatureCache {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A model whose answers have no gradients.
+    #[error(
+        "no heat map shows what classifiers on frozen features look at; ask for contributions, or train a network with a \
+         classifier of its own"
+    )]
+    NoGradients,
+    /// A model of an encoder that is an ONNX file itself.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "the encoder of the model is an ONNX file of its own, which is not written into another one; use that file, and the model by \
+         `dermafuse predict` or `dermafuse serve`"
+    )]
+    OnnxOfEncoder,
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

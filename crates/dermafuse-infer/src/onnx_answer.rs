@@ -42,6 +42,9 @@ impl Model {
             let models = outside.iter().map(|model| model.name.clone()).collect();
             return Err(InferError::OnnxOfOthers { models });
         }
+        if bundle.encoder_file().is_some() {
+            return Err(InferError::OnnxOfEncoder);
+        }
         let mut graph = Graph::new();
         let (looks_at, views) = (bundle.network.modalities(), augmentation.views());
         let width = encoder.width();
@@ -66,12 +69,13 @@ impl Model {
             let length = graph.shape(value)[1];
             graph.reshape(value, vec![Dim::Fixed(views.len()), Dim::Batch(1), length]) // [V, N, …]
         };
-        let branches = outputs
-            .branches
+        let answered = match &bundle.description.heads {
+            Some(heads) => heads.add_to(&mut graph, outputs.embedding, of_views),
+            None => outputs.branches.into_iter().map(|(name, logits)| (name.to_owned(), logits)).collect(),
+        };
+        let branches = answered
             .into_iter()
-            .map(|(name, logits)| {
-                (name.to_owned(), logits.into_iter().map(|logits| apart(&mut graph, logits)).collect())
-            })
+            .map(|(name, logits)| (name, logits.into_iter().map(|logits| apart(&mut graph, logits)).collect()))
             .collect();
         let embedding = apart(&mut graph, outputs.embedding);
         let logits = GraphLogits { tasks, branches, record };

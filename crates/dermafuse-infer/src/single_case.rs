@@ -95,6 +95,9 @@ impl Bundle {
     /// # Errors
     /// A row that there is not, metadata that does not fit the encoder, a case that no branch can answer to.
     pub fn explained_logit(&self, set: &CaseSet, row: usize, task: usize) -> Result<ExplainedLogit, InferError> {
+        if self.description.heads.is_some() {
+            return Err(InferError::NoGradients);
+        }
         let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
         let has_record = self.description.encoder.matched(&set.fields)?.has_metadata(case)?;
         let answering = self.answering(modalities_of(case, has_record));
