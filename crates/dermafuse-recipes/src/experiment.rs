@@ -11,7 +11,7 @@ mod stage;
 mod start_weights;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dermafuse_data::QualityThresholds;
 use dermafuse_ensemble::OutOfDistributionSettings;
@@ -133,6 +133,10 @@ pub struct MachineSettings {
     pub threads: usize,
     /// Memory for decoded images, in megabytes.
     pub image_cache: usize,
+    /// Folder in which the features that frozen encoders give of images are kept from run to run; none are kept without. In words it
+    /// starts from the working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<PathBuf>,
 }
 
 /// More repeats than anybody has time for.
@@ -175,6 +179,9 @@ impl Experiment {
         }
         experiment.method.weights.resolve(&settings);
         experiment.split.resolve(&settings);
+        if let Some(features) = &mut experiment.machine.features {
+            *features = settings.path_of("machine.features", features);
+        }
         experiment.check(&settings)?;
         experiment.choose_steps(&settings)?;
         Ok(experiment)
@@ -195,6 +202,11 @@ impl Experiment {
         saved.data.values_mut().for_each(DataSource::make_absolute);
         saved.merged.values_mut().for_each(MergedSource::make_absolute);
         saved.split.make_absolute();
+        if let Some(features) = &mut saved.machine.features
+            && let Ok(whole) = std::path::absolute(&*features)
+        {
+            *features = whole;
+        }
         saved.method.weights.make_absolute();
         saved.stages.iter_mut().for_each(|stage| stage.method.weights.make_absolute());
         to_toml(&saved)
@@ -225,6 +237,7 @@ impl Experiment {
             ("method.weights", is_random(self) != is_random(other)),
             ("method.selection", self.method.selection != other.method.selection),
             ("method.metadata", self.method.metadata != other.method.metadata),
+            ("method.heads", self.method.heads != other.method.heads),
             ("training", trainings(self) != trainings(other)),
             ("second_stage", self.second_stage != other.second_stage),
             ("evaluation.views", self.evaluation.views != other.evaluation.views),
@@ -281,6 +294,7 @@ impl Experiment {
         abstention::check(self, settings)?;
         stage::check(self, settings)?;
         second_stage::check(self, settings)?;
+        method::check(self, settings)?;
         Ok(())
     }
 }

@@ -26,6 +26,7 @@ mod calibration_change;
 mod corruption_benchmark;
 mod error;
 mod experiment;
+mod frozen;
 mod labelled_tasks;
 mod learnt_prevalence;
 mod method_comparison;
@@ -59,6 +60,7 @@ pub use experiment::{
     MachineSettings, MergedSource, MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
     WantedGroup,
 };
+pub use frozen::LearntNetwork;
 pub use method_comparison::{
     ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, SideBySide, merge_runs,
 };

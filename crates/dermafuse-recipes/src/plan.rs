@@ -224,6 +224,7 @@ impl Experiment {
                 incomplete: self.incomplete,
                 several_images: self.several_images,
                 outside: self.outside(set),
+                heads: method.heads.clone(),
             },
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
@@ -421,6 +422,8 @@ impl Plan {
         if !round.name.is_empty() {
             progress.step(&format!("{} of {}", round.name, self.rounds.len()));
         }
+        let features = place.features.or(self.experiment.machine.features.as_deref());
+        let place = Workplace { features, ..place };
         let folder = self.folder_of(round, place);
         let mut result = run_round(self, round, folder.as_deref(), place, progress)?;
         if !round.name.is_empty() {
