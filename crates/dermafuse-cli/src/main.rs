@@ -20,6 +20,7 @@ mod export;
 mod failure;
 mod forward;
 mod init;
+mod installed;
 mod merge;
 mod model;
 mod models;
@@ -132,11 +133,13 @@ mod tests {
 
     #[test]
     fn every_verb_and_option_says_what_it_is() {
-        for verb in Program::command().get_subcommands() {
+        fn check(verb: &clap::Command) {
             assert!(verb.get_about().is_some(), "{}", verb.get_name());
             for argument in verb.get_arguments().filter(|argument| argument.get_id() != "help") {
                 assert!(argument.get_help().is_some(), "{} {}", verb.get_name(), argument.get_id());
             }
+            verb.get_subcommands().for_each(check);
         }
+        Program::command().get_subcommands().for_each(check);
     }
 }

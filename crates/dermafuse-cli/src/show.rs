@@ -30,11 +30,18 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn show(arguments: &Arguments) -> ProgramResult {
-    let bundle = arguments.model.load()?;
-    let card = card(&bundle, &arguments.model.model)?;
-    match arguments.json {
+    print(&arguments.model.load()?, &arguments.model.path()?, arguments.json)
+}
+
+/// Prints the card of a model that lies at a path.
+///
+/// # Errors
+/// A file that is gone; an output that cannot be written.
+pub(crate) fn print(bundle: &Bundle, path: &Path, json: bool) -> ProgramResult {
+    let card = card(bundle, path)?;
+    match json {
         true => print_result(&(serde_json::to_string_pretty(&card)? + "\n")),
-        false => print_result(text_of(&bundle, &card)),
+        false => print_result(text_of(bundle, &card)),
     }
 }
 

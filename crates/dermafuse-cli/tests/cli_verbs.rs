@@ -646,3 +646,76 @@ fn shells_can_complete_the_verbs() {
         );
     }
 }
+
+#[test]
+fn an_installed_model_has_a_name() {
+    let (folder, model) = practice();
+    let (store, photo) = (folder.path().join("store"), folder.path().join("a.png"));
+    let program = |words: &[&std::ffi::OsStr]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dermafuse"));
+        command.args(words).env("DERMAFUSE_MODELS", &store).current_dir(folder.path()).output().unwrap()
+    };
+    let paths = [("MODEL", model.as_path()), ("PHOTO", &photo)];
+    let run = |line: &str| program(&words(line, &paths));
+    assert!(succeeded(&run("models")).starts_with("installed models: none; `dermafuse models add FILE`"));
+
+    // Nothing is installed that is damaged, is another file, or is no model.
+    let sum = dermafuse::infer::sha256_hex(&fs::read(&model).unwrap());
+    let other = "0".repeat(64);
+    let mut bytes = fs::read(&model).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(folder.path().join("bad.safetensors"), bytes).unwrap();
+    for (line, expected) in [
+        (format!("models add MODEL --sha256 {other}"), format!("its SHA-256 is {sum}, and {other} was asked for")),
+        ("models add MODEL --sha256 12".into(), "`12` is no SHA-256".into()),
+        ("models add MODEL --name a/b".into(), "a model cannot be called `a/b`".into()),
+        ("models add bad.safetensors".into(), "bad.safetensors: damaged: its SHA-256 is".into()),
+        ("models add a.png --name photo".into(), "a.png: not a whole safetensors file".into()),
+        ("models add nowhere.safetensors".into(), "cannot read nowhere.safetensors".into()),
+        ("models remove skin".into(), "there is no model `skin`".into()),
+        ("predict skin --clinical PHOTO".into(), "none is installed: `dermafuse models add FILE` installs one".into()),
+    ] {
+        let text = refused(&run(&line));
+        assert!(text.contains(&expected), "{line}: {text}");
+    }
+    assert!(!store.exists(), "what is refused leaves nothing");
+
+    let text = succeeded(&run(&format!("models add MODEL --sha256 {}", sum.to_uppercase())));
+    assert!(text.contains("trained on") && text.contains("CC BY 4.0,"), "{text}");
+    assert!(text.contains("installed as `record`"), "{text}");
+    let text = refused(&run("models add MODEL"));
+    assert!(
+        text.contains("called `record` is installed already") && text.contains("dermafuse models remove record"),
+        "{text}"
+    );
+    assert!(succeeded(&run("models add MODEL --name skin-2.1")).contains(&format!("SHA-256 {sum}")));
+    assert_eq!(fs::read(store.join("skin-2.1.safetensors")).unwrap(), fs::read(&model).unwrap());
+
+    // By its name it answers as by its path.
+    let line = "predict MODEL --clinical PHOTO --field sex=male --field age=50";
+    let answer = succeeded(&run(line));
+    assert_eq!(succeeded(&run(&line.replace("MODEL", "skin-2.1"))), answer);
+    assert!(succeeded(&run("show skin-2.1")).contains("skin-2.1.safetensors"));
+    // A folder of cases is not taken for a model, and what could be either is not guessed.
+    fs::create_dir(folder.path().join("skin-2.1")).unwrap();
+    assert_eq!(succeeded(&run(&line.replace("MODEL", "skin-2.1"))), answer);
+    fs::copy(&model, folder.path().join("skin-2.1").join("model.safetensors")).unwrap();
+    let text = refused(&run("show skin-2.1"));
+    assert!(text.contains("`skin-2.1` is a model here and an installed one"), "{text}");
+    assert!(succeeded(&run("show ./skin-2.1")).contains("./skin-2.1/model.safetensors"));
+
+    // A model that is damaged later does not hide the others.
+    fs::write(store.join("worn.safetensors"), b"worn").unwrap();
+    let text = succeeded(&run("models"));
+    assert!(text.contains("\nrecord ") && text.contains(" MB  diagnosis of a clinic\n"), "{text}");
+    assert!(text.contains("cannot be used: ") && text.contains("not a whole safetensors file"), "{text}");
+    let listed: Value = serde_json::from_str(&succeeded(&run("models --json"))).unwrap();
+    let names: Vec<&str> =
+        listed["installed"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["record", "skin-2.1", "worn"]);
+    assert!(succeeded(&run("models remove skin-2.1")).contains("removed "));
+    assert!(refused(&run("models remove skin-2.1")).contains("installed are record, worn"));
+    // The photo's model is still where it was.
+    assert!(model.is_file());
+}

@@ -204,7 +204,7 @@ impl Bundle {
         Self::read(Path::new(MODEL_FILE), bytes, device)
     }
 
-    fn read(path: &Path, bytes: &[u8], device: &Device) -> Result<Self, InferError> {
+    pub(crate) fn read(path: &Path, bytes: &[u8], device: &Device) -> Result<Self, InferError> {
         let error = |source| InferError::Model { path: path.to_owned(), source };
         let ModelFile { description, two_stage, tensors } = ModelFile::from_bytes(bytes).map_err(error)?;
         let description = with_kinds(from_json(path, description.as_bytes())?);
