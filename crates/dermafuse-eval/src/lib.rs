@@ -62,7 +62,8 @@ pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, Relia
 pub use mistakes::{Confusion, Mistake, Mistakes};
 pub use pointing::Pointing;
 pub use report::{
-    CasePage, ChecklistScore, Evidence, HeatPicture, Report, ReportTable, SampleCase, SampleImage, SampleTask,
+    CasePage, ChecklistScore, Evidence, HeatPicture, PictureSection, PictureStrip, Report, ReportTable, SampleCase,
+    SampleImage, SampleTask,
 };
 pub use roc::{RocCurve, auc};
 pub use searched_weight::SearchedWeight;

@@ -3,6 +3,7 @@ mod comparison;
 mod evidence;
 mod measures;
 mod page;
+mod pictures;
 mod report_table;
 mod sample;
 mod sections;
@@ -22,6 +23,7 @@ use crate::{
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
 pub use evidence::Evidence;
+pub use pictures::{PictureSection, PictureStrip};
 pub use report_table::ReportTable;
 pub use sample::{SampleCase, SampleImage, SampleTask};
 
@@ -57,6 +59,8 @@ pub struct Report {
     measures: Option<Measures>,
     decision_curves: Vec<DecisionCurve>,
     mistakes: Option<Mistakes>,
+    mistake_pictures: Vec<PictureSection>,
+    pictures: Vec<PictureSection>,
     points: Vec<(String, Evaluation)>,
     corruptions: Option<CorruptionEvaluation>,
     sheets: Vec<String>,
@@ -201,6 +205,20 @@ impl Report {
     }
 
     /// Adds the evaluations at the operating points of the whole classification, by name.
+    /// Adds pictures of what the headline gets wrong, below its tables.
+    #[must_use]
+    pub fn mistake_pictures(mut self, section: PictureSection) -> Self {
+        self.mistake_pictures.push(section);
+        self
+    }
+
+    /// Adds rows of pictures under a heading of their own.
+    #[must_use]
+    pub fn pictures(mut self, section: PictureSection) -> Self {
+        self.pictures.push(section);
+        self
+    }
+
     #[must_use]
     pub fn points(mut self, points: &[(String, Evaluation)]) -> Self {
         self.points.extend_from_slice(points);
@@ -246,6 +264,13 @@ impl Report {
     }
 
     /// Adds a row in full: per-class table, confusion matrices, ROC curves, calibration.
+    /// Adds a learning curve of methods: a picture and its table.
+    #[must_use]
+    pub fn learning_curve(mut self, score: &str, curves: &[(String, LearningCurve)]) -> Self {
+        self.learning_curves.push((LearningCurve::chart(score, curves), LearningCurve::table(score, curves)));
+        self
+    }
+
     ///
     /// # Errors
     /// Predictions that cannot be evaluated, or of other tasks than the evaluation.

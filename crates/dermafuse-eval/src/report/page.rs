@@ -1,6 +1,6 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Report, comparison, measures, sample, sections, uncertainty};
+use super::{Report, comparison, measures, pictures, sample, sections, uncertainty};
 
 /// The whole page.
 pub(super) fn render(report: &Report) -> String {
@@ -22,6 +22,7 @@ pub(super) fn render(report: &Report) -> String {
         ("mistakes", "Mistakes", measures::mistakes(report)),
         ("features", "Features", sections::figures(&report.embeddings)),
         ("cases", "Cases", sample::render(&report.samples)),
+        ("pictures", "Pictures", pictures::render(&report.pictures)),
         ("recipe", "Recipe", sections::config(report)),
     ];
     let present: Vec<(&str, &str, Markup)> =
