@@ -8,3 +8,4 @@ pub(crate) mod identical_images;
 pub(crate) mod image_hash;
 pub(crate) mod near_duplicates;
 pub(crate) mod split_file;
+mod training_fraction;

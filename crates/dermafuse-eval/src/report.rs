@@ -18,7 +18,7 @@ use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
 use crate::{
     CalibrationChange, Comparison, CorruptionEvaluation, DecisionCurve, EvalError, Evaluation, GroupEvaluation,
-    Measures, Mistakes, RiskCoverage, RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
+    LearningCurve, Measures, Mistakes, RiskCoverage, RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
 };
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
@@ -66,6 +66,7 @@ pub struct Report {
     sheets: Vec<String>,
     comparisons: Vec<ComparedMethods>,
     tables: Vec<ReportTable>,
+    learning_curves: Vec<(String, ReportTable)>,
     details: Vec<Detail>,
     curves: Vec<String>,
     weight_searches: Vec<String>,

@@ -73,6 +73,11 @@ pub struct Experiment {
     pub joined: BTreeMap<String, JoinedSource>,
     /// Which cases train, validate and test.
     pub split: PartsSettings,
+    /// The fraction of the training cases that are learnt from, above 0 and at most 1: by class, whole groups, a smaller one within a
+    /// larger one; see [`Split::with_training_fraction`](dermafuse_data::Split::with_training_fraction). Which they are follows from the
+    /// seed of the round. Stages on other sets keep all of theirs.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub training_fraction: f64,
     /// What becomes of cases that lack an image.
     pub incomplete: Incomplete,
     /// What answers for a case that has several images of a kind.
@@ -121,6 +126,16 @@ pub struct EvaluationSettings {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+#[allow(clippy::float_cmp, reason = "all is exactly one")]
+fn is_whole(fraction: &f64) -> bool {
+    *fraction == 1.0
 }
 
 /// Where and how an experiment is computed. The numbers do not depend on it, but for the device's own rounding.
@@ -219,6 +234,7 @@ impl Experiment {
             ("data.cases", self.data.iter().any(cases_differ)),
             ("data.tasks", self.data.iter().any(tasks_differ)),
             ("split", self.split != other.split),
+            ("training_fraction", self.training_fraction != other.training_fraction),
             ("incomplete", self.incomplete != other.incomplete),
             ("several_images", self.several_images != other.several_images),
             ("method.network", self.method.network != other.method.network),
@@ -253,6 +269,9 @@ impl Experiment {
         }
         if let Some((text, reason)) = self.card.fault() {
             return error(&format!("card.{text}"), reason);
+        }
+        if !(self.training_fraction > 0.0 && self.training_fraction <= 1.0) {
+            return error("training_fraction", "above 0 and at most 1".into());
         }
         self.training.check()?;
         self.quality.check()?;

@@ -14,6 +14,7 @@ pub(super) fn render(report: &Report) -> String {
         ("abstention", "When not to answer", uncertainty::abstention(report)),
         ("subsets", "Missing inputs", report.subsets.as_ref().map(|subsets| subsets.table().render())),
         ("corruptions", "Corrupted images", sections::corruptions(report)),
+        ("learning-curve", "How much data", comparison::learning_curves(report)),
         ("comparison", "Comparison of methods", comparison::render(report)),
         ("training", "Training", sections::figures(&report.curves)),
         ("weights", "Branch weights", sections::figures(&report.weight_searches)),
