@@ -339,6 +339,7 @@ fn field_text(field: &Field, training: Option<NumberRange>) -> String {
         FieldRole::PostDiagnosis => " (known after the diagnosis: it leaks)",
         FieldRole::ImageDerived => " (computed from the image)",
         FieldRole::ModelOutput => " (what another model says)",
+        FieldRole::OtherLesions => " (from the patient's other lesions in the table)",
         FieldRole::PreDiagnosis | FieldRole::Provenance => "",
     };
     match &field.kind {

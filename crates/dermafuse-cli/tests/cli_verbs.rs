@@ -1,5 +1,6 @@
 //! The verbs that need no training, as a user calls them, on small models with random weights.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -718,4 +719,62 @@ fn an_installed_model_has_a_name() {
     assert!(refused(&run("models remove skin-2.1")).contains("installed are record, worn"));
     // The photo's model is still where it was.
     assert!(model.is_file());
+}
+
+#[test]
+fn a_lesion_is_answered_beside_the_other_lesions_of_its_patient() {
+    let folder = tempfile::tempdir().unwrap();
+    write_photo(&folder.path().join("a.png"));
+    let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["benign", "malignant"])]).unwrap();
+    let case = |(patient, size): (&str, f64)| Case {
+        patient: Some(patient.into()),
+        metadata: vec![FieldValue::Number(size)],
+        labels: vec![None],
+        ..Case::new(format!("{patient} {size}"))
+    };
+    let mut set = CaseSet {
+        name: "a clinic".into(),
+        synthetic: true,
+        tasks: tasks.clone(),
+        fields: vec![Field::numeric("size", FieldRole::PreDiagnosis)],
+        cases: [("p", 2.0), ("p", 4.0), ("p", 9.0), ("p", 5.0), ("q", 3.0)].map(case).into(),
+        split: None,
+        notes: Vec::new(),
+    };
+    set.add_other_lesions(&["size".to_owned()]).unwrap();
+    let encoder = MetadataEncoder::fit(&set.fields, &set.cases, MetadataRoles::PreDiagnosis).unwrap();
+    let fusion: FusionKind = "concat".parse().unwrap();
+    let (backbone, view) = (BackboneKind::ResNet18Quarter, Modality::Clinical);
+    let network = NetworkConfig::JointFusion(JointFusionConfig::new(backbone, view, encoder.width(), fusion, vec![2]));
+    let model = folder.path().join("beside.safetensors");
+    write_model(&model, "a clinic", &tasks, encoder, network);
+
+    let table = folder.path().join("lesions.csv");
+    let answers = |rows: &[&str]| {
+        fs::write(&table, rows.join("\n") + "\n").unwrap();
+        let output = dermafuse(words(
+            "predict MODEL --table TABLE --format jsonl",
+            &[("MODEL", model.as_path()), ("TABLE", table.as_path())],
+        ));
+        let of_case = |case: Value| (case["case"].as_str().unwrap().to_owned(), case["tasks"].to_string());
+        let answers: BTreeMap<String, String> = json_lines(&succeeded(&output)).into_iter().map(of_case).collect();
+        (answers, errors(&output))
+    };
+    let head = "case,patient,size,clinical";
+    let rows = ["a,p,2,a.png", "b,p,4,a.png", "c,q,2,a.png"];
+    let (beside, said) = answers(&[head, rows[0], rows[1], rows[2]]);
+    assert!(said.contains("other lesions among these cases (size): 2 of 3 cases have some"), "{said}");
+    assert_ne!(beside["a"], beside["c"], "the one has another lesion beside it");
+    // Neither the order of the rows nor other patients have a say; other lesions of the patient have.
+    assert_eq!(answers(&[head, rows[2], rows[1], rows[0], "d,r,7,a.png"]).0["a"], beside["a"]);
+    assert_ne!(answers(&[head, rows[0], "b,p,5,a.png"]).0["a"], beside["a"]);
+    // Alone it is as it is of a patient with one lesion.
+    let (alone, said) = answers(&["case,size,clinical", "a,2,a.png", "b,4,a.png", "c,2,a.png"]);
+    assert!(said.contains("no column `patient` says which lesions are of one patient"), "{said}");
+    assert_eq!((&alone["a"], &alone["c"]), (&beside["c"], &beside["c"]));
+    let photo = folder.path().join("a.png");
+    let line = "predict MODEL --clinical PHOTO --field size=2 --format jsonl";
+    let single =
+        json_lines(&succeeded(&dermafuse(words(line, &[("MODEL", model.as_path()), ("PHOTO", photo.as_path())]))));
+    assert_eq!(single[0]["tasks"].to_string(), beside["c"]);
 }

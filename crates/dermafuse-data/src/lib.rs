@@ -77,6 +77,7 @@ pub use metadata::encoder_config::{
 };
 pub use metadata::matched_encoder::MatchedEncoder;
 pub use metadata::number_range::NumberRange;
+pub use metadata::other_lesions::source_beside_others;
 pub use shuffle::shuffled;
 pub use sources::class_map::{ClassMap, SOURCE_FIELD};
 pub use sources::joined_sets::TaskNames;

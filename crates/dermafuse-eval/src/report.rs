@@ -205,7 +205,6 @@ impl Report {
         self
     }
 
-    /// Adds the evaluations at the operating points of the whole classification, by name.
     /// Adds pictures of what the headline gets wrong, below its tables.
     #[must_use]
     pub fn mistake_pictures(mut self, section: PictureSection) -> Self {
@@ -220,6 +219,7 @@ impl Report {
         self
     }
 
+    /// Adds the evaluations at the operating points of the whole classification, by name.
     #[must_use]
     pub fn points(mut self, points: &[(String, Evaluation)]) -> Self {
         self.points.extend_from_slice(points);
@@ -264,7 +264,6 @@ impl Report {
         self
     }
 
-    /// Adds a row in full: per-class table, confusion matrices, ROC curves, calibration.
     /// Adds a learning curve of methods: a picture and its table.
     #[must_use]
     pub fn learning_curve(mut self, score: &str, curves: &[(String, LearningCurve)]) -> Self {
@@ -272,6 +271,7 @@ impl Report {
         self
     }
 
+    /// Adds a row in full: per-class table, confusion matrices, ROC curves, calibration.
     ///
     /// # Errors
     /// Predictions that cannot be evaluated, or of other tasks than the evaluation.

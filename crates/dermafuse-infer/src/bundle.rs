@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -307,9 +308,14 @@ impl Bundle {
         self.predictor().logits(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 
-    /// The set with its labels numbered as the model numbers classes.
-    pub(crate) fn in_model_tasks<'a>(&self, set: &'a CaseSet) -> Result<std::borrow::Cow<'a, CaseSet>, InferError> {
-        in_model_tasks(set, &self.description.tasks)
+    /// The set with its labels numbered as the model numbers classes, and with what the model asks of the patient's other lesions.
+    pub(crate) fn in_model_tasks<'a>(&self, set: &'a CaseSet) -> Result<Cow<'a, CaseSet>, InferError> {
+        let set = in_model_tasks(set, &self.description.tasks)?;
+        let filled = match set.beside_other_lesions(self.description.encoder.fields()) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(filled) => Some(filled),
+        };
+        Ok(filled.map_or(set, Cow::Owned))
     }
 
     /// Asks the network as the description says.

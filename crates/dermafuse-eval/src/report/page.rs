@@ -22,8 +22,8 @@ pub(super) fn render(report: &Report) -> String {
         ("details", "Details", sections::details(report)),
         ("mistakes", "Mistakes", measures::mistakes(report)),
         ("features", "Features", sections::figures(&report.embeddings)),
-        ("cases", "Cases", sample::render(&report.samples)),
         ("pictures", "Pictures", pictures::render(&report.pictures)),
+        ("cases", "Cases", sample::render(&report.samples)),
         ("recipe", "Recipe", sections::config(report)),
     ];
     let present: Vec<(&str, &str, Markup)> =
