@@ -349,7 +349,7 @@ mod tests {
     fn filled(cases: &[(&str, &str, f64)]) -> CaseSet {
         let mut set = set(cases);
         set.add_other_lesions(&["x".to_owned()]).unwrap();
-        set.check().unwrap();
+        set.check_values().unwrap();
         set
     }
 
