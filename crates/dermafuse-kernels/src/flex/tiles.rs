@@ -13,7 +13,7 @@ use super::products::{Part, ReborrowMut};
 
 /// Products that are summed before they are added to the rest: few enough that little is lost to rounding.
 pub(super) const DEPTH: usize = 256;
-/// Vectors of a tile's row.
+/// Vectors of the widest tile's row.
 const VECTORS: usize = 3;
 /// Numbers of the longest vectors.
 const LONGEST: usize = 16;
@@ -115,11 +115,11 @@ pub(super) fn multiply<F: Function>(left: Rows<'_>, right: Rows<'_>, start: Star
             let Self { left, right, start, parts, .. } = self;
             // As many sums as there are registers for, beside the factors.
             if S::F32_LANES == 1 {
-                multiply_with::<_, F, 4, false>(Scalar128b, left, right, start, parts);
+                multiply_with::<_, F, 4, 2, false>(Scalar128b, left, right, start, parts);
             } else if S::REGISTER_COUNT >= 32 {
-                multiply_with::<_, F, 8, true>(simd, left, right, start, parts);
+                multiply_with::<_, F, 8, 3, true>(simd, left, right, start, parts);
             } else {
-                multiply_with::<_, F, 4, true>(simd, left, right, start, parts);
+                multiply_with::<_, F, 4, 2, true>(simd, left, right, start, parts);
             }
         }
     }
@@ -128,9 +128,9 @@ pub(super) fn multiply<F: Function>(left: Rows<'_>, right: Rows<'_>, start: Star
     Arch::new().dispatch(Multiply { left, right, start, parts, function });
 }
 
-/// In tiles of `R` rows; products are added with one rounding if `FUSED`, else with two.
+/// In tiles of `R` rows and `V` vectors; products are added with one rounding if `FUSED`, else with two.
 #[inline(always)]
-fn multiply_with<S: Simd, F: Function, const R: usize, const FUSED: bool>(
+fn multiply_with<S: Simd, F: Function, const R: usize, const V: usize, const FUSED: bool>(
     simd: S,
     left: Rows<'_>,
     right: Rows<'_>,
@@ -149,12 +149,12 @@ fn multiply_with<S: Simd, F: Function, const R: usize, const FUSED: bool>(
                 1 => 1,
                 // Two and two are faster than three and one.
                 2 | 4 => 2,
-                _ => VECTORS,
+                _ => V,
             };
             match vectors {
                 1 => tile::<S, F, R, 1, FUSED>(simd, factors, right, start, place, parts),
                 2 => tile::<S, F, R, 2, FUSED>(simd, factors, right, start, place, parts),
-                _ => tile::<S, F, R, VECTORS, FUSED>(simd, factors, right, start, place, parts),
+                _ => tile::<S, F, R, V, FUSED>(simd, factors, right, start, place, parts),
             }
             column += vectors * S::F32_LANES;
         }
@@ -401,7 +401,7 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             let Self { left, right, start, parts } = self;
-            multiply_with::<_, Relu, 4, true>(simd, left, right, start, parts);
+            multiply_with::<_, Relu, 4, 2, true>(simd, left, right, start, parts);
         }
     }
 
@@ -445,7 +445,8 @@ mod tests {
             let clipped =
                 |fused| -> Vec<f32> { expected(&of_rows, fused).iter().map(|number| number.max(0.0)).collect() };
             let start = Start::OfRows(&bias);
-            let portable = found(&|parts| multiply_with::<_, Relu, 4, false>(Scalar128b, factors, panel, start, parts));
+            let portable =
+                found(&|parts| multiply_with::<_, Relu, 4, 2, false>(Scalar128b, factors, panel, start, parts));
             assert_eq!(portable, clipped(false));
             #[cfg(target_arch = "x86_64")]
             if let Some(simd) = pulp::x86::V3::try_new() {
