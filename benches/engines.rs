@@ -3,12 +3,13 @@
 //!
 //! `cargo bench -p dermafuse-benches --bench engines -- [NETWORK …]`
 //!
-//! The networks are six backbones at 224 pixels and those of the recipes at their own size, which look at a record of
-//! 20 columns where they look at one. `backbones` in place of names is every backbone at the size of its published weights.
+//! The networks are six backbones at 224 pixels and those of the recipes at their own size, which look at the record of Derm7pt
+//! where they look at one. `backbones` in place of names is every backbone at the size of its published weights.
 //!
 //! Each engine is asked in blocks, after a pause: the threads of a library look for work for a while after a pass, and would take a core
 //! from the next engine. Blocks take turns, and medians over all count. An engine that is not there is left out with a word.
-//! `DERMAFUSE_THREADS=N` (2 if it is not set) is for all of them but Burn, which takes one thread for each core.
+//! `DERMAFUSE_THREADS=N` (2 if it is not set) is for all of them but Burn, which takes one thread for each core. 8-bit integers are
+//! computed with ranges of four drawn cases.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -16,13 +17,14 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::{MetadataEncoder, MetadataRoles, Preprocess};
+use dermafuse::data::{CaseSet, CaseView, MetadataEncoder, MetadataRoles, Preprocess, derm7pt};
 use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription, Engine, InferError, NetworkEngine, OnnxSession};
 use dermafuse::networks::{ImageClassifierConfig, Modality, MultimodalInput, Network, NetworkConfig};
 use dermafuse::recipes::Recipe;
 use dermafuse::schema::ndarray::ArrayViewD;
-use dermafuse::schema::{BranchWeights, Case, Field, FieldRole, FieldValue, FuseSpace, TaskSet};
+use dermafuse::schema::{BranchWeights, FuseSpace, TaskSet};
+use dermafuse::synthetic::{self, SyntheticConfig};
 use dermafuse_benches::tasks;
 
 /// Blocks of each engine at each batch.
@@ -32,9 +34,9 @@ const PASSES: usize = 8;
 /// Before a block.
 const PAUSE: Duration = Duration::from_millis(200);
 const BATCHES: [usize; 2] = [1, 8];
-const RECORD: usize = 20;
 /// The engines beside Burn, by their words.
-const ENGINES: [&str; 3] = ["onnxruntime", "openvino", "openvino:precision=bf16"];
+const ENGINES: [&str; 5] =
+    ["onnxruntime", "openvino", "openvino:precision=bf16", "onnxruntime:precision=int8", "openvino:precision=int8"];
 
 /// A network, by its name, and the side of its images.
 struct Subject {
@@ -49,17 +51,16 @@ impl Subject {
         Self { name: backbone.to_string(), network: NetworkConfig::ImageClassifier(config), side }
     }
 
-    fn of_recipe(name: &str, classes: &[usize]) -> Self {
+    fn of_recipe(name: &str, classes: &[usize], record: usize) -> Self {
         let experiment = Recipe::shipped(name).expect("a shipped recipe").experiment().expect("an experiment");
         let network = experiment.method.network.with_classes(classes.to_vec());
-        let record = if network.metadata_inputs() > 0 { RECORD } else { 0 };
-        let network = if record > 0 { network.with_metadata_inputs(record) } else { network };
+        let network = if network.metadata_inputs() > 0 { network.with_metadata_inputs(record) } else { network };
         Self { name: name.to_owned(), network, side: experiment.training.preprocess.size }
     }
 }
 
 /// Those that were asked for.
-fn subjects(words: &[String], classes: &[usize]) -> Vec<Subject> {
+fn subjects(words: &[String], classes: &[usize], record: usize) -> Vec<Subject> {
     if words.iter().any(|word| word == "backbones") {
         let at_its_size = |backbone: BackboneKind| Subject::tower(backbone, backbone.published_input().size, classes);
         return BackboneKind::ALL.into_iter().map(at_its_size).collect();
@@ -73,30 +74,43 @@ fn subjects(words: &[String], classes: &[usize]) -> Vec<Subject> {
         BackboneKind::SwinV2Tiny,
     ];
     let towers = towers.map(|backbone| Subject::tower(backbone, 224, classes));
-    let recipes = Recipe::shipped_names().into_iter().map(|name| Subject::of_recipe(name, classes));
+    let recipes = Recipe::shipped_names().into_iter().map(|name| Subject::of_recipe(name, classes, record));
     let all = towers.into_iter().chain(recipes);
     all.filter(|subject| words.is_empty() || words.contains(&subject.name)).collect()
 }
 
-/// An encoder of so many columns.
-fn encoder(columns: usize) -> MetadataEncoder {
-    let fields: Vec<Field> = (0..columns).map(|at| Field::numeric(format!("f{at}"), FieldRole::PreDiagnosis)).collect();
-    let case = |value| Case { metadata: vec![FieldValue::Number(value); columns], ..Case::new("1") };
-    MetadataEncoder::fit(&fields, &[case(0.0), case(1.0)], MetadataRoles::PreDiagnosis).expect("an encoder")
+/// How the set's records are encoded.
+fn encoder(set: &CaseSet) -> MetadataEncoder {
+    MetadataEncoder::fit(&set.fields, &set.cases, MetadataRoles::PreDiagnosis).expect("an encoder")
 }
 
 /// A model of the network with random weights.
-fn model(tasks: &TaskSet, subject: &Subject) -> Bundle {
+fn model(tasks: &TaskSet, subject: &Subject, set: &CaseSet) -> Bundle {
     let config = &subject.network;
     let network = config.init_seeded(1, &Device::flex()).expect("a network").valid().into_inference();
     let description = BundleDescription {
-        encoder: encoder(config.metadata_inputs()),
+        encoder: if config.metadata_inputs() > 0 { encoder(set) } else { MetadataEncoder::none() },
         ..BundleDescription::new(tasks.clone(), config.clone().inference(), Preprocess::imagenet(subject.side))
     };
     let weights = network.branches().into_iter().map(|branch| (branch.name, 1.0));
     let weights = BranchWeights::new(weights).expect("weights of 1");
     let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).expect("a stage");
     Bundle::new(description, network, two_stage)
+}
+
+/// The same with ranges for 8-bit integers; without them where no engine measures them.
+fn measured(mut bundle: Bundle, cases: &CaseView<'_>) -> Bundle {
+    for words in ["onnxruntime", "openvino"] {
+        let engine = words.parse::<Engine>().expect("an engine");
+        match bundle.measure_ranges(&engine, cases, |_| ()) {
+            Ok(ranges) => {
+                bundle.description.activation_ranges = Some(ranges);
+                break;
+            }
+            Err(error) => println!("no ranges by {words}: {error}"),
+        }
+    }
+    bundle
 }
 
 /// Milliseconds.
@@ -195,11 +209,17 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let threads = std::env::var("DERMAFUSE_THREADS").unwrap_or_else(|_| "2".into());
     let tasks = tasks();
+    let folder = tempfile::tempdir().expect("a folder");
+    let drawn = folder.path().join("drawn");
+    let config = SyntheticConfig { cases: 24, ..SyntheticConfig::default() };
+    synthetic::write(&drawn, &config).expect("the drawn set is written");
+    let set = derm7pt::load(&drawn).expect("the drawn set is read");
+    let cases = set.view(vec![0, 1, 2, 3]).expect("four of its cases");
     println!(
         "ms, batch {BATCHES:?}; what the way to the engine adds; largest difference of a logit over the largest logit"
     );
-    for subject in subjects(&words, &tasks.class_counts()) {
-        let (bundle, Subject { name, side, .. }) = (model(&tasks, &subject), &subject);
+    for subject in subjects(&words, &tasks.class_counts(), encoder(&set).width()) {
+        let (bundle, Subject { name, side, .. }) = (measured(model(&tasks, &subject, &set), &cases), &subject);
         let ways: Vec<(&str, Result<Way, InferError>)> = ENGINES
             .into_iter()
             .map(|words| {

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dermafuse::data::pad_ufes_20;
+use dermafuse::data::{ModelOutputs, RgbPixels, Strictness, decode, encode_png, pad_ufes_20};
 use dermafuse::infer::Note;
+use dermafuse::schema::FieldValue;
 use dermafuse::{Device, Model, Patient};
 use dermafuse_tests::{program, text};
 use serde_json::Value;
@@ -89,7 +90,11 @@ fn tables_of_other_models_are_weighed_with_the_record_tested_and_asked_for_again
     assert_eq!(points, ["accurate", "balanced"]);
     assert!(!metrics["mistakes"]["surest"].as_array().unwrap().is_empty());
     let report = fs::read_to_string(out.join("report.html")).unwrap();
-    for heading in ["Operating points", "Net benefit", "The surest mistakes", "one class against the rest"] {
+    let pictures = ["The surest mistakes, in pictures", "What is taken for what, in pictures"];
+    for heading in ["Operating points", "Net benefit", "The surest mistakes", "one class against the rest"]
+        .into_iter()
+        .chain(pictures)
+    {
         assert!(report.contains(heading), "{heading}");
     }
 
@@ -175,4 +180,137 @@ fn models_alone_are_weighed_and_what_does_not_fit_is_refused() {
     assert!(error.contains("filename"), "{error}");
     let error = refused(&["second_stage.search.method=exact"]);
     assert!(error.contains("search the grid"), "{error}");
+}
+
+#[test]
+fn a_learning_curve_says_what_more_cases_are_worth() {
+    let (folder, _) = folder();
+    let file = experiment(folder.path(), "[split]\nfolds = 3\n");
+    let out = folder.path().join("curve");
+    let compare = |more: &[&str]| {
+        let mut command = program("dermafuse");
+        command.arg("compare").arg(&file).args(["--row", "Bring your own", "--over", "training_fraction=0.2,0.5,1"]);
+        command.arg("--out").arg(&out).args(more);
+        command
+    };
+    let printed = done(compare(&[]));
+    assert!(printed.contains("Learning curve, balanced accuracy"), "{printed}");
+    let curves = json(out.join("learning_curve.json"));
+    let scores: Vec<&str> = curves.as_array().unwrap().iter().map(|curve| curve[0].as_str().unwrap()).collect();
+    assert_eq!(scores, ["accuracy", "balanced accuracy", "macro F1", "macro AUC"]);
+    for curve in curves.as_array().unwrap() {
+        assert_eq!(curve[1][0][0], "Bring your own");
+        let points = curve[1][0][1]["points"].as_array().unwrap();
+        let cases: Vec<u64> = points.iter().map(|point| point["cases"].as_u64().unwrap()).collect();
+        // Of 240 cases, of which 160 are dealt into folds, of which one trains; the others train too, but for tested patients.
+        let whole = cases[2] as f64;
+        assert!((cases[0] as f64 - 0.2 * whole).abs() < 0.05 * whole, "{cases:?}");
+        assert!((cases[1] as f64 - 0.5 * whole).abs() < 0.05 * whole, "{cases:?}");
+        for point in points {
+            let [score, lower, upper] =
+                [&point["score"]["mean"], &point["interval"]["lower"], &point["interval"]["upper"]];
+            let [score, lower, upper] = [score, lower, upper].map(|value| value.as_f64().unwrap());
+            assert!(lower <= score && score <= upper && lower < upper, "{point}");
+            assert_eq!(point["score"]["n"], 3);
+        }
+        assert!(points[0]["gain"].is_null() && points[2]["gain_interval"]["lower"].is_f64(), "{curve}");
+    }
+    let rows = json(out.join("table.json"));
+    let trained: Vec<u64> =
+        rows.as_array().unwrap().iter().map(|row| row["training_cases"][0].as_u64().unwrap()).collect();
+    assert!(trained[0] < trained[1] && trained[1] < trained[2], "{trained:?}");
+    let report = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(report.contains("How much data") && report.contains("Learning curve, macro AUC"));
+    // What is done is read, with the same result.
+    let before = fs::read(out.join("learning_curve.json")).unwrap();
+    done(compare(&["--resume"]));
+    assert_eq!(fs::read(out.join("learning_curve.json")).unwrap(), before);
+    let output = train(&file, &folder.path().join("none"), &["training_fraction=0"]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("above 0 and at most 1"), "{}", text(&output));
+}
+
+#[test]
+fn what_stands_beside_other_lesions_is_learnt_and_asked_for() {
+    let (folder, pad) = folder();
+    let file = experiment(folder.path(), "[split]\nfolds = 3\n");
+    let out = folder.path().join("beside");
+    let beside = r#"data.pad.beside_other_lesions=["diameter_1", "other.MEL"]"#;
+    let trees = ["second_stage.classifier=gradient_boosting", "second_stage.params=none"];
+    let printed = done(train(&file, &out, &[beside, trees[0], trees[1]]));
+    assert!(printed.contains("have other lesions of the same patient beside them"), "{printed}");
+    let model = out.join("fold-1").join("model.safetensors");
+    let mut show = program("dermafuse");
+    show.arg("show").arg(&model);
+    let card = done(show);
+    assert!(card.contains("other.MEL.rank_among_others: a number"), "{card}");
+    assert!(card.contains("(from the patient's other lesions in the table)"), "{card}");
+
+    // A set is filled when it is asked about, as it was when it trained.
+    let bundle = Model::open(&model, &Device::flex()).unwrap().bundle().clone();
+    let mut set = pad_ufes_20::load(&pad).unwrap();
+    let classes = CLASSES.iter().enumerate().map(|(at, class)| ((*class).to_owned(), format!("p{at}"))).collect();
+    let outputs =
+        ModelOutputs { file: folder.path().join("model.csv"), case: "filename".into(), classes, features: vec![] };
+    set.join_outputs(&[("other".to_owned(), outputs)].into()).unwrap();
+    let plain = bundle.predict(&set.whole(), |_| {}).unwrap();
+    let with = set.with_other_lesions();
+    assert!(with > 20 && with < set.len(), "{with}");
+    let note = format!("among these cases (diameter_1, other.MEL): {with} of 240 cases have some");
+    assert!(plain.notes.iter().any(|said| said.contains(&note)), "{:?}", plain.notes);
+    let mut filled = set.clone();
+    filled.add_other_lesions(&["diameter_1".to_owned(), "other.MEL".to_owned()]).unwrap();
+    assert_eq!(bundle.predict(&filled.whole(), |_| {}).unwrap().stages, plain.stages);
+    // Asked about alone, a case is answered beside the others of its table; without them it is a patient's only lesion.
+    let row = (0..set.len()).find(|&row| filled.cases[row].metadata.last() != Some(&FieldValue::Missing)).unwrap();
+    let one = bundle.predict(&set.view(vec![row]).unwrap(), |_| {}).unwrap();
+    assert_eq!(one.last().probabilities[0].row(0), plain.last().probabilities[0].row(row));
+    let output =
+        train(&file, &folder.path().join("none"), &["data.pad.beside_other_lesions=[\"gender\"]"]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("not a number"), "{}", text(&output));
+}
+
+#[test]
+fn pictures_that_look_alike_are_found_and_shown() {
+    let (folder, pad) = folder();
+    let set = pad_ufes_20::load(&pad).unwrap();
+    // The picture of one lesion, compressed anew, under another patient and another diagnosis.
+    let original = &set.cases[0];
+    let copy = set.cases.iter().find(|case| case.group != original.group && case.labels != original.labels).unwrap();
+    let pixels = decode(&original.clinical[0], Strictness::Strict).unwrap();
+    let mut bytes = pixels.data().to_vec();
+    bytes[0] ^= 1;
+    let pixels = RgbPixels::new(pixels.width(), pixels.height(), bytes).unwrap();
+    fs::write(&copy.clinical[0], encode_png(&pixels)).unwrap();
+    let file = experiment(folder.path(), "[split]\nfolds = 3\n");
+    let page = folder.path().join("alike.html");
+    let check = |more: &[&str]| {
+        let mut command = program("dermafuse");
+        command.arg("check").arg(&file).arg("--near-duplicates").args(more);
+        command
+    };
+    let said = done(check(&["--page", page.to_str().unwrap()]));
+    assert!(
+        said.contains("Every check that needs no training has passed.") && said.contains(" under two labels"),
+        "{said}"
+    );
+    let html = fs::read_to_string(&page).unwrap();
+    for words in ["Under two labels", original.id.as_str(), copy.id.as_str(), "data:image/jpeg;base64,"] {
+        assert!(html.contains(words), "{words}");
+    }
+    let output = check(&["--json", "--distance", "4"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let pairs = found["near_duplicates"]["pairs"].as_array().unwrap();
+    let names =
+        |pair: &Value| [&pair["first"]["case"], &pair["second"]["case"]].map(|id| id.as_str().unwrap().to_owned());
+    let both = [original.id.to_string(), copy.id.to_string()];
+    let pair = pairs.iter().find(|pair| names(pair).iter().all(|name| both.contains(name))).unwrap();
+    assert!(!pair["labels"].as_array().unwrap().is_empty() && pair["same_group"] == false, "{pair}");
+    let conflicts = found["near_duplicates"]["label_conflicts"].as_u64().unwrap();
+    let counted = pairs.iter().filter(|pair| !pair["labels"].as_array().unwrap().is_empty()).count();
+    assert!(conflicts as usize == counted && conflicts >= 1);
+    assert_eq!(found["near_duplicates"]["images"], 240);
+    assert_eq!(found["data"]["rounds"], 3);
+    let output = check(&["--distance", "60"]).output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("60 is not 48 or less"), "{}", text(&output));
 }

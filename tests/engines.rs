@@ -4,6 +4,7 @@
 //! `DERMAFUSE_OPENVINO=required` is set. `DERMAFUSE_PYTHON` names a Python that has the packages; without it they are looked for
 //! as the program does.
 
+use std::collections::BTreeMap;
 use std::env::{var, var_os};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,11 +17,15 @@ use dermafuse::eval::EngineComparison;
 use dermafuse::infer::{
     Bundle, Engine, EngineError, EngineSettings, ExplanationRequest, InferError, Note, OnnxSession, Precision,
 };
+use dermafuse::networks::Network;
+use dermafuse::onnx::{Attribute, Dim, Element, Graph, ProductRanges, Range, Values};
 use dermafuse::recipes::Workplace;
 use dermafuse::schema::ndarray::{Array, ArrayD, IxDyn};
 use dermafuse::train::Silent;
 use dermafuse::{Model, Patient};
-use dermafuse_tests::{device_lock, program, saved_model, small_experiment, small_set, small_set_folder, text};
+use dermafuse_tests::{
+    device_lock, program, saved_model, small_experiment, small_set, small_set_folder, text, uniform,
+};
 use serde_json::Value;
 
 /// How far a probability may be from Burn's, where both compute in 32-bit floats.
@@ -487,4 +492,249 @@ fn the_version_of_burn_that_answers_say_is_the_one_that_is_built() {
     let said = trained().engine_facts().version;
     let workspace = include_str!("../Cargo.toml");
     assert!(workspace.contains(&format!("burn = {{ version = \"={said}\"")), "{said}");
+}
+
+/// A convolution of 3 by 3 pixels behind a layer that looks at the image, a ReLU, and a matrix product over its pixels; `layers` are the
+/// names, input channels and weights of both, row-major.
+fn two_products() -> (Graph, [(&'static str, usize, Vec<f32>, Vec<f32>); 2]) {
+    const CHANNELS: [usize; 3] = [4, 5, 6];
+    const SIDE: usize = 6;
+    let numbers = |name: &str, count: usize, size: f64| -> Vec<f32> {
+        (0..count).map(|at| (size * (2.0 * uniform(name, at) - 1.0)) as f32).collect()
+    };
+    let shape = |channels: usize| vec![Dim::Batch(1), Dim::Fixed(channels), Dim::Fixed(SIDE), Dim::Fixed(SIDE)];
+    let [first, second, third] = CHANNELS;
+    let body = ("body/Conv", 9 * first, numbers("body", second * first * 9, 0.7), numbers("bias", second, 0.5));
+    let tokens = ("tokens/MatMul", second, numbers("tokens", second * third, 1.5), Vec::new());
+    let mut graph = Graph::new();
+    let image = graph.input("image", Element::F32, shape(3));
+    graph.set_layer("stem");
+    let weight = graph.named_constant("stem.weight", Values::F32(numbers("stem", first * 3, 1.0)), &[first, 3, 1, 1]);
+    let x = graph.node("Conv", &[image, weight], Vec::new(), Element::F32, shape(first));
+    graph.set_layer("body");
+    let weight = graph.named_constant("body.weight", Values::F32(body.2.clone()), &[second, first, 3, 3]);
+    let bias = graph.named_constant("body.bias", Values::F32(body.3.clone()), &[second]);
+    let pads = vec![("pads", Attribute::Ints(vec![1; 4]))];
+    let x = graph.node("Conv", &[x, weight, bias], pads, Element::F32, shape(second));
+    let x = graph.unary("Relu", x);
+    // An output of the file would stay in floats; its distance from zero is what follows it.
+    let map = graph.unary("Abs", x);
+    graph.output("map", map);
+    graph.set_layer("tokens");
+    let x = graph.reshape(x, vec![Dim::Batch(1), Dim::Fixed(second), Dim::Fixed(SIDE * SIDE)]);
+    let x = graph.transpose(x, &[0, 2, 1]); // [N, H · W, C]
+    let weight = graph.named_constant("tokens.weight", Values::F32(tokens.2.clone()), &[second, third]);
+    let y = graph.matmul(x, weight);
+    graph.output("tokens", y);
+    (graph, [body, tokens])
+}
+
+#[test]
+fn a_product_in_eight_bits_is_as_far_off_as_its_steps_allow() {
+    let image = ArrayD::from_shape_fn(IxDyn(&[4, 3, 6, 6]), |at| {
+        (2.0 * uniform("image", at[0] * 108 + at[1] * 36 + at[2] * 6 + at[3]) - 1.0) as f32
+    });
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("") else { continue };
+        let file = |graph: Graph| graph.into_model("two products", &[]).unwrap().into_bytes();
+        let (mut graph, products) = two_products();
+        let watched = graph.watch_products();
+        let names: Vec<&str> = watched.iter().map(|product| product.name.as_str()).collect();
+        assert_eq!(names, products.each_ref().map(|(name, ..)| *name), "not the layer that looks at the image");
+        let session = engine.open(&file(graph)).unwrap();
+        let ask = |session: &dyn OnnxSession, outputs: &[&str]| {
+            session.run(&[("image", image.view())], outputs).unwrap().into_iter().collect::<Vec<_>>()
+        };
+        let range = |output: &str| {
+            let found = ask(&*session, &[output])[0].iter().copied().collect::<Vec<f32>>();
+            Range { low: found[0], high: found[1] }
+        };
+        let usual = ask(&*session, &["map", "tokens"]);
+        let of_map = range(watched[0].output.as_deref().unwrap());
+        assert_eq!(of_map.low, usual[0].iter().copied().fold(f32::INFINITY, f32::min));
+        assert_eq!(of_map.high, usual[0].iter().copied().fold(0.0, f32::max));
+        assert_eq!(watched[1].output, None);
+        for (at, (name, fan_in, weights, bias)) in products.iter().enumerate() {
+            let input = range(&watched[at].input);
+            let ranges = ProductRanges { input, output: watched[at].output.as_deref().map(range) };
+            let (mut graph, _) = two_products();
+            graph.quantise(&BTreeMap::from([((*name).to_owned(), ranges)])).unwrap();
+            let rounded = engine.open(&file(graph)).unwrap();
+            let found = ask(&*rounded, &["map", "tokens"]).swap_remove(at);
+            // Half a step of the input for each weight, half a step of the weight for each input, their product, and half a step of the
+            // bias and of what comes out.
+            let step = |range: Range| (range.high.max(0.0) - range.low.min(0.0)) / 255.0;
+            let (of_input, of_output) = (step(input), ranges.output.map_or(0.0, step));
+            let most = input.high.abs().max(input.low.abs());
+            let channels = weights.len() / fan_in;
+            let largest = |channel: usize| -> (f32, f32) {
+                let own = weights.iter().enumerate().filter(|(place, _)| match bias.is_empty() {
+                    false => place / fan_in == channel,
+                    true => place % channels == channel,
+                });
+                own.fold((0.0, 0.0), |(sum, most): (f32, f32), (_, weight)| {
+                    (sum + weight.abs(), most.max(weight.abs()))
+                })
+            };
+            let bound = |channel: usize| {
+                let (sum, largest) = largest(channel);
+                let of_weight = largest / 127.0;
+                let many = *fan_in as f32;
+                let rounding = 0.5 * of_input * sum + many * 0.5 * of_weight * (most + 0.5 * of_input);
+                rounding + 0.5 * of_input * of_weight + 0.5 * of_output + 1e-4
+            };
+            let axis = if bias.is_empty() { 2 } else { 1 };
+            let mut differs = 0.0_f32;
+            for (place, value) in found.indexed_iter() {
+                let difference = (value - usual[at][&place]).abs();
+                let channel = place[axis];
+                assert!(
+                    difference <= bound(channel),
+                    "{} {name} {place:?}: {difference} > {}",
+                    library.name,
+                    bound(channel)
+                );
+                differs = differs.max(difference);
+            }
+            eprintln!("{} {name}: {differs:.4}, at most {:.4}", library.name, bound(0));
+            assert!(differs > 1e-4, "{} computed {name} in floats", library.name);
+        }
+    }
+}
+
+/// The model that was trained, with ranges of its validation cases.
+fn measured(engine: &Engine) -> Bundle {
+    let (set, split) = small_set();
+    let mut bundle = trained().clone();
+    let ranges = bundle.measure_ranges(engine, &set.view(&split.valid).unwrap(), |_| ()).unwrap();
+    assert_eq!((ranges.cases, ranges.engine.precision.as_str()), (split.valid.len(), "f32"));
+    bundle.description.activation_ranges = Some(ranges);
+    bundle
+}
+
+#[test]
+fn eight_bits_are_for_models_that_were_measured() {
+    let (set, split) = small_set();
+    for library in LIBRARIES {
+        let (Some(engine), Some(int8)) = (library.engine(""), library.engine("precision=int8")) else { continue };
+        let error = trained().clone().with_engine(&int8).unwrap_err().to_string();
+        assert!(error.contains("the model has no ranges") && error.contains("dermafuse quantise"), "{error}");
+        let error = Model::new(trained().clone()).unwrap().to_int8_onnx().unwrap_err().to_string();
+        assert!(error.contains("dermafuse quantise"), "{error}");
+        let refused = |engine: &Engine, rows: &[usize]| {
+            trained().measure_ranges(engine, &set.view(rows).unwrap(), |_| ()).unwrap_err().to_string()
+        };
+        let case = &set.cases[split.test[1]].id;
+        let error = refused(&engine, &[split.valid[0], split.test[1]]);
+        assert!(error.contains(&format!("case `{case}` tested the model")), "{error}");
+        assert!(refused(&int8, &split.valid).contains("with which ranges are measured"));
+        assert!(refused(&engine, &[]).contains("no case"));
+
+        let bundle = measured(&engine);
+        let ranges = bundle.description.activation_ranges.as_ref().unwrap();
+        let layers: Vec<&str> = ranges.products.keys().map(String::as_str).collect();
+        assert!(layers.len() > 20 && layers.iter().all(|name| name.ends_with("/Conv")), "{layers:?}");
+        let other = bundle.clone().with_engine(&int8).unwrap();
+        let comparison = compared(trained(), &other);
+        eprintln!("{}: {:.2e}", comparison.engine, comparison.largest);
+        assert_eq!(comparison.engine.precision, "int8");
+        // More than rounding of 32 bits, and no other model.
+        assert!(comparison.largest > CLOSE && comparison.largest < 0.2, "{}", comparison.to_text());
+        let answers = other.predict(&set.view(&split.test[..1]).unwrap(), |_| ()).unwrap();
+        assert!(answers.notes.iter().any(|note| note.contains("in int8 ran the network: probabilities differ")));
+        // In floats it is the model that it was.
+        let floats = bundle.clone().with_engine(&engine).unwrap();
+        assert!(compared(trained(), &floats).largest <= CLOSE);
+
+        // The file keeps them, to the bit, and an answer of it is the same.
+        let bytes = bundle.to_bytes().unwrap();
+        let read = Bundle::from_bytes(&bytes, &Device::flex()).unwrap();
+        assert_eq!(read.description.activation_ranges.as_ref(), Some(ranges));
+        assert_eq!(read.to_bytes().unwrap(), bytes);
+        assert_eq!(compared(&other, &read.with_engine(&int8).unwrap()).largest, 0.0);
+
+        // They are of this network, and of no other.
+        let mut stranger = bundle.clone();
+        stranger.network = bundle.description.network.init_seeded(99, &Device::flex()).unwrap();
+        for error in [stranger.check().unwrap_err(), stranger.clone().with_engine(&int8).unwrap_err()] {
+            assert!(matches!(error, InferError::RangesOfOther { .. }), "{error}");
+        }
+        assert!(stranger.to_bytes().is_err());
+        let mut renamed = bundle.clone();
+        let products = &mut renamed.description.activation_ranges.as_mut().unwrap().products;
+        let (_, first) = products.pop_first().unwrap();
+        products.insert("tail/Conv".into(), first);
+        let error = renamed.with_engine(&int8).unwrap_err().to_string();
+        assert!(error.contains("the network has no product `tail/Conv`"), "{error}");
+    }
+}
+
+/// Asks two files about the same random bytes and prints the largest difference of an output.
+const COMPARE_FILES: &str = "
+import sys, numpy as np, onnxruntime
+random = np.random.default_rng(1)
+sessions = [onnxruntime.InferenceSession(name, providers=['CPUExecutionProvider']) for name in sys.argv[1:]]
+shape = lambda tensor: [3 if isinstance(side, str) else side for side in tensor.shape]
+image = lambda tensor: random.integers(0, 256, shape(tensor), np.uint8)
+asked = {tensor.name: image(tensor) if tensor.type == 'tensor(uint8)' else np.zeros(shape(tensor), np.float32) for tensor in sessions[0].get_inputs()}
+names = [[tensor.name for tensor in session.get_outputs()] for session in sessions]
+assert names[0] == names[1]
+words = [session.get_modelmeta().custom_metadata_map['dermafuse.precision'] for session in sessions]
+tasks = [name for name in names[0] if name != 'embedding']
+answers = [session.run(tasks, asked) for session in sessions]
+print(*words, max(float(np.abs(one - other).max()) for one, other in zip(*answers)))
+";
+
+#[test]
+fn the_program_measures_and_writes_eight_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (model, prepared) = (at("model.safetensors"), at("int8.safetensors"));
+    trained().save(&model).unwrap();
+    let data = format!("derm7pt={}", small_set_folder().display());
+    let run = |words: &[&str]| program("dermafuse").args(words).output().unwrap();
+    let Some(engine) = LIBRARIES[0].words("") else { return };
+    let words = ["quantise", &model, "--data", &data, "--at-most", "5", "--engine", &engine, "--out", &prepared];
+    let output = run(&words);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(
+        text(&output).contains("ranges of 5 cases of derm7pt-synthetic, measured by ONNX Runtime"),
+        "{}",
+        text(&output)
+    );
+    assert!(text(&run(&words)).contains("is there; give another file"));
+    assert!(text(&run(&["show", &prepared])).contains("8-bit integers"));
+    for (library, name) in LIBRARIES.into_iter().zip(["ONNX Runtime", "OpenVINO"]) {
+        let Some(engine) = library.words("precision=int8") else { continue };
+        let refused = run(&["check-engine", &model, "--data", &data, "--engine", &engine]);
+        assert!(text(&refused).contains("the model has no ranges of its activations"), "{}", text(&refused));
+        let output = run(&["check-engine", &prepared, "--data", &data, "--engine", &engine, "--json"]);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((json["engine"]["name"].as_str(), json["engine"]["precision"].as_str()), (Some(name), Some("int8")));
+        assert!(json["largest"].as_f64().unwrap() < 0.2, "{json}");
+    }
+    let (floats, int8) = (at("f32.onnx"), at("int8.onnx"));
+    let refused = run(&["export", &model, "--onnx", &int8, "--precision", "int8"]);
+    assert!(text(&refused).contains("dermafuse quantise"), "{}", text(&refused));
+    for (file, precision) in [(&floats, "f32"), (&int8, "int8")] {
+        let output = run(&["export", &prepared, "--onnx", file, "--precision", precision]);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    let size = |file: &str| fs::metadata(file).unwrap().len();
+    // At 32 pixels the last stage has maps of one pixel, and stays in floats.
+    assert!(size(&int8) < size(&floats), "{} {}", size(&int8), size(&floats));
+    let python = var_os("DERMAFUSE_PYTHON").unwrap_or_else(|| "python3".into());
+    let output = Command::new(python).args(["-c", COMPARE_FILES, &floats, &int8]).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            let printed = text(&output);
+            let difference = printed.trim().strip_prefix("f32 int8 ").unwrap().parse::<f64>().unwrap();
+            assert!(difference > CLOSE && difference < 0.2, "{difference}");
+        }
+        output => {
+            let said = output.map_or_else(|error| error.to_string(), |output| text(&output));
+            assert!(!LIBRARIES[0].is_required(), "{said}");
+            eprintln!("SKIPPED: the files are not asked from Python: {said}");
+        }
+    }
 }

@@ -16,14 +16,17 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use burn::tensor::Device;
+use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
-    ImageMeasures, QualityThresholds, Resampling, RgbPixels, Strictness, ViewRule, decode, decode_bytes, encode_jpeg,
-    encode_png, resize,
+    ImageMeasures, Preprocess, QualityThresholds, Resampling, RgbPixels, Strictness, ViewRule, decode, decode_bytes,
+    encode_jpeg, encode_png, resize,
 };
-use dermafuse::infer::{Bundle, Model, Patient};
+use dermafuse::ensemble::TwoStage;
+use dermafuse::infer::{Bundle, BundleDescription, Model, Patient};
+use dermafuse::networks::{FusionNetConfig, NetworkConfig};
 use dermafuse::schema::{
-    Aim, ClassGroup, Coverage, FittedGroup, OperatingPoint, PatientGroup, PatientRange, Performance, PerformanceRow,
-    PredictionSets, Proportion, Quantile, QuestionRow, Task, TaskQuantiles,
+    Aim, BranchWeights, ClassGroup, Coverage, FittedGroup, FuseSpace, OperatingPoint, PatientGroup, PatientRange,
+    Performance, PerformanceRow, PredictionSets, Proportion, Quantile, QuestionRow, Task, TaskQuantiles, TaskSet,
 };
 use dermafuse::serve::{CaseInput, Classifier, ModelClassifier};
 use dermafuse_tests::chromium::{Chromium, decode as bytes_of};
@@ -376,12 +379,13 @@ fn whole_model(folder: &Path) -> PathBuf {
 }
 
 /// What the page computes for photos, as `[task, class, probability]`, and what it finds.
-fn answer_of(browser: &mut Chromium, clinical: &Path, dermoscopic: &Path, fields: &Value) -> Value {
+fn answer_of(browser: &mut Chromium, clinical: Option<&Path>, dermoscopic: Option<&Path>, fields: &Value) -> Value {
+    let of = |file: Option<&Path>| file.map_or_else(|| "undefined".to_owned(), script_file);
     let script = format!(
         "import('./source.js').then(({{ source }}) => source.predict({{ images: {{ clinical: {}, dermoscopic: {} }}, fields: {fields} }}, {{}})) \
          .then((answer) => JSON.stringify(answer))",
-        script_file(clinical),
-        script_file(dermoscopic),
+        of(clinical),
+        of(dermoscopic),
     );
     serde_json::from_str(&browser.text(&script)).unwrap()
 }
@@ -436,7 +440,7 @@ fn a_page_without_a_server_answers_as_the_program_does_with_the_network_off() {
             ..CaseInput::default()
         };
         let mut expected = serde_json::to_value(served.answer(&case).unwrap()).unwrap();
-        let mut found = answer_of(&mut browser, &clinical, &dermoscopic, &fields);
+        let mut found = answer_of(&mut browser, Some(&clinical), Some(&dermoscopic), &fields);
         // All numbers that depend on pixels, which are compared; the rest is equal.
         let mut numbers = [Vec::new(), Vec::new()];
         for (answer, numbers) in [&mut expected, &mut found].into_iter().zip(&mut numbers) {
@@ -551,6 +555,68 @@ fn a_page_without_a_server_answers_as_the_program_does_with_the_network_off() {
     }
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(heard.load(Ordering::SeqCst), 0, "somebody else was asked");
+}
+
+/// A model whose branches have classifiers of their own: of the photo, of the dermoscopic image and of both.
+fn model_of_branches(folder: &Path) -> PathBuf {
+    let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["BCC", "NEV", "MEL"])]).unwrap();
+    let config = FusionNetConfig::new(BackboneKind::ResNet18Quarter, tasks.class_counts());
+    let config = NetworkConfig::FusionNet(config);
+    let network = config.init_seeded(11, &Device::flex()).unwrap();
+    let description = BundleDescription::new(tasks, config, Preprocess::imagenet(64));
+    let weights = BranchWeights::new([("clinical", 1.0), ("dermoscopic", 2.0), ("fusion", 1.0)]).unwrap();
+    let two_stage = TwoStage::new(weights, FuseSpace::Logits, None, 1.0).unwrap();
+    let file = folder.join("branches.safetensors");
+    Bundle::new(description, network, two_stage).save(&file).unwrap();
+    file
+}
+
+#[test]
+fn a_page_answers_without_an_image_where_the_program_does() {
+    let (Some(runtime), Some(mut browser)) = (runtime(), browser()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = model_of_branches(folder.path());
+    let out = folder.path().join("page");
+    export(&file, &runtime, &out);
+    let server = FolderServer::start(&out);
+    browser.open(&server.address);
+    browser.wait("!document.getElementById('case').hidden");
+    let served = ModelClassifier::new(Model::open(&file, &Device::flex()).unwrap()).unwrap();
+    let photos = [photo(folder.path(), "a.jpg", 2), photo(folder.path(), "b.jpg", 9)];
+    let mut answers = Vec::new();
+    for there in [[true, true], [true, false], [false, true]] {
+        let [clinical, dermoscopic] = [0, 1].map(|at| there[at].then(|| photos[at].as_path()));
+        let bytes = |file: Option<&Path>| file.map(|file| fs::read(file).unwrap().into());
+        let case = CaseInput { clinical: bytes(clinical), dermoscopic: bytes(dermoscopic), ..CaseInput::default() };
+        let expected = serde_json::to_value(served.answer(&case).unwrap()).unwrap();
+        let found = answer_of(&mut browser, clinical, dermoscopic, &json!([]));
+        let classes = |answer: &Value| -> Vec<(String, f64)> {
+            let classes = answer["tasks"][0]["classes"].as_array().unwrap().iter();
+            classes
+                .map(|class| (class["name"].as_str().unwrap().to_owned(), class["probability"].as_f64().unwrap()))
+                .collect()
+        };
+        for ((class, probability), (other, expected)) in classes(&found).into_iter().zip(classes(&expected)) {
+            assert!(
+                class == other && (probability - expected).abs() <= BOUND,
+                "{there:?} {class}: {probability} {expected}"
+            );
+        }
+        assert_eq!(found["basis"]["images"], expected["basis"]["images"], "{there:?}");
+        let told = |answer: &Value| -> Vec<(Value, Value)> {
+            answer["notes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|note| (note["kind"].clone(), note["image"].clone()))
+                .collect()
+        };
+        assert_eq!(told(&found), told(&expected), "{there:?}");
+        answers.push(classes(&found));
+    }
+    assert!(answers[0] != answers[1] && answers[1] != answers[2], "{answers:?}");
+    drop(browser);
+    server.end();
 }
 
 #[test]

@@ -10,13 +10,13 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{MetadataEncoder, MetadataRoles, Preprocess};
 use dermafuse::ensemble::{
     AnswerCalibration, AnswerPattern, AssumedPrevalence, CalibrationMethod, CalibrationOrigin, ClassifierCluster,
-    ClassifierKind, GraphLogits, ModelPrevalence, OffsetForm, PointSearch, Prevalence, PrevalenceOrigin, SecondStage,
-    TwoStage,
+    ClassifierKind, ClassifierParams, FeatureHeads, GraphLogits, HeadCases, HeadInputs, HeadSettings, ImageFeatures,
+    ModelPrevalence, OffsetForm, PointSearch, Prevalence, PrevalenceOrigin, SecondStage, TwoStage,
 };
 use dermafuse::infer::{Bundle, BundleDescription, OnnxAnswer, TestTimeAugmentation};
 use dermafuse::networks::{
-    AnyNetwork, FusionNetConfig, ImageClassifierConfig, Modalities, Modality, MultimodalInput, Network, NetworkConfig,
-    NetworkKind,
+    AnyNetwork, FrozenEncodersConfig, FusionNetConfig, ImageClassifierConfig, Modalities, Modality, MultimodalInput,
+    Network, NetworkConfig, NetworkKind,
 };
 use dermafuse::onnx::{Dim, Element, Graph, NetworkShapes, OnnxError, OnnxModel, export_network};
 use dermafuse::schema::{
@@ -307,8 +307,31 @@ fn every_second_stage_answers_the_same_in_onnx_runtime() {
     }
 }
 
-/// A model with a record, a support vector machine, and views.
-fn model(views: TestTimeAugmentation, preprocess: Preprocess) -> Model {
+/// Heads that learnt from made up features of a quarter-width ResNet-18.
+fn heads(classifier: ClassifierKind, tasks: &TaskSet, cohort: &Cohort) -> FeatureHeads {
+    let features = |image: Modality| ImageFeatures {
+        image: image.name().into(),
+        available: vec![true; cohort.len()],
+        views: vec![Array2::from_shape_fn((cohort.len(), 128), |(case, at)| {
+            let known = cohort.labels[case][0].map_or(0.0, |label| ((label + at) % 3) as f64);
+            (uniform(image.name(), 128 * case + at) + 0.2 * known) as f32
+        })],
+    };
+    let images = Modality::BOTH.map(features);
+    let inputs = [("clinical", 0..1, false), ("dermoscopic", 1..2, false), ("fusion", 0..2, true)];
+    let inputs = inputs.map(|(branch, seen, record)| HeadInputs {
+        branch: branch.into(),
+        images: Modality::BOTH[seen].iter().map(|image| image.name().to_owned()).collect(),
+        record,
+    });
+    let candidates = vec![ClassifierParams::new(classifier, 3)];
+    let settings = HeadSettings { components: Some(16), ..HeadSettings::of(candidates) };
+    let cases = HeadCases { cohort, images: &images };
+    settings.fit(&inputs, tasks, cases, cases).unwrap()
+}
+
+/// A model with a record, a support vector machine, and views; with classifiers on frozen features, if one is named.
+fn model(views: TestTimeAugmentation, preprocess: Preprocess, frozen: Option<ClassifierKind>) -> Model {
     let tasks = TaskSet::new(vec![
         Task::new("diagnosis", "DIAG", ["BCC", "NEV", "MEL"]),
         Task::new("blue_whitish_veil", "BWV", ["ABS", "PRS"]),
@@ -319,15 +342,23 @@ fn model(views: TestTimeAugmentation, preprocess: Preprocess) -> Model {
     let case = |sex, age| Case { metadata: vec![FieldValue::Category(sex), FieldValue::Number(age)], ..Case::new("1") };
     let encoder =
         MetadataEncoder::fit(&[sex, age], &[case(0, 20.0), case(1, 80.0)], MetadataRoles::PreDiagnosis).unwrap();
-    let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, tasks.class_counts()));
+    let backbone = BackboneKind::ResNet18Quarter;
+    let network = match frozen {
+        None => NetworkConfig::FusionNet(FusionNetConfig::new(backbone, tasks.class_counts())),
+        Some(_) => {
+            let encoders = FrozenEncodersConfig::new(backbone, tasks.class_counts());
+            NetworkConfig::FrozenEncoders(FrozenEncodersConfig { metadata: encoder.width(), ..encoders })
+        }
+    };
     let trained = network.init_seeded(5, &Device::flex()).unwrap();
+    let heads = frozen.map(|classifier| heads(classifier, &tasks, &cohort(80, &tasks)));
     let logits = branch_logits(&tasks, cohort(80, &tasks));
     let branch_weights = BranchWeights::new([("clinical", 1.0), ("dermoscopic", 2.0), ("fusion", 1.5)]).unwrap();
     let first = logits.fuse(&branch_weights, FuseSpace::Logits).unwrap();
     let second = SecondStage::fit(&ClassifierCluster::params(ClassifierKind::Svm, 3), &first, &logits.cohort).unwrap();
     let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, Some(second), 0.4).unwrap();
     let description =
-        BundleDescription { encoder, augmentation: views, ..BundleDescription::new(tasks, network, preprocess) };
+        BundleDescription { encoder, augmentation: views, heads, ..BundleDescription::new(tasks, network, preprocess) };
     Model::new(Bundle::new(description, trained, two_stage)).unwrap()
 }
 
@@ -338,23 +369,27 @@ fn a_whole_answer_is_that_of_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let mut jobs = Vec::new();
     let models = [
-        (TestTimeAugmentation::Off, Preprocess::imagenet(side)),
-        (TestTimeAugmentation::Four, Preprocess::as_released(side)),
-        (TestTimeAugmentation::Six, Preprocess::imagenet(side)),
+        (TestTimeAugmentation::Off, Preprocess::imagenet(side), None),
+        (TestTimeAugmentation::Four, Preprocess::as_released(side), None),
+        (TestTimeAugmentation::Six, Preprocess::imagenet(side), None),
+        (TestTimeAugmentation::Three, Preprocess::imagenet(side), Some(ClassifierKind::Logistic)),
+        (TestTimeAugmentation::Off, Preprocess::imagenet(side), Some(ClassifierKind::Svm)),
+        (TestTimeAugmentation::Off, Preprocess::imagenet(side), Some(ClassifierKind::Mlp)),
+        (TestTimeAugmentation::Off, Preprocess::imagenet(side), Some(ClassifierKind::GradientBoosting)),
     ];
     let pixels = |kind: &str, case: usize| -> Vec<u8> {
         (0..side * side * 3).map(|at| (255.0 * uniform(&format!("{kind} {case}"), at)) as u8).collect()
     };
-    for (views, preprocess) in models {
-        let model = model(views, preprocess);
-        let OnnxAnswer { model: onnx, ends_at, left_out } = model.to_onnx().unwrap();
+    for (views, preprocess, frozen) in models {
+        let model = model(views, preprocess, frozen);
+        let OnnxAnswer { model: onnx, ends_at, partial, left_out } = model.to_onnx().unwrap();
         assert_eq!((ends_at.as_str(), onnx.opset()), ("P_3", 18));
         assert!(left_out.iter().any(|sentence| sentence.starts_with("cases that lack an image")), "{left_out:?}");
         let names: Vec<&str> = onnx.inputs().iter().map(|input| input.name.as_str()).collect();
         assert_eq!(names, ["clinical", "dermoscopic", "record"]);
         assert_eq!(onnx.outputs()[0].name, "diagnosis");
         assert_eq!(model.to_onnx().unwrap().model.bytes(), onnx.bytes(), "the same model gives the same bytes");
-        let file = folder.path().join(format!("model_{views}.onnx"));
+        let file = folder.path().join(format!("model_{views}_{frozen:?}.onnx"));
         std::fs::write(&file, onnx.bytes()).unwrap();
         for batch in [1, 3] {
             let (mut inputs, mut outputs) = (BTreeMap::new(), BTreeMap::new());
@@ -389,6 +424,40 @@ fn a_whole_answer_is_that_of_the_model() {
             }
             inputs.insert("record".to_owned(), Numbers { shape: vec![batch, 3], kind: "float32", values: record });
             jobs.push(Job { file: file.clone(), inputs, outputs });
+        }
+        // What is missing, and what stands in its place, which has no say.
+        let names: Vec<&str> = partial.iter().map(|answer| answer.outputs.as_str()).collect();
+        let record = ["from clinical+record", "from dermoscopic+record", "from clinical+dermoscopic"];
+        assert_eq!(names, [&record[..], &["from clinical", "from dermoscopic"]].concat());
+        for answer in partial {
+            let mut patient = Patient::new();
+            let image = |kind: &str| PatientImage::rgb(side, side, pixels(kind, 0));
+            for kind in &answer.images {
+                patient =
+                    if *kind == "clinical" { patient.clinical(image(kind)) } else { patient.dermoscopic(image(kind)) };
+            }
+            if answer.record {
+                patient = patient.set("sex", "male").set("age", 80.0);
+            }
+            let expected = model.predict(&patient).unwrap();
+            assert_eq!(expected.basis.second_stage, answer.record);
+            assert_eq!((answer.first_stage, answer.sees.clone()), (!answer.record, answer.images.clone()));
+            assert_eq!(answer.stage, if answer.record { "P_3" } else { "P_1" });
+            let inputs = ["clinical", "dermoscopic"].map(|kind| {
+                let case = if answer.images.contains(&kind) { 0 } else { 17 };
+                let values = pixels(kind, case).into_iter().map(f64::from).collect();
+                (kind.to_owned(), Numbers { shape: vec![1, side, side, 3], kind: "uint8", values })
+            });
+            let values = if answer.record { vec![0.0, 1.0, 1.0] } else { vec![7.0, -8.0, 9.0] };
+            let record = ("record".to_owned(), Numbers { shape: vec![1, 3], kind: "float32", values });
+            let outputs = expected.tasks().iter().map(|task| {
+                let classes = &model.tasks().iter().find(|known| known.name == task.name).unwrap().classes;
+                let values: Vec<f64> = classes.iter().map(|class| task.probability(class).unwrap()).collect();
+                let numbers = Numbers { shape: vec![1, values.len()], kind: "float32", values };
+                (format!("{}/{}", answer.outputs, task.name), numbers)
+            });
+            let outputs = outputs.collect();
+            jobs.push(Job { file: file.clone(), inputs: inputs.into_iter().chain([record]).collect(), outputs });
         }
     }
     let Some(python) = python() else { return };

@@ -42,6 +42,10 @@ fn small(recipe: &str) -> Vec<&'static str> {
         "jif" => vec!["method.network.backbone=resnet18_quarter", "split={ kind = \"published\" }"],
         "milk10k" => vec!["method.network.backbone=resnet18_quarter", "training.warm_up_steps=2"],
         "tformer" => vec!["training.preprocess.size=64"],
+        "frozen" => {
+            let small = ["method.network.backbone=resnet18_quarter", "method.heads.components=8"];
+            [&small[..], &["machine.features=none"]].concat()
+        }
         _ => vec!["method.network.backbone=resnet18_quarter"],
     }
 }

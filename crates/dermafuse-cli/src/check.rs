@@ -1,18 +1,22 @@
 //! `dermafuse check`: an experiment and its data, looked at without training.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 use dermafuse::backbones::parameter_count;
-use dermafuse::data::{Modality, Sampling};
+use dermafuse::data::{AlikeImage, LabelPair, Modality, NearDuplicate, NearDuplicates, Sampling};
 use dermafuse::networks::NetworkConfig;
-use dermafuse::recipes::{PlannedTraining, TerminalProgress, Workplace};
+use dermafuse::recipes::{
+    Plan, PlannedTraining, TerminalProgress, Workplace, near_duplicate_page, near_duplicate_sentences,
+};
 use dermafuse::schema::Shard;
+use serde_json::{Value, json};
 
 use crate::device::device_of;
 use crate::failure::ProgramResult;
-use crate::terminal::{say, say_part};
+use crate::terminal::{print_result, say, say_part};
 use crate::train::{ExperimentArguments, describe};
 
 /// Looks at an experiment and its data without training: counts, classes, groups, missing and damaged images, what would run.
@@ -23,23 +27,51 @@ pub(crate) struct Check {
     /// Also train a few batches, to say how long an epoch takes
     #[arg(long)]
     time: bool,
+    /// Also look for images of different cases that look alike: between parts, under two labels, of different groups
+    #[arg(long)]
+    near_duplicates: bool,
+    /// In how many of 256 bits the hashes of such images differ at most, up to 48
+    #[arg(long, value_name = "BITS", default_value_t = 32, requires = "near_duplicates")]
+    distance: u32,
+    /// Write a page that shows them side by side
+    #[arg(long, value_name = "FILE.html", requires = "near_duplicates")]
+    page: Option<PathBuf>,
+    /// Print JSON instead of text: the counts, and every pair that looks alike
+    #[arg(long, conflicts_with = "time")]
+    json: bool,
 }
 
 pub(crate) fn run(arguments: &Check) -> ProgramResult {
     let experiment = arguments.experiment.read()?;
     let device = device_of(&experiment.machine.device)?;
     let plan = arguments.experiment.plan(&experiment)?;
-    describe(&plan);
-    for stage in &plan.rounds[0].stages {
-        print_classes(stage)?;
-        print_groups(stage)?;
+    if !arguments.json {
+        describe(&plan);
+        for stage in &plan.rounds[0].stages {
+            print_classes(stage)?;
+            print_groups(stage)?;
+        }
     }
     let place = Workplace::on(&device);
     plan.check(place, &mut TerminalProgress::default())?;
     if let Some(sweep) = arguments.experiment.sweep()? {
         let planned = sweep.plan(place)?;
         planned.check_shard(Shard::WHOLE, place, &mut TerminalProgress::default())?;
-        say!("a sweep of {} trials, {} trainings, before the chosen one", sweep.trials.len(), planned.trainings());
+        if !arguments.json {
+            say!("a sweep of {} trials, {} trainings, before the chosen one", sweep.trials.len(), planned.trainings());
+        }
+    }
+    let alike = match arguments.near_duplicates {
+        true => Some(plan.near_duplicates(arguments.distance, &mut TerminalProgress::default())?),
+        false => None,
+    };
+    let set = &plan.rounds[0].stages.last().ok_or("the experiment has no training")?.set;
+    if let (Some(alike), Some(page)) = (&alike, &arguments.page) {
+        near_duplicate_page(set, alike).write(page)?;
+    }
+    if arguments.json {
+        let json = json!({ "data": data_json(&plan), "near_duplicates": alike.as_ref().map(near_duplicates_json) });
+        return print_result(serde_json::to_string_pretty(&json)? + "\n");
     }
     say!("\nEvery check that needs no training has passed.\n");
     for stage in &plan.rounds[0].stages {
@@ -59,7 +91,59 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
             }
         }
     }
+    if let Some(alike) = &alike {
+        say!();
+        near_duplicate_sentences(alike).iter().for_each(|sentence| say!("{sentence}"));
+        if let Some(page) = &arguments.page {
+            say!("written to {}", page.display());
+        }
+    }
     Ok(())
+}
+
+/// How many cases each part of the first round has, and what is to be said of them.
+fn data_json(plan: &Plan) -> Value {
+    let stages = plan.rounds[0].stages.iter().map(|stage| {
+        let (set, split) = (&stage.set, &stage.split);
+        let groups: BTreeSet<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
+        json!({
+            "stage": stage.name,
+            "data_set": set.name,
+            "cases": set.len(),
+            "groups": groups.len(),
+            "training": split.train.len(),
+            "validation": split.valid.len(),
+            "test": split.test.len(),
+        })
+    });
+    json!({ "rounds": plan.rounds.len(), "first_round": stages.collect::<Vec<_>>(), "notes": plan.notes })
+}
+
+fn near_duplicates_json(found: &NearDuplicates) -> Value {
+    let image = |AlikeImage { case, modality, path, part }: &AlikeImage| json!({ "case": case, "image": modality.name(), "file": path.display().to_string(), "part": part });
+    let pair = |NearDuplicate { first, second, distance, same_group, labels }: &NearDuplicate| {
+        let labels = labels
+            .iter()
+            .map(|LabelPair { task, first, second }| json!({ "task": task, "first": first, "second": second }));
+        json!({
+            "first": image(first),
+            "second": image(second),
+            "distance": distance,
+            "same_group": same_group,
+            "labels": labels.collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "images": found.images,
+        "distance": found.distance,
+        "label_conflicts": found.label_conflicts().count(),
+        "between_parts": found.between_parts().count(),
+        "of_other_groups": found.of_other_groups().count(),
+        "test_cases_like_training": found.cases_alike("test", "training"),
+        "validation_cases_like_training": found.cases_alike("validation", "training"),
+        "test_cases_like_validation": found.cases_alike("test", "validation"),
+        "pairs": found.pairs.iter().map(pair).collect::<Vec<_>>(),
+    })
 }
 
 /// The seconds of all epochs.

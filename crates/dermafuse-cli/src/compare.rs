@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use dermafuse::data::ImageCache;
+use dermafuse::eval::LearningCurve;
 use dermafuse::recipes::{
     ComparisonOutcome, Experiment, MethodComparison, Progress, Recipe, SideBySide, TerminalProgress, Workplace,
 };
@@ -41,7 +42,7 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// A setting with several values, on each of which all methods are trained, such as
-    /// method.network.backbone=resnet50,mobilenet_v2
+    /// method.network.backbone=resnet50,mobilenet_v2; over training_fraction=0.1,0.2,0.5,1 it draws a learning curve
     #[arg(long, value_name = "KEY=VALUE,VALUE")]
     over: Option<String>,
     /// Do a share of the trainings only, from 1/N to N/N
@@ -272,6 +273,10 @@ fn compared(
         say!("{parts}");
     }
     say_part!("\n{}", outcome.table());
+    for (score, curves) in &outcome.learning_curves {
+        let table = LearningCurve::table(score, curves);
+        say!("\n{}\n\n{table}", table.title());
+    }
     for table in outcome.published_tables() {
         say!("\n{}\n\n{table}", table.title());
     }

@@ -7,8 +7,8 @@ use dermafuse::infer::{Bundle, Engine, InferError};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EngineArgument {
     /// What runs the network: burn (part of this program, on --device), or a library of this machine, onnxruntime or openvino, both
-    /// on the CPU. Settings follow a colon: threads=N, batch=N, precision=f32 or bf16, library=PATH (last), with commas between
-    /// them.
+    /// on the CPU. Settings follow a colon: threads=N, batch=N, precision=f32, bf16 or int8, library=PATH (last), with commas
+    /// between them.
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", default_value_t = Engine::Burn)]
     pub(crate) engine: Engine,
 }

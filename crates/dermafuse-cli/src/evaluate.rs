@@ -129,7 +129,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     if arguments.subsets && sums.is_some() {
         return Err("--subsets needs the model's own classes, and the class map adds them up".into());
     }
-    let development = DevelopmentNumbers::beside(&arguments.model.model);
+    let development = DevelopmentNumbers::beside(&arguments.model.path()?);
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
     notes.extend(development.as_ref().map(|numbers| numbers.sentence(sums.is_some())));

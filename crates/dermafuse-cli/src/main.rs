@@ -20,12 +20,15 @@ mod export;
 mod failure;
 mod forward;
 mod init;
+mod installed;
 mod merge;
 mod model;
 mod models;
 mod part;
 mod predict;
 mod prevalence;
+#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+mod quantise;
 mod recipes;
 #[cfg(feature = "serve")]
 mod serve;
@@ -63,6 +66,8 @@ enum Verb {
     CheckEngine(check_engine::Arguments),
     Predict(predict::Arguments),
     Adapt(adapt::Arguments),
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+    Quantise(quantise::Arguments),
     Explain(explain::Arguments),
     #[cfg(feature = "onnx")]
     Export(export::Arguments),
@@ -92,6 +97,8 @@ impl Verb {
             Self::CheckEngine(arguments) => check_engine::run(arguments),
             Self::Predict(arguments) => predict::predict(arguments),
             Self::Adapt(arguments) => adapt::adapt(arguments),
+            #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+            Self::Quantise(arguments) => quantise::run(arguments),
             Self::Explain(arguments) => explain::explain(arguments),
             #[cfg(feature = "onnx")]
             Self::Export(arguments) => export::export(arguments),
@@ -132,11 +139,13 @@ mod tests {
 
     #[test]
     fn every_verb_and_option_says_what_it_is() {
-        for verb in Program::command().get_subcommands() {
+        fn check(verb: &clap::Command) {
             assert!(verb.get_about().is_some(), "{}", verb.get_name());
             for argument in verb.get_arguments().filter(|argument| argument.get_id() != "help") {
                 assert!(argument.get_help().is_some(), "{} {}", verb.get_name(), argument.get_id());
             }
+            verb.get_subcommands().for_each(check);
         }
+        Program::command().get_subcommands().for_each(check);
     }
 }

@@ -7,24 +7,38 @@ use dermafuse::infer::Bundle;
 
 use crate::device::DeviceArgument;
 use crate::failure::Failure;
+use crate::installed::installed_models;
 
 /// A saved model and where it computes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ModelArguments {
-    /// The model: a file, or the folder of the run that made it.
+    /// The model: a file, the folder of the run that made it, or the name of an installed one (`dermafuse models`).
     #[arg(value_name = "MODEL")]
-    pub(crate) model: PathBuf,
+    model: PathBuf,
     #[command(flatten)]
     pub(crate) device: DeviceArgument,
 }
 
 impl ModelArguments {
+    /// Where the model lies.
+    ///
+    /// # Errors
+    /// A name that no model has, or that both a path and an installed model have.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        match installed_models() {
+            Ok(models) => Ok(models.find(&self.model)?),
+            Err(_) if self.model.exists() => Ok(self.model.clone()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Reads the model.
     ///
     /// # Errors
-    /// A device that there is not, a file that is no model.
+    /// A device that there is not, a file that is no model, and as [`path`](Self::path).
     pub(crate) fn load(&self) -> Result<Bundle, Failure> {
-        Ok(Bundle::load(&self.model, &self.device.device()?)?)
+        let device = self.device.device()?;
+        Ok(Bundle::load(self.path()?, &device)?)
     }
 }
 

@@ -15,13 +15,18 @@ use serde_json::json;
 
 use crate::device::DeviceArgument;
 use crate::failure::{Failure, ProgramResult};
+use crate::installed::{self, Action, installed_json, print_installed};
 use crate::terminal::{print_result, say, say_part};
 
-/// List the built-in architectures and the networks of the papers with their sizes.
+/// List the installed models, the built-in architectures, and the networks of the papers with their sizes.
 ///
-/// It also says what the published weights of an architecture are, and what fusing with a record adds to it.
+/// It also says what the published weights of an architecture are, and what fusing with a record adds to it. `models add` installs a
+/// model under a name, `models remove` takes it away.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
     #[command(flatten)]
     device: DeviceArgument,
     /// Print JSON instead of tables.
@@ -30,6 +35,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn models(arguments: &Arguments) -> ProgramResult {
+    if let Some(action) = &arguments.action {
+        return installed::run(action);
+    }
     let device = arguments.device.device()?;
     if arguments.json {
         let backbones: Vec<_> = BackboneKind::ALL.into_iter().map(description).collect();
@@ -37,6 +45,7 @@ pub(crate) fn models(arguments: &Arguments) -> ProgramResult {
             listed_networks()?.iter().map(|listed| listed.description(&device)).collect::<Result<Vec<_>, _>>()?;
         let kinds = NetworkKind::ALL.map(|kind| json!({ "name": kind.name(), "description": kind.description() }));
         let text = serde_json::to_string_pretty(&json!({
+            "installed": installed_json()?,
             "backbones": backbones,
             "fusion_modules": FusionKind::ALL,
             "map_fusion_modules": MapFusionKind::ALL,
@@ -45,6 +54,7 @@ pub(crate) fn models(arguments: &Arguments) -> ProgramResult {
         }))?;
         return print_result(&(text + "\n"));
     }
+    print_installed()?;
     let header = ["parameters", "no classifier", "GMACs", "trained at", "stage channels", "keys"];
     say!(
         "{:<20}{:>12}{:>15}{:>8}{:>12}  {:<22}{:<12}licence of the published weights",

@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> ProgramResult {
     // Before the model is read.
     config.check(address)?;
     let store = arguments.store.as_ref().map(AnswerStore::open).transpose()?;
-    let model = Model::open(&arguments.model.model, &arguments.model.device.device()?)?;
+    let model = Model::open(arguments.model.path()?, &arguments.model.device.device()?)?;
     let model = model.engine(&arguments.engine.engine)?;
     let classifier = Arc::new(ModelClassifier::new(model)?);
     let sink = Arc::new(|line: &AuditLine| print_error(format_args!("{line}\n")));

@@ -1,12 +1,15 @@
 //! The verb `show`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::backbones::{BackboneKind, parameter_count};
 use dermafuse::data::{ModalityDropout, NumberRange, OutsideModel};
-use dermafuse::ensemble::{BasisCalibration, CalibrationMap, ModelPrevalence, PointValidation, TaskCalibration};
+use dermafuse::ensemble::{
+    BasisCalibration, CalibrationMap, FeatureHead, FeatureHeads, ModelPrevalence, PointValidation, TaskCalibration,
+};
 use dermafuse::infer::{Bundle, BundleDescription, MODEL_FILE, ModelCard};
 use dermafuse::networks::Network;
 use dermafuse::schema::{Field, FieldKind, FieldRole, FittedGroup, PredictionSets, SeveralImages};
@@ -30,11 +33,18 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn show(arguments: &Arguments) -> ProgramResult {
-    let bundle = arguments.model.load()?;
-    let card = card(&bundle, &arguments.model.model)?;
-    match arguments.json {
+    print(&arguments.model.load()?, &arguments.model.path()?, arguments.json)
+}
+
+/// Prints the card of a model that lies at a path.
+///
+/// # Errors
+/// A file that is gone; an output that cannot be written.
+pub(crate) fn print(bundle: &Bundle, path: &Path, json: bool) -> ProgramResult {
+    let card = card(bundle, path)?;
+    match json {
         true => print_result(&(serde_json::to_string_pretty(&card)? + "\n")),
-        false => print_result(text_of(&bundle, &card)),
+        false => print_result(text_of(bundle, &card)),
     }
 }
 
@@ -51,6 +61,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         several_images,
         quality,
         out_of_distribution,
+        activation_ranges,
         modality_dropout,
         known_cases,
         groups,
@@ -58,6 +69,7 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
         performance,
         outside,
         card: _,
+        heads,
     } = &bundle.description;
     let (file, bytes) = file_and_size(path)?;
     let looks_at = bundle.network.modalities();
@@ -115,12 +127,20 @@ fn card(bundle: &Bundle, path: &Path) -> Result<Value, Failure> {
             "test": test,
         },
         "modality_dropout": modality_dropout,
+        "activation_ranges": activation_ranges,
         "groups": groups,
         "prediction_sets": prediction_sets,
         "performance": performance,
         "card": bundle.description.card,
+        "heads": heads.as_ref().map(heads_of),
         "notes": bundle.notes(),
     }))
+}
+
+/// The classifier of each head.
+fn heads_of(heads: &FeatureHeads) -> BTreeMap<String, String> {
+    let kind = |head: &FeatureHead| head.cluster.report().params.classifier.kind().to_string();
+    heads.heads().iter().map(|head| (head.inputs.branch.clone(), kind(head))).collect()
 }
 
 /// The model's file and its size; of a folder of the older format, the folder and the size of its files.
@@ -150,6 +170,7 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         preprocess,
         quality: _,
         out_of_distribution,
+        activation_ranges,
         augmentation,
         several_images,
         modality_dropout,
@@ -159,12 +180,17 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         performance,
         outside,
         card: of_makers,
+        heads,
     } = &bundle.description;
     let mut lines: Vec<(&str, String)> = Vec::new();
     let megabytes = card["bytes"].as_f64().unwrap_or(0.0) / 1e6;
     lines.push(("file", format!("{} ({megabytes:.1} MB)", card["file"].as_str().unwrap_or_default())));
     let of_synthetic = if *synthetic { " (synthetic images: the model knows nothing of skin)" } else { "" };
     lines.push(("trained on", format!("{data_set}{of_synthetic}")));
+    if let Some(heads) = heads {
+        let heads = heads_of(heads).into_iter().map(|(branch, classifier)| format!("{branch}: {classifier}"));
+        lines.push(("heads", heads.collect::<Vec<_>>().join(", ")));
+    }
     if let Some(card) = of_makers {
         if !card.experiment.is_empty() {
             lines.push(("experiment", card.experiment.clone()));
@@ -269,6 +295,9 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         let text = format!("a case is called unlike the training cases beyond {beyond} % of {references} {kind} cases");
         lines.push(("distance", text));
     }
+    if let Some(ranges) = activation_ranges {
+        lines.push(("8-bit integers", ranges.sentence()));
+    }
     lines.extend(card_lines(of_makers.as_ref()));
     // The prevalence is said already.
     let said = stage.prevalence.as_ref().map(ModelPrevalence::sentence);
@@ -332,6 +361,7 @@ fn field_text(field: &Field, training: Option<NumberRange>) -> String {
         FieldRole::PostDiagnosis => " (known after the diagnosis: it leaks)",
         FieldRole::ImageDerived => " (computed from the image)",
         FieldRole::ModelOutput => " (what another model says)",
+        FieldRole::OtherLesions => " (from the patient's other lesions in the table)",
         FieldRole::PreDiagnosis | FieldRole::Provenance => "",
     };
     match &field.kind {

@@ -1,5 +1,6 @@
 //! The verbs that need no training, as a user calls them, on small models with random weights.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -645,4 +646,135 @@ fn shells_can_complete_the_verbs() {
             "{shell}"
         );
     }
+}
+
+#[test]
+fn an_installed_model_has_a_name() {
+    let (folder, model) = practice();
+    let (store, photo) = (folder.path().join("store"), folder.path().join("a.png"));
+    let program = |words: &[&std::ffi::OsStr]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dermafuse"));
+        command.args(words).env("DERMAFUSE_MODELS", &store).current_dir(folder.path()).output().unwrap()
+    };
+    let paths = [("MODEL", model.as_path()), ("PHOTO", &photo)];
+    let run = |line: &str| program(&words(line, &paths));
+    assert!(succeeded(&run("models")).starts_with("installed models: none; `dermafuse models add FILE`"));
+
+    // Nothing is installed that is damaged, is another file, or is no model.
+    let sum = dermafuse::infer::sha256_hex(&fs::read(&model).unwrap());
+    let other = "0".repeat(64);
+    let mut bytes = fs::read(&model).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(folder.path().join("bad.safetensors"), bytes).unwrap();
+    for (line, expected) in [
+        (format!("models add MODEL --sha256 {other}"), format!("its SHA-256 is {sum}, and {other} was asked for")),
+        ("models add MODEL --sha256 12".into(), "`12` is no SHA-256".into()),
+        ("models add MODEL --name a/b".into(), "a model cannot be called `a/b`".into()),
+        ("models add bad.safetensors".into(), "bad.safetensors: damaged: its SHA-256 is".into()),
+        ("models add a.png --name photo".into(), "a.png: not a whole safetensors file".into()),
+        ("models add nowhere.safetensors".into(), "cannot read nowhere.safetensors".into()),
+        ("models remove skin".into(), "there is no model `skin`".into()),
+        ("predict skin --clinical PHOTO".into(), "none is installed: `dermafuse models add FILE` installs one".into()),
+    ] {
+        let text = refused(&run(&line));
+        assert!(text.contains(&expected), "{line}: {text}");
+    }
+    assert!(!store.exists(), "what is refused leaves nothing");
+
+    let text = succeeded(&run(&format!("models add MODEL --sha256 {}", sum.to_uppercase())));
+    assert!(text.contains("trained on") && text.contains("CC BY 4.0,"), "{text}");
+    assert!(text.contains("installed as `record`"), "{text}");
+    let text = refused(&run("models add MODEL"));
+    assert!(
+        text.contains("called `record` is installed already") && text.contains("dermafuse models remove record"),
+        "{text}"
+    );
+    assert!(succeeded(&run("models add MODEL --name skin-2.1")).contains(&format!("SHA-256 {sum}")));
+    assert_eq!(fs::read(store.join("skin-2.1.safetensors")).unwrap(), fs::read(&model).unwrap());
+
+    // By its name it answers as by its path.
+    let line = "predict MODEL --clinical PHOTO --field sex=male --field age=50";
+    let answer = succeeded(&run(line));
+    assert_eq!(succeeded(&run(&line.replace("MODEL", "skin-2.1"))), answer);
+    assert!(succeeded(&run("show skin-2.1")).contains("skin-2.1.safetensors"));
+    // A folder of cases is not taken for a model, and what could be either is not guessed.
+    fs::create_dir(folder.path().join("skin-2.1")).unwrap();
+    assert_eq!(succeeded(&run(&line.replace("MODEL", "skin-2.1"))), answer);
+    fs::copy(&model, folder.path().join("skin-2.1").join("model.safetensors")).unwrap();
+    let text = refused(&run("show skin-2.1"));
+    assert!(text.contains("`skin-2.1` is a model here and an installed one"), "{text}");
+    assert!(succeeded(&run("show ./skin-2.1")).contains("./skin-2.1/model.safetensors"));
+
+    // A model that is damaged later does not hide the others.
+    fs::write(store.join("worn.safetensors"), b"worn").unwrap();
+    let text = succeeded(&run("models"));
+    assert!(text.contains("\nrecord ") && text.contains(" MB  diagnosis of a clinic\n"), "{text}");
+    assert!(text.contains("cannot be used: ") && text.contains("not a whole safetensors file"), "{text}");
+    let listed: Value = serde_json::from_str(&succeeded(&run("models --json"))).unwrap();
+    let names: Vec<&str> =
+        listed["installed"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["record", "skin-2.1", "worn"]);
+    assert!(succeeded(&run("models remove skin-2.1")).contains("removed "));
+    assert!(refused(&run("models remove skin-2.1")).contains("installed are record, worn"));
+    // The photo's model is still where it was.
+    assert!(model.is_file());
+}
+
+#[test]
+fn a_lesion_is_answered_beside_the_other_lesions_of_its_patient() {
+    let folder = tempfile::tempdir().unwrap();
+    write_photo(&folder.path().join("a.png"));
+    let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["benign", "malignant"])]).unwrap();
+    let case = |(patient, size): (&str, f64)| Case {
+        patient: Some(patient.into()),
+        metadata: vec![FieldValue::Number(size)],
+        labels: vec![None],
+        ..Case::new(format!("{patient} {size}"))
+    };
+    let mut set = CaseSet {
+        name: "a clinic".into(),
+        synthetic: true,
+        tasks: tasks.clone(),
+        fields: vec![Field::numeric("size", FieldRole::PreDiagnosis)],
+        cases: [("p", 2.0), ("p", 4.0), ("p", 9.0), ("p", 5.0), ("q", 3.0)].map(case).into(),
+        split: None,
+        notes: Vec::new(),
+    };
+    set.add_other_lesions(&["size".to_owned()]).unwrap();
+    let encoder = MetadataEncoder::fit(&set.fields, &set.cases, MetadataRoles::PreDiagnosis).unwrap();
+    let fusion: FusionKind = "concat".parse().unwrap();
+    let (backbone, view) = (BackboneKind::ResNet18Quarter, Modality::Clinical);
+    let network = NetworkConfig::JointFusion(JointFusionConfig::new(backbone, view, encoder.width(), fusion, vec![2]));
+    let model = folder.path().join("beside.safetensors");
+    write_model(&model, "a clinic", &tasks, encoder, network);
+
+    let table = folder.path().join("lesions.csv");
+    let answers = |rows: &[&str]| {
+        fs::write(&table, rows.join("\n") + "\n").unwrap();
+        let output = dermafuse(words(
+            "predict MODEL --table TABLE --format jsonl",
+            &[("MODEL", model.as_path()), ("TABLE", table.as_path())],
+        ));
+        let of_case = |case: Value| (case["case"].as_str().unwrap().to_owned(), case["tasks"].to_string());
+        let answers: BTreeMap<String, String> = json_lines(&succeeded(&output)).into_iter().map(of_case).collect();
+        (answers, errors(&output))
+    };
+    let head = "case,patient,size,clinical";
+    let rows = ["a,p,2,a.png", "b,p,4,a.png", "c,q,2,a.png"];
+    let (beside, said) = answers(&[head, rows[0], rows[1], rows[2]]);
+    assert!(said.contains("other lesions among these cases (size): 2 of 3 cases have some"), "{said}");
+    assert_ne!(beside["a"], beside["c"], "the one has another lesion beside it");
+    // Neither the order of the rows nor other patients have a say; other lesions of the patient have.
+    assert_eq!(answers(&[head, rows[2], rows[1], rows[0], "d,r,7,a.png"]).0["a"], beside["a"]);
+    assert_ne!(answers(&[head, rows[0], "b,p,5,a.png"]).0["a"], beside["a"]);
+    // Alone it is as it is of a patient with one lesion.
+    let (alone, said) = answers(&["case,size,clinical", "a,2,a.png", "b,4,a.png", "c,2,a.png"]);
+    assert!(said.contains("no column `patient` says which lesions are of one patient"), "{said}");
+    assert_eq!((&alone["a"], &alone["c"]), (&beside["c"], &beside["c"]));
+    let photo = folder.path().join("a.png");
+    let line = "predict MODEL --clinical PHOTO --field size=2 --format jsonl";
+    let single =
+        json_lines(&succeeded(&dermafuse(words(line, &[("MODEL", model.as_path()), ("PHOTO", photo.as_path())]))));
+    assert_eq!(single[0]["tasks"].to_string(), beside["c"]);
 }

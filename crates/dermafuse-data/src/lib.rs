@@ -77,6 +77,7 @@ pub use metadata::encoder_config::{
 };
 pub use metadata::matched_encoder::MatchedEncoder;
 pub use metadata::number_range::NumberRange;
+pub use metadata::other_lesions::source_beside_others;
 pub use shuffle::shuffled;
 pub use sources::class_map::{ClassMap, SOURCE_FIELD};
 pub use sources::joined_sets::TaskNames;
@@ -91,7 +92,8 @@ pub use sources::{
 pub use splits::deal::FoldGrouping;
 pub use splits::folds::{FoldConfig, FoldProtocol, Folds};
 pub use splits::groups::{LabelConflict, LabelPair, SharedImages};
-pub use splits::near_duplicates::{MAX_HASH_DISTANCE, NearDuplicate, near_duplicate_note, near_duplicates};
+pub use splits::image_hash::{ImageHash, MAX_HASH_DISTANCE, near_pairs};
+pub use splits::near_duplicates::{AlikeImage, CaseParts, NearDuplicate, NearDuplicates, near_duplicate_note};
 pub use splits::split_file::{LoadedSplit, TableChanges};
 pub use tables::declaration::Declaration;
 pub use tables::table::{Cell, Column, Row, Table, TableReader};

@@ -5,7 +5,7 @@ use dermafuse_schema::{BranchWeights, FuseSpace, LEAST_FACTOR, TaskSet};
 
 use crate::cluster::{SecondStage, SecondStageInputs};
 use crate::graph_terms::constant;
-use crate::two_stage::{AT_POINT, AT_PREVALENCE, CALIBRATED, TwoStage};
+use crate::two_stage::{AT_POINT, AT_PREVALENCE, CALIBRATED, TwoStage, uncalibrated_note};
 
 /// The logits of a network in a graph.
 #[derive(Clone, Debug)]
@@ -27,6 +27,17 @@ pub struct GraphRow {
     pub probabilities: Vec<Value>,
     /// The tasks whose probabilities this step leaves as they were, since nothing was fitted for them.
     pub unchanged: Vec<String>,
+}
+
+/// The answer to cases that lack something, in a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphAnswer {
+    /// The last row that such cases have.
+    pub row: GraphRow,
+    /// The branches that answer, in order.
+    pub branches: Vec<String>,
+    /// What must be said of it, as [`TwoStage::calibration_notes`] says it of one case.
+    pub notes: Vec<String>,
 }
 
 impl TwoStage {
@@ -77,6 +88,37 @@ impl TwoStage {
         let basis = basis.join("+");
         self.add_corrections(graph, logits.tasks, &basis, &mut rows);
         rows
+    }
+
+    /// Adds the last row of [`apply`](Self::apply) for cases that only the branches of `logits` answer, such as those that lack an image. Without
+    /// a record, which `recorded` tells, the first stage answers.
+    ///
+    /// # Panics
+    /// As [`add_to`](Self::add_to).
+    pub fn add_answer_to(&self, graph: &mut Graph, logits: &GraphLogits<'_>, recorded: bool) -> GraphAnswer {
+        let wide: Vec<(String, Vec<Value>)> = logits
+            .branches
+            .iter()
+            .map(|(name, tasks)| (name.clone(), tasks.iter().map(|task| graph.cast(*task, Element::F64)).collect()))
+            .collect();
+        let used = used(&wide, &self.branch_weights);
+        let first = fused(graph, &wide, &used, self.fuse_space);
+        let branches: Vec<String> = used.into_iter().map(|(name, _)| name).collect();
+        let mut basis = branches.join("+");
+        let (name, probabilities) = match self.second_stage.as_ref().filter(|_| recorded) {
+            None => ("P_1", first),
+            Some(stage) => {
+                basis.push_str("+metadata");
+                let record = logits.record.map(|record| graph.cast(record, Element::F64));
+                let second = second_stage(stage, graph, &first, record);
+                ("P_3", mixed(graph, self.mix_space, &first, &second, self.mix))
+            }
+        };
+        let mut rows = vec![GraphRow { name: name.into(), probabilities, unchanged: Vec::new() }];
+        self.add_corrections(graph, logits.tasks, &basis, &mut rows);
+        let uncalibrated = rows.iter().any(|row| !row.unchanged.is_empty());
+        let notes = uncalibrated.then(|| uncalibrated_note(1, 1, &basis)).into_iter().collect();
+        GraphAnswer { row: rows.pop().expect("there is one"), branches, notes }
     }
 
     /// Calibration, the point at which is decided, and prevalence, each as one more row.

@@ -26,6 +26,7 @@ mod coupling;
 mod decision_point;
 mod decision_tree;
 mod error;
+mod feature_heads;
 mod folds;
 mod gradient_boosting;
 #[cfg(feature = "onnx")]
@@ -43,6 +44,7 @@ mod operating_point;
 mod out_of_distribution;
 mod platt;
 mod prevalence;
+mod principal_components;
 mod probability_facts;
 mod records;
 mod shares;
@@ -63,9 +65,12 @@ pub use cluster::{ClassifierCluster, ClusterParams, ClusterReport, SecondStage, 
 pub use conformal::fit_prediction_sets;
 pub use decision_point::{ClassOffset, DecisionPoint, OffsetForm, PointSearch, PointValidation, TaskOffsets};
 pub use error::EnsembleError;
+pub use feature_heads::{
+    FeatureHead, FeatureHeads, HeadCases, HeadInputs, HeadSettings, ImageFeatures, TriedCandidate,
+};
 pub use gradient_boosting::{GradientBoostingClassifier, GradientBoostingParams};
 #[cfg(feature = "onnx")]
-pub use graph_stages::{GraphLogits, GraphRow};
+pub use graph_stages::{GraphAnswer, GraphLogits, GraphRow};
 pub use label_graph::{LabelGraph, LabelGraphStrength};
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};

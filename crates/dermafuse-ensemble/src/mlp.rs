@@ -25,6 +25,7 @@ const WHAT: &str = "perceptron";
 
 /// Parameters of an [`MlpClassifier`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MlpParams {
     /// Units of the hidden layer.
     pub hidden: usize,
@@ -42,6 +43,13 @@ pub struct MlpParams {
     pub patience: usize,
     /// Seed of the first weights and the batches.
     pub seed: u64,
+}
+
+impl Default for MlpParams {
+    /// [`MlpParams::new`] with a seed of 0.
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 impl MlpParams {

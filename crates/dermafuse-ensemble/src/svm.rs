@@ -184,6 +184,7 @@ impl Solver {
 /// # Ok::<(), dermafuse_ensemble::EnsembleError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SvmParams {
     /// Cost of an error.
     pub c: f64,
@@ -199,6 +200,13 @@ pub struct SvmParams {
     pub solver: Solver,
     /// Seed of the calibration folds.
     pub seed: u64,
+}
+
+impl Default for SvmParams {
+    /// [`SvmParams::new`] with a seed of 0.
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 impl SvmParams {

@@ -150,13 +150,7 @@ impl TwoStage {
     pub fn calibration_notes(&self, answers: &Predictions) -> Result<Vec<String>> {
         let Some(calibration) = &self.calibration else { return Ok(Vec::new()) };
         let uncalibrated = calibration.apply(answers)?.uncalibrated;
-        let note = |(basis, count): (String, usize)| {
-            format!(
-                "{count} of {} cases were answered from {basis}, for which not all was calibrated: there the probabilities are \
-                 as the model gives them.",
-                answers.len()
-            )
-        };
+        let note = |(basis, count): (String, usize)| uncalibrated_note(count, answers.len(), &basis);
         Ok(uncalibrated.into_iter().map(note).collect())
     }
 
@@ -332,7 +326,8 @@ impl TwoStage {
     }
 
     /// Whether the cluster answers by itself, from the metadata.
-    fn is_of_metadata_alone(&self) -> bool {
+    #[must_use]
+    pub fn is_of_metadata_alone(&self) -> bool {
         self.second_stage.as_ref().is_some_and(|stage| stage.inputs == SecondStageInputs::Metadata)
     }
 
@@ -352,4 +347,12 @@ impl TwoStage {
         }
         Ok(mixed)
     }
+}
+
+/// Says that a basis of answers was not calibrated, or not for all tasks.
+pub(crate) fn uncalibrated_note(count: usize, cases: usize, basis: &str) -> String {
+    format!(
+        "{count} of {cases} cases were answered from {basis}, for which not all was calibrated: there the probabilities are as the model \
+         gives them."
+    )
 }

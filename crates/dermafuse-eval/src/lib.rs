@@ -54,7 +54,7 @@ pub use decision_curve::{DecisionCurve, NetBenefit};
 pub use engine_comparison::{EngineComparison, StageDifference, TaskDifference};
 pub use error::EvalError;
 pub use export::{MetricsContext, csv_field, metrics_json, predictions_csv, write_metrics, write_predictions};
-pub use learning_curve::{LearningCurve, LearningPoint};
+pub use learning_curve::{AnswersOfCases, CURVE_SCORES, LearningCurve, LearningPoint};
 pub use mean_deviation::MeanDeviation;
 pub use measures::{AIMS, ClassMeasures, Estimate, LEAST_SENSITIVITY, Measures, TaskMeasures};
 pub use melanoma_related::MelanomaRelated;
@@ -62,7 +62,8 @@ pub use metrics::{ClassEvaluation, Evaluation, EvaluationOptions, Overall, Relia
 pub use mistakes::{Confusion, Mistake, Mistakes};
 pub use pointing::Pointing;
 pub use report::{
-    CasePage, ChecklistScore, Evidence, HeatPicture, Report, ReportTable, SampleCase, SampleImage, SampleTask,
+    CasePage, ChecklistScore, Evidence, HeatPicture, PictureSection, PictureStrip, Report, ReportTable, SampleCase,
+    SampleImage, SampleTask,
 };
 pub use roc::{RocCurve, auc};
 pub use searched_weight::SearchedWeight;

@@ -103,7 +103,7 @@ pub struct ClassMeasures {
 }
 
 /// The cases of a task, once for all samples.
-struct TaskCases {
+pub(crate) struct TaskCases {
     classes: usize,
     /// `[N]` truth and most probable class.
     pairs: Vec<Option<(usize, usize)>>,
@@ -197,7 +197,7 @@ fn rows_of_groups(groups: &[String]) -> Vec<Vec<usize>> {
 }
 
 impl TaskCases {
-    fn new(predictions: &Predictions, task: usize) -> Self {
+    pub(crate) fn new(predictions: &Predictions, task: usize) -> Self {
         let (table, of) = (&predictions.probabilities[task], &predictions.tasks[task]);
         let classes = of.classes.len();
         let pair = |case: usize| Some((predictions.labels[case][task]?, predictions.predicted(case, task)));
@@ -214,6 +214,12 @@ impl TaskCases {
             None => classes > 2 || class == 1,
         });
         Self { classes, orders: (0..classes).map(order).collect(), counted: counted.collect(), pairs }
+    }
+
+    /// Accuracy, balanced accuracy, macro F1 and macro AUC of cases that count so often.
+    pub(crate) fn means(&self, counts: &[u32]) -> [Option<f64>; 4] {
+        let [accuracy, balanced, f1, auc, _] = self.numbers(counts).means;
+        [accuracy, balanced, f1, auc]
     }
 
     /// All numbers of cases that count so often.

@@ -3,6 +3,7 @@ mod comparison;
 mod evidence;
 mod measures;
 mod page;
+mod pictures;
 mod report_table;
 mod sample;
 mod sections;
@@ -17,11 +18,12 @@ use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
 use crate::{
     CalibrationChange, Comparison, CorruptionEvaluation, DecisionCurve, EvalError, Evaluation, GroupEvaluation,
-    Measures, Mistakes, RiskCoverage, RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
+    LearningCurve, Measures, Mistakes, RiskCoverage, RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
 };
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
 pub use evidence::Evidence;
+pub use pictures::{PictureSection, PictureStrip};
 pub use report_table::ReportTable;
 pub use sample::{SampleCase, SampleImage, SampleTask};
 
@@ -57,11 +59,14 @@ pub struct Report {
     measures: Option<Measures>,
     decision_curves: Vec<DecisionCurve>,
     mistakes: Option<Mistakes>,
+    mistake_pictures: Vec<PictureSection>,
+    pictures: Vec<PictureSection>,
     points: Vec<(String, Evaluation)>,
     corruptions: Option<CorruptionEvaluation>,
     sheets: Vec<String>,
     comparisons: Vec<ComparedMethods>,
     tables: Vec<ReportTable>,
+    learning_curves: Vec<(String, ReportTable)>,
     details: Vec<Detail>,
     curves: Vec<String>,
     weight_searches: Vec<String>,
@@ -200,6 +205,20 @@ impl Report {
         self
     }
 
+    /// Adds pictures of what the headline gets wrong, below its tables.
+    #[must_use]
+    pub fn mistake_pictures(mut self, section: PictureSection) -> Self {
+        self.mistake_pictures.push(section);
+        self
+    }
+
+    /// Adds rows of pictures under a heading of their own.
+    #[must_use]
+    pub fn pictures(mut self, section: PictureSection) -> Self {
+        self.pictures.push(section);
+        self
+    }
+
     /// Adds the evaluations at the operating points of the whole classification, by name.
     #[must_use]
     pub fn points(mut self, points: &[(String, Evaluation)]) -> Self {
@@ -242,6 +261,13 @@ impl Report {
     #[must_use]
     pub fn table(mut self, table: ReportTable) -> Self {
         self.tables.push(table);
+        self
+    }
+
+    /// Adds a learning curve of methods: a picture and its table.
+    #[must_use]
+    pub fn learning_curve(mut self, score: &str, curves: &[(String, LearningCurve)]) -> Self {
+        self.learning_curves.push((LearningCurve::chart(score, curves), LearningCurve::table(score, curves)));
         self
     }
 

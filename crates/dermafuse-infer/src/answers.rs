@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 
-use dermafuse_data::{CaseSet, CaseView, ImageCorruption, QualityFinding};
+use dermafuse_data::{CaseSet, CaseView, ImageCorruption, QualityFinding, source_beside_others};
 use dermafuse_ensemble::{ProbabilityFacts, TwoStage};
 use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, Case, CaseId, ClassSums, EngineFacts, FailedCase, Predictions, SchemaError, SeenCases, SeveralImages,
-    Shard, Task, TaskSet,
+    BranchLogits, Case, CaseId, ClassSums, EngineFacts, FailedCase, Field, FieldRole, FieldValue, Predictions,
+    SchemaError, SeenCases, SeveralImages, Shard, Task, TaskSet,
 };
 
 use crate::bundle::Bundle;
@@ -317,7 +317,10 @@ impl Bundle {
         let mut notes = self.notes();
         notes.extend(self.engine_note().map(|engine| Note::RunBy { engine }.to_string()));
         notes.extend(self.calibration_notes(&stages)?);
-        notes.extend(description.encoder.notes(&answered)?);
+        // With what was filled from the patients' other lesions.
+        let filled = self.in_model_tasks(set)?;
+        notes.extend(description.encoder.notes(&filled.view(&rows)?)?);
+        notes.extend(other_lesions_note(description.encoder.fields(), &filled.view(&rows)?));
         notes.extend(absent_classes(set, &description.tasks));
         let kinds = kinds_of(self.network.modalities());
         let looks_at = answered.cases().map(|case| case.looks(kinds.clone()));
@@ -378,4 +381,23 @@ impl Bundle {
         (predictor.measure, predictor.corruption) = (corruption.is_none(), corruption);
         predictor.collect_readable(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
+}
+
+/// What must be said where the model looks at the patients' other lesions: which fields, and of how many cases there are some.
+fn other_lesions_note<'a>(fields: impl Iterator<Item = &'a Field>, cases: &CaseView<'_>) -> Option<String> {
+    let asked: Vec<&Field> = fields.filter(|field| field.role == FieldRole::OtherLesions).collect();
+    let mut sources: Vec<&str> = asked.iter().filter_map(|field| source_beside_others(field)).collect();
+    sources.dedup();
+    let places: Vec<usize> =
+        asked.iter().filter_map(|field| cases.set().fields.iter().position(|known| known.name == field.name)).collect();
+    let is_beside = |case: &&Case| places.iter().any(|&place| case.metadata[place] != FieldValue::Missing);
+    let beside = cases.cases().filter(is_beside).count();
+    (!asked.is_empty()).then(|| {
+        format!(
+            "Answers depend on the patient's other lesions among these cases ({}): {beside} of {} cases have some, the others are answered \
+             as a patient's only lesion.",
+            sources.join(", "),
+            cases.len()
+        )
+    })
 }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,8 +9,8 @@ use dermafuse_backbones::{named_tensors, set_tensors};
 use dermafuse_data::{
     CaseSet, CaseView, MetadataEncoder, ModalityDropout, OutsideModel, Preprocess, QualityThresholds,
 };
-use dermafuse_ensemble::{OutOfDistribution, TwoStage};
-use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError};
+use dermafuse_ensemble::{FeatureHeads, OutOfDistribution, TwoStage};
+use dermafuse_networks::{AnyNetwork, Modalities, Network, NetworkConfig, NetworkError, OnnxEncoderConfig};
 use dermafuse_schema::{
     BranchLogits, EngineFacts, FittedGroup, Performance, PredictionSets, SeveralImages, Task, TaskSet,
     read_regular_file, write_whole_file,
@@ -17,15 +19,19 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::earlier_names::with_kinds;
+use crate::encoder_engine::{EncoderEngine, EncoderFile};
 use crate::model_file::ModelFile;
 use crate::model_tasks::in_model_tasks;
 use crate::network_engine::burn_facts;
 use crate::{
-    InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation, folder_bundle, may_miss,
+    ActivationRanges, Engine, InferError, KnownCases, ModelCard, NetworkEngine, Predictor, TestTimeAugmentation,
+    folder_bundle, may_miss,
 };
 
 /// The name of a model in the folder of the run that made it.
 pub const MODEL_FILE: &str = "model.safetensors";
+/// The name of the ONNX file of an encoder in a model's file.
+const ENCODER_FILE: &str = "encoder.onnx";
 /// The largest model file that is read, in bytes: 8 GiB.
 pub const MAX_MODEL_BYTES: u64 = 8 << 30;
 
@@ -74,9 +80,15 @@ pub struct BundleDescription {
     /// Tells how far a case is from those that trained the model; nothing if it was not fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_distribution: Option<OutOfDistribution>,
+    /// Between which numbers those lie that go through the network, which 8-bit integers need; `None` where nobody measured them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation_ranges: Option<ActivationRanges>,
     /// Other models that answer beside the network: it asks for what they say of a case, as fields `MODEL.CLASS`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<OutsideModel>,
+    /// What answers from the features of a network of frozen encoders; no other network has heads beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<FeatureHeads>,
 }
 
 impl BundleDescription {
@@ -101,7 +113,9 @@ impl BundleDescription {
             card: None,
             quality: QualityThresholds::default(),
             out_of_distribution: None,
+            activation_ranges: None,
             outside: Vec::new(),
+            heads: None,
         }
     }
 }
@@ -121,13 +135,43 @@ pub struct Bundle {
     pub two_stage: TwoStage,
     /// What runs the network instead of Burn: its weights are those of the network.
     pub(crate) engine: Option<Arc<dyn NetworkEngine>>,
+    /// The ONNX file of a frozen encoder that is one.
+    pub(crate) encoder_file: Option<EncoderFile>,
 }
 
 impl Bundle {
     /// A model of its parts, which Burn runs. Whether they fit together is checked where they are used: see [`Bundle::check`].
     #[must_use]
     pub fn new(description: BundleDescription, network: AnyNetwork, two_stage: TwoStage) -> Self {
-        Self { description, network, two_stage, engine: None }
+        Self { description, network, two_stage, engine: None, encoder_file: None }
+    }
+
+    /// The same model with the ONNX file of its encoder, which becomes a part of the model and runs in the engine that the description
+    /// names when it is first asked.
+    ///
+    /// # Errors
+    /// A network that is not described as an ONNX encoder; a name that no engine has.
+    pub fn with_encoder_file(self, file: Vec<u8>) -> Result<Self, InferError> {
+        self.with_encoder(EncoderFile::new(file), None)
+    }
+
+    /// The same model with the ONNX file of its encoder in an engine; in that of the description, if none is given.
+    pub(crate) fn with_encoder(self, file: EncoderFile, engine: Option<&Engine>) -> Result<Self, InferError> {
+        let BundleDescription { network, preprocess, tasks, .. } = &self.description;
+        let Some(config) = onnx_encoder_of(network) else {
+            let (what, found) = ("the file of an encoder".into(), "an ONNX file".into());
+            let expected = format!("that of a network `{}`", network.kind());
+            return Err(InferError::Inconsistent { what, found, expected });
+        };
+        let of = (preprocess.size, tasks.class_counts());
+        let engine = EncoderEngine::new(config, engine, &self.network, file.clone(), of)?;
+        Ok(Self { engine: Some(Arc::new(engine)), encoder_file: Some(file), ..self })
+    }
+
+    /// The ONNX file of the model's encoder, if it is one.
+    #[must_use]
+    pub fn encoder_file(&self) -> Option<&[u8]> {
+        self.encoder_file.as_ref().map(|file| file.bytes.as_slice())
     }
 
     /// The same model with something else that runs its network. It must have been made of this network; one that is put into
@@ -175,6 +219,7 @@ impl Bundle {
             description: to_json(&description),
             two_stage: to_json(&self.two_stage),
             tensors: named_tensors(&network, &network.tensor_names()),
+            files: self.encoder_file.iter().map(|file| (ENCODER_FILE.to_owned(), file.bytes.to_vec())).collect(),
         };
         file.to_bytes().map_err(|source| InferError::Model { path: MODEL_FILE.into(), source })
     }
@@ -204,9 +249,9 @@ impl Bundle {
         Self::read(Path::new(MODEL_FILE), bytes, device)
     }
 
-    fn read(path: &Path, bytes: &[u8], device: &Device) -> Result<Self, InferError> {
+    pub(crate) fn read(path: &Path, bytes: &[u8], device: &Device) -> Result<Self, InferError> {
         let error = |source| InferError::Model { path: path.to_owned(), source };
-        let ModelFile { description, two_stage, tensors } = ModelFile::from_bytes(bytes).map_err(error)?;
+        let ModelFile { description, two_stage, tensors, mut files } = ModelFile::from_bytes(bytes).map_err(error)?;
         let description = with_kinds(from_json(path, description.as_bytes())?);
         let description: BundleDescription = serde_json::from_value(description)
             .map_err(|source| InferError::Description { path: path.to_owned(), source })?;
@@ -214,7 +259,14 @@ impl Bundle {
         let network = description.network.init(device)?;
         let names = network.tensor_names();
         let network = set_tensors(network, names, tensors, path).map_err(NetworkError::from)?;
-        let bundle = Self::new(description, network, two_stage);
+        let mut bundle = Self::new(description, network, two_stage);
+        if let Some(file) = files.remove(ENCODER_FILE) {
+            bundle = bundle.with_encoder_file(file)?;
+        }
+        if let Some(name) = files.keys().next() {
+            let (what, expected) = ("a file in the model".into(), format!("`{ENCODER_FILE}`, the only one"));
+            return Err(InferError::Inconsistent { what, found: format!("`{name}`"), expected });
+        }
         bundle.check()?;
         Ok(bundle)
     }
@@ -234,13 +286,17 @@ impl Bundle {
             card,
             quality,
             out_of_distribution,
+            activation_ranges,
             outside,
+            heads,
             ..
         } = &self.description;
         preprocess.check()?;
         card.as_ref().map_or(Ok(()), ModelCard::check)?;
         quality.check()?;
         out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
+        // The fingerprint reads every weight.
+        activation_ranges.as_ref().map_or(Ok(()), |ranges| ranges.check(&self.network_fingerprint()))?;
         let inconsistent = |what: &'static str, found: String, expected: String| {
             Err(InferError::Inconsistent { what: what.into(), found, expected })
         };
@@ -254,6 +310,7 @@ impl Bundle {
             return inconsistent("metadata columns of the network", inputs.to_string(), expected);
         }
         self.description.modality_dropout.map_or(Ok(()), |dropout| dropout.check())?;
+        self.check_encoders(heads.as_ref())?;
         for (at, fitted) in groups.iter().enumerate() {
             fitted.check(tasks)?;
             let name = fitted.group.name();
@@ -285,12 +342,90 @@ impl Bundle {
         Ok(self.two_stage.check(tasks, &branches, width)?)
     }
 
+    /// What tells the network from others: the SHA-256 of its description and of every weight, in hexadecimal.
+    #[must_use]
+    pub fn network_fingerprint(&self) -> String {
+        let network = self.network.valid().into_inference();
+        let file = ModelFile {
+            description: to_json(&self.description.network.clone().inference()),
+            two_stage: String::new(),
+            tensors: named_tensors(&network, &network.tensor_names()),
+            // That of an encoder is described by its SHA-256.
+            files: BTreeMap::new(),
+        };
+        file.checksum()
+    }
+
+    /// The ranges of the network's activations.
+    ///
+    /// # Errors
+    /// None, or those of another network.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn checked_ranges(&self) -> Result<&ActivationRanges, InferError> {
+        let ranges = self.description.activation_ranges.as_ref().ok_or(InferError::NoRanges)?;
+        ranges.check(&self.network_fingerprint())?;
+        Ok(ranges)
+    }
+
+    /// Whether frozen encoders have heads of their features and branches, and the file that they are described as; and other networks none.
+    fn check_encoders(&self, heads: Option<&FeatureHeads>) -> Result<(), InferError> {
+        let inconsistent = |what: &str, found: String, expected: String| {
+            Err(InferError::Inconsistent { what: what.into(), found, expected })
+        };
+        let kind = self.description.network.kind();
+        let (network, heads) = match (&self.network, heads) {
+            (AnyNetwork::FrozenEncoders(network), Some(heads)) => (network, heads),
+            (AnyNetwork::FrozenEncoders(_), None) => {
+                return inconsistent(
+                    "heads",
+                    "nothing".into(),
+                    "what answers from the features of frozen encoders".into(),
+                );
+            }
+            (_, Some(_)) => return inconsistent("heads", "some".into(), format!("a part of the network `{kind}`")),
+            (_, None) => return Ok(()),
+        };
+        let given: Vec<(&str, usize)> =
+            network.images().iter().map(|&image| (image.name(), network.features(image))).collect();
+        let seen: Vec<(&str, usize)> = heads.images().collect();
+        if given != seen {
+            return inconsistent(
+                "features of the heads",
+                format!("{seen:?}"),
+                format!("{given:?}, as the encoders give"),
+            );
+        }
+        let answered: Vec<&str> = heads.heads().iter().map(|head| head.inputs.branch.as_str()).collect();
+        let branches: Vec<&str> = network.branches().iter().map(|branch| branch.name).collect();
+        if answered != branches {
+            return inconsistent("branches of the heads", format!("{answered:?}"), format!("{branches:?}"));
+        }
+        let columns = self.description.network.metadata_inputs();
+        if heads.record_columns() != columns {
+            let (found, expected) = (heads.record_columns().to_string(), format!("{columns}, as the network has"));
+            return inconsistent("columns of the record that the heads see", found, expected);
+        }
+        if *heads.tasks() != self.description.tasks {
+            let names = |tasks: &TaskSet| tasks.iter().map(|task| task.name.clone()).collect::<Vec<_>>().join(", ");
+            let expected = format!("{}, with their classes", names(&self.description.tasks));
+            return inconsistent("tasks of the heads", names(heads.tasks()), expected);
+        }
+        match (onnx_encoder_of(&self.description.network), &self.encoder_file) {
+            (Some(config), Some(file)) if config.sha256 != file.sha256 => {
+                inconsistent("the SHA-256 of the encoder's file", file.sha256.clone(), config.sha256.clone())
+            }
+            (Some(_), None) => inconsistent("the file of the encoder", "nothing".into(), "an ONNX file".into()),
+            _ => Ok(()),
+        }
+    }
+
     /// What must be said of the model whatever it is asked, such as classes whose probabilities could not be calibrated, or with too
     /// few validation cases for sets of their own.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        let BundleDescription { groups, prediction_sets, .. } = &self.description;
-        let mut notes = self.two_stage.notes();
+        let BundleDescription { groups, prediction_sets, heads, .. } = &self.description;
+        let mut notes = heads.as_ref().map(FeatureHeads::notes).unwrap_or_default();
+        notes.extend(self.two_stage.notes());
         notes.extend(groups.iter().filter_map(FittedGroup::note));
         notes.extend(prediction_sets.iter().flat_map(PredictionSets::notes));
         notes.extend(self.note_of_thresholds(self.two_stage.prevalence.as_ref()));
@@ -307,9 +442,14 @@ impl Bundle {
         self.predictor().logits(&set.view(cases.rows())?, &self.description.encoder, progress)
     }
 
-    /// The set with its labels numbered as the model numbers classes.
-    pub(crate) fn in_model_tasks<'a>(&self, set: &'a CaseSet) -> Result<std::borrow::Cow<'a, CaseSet>, InferError> {
-        in_model_tasks(set, &self.description.tasks)
+    /// The set with its labels numbered as the model numbers classes, and with what the model asks of the patient's other lesions.
+    pub(crate) fn in_model_tasks<'a>(&self, set: &'a CaseSet) -> Result<Cow<'a, CaseSet>, InferError> {
+        let set = in_model_tasks(set, &self.description.tasks)?;
+        let filled = match set.beside_other_lesions(self.description.encoder.fields()) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(filled) => Some(filled),
+        };
+        Ok(filled.map_or(set, Cow::Owned))
     }
 
     /// Asks the network as the description says.
@@ -320,6 +460,7 @@ impl Bundle {
         predictor.out_of_distribution.clone_from(&self.description.out_of_distribution);
         predictor.may_miss = self.may_miss();
         predictor.outside.clone_from(&self.description.outside);
+        predictor.heads = self.description.heads.clone().map(Arc::new);
         match &self.engine {
             Some(engine) => predictor.with_engine(engine.clone()),
             None => predictor,
@@ -351,6 +492,14 @@ impl Bundle {
     /// Which branches answer for a case of which `there` is there, in their order.
     pub(crate) fn answering(&self, there: Modalities) -> Vec<bool> {
         self.network.answering_despite(there, self.may_miss())
+    }
+}
+
+/// How the encoder is described, if it is an ONNX file.
+pub(crate) fn onnx_encoder_of(network: &NetworkConfig) -> Option<&OnnxEncoderConfig> {
+    match network {
+        NetworkConfig::FrozenEncoders(config) => config.onnx(),
+        _ => None,
     }
 }
 

@@ -113,6 +113,38 @@ pub enum EngineError {
         /// What it said.
         reason: String,
     },
+    /// An input or output of an encoder that is not there, or one of several that is not named.
+    #[error(
+        "{}", match asked {
+            Some(name) => format!("the ONNX file of the encoder has no {what} `{name}`; it has {known} (method.network.backbone.onnx.{what})"),
+            None => format!("the ONNX file of the encoder has several {what}s: {known}; name one (method.network.backbone.onnx.{what})"),
+        }
+    )]
+    EncoderName {
+        /// `input` or `output`.
+        what: &'static str,
+        /// The name that was asked for.
+        asked: Option<String>,
+        /// Those that are there.
+        known: String,
+    },
+    /// An encoder that wants more than an image.
+    #[error("the ONNX file of the encoder takes more than images: {found}; export it with images as its only input")]
+    EncoderInputs {
+        /// Its inputs.
+        found: String,
+    },
+    /// An encoder that takes other images.
+    #[error(
+        "the ONNX file of the encoder takes {input}, which an image of the shape {sides:?} is not; set training.preprocess.size, or \
+         method.network.backbone.onnx.layout (nchw or nhwc)"
+    )]
+    EncoderImages {
+        /// Its input.
+        input: String,
+        /// An image as it would be given.
+        sides: [usize; 4],
+    },
     /// An output of another shape than the network's.
     #[error("{engine} gave {what} {found} instead of {expected}; is the library whole?")]
     Shape {

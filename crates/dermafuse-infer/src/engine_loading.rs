@@ -16,8 +16,16 @@ impl Bundle {
     ///
     /// # Errors
     /// A program that was built without the engine; a library that is absent, is for another machine or too old; a precision that the
-    /// processor does not have; a network that cannot be written as ONNX.
+    /// processor does not have; 8-bit integers of a model without [ranges](crate::BundleDescription::activation_ranges) of its activations; a
+    /// network that cannot be written as ONNX.
     pub fn with_engine(self, engine: &Engine) -> Result<Self, InferError> {
+        if let Some(file) = self.encoder_file.clone() {
+            // Burn runs no such file: without a word it stays in the engine that the model names.
+            let engine = Some(engine).filter(|engine| **engine != Engine::Burn);
+            let bundle = self.with_encoder(file, engine)?;
+            bundle.engine.as_ref().map_or(Ok(()), |engine| engine.ready())?;
+            return Ok(bundle);
+        }
         match engine {
             Engine::Burn => Ok(Self { engine: None, ..self }),
             Engine::OnnxRuntime(settings) | Engine::OpenVino(settings) => {
@@ -34,10 +42,8 @@ impl Bundle {
     pub fn open_network(&self, engine: &Engine) -> Result<Arc<dyn OnnxSession>, InferError> {
         // What is missing is said before a large network is written.
         engine.load()?;
-        let description = &self.description;
-        let (side, record) = (description.preprocess.size, description.encoder.width());
-        let file = file_of(&self.network, &description.tasks, side, record)?;
-        Ok(engine.open(&file)?)
+        let precision = engine.settings().map(|settings| settings.precision).unwrap_or_default();
+        Ok(engine.open(&file_of(self, precision)?)?)
     }
 
     /// The same model with a file that runs as its network: that of [`Bundle::open_network`], or one that other tools made of it, such
@@ -58,7 +64,8 @@ impl Bundle {
 }
 
 impl Engine {
-    /// Any ONNX file whose inputs and outputs are 32-bit floats, in this engine.
+    /// Any ONNX file whose inputs and outputs are 32-bit floats, in this engine. [`Precision::Int8`](crate::Precision::Int8) says that the
+    /// file has 8-bit integers; it runs as it is.
     ///
     /// ```
     /// use dermafuse_infer::Engine;
@@ -87,7 +94,7 @@ impl Engine {
     }
 
     /// Loads its library.
-    fn load(&self) -> Result<(), EngineError> {
+    pub(crate) fn load(&self) -> Result<(), EngineError> {
         match self {
             Self::Burn => Err(EngineError::Network {
                 engine: "Burn".into(),

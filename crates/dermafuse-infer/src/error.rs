@@ -34,6 +34,35 @@ pub enum InferError {
     /// What runs the network cannot.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// 8-bit integers of a model that says nothing of its activations.
+    #[error(
+        "the model has no ranges of its activations, which 8-bit integers need; measure them on its validation cases by `dermafuse quantise \
+         MODEL --data … --out FILE`, and use that file"
+    )]
+    NoRanges,
+    /// Ranges that were measured of another network.
+    #[error(
+        "the ranges for 8-bit integers were measured of another network ({measured}, this one is {own}); measure them again by `dermafuse \
+         quantise`"
+    )]
+    RangesOfOther {
+        /// The fingerprint of the network that they are of, its beginning.
+        measured: String,
+        /// That of this network.
+        own: String,
+    },
+    /// Ranges that would be measured on a case that tested the model.
+    #[error(
+        "case `{case}` tested the model, whose ranges for 8-bit integers are measured on validation cases; give others, or the split of \
+         its training"
+    )]
+    RangesOfTest {
+        /// The case.
+        case: String,
+    },
+    /// A network in which 8-bit integers are of no use.
+    #[error("the network has no convolution or matrix product that 8-bit integers are for; use precision=f32")]
+    NothingToQuantise,
     /// The second stage could not be applied.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),
@@ -51,6 +80,28 @@ pub enum InferError {
         /// The names of the other models.
         models: Vec<String>,
     },
+    /// Features that cannot be kept on disk.
+    #[error("cannot keep features in {}; check the free space and the permissions, or keep none (machine.features = \"none\")", path.display())]
+    FeatureCache {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A model whose answers have no gradients.
+    #[error(
+        "no heat map shows what classifiers on frozen features look at; ask for contributions, or train a network with a \
+         classifier of its own"
+    )]
+    NoGradients,
+    /// A model of an encoder that is an ONNX file itself.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "the encoder of the model is an ONNX file of its own, which is not written into another one; use that file, and the model by \
+         `dermafuse predict` or `dermafuse serve`"
+    )]
+    OnnxOfEncoder,
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -204,6 +255,73 @@ pub enum InferError {
         path: PathBuf,
         /// What the reader said.
         reason: String,
+    },
+    /// A file that is not the one whose checksum was given.
+    #[error("{}: its SHA-256 is {found}, and {expected} was asked for: it is another file, or a damaged one; get it again", path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// The checksum that was given.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// A checksum that is none.
+    #[error("`{found}` is no SHA-256, which is written in 64 digits from 0 to 9 and a to f; copy it whole")]
+    NoSha256 {
+        /// What was given.
+        found: String,
+    },
+    /// No folder in which models are installed.
+    #[error(
+        "there is no folder for installed models: neither DERMAFUSE_MODELS nor XDG_DATA_HOME nor HOME is set; set DERMAFUSE_MODELS to one"
+    )]
+    NoModelFolder,
+    /// A folder of installed models that cannot be made or listed, or a model in it that cannot be removed.
+    #[error("{}: {source}; check the path and its permissions, or set DERMAFUSE_MODELS to another folder", path.display())]
+    ModelFolder {
+        /// The folder or the file in it.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A text that cannot be the name of an installed model.
+    #[error("a model cannot be called `{name}`: {reason}; give it another name with --name")]
+    ModelName {
+        /// The text.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A second model of a name.
+    #[error("a model called `{name}` is installed already ({}); remove that with `dermafuse models remove {name}`, or give this one another name with --name", path.display())]
+    ModelInstalled {
+        /// The name.
+        name: String,
+        /// The file of the first.
+        path: PathBuf,
+    },
+    /// A name that no installed model has.
+    #[error("there is no model `{name}`, neither at that path nor installed in {}; {}", folder.display(), match installed.is_empty() {
+        true => "none is installed: `dermafuse models add FILE` installs one".to_owned(),
+        false => format!("installed are {}", installed.join(", ")),
+    })]
+    NotInstalled {
+        /// The name.
+        name: String,
+        /// The folder of installed models.
+        folder: PathBuf,
+        /// The names of those that are installed.
+        installed: Vec<String>,
+    },
+    /// A word that is both a path and a name.
+    #[error("`{name}` is a model here and an installed one ({}); say ./{name} for the one here, or the whole path of the other", path.display())]
+    TwoModels {
+        /// The word.
+        name: String,
+        /// The file of the installed model.
+        path: PathBuf,
     },
     /// A test-time augmentation that does not exist.
     #[error("unknown test-time augmentation `{found}`; use 0, 3, 4 or 6 (views)")]

@@ -1,8 +1,8 @@
 use dermafuse_schema::Modality;
 
 use crate::{
-    Answer, CamMethod, Contributions, Explainer, HeatMap, ImageBaseline, Model, Occlusion, Patient, PatientError,
-    kinds_of,
+    Answer, CamMethod, Contributions, Explainer, HeatMap, ImageBaseline, InferError, Model, Occlusion, Patient,
+    PatientError, kinds_of,
 };
 
 /// A map that is coarser than this points at nothing; the deepest stage with a finer one is explained.
@@ -50,7 +50,7 @@ pub struct Explanation {
     pub task: String,
     /// The class that it explains.
     pub class: String,
-    /// A heat map of each image that the model looked at.
+    /// A heat map of each image that the model looked at; none of a model with classifiers on frozen features, which have no gradients.
     pub heat: Vec<ImageHeat>,
     /// What each image and each recorded value adds to the most probable class of every task, if it was asked for.
     pub contributions: Option<Contributions>,
@@ -105,16 +105,21 @@ impl Model {
 
         let asked = self.asked(patient)?;
         let inputs = self.inputs(&asked)?;
-        let logit = bundle.explained_logit(&asked.set, 0, task)?.with_class(index);
+        // Classifiers on frozen features have no gradients: their answers have contributions alone.
+        let logit = match bundle.explained_logit(&asked.set, 0, task) {
+            Err(InferError::NoGradients) => None,
+            logit => Some(logit?.with_class(index)),
+        };
         let explainer = Explainer::new(&bundle.network);
         let mut heat = Vec::new();
         for (place, input) in inputs.iter().enumerate() {
+            let Some(logit) = &logit else { break };
             // An image that comes again, because there are fewer of its kind, is not explained again.
             let kinds = kinds_of(dermafuse_networks::Network::modalities(&bundle.network));
             for image in kinds.filter(|image| place < asked.images.of(*image).len()) {
                 let cam = |method| {
                     let stage = explainer.deepest_stage(input, image, LEAST_SIDE).unwrap_or(0);
-                    let map = explainer.class_activation(input, image, stage, &logit, method)?.remove(0);
+                    let map = explainer.class_activation(input, image, stage, logit, method)?.remove(0);
                     Ok::<_, PatientError>((Some(stage), map))
                 };
                 let (stage, map) = match request.method {
@@ -122,7 +127,7 @@ impl Model {
                     HeatMethod::GradCamPlusPlus => cam(CamMethod::GradCamPlusPlus)?,
                     HeatMethod::Occlusion => {
                         let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
-                        (None, explainer.occlusion(input, image, &logit, &occlusion)?)
+                        (None, explainer.occlusion(input, image, logit, &occlusion)?)
                     }
                 };
                 heat.push(ImageHeat { image, place, stage, map });

@@ -7,7 +7,9 @@ use dermafuse_networks::{AnyNetwork, Modalities, MultimodalInput, Network};
 use dermafuse_schema::{EngineFacts, TaskSet};
 use ndarray::{Array2, ArrayD, ArrayViewD, Ix2, IxDyn};
 
-use crate::{EngineError, NetworkEngine, NetworkValues, OnnxSession};
+#[cfg(feature = "_engines")]
+use crate::BundleDescription;
+use crate::{Bundle, EngineError, InferError, NetworkEngine, NetworkValues, OnnxSession, Precision};
 
 /// The name of the features that the last classifier sees, among the outputs.
 const EMBEDDING: &str = "embedding";
@@ -23,25 +25,50 @@ pub(crate) struct ExportedNetwork {
     batch_size: Option<usize>,
 }
 
-/// The network's ONNX file.
+/// The network's ONNX file, in the numbers that are asked for.
 ///
 /// # Errors
-/// An operation that cannot be written; a program without engines.
+/// An operation that cannot be written; 8-bit integers of a model without ranges, or with those of another network; a program without
+/// engines.
 #[cfg(feature = "_engines")]
-pub(crate) fn file_of(
-    network: &AnyNetwork,
-    tasks: &TaskSet,
-    side: usize,
-    record: usize,
-) -> Result<Vec<u8>, EngineError> {
+pub(crate) fn file_of(bundle: &Bundle, precision: Precision) -> Result<Vec<u8>, InferError> {
+    let ranges = match precision {
+        Precision::F32 | Precision::Bf16 => None,
+        Precision::Int8 => Some(bundle.checked_ranges()?.of_graph()),
+    };
+    let model = with_shapes(bundle, |shapes| match &ranges {
+        None => dermafuse_onnx::export_network(&bundle.network, shapes),
+        Some(ranges) => dermafuse_onnx::export_quantised_network(&bundle.network, shapes, ranges),
+    });
+    Ok(model?.into_bytes())
+}
+
+/// The same in 32-bit floats, with outputs that say between which numbers those of its products lie.
+///
+/// # Errors
+/// An operation that cannot be written.
+#[cfg(feature = "_engines")]
+pub(crate) fn watched_file_of(bundle: &Bundle) -> Result<(Vec<u8>, Vec<dermafuse_onnx::WatchedProduct>), InferError> {
+    let (model, products) =
+        with_shapes(bundle, |shapes| dermafuse_onnx::export_watched_network(&bundle.network, shapes))?;
+    Ok((model.into_bytes(), products))
+}
+
+/// Writes the network with what its description does not say.
+#[cfg(feature = "_engines")]
+fn with_shapes<T>(
+    bundle: &Bundle,
+    write: impl FnOnce(&dermafuse_onnx::NetworkShapes<'_>) -> Result<T, dermafuse_onnx::OnnxError>,
+) -> Result<T, EngineError> {
+    let BundleDescription { tasks, preprocess, encoder, .. } = &bundle.description;
     let tasks: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-    let shapes = dermafuse_onnx::NetworkShapes { images: [side, side], record, tasks: &tasks };
-    Ok(dermafuse_onnx::export_network(network, &shapes)?.into_bytes())
+    let images = [preprocess.size, preprocess.size];
+    Ok(write(&dermafuse_onnx::NetworkShapes { images, record: encoder.width(), tasks: &tasks })?)
 }
 
 #[cfg(not(feature = "_engines"))]
-pub(crate) fn file_of(_: &AnyNetwork, _: &TaskSet, _: usize, _: usize) -> Result<Vec<u8>, EngineError> {
-    Err(EngineError::NotBuilt { engine: "onnxruntime" })
+pub(crate) fn file_of(_: &Bundle, _: Precision) -> Result<Vec<u8>, InferError> {
+    Err(EngineError::NotBuilt { engine: "onnxruntime" }.into())
 }
 
 impl ExportedNetwork {
@@ -84,6 +111,21 @@ impl NetworkEngine for ExportedNetwork {
     }
 
     fn run(&self, input: MultimodalInput, with_embedding: bool) -> Result<NetworkValues, EngineError> {
+        Ok(self.ask(input, with_embedding, &[])?.0)
+    }
+}
+
+impl ExportedNetwork {
+    /// What the network says of a batch, and `more` outputs of its file.
+    ///
+    /// # Errors
+    /// As [`NetworkEngine::run`].
+    pub(crate) fn ask(
+        &self,
+        input: MultimodalInput,
+        with_embedding: bool,
+        more: &[&str],
+    ) -> Result<(NetworkValues, Vec<ArrayD<f32>>), EngineError> {
         let Modalities { clinical, dermoscopic, metadata } = self.modalities;
         let image = |wanted: bool, name, images: Option<Tensor<4>>| Some((name, values(images.filter(|_| wanted)?)));
         let record = input.metadata.filter(|_| metadata).map(|record| ("record", values(record)));
@@ -95,17 +137,17 @@ impl NetworkEngine for ExportedNetwork {
         let views = given.iter().map(|(name, data)| Ok((*name, self.view(name, data)?)));
         let views = views.collect::<Result<Vec<_>, EngineError>>()?;
         let wanted = self.outputs.iter().map(String::as_str).chain(with_embedding.then_some(EMBEDDING));
-        let wanted: Vec<&str> = wanted.collect();
-        let mut tables = self.session.run(&views, &wanted)?.into_iter().map(|values| self.table(values));
+        let wanted: Vec<&str> = wanted.chain(more.iter().copied()).collect();
+        let mut found = self.session.run(&views, &wanted)?;
+        let more = found.split_off(found.len().saturating_sub(more.len()));
+        let mut tables = found.into_iter().map(|values| self.table(values));
         let mut logits = Vec::with_capacity(self.outputs.len() / self.tasks.max(1));
         for _ in self.outputs.chunks(self.tasks.max(1)) {
             logits.push(tables.by_ref().take(self.tasks).collect::<Result<Vec<_>, _>>()?);
         }
-        Ok(NetworkValues { logits, embedding: tables.next().transpose()? })
+        Ok((NetworkValues { logits, embedding: tables.next().transpose()? }, more))
     }
-}
 
-impl ExportedNetwork {
     /// The numbers of a tensor where they lie.
     fn view<'a>(&self, name: &str, data: &'a TensorData) -> Result<ArrayViewD<'a, f32>, EngineError> {
         let shape: Vec<usize> = data.shape().to_vec();

@@ -9,6 +9,7 @@
 //! # Shapes
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.
 
+mod activation_ranges;
 mod answer;
 mod answer_patterns;
 mod answers;
@@ -19,6 +20,7 @@ mod bundle;
 mod case_remarks;
 mod contributions;
 mod earlier_names;
+mod encoder_engine;
 mod engine;
 mod engine_error;
 #[cfg(feature = "_engines")]
@@ -28,9 +30,13 @@ mod error;
 mod explainer;
 mod explanation;
 mod exported_network;
+mod feature_cache;
 mod folder_bundle;
 mod group_answer;
 mod heat_map;
+mod image_encoder;
+mod image_features;
+mod installed_models;
 mod known_cases;
 mod local_prevalence;
 mod model;
@@ -43,6 +49,7 @@ mod note;
 mod occlusion;
 #[cfg(feature = "onnx")]
 mod onnx_answer;
+mod onnx_encoder;
 #[cfg(feature = "onnxruntime")]
 mod onnx_runtime;
 mod onnx_session;
@@ -53,6 +60,8 @@ mod patient_error;
 mod predictor;
 mod published_input;
 mod questions;
+#[cfg(feature = "_engines")]
+mod range_observer;
 mod shapley;
 mod single_case;
 mod test_time_augmentation;
@@ -60,6 +69,7 @@ mod test_time_augmentation;
 /// A picture of a patient's lesion, in a file or in memory.
 pub use dermafuse_data::PatientImage;
 
+pub use activation_ranges::{ActivationRanges, ProductActivations};
 pub use answer::{Answer, ClassProbability, TaskAnswer};
 pub use answer_patterns::{answer_patterns, answer_patterns_beside};
 pub use answers::Answers;
@@ -74,8 +84,12 @@ pub use engine_error::EngineError;
 pub use error::InferError;
 pub use explainer::{CamMethod, ExplainedLogit, Explainer};
 pub use explanation::{Explanation, ExplanationRequest, HeatMethod, ImageHeat};
+pub use feature_cache::FeatureCache;
 pub use group_answer::{Evidence, GroupAnswer, MemberProbability};
 pub use heat_map::HeatMap;
+pub use image_encoder::{ImageEncoder, image_encoders};
+pub use image_features::{FeatureCounts, FeatureExtractor, KnownFeatures};
+pub use installed_models::{InstalledModel, InstalledModels};
 pub use known_cases::KnownCases;
 pub use model::Model;
 pub use model_card::{CardTexts, ModelCard, TrainingSummary};
@@ -85,7 +99,7 @@ pub use network_engine::{NetworkEngine, NetworkValues};
 pub use note::Note;
 pub use occlusion::{ImageBaseline, Occlusion};
 #[cfg(feature = "onnx")]
-pub use onnx_answer::OnnxAnswer;
+pub use onnx_answer::{OnnxAnswer, PartialAnswer};
 pub use onnx_session::{OnnxSession, OnnxTensor};
 pub use patient::{Patient, RecordValue};
 pub use patient_error::PatientError;

@@ -97,6 +97,7 @@ impl Model {
     /// Parts that do not fit together.
     pub fn new(bundle: Bundle) -> Result<Self, InferError> {
         bundle.check()?;
+        bundle.engine.as_ref().map_or(Ok(()), |engine| engine.ready())?;
         let mut predictor = bundle.predictor();
         predictor.measure = true;
         let encoder = &bundle.description.encoder;

@@ -45,6 +45,6 @@ impl ModelField {
     /// Whether its value is known before anybody judges the lesion, so that an answer may stand on it.
     #[must_use]
     pub fn is_known_before_diagnosis(&self) -> bool {
-        self.role == FieldRole::PreDiagnosis
+        matches!(self.role, FieldRole::PreDiagnosis | FieldRole::OtherLesions)
     }
 }

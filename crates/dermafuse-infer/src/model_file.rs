@@ -27,6 +27,8 @@ pub struct ModelFile {
     pub two_stage: String,
     /// The network's tensors under their PyTorch names, in PyTorch's order of dimensions.
     pub tensors: Vec<NamedTensor>,
+    /// Files that the model has inside, by name: a tensor of bytes each. Models without one are as those of earlier versions.
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 /// Why bytes are no model file.
@@ -109,6 +111,7 @@ impl ModelFile {
             (TWO_STAGE_KEY, &self.two_stage),
             (CHECKSUM_KEY, &checksum),
         ]);
+        let lengths: Vec<[usize; 1]> = self.files.values().map(|bytes| [bytes.len()]).collect();
         let mut header = BTreeMap::from([(METADATA, Value::Metadata(metadata))]);
         let mut end = 0;
         for tensor in &self.tensors {
@@ -116,6 +119,11 @@ impl ModelFile {
             end += 4 * tensor.values.len();
             let entry = Entry { dtype: "F32", shape: &tensor.shape, data_offsets: [start, end] };
             header.insert(&tensor.name, Value::Tensor(entry));
+        }
+        for ((name, bytes), shape) in self.files.iter().zip(&lengths) {
+            let start = end;
+            end += bytes.len();
+            header.insert(name, Value::Tensor(Entry { dtype: "U8", shape, data_offsets: [start, end] }));
         }
         let mut text = serde_json::to_vec(&header).expect("a header has string keys only");
         text.resize(text.len().next_multiple_of(8), b' ');
@@ -128,6 +136,7 @@ impl ModelFile {
         for tensor in &self.tensors {
             bytes.extend(tensor.values.iter().flat_map(|value| value.to_le_bytes()));
         }
+        self.files.values().for_each(|file| bytes.extend(file));
         Ok(bytes)
     }
 
@@ -144,9 +153,13 @@ impl ModelFile {
         if format != FORMAT.to_string() {
             return Err(ModelFileError::Format { found: format.chars().take(40).collect() });
         }
-        let mut tensors = Vec::new();
+        let (mut tensors, mut files) = (Vec::new(), BTreeMap::new());
         for (name, view) in SafeTensors::deserialize(bytes).map_err(damaged)?.iter() {
             let error = |reason: String| ModelFileError::Tensor { name: name.to_owned(), reason };
+            if view.dtype() == Dtype::U8 && view.shape().len() == 1 {
+                files.insert(name.to_owned(), view.data().to_vec());
+                continue;
+            }
             if view.dtype() != Dtype::F32 {
                 return Err(error(format!("{:?} where a model has F32", view.dtype())));
             }
@@ -158,7 +171,7 @@ impl ModelFile {
             tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), values });
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        let file = Self { description: text(DESCRIPTION_KEY)?, two_stage: text(TWO_STAGE_KEY)?, tensors };
+        let file = Self { description: text(DESCRIPTION_KEY)?, two_stage: text(TWO_STAGE_KEY)?, tensors, files };
         let (expected, found) = (text(CHECKSUM_KEY)?, file.checksum());
         match expected == found {
             true => Ok(file),
@@ -167,7 +180,7 @@ impl ModelFile {
     }
 
     /// The SHA-256 of everything in the file, names and shapes included.
-    fn checksum(&self) -> String {
+    pub(crate) fn checksum(&self) -> String {
         let mut digest = Sha256::new();
         let mut part = |bytes: &[u8]| {
             digest.update((bytes.len() as u64).to_le_bytes());
@@ -179,6 +192,10 @@ impl ModelFile {
             part(tensor.name.as_bytes());
             part(&tensor.shape.iter().flat_map(|&size| (size as u64).to_le_bytes()).collect::<Vec<u8>>());
             part(&tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        for (name, bytes) in &self.files {
+            part(name.as_bytes());
+            part(bytes);
         }
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -195,6 +212,7 @@ mod tests {
             description: r#"{"a": "ä"}"#.into(),
             two_stage: "{}".into(),
             tensors: vec![tensor("a.weight", vec![1.0, -2.5]), tensor("b.bias", vec![0.5; 3])],
+            files: BTreeMap::from([("encoder.onnx".to_owned(), vec![1, 2, 3])]),
         }
     }
 

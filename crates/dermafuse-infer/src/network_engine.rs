@@ -25,6 +25,14 @@ pub trait NetworkEngine: Debug + Send + Sync {
         None
     }
 
+    /// Does what must be done before it can run, so that what is missing is found before anybody is asked about.
+    ///
+    /// # Errors
+    /// A library that is absent, or cannot run the network.
+    fn ready(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// What the network says of a batch. The embedding is given if it is asked for.
     ///
     /// # Shapes
@@ -104,7 +112,7 @@ pub(crate) fn burn_facts() -> EngineFacts {
 }
 
 /// The values of a tensor.
-fn table(tensor: Tensor<2>) -> Array2<f32> {
+pub(crate) fn table(tensor: Tensor<2>) -> Array2<f32> {
     let shape = tensor.dims();
     let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
     Array2::from_shape_vec(shape, values).expect("a tensor has as many values as its shape says")

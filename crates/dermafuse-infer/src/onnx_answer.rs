@@ -1,13 +1,14 @@
 //! The whole answer of a model as an ONNX file: from bytes of pixels to the probabilities of its last stage.
 
 use dermafuse_data::{ChannelOrder, Normalization, Preprocess};
-use dermafuse_ensemble::GraphLogits;
+use dermafuse_ensemble::{GraphAnswer, GraphLogits};
 use dermafuse_networks::{Modalities, Network};
 use dermafuse_onnx::{Dim, Element, Graph, NetworkInputs, OnnxError, OnnxModel, Value, Values, add_network};
-use dermafuse_schema::SeveralImages;
+use dermafuse_schema::{Modality, SeveralImages};
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use crate::{Bundle, BundleDescription, InferError, Model, View, kinds_of, sha256_hex};
+use crate::{Bundle, BundleDescription, InferError, Model, Precision, View, kinds_of, sha256_hex};
 
 /// The version of what the properties of a file say.
 const FORMAT: &str = "1";
@@ -17,30 +18,75 @@ const FORMAT: &str = "1";
 pub struct OnnxAnswer {
     /// The file. Inputs: `clinical` and `dermoscopic`, bytes `[N, S, S, 3]` of RGB images that are resized already, and `record` `[N, M]`, the
     /// encoded record, those that the model looks at. Outputs: the name of each task, `[N, K_t]` probabilities; `ROW/TASK` for the rows
-    /// before it, such as `P_1/diagnosis`; `embedding` `[N, D]`.
+    /// before it, such as `P_1/diagnosis`; `BASIS/TASK` for cases that lack something; `embedding` `[N, D]`.
     pub model: OnnxModel,
     /// The row that the outputs with the tasks' names are: `P_1`, `P_3`, `P_3 calibrated`, ….
     pub ends_at: String,
+    /// What answers for cases that lack an image or the record.
+    pub partial: Vec<PartialAnswer>,
     /// What the model answers and the file does not, a sentence each.
     pub left_out: Vec<String>,
+}
+
+/// The outputs of a file that answer for cases which lack something. Whatever stands in the place of a missing image or record has no
+/// say in them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartialAnswer {
+    /// The images that there are.
+    pub images: Vec<&'static str>,
+    /// Whether there is a record.
+    pub record: bool,
+    /// What the outputs' names begin with, before `/TASK`: `from clinical+record`.
+    pub outputs: String,
+    /// The row that they are.
+    pub stage: String,
+    /// The images that the answer stands on.
+    pub sees: Vec<&'static str>,
+    /// Whether it stands on the record.
+    pub sees_record: bool,
+    /// Whether a second stage does not answer, since there is no record.
+    pub first_stage: bool,
+    /// What must be said of such an answer.
+    pub notes: Vec<String>,
 }
 
 impl Model {
     /// The model as an ONNX file that needs no other: normalisation, views, network, branch weights, second stage, calibration and
     /// prevalence are inside, and what is known of the model is in its properties, whose keys begin with `dermafuse.`.
     ///
-    /// The answers are those of [`Model::predict`] for cases that lack no image and no record and have one image of each kind. Numbers
-    /// after the network are 64-bit floats, as here; the network's are those of whatever runs the file.
+    /// The answers are those of [`Model::predict`] for cases that have one image of each kind and a record; for others there are outputs of
+    /// their own ([`PartialAnswer`]), where parts of the network answer that do not look at what is missing. Numbers after the network are 64-bit floats, as here; the network's are those of whatever runs the file.
     ///
     /// # Errors
     /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; a model that asks for what other
     /// models say.
     pub fn to_onnx(&self) -> Result<OnnxAnswer, InferError> {
+        self.onnx_answer(Precision::F32)
+    }
+
+    /// The same in 8-bit integers, for a model that has [ranges](BundleDescription::activation_ranges): the convolutions and matrix
+    /// products that they are of are written so that engines compute them with integers, and the file is smaller. Everything else is in
+    /// floats. Numbers differ from those of [`Model::predict`] by what `dermafuse check-engine` measures.
+    ///
+    /// # Errors
+    /// As [`Model::to_onnx`]; a model without ranges.
+    pub fn to_int8_onnx(&self) -> Result<OnnxAnswer, InferError> {
+        self.onnx_answer(Precision::Int8)
+    }
+
+    fn onnx_answer(&self, precision: Precision) -> Result<OnnxAnswer, InferError> {
         let bundle = self.bundle();
+        let ranges = match precision {
+            Precision::Int8 => Some(bundle.checked_ranges()?.of_graph()),
+            Precision::F32 | Precision::Bf16 => None,
+        };
         let BundleDescription { tasks, preprocess, encoder, augmentation, outside, .. } = &bundle.description;
         if !outside.is_empty() {
             let models = outside.iter().map(|model| model.name.clone()).collect();
             return Err(InferError::OnnxOfOthers { models });
+        }
+        if bundle.encoder_file().is_some() {
+            return Err(InferError::OnnxOfEncoder);
         }
         let mut graph = Graph::new();
         let (looks_at, views) = (bundle.network.modalities(), augmentation.views());
@@ -66,12 +112,13 @@ impl Model {
             let length = graph.shape(value)[1];
             graph.reshape(value, vec![Dim::Fixed(views.len()), Dim::Batch(1), length]) // [V, N, …]
         };
-        let branches = outputs
-            .branches
+        let answered = match &bundle.description.heads {
+            Some(heads) => heads.add_to(&mut graph, outputs.embedding, of_views),
+            None => outputs.branches.into_iter().map(|(name, logits)| (name.to_owned(), logits)).collect(),
+        };
+        let branches = answered
             .into_iter()
-            .map(|(name, logits)| {
-                (name.to_owned(), logits.into_iter().map(|logits| apart(&mut graph, logits)).collect())
-            })
+            .map(|(name, logits)| (name, logits.into_iter().map(|logits| apart(&mut graph, logits)).collect()))
             .collect();
         let embedding = apart(&mut graph, outputs.embedding);
         let logits = GraphLogits { tasks, branches, record };
@@ -93,16 +140,20 @@ impl Model {
             graph.reshape(first, vec![Dim::Batch(1), length])
         };
         graph.output("embedding", first);
+        let partial = partial_answers(bundle, &mut graph, &logits);
         let ends_at = last.name.clone();
-        let mut left_out = left_out(bundle);
+        let mut left_out = left_out(bundle, &partial);
         for row in &rows {
             for task in &row.unchanged {
                 left_out.push(format!("`{}` leaves the task `{task}` as it was: nothing was fitted to it", row.name));
             }
         }
-        let properties = properties(self, &ends_at, &left_out)?;
+        if let Some(ranges) = &ranges {
+            graph.quantise(ranges).map_err(OnnxError::from)?;
+        }
+        let properties = properties(self, precision, &ends_at, &partial, &left_out)?;
         let model = graph.into_model("model", &properties).map_err(OnnxError::from)?;
-        Ok(OnnxAnswer { model, ends_at, left_out })
+        Ok(OnnxAnswer { model, ends_at, partial, left_out })
     }
 }
 
@@ -148,12 +199,78 @@ fn seen_by(graph: &mut Graph, views: &[View], images: Value) -> Value {
     graph.concat(&all, 0)
 }
 
+/// Adds outputs for cases that lack an image or the record, where parts of the network answer that do not look at it.
+fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>) -> Vec<PartialAnswer> {
+    let Bundle { description, network, two_stage, .. } = bundle;
+    // A network that was trained to miss something looks at zeros in its place, which no bytes are.
+    if description.modality_dropout.is_some() || two_stage.is_of_metadata_alone() {
+        return Vec::new();
+    }
+    let looks_at = network.modalities();
+    let all: Vec<Modality> = kinds_of(looks_at).collect();
+    let subsets: &[&[Modality]] = match all.as_slice() {
+        [_, _] => &[&[Modality::Clinical, Modality::Dermoscopic], &[Modality::Clinical], &[Modality::Dermoscopic], &[]],
+        [Modality::Clinical] => &[&[Modality::Clinical], &[]],
+        [Modality::Dermoscopic] => &[&[Modality::Dermoscopic], &[]],
+        _ => &[&[]],
+    };
+    let mut partial = Vec::new();
+    for recorded in if logits.record.is_some() { vec![true, false] } else { vec![false] } {
+        for images in subsets {
+            if images.len() == all.len() && recorded == logits.record.is_some() {
+                continue;
+            }
+            let there = Modalities {
+                clinical: images.contains(&Modality::Clinical),
+                dermoscopic: images.contains(&Modality::Dermoscopic),
+                metadata: recorded,
+            };
+            let answering = network.branches().into_iter().zip(network.answering(there));
+            let answering: Vec<_> = answering.filter(|(_, answers)| *answers).map(|(branch, _)| branch).collect();
+            if answering.is_empty() {
+                continue;
+            }
+            let is_there = |name: &str| answering.iter().any(|branch| branch.name == name);
+            let branches = logits.branches.iter().filter(|(name, _)| is_there(name)).cloned().collect();
+            let own = GraphLogits { tasks: logits.tasks, branches, record: logits.record };
+            let GraphAnswer { row, branches, notes } = two_stage.add_answer_to(graph, &own, recorded);
+            let words: Vec<&str> =
+                images.iter().map(|image| image.name()).chain(recorded.then_some("record")).collect();
+            let outputs = format!("from {}", words.join("+"));
+            for (task, &probabilities) in logits.tasks.iter().zip(&row.probabilities) {
+                let numbers = graph.cast(probabilities, Element::F32);
+                graph.output(&format!("{outputs}/{}", task.name), numbers);
+            }
+            let used = answering.iter().filter(|branch| branches.iter().any(|name| name == branch.name));
+            let seen = used.fold(Modalities::default(), |all, branch| all.and(branch.needs));
+            let second_stage = two_stage.second_stage.is_some();
+            partial.push(PartialAnswer {
+                images: images.iter().map(|image| image.name()).collect(),
+                record: recorded,
+                outputs,
+                stage: row.name,
+                sees: kinds_of(seen).map(|kind| kind.name()).collect(),
+                sees_record: seen.metadata || (second_stage && recorded && two_stage.mix < 1.0),
+                first_stage: second_stage && !recorded,
+                notes,
+            });
+        }
+    }
+    partial
+}
+
 /// What the model answers and no file says.
-fn left_out(bundle: &Bundle) -> Vec<String> {
+fn left_out(bundle: &Bundle, partial: &[PartialAnswer]) -> Vec<String> {
     let BundleDescription { several_images, out_of_distribution, modality_dropout, .. } = &bundle.description;
+    let but = match partial {
+        [] => ": the file answers for cases that have all that the model looks at".to_owned(),
+        [..] => {
+            let outputs: Vec<String> = partial.iter().map(|answer| format!("`{}`", answer.outputs)).collect();
+            format!(", but for what outputs say that they are from: {}", outputs.join(", "))
+        }
+    };
     let mut left_out = vec![
-        "cases that lack an image or the record: the file answers for cases that have all that the model looks at"
-            .to_owned(),
+        format!("cases that lack an image or the record{but}"),
         "what is found in pictures before they are resized, such as blur".to_owned(),
     ];
     if *several_images != SeveralImages::First {
@@ -162,14 +279,20 @@ fn left_out(bundle: &Bundle) -> Vec<String> {
     if out_of_distribution.is_some() {
         left_out.push("how far a case is from those of the training; `embedding` is what it is told from".to_owned());
     }
-    if modality_dropout.is_some() || bundle.network.answers_by_subset() {
+    if modality_dropout.is_some() {
         left_out.push("which part of the model answers where something is missing".to_owned());
     }
     left_out
 }
 
 /// What whoever reads the file must know.
-fn properties(model: &Model, ends_at: &str, left_out: &[String]) -> Result<Vec<(String, String)>, InferError> {
+fn properties(
+    model: &Model,
+    precision: Precision,
+    ends_at: &str,
+    partial: &[PartialAnswer],
+    left_out: &[String],
+) -> Result<Vec<(String, String)>, InferError> {
     let bundle = model.bundle();
     let record = match model.fields().is_empty() {
         true => Vec::new(),
@@ -179,14 +302,16 @@ fn properties(model: &Model, ends_at: &str, left_out: &[String]) -> Result<Vec<(
         ("format", FORMAT.to_owned()),
         ("stage", ends_at.to_owned()),
         ("ends_at", ends_at.to_owned()),
+        ("precision", precision.name().to_owned()),
+        ("partial", json!(partial).to_string()),
         ("left_out", json!(left_out).to_string()),
         ("record", json!(record).to_string()),
-        ("description", description(model)?.to_string()),
+        ("description", description(model, precision)?.to_string()),
     ];
     Ok(texts.into_iter().map(|(key, text)| (format!("dermafuse.{key}"), text)).collect())
 }
 
-fn description(model: &Model) -> Result<Json, InferError> {
+fn description(model: &Model, precision: Precision) -> Result<Json, InferError> {
     let bundle = model.bundle();
     let BundleDescription {
         data_set,
@@ -216,6 +341,12 @@ fn description(model: &Model) -> Result<Json, InferError> {
     // One that answers are corrected to is among them.
     let uncorrected = stage.prevalence.as_ref().filter(|prevalence| prevalence.assumed.is_none());
     notes.extend(uncorrected.map(|prevalence| prevalence.sentence_of(&tasks[0].name)));
+    if precision == Precision::Int8 {
+        notes.push(
+            "The network is computed with 8-bit integers: probabilities differ from those of 32-bit floats, with which the model was tested."
+                .to_owned(),
+        );
+    }
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "id": sha256_hex(&bundle.to_bytes()?),

@@ -55,11 +55,11 @@ pub(crate) fn open(settings: &EngineSettings, file: &[u8]) -> Result<Arc<dyn Onn
 }
 
 fn loaded(settings: &EngineSettings) -> Result<&'static Loaded, EngineError> {
-    if settings.precision != Precision::F32 {
+    if settings.precision == Precision::Bf16 {
         return Err(EngineError::Precision {
             engine: NAME.into(),
             precision: settings.precision.name(),
-            reason: "its CPU kernels compute in 32-bit floats".into(),
+            reason: "its CPU kernels compute in 32-bit floats or 8-bit integers".into(),
         });
     }
     LIBRARY.check_processor()?;

@@ -163,11 +163,12 @@ impl OpenVino {
                 });
             }
         }
+        let floats = if precision == Precision::Bf16 { Precision::Bf16 } else { Precision::F32 };
         let threads = settings.threads.map(|threads| threads.to_string());
         let properties = [
             (RwPropertyKey::HintPerformanceMode, Some("LATENCY")),
-            // Without a word it takes bf16 where the processor has it.
-            (RwPropertyKey::HintInferencePrecision, Some(precision.name())),
+            // Without a word it takes bf16 where the processor has it. Files of 8-bit integers have floats, too.
+            (RwPropertyKey::HintInferencePrecision, Some(floats.name())),
             (RwPropertyKey::InferenceNumThreads, threads.as_deref()),
         ];
         for (key, value) in properties {

@@ -7,13 +7,16 @@ use dermafuse_data::{
     BatchLoader, CaseImages, CaseLoader, CaseSet, CaseView, DataError, Failures, ImageBatch, ImageCache,
     ImageCorruption, ImageMeasures, LoaderConfig, Looks, MetadataEncoder, OutsideModel, Preprocess, RowFault,
 };
-use dermafuse_ensemble::OutOfDistribution;
+use dermafuse_ensemble::{FeatureHeads, OutOfDistribution};
 use dermafuse_networks::{Modalities, MultimodalInput, Network};
 use dermafuse_schema::ndarray::{Array2, Array3, Axis};
 use dermafuse_schema::{Branch, BranchLogits, EngineFacts, FailedCase, SchemaError, SeveralImages};
 
-use crate::network_engine::{BurnEngine, burn_facts};
-use crate::{InferError, NetworkEngine, NetworkValues, TestTimeAugmentation, kinds_of, modalities_of, tensors_of};
+use crate::network_engine::{BurnEngine, burn_facts, table};
+use crate::{
+    InferError, KnownFeatures, NetworkEngine, NetworkValues, TestTimeAugmentation, View, kinds_of, modalities_of,
+    tensors_of,
+};
 
 /// Runs a network over cases and collects the logits of every branch, view and task. Burn runs it, unless it was given a
 /// [`NetworkEngine`].
@@ -47,6 +50,10 @@ pub struct Predictor<N> {
     pub(crate) measure: bool,
     /// Tells how far each case is from those of the training, if it is known.
     pub(crate) out_of_distribution: Option<OutOfDistribution>,
+    /// What answers from the network's embedding instead of the network.
+    pub(crate) heads: Option<Arc<FeatureHeads>>,
+    /// Features of images that need not be computed.
+    known: Option<Arc<KnownFeatures>>,
 }
 
 /// What was measured of the clinical and of the dermoscopic images of a case, each in order.
@@ -77,7 +84,22 @@ impl<N: Network> Predictor<N> {
             outside: Vec::new(),
             measure: false,
             out_of_distribution: None,
+            heads: None,
+            known: None,
         }
+    }
+
+    /// The same with heads that answer from the embedding of a network of frozen encoders, whose own logits are all 0.
+    #[must_use]
+    pub fn with_heads(self, heads: Arc<FeatureHeads>) -> Self {
+        Self { heads: Some(heads), ..self }
+    }
+
+    /// The same with features that were computed by the network's encoders of images that were prepared alike: cases whose images are all
+    /// among them are answered without reading any, with the same numbers. Only heads answer from features.
+    #[must_use]
+    pub fn with_known_features(self, known: Arc<KnownFeatures>) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// The same with an engine that runs the network: one that was made of this network's weights. Cases in one forward pass are those
@@ -102,10 +124,46 @@ impl<N: Network> Predictor<N> {
         cases: usize,
         classes: &[usize],
     ) -> Result<NetworkValues, InferError> {
-        let Some(engine) = &self.engine else { return Ok(BurnEngine(&self.network).run(input, with_embedding)) };
-        let values = engine.run(input, with_embedding)?;
-        values.check(engine.facts(), cases, self.network.branches().len(), classes)?;
-        Ok(values)
+        let wants_features = with_embedding || self.heads.is_some();
+        let record = input.metadata.clone().filter(|_| self.heads.is_some()).map(table); // [B, M]
+        let values = match &self.engine {
+            None => BurnEngine(&self.network).run(input, wants_features),
+            Some(engine) => {
+                let values = engine.run(input, wants_features)?;
+                values.check(engine.facts(), cases, self.network.branches().len(), classes)?;
+                values
+            }
+        };
+        let (Some(heads), Some(features)) = (&self.heads, &values.embedding) else { return Ok(values) };
+        let logits = heads.logits(features.view(), record.as_ref().map(Array2::view))?;
+        Ok(NetworkValues { logits, embedding: values.embedding.filter(|_| with_embedding) })
+    }
+
+    /// What is said of a view of a batch.
+    fn run_view(
+        &self,
+        input: &ReadInput,
+        (view, transform): (usize, View),
+        with_embedding: bool,
+        cases: usize,
+        classes: &[usize],
+    ) -> Result<NetworkValues, InferError> {
+        match input {
+            ReadInput::Images(input) => {
+                let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
+                let input = MultimodalInput {
+                    clinical: turned(&input.clinical),
+                    dermoscopic: turned(&input.dermoscopic),
+                    metadata: input.metadata.clone(),
+                };
+                self.run(input, with_embedding, cases, classes)
+            }
+            ReadInput::Features { heads, views, record } => {
+                let features = &views[view];
+                let logits = heads.logits(features.view(), Some(record.view()))?;
+                Ok(NetworkValues { logits, embedding: with_embedding.then(|| features.clone()) })
+            }
+        }
     }
 
     /// The logits of the cases; `progress` is told how many are done after each batch.
@@ -280,14 +338,8 @@ impl<N: Network> Predictor<N> {
             }
             let Some(input) = batch.input else { return Ok(()) };
             for (view, transform) in views.iter().enumerate() {
-                let turned = |image: &Option<Tensor<4>>| image.clone().map(|image| transform.apply(image));
-                let input = MultimodalInput {
-                    clinical: turned(&input.clinical),
-                    dermoscopic: turned(&input.dermoscopic),
-                    metadata: input.metadata.clone(),
-                };
                 let fitted = self.out_of_distribution.as_ref().filter(|_| view == 0);
-                let output = self.run(input, fitted.is_some(), places.len(), &classes)?;
+                let output = self.run_view(&input, (view, *transform), fitted.is_some(), places.len(), &classes)?;
                 if let (Some(fitted), Some(features)) = (fitted, &output.embedding) {
                     for (&(at, look), row) in places.iter().zip(features.rows()) {
                         if look == 0 && is_whole(at) {
@@ -308,6 +360,15 @@ impl<N: Network> Predictor<N> {
             Ok(())
         })?;
 
+        if self.heads.is_some() {
+            // What heads make of an image that is not there is nobody's answer.
+            for Branch { available, logits, .. } in &mut branches {
+                let missing = available.iter().enumerate().filter(|(_, is_there)| !**is_there);
+                for (at, _) in missing {
+                    logits.iter_mut().for_each(|table| table.index_axis_mut(Axis(1), at).fill(0.0));
+                }
+            }
+        }
         self.add_outside(&mut branches, &asked_cases)?;
 
         // A case of which one image cannot be read is not answered from the others.
@@ -356,7 +417,7 @@ impl<N: Network> Predictor<N> {
             said.iter_mut().zip(&answers.available).for_each(|(said, available)| *said |= available);
             added.push(Branch { name: model.name.clone(), available: answers.available, logits });
         }
-        if parameter_count(&self.network) == 0 {
+        if parameter_count(&self.network) == 0 && self.heads.is_none() {
             for branch in branches.iter_mut() {
                 branch.available.iter_mut().zip(&said).for_each(|(available, said)| *available &= !said);
             }
@@ -386,7 +447,7 @@ impl<N: Network> Predictor<N> {
         let classes = cases.set().tasks.class_counts();
         self.for_each_batch(cases, None, Looks::First, encoder, Failures::Stop, |batch| {
             let Some(input) = batch.input else { return Ok(()) };
-            let values = self.run(input, true, batch.rows.len(), &classes)?;
+            let values = self.run_view(&input, (0, View::Identity), true, batch.rows.len(), &classes)?;
             let embedding = values.embedding.expect("it was asked for"); // [B, D]
             width = embedding.ncols();
             features.extend(embedding);
@@ -414,6 +475,13 @@ impl<N: Network> Predictor<N> {
         mut each: impl FnMut(ReadBatch) -> Result<(), InferError>,
     ) -> Result<(), InferError> {
         let modalities = self.network.modalities();
+        let known = self.known.as_ref().zip(self.heads.as_ref()).filter(|(known, _)| {
+            let views = self.augmentation.views().len();
+            images.is_none() && !self.measure && self.corruption.is_none() && known.have(cases, views)
+        });
+        if let Some((known, heads)) = known {
+            return self.for_each_known_batch(cases, (&**known, heads), looks, encoder, each);
+        }
         let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
         (config.clinical, config.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         config.threads = self.threads;
@@ -434,14 +502,46 @@ impl<N: Network> Predictor<N> {
                 0 => None,
                 _ => {
                     let metadata = cases.set().view(&rows)?.encoded_metadata(encoder)?;
-                    Some(tensors_of(batch, metadata, modalities, &self.device))
+                    Some(ReadInput::Images(tensors_of(batch, metadata, modalities, &self.device)))
                 }
             };
             each(ReadBatch { rows, looks, failed, accepted, measures, input })?;
         }
         Ok(())
     }
+
+    /// The same where the features of all images are known: no image is read.
+    fn for_each_known_batch(
+        &self,
+        cases: &CaseView<'_>,
+        (known, heads): (&KnownFeatures, &Arc<FeatureHeads>),
+        looks: Looks,
+        encoder: &MetadataEncoder,
+        mut each: impl FnMut(ReadBatch) -> Result<(), InferError>,
+    ) -> Result<(), InferError> {
+        let kinds = kinds_of(self.network.modalities());
+        let count = |row: usize| match looks {
+            Looks::Each => cases.set().cases[row].looks(kinds.clone()),
+            Looks::First | Looks::Drawn { .. } => 1,
+        };
+        let all: Vec<(usize, usize)> =
+            cases.rows().iter().flat_map(|&row| (0..count(row)).map(move |look| (row, look))).collect();
+        for batch in all.chunks(KNOWN_BATCH) {
+            let (rows, looks): (Vec<usize>, Vec<usize>) = batch.iter().copied().unzip();
+            let seen: Vec<_> = batch.iter().map(|&(row, look)| (&cases.set().cases[row], look)).collect();
+            let views = (0..self.augmentation.views().len()).map(|view| known.of_looks(&seen, view)).collect();
+            // In 32 bits, as a tensor has it.
+            let record = cases.set().view(&rows)?.encoded_metadata(encoder)?.mapv(|value| value as f32);
+            let measures = vec![[None, None]; rows.len()];
+            let input = Some(ReadInput::Features { heads: heads.clone(), views, record });
+            each(ReadBatch { rows, looks, failed: Vec::new(), accepted: Vec::new(), measures, input })?;
+        }
+        Ok(())
+    }
 }
+
+/// Looks at cases that are answered at a time where nothing but heads computes.
+const KNOWN_BATCH: usize = 256;
 
 /// What a network says of cases.
 pub(crate) struct Collected {
@@ -467,5 +567,14 @@ struct ReadBatch {
     accepted: Vec<RowFault>,
     measures: Vec<[Option<Arc<ImageMeasures>>; 2]>,
     /// `None` if no case could be read.
-    input: Option<MultimodalInput>,
+    input: Option<ReadInput>,
+}
+
+/// What is known of the cases of a batch.
+#[allow(clippy::large_enum_variant, reason = "there is one for each batch")]
+enum ReadInput {
+    /// Their images.
+    Images(MultimodalInput),
+    /// The features of their images, `[B, ΣD]` of each view, and the encoded record, `[B, M]`, for heads.
+    Features { heads: Arc<FeatureHeads>, views: Vec<Array2<f32>>, record: Array2<f32> },
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_data::{
     CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, OutsideModel, Table, UnseenCategory,
+    source_beside_others,
 };
 use dermafuse_networks::Modality;
-use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldValue, TaskSet};
+use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldRole, FieldValue, Name, TaskSet};
 
 use crate::InferError;
 use crate::bundle::Bundle;
@@ -53,6 +54,9 @@ struct Columns<'a> {
     id: Option<Column<'a>>,
     clinical: Option<Column<'a>>,
     dermoscopic: Option<Column<'a>>,
+    /// Where the model looks at the patient's other lesions: the patient, and which lesion it is.
+    patient: Option<Column<'a>>,
+    lesion: Option<Column<'a>>,
     /// One for each field; `None` where the table does not have it.
     fields: Vec<Option<Column<'a>>>,
 }
@@ -62,8 +66,13 @@ impl Bundle {
     #[must_use]
     pub fn questions(&self) -> Questions {
         let mut questions = Questions::new(&self.description.tasks, &self.description.encoder);
-        let said = self.description.outside.iter().flat_map(OutsideModel::fields);
-        questions.set.fields.extend(said);
+        for said in self.description.outside.iter().flat_map(OutsideModel::fields) {
+            // One that stands beside those of other lesions is asked for already.
+            match questions.set.fields.iter_mut().find(|field| field.name == said.name) {
+                Some(field) => *field = said,
+                None => questions.set.fields.push(said),
+            }
+        }
         questions
     }
 
@@ -79,11 +88,19 @@ impl Questions {
     /// No questions yet, for a model of these tasks whose encoder this is.
     #[must_use]
     pub fn new(tasks: &TaskSet, encoder: &MetadataEncoder) -> Self {
+        let mut fields: Vec<Field> = encoder.fields().cloned().collect();
+        // What the encoder looks at beside other lesions alone must be known of this one, too.
+        let sources: Vec<String> = encoder.fields().filter_map(source_beside_others).map(str::to_owned).collect();
+        for source in sources {
+            if fields.iter().all(|field| field.name != source) {
+                fields.push(Field::numeric(source, FieldRole::ImageDerived));
+            }
+        }
         let set = CaseSet {
             name: "cases without labels".into(),
             synthetic: false,
             tasks: tasks.clone(),
-            fields: encoder.fields().cloned().collect(),
+            fields,
             cases: Vec::new(),
             split: None,
             notes: Vec::new(),
@@ -118,7 +135,8 @@ impl Questions {
     /// Adds a case for each row of a table. Its column `case` or `id` names the cases (without one they are called by their
     /// lines), `clinical` and `dermoscopic` hold paths of images, which start from the folder `images` (several of a kind with `;`
     /// between them), and each other column
-    /// of the name of a field of the model holds its values. Nothing at all, or one of the words `missing`, is not recorded.
+    /// of the name of a field of the model holds its values. Of a model that looks at the patient's other lesions, `patient` says
+    /// whose they are, and `lesion`, if it is there, which photos are of one. Nothing at all, or one of the words `missing`, is not recorded.
     ///
     /// Columns that are not used and fields that have no column are in the [notes](Questions::notes). A row that cannot be
     /// asked about is [refused](Questions::refused).
@@ -275,7 +293,18 @@ impl Questions {
         let id = ID_COLUMNS.into_iter().find_map(column);
         let (clinical, dermoscopic) = (column("clinical"), column("dermoscopic"));
         let fields: Vec<_> = self.set.fields.iter().map(|field| column(&field.name)).collect();
-        let used: Vec<&str> = fields.iter().flatten().chain(&clinical).chain(&dermoscopic).map(Column::name).collect();
+        let looks_beside = self.set.fields.iter().any(|field| field.role == FieldRole::OtherLesions);
+        let of_patient = |name: &str| column(name).filter(|_| looks_beside);
+        let (patient, lesion) = (of_patient("patient"), of_patient("lesion"));
+        let used: Vec<&str> = fields
+            .iter()
+            .flatten()
+            .chain(&clinical)
+            .chain(&dermoscopic)
+            .chain(&patient)
+            .chain(&lesion)
+            .map(Column::name)
+            .collect();
         let file = table.file();
         if used.is_empty() {
             return Err(InferError::NoColumn {
@@ -298,7 +327,15 @@ impl Questions {
         if !idle.is_empty() {
             notes.push(format!("{}: these columns are not used: {}.", file.display(), idle.join(", ")));
         }
-        let absent = self.set.fields.iter().zip(&fields).filter(|(_, column)| column.is_none());
+        if looks_beside && patient.is_none() {
+            notes.push(format!(
+                "{}: no column `patient` says which lesions are of one patient: each is answered as a patient's only lesion.",
+                file.display()
+            ));
+        }
+        let is_asked =
+            |(field, column): &(&Field, &Option<Column<'_>>)| column.is_none() && field.role != FieldRole::OtherLesions;
+        let absent = self.set.fields.iter().zip(&fields).filter(is_asked);
         let absent: Vec<&str> = absent.map(|(field, _)| field.name.as_str()).collect();
         if !absent.is_empty() {
             notes.push(format!(
@@ -315,7 +352,7 @@ impl Questions {
             ));
         }
         self.set.notes.extend(notes);
-        Ok(Columns { id, clinical, dermoscopic, fields })
+        Ok(Columns { id, clinical, dermoscopic, patient, lesion, fields })
     }
 
     fn case_of(
@@ -333,6 +370,10 @@ impl Questions {
             // Tables from Windows have `\` in their paths.
             names.map(|name| images.join(name.replace('\\', "/"))).collect()
         };
+        let name = |column: Option<Column<'_>>| {
+            let text = column.map_or("", |column| column.text(row));
+            (!text.is_empty() && missing.iter().all(|word| word != text)).then(|| Name::from(text))
+        };
         let values = self.set.fields.iter().zip(&columns.fields).map(|(field, column)| match column {
             Some(column) => value_of(field, column.cell(row), missing),
             None => Ok(FieldValue::Missing),
@@ -340,6 +381,8 @@ impl Questions {
         let case = Case {
             clinical: image(columns.clinical),
             dermoscopic: image(columns.dermoscopic),
+            patient: name(columns.patient),
+            lesion: name(columns.lesion),
             metadata: values.collect::<Result<_, _>>()?,
             ..self.blank(id)
         };

@@ -36,6 +36,7 @@ impl Bundle {
     /// # Errors
     /// A row that there is not, and as [`Bundle::input`].
     pub fn inputs(&self, set: &CaseSet, row: usize) -> Result<Vec<MultimodalInput>, InferError> {
+        let set = self.in_model_tasks(set)?;
         Ok(each_look(self.input_of(&set.view(vec![row])?, self.looks())?))
     }
 
@@ -65,7 +66,8 @@ impl Bundle {
     /// # Errors
     /// An image that cannot be read, metadata that does not fit the encoder.
     pub fn input(&self, cases: &CaseView<'_>) -> Result<MultimodalInput, InferError> {
-        self.input_of(cases, Looks::First)
+        let set = self.in_model_tasks(cases.set())?;
+        self.input_of(&set.view(cases.rows())?, Looks::First)
     }
 
     fn input_of(&self, cases: &CaseView<'_>, looks: Looks) -> Result<MultimodalInput, InferError> {
@@ -95,6 +97,10 @@ impl Bundle {
     /// # Errors
     /// A row that there is not, metadata that does not fit the encoder, a case that no branch can answer to.
     pub fn explained_logit(&self, set: &CaseSet, row: usize, task: usize) -> Result<ExplainedLogit, InferError> {
+        if self.description.heads.is_some() {
+            return Err(InferError::NoGradients);
+        }
+        let set = self.in_model_tasks(set)?;
         let case = set.cases.get(row).ok_or(DataError::Row { row, cases: set.len() })?;
         let has_record = self.description.encoder.matched(&set.fields)?.has_metadata(case)?;
         let answering = self.answering(modalities_of(case, has_record));

@@ -55,6 +55,12 @@ pub enum NetworkError {
         /// The images.
         views: Vec<&'static str>,
     },
+    /// A second encoder that has nothing to look at, or stands beside an ONNX file.
+    #[error(
+        "another encoder of dermoscopic images needs both kinds of images and a backbone for the clinical ones; leave it out, or add \
+         the other image"
+    )]
+    SecondEncoder,
     /// An adversary that has nothing to tell apart.
     #[error("a discriminator of modalities needs both images, found {views:?}; leave it out or add the other image")]
     Adversary {

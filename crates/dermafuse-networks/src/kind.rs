@@ -17,12 +17,13 @@ use crate::limits::{MAX_PARAMETERS, require_at_most};
 use crate::outside_network::{ErasedDescription, ErasedNetwork};
 use crate::{
     Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, CafNet, CafNetConfig,
-    DescribedNetwork, EmbeddingNet, EmbeddingNetConfig, FusionNet, FusionNetConfig, HcCnn, HcCnnConfig,
-    ImageClassifier, ImageClassifierConfig, JointFusion, JointFusionConfig, JointIndividualFusion,
-    JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig, MetadataNetworkConfig, Modalities,
-    Modality, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network, NetworkDescription, NetworkError,
-    NetworkOutput, OneStageFusion, OneStageFusionConfig, Probe, SingleSharedNetwork, SingleSharedNetworkConfig,
-    TFormer, TFormerConfig, TripleNet, TripleNetConfig, UniformClassifier, UniformClassifierConfig,
+    DescribedNetwork, EmbeddingNet, EmbeddingNetConfig, FrozenEncoders, FrozenEncodersConfig, FusionNet,
+    FusionNetConfig, HcCnn, HcCnnConfig, ImageClassifier, ImageClassifierConfig, JointFusion, JointFusionConfig,
+    JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig,
+    MetadataNetworkConfig, Modalities, Modality, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network,
+    NetworkDescription, NetworkError, NetworkOutput, OneStageFusion, OneStageFusionConfig, Probe, SingleSharedNetwork,
+    SingleSharedNetworkConfig, TFormer, TFormerConfig, TripleNet, TripleNetConfig, UniformClassifier,
+    UniformClassifierConfig,
 };
 
 /// Turns the table of networks into [`NetworkKind`], [`NetworkConfig`], [`AnyNetwork`] and the macros that ask whichever it is.
@@ -170,6 +171,8 @@ built_in! {
     TFormer "tformer" = TFormer, TFormerConfig;
     /// One image or both and the record, joined in one stage.
     OneStageFusion "one_stage_fusion" = OneStageFusion<AnyBackbone>, OneStageFusionConfig;
+    /// Image encoders that stand still, for classifiers on their features.
+    FrozenEncoders "frozen_encoders" = FrozenEncoders<AnyBackbone>, FrozenEncodersConfig;
     /// No network: every class alike, before a second stage that looks at the record alone.
     UniformClassifier "uniform_classifier" = UniformClassifier, UniformClassifierConfig;
 }

@@ -35,6 +35,7 @@ mod description;
 mod embedding_layers;
 mod embedding_net;
 mod error;
+mod frozen_encoders;
 mod fusion_net;
 mod hc_cnn;
 mod head;
@@ -83,6 +84,9 @@ pub use description::{DescribedNetwork, NetworkDescription, with_published_weigh
 pub use embedding_layers::EmbeddingLayers;
 pub use embedding_net::{EmbeddingNet, EmbeddingNetConfig};
 pub use error::NetworkError;
+pub use frozen_encoders::{
+    EncoderKind, FrozenEncoders, FrozenEncodersConfig, ImageLayout, OnnxEncoderConfig, TokenPooling,
+};
 pub use fusion_net::{FusionNet, FusionNetConfig};
 pub use hc_cnn::{HcCnn, HcCnnConfig};
 pub use head::{MultitaskHead, MultitaskHeadConfig};

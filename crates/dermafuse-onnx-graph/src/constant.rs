@@ -8,6 +8,10 @@ pub enum Values {
     F32(Vec<f32>),
     /// 64-bit floats.
     F64(Vec<f64>),
+    /// 8-bit integers with a sign.
+    I8(Vec<i8>),
+    /// Bytes.
+    U8(Vec<u8>),
     /// 32-bit integers.
     I32(Vec<i32>),
     /// 64-bit integers.
@@ -23,6 +27,8 @@ impl Values {
         match self {
             Self::F32(_) => Element::F32,
             Self::F64(_) => Element::F64,
+            Self::I8(_) => Element::I8,
+            Self::U8(_) => Element::U8,
             Self::I32(_) => Element::I32,
             Self::I64(_) => Element::I64,
             Self::Bool(_) => Element::Bool,
@@ -35,6 +41,8 @@ impl Values {
         match self {
             Self::F32(values) => values.len(),
             Self::F64(values) => values.len(),
+            Self::I8(values) => values.len(),
+            Self::U8(values) => values.len(),
             Self::I32(values) => values.len(),
             Self::I64(values) => values.len(),
             Self::Bool(values) => values.len(),
@@ -52,6 +60,8 @@ impl Values {
         match self {
             Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::F64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::I8(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::U8(values) => values.clone(),
             Self::I32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::Bool(values) => values.iter().map(|&value| u8::from(value)).collect(),

@@ -7,6 +7,8 @@ pub enum Element {
     F32,
     /// 64-bit floats.
     F64,
+    /// 8-bit integers with a sign.
+    I8,
     /// Bytes.
     U8,
     /// 32-bit integers.
@@ -23,6 +25,7 @@ impl Element {
         match self {
             Self::F32 => 1,
             Self::U8 => 2,
+            Self::I8 => 3,
             Self::I32 => 6,
             Self::I64 => 7,
             Self::Bool => 9,
@@ -37,6 +40,7 @@ impl fmt::Display for Element {
         formatter.pad(match self {
             Self::F32 => "float32",
             Self::F64 => "float64",
+            Self::I8 => "int8",
             Self::U8 => "uint8",
             Self::I32 => "int32",
             Self::I64 => "int64",

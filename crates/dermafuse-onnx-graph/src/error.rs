@@ -20,6 +20,12 @@ pub enum GraphError {
         /// The name.
         name: String,
     },
+    /// A product that a graph lacks.
+    #[error("the network has no product `{name}` with constant weights, for which there are ranges")]
+    NoProduct {
+        /// Its name.
+        name: String,
+    },
     /// A file that is no ONNX model.
     #[error("this is no ONNX model: {reason}")]
     NotOnnx {

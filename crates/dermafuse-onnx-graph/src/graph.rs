@@ -67,7 +67,7 @@ pub struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) inputs: Vec<Value>,
     pub(crate) outputs: Vec<(String, Value)>,
-    layer: String,
+    pub(crate) layer: String,
     shared: HashMap<(i32, Vec<usize>, Vec<u8>), Value>,
     batch: BTreeMap<usize, Value>,
     /// What names that nobody gave begin with: those of a loop's body must not be those around it.

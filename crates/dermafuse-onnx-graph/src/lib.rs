@@ -27,6 +27,7 @@ mod graph;
 mod messages;
 mod model;
 mod operations;
+mod quantise;
 mod tidy;
 mod weights;
 
@@ -35,4 +36,5 @@ pub use element::{Dim, Element};
 pub use error::GraphError;
 pub use graph::{Attribute, Graph, Value};
 pub use model::{MAX_BYTES, OPSET, OnnxModel, TensorFacts};
+pub use quantise::{ProductRanges, Range, WatchedProduct};
 pub use weights::{Weight, Weights};

@@ -28,8 +28,12 @@ mod network;
 mod recording;
 
 pub use dermafuse_onnx_graph::{
-    Attribute, Dim, Element, Graph, GraphError, OPSET, OnnxModel, TensorFacts, Value, Values,
+    Attribute, Dim, Element, Graph, GraphError, OPSET, OnnxModel, ProductRanges, Range, TensorFacts, Value, Values,
+    WatchedProduct,
 };
 
 pub use error::OnnxError;
-pub use network::{NetworkInputs, NetworkOutputs, NetworkShapes, add_network, export_network};
+pub use network::{
+    NetworkInputs, NetworkOutputs, NetworkShapes, add_network, export_network, export_quantised_network,
+    export_watched_network,
+};

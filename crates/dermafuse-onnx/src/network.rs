@@ -1,16 +1,19 @@
 //! Whole networks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::module::ParamId;
 use burn::tensor::{Tensor, TensorData};
 use dermafuse_networks::{AnyNetwork, Modalities, MultimodalInput, Network};
-use dermafuse_onnx_graph::{Dim, Element, Graph, OnnxModel, Value};
+use dermafuse_onnx_graph::{Dim, Element, Graph, OnnxModel, ProductRanges, Value, WatchedProduct};
 
 use crate::dims::{BATCHES, Dims};
 use crate::error::OnnxError;
 use crate::lower::lower;
 use crate::recording::{Recording, id_of, record};
+
+/// What a network's file calls its graph.
+const NAME: &str = "network";
 
 /// What a network's description does not say, and its file must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,39 @@ pub struct NetworkOutputs {
 /// An operation that cannot be written, or that looks at the size of the batch, by its name and layer; names for another number of
 /// tasks; more than 2 GB.
 pub fn export_network(network: &AnyNetwork, shapes: &NetworkShapes<'_>) -> Result<OnnxModel, OnnxError> {
+    Ok(graph_of(network, shapes)?.into_model(NAME, &[])?)
+}
+
+/// The same, with the outputs of [`Graph::watch_products`]: between which numbers those lie that go through the products that can be
+/// computed with 8-bit integers. They are of the whole batch.
+///
+/// # Errors
+/// As [`export_network`].
+pub fn export_watched_network(
+    network: &AnyNetwork,
+    shapes: &NetworkShapes<'_>,
+) -> Result<(OnnxModel, Vec<WatchedProduct>), OnnxError> {
+    let mut graph = graph_of(network, shapes)?;
+    let watched = graph.watch_products();
+    Ok((graph.into_model(NAME, &[])?, watched))
+}
+
+/// The same as [`export_network`], with these products in 8-bit integers; see [`Graph::quantise`].
+///
+/// # Errors
+/// As [`export_network`]; a product that the network does not have.
+pub fn export_quantised_network(
+    network: &AnyNetwork,
+    shapes: &NetworkShapes<'_>,
+    ranges: &BTreeMap<String, ProductRanges>,
+) -> Result<OnnxModel, OnnxError> {
+    let mut graph = graph_of(network, shapes)?;
+    graph.quantise(ranges)?;
+    Ok(graph.into_model(NAME, &[])?)
+}
+
+/// The network with its inputs and outputs.
+fn graph_of(network: &AnyNetwork, shapes: &NetworkShapes<'_>) -> Result<Graph, OnnxError> {
     let mut graph = Graph::new();
     let Modalities { clinical, dermoscopic, metadata } = network.modalities();
     let [height, width] = shapes.images;
@@ -73,7 +109,7 @@ pub fn export_network(network: &AnyNetwork, shapes: &NetworkShapes<'_>) -> Resul
         }
     }
     graph.output("embedding", embedding);
-    Ok(graph.into_model("network", &[])?)
+    Ok(graph)
 }
 
 /// Adds a network to a graph: it is asked with values of the graph and gives others. Their first dimension is the batch, or several

@@ -109,6 +109,12 @@ pub enum RecipeError {
         /// The network's kind.
         network: String,
     },
+    /// Frozen encoders without heads.
+    #[error("frozen encoders need heads that answer; say which classifiers to try (method.heads.candidates)")]
+    NoHeads,
+    /// An ONNX encoder without its file.
+    #[error("the encoder is an ONNX file, and none is named; say method.weights = \"encoder.onnx\"")]
+    NoEncoderFile,
     /// A network that learns nothing without a second stage that needs none.
     #[error(
         "the network `{network}` has nothing to learn and answers every case alike; choose another, classifiers over the metadata \

@@ -11,7 +11,7 @@ mod stage;
 mod start_weights;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dermafuse_data::QualityThresholds;
 use dermafuse_ensemble::OutOfDistributionSettings;
@@ -73,6 +73,11 @@ pub struct Experiment {
     pub joined: BTreeMap<String, JoinedSource>,
     /// Which cases train, validate and test.
     pub split: PartsSettings,
+    /// The fraction of the training cases that are learnt from, above 0 and at most 1: by class, whole groups, a smaller one within a
+    /// larger one; see [`Split::with_training_fraction`](dermafuse_data::Split::with_training_fraction). Which they are follows from the
+    /// seed of the round. Stages on other sets keep all of theirs.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub training_fraction: f64,
     /// What becomes of cases that lack an image.
     pub incomplete: Incomplete,
     /// What answers for a case that has several images of a kind.
@@ -123,6 +128,16 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+fn whole() -> f64 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+#[allow(clippy::float_cmp, reason = "all is exactly one")]
+fn is_whole(fraction: &f64) -> bool {
+    *fraction == 1.0
+}
+
 /// Where and how an experiment is computed. The numbers do not depend on it, but for the device's own rounding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +148,10 @@ pub struct MachineSettings {
     pub threads: usize,
     /// Memory for decoded images, in megabytes.
     pub image_cache: usize,
+    /// Folder in which the features that frozen encoders give of images are kept from run to run; none are kept without. In words it
+    /// starts from the working directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<PathBuf>,
 }
 
 /// More repeats than anybody has time for.
@@ -175,6 +194,9 @@ impl Experiment {
         }
         experiment.method.weights.resolve(&settings);
         experiment.split.resolve(&settings);
+        if let Some(features) = &mut experiment.machine.features {
+            *features = settings.path_of("machine.features", features);
+        }
         experiment.check(&settings)?;
         experiment.choose_steps(&settings)?;
         Ok(experiment)
@@ -195,6 +217,11 @@ impl Experiment {
         saved.data.values_mut().for_each(DataSource::make_absolute);
         saved.merged.values_mut().for_each(MergedSource::make_absolute);
         saved.split.make_absolute();
+        if let Some(features) = &mut saved.machine.features
+            && let Ok(whole) = std::path::absolute(&*features)
+        {
+            *features = whole;
+        }
         saved.method.weights.make_absolute();
         saved.stages.iter_mut().for_each(|stage| stage.method.weights.make_absolute());
         to_toml(&saved)
@@ -219,12 +246,14 @@ impl Experiment {
             ("data.cases", self.data.iter().any(cases_differ)),
             ("data.tasks", self.data.iter().any(tasks_differ)),
             ("split", self.split != other.split),
+            ("training_fraction", self.training_fraction != other.training_fraction),
             ("incomplete", self.incomplete != other.incomplete),
             ("several_images", self.several_images != other.several_images),
             ("method.network", self.method.network != other.method.network),
             ("method.weights", is_random(self) != is_random(other)),
             ("method.selection", self.method.selection != other.method.selection),
             ("method.metadata", self.method.metadata != other.method.metadata),
+            ("method.heads", self.method.heads != other.method.heads),
             ("training", trainings(self) != trainings(other)),
             ("second_stage", self.second_stage != other.second_stage),
             ("evaluation.views", self.evaluation.views != other.evaluation.views),
@@ -254,6 +283,9 @@ impl Experiment {
         if let Some((text, reason)) = self.card.fault() {
             return error(&format!("card.{text}"), reason);
         }
+        if !(self.training_fraction > 0.0 && self.training_fraction <= 1.0) {
+            return error("training_fraction", "above 0 and at most 1".into());
+        }
         self.training.check()?;
         self.quality.check()?;
         self.out_of_distribution.check()?;
@@ -281,6 +313,7 @@ impl Experiment {
         abstention::check(self, settings)?;
         stage::check(self, settings)?;
         second_stage::check(self, settings)?;
+        method::check(self, settings)?;
         Ok(())
     }
 }

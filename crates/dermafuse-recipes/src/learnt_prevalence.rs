@@ -2,7 +2,7 @@
 
 use dermafuse_data::CaseView;
 use dermafuse_ensemble::{
-    ClassWeights, ClassifierParams, ModelPrevalence, Prevalence, SecondStageInputs, TaskPrevalence,
+    ClassWeights, ClassifierParams, FeatureHeads, ModelPrevalence, Prevalence, SecondStageInputs, TaskPrevalence,
 };
 use dermafuse_schema::Task;
 use dermafuse_train::{ClassBalancing, LossConfig};
@@ -17,6 +17,7 @@ const SAME: f64 = 1e-9;
 /// probabilities is left to their calibration. `mix` is the weight of the network's answer beside the classifiers'.
 pub(crate) fn learnt_prevalence(
     network: &NetworkRecipe,
+    heads: Option<&FeatureHeads>,
     second_stage: Option<&SecondStageSettings>,
     mix: f64,
     cases: &CaseView<'_>,
@@ -29,7 +30,13 @@ pub(crate) fn learnt_prevalence(
         0 => counts.clone(),
         _ => to_numbers(config.sampling.shown_by_task(cases, config.seed, epochs)?),
     };
-    let weighed = counts.iter().zip(&shown).map(|(counts, shown)| learnt_weights(&config.loss, counts, shown));
+    // Each class that there is counts alike.
+    let alike = |counts: &Vec<f64>| -> Vec<f64> { counts.iter().map(|count| count.min(1.0)).collect() };
+    let weighed = counts.iter().zip(&shown).map(|(counts, shown)| match heads {
+        Some(heads) if heads.are_balanced() => alike(counts),
+        Some(_) => counts.clone(),
+        None => learnt_weights(&config.loss, counts, shown),
+    });
     let weighed: Vec<Vec<f64>> = weighed.collect();
     let training = Prevalence::of_counts(&set.tasks, &counts)?;
     let mut learnt = Prevalence::of_counts(&set.tasks, &weighed)?;
@@ -41,10 +48,7 @@ pub(crate) fn learnt_prevalence(
             _ => false,
         };
         let of_classifiers = match is_balanced {
-            true => {
-                let there = counts.iter().map(|counts| counts.iter().map(|count| count.min(1.0)).collect());
-                Prevalence::of_counts(&set.tasks, &there.collect::<Vec<_>>())?
-            }
+            true => Prevalence::of_counts(&set.tasks, &counts.iter().map(alike).collect::<Vec<_>>())?,
             false => training.clone(),
         };
         let of_network = if settings.inputs == SecondStageInputs::Metadata { 0.0 } else { mix };

@@ -26,10 +26,12 @@ mod calibration_change;
 mod corruption_benchmark;
 mod error;
 mod experiment;
+mod frozen;
 mod labelled_tasks;
 mod learnt_prevalence;
 mod method_comparison;
 mod modality_subsets;
+mod near_duplicates;
 mod network_recipe;
 mod outcome;
 mod performance;
@@ -47,6 +49,7 @@ mod selection;
 mod stored;
 mod sweep;
 mod terminal_progress;
+mod thumbnail;
 
 pub use adaptation::{Adaptation, AdaptationOutcome, LocalPrevalence};
 pub use backbone_weights::{BackboneWeights, UnknownBackboneWeights};
@@ -59,10 +62,12 @@ pub use experiment::{
     MachineSettings, MergedSource, MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
     WantedGroup,
 };
+pub use frozen::LearntNetwork;
 pub use method_comparison::{
     ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, SideBySide, merge_runs,
 };
 pub use modality_subsets::evaluate_subsets;
+pub use near_duplicates::{near_duplicate_page, near_duplicate_sentences};
 pub use network_recipe::{NetworkRecipe, Workplace};
 pub use outcome::{MAJORITY, Outcome, OutcomeRow, classes_sentence};
 pub use plan::{Plan, PlannedTraining, Round, StartFrom};

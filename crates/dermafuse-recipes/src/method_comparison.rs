@@ -4,6 +4,7 @@ mod merged_runs;
 mod outcome;
 mod side_by_side;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,9 +166,14 @@ impl MethodComparison {
         Ok(())
     }
 
-    /// Leaves out of a round of methods on the same set the cases that one of them leaves out.
+    /// Leaves out of a round of methods on the same set the cases that one of them leaves out. Each keeps its own training cases of those
+    /// that are left: all, or a part of them.
     fn share_cases_of(&mut self, methods: &[usize], round: usize, place: Workplace<'_>) -> Result<(), RecipeError> {
-        let mut split = self.methods[methods[0]].counted(round).split.clone();
+        let own: Vec<Vec<usize>> =
+            methods.iter().map(|&at| self.methods[at].counted(round).split.train.clone()).collect();
+        // Parts of the training cases lie within each other.
+        let whole = (0..own.len()).rev().max_by_key(|&at| own[at].len()).expect("there is a method");
+        let mut split = self.methods[methods[whole]].counted(round).split.clone();
         for &at in methods {
             let method = &mut self.methods[at];
             let last = method.counted(round);
@@ -176,8 +182,12 @@ impl MethodComparison {
             let notes: Vec<String> = selected.notes.iter().map(|note| format!("{}: {note}", method.name)).collect();
             method.plan.notes.extend(notes);
         }
-        for &at in methods {
+        for (&at, own) in methods.iter().zip(own) {
             let counted = self.methods[at].counted(round).set.clone();
+            let mut split = split.clone();
+            let own: HashSet<usize> = own.into_iter().collect();
+            split.train.retain(|row| own.contains(row));
+            split.check(&counted)?;
             let stages = &mut self.methods[at].plan.rounds[round].stages;
             // Earlier stages on the same set train on the same cases.
             for stage in stages.iter_mut().filter(|stage| Arc::ptr_eq(&stage.set, &counted)) {

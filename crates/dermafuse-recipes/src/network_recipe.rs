@@ -3,13 +3,16 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseView, ImageCache, MetadataEncoder, OutsideModel};
+use dermafuse_ensemble::HeadSettings;
 use dermafuse_infer::{Predictor, TestTimeAugmentation, may_miss};
 use dermafuse_networks::{AnyNetwork, NetworkConfig};
 use dermafuse_schema::{BranchLogits, SeveralImages};
-use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig};
+use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig, file_digest};
 use serde::{Deserialize, Serialize};
 
-use crate::{BackboneWeights, Progress, RecipeError, Selection};
+use crate::backbone_weights::weights_fact;
+use crate::frozen::is_onnx;
+use crate::{BackboneWeights, LearntNetwork, Progress, RecipeError, Selection};
 
 /// How one network is made, trained and asked: the part that all protocols share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub struct NetworkRecipe {
     /// Other models that answer beside the network, from fields of the cases.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside: Vec<OutsideModel>,
+    /// How heads are fitted on the features of frozen encoders; `None` for networks that are trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<HeadSettings>,
 }
 
 /// Where a run computes and what it keeps there.
@@ -49,13 +55,15 @@ pub struct Workplace<'a> {
     pub lost_best: LostBest,
     /// Decoded images that are kept in memory from epoch to epoch and from run to run.
     pub cache: Option<&'a Arc<ImageCache>>,
+    /// Folder in which the features that frozen encoders give of images are kept; none are without.
+    pub features: Option<&'a Path>,
 }
 
 impl<'a> Workplace<'a> {
     /// A device, and no checkpoints.
     #[must_use]
     pub fn on(device: &'a Device) -> Self {
-        Self { device, folder: None, resume: false, lost_best: LostBest::default(), cache: None }
+        Self { device, folder: None, resume: false, lost_best: LostBest::default(), cache: None, features: None }
     }
 
     /// The same with checkpoints in a folder.
@@ -108,6 +116,13 @@ impl NetworkRecipe {
         if let Some(weights) = &self.backbone_weights {
             weights.add_to(&mut facts, &self.network)?;
         }
+        if let (Some(BackboneWeights::OfAll(file)), true) = (&self.backbone_weights, is_onnx(&self.network)) {
+            facts.set("weights.encoder", &weights_fact(&file_digest(file)?));
+        }
+        // Results of networks that are trained stay what they are.
+        if let Some(heads) = &self.heads {
+            facts.set("heads", heads);
+        }
         Ok(facts)
     }
 
@@ -117,7 +132,7 @@ impl NetworkRecipe {
     /// As [`Predictor::logits`].
     pub fn logits(
         &self,
-        network: &AnyNetwork,
+        network: &LearntNetwork,
         cases: &CaseView<'_>,
         encoder: &MetadataEncoder,
         place: Workplace<'_>,
@@ -128,13 +143,19 @@ impl NetworkRecipe {
     }
 
     /// Asks the network as it was trained to be asked.
-    pub(crate) fn predictor(&self, network: &AnyNetwork, place: Workplace<'_>) -> Predictor<AnyNetwork> {
-        let mut predictor = Predictor::new(network, self.training.preprocess.clone(), self.augmentation);
+    pub(crate) fn predictor(&self, learnt: &LearntNetwork, place: Workplace<'_>) -> Predictor<AnyNetwork> {
+        let mut predictor = Predictor::new(&learnt.network, self.training.preprocess.clone(), self.augmentation);
         predictor.threads = self.training.threads;
         predictor.several_images = self.several_images;
         predictor.may_miss = may_miss(self.training.modality_dropout);
         predictor.outside.clone_from(&self.outside);
         predictor.cache = place.cache.cloned();
-        predictor
+        if let Some(heads) = &learnt.heads {
+            predictor = predictor.with_heads(heads.clone());
+        }
+        match &learnt.known {
+            Some(known) => predictor.with_known_features(known.clone()),
+            None => predictor,
+        }
     }
 }

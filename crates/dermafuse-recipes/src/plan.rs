@@ -104,14 +104,19 @@ impl Experiment {
             let parts = self.parts_of(last, &counted, repeat)?;
             notes.extend(parts.notes.iter().filter(|_| repeat == 0).cloned());
             let in_repeat = parts.splits.len();
-            for split in &parts.splits {
+            for whole in &parts.splits {
                 let seed = self.seed.wrapping_add(if in_repeat == 1 { repeat } else { number });
                 let name = match (self.repeats, in_repeat) {
                     (1, 1) => String::new(),
                     (_, 1) => format!("run-{}", number + 1),
                     _ => format!("fold-{}", number + 1),
                 };
-                let mut stages = self.trainings(&names, &counted, split, sets, seed)?;
+                let split = self.learnt_from(&counted, whole, seed)?;
+                if rounds.is_empty() && self.training_fraction < 1.0 {
+                    let (kept, all) = (split.train.len(), whole.train.len());
+                    notes.push(format!("{kept} of {all} training cases are learnt from (training_fraction)."));
+                }
+                let mut stages = self.trainings(&names, &counted, &split, sets, seed)?;
                 // The last training's model answers.
                 if let Some(last) = stages.last_mut() {
                     last.protocol.groups.clone_from(&groups);
@@ -140,6 +145,14 @@ impl Experiment {
             keeps_results: false,
             folds,
         })
+    }
+
+    /// The split with the training cases that are learnt from.
+    fn learnt_from(&self, set: &CaseSet, split: &Split, seed: u64) -> Result<Split, RecipeError> {
+        match self.training_fraction {
+            1.0 => Ok(split.clone()),
+            fraction => Ok(split.with_training_fraction(set, 0, fraction, seed)?),
+        }
     }
 
     /// The trainings of a round, whose last one has the split.
@@ -224,6 +237,7 @@ impl Experiment {
                 incomplete: self.incomplete,
                 several_images: self.several_images,
                 outside: self.outside(set),
+                heads: method.heads.clone(),
             },
             metadata: method.metadata,
             answer: if is_last { self.second_stage.answer() } else { crate::Answer::All },
@@ -421,6 +435,8 @@ impl Plan {
         if !round.name.is_empty() {
             progress.step(&format!("{} of {}", round.name, self.rounds.len()));
         }
+        let features = place.features.or(self.experiment.machine.features.as_deref());
+        let place = Workplace { features, ..place };
         let folder = self.folder_of(round, place);
         let mut result = run_round(self, round, folder.as_deref(), place, progress)?;
         if !round.name.is_empty() {

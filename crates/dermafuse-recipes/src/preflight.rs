@@ -109,6 +109,9 @@ impl NetworkRecipe {
         cases: &TrainingCases<'_>,
         place: Workplace<'_>,
     ) -> Result<(), RecipeError> {
+        if self.is_frozen() {
+            return self.check_encoders(place);
+        }
         let mut network = self.network.init(&place.device.clone().autodiff())?;
         if let Some(weights) = &self.backbone_weights {
             network = weights.load_into(network, &self.network)?;

@@ -8,16 +8,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dermafuse_backbones::parameter_count;
 use dermafuse_data::{CaseSet, EncoderConfig, MetadataEncoder, QualityThresholds, Split};
 use dermafuse_ensemble::{
     AnswerCalibration, Calibration, CalibrationMethod, CalibrationOrigin, ClassifierCluster, ClassifierKind,
-    ClassifierParams, ClusterParams, MixSearch, MixSearchResult, OutOfDistribution, OutOfDistributionSettings,
-    PointSearch, Prevalence, SecondStage, SecondStageInputs, TwoStage, WeightSearch, WeightSearchResult,
-    fit_operating_point, fit_prediction_sets,
+    ClassifierParams, ClusterParams, FeatureHeads, MixSearch, MixSearchResult, OutOfDistribution,
+    OutOfDistributionSettings, PointSearch, Prevalence, SecondStage, SecondStageInputs, TwoStage, WeightSearch,
+    WeightSearchResult, fit_operating_point, fit_prediction_sets,
 };
-use dermafuse_infer::{Bundle, BundleDescription, KnownCases, answer_patterns_beside, kinds_of};
+use dermafuse_infer::{Bundle, BundleDescription, KnownCases, KnownFeatures, answer_patterns_beside, kinds_of};
 use dermafuse_networks::{AnyNetwork, Network};
 use dermafuse_schema::ndarray::Axis;
 use dermafuse_schema::{
@@ -26,11 +27,14 @@ use dermafuse_schema::{
 use dermafuse_train::{EpochReport, Trained, TrainingCases};
 use serde::{Deserialize, Serialize};
 
+use crate::frozen::EncodedCases;
 use crate::labelled_tasks::check_labels;
 use crate::learnt_prevalence::{learnt_prevalence, prevalence_of};
 use crate::performance::{Question, performance};
 use crate::preflight::training_cases;
-use crate::{AbstentionSettings, NetworkRecipe, Progress, RecipeError, SelectedCases, WantedGroup, Workplace};
+use crate::{
+    AbstentionSettings, LearntNetwork, NetworkRecipe, Progress, RecipeError, SelectedCases, WantedGroup, Workplace,
+};
 
 /// A protocol with all its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -153,6 +157,8 @@ pub struct ProtocolOutcome {
     pub rows: Vec<(String, Predictions)>,
     /// What a reader of the predictions should know, such as classes that could not be calibrated.
     pub notes: Vec<String>,
+    /// Features of the images of all cases, where encoders are frozen.
+    pub(crate) known: Option<Arc<KnownFeatures>>,
 }
 
 /// How a training went.
@@ -206,18 +212,28 @@ impl Protocol {
         let Prepared { split, encoder, first_stage, learns, second_stage, notes } = &prepared;
         let cases = training_cases(set, split, encoder)?;
         let mut curves = Vec::new();
+        let encoded = match first_stage.is_frozen() {
+            true => {
+                let all = [&split.train[..], &split.valid, &split.test].concat();
+                Some(first_stage.encode(&set.view(all)?, place, progress)?)
+            }
+            false => None,
+        };
         let full = match learns {
             true => {
-                progress.step(match second_stage {
-                    Some(_) => "stage 1: network on all training cases",
-                    None => "training the network",
-                });
-                let full = train(first_stage, FULL, first_stage.training.seed, &cases, place, progress)?;
-                curves.push(TrainingCurve::of("all training cases", &full));
-                full.network
+                if encoded.is_none() {
+                    progress.step(match second_stage {
+                        Some(_) => "stage 1: network on all training cases",
+                        None => "training the network",
+                    });
+                }
+                let seed = first_stage.training.seed;
+                let (full, curve) = learn(first_stage, FULL, seed, &cases, encoded.as_ref(), place, progress)?;
+                curves.extend(curve.map(|curve| TrainingCurve { name: "all training cases".into(), ..curve }));
+                full
             }
             // It has no weights that could be trained.
-            false => first_stage.network.init(place.device)?,
+            false => LearntNetwork::new(first_stage.network.init(place.device)?, first_stage.network.clone()),
         };
 
         let searches = matches!(self.answer, Answer::Search(_));
@@ -237,11 +253,11 @@ impl Protocol {
                 weights
             }
             (Answer::OnlyFusionBranch, _) => {
-                let last = full.branches().pop().expect("a network has branches").name;
+                let last = full.network.branches().pop().expect("a network has branches").name;
                 (BranchWeights::new([(last, 1.0)])?, FuseSpace::Probabilities)
             }
             _ => {
-                let own = full.branches().into_iter().filter(|_| *learns || first_stage.outside.is_empty());
+                let own = full.network.branches().into_iter().filter(|_| *learns || first_stage.outside.is_empty());
                 let outside = first_stage.outside.iter().map(|model| model.name.as_str());
                 let names = own.map(|branch| branch.name).chain(outside).map(|name| (name, 1.0));
                 (BranchWeights::new(names)?, FuseSpace::Probabilities)
@@ -292,18 +308,19 @@ impl Protocol {
             (Some(settings), Some(valid)) => {
                 let (sub_train, sub_test) = split.half_in_order();
                 progress.step("stage 2: network on half of the training cases");
-                let half = train(
+                let (half, curve) = learn(
                     first_stage,
                     HALF,
                     settings.half_seed,
                     &TrainingCases { train: set.view(sub_train)?, ..cases.clone() },
+                    encoded.as_ref(),
                     place,
                     progress,
                 )?;
-                curves.push(TrainingCurve::of("half of them", &half));
+                curves.extend(curve.map(|curve| TrainingCurve { name: "half of them".into(), ..curve }));
 
                 progress.step("predicting the other half");
-                let sub_test = first_stage.logits(&half.network, &set.view(sub_test)?, encoder, place, progress)?;
+                let sub_test = first_stage.logits(&half, &set.view(sub_test)?, encoder, place, progress)?;
                 progress.step("fitting the classifiers");
                 let params = settings.params(first_stage.training.seed);
                 let fitted = SecondStage::fit(&params, &fused(&sub_test)?, &sub_test.cohort)?;
@@ -321,8 +338,14 @@ impl Protocol {
             two_stage = TwoStage { second_stage: Some(fitted), mix: weight, mix_space, ..two_stage };
         }
         let epochs = curves.first().map_or(0, |curve: &TrainingCurve| curve.history.len());
-        let mut prevalence =
-            learnt_prevalence(first_stage, second_stage.as_ref(), two_stage.mix, &set.view(&split.train)?, epochs)?;
+        let mut prevalence = learnt_prevalence(
+            first_stage,
+            full.heads.as_deref(),
+            second_stage.as_ref(),
+            two_stage.mix,
+            &set.view(&split.train)?,
+            epochs,
+        )?;
         if let Some(method) = self.calibrated {
             if valid.is_none() {
                 progress.step("predicting the validation cases");
@@ -330,7 +353,7 @@ impl Protocol {
             }
             progress.step("calibrating the probabilities");
             let outside: Vec<String> = first_stage.outside.iter().map(|model| model.name.clone()).collect();
-            let (origin, patterns) = (CalibrationOrigin::Validation, answer_patterns_beside(&full, &outside));
+            let (origin, patterns) = (CalibrationOrigin::Validation, answer_patterns_beside(&full.network, &outside));
             let logits = valid.as_ref().expect("they have been predicted");
             let fitted = AnswerCalibration::fit(method, origin, &two_stage, logits, &patterns, None)?;
             if method.moves_prevalence() {
@@ -383,7 +406,7 @@ impl Protocol {
         }
 
         progress.step("predicting the test cases");
-        let kinds = kinds_of(full.modalities());
+        let kinds = kinds_of(full.network.modalities());
         let tested = set.view(&split.test)?;
         let (test, looks) = match tested.has_several_images(kinds.clone()) {
             false => (first_stage.logits(&full, &tested, encoder, place, progress)?, None),
@@ -404,7 +427,7 @@ impl Protocol {
             synthetic: set.synthetic,
             tasks: set.tasks.clone(),
             encoder: encoder.clone(),
-            network: first_stage.network.clone(),
+            network: full.config.clone(),
             preprocess: first_stage.training.preprocess.clone(),
             augmentation: first_stage.augmentation,
             several_images: first_stage.several_images,
@@ -412,13 +435,16 @@ impl Protocol {
             known_cases: KnownCases::of(set, split),
             quality: self.quality.clone(),
             out_of_distribution,
+            activation_ranges: None,
             outside: first_stage.outside.clone(),
             groups,
             prediction_sets,
             performance: None,
             card: None,
+            heads: full.heads.as_deref().cloned(),
         };
         let mut notes = notes.clone();
+        notes.extend(description.heads.iter().flat_map(FeatureHeads::notes));
         notes.extend(two_stage.notes());
         notes.extend(description.groups.iter().filter_map(FittedGroup::note));
         notes.extend(description.prediction_sets.iter().flat_map(PredictionSets::notes));
@@ -428,8 +454,12 @@ impl Protocol {
         let questions = description.groups.iter().map(|fitted| Question::of(&[(answers, fitted)]));
         let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
         description.performance = Some(performance(&tested, answers, &questions));
-        let bundle = Bundle::new(description, full, two_stage);
-        Ok(ProtocolOutcome { bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
+        let LearntNetwork { network, known, file, .. } = full;
+        let mut bundle = Bundle::new(description, network, two_stage);
+        if let Some(file) = file {
+            bundle = bundle.with_encoder_file(file.to_vec())?;
+        }
+        Ok(ProtocolOutcome { known, bundle, curves, weights: found, mix, valid, test, looks, rows, notes })
     }
 
     /// How far a case is from those that trained the network, by its features. `None` if it is not wanted, or if fewer than two training
@@ -438,14 +468,14 @@ impl Protocol {
     fn distance_from(
         &self,
         recipe: &NetworkRecipe,
-        network: &AnyNetwork,
+        network: &LearntNetwork,
         set: &CaseSet,
         split: &Split,
         encoder: &MetadataEncoder,
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Option<OutOfDistribution>, RecipeError> {
-        let mut kinds = kinds_of(network.modalities());
+        let mut kinds = kinds_of(network.network.modalities());
         let is_whole = |row: &&usize| kinds.clone().all(|kind| set.cases[**row].has(kind));
         let whole = |rows: &[usize]| rows.iter().filter(is_whole).copied().collect::<Vec<_>>();
         let (train, valid) = (self.out_of_distribution.fitted_rows(&whole(&split.train)), whole(&split.valid));
@@ -479,6 +509,8 @@ impl Protocol {
         let inputs = self.second_stage.as_ref().map(|settings| settings.inputs);
         match (inputs, self.first_stage.outside.is_empty()) {
             (Some(SecondStageInputs::Metadata), _) => 0,
+            // Heads are fitted to features that stand still.
+            _ if self.first_stage.is_frozen() => 0,
             // Other models answer, and no network beside them.
             (_, false) if self.first_stage.network.kind() == UNIFORM => 0,
             (Some(SecondStageInputs::PredictionsAndMetadata), _) => 2,
@@ -604,7 +636,7 @@ fn learns(
     second_stage: Option<&SecondStageSettings>,
     place: Workplace<'_>,
 ) -> Result<bool, RecipeError> {
-    let learns = parameter_count(&first_stage.network.init(place.device)?) > 0;
+    let learns = first_stage.is_frozen() || parameter_count(&first_stage.network.init(place.device)?) > 0;
     let is_of_metadata = second_stage.is_some_and(|settings| settings.inputs == SecondStageInputs::Metadata);
     if !first_stage.outside.is_empty() && !is_of_metadata {
         return Ok(learns);
@@ -642,6 +674,24 @@ struct Stacked {
 
 fn folder_of(place: Workplace<'_>, name: &str) -> Option<PathBuf> {
     place.folder.map(|folder| folder.join(name))
+}
+
+/// Makes a network learn: fits heads where its encoders are frozen, else trains it.
+fn learn(
+    first_stage: &NetworkRecipe,
+    name: &str,
+    seed: u64,
+    cases: &TrainingCases<'_>,
+    encoded: Option<&EncodedCases>,
+    place: Workplace<'_>,
+    progress: &mut dyn Progress,
+) -> Result<(LearntNetwork, Option<TrainingCurve>), RecipeError> {
+    if let Some(encoded) = encoded {
+        return Ok((first_stage.fit_heads(encoded, seed, cases, progress)?, None));
+    }
+    let trained = train(first_stage, name, seed, cases, place, progress)?;
+    let curve = TrainingCurve::of(name, &trained);
+    Ok((LearntNetwork::new(trained.network, first_stage.network.clone()), Some(curve)))
 }
 
 /// Trains one of the networks, in a sub-folder of its own.

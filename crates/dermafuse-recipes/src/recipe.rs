@@ -11,7 +11,7 @@ use crate::experiment::with_recipe;
 use crate::{Experiment, RecipeError, Sweep};
 
 /// The recipes that ship with this crate (`recipes/`): the file's name without `.toml`, and its text.
-const SHIPPED: [(&str, &str); 14] = [
+const SHIPPED: [(&str, &str); 15] = [
     ("fusionm4net", include_str!("../recipes/fusionm4net.toml")),
     ("jif", include_str!("../recipes/jif.toml")),
     ("ammfm", include_str!("../recipes/ammfm.toml")),
@@ -25,6 +25,7 @@ const SHIPPED: [(&str, &str); 14] = [
     ("caf_net", include_str!("../recipes/caf_net.toml")),
     ("triple_net", include_str!("../recipes/triple_net.toml")),
     ("milk10k", include_str!("../recipes/milk10k.toml")),
+    ("frozen", include_str!("../recipes/frozen.toml")),
     ("bring_your_own", include_str!("../recipes/bring_your_own.toml")),
 ];
 

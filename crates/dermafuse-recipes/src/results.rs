@@ -6,20 +6,22 @@ use dermafuse_data::{CaseSet, CaseView, SOURCE_FIELD};
 use dermafuse_ensemble::{SecondStage, TwoStage};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
-    AnswerTable, Bootstrap, DecisionCurve, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping, Measures,
-    MetricsContext, Mistakes, Report, RiskCoverage, SampleCase, SearchedWeight, SetEvaluation, SubgroupTable,
-    SubsetEvaluation, TSne, figure::Series, write_metrics, write_predictions,
+    AnswerTable, Bootstrap, Confusion, DecisionCurve, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping,
+    Measures, MetricsContext, Mistake, Mistakes, PictureSection, PictureStrip, Report, RiskCoverage, SampleCase,
+    SearchedWeight, SetEvaluation, SubgroupTable, SubsetEvaluation, TSne, figure::Series, write_metrics,
+    write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
-    BranchLogits, CaseId, EngineFacts, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup, FuseSpace,
-    Modality, PredictionSets, Predictions, SeenCases, write_whole_file,
+    BranchLogits, Case, CaseId, EngineFacts, FailedCase, Field, FieldKind, FieldRole, FieldValue, FittedGroup,
+    FuseSpace, Modality, PredictionSets, Predictions, SeenCases, write_whole_file,
 };
 use dermafuse_train::EpochReport;
 
 use crate::performance::{Question, how_well, not_known, performance};
 use crate::printed_rows::{Wanted, printed_rows};
+use crate::thumbnail::thumbnail;
 use crate::{CorruptionOutcome, Recipe, calibration_change};
 
 /// The stages of FusionM4Net, as [`dermafuse_ensemble::TwoStage::apply`] names them.
@@ -28,6 +30,11 @@ const STAGES: [&str; 8] =
 
 /// Mistakes and confusions that are listed.
 const MISTAKES: usize = 20;
+/// The surest mistakes that are shown with their images.
+const PICTURED_MISTAKES: usize = 12;
+/// The most frequent confusions that are shown, and how many cases of each.
+const PICTURED_CONFUSIONS: usize = 4;
+const PICTURES_OF_CONFUSION: usize = 5;
 /// Decision curves that are drawn at most.
 const MOST_CURVES: usize = 12;
 /// Cases shown with their images.
@@ -197,8 +204,11 @@ impl Results<'_> {
         if let Some(measures) = &context.measures {
             report = report.measures(measures, &context.decision_curves);
         }
-        if let Some(mistakes) = &context.mistakes {
+        if let (Some(mistakes), Some((_, answers))) = (&context.mistakes, self.rows.last()) {
             report = report.mistakes(mistakes);
+            for section in self.mistake_pictures(mistakes, answers) {
+                report = report.mistake_pictures(section);
+            }
         }
         report = report.points(&context.points);
         if let Some(subsets) = &context.subsets {
@@ -298,6 +308,55 @@ impl Results<'_> {
                 .collect(),
         });
         groupings.map(|grouping| SubgroupTable::of(predictions, &grouping, &Bootstrap::default())).collect()
+    }
+
+    /// The surest mistakes with their images, and for the most frequent confusions the surest of their cases.
+    fn mistake_pictures(&self, mistakes: &Mistakes, answers: &Predictions) -> [PictureSection; 2] {
+        let cases: HashMap<&str, &Case> = self.cases.cases().map(|case| (case.id.as_str(), case)).collect();
+        let images = |id: &CaseId| {
+            let of_kind = |case: &'_ &Case, kind: Modality| Some((thumbnail(case.image(kind, 0)?), kind.name()));
+            let case = cases.get(id.as_str());
+            Modality::BOTH.into_iter().filter_map(move |kind| of_kind(case?, kind)).collect::<Vec<_>>()
+        };
+        let percent = |probability: f64| format!("{:.0} %", 100.0 * probability);
+        let surest = mistakes.surest.iter().take(PICTURED_MISTAKES).map(|mistake| {
+            let Mistake { case, task, truth, said, probability, .. } = mistake;
+            let title = format!("{case}: {task} is {truth}, said to be {said} ({})", percent(*probability));
+            let pictures = images(case).into_iter().map(|(image, kind)| (image, kind.to_owned()));
+            PictureStrip { title, pictures: pictures.collect() }
+        });
+        let confusions = mistakes.confusions.iter().take(PICTURED_CONFUSIONS).filter_map(|confusion| {
+            let task = answers.tasks.iter().position(|task| task.name == confusion.task)?;
+            let class = |name: &str| answers.tasks[task].classes.iter().position(|class| class == name);
+            let (truth, said) = (class(&confusion.truth)?, class(&confusion.said)?);
+            let is_one =
+                |case: &usize| answers.labels[*case][task] == Some(truth) && answers.predicted(*case, task) == said;
+            let probability = |case: usize| answers.probabilities[task][[case, said]];
+            let mut of: Vec<usize> = (0..answers.len()).filter(is_one).collect();
+            // Stable, so that equals stay in the order of the cases.
+            of.sort_by(|one, other| probability(*other).total_cmp(&probability(*one)));
+            let pictures = of.into_iter().take(PICTURES_OF_CONFUSION).filter_map(|case| {
+                // Of the two the closer look.
+                let (image, kind) = images(&answers.ids[case]).pop()?;
+                Some((image, format!("{}, {kind}, {}", answers.ids[case], percent(probability(case)))))
+            });
+            let Confusion { task, truth, said, count, of } = confusion;
+            let title = format!("{task}: {truth} said to be {said}, {count} of {of}");
+            Some(PictureStrip { title, pictures: pictures.collect() })
+        });
+        let section = |title: &str, text: &str, strips: Vec<PictureStrip>| PictureSection {
+            title: title.to_owned(),
+            text: text.to_owned(),
+            strips: strips.into_iter().filter(|strip| !strip.pictures.is_empty()).collect(),
+        };
+        [
+            section(
+                "The surest mistakes, in pictures",
+                "Per cent: the probability of what was said.",
+                surest.collect(),
+            ),
+            section("What is taken for what, in pictures", "The surest cases of each.", confusions.collect()),
+        ]
     }
 
     /// Cases spread evenly over the predictions, with their images where these are small enough.

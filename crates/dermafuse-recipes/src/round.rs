@@ -13,6 +13,7 @@ use dermafuse_schema::{BranchLogits, BranchWeights, Field, FittedGroup, FuseSpac
 use dermafuse_train::{ImageRecord, RunIdentity, file_digest};
 use serde::{Deserialize, Serialize};
 
+use crate::LearntNetwork;
 use crate::plan::{PlannedTraining, StartFrom};
 use crate::stored::{Stored, check_history};
 use crate::{
@@ -356,7 +357,8 @@ impl TrainingRun<'_> {
         let encoder = &outcome.bundle.description.encoder;
         let (train, test) = (set.view(&selected.split.train)?, set.view(&selected.split.test)?);
         let features = self.extras.features.then(|| {
-            let predictor = protocol.first_stage.predictor(&outcome.bundle.network, place);
+            let learnt = LearntNetwork::of(&outcome.bundle, outcome.known.clone());
+            let predictor = protocol.first_stage.predictor(&learnt, place);
             predictor.embeddings(&test, encoder, |done| progress.predicted(done, test.len()))
         });
         let subsets = self.extras.subsets.then(|| evaluate_subsets(&outcome.bundle, &test, progress));

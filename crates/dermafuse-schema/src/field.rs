@@ -27,6 +27,9 @@ pub enum FieldRole {
     Provenance,
     /// What another model says of the case: the input of that model's branch, and of nothing else.
     ModelOutput,
+    /// What a number of the lesion is beside the same number of the patient's other lesions in the table. It is an input where it was asked
+    /// for, and not recorded of a lesion alone.
+    OtherLesions,
 }
 
 /// A metadata column.

@@ -76,4 +76,4 @@ pub use shard::{Shard, ShardError, ShardRecord};
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
 pub use stretched::stretched;
 pub use task::{Task, TaskSet};
-pub use whole_file::{WriteError, write_whole_file};
+pub use whole_file::{WriteError, write_new_file, write_whole_file};

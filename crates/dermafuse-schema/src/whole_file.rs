@@ -42,6 +42,43 @@ const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write_whole_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    write_aside(path, bytes, |scratch, path| fs::rename(scratch, path))
+}
+
+/// Writes a file as [`write_whole_file`] does, and only where there is none: what is there, or what another process puts there
+/// meanwhile, is not replaced.
+///
+/// # Errors
+/// As [`write_whole_file`]; a path at which there is something, whose [`source`](WriteError::source) has the kind
+/// [`io::ErrorKind::AlreadyExists`].
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("model.safetensors");
+/// dermafuse_schema::write_new_file(&path, b"first")?;
+/// let error = dermafuse_schema::write_new_file(&path, b"second").unwrap_err();
+/// assert_eq!(error.source.kind(), std::io::ErrorKind::AlreadyExists);
+/// assert_eq!(std::fs::read(&path)?, b"first");
+/// assert_eq!(std::fs::read_dir(folder.path())?.count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_new_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    write_aside(path, bytes, |scratch, path| {
+        if path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // A second name is refused where there is a file already; a new name for the only file would replace it.
+        match fs::hard_link(scratch, path) {
+            Ok(()) => fs::remove_file(scratch),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // Some file systems have no second names.
+            Err(_) => fs::rename(scratch, path),
+        }
+    })
+}
+
+/// Writes a scratch file beside the path and lets `put` give it the path's name.
+fn write_aside(path: &Path, bytes: &[u8], put: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<(), WriteError> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     remove_leftovers_once(path.parent().unwrap_or(Path::new("")));
     let mut name = OsString::from(".");
@@ -49,18 +86,23 @@ pub fn write_whole_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     // Two threads that write the same file do not write the same scratch file.
     name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let scratch = path.with_file_name(name);
-    write_and_rename(&scratch, path, bytes).map_err(|source| {
+    write_and_put(&scratch, path, bytes, put).map_err(|source| {
         // The error to tell is the first one; a scratch file that was never made cannot be removed either.
         let _ = fs::remove_file(&scratch);
         WriteError { path: path.to_owned(), bytes: bytes.len(), source }
     })
 }
 
-fn write_and_rename(scratch: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_and_put(
+    scratch: &Path,
+    path: &Path,
+    bytes: &[u8],
+    put: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = locked_scratch(scratch)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(scratch, path)
+    put(scratch, path)
 }
 
 /// A new scratch file, locked: so others tell it from one that a dead process left.

@@ -20,7 +20,7 @@ pub enum MetadataRoles {
 impl MetadataRoles {
     pub(crate) fn include(self, role: FieldRole) -> bool {
         match role {
-            FieldRole::PreDiagnosis => true,
+            FieldRole::PreDiagnosis | FieldRole::OtherLesions => true,
             FieldRole::PostDiagnosis => matches!(self, Self::IncludePostDiagnosis | Self::All),
             FieldRole::ImageDerived => matches!(self, Self::IncludeImageDerived | Self::All),
             FieldRole::Provenance | FieldRole::ModelOutput => false,

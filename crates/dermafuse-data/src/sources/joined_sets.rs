@@ -201,6 +201,7 @@ fn declaration(field: &Field) -> String {
         FieldRole::ImageDerived => "image-derived",
         FieldRole::Provenance => "provenance",
         FieldRole::ModelOutput => "model-output",
+        FieldRole::OtherLesions => "other-lesions",
     };
     match &field.kind {
         FieldKind::Numeric => format!("{role}, a number"),

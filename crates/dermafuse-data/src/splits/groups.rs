@@ -186,11 +186,6 @@ impl Components {
         }
     }
 
-    /// Joins the rows that have the same name.
-    pub(crate) fn join_equal<'n>(&mut self, names: impl Iterator<Item = &'n Name>) {
-        self.join_named(names.map(Some));
-    }
-
     /// Gives each case the name of its group.
     fn name(&mut self, cases: &mut [Case]) {
         // The row that names each group, at the group's root.

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use dermafuse_data::{
-    BatchLoader, CaseSet, DataError, EncoderConfig, LoadOptions, LoaderConfig, MetadataEncoder, MetadataRoles,
-    Modality, Preprocess, Split, Strictness, decode, described, ham10000, isic_2019, milk10k, near_duplicates,
-    pad_ufes_20,
+    BatchLoader, CaseParts, CaseSet, DataError, EncoderConfig, LoadOptions, LoaderConfig, MetadataEncoder,
+    MetadataRoles, Modality, NearDuplicates, Preprocess, Split, Strictness, decode, described, ham10000, isic_2019,
+    milk10k, pad_ufes_20,
 };
 use dermafuse_schema::FieldValue;
 
@@ -105,7 +105,9 @@ fn milk10k_has_few_images_that_look_alike() {
     let Some(root) = real_data() else { return };
     let set = milk10k::load(root.join("milk10k/dev")).unwrap();
     assert!(set.label_conflicts().is_empty());
-    let pairs = near_duplicates(&set, 32, 0, |_, _| ()).unwrap();
+    let found = NearDuplicates::of(&set, &CaseParts::default(), 32, 0, |_, _| ()).unwrap();
+    assert_eq!(found.images, 8_390);
+    let pairs: Vec<_> = found.of_other_groups().collect();
     assert_eq!(pairs.iter().map(|pair| pair.distance).collect::<Vec<_>>(), [26, 30, 30, 32], "{pairs:?}");
 }
 

@@ -9,9 +9,9 @@ pub(crate) struct Axes {
     pub(crate) y: (f64, f64),
 }
 
-const GRID: &str = "stroke:currentColor;stroke-opacity:.13";
-const TICK: &str = "font-size:11px;fill-opacity:.75";
-const LABEL: &str = "font-size:12px;fill-opacity:.9";
+pub(super) const GRID: &str = "stroke:currentColor;stroke-opacity:.13";
+pub(super) const TICK: &str = "font-size:11px;fill-opacity:.75";
+pub(super) const LABEL: &str = "font-size:12px;fill-opacity:.9";
 
 impl Axes {
     /// Where a value is drawn.

@@ -15,6 +15,16 @@ pub(super) fn render(report: &Report) -> Option<Markup> {
     })
 }
 
+/// Pictures of learning curves, and below them their tables.
+pub(super) fn learning_curves(report: &Report) -> Option<Markup> {
+    (!report.learning_curves.is_empty()).then(|| {
+        html! {
+            div.figures { @for (chart, _) in &report.learning_curves { (inline(chart)) } }
+            @for (_, table) in &report.learning_curves { (table.render()) }
+        }
+    })
+}
+
 fn comparison_of(compared: &ComparedMethods, synthetic: bool) -> Markup {
     let ComparedMethods { title, comparison, published } = compared;
     let published = published.as_ref().filter(|_| !synthetic);

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::Report;
 use super::sections::{inline, percent};
+use super::{Report, pictures};
 use crate::{ClassMeasures, Estimate, LEAST_SENSITIVITY, TaskMeasures};
 
 /// A table of the tasks, a table of the classes of each, and the decision curves.
@@ -110,5 +110,6 @@ pub(super) fn points(report: &Report) -> Option<Markup> {
 pub(super) fn mistakes(report: &Report) -> Option<Markup> {
     let mistakes = report.mistakes.as_ref().filter(|mistakes| !mistakes.surest.is_empty())?;
     let [surest, confusions] = mistakes.tables();
-    Some(html! { (surest.render()) (confusions.render()) })
+    let shown = pictures::render(&report.mistake_pictures);
+    Some(html! { (surest.render()) (confusions.render()) @if let Some(shown) = shown { (shown) } })
 }

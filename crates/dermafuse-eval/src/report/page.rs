@@ -1,6 +1,6 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Report, comparison, measures, sample, sections, uncertainty};
+use super::{Report, comparison, measures, pictures, sample, sections, uncertainty};
 
 /// The whole page.
 pub(super) fn render(report: &Report) -> String {
@@ -14,6 +14,7 @@ pub(super) fn render(report: &Report) -> String {
         ("abstention", "When not to answer", uncertainty::abstention(report)),
         ("subsets", "Missing inputs", report.subsets.as_ref().map(|subsets| subsets.table().render())),
         ("corruptions", "Corrupted images", sections::corruptions(report)),
+        ("learning-curve", "How much data", comparison::learning_curves(report)),
         ("comparison", "Comparison of methods", comparison::render(report)),
         ("training", "Training", sections::figures(&report.curves)),
         ("weights", "Branch weights", sections::figures(&report.weight_searches)),
@@ -21,6 +22,7 @@ pub(super) fn render(report: &Report) -> String {
         ("details", "Details", sections::details(report)),
         ("mistakes", "Mistakes", measures::mistakes(report)),
         ("features", "Features", sections::figures(&report.embeddings)),
+        ("pictures", "Pictures", pictures::render(&report.pictures)),
         ("cases", "Cases", sample::render(&report.samples)),
         ("recipe", "Recipe", sections::config(report)),
     ];

@@ -1,146 +1,23 @@
 //! Dense convolutions as matrix products: the pixels that each output sees are laid out as a column.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::activation::{Function, apply, with_function};
+use super::activation::with_function;
+use super::columns::Images;
 use super::geometry::Geometry;
-use super::products::{
-    Matrix, Part, ReborrowMut, add_product, column_parts, for_each_row, in_row_parts, matrix, pieces, whole,
-};
+use super::panels::{self, Table};
+use super::products::{ReborrowMut, add_product, column_parts, in_row_parts, matrix, pieces, whole};
+use super::tiles::{Rows, Start};
 use super::{filled, values};
 use crate::activation::Activation;
 
-/// Positions that are laid out together: many enough for a fast product, few enough to stay in the cache.
-const POSITIONS: usize = 256;
 /// Rows of pixels and taps that are laid out together where all positions are needed at once.
 const ROWS: usize = 128;
-
-/// Images with the way a kernel walks over them.
-struct Images<'a> {
-    x: &'a [f32],
-    channels: usize,
-    size: [usize; 2],
-    output: [usize; 2],
-    geometry: Geometry,
-}
-
-impl<'a> Images<'a> {
-    fn new(x: &'a [f32], channels: usize, size: [usize; 2], geometry: Geometry) -> Self {
-        Self { x, channels, size, output: geometry.output(size), geometry }
-    }
-
-    fn taps(&self) -> usize {
-        self.geometry.kernel[0] * self.geometry.kernel[1]
-    }
-
-    fn positions(&self) -> usize {
-        self.output[0] * self.output[1]
-    }
-
-    /// Each output sees exactly the pixel at its place.
-    fn is_plain(&self) -> bool {
-        let Geometry { kernel, stride, padding, end } = self.geometry;
-        kernel == [1, 1] && stride == [1, 1] && padding == [0, 0] && end == [0, 0]
-    }
-
-    fn plane(&self, image: usize, channel: usize) -> &'a [f32] {
-        let pixels = self.size[0] * self.size[1];
-        &self.x[(image * self.channels + channel) * pixels..][..pixels]
-    }
-
-    /// What the outputs of some rows see of some channels, `[channels · taps, positions]`: the image itself or, laid out in
-    /// the buffer, a row for each channel and tap.
-    fn columns<'b>(
-        &self,
-        image: usize,
-        channels: Range<usize>,
-        rows: Range<usize>,
-        buffer: &'b mut Vec<f32>,
-    ) -> Matrix<'b>
-    where
-        'a: 'b,
-    {
-        let count = rows.len() * self.output[1];
-        if self.is_plain() {
-            let pixels = self.positions();
-            let first = (image * self.channels + channels.start) * pixels + rows.start * self.output[1];
-            let length = (channels.len() - 1) * pixels + count;
-            return matrix(&self.x[first..first + length], [channels.len(), count], pixels);
-        }
-        let taps = self.taps();
-        buffer.resize(channels.len() * taps * count, 0.0);
-        let laid_out = buffer.par_chunks_mut(taps * count).zip(channels.clone().into_par_iter());
-        laid_out.with_min_len(PLANES_PER_TASK).for_each(|(target, channel)| {
-            self.lay_out(self.plane(image, channel), rows.clone(), target);
-        });
-        matrix(buffer, [channels.len() * taps, count], count)
-    }
-
-    /// A row of `target` for each tap, a number for each output of the given rows.
-    fn lay_out(&self, plane: &[f32], rows: Range<usize>, target: &mut [f32]) {
-        let width = self.output[1];
-        let count = rows.len() * width;
-        for (tap, target) in target.chunks_exact_mut(count).enumerate() {
-            let (down, across) = (tap / self.geometry.kernel[1], tap % self.geometry.kernel[1]);
-            let inside = self.columns_inside(across);
-            for (row, target) in rows.clone().zip(target.chunks_exact_mut(width)) {
-                match self.pixels_seen(row, down, across, inside.clone()) {
-                    None => target.fill(0.0),
-                    Some(first) => {
-                        target[..inside.start].fill(0.0);
-                        target[inside.end..].fill(0.0);
-                        let target = &mut target[inside.clone()];
-                        match self.geometry.stride[1] {
-                            1 => target.copy_from_slice(&plane[first..first + target.len()]),
-                            step => {
-                                let seen = plane[first..].iter().step_by(step);
-                                target.iter_mut().zip(seen).for_each(|(target, pixel)| *target = *pixel);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The reverse of [`lay_out`](Self::lay_out) for all rows: adds each number to the pixel that it came from.
-    fn add_back(&self, laid_out: &[f32], plane: &mut [f32]) {
-        let [height, width] = self.output;
-        for (tap, source) in laid_out.chunks_exact(height * width).enumerate() {
-            let (down, across) = (tap / self.geometry.kernel[1], tap % self.geometry.kernel[1]);
-            let inside = self.columns_inside(across);
-            for (row, source) in source.chunks_exact(width).enumerate() {
-                if let Some(first) = self.pixels_seen(row, down, across, inside.clone()) {
-                    let pixels = plane[first..].iter_mut().step_by(self.geometry.stride[1]);
-                    pixels.zip(&source[inside.clone()]).for_each(|(pixel, value)| *pixel += *value);
-                }
-            }
-        }
-    }
-
-    /// The outputs of a row whose tap in this column of the kernel is on the image.
-    fn columns_inside(&self, across: usize) -> Range<usize> {
-        let (step, left) = (self.geometry.stride[1], self.geometry.padding[1]);
-        let first = left.saturating_sub(across).div_ceil(step);
-        let end = (self.size[1] + left).saturating_sub(across).div_ceil(step).min(self.output[1]);
-        first.min(end)..end
-    }
-
-    /// Where in its plane the first output inside sees its pixel; `None` if the row is beyond the image.
-    fn pixels_seen(&self, row: usize, down: usize, across: usize, inside: Range<usize>) -> Option<usize> {
-        let [step_down, step_across] = self.geometry.stride;
-        let seen = (row * step_down + down).checked_sub(self.geometry.padding[0])?;
-        let on_image = seen < self.size[0] && !inside.is_empty();
-        on_image.then(|| seen * self.size[1] + inside.start * step_across + across - self.geometry.padding[1])
-    }
-}
-
-/// Planes below which laying out is not worth a second thread.
-const PLANES_PER_TASK: usize = 32;
 
 /// The weight `[C', C, K, K']` as `[C', C·K·K']`: of a 1×1 kernel in the layout it has, others made contiguous.
 struct Weight {
@@ -157,18 +34,36 @@ impl Weight {
         Self { tensor, shape: [channels_out, channels * rows * columns] }
     }
 
-    fn matrix(&self) -> Matrix<'_> {
-        let [rows, columns] = self.shape;
+    fn table(&self) -> Table<'_> {
         match self.tensor.is_contiguous() {
-            true => matrix(values(&self.tensor), self.shape, columns),
+            true => Table { values: values(&self.tensor), pitch: self.shape[1], turned: false },
             false => {
                 let layout = self.tensor.layout();
-                let pitch = layout.strides()[1] as usize;
-                let storage = &self.tensor.storage::<f32>()[layout.start_offset()..];
-                matrix(&storage[..(columns - 1) * pitch + rows], [columns, rows], pitch).transpose()
+                let values = &self.tensor.storage::<f32>()[layout.start_offset()..];
+                Table { values, pitch: layout.strides()[1] as usize, turned: true }
             }
         }
     }
+
+    /// Row after row.
+    fn rows(&self) -> Cow<'_, [f32]> {
+        match self.table() {
+            Table { values, turned: false, .. } => Cow::Borrowed(values),
+            table => Cow::Owned(laid_out(table, self.shape)),
+        }
+    }
+
+    /// The rows of its transpose, `[C·K·K', C']`.
+    fn transposed_rows(&self) -> Vec<f32> {
+        let [channels_out, columns] = self.shape;
+        laid_out(self.table().transposed(), [columns, channels_out])
+    }
+}
+
+fn laid_out(table: Table<'_>, [rows, columns]: [usize; 2]) -> Vec<f32> {
+    let mut target = vec![0.0; rows * columns];
+    table.lay_out(0..rows, 0..columns, &mut target, columns);
+    target
 }
 
 pub(super) fn forward(
@@ -180,13 +75,13 @@ pub(super) fn forward(
 ) -> FlexTensor {
     let weight = Weight::new(weight);
     let bias = bias.map(|bias| bias.to_contiguous());
-    correlate(x, weight.matrix(), bias.as_ref().map(values), geometry, activation)
+    correlate(x, Rows::new(&weight.rows(), weight.shape), bias.as_ref().map(values), geometry, activation)
 }
 
-/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`.
+/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`. A panel goes on from one image to the next.
 fn correlate(
     x: FlexTensor,
-    weight: Matrix<'_>,
+    weight: Rows<'_>,
     bias: Option<&[f32]>,
     geometry: Geometry,
     activation: Activation,
@@ -194,37 +89,17 @@ fn correlate(
     let [batch, channels, height, width] = x.shape().dims();
     let x = x.to_contiguous();
     let images = Images::new(values(&x), channels, [height, width], geometry);
-    let (channels_out, positions, [out_height, out_width]) = (weight.nrows(), images.positions(), images.output);
-    let rows = POSITIONS.div_ceil(out_width);
+    let ([channels_out, _], positions, [out_height, out_width]) = (weight.shape, images.positions(), images.output);
+    let start = bias.map_or(Start::Zero, Start::OfRows);
 
     filled([batch, channels_out, out_height, out_width], |result| {
-        let results = result.chunks_mut(channels_out * positions).enumerate();
-        let tasks: Vec<(usize, usize, Part<'_>)> = results
-            .flat_map(|(image, result)| {
-                let parts = column_parts(whole(result, [channels_out, positions]), rows * out_width);
-                parts.into_iter().map(move |(first, part)| (image, first / out_width, part))
-            })
-            .collect();
-        let pieces = pieces(channels_out, weight.ncols() * positions.min(rows * out_width));
-        with_function!(activation, F => tasks.into_par_iter().for_each_init(Vec::new, |buffer, (image, row, part)| {
-            let columns = images.columns(image, 0..channels, row..(row + rows).min(out_height), buffer);
-            in_row_parts(part, pieces, |first, part| {
-                let weight = weight.subrows(first, part.nrows());
-                multiply::<F>(part, weight, columns, bias.map(|bias| &bias[first..]));
-            });
-        }));
+        let results = result.chunks_mut(channels_out * positions);
+        let results = results.map(|result| whole(result, [channels_out, positions])).collect();
+        let lay_out = |rows: Range<usize>, positions: Range<usize>, target: &mut [f32], pitch: usize| {
+            images.lay_out(rows, positions, target, pitch);
+        };
+        with_function!(activation, F => panels::multiply::<F>(weight, start, results, lay_out));
     })
-}
-
-/// `part = F(left · right + bias)`, with a bias for each row.
-fn multiply<F: Function>(mut part: Part<'_>, left: Matrix<'_>, right: Matrix<'_>, bias: Option<&[f32]>) {
-    if let Some(bias) = bias {
-        for_each_row(&mut part, |index, row| row.fill(bias[index]));
-    }
-    add_product(part.rb_mut(), left, right);
-    if !F::IS_IDENTITY {
-        for_each_row(&mut part, |_, row| apply::<F>(row));
-    }
 }
 
 pub(super) fn input_gradient(
@@ -239,24 +114,27 @@ pub(super) fn input_gradient(
     }
     // The gradient convolved with the kernel turned around, from outputs to inputs.
     let geometry = geometry.turned();
-    if [rows, columns] == [1, 1] {
-        let weight = Weight::new(weight);
-        return correlate(gradient, weight.matrix().transpose(), None, geometry, Activation::Identity);
-    }
     let [channels_out, channels, _, _] = weight.shape().dims();
     let taps = rows * columns;
-    let weight = weight.to_contiguous();
-    let weight = values(&weight);
-    let turned = filled([channels, channels_out * taps], |turned| {
-        turned.par_chunks_mut(channels_out * taps).enumerate().for_each(|(channel, turned)| {
-            for (channel_out, turned) in turned.chunks_exact_mut(taps).enumerate() {
-                let kernel = &weight[(channel_out * channels + channel) * taps..][..taps];
-                turned.iter_mut().zip(kernel.iter().rev()).for_each(|(turned, tap)| *turned = *tap);
-            }
-        });
+    let turned = match taps {
+        1 => Weight::new(weight).transposed_rows(),
+        _ => turned_around(&weight.to_contiguous()),
+    };
+    correlate(gradient, Rows::new(&turned, [channels, channels_out * taps]), None, geometry, Activation::Identity)
+}
+
+/// `[C', C, K, K']` → `[C, C'·K·K']`, each kernel from its last tap to its first.
+fn turned_around(weight: &FlexTensor) -> Vec<f32> {
+    let [channels_out, channels, rows, columns] = weight.shape().dims();
+    let (weight, taps) = (values(weight), rows * columns);
+    let mut turned = vec![0.0; weight.len()];
+    turned.par_chunks_mut(channels_out * taps).enumerate().for_each(|(channel, turned)| {
+        for (channel_out, turned) in turned.chunks_exact_mut(taps).enumerate() {
+            let kernel = &weight[(channel_out * channels + channel) * taps..][..taps];
+            turned.iter_mut().zip(kernel.iter().rev()).for_each(|(turned, tap)| *turned = *tap);
+        }
     });
-    let turned = matrix(values(&turned), [channels, channels_out * taps], channels_out * taps);
-    correlate(gradient, turned, None, geometry, Activation::Identity)
+    turned
 }
 
 /// Each output hands its gradient, times the weight, to the pixels that it has seen.
@@ -264,7 +142,8 @@ fn strided_input_gradient(x: &FlexTensor, weight: FlexTensor, gradient: FlexTens
     let [batch, channels, height, width] = x.shape().dims();
     let [_, channels_out, _, _] = gradient.shape().dims();
     let (weight, gradient) = (Weight::new(weight), gradient.to_contiguous());
-    let (weight, gradient) = (weight.matrix(), values(&gradient));
+    let ([_, columns], rows) = (weight.shape, weight.rows());
+    let (weight, gradient) = (matrix(&rows, weight.shape, columns), values(&gradient));
     let images = Images::new(&[], channels, [height, width], geometry);
     let (taps, positions) = (images.taps(), images.positions());
     let together = ROWS.div_ceil(taps);
@@ -294,7 +173,7 @@ fn strided_input_gradient(x: &FlexTensor, weight: FlexTensor, gradient: FlexTens
 /// The gradient times what its outputs see, `[C', P] · [P, C·K·K']`, summed over images.
 pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
-    let [_, channels_out, out_height, out_width] = gradient.shape().dims();
+    let [_, channels_out, _, _] = gradient.shape().dims();
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
     let (gradient, images) = (values(&gradient), Images::new(values(&x), channels, [height, width], geometry));
     let (taps, positions) = (images.taps(), images.positions());
@@ -304,13 +183,20 @@ pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geo
     filled([channels_out, channels, kernel_rows, kernel_columns], |result| {
         let tasks = column_parts(whole(result, [channels_out, channels * taps]), together * taps);
         let pieces = pieces(channels_out, positions * together * taps);
-        tasks.into_par_iter().for_each_init(Vec::new, |buffer, (column, mut part)| {
-            let first = column / taps;
-            let channels = first..first + part.ncols() / taps;
+        tasks.into_par_iter().for_each_init(Vec::new, |buffer: &mut Vec<f32>, (column, mut part)| {
+            let rows = column..column + part.ncols();
             for image in 0..batch {
-                let seen = images.columns(image, channels.clone(), 0..out_height, buffer); // [C·K·K', P]
+                let seen = match images.plain_rows(image, rows.clone()) {
+                    Some(planes) => planes,
+                    None => {
+                        buffer.resize(rows.len() * positions, 0.0);
+                        images.lay_out(rows.clone(), image * positions..(image + 1) * positions, buffer, positions);
+                        buffer.as_slice()
+                    }
+                };
+                let seen = matrix(seen, [rows.len(), positions], positions); // [C·K·K', P]
                 let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
-                let gradient = matrix(gradient, [channels_out, out_height * out_width], positions);
+                let gradient = matrix(gradient, [channels_out, positions], positions);
                 in_row_parts(part.rb_mut(), pieces, |first, part| {
                     let gradient = gradient.subrows(first, part.nrows());
                     add_product(part, gradient, seen.transpose());

@@ -1,22 +1,20 @@
 //! Linear layers: products of matrices of any layout.
 
+use std::ops::Range;
+
 use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::activation::{Function, apply, with_function};
-use super::products::{
-    Matrix, Part, ReborrowMut, add_product, column_parts, for_each_row, in_row_parts, matrix, pieces, whole,
-};
-use super::vectors::{self, Rows};
+use super::activation::{Identity, with_function};
+use super::panels::{self, Table};
+use super::products::{Matrix, add_product, column_parts, in_row_parts, matrix, pieces, whole};
+use super::tiles::{Rows, Start};
+use super::vectors;
 use super::{filled, values, vectorized};
 use crate::activation::Activation;
 
-/// Rows that make a task: fewer would read the weight too often.
-const ROWS: usize = 256;
-/// Rows of a case from which tasks have all columns; a constant, so that sums do not depend on the machine.
-const MANY_ROWS: usize = 512;
-/// Columns that make a task where there are few rows.
+/// Columns of a weight's gradient that make a task.
 const COLUMNS: usize = 192;
 /// Rows of a case below which it makes no product of its own: that would read the weight for each case anew.
 const FEW_ROWS: usize = 8;
@@ -69,10 +67,21 @@ impl View {
             true => matrix(&storage[..(columns - 1) * pitch + rows], [columns, rows], pitch).transpose(),
         }
     }
+
+    fn table(&self) -> Table<'_> {
+        let [rows, columns] = self.tensor.shape().dims();
+        let layout = self.tensor.layout();
+        let values = &self.tensor.storage::<f32>()[layout.start_offset()..];
+        let pitch = match self.turned {
+            false if rows <= 1 => columns,
+            turned => layout.strides()[usize::from(turned)] as usize,
+        };
+        Table { values, pitch, turned: self.turned }
+    }
 }
 
-/// `activation(x · weight + bias)`, each case a product of its own or each row for itself: what a case gives depends on
-/// neither its neighbours nor their number.
+/// `activation(x · weight + bias)`: each number is summed for itself, so what a case gives depends on neither its neighbours nor
+/// their number.
 pub(super) fn forward(
     x: FlexTensor,
     weight: FlexTensor,
@@ -91,58 +100,29 @@ pub(super) fn forward(
     }
 
     let weight = View::new(weight);
-    let weight = weight.matrix();
-    let columns = if case_rows >= MANY_ROWS { channels_out } else { COLUMNS };
-    let pieces = case_rows.div_ceil(ROWS);
+    let weight = weight.table();
     filled([rows, channels_out], |result| {
-        let cases = result.chunks_exact_mut((case_rows * channels_out).max(1)).enumerate();
-        let mut tasks: Vec<(usize, usize, Part<'_>)> = cases
-            .flat_map(|(case, result)| {
-                let parts = column_parts(whole(result, [case_rows, channels_out]), columns);
-                parts.into_iter().map(move |(column, part)| (case, column, part))
-            })
-            .collect();
-        // The same columns of all cases one after the other, while that part of the weight is in the cache.
-        tasks.sort_by_key(|(case, column, _)| (*column, *case));
-        with_function!(activation, F => tasks.into_par_iter().for_each(|(case, column, part)| {
-            let weight = weight.subcols(column, part.ncols());
-            let bias = &bias[column..][..part.ncols()];
-            let x = matrix(&x[case * case_rows * channels..][..case_rows * channels], [case_rows, channels], channels);
-            in_row_parts(part, pieces, |row, part| {
-                let x = x.subrows(row, part.nrows());
-                multiply::<F>(part, x, weight, bias);
-            });
-        }));
+        let results = vec![whole(result, [rows, channels_out])];
+        let (x, start) = (Rows::new(x, [rows, channels]), Start::OfColumns(bias));
+        let lay_out = |rows: Range<usize>, columns: Range<usize>, target: &mut [f32], pitch: usize| {
+            weight.lay_out(rows, columns, target, pitch);
+        };
+        with_function!(activation, F => panels::multiply::<F>(x, start, results, lay_out));
     })
 }
 
-/// `left · right` by the fastest route, for gradients: rows are not told apart.
+/// `left · right`, for gradients.
 pub(super) fn product(left: FlexTensor, right: FlexTensor) -> FlexTensor {
-    let (left, right) = (View::new(left), View::new(right));
-    let (left, right) = (left.matrix(), right.matrix());
-    let shape = [left.nrows(), right.ncols()];
-    filled(shape, |result| {
-        // Columns only where there are few rows.
-        let columns = if shape[0] >= MANY_ROWS { shape[1] } else { COLUMNS };
-        let tasks = column_parts(whole(result, shape), columns);
-        let pieces = shape[0].div_ceil(ROWS).max(1);
-        tasks.into_par_iter().for_each(|(column, part)| {
-            let right = right.subcols(column, part.ncols());
-            in_row_parts(part, pieces, |row, part| {
-                let left = left.subrows(row, part.nrows());
-                add_product(part, left, right);
-            });
+    let (left, right) = (View::straight(left), View::new(right));
+    let [_, columns] = right.tensor.shape().dims();
+    let (left, right) = (left.rows(), right.table());
+    let rows = left.shape[0];
+    filled([rows, columns], |result| {
+        let results = vec![whole(result, [rows, columns])];
+        panels::multiply::<Identity>(left, Start::Zero, results, |rows, columns, target, pitch| {
+            right.lay_out(rows, columns, target, pitch);
         });
     })
-}
-
-/// `part = F(left · right + bias)`, with a bias for each column.
-fn multiply<F: Function>(mut part: Part<'_>, left: Matrix<'_>, right: Matrix<'_>, bias: &[f32]) {
-    for_each_row(&mut part, |_, row| row.copy_from_slice(bias));
-    add_product(part.rb_mut(), left, right);
-    if !F::IS_IDENTITY {
-        for_each_row(&mut part, |_, row| apply::<F>(row));
-    }
 }
 
 /// Of the weight, `xᵀ · gradient`, and of the bias, the gradient's sum over rows.

@@ -4,15 +4,18 @@
 mod activation;
 mod affine;
 mod attention;
+mod columns;
 mod convolution;
 mod dense;
 mod depthwise;
 mod geometry;
 mod layer_norm;
 mod linear;
+mod panels;
 mod planes;
 mod position_attention;
 mod products;
+mod tiles;
 mod vectors;
 
 use burn::backend::Flex;

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::activation::{Function, apply};
 use super::products::{Part, column_parts, for_each_row, whole};
+use super::tiles::Rows;
 use super::vectorized;
 
 /// Columns that are computed together: their sums stay in the fastest memory.
@@ -11,22 +12,7 @@ const COLUMNS: usize = 256;
 /// Rows of the weight that are added in one pass over the sums.
 const TOGETHER: usize = 4;
 
-/// A weight `[C, C']`, its rows `pitch` numbers apart.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) values: &'a [f32],
-    pub(super) shape: [usize; 2],
-    pub(super) pitch: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// Some columns of a row.
-    fn part(&self, row: usize, first: usize, count: usize) -> &'a [f32] {
-        &self.values[row * self.pitch + first..][..count]
-    }
-}
-
-/// `result = F(x · weight + bias)`, x `[R, C]`: `((bias + x₀·w₀) + x₁·w₁) + …` for each number.
+/// `result = F(x · weight + bias)`, x `[R, C]`, weight `[C, C']`: `((bias + x₀·w₀) + x₁·w₁) + …` for each number.
 pub(super) fn multiply<F: Function>(x: &[f32], weight: Rows<'_>, bias: Option<&[f32]>, result: &mut [f32]) {
     let [channels, channels_out] = weight.shape;
     let rows = result.len() / channels_out.max(1);

@@ -108,7 +108,7 @@ impl Lowering<'_> {
                 Element::I32 => Values::I32(vec![value as i32; count]),
                 Element::I64 => Values::I64(vec![value as i64; count]),
                 Element::Bool => Values::Bool(vec![value != 0.0; count]),
-                Element::U8 => return Err(Unsupported::new("it makes bytes")),
+                Element::I8 | Element::U8 => return Err(Unsupported::new("it makes bytes")),
             })
         };
         Ok(match shape.iter().map(|dim| dim.fixed()).collect::<Option<Vec<_>>>() {

@@ -36,6 +36,10 @@ pub struct DataSource {
     /// What other models say of the cases, by names of their own: class probabilities, each model a branch, or features.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, ModelOutputs>,
+    /// Numeric fields, of the record, `outputs` included (`MODEL.CLASS`), that also stand beside those of the patient's other lesions; see
+    /// [`CaseSet::add_other_lesions`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside_other_lesions: Vec<String>,
 }
 
 /// A set that is made of others.
@@ -85,6 +89,7 @@ impl DataSource {
         let options = LoadOptions { images, cases, tasks: tasks.clone(), other_tasks, ..LoadOptions::default() };
         let mut set = self.kind.load_with(path, &options)?;
         set.join_outputs(&self.outputs)?;
+        set.add_other_lesions(&self.beside_other_lesions)?;
         Ok(set)
     }
 }

@@ -1,9 +1,11 @@
 use dermafuse_data::EncoderConfig;
+use dermafuse_ensemble::HeadSettings;
 use dermafuse_networks::NetworkConfig;
+use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
-use super::StartWeights;
-use crate::Selection;
+use super::{Experiment, StartWeights};
+use crate::{RecipeError, Selection};
 
 /// The network, what it starts from and how it is judged in training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,4 +19,28 @@ pub struct MethodSettings {
     pub selection: Selection,
     /// Which metadata are used, and how they become numbers.
     pub metadata: EncoderConfig,
+    /// How heads are fitted on the features of the network `frozen_encoders`; other networks have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<HeadSettings>,
+}
+
+/// Whether frozen encoders have heads, and no other network has.
+pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
+    let stages = experiment.stages.iter().map(|stage| &stage.method);
+    for method in stages.chain([&experiment.method]) {
+        let error = |reason: String| Err(settings.error("method.heads", reason).into());
+        match (&method.network, &method.heads) {
+            (NetworkConfig::FrozenEncoders(_), None) => {
+                return error("frozen encoders need heads that answer: `candidates`, classifiers to try".into());
+            }
+            (NetworkConfig::FrozenEncoders(_), Some(heads)) => {
+                heads.check().or_else(|fault| error(fault.to_string()))?;
+            }
+            (other, Some(_)) => {
+                return error(format!("heads are of the network `frozen_encoders`, and this is `{}`", other.kind()));
+            }
+            (_, None) => {}
+        }
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::frozen::is_onnx;
 use crate::{BackboneWeights, RecipeError};
 
 const RANDOM: &str = "random";
@@ -62,6 +63,17 @@ impl StartWeights {
     /// ImageNet's weights without files; a backbone without a file; a file that is not there.
     pub fn files(&self, network: &NetworkConfig) -> Result<Option<BackboneWeights>, RecipeError> {
         let kinds = network.backbones();
+        if is_onnx(network) {
+            return match self {
+                Self::Files(BackboneWeights::OfAll(file)) if file.is_file() => {
+                    Ok(Some(BackboneWeights::OfAll(file.clone())))
+                }
+                Self::Files(BackboneWeights::OfAll(file)) => {
+                    Err(RecipeError::NoWeightsFile { file: file.clone(), backbone: "an ONNX encoder" })
+                }
+                _ => Err(RecipeError::NoEncoderFile),
+            };
+        }
         match self {
             Self::Random => Ok(None),
             _ if kinds.is_empty() => Ok(None),

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
@@ -7,7 +7,9 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::parameter_count;
 use dermafuse_eval::published::{PublishedRow, PublishedScore, PublishedTable};
 use dermafuse_eval::significance::{McNemar, NonInferiority, holm};
-use dermafuse_eval::{Comparison, MeanDeviation, Report, ReportTable, p_text};
+use dermafuse_eval::{
+    AnswersOfCases, Bootstrap, CURVE_SCORES, Comparison, LearningCurve, MeanDeviation, Report, ReportTable, p_text,
+};
 use dermafuse_networks::{Modalities, MultimodalInput, Network, NetworkConfig};
 use dermafuse_schema::ndarray::{Array2, Axis};
 use dermafuse_schema::{BranchLogits, Predictions, write_whole_file};
@@ -17,7 +19,7 @@ use super::{ComparedMethod, MethodComparison};
 use crate::experiment::PARTS;
 use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows, row_of_backbone};
 use crate::selection::evaluation;
-use crate::{Features, RecipeError, RoundResult, majority};
+use crate::{Experiment, Features, PlannedTraining, RecipeError, Round, RoundResult, majority};
 
 /// What a comparison gave.
 #[derive(Clone, Debug)]
@@ -42,6 +44,9 @@ pub struct ComparisonOutcome {
     answers: Vec<Predictions>,
     /// The features of the test cases of each row's first round, if they are wanted.
     features: Vec<Option<RowFeatures>>,
+    /// By score how good each method is by how many cases it learnt from, where methods differ in their
+    /// [`training_fraction`](crate::Experiment::training_fraction).
+    pub learning_curves: Vec<(String, Vec<(String, LearningCurve)>)>,
     /// By how many per cent of accuracy a method may be worse and still be called as good. Say it before you look at the numbers.
     pub margin: Option<f64>,
 }
@@ -58,6 +63,8 @@ pub struct ComparedRow {
     pub same_as: Option<String>,
     /// Parameters of what predicts.
     pub parameters: usize,
+    /// Training cases of each round.
+    pub training_cases: Vec<usize>,
     /// Mean accuracy over the tasks, of each round.
     pub accuracy: Vec<f64>,
     /// Mean balanced accuracy over the tasks, of each round.
@@ -122,7 +129,7 @@ pub(super) const MEASURES: [Measure; 5] = [
 impl ComparisonOutcome {
     pub(super) fn new(comparison: &MethodComparison, results: Vec<Vec<RoundResult>>) -> Result<Self, RecipeError> {
         let (mut rows, mut cases) = (Vec::new(), Vec::new());
-        let (mut answers_of_rows, mut features) = (Vec::new(), Vec::new());
+        let (mut answers_of_rows, mut answers_of_rounds, mut features) = (Vec::new(), Vec::new(), Vec::new());
         let mut notes: Vec<String> = comparison.methods.iter().flat_map(|method| method.plan.notes.clone()).collect();
         for (index, (method, results)) in comparison.methods.iter().zip(&results).enumerate() {
             let same_as = comparison.same_as(index).map(|same| same.name.clone());
@@ -142,6 +149,7 @@ impl ComparisonOutcome {
                 block: method.block.clone(),
                 same_as,
                 parameters: parameter_count(&built),
+                training_cases: method.plan.rounds.iter().map(training_cases).collect(),
                 backbone_gmacs: backbone_gmacs(&network, built.modalities(), size),
                 milliseconds: None,
                 macro_f1: Vec::new(),
@@ -189,6 +197,7 @@ impl ComparisonOutcome {
                 }
                 answered.push(predictions);
             }
+            answers_of_rounds.push(answered.clone());
             answers_of_rows.push(Predictions::concatenate(answered)?);
             let of_case = |accuracies: &Vec<f64>| accuracies.iter().sum::<f64>() / accuracies.len() as f64;
             row.of_cases = of_cases.values().map(of_case).collect();
@@ -223,6 +232,7 @@ impl ComparisonOutcome {
             published_of_rows: published_of_rows(comparison, &last.set.name),
             answers: answers_of_rows,
             features,
+            learning_curves: learning_curves_of(comparison, &answers_of_rounds)?,
             margin: None,
         })
     }
@@ -534,6 +544,9 @@ impl ComparisonOutcome {
             let printed = |table: &&PublishedTable| score.is_some_and(|score| table.prints(score));
             report = report.comparison(title, tested, self.published.as_ref().filter(printed).zip(score));
         }
+        for (score, curves) in &self.learning_curves {
+            report = report.learning_curve(score, curves);
+        }
         for table in self.published_tables() {
             report = report.table(table);
         }
@@ -545,6 +558,9 @@ impl ComparisonOutcome {
         report.write(folder.join("report.html"))?;
         write_whole_file(&folder.join("table.json"), &pretty(&self.rows))?;
         write_whole_file(&folder.join("comparison.json"), &pretty(&tests))?;
+        if !self.learning_curves.is_empty() {
+            write_whole_file(&folder.join("learning_curve.json"), &pretty(&self.learning_curves))?;
+        }
         Ok(tests)
     }
 }
@@ -568,6 +584,59 @@ impl ComparisonOutcome {
         }
         table
     }
+}
+
+/// The training cases of a round.
+fn training_cases(round: &Round) -> usize {
+    round.stages.last().map_or(0, |stage| stage.split.train.len())
+}
+
+/// The learning curves of methods that differ in nothing but how many cases they learn from; the answers are those of each method's rounds.
+fn learning_curves_of(
+    comparison: &MethodComparison,
+    answers: &[Vec<Predictions>],
+) -> Result<Vec<(String, Vec<(String, LearningCurve)>)>, RecipeError> {
+    let whole = |method: &ComparedMethod| Experiment {
+        title: String::new(),
+        training_fraction: 1.0,
+        ..method.plan.experiment.clone()
+    };
+    // The methods of each curve, by their places.
+    let mut curves: Vec<(Experiment, Vec<usize>)> = Vec::new();
+    for (at, method) in comparison.methods.iter().enumerate() {
+        let experiment = whole(method);
+        match curves.iter_mut().find(|(other, _)| *other == experiment) {
+            Some((_, methods)) => methods.push(at),
+            None => curves.push((experiment, vec![at])),
+        }
+    }
+    let mut by_score: Vec<(String, Vec<(String, LearningCurve)>)> =
+        CURVE_SCORES.iter().map(|score| ((*score).to_owned(), Vec::new())).collect();
+    for (_, methods) in curves {
+        let mut points: BTreeMap<usize, usize> = BTreeMap::new();
+        for at in methods {
+            let rounds = &comparison.methods[at].plan.rounds;
+            // Folds of cases that are dealt evenly have nearly as many each.
+            let cases = rounds.iter().map(training_cases).sum::<usize>() / rounds.len().max(1);
+            points.entry(cases).or_insert(at);
+        }
+        let Some((_, &largest)) = points.last_key_value().filter(|_| points.len() > 1) else { continue };
+        let method = &comparison.methods[largest];
+        let mut group_of = HashMap::new();
+        for round in 0..method.plan.rounds.len() {
+            let PlannedTraining { set, split, .. } = method.counted(round);
+            let tested = split.test.iter().map(|&row| &set.cases[row]);
+            group_of.extend(tested.map(|case| (case.id.to_string(), case.group.to_string())));
+        }
+        let of_points: Vec<AnswersOfCases<'_>> =
+            points.iter().map(|(&cases, &at)| AnswersOfCases { cases, rounds: answers[at].iter().collect() }).collect();
+        let drawn = LearningCurve::of_answers(&of_points, &group_of, &Bootstrap::default())?;
+        for ((_, curves), curve) in by_score.iter_mut().zip(drawn) {
+            curves.push((method.name.clone(), curve));
+        }
+    }
+    by_score.retain(|(_, curves)| !curves.is_empty());
+    Ok(by_score)
 }
 
 /// One value, or the mean and deviation of several.

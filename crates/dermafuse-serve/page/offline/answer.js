@@ -35,10 +35,10 @@ function sevenPoint(tasks, { criteria, suspicious_from }) {
 }
 
 /**
- * The answer to a case: `numbers` are the probabilities of each task, by its name, `record` what was encoded, `notes` and `findings` what
- * must be said besides.
+ * The answer to a case: `numbers` are the probabilities of each task, by its name, `record` what was encoded, `basis` the images and fields
+ * that it stands on, `notes` and `findings` what must be said besides.
  */
-export function answerOf(model, rules, { numbers, record, notes, findings }) {
+export function answerOf(model, rules, { numbers, record, basis, notes, findings }) {
   const tasks = model.tasks.map((task) => {
     const probabilities = Array.from(numbers[task.name]);
     const ranked = task.classes.map((name, at) => ({ name, probability: probabilities[at] }));
@@ -51,7 +51,7 @@ export function answerOf(model, rules, { numbers, record, notes, findings }) {
     tasks,
     groups: model.groups.map((group) => groupOf(group, model, numbers)),
     evidence: evidenceOf(model.performance, record.values),
-    basis: { images: model.images, fields: record.known },
+    basis,
     notes,
     findings,
     seven_point: sevenPoint(tasks, rules.seven_point),

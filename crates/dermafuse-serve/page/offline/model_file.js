@@ -77,6 +77,7 @@ export function described(metadata) {
     card: linesOf(description.card),
     columns: JSON.parse(metadata["dermafuse.record"] ?? "[]"),
     stage: metadata["dermafuse.stage"],
+    partial: JSON.parse(metadata["dermafuse.partial"] ?? "[]"),
   };
 }
 

@@ -10,9 +10,6 @@ import { findings } from "./quality.js";
 /** As many threads as help; only a page of its own (see service.js) may have several. */
 const THREADS = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
 
-/** The rows of a model whose second stage looks at the record: from the images alone, and from both. */
-const [FIRST, LAST] = ["P_1", "P_3"];
-
 let model = null;
 let session = null;
 /** Rules of the program that no model has of its own. */
@@ -66,35 +63,44 @@ export const source = {
   kept,
 
   async predict({ images, fields }) {
-    const missing = model.images.filter((image) => !images[image]);
-    if (missing.length) throw new NotEnough(`This page answers for cases with every image that the model looks at; not given: ${missing.join(", ")}.`);
+    const [given, missing] = [true, false].map((is) => model.images.filter((image) => Boolean(images[image]) === is));
     const record = encoded(model, fields);
     const asksRecord = session.inputNames.includes("record");
-    // The row of the images alone, where the file has it as the program's answer.
-    const imagesAnswer = asksRecord && record.known.length === 0;
-    if (imagesAnswer && (model.looks_at_record || model.stage !== LAST)) {
-      throw new NotEnough("This page needs something of the patient that the model knows.");
+    const recorded = asksRecord && record.known.length > 0;
+    // The outputs of parts of the model that do not look at what is missing.
+    const isWhole = !missing.length && recorded === asksRecord;
+    const fits = (answer) => answer.record === recorded && answer.images.join() === given.join();
+    const partial = isWhole ? null : model.partial.find(fits);
+    if (partial === undefined) {
+      if (!missing.length) throw new NotEnough("This page needs something of the patient that the model knows.");
+      throw new NotEnough(`No part of the model answers without what is missing; not given: ${missing.join(", ")}.`);
     }
     const feeds = {};
     const measures = {};
     for (const image of model.images) {
       const { size } = model.preprocess;
+      if (!images[image]) {
+        feeds[image] = new ort.Tensor("uint8", new Uint8Array(size * size * 3), [1, size, size, 3]);
+        continue;
+      }
       const seen = await looked(image, images[image], model.preprocess, rules.view);
       feeds[image] = new ort.Tensor("uint8", seen.pixels, [1, size, size, 3]);
       measures[image] = seen.measures;
     }
     if (asksRecord) feeds.record = new ort.Tensor("float32", record.columns, [1, record.columns.length]);
     await drawn();
-    const outputs = await session.run(feeds);
-    const row = imagesAnswer ? `${FIRST}/` : "";
-    const numbers = Object.fromEntries(model.tasks.map(({ name }) => [name, outputs[`${row}${name}`].data]));
-    const ofModel = model.notes.map((message) => ({ kind: "of_model", message }));
+    const outputOf = ({ name }) => (partial ? `${partial.outputs}/${name}` : name);
+    const outputs = await session.run(feeds, model.tasks.map(outputOf));
+    const numbers = Object.fromEntries(model.tasks.map((task) => [task.name, outputs[outputOf(task)].data]));
+    const ofModel = [...model.notes, ...(partial?.notes ?? [])].map((message) => ({ kind: "of_model", message }));
     const notes = [
+      ...missing.map((image) => ({ kind: "image_missing", image })),
       ...record.notes,
-      ...(imagesAnswer ? [{ kind: "first_stage_answers" }] : []),
+      ...(partial?.first_stage ? [{ kind: "first_stage_answers" }] : []),
       ...(model.synthetic ? [{ kind: "synthetic_training" }] : []),
       ...ofModel,
     ];
-    return answerOf(model, rules, { numbers, record, notes, findings: findings(measures, model.quality) });
+    const basis = { images: partial?.sees ?? model.images, fields: partial && !partial.sees_record ? [] : record.known };
+    return answerOf(model, rules, { numbers, record, basis, notes, findings: findings(measures, model.quality) });
   },
 };

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use dermafuse_data::{
-    CaseSet, ClassMap, DataSetKind, MetadataEncoder, MetadataRoles, Modality, Resampling, SOURCE_FIELD, SharedImages,
-    Strictness, class_folders, decode, derm7pt, dermofit, near_duplicate_note, near_duplicates, resize,
+    CaseParts, CaseSet, ClassMap, DataSetKind, MetadataEncoder, MetadataRoles, Modality, NearDuplicates, Resampling,
+    SOURCE_FIELD, SharedImages, Strictness, class_folders, decode, derm7pt, dermofit, near_duplicate_note, resize,
 };
 use dermafuse_schema::{Case, FieldRole, FieldValue};
 use dermafuse_synthetic::{SyntheticConfig, pad_ufes_20, write as write_synthetic};
@@ -155,20 +155,34 @@ fn a_copy_that_was_reduced_is_found_and_nothing_is_joined() {
     let folder = tempfile::tempdir().unwrap();
     let set = photos(folder.path());
     let done = Mutex::new(Vec::new());
-    let pairs = near_duplicates(&set, 32, 2, |n, of| done.lock().unwrap().push((n, of))).unwrap();
-    let named = pairs.iter().find(|pair| pair.second.0.as_str() == "copy").expect("the copy is found");
+    let parts = CaseParts::default();
+    let found = NearDuplicates::of(&set, &parts, 32, 2, |n, of| done.lock().unwrap().push((n, of))).unwrap();
+    let named = found.pairs.iter().find(|pair| pair.second.case.as_str() == "copy").expect("the copy is found");
     assert_eq!(
-        (named.first.clone(), named.second.1),
-        ((set.cases[4].id.clone(), Modality::Clinical), Modality::Clinical)
+        (&named.first.case, named.second.modality, named.same_group, named.is_conflict()),
+        (&set.cases[4].id, Modality::Clinical, false, false)
     );
     assert_eq!(done.lock().unwrap().len(), 31);
-    assert!(near_duplicate_note(&pairs).unwrap().contains("look alike but are not identical, such as those of"));
+    assert!(near_duplicate_note(&found).unwrap().contains(" alike, such as those of `"));
     assert_eq!(set.cases[30].group, "copy");
-    assert_eq!(near_duplicates(&set, 32, 1, |_, _| ()).unwrap(), pairs, "threads do not matter");
+    assert_eq!(NearDuplicates::of(&set, &parts, 32, 1, |_, _| ()).unwrap(), found, "threads do not matter");
 
     // In one group there is nothing to say.
     let mut joined = set.clone();
     joined.cases[30].group = joined.cases[4].group.clone();
     joined.join_groups(SharedImages::Join);
-    assert!(near_duplicates(&joined, 32, 2, |_, _| ()).unwrap().iter().all(|pair| pair.second.0.as_str() != "copy"));
+    let found = NearDuplicates::of(&joined, &parts, 32, 2, |_, _| ()).unwrap();
+    assert!(found.pairs.iter().all(|pair| pair.second.case.as_str() != "copy"));
+
+    // But for another label, or another part of a split that lets groups cross.
+    let task = joined.tasks.iter().position(|task| task.name == "diagnosis").unwrap_or(0);
+    let label = joined.cases[4].labels[task].unwrap();
+    joined.cases[30].labels[task] = Some((label + 1) % joined.tasks[task].classes.len());
+    let found = NearDuplicates::of(&joined, &parts, 32, 2, |_, _| ()).unwrap();
+    let conflict = found.label_conflicts().find(|pair| pair.second.case.as_str() == "copy").unwrap();
+    assert_eq!(conflict.labels[0].first, joined.tasks[task].classes[label]);
+    let split = CaseParts::of_rows([("seen", &vec![4]), ("asked", &vec![30])], joined.len());
+    let found = NearDuplicates::of(&joined, &split, 32, 2, |_, _| ()).unwrap();
+    assert_eq!((found.cases_alike("asked", "seen"), found.cases_alike("asked", "asked")), (1, 0));
+    assert!(found.between_parts().all(|pair| pair.same_group && pair.is_conflict()));
 }

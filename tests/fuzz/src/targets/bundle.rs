@@ -101,12 +101,17 @@ impl Bundles {
     fn file(&self, input: &[u8]) -> ModelFile {
         let Ok(tree) = serde_json::from_slice::<Value>(input) else {
             let description = String::from_utf8_lossy(input).into_owned();
-            return ModelFile { description, two_stage: "{}".into(), tensors: self.tensors.clone() };
+            return ModelFile {
+                description,
+                two_stage: "{}".into(),
+                tensors: self.tensors.clone(),
+                files: Default::default(),
+            };
         };
         let text = |key: &str| tree.get(key).map_or_else(String::new, ToString::to_string);
         let tensors = tree.get("tensors").and_then(Value::as_array).map(|all| all.iter().filter_map(tensor).collect());
         let tensors = tensors.unwrap_or_else(|| self.tensors.clone());
-        ModelFile { description: text("description"), two_stage: text("two_stage"), tensors }
+        ModelFile { description: text("description"), two_stage: text("two_stage"), tensors, files: Default::default() }
     }
 }
 
