@@ -17,7 +17,6 @@ use dermafuse::eval::EngineComparison;
 use dermafuse::infer::{
     Bundle, Engine, EngineError, EngineSettings, ExplanationRequest, InferError, Note, OnnxSession, Precision,
 };
-use dermafuse::networks::Network;
 use dermafuse::onnx::{Attribute, Dim, Element, Graph, ProductRanges, Range, Values};
 use dermafuse::recipes::Workplace;
 use dermafuse::schema::ndarray::{Array, ArrayD, IxDyn};
