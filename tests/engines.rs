@@ -493,9 +493,12 @@ fn the_version_of_burn_that_answers_say_is_the_one_that_is_built() {
     assert!(workspace.contains(&format!("burn = {{ version = \"={said}\"")), "{said}");
 }
 
-/// A convolution of 3 by 3 pixels behind a layer that looks at the image, a ReLU, and a matrix product over its pixels; `layers` are the
-/// names, input channels and weights of both, row-major.
-fn two_products() -> (Graph, [(&'static str, usize, Vec<f32>, Vec<f32>); 2]) {
+/// The name of a product, how many numbers are summed, and its weights, row-major, and bias.
+type WeightedProduct = (&'static str, usize, Vec<f32>, Vec<f32>);
+
+/// A convolution of 3 by 3 pixels behind a layer that looks at the image, a ReLU, and a matrix product over its pixels; and what the two
+/// products are.
+fn two_products() -> (Graph, [WeightedProduct; 2]) {
     const CHANNELS: [usize; 3] = [4, 5, 6];
     const SIDE: usize = 6;
     let numbers = |name: &str, count: usize, size: f64| -> Vec<f32> {

@@ -308,10 +308,9 @@ fn what_cannot_be_is_told_before_anything_is_done() {
             .contains("and this is `fusion_net`")
     );
     assert!(error(&["method.network.backbone=resnet19"]).contains("resnet19"));
-    let planned = |settings: &[&str]| {
-        let planned = recipe(settings).experiment().unwrap().plan();
-        let checked = planned.and_then(|plan| plan.check(Workplace::on(&Device::flex()), &mut Silent));
-        text_of(&checked.unwrap_err())
+    let planned = |settings: &[&str]| match recipe(settings).experiment().unwrap().plan() {
+        Ok(plan) => text_of(&plan.check(Workplace::on(&Device::flex()), &mut Silent).unwrap_err()),
+        Err(error) => text_of(&error),
     };
     let onnx = "method.network.backbone={ onnx = { engine = \"onnxruntime\" } }";
     assert!(planned(&[onnx]).contains("the encoder is an ONNX file, and none is named"), "{}", planned(&[onnx]));

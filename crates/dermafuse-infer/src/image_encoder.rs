@@ -75,6 +75,9 @@ impl ImageEncoder for BackboneEncoder {
     }
 }
 
+/// The encoder of each kind of image, clinical first.
+pub type ImageEncoders = Vec<(Modality, Arc<dyn ImageEncoder>)>;
+
 /// The encoders of a network of [`FrozenEncoders`], for each kind of image that it looks at, clinical first; none of other networks. `file`
 /// is the ONNX file where the network is described as one; images have a side of `side` pixels.
 ///
@@ -85,7 +88,7 @@ pub fn image_encoders(
     network: &AnyNetwork,
     file: Option<&[u8]>,
     side: usize,
-) -> Result<Vec<(Modality, Arc<dyn ImageEncoder>)>, InferError> {
+) -> Result<ImageEncoders, InferError> {
     let (NetworkConfig::FrozenEncoders(config), AnyNetwork::FrozenEncoders(network)) = (config, network) else {
         return Ok(Vec::new());
     };

@@ -12,7 +12,7 @@ use dermafuse_schema::ndarray::{Array2, Axis, concatenate};
 use dermafuse_schema::{Case, read_regular_file};
 
 use crate::feature_cache::{Cached, FeatureCache};
-use crate::{ImageEncoder, InferError, View, sha256_hex, tensors_of};
+use crate::{ImageEncoder, ImageEncoders, InferError, View, sha256_hex, tensors_of};
 
 /// The largest image whose features are kept, in bytes.
 const MAX_IMAGE_BYTES: u64 = 1 << 32;
@@ -21,7 +21,7 @@ const MAX_IMAGE_BYTES: u64 = 1 << 32;
 #[derive(Debug)]
 pub struct FeatureExtractor<'a> {
     /// The encoder of each kind of image.
-    pub encoders: Vec<(Modality, Arc<dyn ImageEncoder>)>,
+    pub encoders: ImageEncoders,
     /// How images are prepared.
     pub preprocess: Preprocess,
     /// The views of each image.

@@ -87,7 +87,7 @@ pub use explanation::{Explanation, ExplanationRequest, HeatMethod, ImageHeat};
 pub use feature_cache::FeatureCache;
 pub use group_answer::{Evidence, GroupAnswer, MemberProbability};
 pub use heat_map::HeatMap;
-pub use image_encoder::{ImageEncoder, image_encoders};
+pub use image_encoder::{ImageEncoder, ImageEncoders, image_encoders};
 pub use image_features::{FeatureCounts, FeatureExtractor, KnownFeatures};
 pub use installed_models::{InstalledModel, InstalledModels};
 pub use known_cases::KnownCases;

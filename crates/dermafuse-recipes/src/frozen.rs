@@ -6,10 +6,10 @@ use burn::module::Module;
 use dermafuse_data::CaseView;
 use dermafuse_ensemble::{FeatureHeads, HeadCases, HeadInputs};
 use dermafuse_infer::{
-    Bundle, Engine, FeatureCache, FeatureExtractor, ImageEncoder, InferError, KnownFeatures, MAX_MODEL_BYTES,
+    Bundle, Engine, FeatureCache, FeatureExtractor, ImageEncoders, InferError, KnownFeatures, MAX_MODEL_BYTES,
     image_encoders, kinds_of, sha256_hex,
 };
-use dermafuse_networks::{AnyNetwork, EncoderKind, Modality, Network, NetworkConfig};
+use dermafuse_networks::{AnyNetwork, EncoderKind, Network, NetworkConfig};
 use dermafuse_schema::read_regular_file;
 use dermafuse_train::TrainingCases;
 
@@ -37,7 +37,7 @@ pub struct LearntNetwork {
 struct Encoders {
     network: AnyNetwork,
     config: NetworkConfig,
-    of_images: Vec<(Modality, Arc<dyn ImageEncoder>)>,
+    of_images: ImageEncoders,
     file: Option<Arc<Vec<u8>>>,
 }
 

@@ -64,7 +64,8 @@ pub use experiment::{
 };
 pub use frozen::LearntNetwork;
 pub use method_comparison::{
-    ComparedMethod, ComparedRow, ComparisonOutcome, MethodComparison, NonInferiorPair, SideBySide, merge_runs,
+    ComparedMethod, ComparedRow, ComparisonOutcome, CurvesOfScore, MethodComparison, NonInferiorPair, SideBySide,
+    merge_runs,
 };
 pub use modality_subsets::evaluate_subsets;
 pub use near_duplicates::{near_duplicate_page, near_duplicate_sentences};

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use dermafuse_schema::{Shard, ShardRecord, write_whole_file};
 
 pub use merged_runs::merge_runs;
-pub use outcome::{ComparedRow, ComparisonOutcome, NonInferiorPair};
+pub use outcome::{ComparedRow, ComparisonOutcome, CurvesOfScore, NonInferiorPair};
 pub use side_by_side::SideBySide;
 
 use crate::{AnswerKind, Experiment, Plan, PlannedTraining, Progress, RecipeError, Round, RoundResult, Workplace};

@@ -49,7 +49,7 @@ impl Split {
         for (row, case) in view.iter() {
             groups.entry(&case.group).or_default().push(row);
         }
-        let mut by_class: BTreeMap<usize, Vec<([u8; 32], Vec<usize>)>> = BTreeMap::new();
+        let mut by_class: BTreeMap<usize, Vec<PlacedGroup>> = BTreeMap::new();
         for (name, rows) in groups {
             let class_of = |row: &usize| set.cases[*row].labels.get(task).copied().flatten().unwrap_or(classes);
             let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
@@ -81,6 +81,9 @@ impl Split {
     }
 }
 
+/// Where a group stands in its class, and its rows.
+type PlacedGroup = ([u8; 32], Vec<usize>);
+
 /// Where a group stands in its class.
 fn place(seed: u64, group: &str) -> [u8; 32] {
     Sha256::new().chain_update(seed.to_le_bytes()).chain_update(group).finalize().into()
@@ -96,7 +99,8 @@ mod tests {
     fn set() -> CaseSet {
         let case = |row: usize| {
             let group = row / 2 - row / 2 % 3 % 2;
-            let label = if group % 29 == 0 { Some(2) } else { (group % 13 != 0).then_some(group % 2) };
+            let label =
+                if group.is_multiple_of(29) { Some(2) } else { (!group.is_multiple_of(13)).then_some(group % 2) };
             Case { group: format!("g{group}").into(), labels: vec![label], ..Case::new(row.to_string()) }
         };
         let tasks = TaskSet::new(vec![Task::new("d", "D", ["a", "b", "c"])]).unwrap();

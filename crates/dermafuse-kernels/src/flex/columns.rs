@@ -269,9 +269,7 @@ fn copy(source: &[f32], target: &mut [f32]) {
         target[..4].copy_from_slice(&source[..4]);
         target[length - 4..].copy_from_slice(&source[length - 4..]);
     } else {
-        for index in 0..length {
-            target[index] = source[index];
-        }
+        target.iter_mut().zip(source).for_each(|(target, source)| *target = *source);
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) fn multiply<F: Function>(
         let pitch = panel_pitch(columns);
         // Whole blocks of a sum.
         let chunk = (PANEL / pitch / DEPTH).max(1) * DEPTH;
-        let (mut begin, mut start) = (0, start.from_column(first));
+        let (mut begin, mut start) = (0, start.skip_columns(first));
         loop {
             let end = depth.min(begin + chunk);
             with_scratch((end - begin) * pitch, |values| {
@@ -100,7 +100,7 @@ fn multiply_rows<F: Function>(left: Rows<'_>, right: Rows<'_>, start: Start<'_>,
     let (above, below) = parts.into_iter().map(|part| part.split_at_row_mut(half)).unzip();
     rayon::join(
         || multiply_rows::<F>(left.subrows(0, half), right, start, above),
-        || multiply_rows::<F>(left.subrows(half, rows - half), right, start.from_row(half), below),
+        || multiply_rows::<F>(left.subrows(half, rows - half), right, start.skip_rows(half), below),
     );
 }
 

@@ -73,18 +73,18 @@ pub(super) enum Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    /// For the rows from the given one.
-    pub(super) fn from_row(self, first: usize) -> Self {
+    /// For the rows after so many.
+    pub(super) fn skip_rows(self, count: usize) -> Self {
         match self {
-            Self::OfRows(values) => Self::OfRows(&values[first..]),
+            Self::OfRows(values) => Self::OfRows(&values[count..]),
             other => other,
         }
     }
 
-    /// For the columns from the given one.
-    pub(super) fn from_column(self, first: usize) -> Self {
+    /// For the columns after so many.
+    pub(super) fn skip_columns(self, count: usize) -> Self {
         match self {
-            Self::OfColumns(values) => Self::OfColumns(&values[first..]),
+            Self::OfColumns(values) => Self::OfColumns(&values[count..]),
             other => other,
         }
     }
@@ -375,6 +375,9 @@ mod tests {
         (0..count).map(|_| next()).collect()
     }
 
+    /// A number for each row and column.
+    type Numbers<'a> = &'a dyn Fn(usize, usize) -> f32;
+
     /// A number of the product in the order that is promised.
     fn promised(left: &[f32], right: impl Fn(usize) -> f32, start: f32, fused: bool) -> f32 {
         left.chunks(DEPTH).enumerate().fold(start, |total, (block, left)| {
@@ -413,7 +416,7 @@ mod tests {
             let (factors, panel) =
                 (Rows::new(&left, [rows, depth]), Rows { values: &right, shape: [depth, columns], pitch });
             let old = numbers(rows * columns, 4);
-            let expected = |start: &dyn Fn(usize, usize) -> f32, fused| -> Vec<f32> {
+            let expected = |start: Numbers<'_>, fused| -> Vec<f32> {
                 let numbers = (0..rows * columns).map(|index| (index / columns, index % columns));
                 let number = |(row, column): (usize, usize)| {
                     let left = &left[row * depth..][..depth];
@@ -431,7 +434,7 @@ mod tests {
             };
             let fused = !matches!(Arch::new(), Arch::Scalar);
             let of_rows = |row: usize, _: usize| bias[row];
-            let starts: [(Start<'_>, &dyn Fn(usize, usize) -> f32); 4] = [
+            let starts: [(Start<'_>, Numbers<'_>); 4] = [
                 (Start::Zero, &|_, _| 0.0),
                 (Start::OfRows(&bias), &of_rows),
                 (Start::OfColumns(&bias), &|_, column| bias[column]),

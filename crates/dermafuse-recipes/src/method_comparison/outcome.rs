@@ -21,6 +21,9 @@ use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows, row_of_
 use crate::selection::evaluation;
 use crate::{Experiment, Features, PlannedTraining, RecipeError, Round, RoundResult, majority};
 
+/// A score, and how it grows for each method, by the method's name.
+pub type CurvesOfScore = (String, Vec<(String, LearningCurve)>);
+
 /// What a comparison gave.
 #[derive(Clone, Debug)]
 pub struct ComparisonOutcome {
@@ -46,7 +49,7 @@ pub struct ComparisonOutcome {
     features: Vec<Option<RowFeatures>>,
     /// By score how good each method is by how many cases it learnt from, where methods differ in their
     /// [`training_fraction`](crate::Experiment::training_fraction).
-    pub learning_curves: Vec<(String, Vec<(String, LearningCurve)>)>,
+    pub learning_curves: Vec<CurvesOfScore>,
     /// By how many per cent of accuracy a method may be worse and still be called as good. Say it before you look at the numbers.
     pub margin: Option<f64>,
 }
@@ -595,7 +598,7 @@ fn training_cases(round: &Round) -> usize {
 fn learning_curves_of(
     comparison: &MethodComparison,
     answers: &[Vec<Predictions>],
-) -> Result<Vec<(String, Vec<(String, LearningCurve)>)>, RecipeError> {
+) -> Result<Vec<CurvesOfScore>, RecipeError> {
     let whole = |method: &ComparedMethod| Experiment {
         title: String::new(),
         training_fraction: 1.0,
@@ -610,8 +613,7 @@ fn learning_curves_of(
             None => curves.push((experiment, vec![at])),
         }
     }
-    let mut by_score: Vec<(String, Vec<(String, LearningCurve)>)> =
-        CURVE_SCORES.iter().map(|score| ((*score).to_owned(), Vec::new())).collect();
+    let mut by_score: Vec<CurvesOfScore> = CURVE_SCORES.iter().map(|score| ((*score).to_owned(), Vec::new())).collect();
     for (_, methods) in curves {
         let mut points: BTreeMap<usize, usize> = BTreeMap::new();
         for at in methods {
