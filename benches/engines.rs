@@ -3,7 +3,7 @@
 //!
 //! `cargo bench -p dermafuse-benches --bench engines -- [NETWORK …]`
 //!
-//! The networks are six backbones at 224 pixels and those of the recipes at their own size, which look at the record of Derm7pt
+//! The networks are six backbones at 224 pixels and those of the recipes that train one, at their own size, which look at the record of Derm7pt
 //! where they look at one. `backbones` in place of names is every backbone at the size of its published weights.
 //!
 //! Each engine is asked in blocks, after a pause: the threads of a library look for work for a while after a pass, and would take a core
@@ -75,6 +75,10 @@ fn subjects(words: &[String], classes: &[usize], record: usize) -> Vec<Subject> 
     ];
     let towers = towers.map(|backbone| Subject::tower(backbone, 224, classes));
     let recipes = Recipe::shipped_names().into_iter().map(|name| Subject::of_recipe(name, classes, record));
+    // Those that answer by what stands behind them have no logits to compare.
+    let recipes = recipes.filter(|subject| {
+        !matches!(subject.network, NetworkConfig::FrozenEncoders(_) | NetworkConfig::UniformClassifier(_))
+    });
     let all = towers.into_iter().chain(recipes);
     all.filter(|subject| words.is_empty() || words.contains(&subject.name)).collect()
 }

@@ -227,7 +227,8 @@ fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>)
             };
             let answering = network.branches().into_iter().zip(network.answering(there));
             let answering: Vec<_> = answering.filter(|(_, answers)| *answers).map(|(branch, _)| branch).collect();
-            if answering.is_empty() {
+            // A branch that looks at the record is asked about an empty one, which the file's input is not.
+            if answering.is_empty() || (!recorded && answering.iter().any(|branch| branch.needs.metadata)) {
                 continue;
             }
             let is_there = |name: &str| answering.iter().any(|branch| branch.name == name);
