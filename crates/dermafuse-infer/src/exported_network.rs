@@ -129,10 +129,13 @@ impl ExportedNetwork {
         let Modalities { clinical, dermoscopic, metadata } = self.modalities;
         let image = |wanted: bool, name, images: Option<Tensor<4>>| Some((name, values(images.filter(|_| wanted)?)));
         let record = input.metadata.filter(|_| metadata).map(|record| ("record", values(record)));
+        // OpenVINO leaves out an input that nothing looks at, such as the record of frozen encoders, which their heads see.
+        let looks_at = |name: &str| self.session.inputs().iter().any(|tensor| tensor.name == name);
         let given: Vec<(&str, TensorData)> =
             [image(clinical, "clinical", input.clinical), image(dermoscopic, "dermoscopic", input.dermoscopic), record]
                 .into_iter()
                 .flatten()
+                .filter(|(name, _)| looks_at(name))
                 .collect();
         let views = given.iter().map(|(name, data)| Ok((*name, self.view(name, data)?)));
         let views = views.collect::<Result<Vec<_>, EngineError>>()?;
