@@ -57,12 +57,7 @@ pub(crate) fn adapt(arguments: &Arguments) -> ProgramResult {
         },
     };
     let bundle = arguments.model.load()?;
-    let (set, map) = arguments.data.load()?;
-    if let Some(map) = &map
-        && map.sums(&bundle.description.tasks)?.is_some()
-    {
-        return Err("a model is adapted by its own classes, and the class map adds them up".into());
-    }
+    let set = arguments.data.load_by_own_classes(&bundle.description.tasks, "a model is adapted")?;
     set.notes.iter().for_each(|note| print_note(note));
     let adaptation = Adaptation {
         folds: *folds,

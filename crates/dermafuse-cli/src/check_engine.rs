@@ -59,12 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> ProgramResult {
     }
     // A library that is absent is said before a set is read.
     let other = arguments.engine.run(bundle.clone())?;
-    let (set, map) = arguments.data.load()?;
-    if let Some(map) = &map
-        && map.sums(&bundle.description.tasks)?.is_some()
-    {
-        return Err("an engine is compared by the model's own classes, and the class map adds them up".into());
-    }
+    let set = arguments.data.load_by_own_classes(&bundle.description.tasks, "an engine is compared")?;
     let (cases, notes) = arguments.part.cases(&set)?;
     notes.iter().for_each(|note| print_note(note));
     let mut terminal = TerminalProgress::default();

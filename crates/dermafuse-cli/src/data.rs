@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use dermafuse::data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions, OtherTasks};
 
+use dermafuse::schema::TaskSet;
+
 use crate::failure::Failure;
 
 /// One data set, or several that a class map makes one of.
@@ -76,6 +78,18 @@ impl DataArguments {
         let named = named.collect::<Result<Vec<_>, String>>()?;
         let named: Vec<(&str, &CaseSet)> = named.iter().map(|(name, set)| (name.as_str(), *set)).collect();
         Ok((map.merge(&named)?, Some(map)))
+    }
+
+    /// Loads the set for a verb that asks by the classes of a model with these tasks; `what` the verb does stands in the error.
+    ///
+    /// # Errors
+    /// A class map that adds the model's classes up, and as [`load`](Self::load).
+    pub(crate) fn load_by_own_classes(&self, tasks: &TaskSet, what: &str) -> Result<CaseSet, Failure> {
+        let (set, map) = self.load()?;
+        match map.map(|map| map.sums(tasks)).transpose()?.flatten() {
+            None => Ok(set),
+            Some(_) => Err(format!("{what} by the model's own classes, and the class map adds them up").into()),
+        }
     }
 
     /// What a class map calls a set: a map of one set speaks of the only one, whatever it is called; others call it by its

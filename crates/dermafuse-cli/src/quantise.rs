@@ -44,12 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> ProgramResult {
         return Err(format!("{} is there; give another file with --out, or remove it", out.display()).into());
     }
     let mut bundle = arguments.model.load()?;
-    let (set, map) = arguments.data.load()?;
-    if let Some(map) = &map
-        && map.sums(&bundle.description.tasks)?.is_some()
-    {
-        return Err("the model is asked by its own classes, and the class map adds them up".into());
-    }
+    let set = arguments.data.load_by_own_classes(&bundle.description.tasks, "a model is measured")?;
     let (all, notes) = arguments.split.validation(&set)?;
     notes.iter().for_each(|note| print_note(note));
     let count = all.len().min(arguments.at_most.get());
