@@ -5,7 +5,7 @@
 //! as the program does.
 
 use std::collections::BTreeMap;
-use std::env::{var, var_os};
+use std::env::var_os;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,11 +17,13 @@ use dermafuse::eval::EngineComparison;
 use dermafuse::infer::{
     Bundle, Engine, EngineError, EngineSettings, ExplanationRequest, InferError, Note, OnnxSession, Precision,
 };
+use dermafuse::networks::Network;
 use dermafuse::onnx::{Attribute, Dim, Element, Graph, ProductRanges, Range, Values};
 use dermafuse::recipes::Workplace;
 use dermafuse::schema::ndarray::{Array, ArrayD, IxDyn};
 use dermafuse::train::Silent;
 use dermafuse::{Model, Patient};
+use dermafuse_tests::engine_library::LIBRARIES;
 use dermafuse_tests::{
     device_lock, program, saved_model, small_experiment, small_set, small_set_folder, text, uniform,
 };
@@ -29,59 +31,6 @@ use serde_json::Value;
 
 /// How far a probability may be from Burn's, where both compute in 32-bit floats.
 const CLOSE: f64 = 1e-5;
-
-/// A library, as the tests ask for it.
-#[derive(Clone, Copy, Debug)]
-struct Library {
-    name: &'static str,
-    /// Says that it must be there.
-    variable: &'static str,
-    /// Where a Python has it.
-    package: &'static str,
-    folder: &'static str,
-}
-
-const LIBRARIES: [Library; 2] = [
-    Library { name: "onnxruntime", variable: "DERMAFUSE_ONNXRUNTIME", package: "onnxruntime", folder: "capi" },
-    Library { name: "openvino", variable: "DERMAFUSE_OPENVINO", package: "openvino", folder: "libs" },
-];
-
-impl Library {
-    fn is_required(self) -> bool {
-        var(self.variable).is_ok_and(|value| value == "required")
-    }
-
-    /// The words for `--engine`, if the library is there.
-    fn words(self, settings: &str) -> Option<String> {
-        let python = var_os("DERMAFUSE_PYTHON").map(|python| {
-            let script = format!(
-                "import importlib.util as u; s = u.find_spec('{}'); print(s.submodule_search_locations[0] if s else '')",
-                self.package
-            );
-            let output = Command::new(python).args(["-c", &script]).output().expect("DERMAFUSE_PYTHON is a Python");
-            PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).join(self.folder)
-        });
-        let place = python.filter(|folder| folder.is_dir());
-        let mut words: Vec<String> =
-            Some(settings).filter(|words| !words.is_empty()).map(str::to_owned).into_iter().collect();
-        words.extend(place.map(|folder| format!("library={}", folder.display())));
-        let words = format!("{}{}{}", self.name, if words.is_empty() { "" } else { ":" }, words.join(","));
-        let engine: Engine = words.parse().expect("an engine");
-        match engine.open(b"no network") {
-            Err(error @ (EngineError::NoLibrary { .. } | EngineError::NotBuilt { .. })) if !self.is_required() => {
-                eprintln!("SKIPPED for {}: {error}", self.name);
-                None
-            }
-            Err(EngineError::Network { .. }) => Some(words),
-            Err(error) => panic!("{}: {error}", self.name),
-            Ok(_) => panic!("{} ran what is no network", self.name),
-        }
-    }
-
-    fn engine(self, settings: &str) -> Option<Engine> {
-        self.words(settings).map(|words| words.parse().expect("an engine"))
-    }
-}
 
 /// Two stages over six views, trained for two epochs.
 fn trained() -> &'static Bundle {
@@ -326,7 +275,7 @@ fn what_is_no_library_is_said_and_how_to_get_one() {
         let absent = folder.path().join("absent.so");
         let error = refused(&format!("{name}:library={}", absent.display()));
         assert!(error.contains("was not found; looked for") && error.contains("absent.so"), "{error}");
-        assert!(error.contains(&format!("pip install {}", library.package)), "{error}");
+        assert!(error.contains(&format!("pip install {}", library.name)), "{error}");
         let page = folder.path().join("page.so");
         fs::write(&page, "<html>404</html>").unwrap();
         assert!(refused(&format!("{name}:library={}", page.display())).contains("it is no shared library"));
@@ -738,5 +687,33 @@ fn the_program_measures_and_writes_eight_bits() {
             assert!(!LIBRARIES[0].is_required(), "{said}");
             eprintln!("SKIPPED: the files are not asked from Python: {said}");
         }
+    }
+}
+
+#[test]
+fn a_file_that_sees_less_than_the_network_is_refused() {
+    let network = &trained().network;
+    let tasks = &trained().description.tasks;
+    let side = trained().description.preprocess.size;
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("") else { continue };
+        // All outputs of the network, from the clinical photo alone.
+        let mut graph = Graph::new();
+        let shape = vec![Dim::Batch(1), Dim::Fixed(3), Dim::Fixed(side), Dim::Fixed(side)];
+        let image = graph.input("clinical", Element::F32, shape);
+        let mean = graph.reduce("ReduceMean", image, &[2, 3]);
+        let mean = graph.reshape(mean, vec![Dim::Batch(1), Dim::Fixed(3)]);
+        for branch in network.branches() {
+            for task in tasks {
+                let name = format!("{}/{}", branch.name, task.name);
+                let classes = task.classes.len();
+                let weight = graph.named_constant(&name, Values::F32(vec![0.1; 3 * classes]), &[3, classes]);
+                let logits = graph.matmul(mean, weight);
+                graph.output(&name, logits);
+            }
+        }
+        let session = engine.open(&graph.into_model("blind", &[]).unwrap().into_bytes()).unwrap();
+        let error = trained().clone().with_session(session, None).unwrap_err().to_string();
+        assert!(error.contains("it has no input `dermoscopic`, which the network looks at"), "{error}");
     }
 }

@@ -1,10 +1,8 @@
 //! Frozen encoders: features are computed once and kept, heads are fitted on them, and what comes out is a model like any other. An encoder
 //! may be an ONNX file; tests that need ONNX Runtime are skipped with a word where it is absent, unless `DERMAFUSE_ONNXRUNTIME=required`.
 
-use std::env::{var, var_os};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,6 +23,7 @@ use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{BranchLogits, Predictions};
 use dermafuse::train::Silent;
 use dermafuse::{Model, Patient};
+use dermafuse_tests::engine_library::LIBRARIES;
 use dermafuse_tests::{device_lock, program, small_set, small_set_folder, text, text_of, train_small};
 
 const SIDE: usize = 32;
@@ -130,7 +129,7 @@ fn an_image_is_encoded_once_and_a_damaged_file_is_not_believed() {
     let cache = FeatureCache::new(folder.path().join("features"));
     let (_, own) = encoders(1);
     let (cold, counts, calls) = extract(&own, SIDE, Some(&cache));
-    // Every image in three views; images with the same bytes would be one.
+    // Every image in three views.
     let images = 2 * set.len();
     assert_eq!((counts, calls), (FeatureCounts { computed: 3 * images, read: 0, damaged: 0 }, 3 * images));
     let (warm, counts, calls) = extract(&own, SIDE, Some(&cache));
@@ -328,34 +327,6 @@ fn what_cannot_be_is_told_before_anything_is_done() {
     assert!(planned(&[burn, &weights]).contains("use another engine"), "{}", planned(&[burn, &weights]));
 }
 
-/// ONNX Runtime, as it is asked for; `None`, with a word, where it is absent.
-fn onnxruntime() -> Option<String> {
-    library("onnxruntime", "capi", "DERMAFUSE_ONNXRUNTIME")
-}
-
-/// A library in a folder of its Python package, required if the variable says so.
-fn library(name: &str, folder: &str, variable: &str) -> Option<String> {
-    let place = var_os("DERMAFUSE_PYTHON").map(|python| {
-        let script = format!(
-            "import importlib.util as u; s = u.find_spec('{name}'); print(s.submodule_search_locations[0] if s else '')"
-        );
-        let output = Command::new(python).args(["-c", &script]).output().expect("DERMAFUSE_PYTHON is a Python");
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).join(folder)
-    });
-    let place = place.filter(|folder| folder.is_dir());
-    let words = place.map_or(name.to_owned(), |folder| format!("{name}:threads=1,library={}", folder.display()));
-    let engine: Engine = words.parse().unwrap();
-    match engine.open(b"no network") {
-        Err(EngineError::Network { .. }) => Some(words),
-        Err(error) if var(variable).is_ok_and(|value| value == "required") => panic!("{error}"),
-        Err(error) => {
-            eprintln!("SKIPPED: {error}");
-            None
-        }
-        Ok(_) => panic!("it ran what is no network"),
-    }
-}
-
 /// A backbone as an ONNX file of somebody else, with `clinical` as its input and the features as `embedding`, and its weights.
 fn encoder_file(folder: &Path) -> (PathBuf, PathBuf) {
     let device = Device::flex();
@@ -371,7 +342,7 @@ fn encoder_file(folder: &Path) -> (PathBuf, PathBuf) {
 
 #[test]
 fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
-    let Some(engine) = onnxruntime() else { return };
+    let Some(engine) = LIBRARIES[0].words("threads=1") else { return };
     let _lock = device_lock();
     let folder = tempfile::tempdir().unwrap();
     let (file, weights) = encoder_file(folder.path());
@@ -414,7 +385,19 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
     // Another engine, or another thread count, is a word; Burn leaves the engine that the model names.
     let threads: Engine = engine.replacen("threads=1", "threads=2", 1).parse().unwrap();
     let other = loaded.clone().with_engine(&threads).unwrap().with_engine(&Engine::Burn).unwrap();
-    assert_eq!(answers(&other).ids, answers(bundle).ids);
+    assert!(other.engine_facts().name.contains("ONNX Runtime"), "{}", other.engine_facts());
+    for (left, right) in answers(&other).probabilities.iter().zip(&answers(bundle).probabilities) {
+        let most = left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(most < 1e-5, "{most}");
+    }
+    if let Some(openvino) = LIBRARIES[1].engine("") {
+        let other = loaded.clone().with_engine(&openvino).unwrap();
+        assert!(other.engine_facts().name.contains("OpenVINO"), "{}", other.engine_facts());
+        for (left, right) in answers(&other).probabilities.iter().zip(&answers(bundle).probabilities) {
+            let most = left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(most < 1e-3, "{most}");
+        }
+    }
     assert!(matches!(model.to_onnx().unwrap_err(), InferError::OnnxOfEncoder));
     // A byte of the encoder that changed is noticed.
     let at = bytes.len() - 100;
@@ -452,12 +435,13 @@ fn an_engine_runs_our_encoder_and_the_heads_stay() {
     let outcome = run(&recipe(&[]).experiment().unwrap());
     let bundle = outcome.bundle().unwrap();
     // OpenVINO leaves out the record, which only the heads look at.
-    for engine in [onnxruntime(), library("openvino", "libs", "DERMAFUSE_OPENVINO")].into_iter().flatten() {
-        let other = bundle.clone().with_engine(&engine.parse().unwrap()).unwrap();
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("threads=1") else { continue };
+        let other = bundle.clone().with_engine(&engine).unwrap();
         let (left, right) = (answers(bundle), answers(&other));
         for (left, right) in left.probabilities.iter().zip(&right.probabilities) {
             let most = left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-            assert!(most < 1e-3, "{engine}: {most}");
+            assert!(most < 1e-3, "{}: {most}", library.name);
         }
     }
 }

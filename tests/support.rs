@@ -1,6 +1,7 @@
 //! What the test programs share: a small synthetic set on disk, and a recipe that trains on it in seconds.
 
 pub mod chromium;
+pub mod engine_library;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -51,7 +51,7 @@ impl Bundle {
     /// the caller to see to, and `dermafuse::eval::EngineComparison` measures it. `batch_size` cases are in one forward pass.
     ///
     /// # Errors
-    /// A file without an output of a branch and task, or with another number of classes.
+    /// A file without an output of a branch and task, with another number of classes, or without an input that the network looks at.
     pub fn with_session(
         self,
         session: Arc<dyn OnnxSession>,

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use dermafuse_networks::{AnyNetwork, Modalities, MultimodalInput, Network};
+use dermafuse_networks::{AnyNetwork, Modalities, Modality, MultimodalInput, Network};
 use dermafuse_schema::{EngineFacts, TaskSet};
 use ndarray::{Array2, ArrayD, ArrayViewD, Ix2, IxDyn};
 
 #[cfg(feature = "_engines")]
 use crate::BundleDescription;
-use crate::{Bundle, EngineError, InferError, NetworkEngine, NetworkValues, OnnxSession, Precision};
+use crate::{Bundle, EngineError, InferError, NetworkEngine, NetworkValues, OnnxSession, Precision, kinds_of};
 
 /// The name of the features that the last classifier sees, among the outputs.
 const EMBEDDING: &str = "embedding";
+/// The name of the encoded record, among the inputs.
+const RECORD: &str = "record";
 
 /// A network that a library runs: the names by which it is asked.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ impl ExportedNetwork {
     /// The network in a session of its file.
     ///
     /// # Errors
-    /// A file of another network.
+    /// A file of another network: one that lacks an output, or an input that the network looks at.
     pub(crate) fn new(
         session: Arc<dyn OnnxSession>,
         network: &AnyNetwork,
@@ -97,7 +99,18 @@ impl ExportedNetwork {
                 return Err(EngineError::Network { engine: session.facts().to_string(), reason });
             }
         }
-        Ok(Self { session, modalities: network.modalities(), outputs, tasks: tasks.len(), batch_size })
+        let modalities = network.modalities();
+        // These do not look at the record themselves, and OpenVINO leaves out an input that nothing looks at.
+        let is_blind = matches!(network, AnyNetwork::FrozenEncoders(_) | AnyNetwork::UniformClassifier(_));
+        let looks_at =
+            kinds_of(modalities).map(Modality::name).chain((modalities.metadata && !is_blind).then_some(RECORD));
+        for input in looks_at {
+            if !session.inputs().iter().any(|tensor| tensor.name == input) {
+                let reason = format!("it has no input `{input}`, which the network looks at");
+                return Err(EngineError::Network { engine: session.facts().to_string(), reason });
+            }
+        }
+        Ok(Self { session, modalities, outputs, tasks: tasks.len(), batch_size })
     }
 }
 
@@ -128,14 +141,12 @@ impl ExportedNetwork {
     ) -> Result<(NetworkValues, Vec<ArrayD<f32>>), EngineError> {
         let Modalities { clinical, dermoscopic, metadata } = self.modalities;
         let image = |wanted: bool, name, images: Option<Tensor<4>>| Some((name, values(images.filter(|_| wanted)?)));
-        let record = input.metadata.filter(|_| metadata).map(|record| ("record", values(record)));
-        // OpenVINO leaves out an input that nothing looks at, such as the record of frozen encoders, which their heads see.
-        let looks_at = |name: &str| self.session.inputs().iter().any(|tensor| tensor.name == name);
+        let takes_record = metadata && self.session.inputs().iter().any(|tensor| tensor.name == RECORD);
+        let record = input.metadata.filter(|_| takes_record).map(|record| (RECORD, values(record)));
         let given: Vec<(&str, TensorData)> =
             [image(clinical, "clinical", input.clinical), image(dermoscopic, "dermoscopic", input.dermoscopic), record]
                 .into_iter()
                 .flatten()
-                .filter(|(name, _)| looks_at(name))
                 .collect();
         let views = given.iter().map(|(name, data)| Ok((*name, self.view(name, data)?)));
         let views = views.collect::<Result<Vec<_>, EngineError>>()?;

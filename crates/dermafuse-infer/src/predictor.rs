@@ -14,8 +14,8 @@ use dermafuse_schema::{Branch, BranchLogits, EngineFacts, FailedCase, SchemaErro
 
 use crate::network_engine::{BurnEngine, burn_facts, table};
 use crate::{
-    InferError, KnownFeatures, NetworkEngine, NetworkValues, TestTimeAugmentation, View, kinds_of, modalities_of,
-    tensors_of,
+    EngineError, InferError, KnownFeatures, NetworkEngine, NetworkValues, TestTimeAugmentation, View, kinds_of,
+    modalities_of, tensors_of,
 };
 
 /// Runs a network over cases and collects the logits of every branch, view and task. Burn runs it, unless it was given a
@@ -134,7 +134,13 @@ impl<N: Network> Predictor<N> {
                 values
             }
         };
-        let (Some(heads), Some(features)) = (&self.heads, &values.embedding) else { return Ok(values) };
+        let Some(heads) = &self.heads else { return Ok(values) };
+        let features = values.embedding.as_ref().ok_or_else(|| EngineError::Shape {
+            engine: self.engine_facts().to_string(),
+            what: "features".into(),
+            found: "that are nothing".into(),
+            expected: "what the heads look at".into(),
+        })?;
         let logits = heads.logits(features.view(), record.as_ref().map(Array2::view))?;
         Ok(NetworkValues { logits, embedding: values.embedding.filter(|_| with_embedding) })
     }
