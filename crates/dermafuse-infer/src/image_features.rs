@@ -60,8 +60,8 @@ pub struct KnownFeatures {
 }
 
 impl FeatureExtractor<'_> {
-    /// The features of all images of cases, of all their looks. Images with the same bytes are one; `progress` is told how many images are
-    /// done, and of how many.
+    /// The features of all images of cases, of all their looks. A file that several cases have is one image; `progress` is told how many
+    /// images are done, and of how many.
     ///
     /// # Errors
     /// An image that cannot be read; an engine that fails; features that are not finite; a cache that cannot be written.

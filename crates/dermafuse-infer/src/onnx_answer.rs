@@ -1,6 +1,6 @@
 //! The whole answer of a model as an ONNX file: from bytes of pixels to the probabilities of its last stage.
 
-use dermafuse_data::{ChannelOrder, Normalization, Preprocess};
+use dermafuse_data::{ChannelOrder, Normalization, Preprocess, source_beside_others};
 use dermafuse_ensemble::{GraphAnswer, GraphLogits};
 use dermafuse_networks::{Modalities, Network};
 use dermafuse_onnx::{Dim, Element, Graph, NetworkInputs, OnnxError, OnnxModel, Value, Values, add_network};
@@ -18,7 +18,7 @@ const FORMAT: &str = "1";
 pub struct OnnxAnswer {
     /// The file. Inputs: `clinical` and `dermoscopic`, bytes `[N, S, S, 3]` of RGB images that are resized already, and `record` `[N, M]`, the
     /// encoded record, those that the model looks at. Outputs: the name of each task, `[N, K_t]` probabilities; `ROW/TASK` for the rows
-    /// before it, such as `P_1/diagnosis`; `BASIS/TASK` for cases that lack something; `embedding` `[N, D]`.
+    /// before it, such as `P_1/diagnosis`; `from BASIS/TASK` for cases that lack something; `embedding` `[N, D]`.
     pub model: OnnxModel,
     /// The row that the outputs with the tasks' names are: `P_1`, `P_3`, `P_3 calibrated`, ….
     pub ends_at: String,
@@ -55,7 +55,8 @@ impl Model {
     /// prevalence are inside, and what is known of the model is in its properties, whose keys begin with `dermafuse.`.
     ///
     /// The answers are those of [`Model::predict`] for cases that have one image of each kind and a record; for others there are outputs of
-    /// their own ([`PartialAnswer`]), where parts of the network answer that do not look at what is missing. Numbers after the network are 64-bit floats, as here; the network's are those of whatever runs the file.
+    /// their own ([`PartialAnswer`]), where parts of the network answer that do not look at what is missing. Numbers after the network are
+    /// 64-bit floats, as here; the network's are those of whatever runs the file.
     ///
     /// # Errors
     /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; a model that asks for what other
@@ -262,7 +263,7 @@ fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>)
 
 /// What the model answers and no file says.
 fn left_out(bundle: &Bundle, partial: &[PartialAnswer]) -> Vec<String> {
-    let BundleDescription { several_images, out_of_distribution, modality_dropout, .. } = &bundle.description;
+    let BundleDescription { several_images, out_of_distribution, modality_dropout, encoder, .. } = &bundle.description;
     let but = match partial {
         [] => ": the file answers for cases that have all that the model looks at".to_owned(),
         [..] => {
@@ -279,6 +280,10 @@ fn left_out(bundle: &Bundle, partial: &[PartialAnswer]) -> Vec<String> {
     }
     if out_of_distribution.is_some() {
         left_out.push("how far a case is from those of the training; `embedding` is what it is told from".to_owned());
+    }
+    let beside: Vec<&str> = encoder.fields().filter_map(source_beside_others).collect();
+    if !beside.is_empty() {
+        left_out.push("what numbers are beside those of the patient's other lesions: they are columns of `record`, not recorded for a lesion alone".to_owned());
     }
     if modality_dropout.is_some() {
         left_out.push("which part of the model answers where something is missing".to_owned());

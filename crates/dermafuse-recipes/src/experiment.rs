@@ -73,8 +73,8 @@ pub struct Experiment {
     pub joined: BTreeMap<String, JoinedSource>,
     /// Which cases train, validate and test.
     pub split: PartsSettings,
-    /// The fraction of the training cases that are learnt from, above 0 and at most 1: by class, whole groups, a smaller one within a
-    /// larger one; see [`Split::with_training_fraction`](dermafuse_data::Split::with_training_fraction). Which they are follows from the
+    /// The fraction of the training cases that are learnt from, above 0 and at most 1: by class of the first task, whole groups, a smaller
+    /// one within a larger one; see [`Split::with_training_fraction`](dermafuse_data::Split::with_training_fraction). Which they are follows from the
     /// seed of the round. Stages on other sets keep all of theirs.
     #[serde(default = "whole", skip_serializing_if = "is_whole")]
     pub training_fraction: f64,

@@ -61,7 +61,7 @@ pub(super) fn render(report: &Report) -> String {
 fn header(report: &Report) -> Markup {
     html! {
         header {
-            p.kicker { "DermaFuse evaluation report" }
+            p.kicker { "DermaFuse report" }
             h1 { (report.title) }
             p.device { "Research software, not a medical device. Not for the diagnosis of patients." }
             @if report.synthetic {
