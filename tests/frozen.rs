@@ -294,6 +294,12 @@ fn the_program_trains_tells_of_the_cache_and_evaluates() {
     let mut show = program("dermafuse");
     let output = show.arg("show").arg(first.join("model.safetensors")).output().unwrap();
     assert!(output.status.success() && text(&output).contains("frozen_encoders"), "{}", text(&output));
+    let (set, split) = small_set();
+    let (mut explain, page) = (program("dermafuse"), folder.path().join("case.html"));
+    explain.arg("explain").arg(first.join("model.safetensors")).arg("--out").arg(&page);
+    let output = explain.arg("--clinical").arg(&set.cases[split.test[0]].clinical[0]).output().unwrap();
+    assert!(output.status.success() && text(&output).contains("without it: no answer"), "{}", text(&output));
+    assert!(fs::read_to_string(page).unwrap().contains("There are no heat maps"));
 }
 
 #[test]

@@ -110,7 +110,13 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let framing = bundle.description.preprocess.framing;
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
-    let logit = bundle.explained_logit(&set, 0, task)?.with_class(class);
+    let logit = match bundle.explained_logit(&set, 0, task) {
+        Err(InferError::NoGradients) => None,
+        logit => Some(logit?.with_class(class)),
+    };
+    if logit.is_none() {
+        page = page.note("There are no heat maps: classifiers on frozen features have no gradients.");
+    }
     let mut attended = None;
     for (look, input) in inputs.iter().enumerate() {
         // An image that comes again, because there are fewer of its kind, is not explained again.
@@ -134,20 +140,20 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
             }
         }
         for (view, path) in images {
-            let (Some(path), true) = (path, looks_at(&bundle.network, view)) else { continue };
+            let (Some(path), Some(logit), true) = (path, &logit, looks_at(&bundle.network, view)) else { continue };
             let (heat, how) = match arguments.method {
                 Method::Attention => continue,
                 Method::Occlusion => {
                     let occlusion = Occlusion::of_size(bundle.description.preprocess.size);
-                    let heat = explainer.occlusion(input, view, &logit, &occlusion)?;
+                    let heat = explainer.occlusion(input, view, logit, &occlusion)?;
                     let how = format!("occlusion, largest fall {:.0} per cent points", 100.0 * heat.highest);
                     (heat, how)
                 }
                 Method::GradCam => {
-                    cam(&explainer, input, view, &logit, arguments.stage, CamMethod::GradCam, "Grad-CAM")?
+                    cam(&explainer, input, view, logit, arguments.stage, CamMethod::GradCam, "Grad-CAM")?
                 }
                 Method::GradCamPlusPlus => {
-                    cam(&explainer, input, view, &logit, arguments.stage, CamMethod::GradCamPlusPlus, "Grad-CAM++")?
+                    cam(&explainer, input, view, logit, arguments.stage, CamMethod::GradCamPlusPlus, "Grad-CAM++")?
                 }
             };
             let cold = match heat.values.iter().all(|&value| value == 0.0) {
