@@ -7,6 +7,7 @@ use std::process::Command;
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation};
+use dermafuse_benches::megabytes_of_process;
 use dermafuse_kernels::{ValueFlow, conv2d, position_attention};
 
 const BATCH: usize = 24;
@@ -19,7 +20,7 @@ fn main() {
     match form {
         Some(form) => {
             step(&form);
-            println!("{form}: {:.0} MB at most", peak_megabytes());
+            println!("{form}: {:.0} MB at most", megabytes_of_process("VmHWM:"));
         }
         None => {
             let program = std::env::current_exe().expect("this program has a path");
@@ -58,12 +59,4 @@ fn step(form: &str) {
     };
     let refined = dermoscopic + found.reshape([BATCH, CHANNELS, SIDE, SIDE]);
     std::hint::black_box(refined.sum().backward());
-}
-
-/// The process' peak of resident memory.
-fn peak_megabytes() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the kernel says the peak");
-    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
-    kilobytes / 1024.0
 }

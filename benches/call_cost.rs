@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use dermafuse::backbones::BackboneKind;
 use dermafuse::{Device, Model, Patient};
-use dermafuse_benches::{large_photo, one_tower, photo};
+use dermafuse_benches::{large_photo, megabytes_of_process, one_tower, photo};
 
 /// How long each number of callers asks.
 const ASKING: Duration = Duration::from_secs(4);
@@ -29,12 +29,16 @@ fn main() {
             let model = first_answer(&file, folder);
             println!(
                 "at rest after an answer: {:.1} MB, at most {:.1} MB until then",
-                status("VmRSS:"),
-                status("VmHWM:")
+                megabytes_of_process("VmRSS:"),
+                megabytes_of_process("VmHWM:")
             );
             let large = std::fs::read(folder.join("call-cost-12mp.jpg")).expect("it was written");
             model.predict(&Patient::new().clinical(large)).expect("an answer");
-            println!("after a photo of 12 megapixels: {:.1} MB, at most {:.1} MB", status("VmRSS:"), status("VmHWM:"));
+            println!(
+                "after a photo of 12 megapixels: {:.1} MB, at most {:.1} MB",
+                megabytes_of_process("VmRSS:"),
+                megabytes_of_process("VmHWM:")
+            );
         }
         Some("callers") => {
             let callers = arguments[2].parse().expect("a number");
@@ -96,12 +100,4 @@ fn throughput(model: &Model, callers: usize) -> f64 {
         }
     });
     answers.into_inner() as f64 / begun.elapsed().as_secs_f64()
-}
-
-/// Megabytes that the kernel says of this process.
-fn status(what: &str) -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with(what)).expect("the kernel says it");
-    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
-    kilobytes / 1024.0
 }

@@ -1,4 +1,4 @@
-//! What the benchmarks share: photos, and a model of one tower with random weights.
+//! What the benchmarks share: photos, a model of one tower with random weights, and the memory of a process.
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
@@ -78,4 +78,16 @@ pub fn one_case() -> CaseSet {
 #[must_use]
 pub fn tasks() -> TaskSet {
     TaskSet::new(derm7pt::tasks()).expect("the tasks of a data set")
+}
+
+/// Megabytes that the kernel says of this process, by the word of `/proc/self/status` (Linux): `VmRSS:` now, `VmHWM:` at most until now.
+///
+/// # Panics
+/// Not Linux, and an unknown word.
+#[must_use]
+pub fn megabytes_of_process(what: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with(what)).expect("the kernel says it");
+    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+    kilobytes / 1024.0
 }

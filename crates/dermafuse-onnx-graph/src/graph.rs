@@ -70,6 +70,8 @@ pub struct Graph {
     pub(crate) layer: String,
     shared: HashMap<(i32, Vec<usize>, Vec<u8>), Value>,
     batch: BTreeMap<usize, Value>,
+    /// A zero for each case.
+    zeros: Option<Value>,
     /// What names that nobody gave begin with: those of a loop's body must not be those around it.
     prefix: String,
     loops: usize,
@@ -166,6 +168,28 @@ impl Graph {
         };
         self.batch.insert(times, value);
         value
+    }
+
+    /// A zero for each case of the batch, `[N, 1]` of 32-bit floats: what it is added to is repeated over the batch, and no node asks for a
+    /// shape. (OpenVINO 2026.4 computes a network of 8-bit integers wrong where one asks for that of an image.) `None` if no input of
+    /// 32-bit floats has the batch as its first dimension.
+    pub fn zeros(&mut self) -> Option<Value> {
+        if self.zeros.is_none() {
+            let of_case = |value: Value| match self.shape(value) {
+                [Dim::Batch(1), rest @ ..] => rest.iter().map(|dim| dim.fixed()).product::<Option<usize>>(),
+                _ => None,
+            };
+            let floats = self.inputs.iter().copied().filter(|&value| self.element(value) == Element::F32);
+            let sized = floats.filter_map(|value| Some((of_case(value)?, value)));
+            let (_, input) = sized.min_by_key(|(size, _)| *size)?;
+            let axes: Vec<usize> = (1..self.shape(input).len()).collect();
+            let largest = self.reduce("ReduceMax", input, &axes);
+            let largest = self.reshape(largest, vec![Dim::Batch(1), Dim::Fixed(1)]);
+            // No number is below itself, whatever it is.
+            let below = self.compare("Less", largest, largest);
+            self.zeros = Some(self.cast(below, Element::F32));
+        }
+        self.zeros
     }
 
     /// A shape as a value of whole numbers.
@@ -557,5 +581,20 @@ mod tests {
         let y = graph.multiply(x, gate);
         graph.output("y", y);
         assert_eq!(graph.into_model("swish", &[]).unwrap().operators(), [("HardSwish".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn what_is_repeated_over_the_batch_asks_for_no_shape() {
+        let mut graph = Graph::new();
+        let image =
+            graph.input("image", Element::F32, vec![Dim::Batch(1), Dim::Fixed(3), Dim::Fixed(8), Dim::Fixed(8)]);
+        let row = graph.constant(Values::F32(vec![1.0, 2.0]), &[1, 2]);
+        let expanded = graph.expand(row, vec![Dim::Batch(1), Dim::Fixed(5), Dim::Fixed(2)]);
+        assert_eq!(graph.shape(expanded), [Dim::Batch(1), Dim::Fixed(5), Dim::Fixed(2)]);
+        graph.output("rows", expanded);
+        graph.output("image again", image);
+        let message = graph.into_message("numbers", &mut BTreeMap::new()).unwrap();
+        let operators: Vec<&str> = message.node.iter().filter_map(|node| node.op_type.as_deref()).collect();
+        assert!(operators.contains(&"Add") && !operators.contains(&"Shape"), "{operators:?}");
     }
 }

@@ -140,6 +140,19 @@ impl Graph {
                 _ => *dim,
             })
             .collect();
+        let over_cases = matches!(missing.split_first(), Some((Dim::Batch(1), rest)) if rest.iter().all(|dim| dim.fixed().is_some()));
+        if over_cases
+            && self.element(x) == Element::F32
+            && let Some(zeros) = self.zeros()
+        {
+            let mut of_one = shape.clone();
+            of_one[0] = Dim::Fixed(1);
+            let x = self.expand(x, of_one);
+            let mut of_cases = vec![Dim::Fixed(1); shape.len()];
+            of_cases[0] = Dim::Batch(1);
+            let zeros = self.reshape(zeros, of_cases);
+            return self.add(x, zeros);
+        }
         let sizes = self.shape_value(&missing);
         self.node("Expand", &[x, sizes], Vec::new(), self.element(x), shape)
     }
