@@ -7,9 +7,11 @@ use std::path::Path;
 use std::process::Command;
 
 use dermafuse::backbones::BackboneKind;
+use dermafuse::data::CaseSet;
 use dermafuse::infer::Engine;
+use dermafuse::schema::Case;
 use dermafuse::{Device, Model, Patient};
-use dermafuse_benches::{megabytes_of_process, one_tower, photo};
+use dermafuse_benches::{megabytes_of_process, one_case, one_tower, photo};
 
 /// The engines, by their words.
 const ENGINES: [&str; 4] = ["burn", "onnxruntime", "openvino", "openvino:precision=bf16"];
@@ -45,9 +47,18 @@ fn answer(file: &Path, engine: &str) {
     };
     let patient = Patient::new().clinical(photo());
     model.predict(&patient).expect("an answer");
-    let (rest, one) = (megabytes_of_process("VmRSS:"), megabytes_of_process("VmHWM:"));
-    let answers = model.predict_many(vec![patient; PATIENTS]).filter(Result::is_ok).count();
-    assert_eq!(answers, PATIENTS);
+    let (rest, first) = (megabytes_of_process("VmRSS:"), megabytes_of_process("VmHWM:"));
+    let file = file.with_extension("jpg");
+    std::fs::write(&file, photo()).expect("the target folder is writable");
+    let one = one_case();
+    let case = |at: usize| Case {
+        clinical: vec![file.clone()],
+        labels: one.cases[0].labels.clone(),
+        ..Case::new(at.to_string())
+    };
+    let cases = CaseSet { cases: (0..PATIENTS).map(case).collect(), ..one.clone() };
+    let cases = cases.view((0..PATIENTS).collect::<Vec<_>>()).expect("all of its cases");
+    model.bundle().predict(&cases, |_| ()).expect("answers");
     let many = megabytes_of_process("VmHWM:");
-    println!("{engine}: at rest {rest:.0} MB, at most {one:.0} MB until then, {many:.0} MB with {PATIENTS} patients");
+    println!("{engine}: at rest {rest:.0} MB, at most {first:.0} MB until then, {many:.0} MB with {PATIENTS} patients");
 }
