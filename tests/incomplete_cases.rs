@@ -13,8 +13,7 @@ use dermafuse::networks::{
     FusionNetConfig, Network, NetworkConfig, NetworkKind, OneStageFusionConfig, SeenImages, SingleSharedNetworkConfig,
 };
 use dermafuse::schema::{
-    Branch, BranchLogits, BranchWeights, Case, Cohort, Field, FieldRole, FieldValue, FuseSpace, Modality, Task,
-    TaskSet,
+    Branch, BranchLogits, BranchWeights, Case, Cohort, Field, FieldRole, FieldValue, FuseSpace, Modality, Task, TaskSet,
 };
 use ndarray::{Array2, Array3};
 

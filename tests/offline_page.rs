@@ -661,8 +661,7 @@ fn a_page_answers_incomplete_cases_where_the_program_does_and_says_the_same_of_t
             for (one, other) in found["tasks"].as_array().unwrap().iter().zip(expected["tasks"].as_array().unwrap()) {
                 for class in one["classes"].as_array().unwrap() {
                     let same = other["classes"].as_array().unwrap().iter().find(|same| same["name"] == class["name"]);
-                    let [one, other] =
-                        [class, same.unwrap()].map(|class| class["probability"].as_f64().unwrap());
+                    let [one, other] = [class, same.unwrap()].map(|class| class["probability"].as_f64().unwrap());
                     largest = largest.max((one - other).abs());
                 }
             }
@@ -673,16 +672,25 @@ fn a_page_answers_incomplete_cases_where_the_program_does_and_says_the_same_of_t
             // What the tables of texts have words for needs no sentence.
             let told = |answer: &Value| -> Vec<Vec<Value>> {
                 let notes = answer["notes"].as_array().unwrap().iter();
-                let sentence = |note: &Value| if note["kind"] == "of_model" { note["message"].clone() } else { Value::Null };
+                let sentence =
+                    |note: &Value| if note["kind"] == "of_model" { note["message"].clone() } else { Value::Null };
                 notes
-                    .map(|note| ["kind", "image", "fields"].map(|part| note[part].clone()).into_iter().chain([sentence(note)]).collect())
+                    .map(|note| {
+                        ["kind", "image", "fields"]
+                            .map(|part| note[part].clone())
+                            .into_iter()
+                            .chain([sentence(note)])
+                            .collect()
+                    })
                     .collect()
             };
             assert_eq!(told(&found), told(&expected), "{name} {given:?}");
         }
         server.end();
     }
-    println!("{answered} incomplete cases are answered, {refused} refused; probabilities differ by at most {largest:.6}");
+    println!(
+        "{answered} incomplete cases are answered, {refused} refused; probabilities differ by at most {largest:.6}"
+    );
     assert!(answered > 20 && refused > 3, "{answered} {refused}");
 }
 

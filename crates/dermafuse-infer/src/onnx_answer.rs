@@ -115,8 +115,7 @@ impl Model {
         };
         let clinical = image(&mut graph, looks_at.clinical, Modality::Clinical);
         let dermoscopic = image(&mut graph, looks_at.dermoscopic, Modality::Dermoscopic);
-        let record =
-            has_record.then(|| graph.input("record", Element::F32, vec![Dim::Batch(1), Dim::Fixed(width)]));
+        let record = has_record.then(|| graph.input("record", Element::F32, vec![Dim::Batch(1), Dim::Fixed(width)]));
         let of_views = record.filter(|_| looks_at.metadata).map(|record| graph.concat(&vec![record; views.len()], 0));
         let network = bundle.network.clone().into_inference();
         let outputs = add_network(&mut graph, &network, &NetworkInputs { clinical, dermoscopic, record: of_views })?;
@@ -329,8 +328,7 @@ fn sees_record(bundle: &Bundle, seen: Modalities) -> bool {
 fn complete(bundle: &Bundle) -> Json {
     let branches = bundle.network.branches();
     let names = branches.iter().map(|branch| branch.name);
-    let GraphBasis { branches: used, notes } =
-        bundle.two_stage.graph_basis(&bundle.description.tasks, names, true);
+    let GraphBasis { branches: used, notes } = bundle.two_stage.graph_basis(&bundle.description.tasks, names, true);
     let used: Vec<BranchInfo> =
         branches.into_iter().filter(|branch| used.iter().any(|name| name == branch.name)).collect();
     let seen = seen_by_branches(&used);
