@@ -13,16 +13,17 @@ use dermafuse::ensemble::{
     ClassifierKind, ClassifierParams, FeatureHeads, GraphLogits, HeadCases, HeadInputs, HeadSettings, ImageFeatures,
     ModelPrevalence, OffsetForm, PointSearch, Prevalence, PrevalenceOrigin, SecondStage, TwoStage,
 };
-use dermafuse::infer::{Bundle, BundleDescription, OnnxAnswer, TestTimeAugmentation};
+use dermafuse::infer::{Bundle, BundleDescription, Note, OnnxAnswer, TestTimeAugmentation};
 use dermafuse::networks::{
     AnyNetwork, FrozenEncodersConfig, FusionNetConfig, ImageClassifierConfig, Modalities, Modality, MultimodalInput,
     Network, NetworkConfig, NetworkKind,
 };
-use dermafuse::onnx::{Dim, Element, Graph, NetworkShapes, OnnxError, OnnxModel, export_network};
+use dermafuse::onnx::{Dim, Element, Graph, NetworkShapes, OnnxError, OnnxModel, TensorFacts, export_network};
 use dermafuse::schema::{
     Branch, BranchLogits, BranchWeights, Case, Cohort, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet,
 };
-use dermafuse::{Model, Patient, PatientImage};
+use dermafuse::{Answer, Model, Patient, PatientError, PatientImage};
+use dermafuse_tests::incomplete_cases::{Given, RECORD as FIELDS, encoded, models};
 use dermafuse_tests::{device_lock, numbers_of, text_of, uniform};
 use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
@@ -384,7 +385,7 @@ fn a_whole_answer_is_that_of_the_model() {
         let model = model(views, preprocess, frozen);
         let OnnxAnswer { model: onnx, ends_at, partial, left_out } = model.to_onnx().unwrap();
         assert_eq!((ends_at.as_str(), onnx.opset()), ("P_3", 18));
-        assert!(left_out.iter().any(|sentence| sentence.starts_with("cases that lack an image")), "{left_out:?}");
+        assert!(left_out.iter().any(|sentence| sentence.starts_with("what is found in pictures")), "{left_out:?}");
         let names: Vec<&str> = onnx.inputs().iter().map(|input| input.name.as_str()).collect();
         assert_eq!(names, ["clinical", "dermoscopic", "record"]);
         assert_eq!(onnx.outputs()[0].name, "diagnosis");
@@ -427,11 +428,9 @@ fn a_whole_answer_is_that_of_the_model() {
         }
         // What is missing, and what stands in its place, which has no say.
         let names: Vec<&str> = partial.iter().map(|answer| answer.outputs.as_str()).collect();
-        // A head of both images and the record would see an empty record.
-        let both: &[&str] = if frozen.is_none() { &["from clinical+dermoscopic"] } else { &[] };
-        let expected: [&[&str]; 3] =
-            [&["from clinical+record", "from dermoscopic+record"], both, &["from clinical", "from dermoscopic"]];
-        assert_eq!(names, expected.concat());
+        let with_record = ["from clinical+record", "from dermoscopic+record"];
+        let without = ["from clinical+dermoscopic", "from clinical", "from dermoscopic"];
+        assert_eq!(names, [&with_record[..], &without].concat());
         for answer in partial {
             let mut patient = Patient::new();
             let image = |kind: &str| PatientImage::rgb(side, side, pixels(kind, 0));
@@ -451,7 +450,13 @@ fn a_whole_answer_is_that_of_the_model() {
                 let values = pixels(kind, case).into_iter().map(f64::from).collect();
                 (kind.to_owned(), Numbers { shape: vec![1, side, side, 3], kind: "uint8", values })
             });
-            let values = if answer.record { vec![0.0, 1.0, 1.0] } else { vec![7.0, -8.0, 9.0] };
+            // A head of both images and the record sees the encoding of nothing.
+            assert_eq!(answer.empty_record, frozen.is_some() && answer.outputs == without[0]);
+            let values = match (answer.record, answer.empty_record) {
+                (true, _) => vec![0.0, 1.0, 1.0],
+                (false, true) => vec![0.0; 3],
+                (false, false) => vec![7.0, -8.0, 9.0],
+            };
             let record = ("record".to_owned(), Numbers { shape: vec![1, 3], kind: "float32", values });
             let outputs = expected.tasks().iter().map(|task| {
                 let classes = &model.tasks().iter().find(|known| known.name == task.name).unwrap().classes;
@@ -477,6 +482,155 @@ fn a_whole_answer_is_that_of_the_model() {
         assert_eq!(description["tasks"][0]["classes"], serde_json::json!(["BCC", "NEV", "MEL"]));
         assert_eq!(description["fields"][1]["name"], "age");
         assert_eq!(description["preprocess"]["size"], side);
+    }
+}
+
+/// The bytes of a made up image.
+fn picture(kind: &str, side: usize) -> Vec<u8> {
+    (0..side * side * 3).map(|at| (255.0 * uniform(&format!("picture {kind}"), at)) as u8).collect()
+}
+
+/// What a file is given of cases. Other bytes stand in the place of missing images, and `no_record` of records.
+fn fed(onnx: &OnnxModel, cases: &[Given], no_record: [f64; 5]) -> BTreeMap<String, Numbers> {
+    let of_case = |name: &str, given: &Given| -> (&'static str, Vec<f64>) {
+        let is_given = given.images().iter().any(|image| name.starts_with(image));
+        match name {
+            "record" => ("float32", if given.record { encoded(true) } else { no_record }.to_vec()),
+            "clinical_given" | "dermoscopic_given" => ("bool", vec![f64::from(u8::from(is_given))]),
+            image => {
+                let kind = if is_given { image } else { "something else" };
+                ("uint8", picture(kind, 64).into_iter().map(f64::from).collect())
+            }
+        }
+    };
+    let input = |input: &TensorFacts| {
+        let all: Vec<_> = cases.iter().map(|given| of_case(&input.name, given)).collect();
+        let shape = input.shape.iter().map(|dim| dim.unwrap_or(cases.len())).collect();
+        let values = all.iter().flat_map(|(_, values)| values).copied().collect();
+        (input.name.clone(), Numbers { shape, kind: all[0].0, values })
+    };
+    onnx.inputs().iter().map(input).collect()
+}
+
+/// The probabilities of an answer, class by class, of each task, and what outputs with them are called.
+fn probabilities(model: &Model, answer: &Answer, before: &str) -> Vec<(String, Vec<f64>)> {
+    let of_task = |task: &Task| {
+        let of_task = answer.task(&task.name).unwrap();
+        let values = task.classes.iter().map(|class| of_task.probability(class).unwrap()).collect();
+        (format!("{before}{}", task.name), values)
+    };
+    model.tasks().iter().map(of_task).collect()
+}
+
+#[test]
+fn incomplete_cases_are_answered_where_the_model_answers_them() {
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut jobs, mut refused) = (Vec::new(), 0);
+    // What the flag of a missing image changes.
+    let mut without_flags = Vec::new();
+    for (name, bundle) in models() {
+        let model = Model::new(bundle).unwrap();
+        let OnnxAnswer { model: onnx, partial, left_out, .. } = model.to_onnx().unwrap();
+        let file = folder.path().join(format!("{name}.onnx"));
+        std::fs::write(&file, onnx.bytes()).unwrap();
+        assert!(left_out.iter().all(|sentence| !sentence.contains("lack")), "{left_out:?}");
+        let flags: Vec<&str> =
+            onnx.inputs().iter().map(|input| input.name.as_str()).filter(|name| name.ends_with("_given")).collect();
+        let expected: &[&str] = match name {
+            "inputs left out" => &["clinical_given", "dermoscopic_given"],
+            "one image left out" => &["dermoscopic_given"],
+            _ => &[],
+        };
+        assert_eq!(flags, expected, "{name}");
+        let parts = Given::parts_for(&model);
+        let (mut together, mut answers) = (Vec::new(), Vec::new());
+        for &given in &parts {
+            let images = given.images();
+            let mut patient = Patient::new();
+            for kind in &images {
+                let image = PatientImage::rgb(64, 64, picture(kind, 64));
+                patient = if *kind == "clinical" { patient.clinical(image) } else { patient.dermoscopic(image) };
+            }
+            if given.record {
+                patient = FIELDS.iter().fold(patient, |patient, (name, value)| patient.set(*name, *value));
+            }
+            let is_complete = given == parts[0];
+            let found = partial.iter().find(|answer| answer.images == images && answer.record == given.record);
+            assert!(!(is_complete && found.is_some()), "{name} {given:?}");
+            let answer = match model.predict(&patient) {
+                Ok(answer) => answer,
+                Err(PatientError::NotEnough { .. }) => {
+                    assert!(found.is_none() && !is_complete, "{name} {given:?}");
+                    refused += 1;
+                    continue;
+                }
+                Err(error) => panic!("{name} {given:?}: {error}"),
+            };
+            assert!(is_complete || found.is_some(), "{name} {given:?} is not answered by the file");
+            let of_file = found.map_or(String::new(), |found| format!("{}/", found.outputs));
+            if let Some(found) = found {
+                let of_basis = [("clinical", answer.basis.clinical), ("dermoscopic", answer.basis.dermoscopic)];
+                let sees: Vec<&str> = of_basis.iter().filter(|(_, count)| *count > 0).map(|(name, _)| *name).collect();
+                assert_eq!(found.sees, sees, "{name} {given:?}");
+                assert_eq!(found.sees_record, !answer.basis.fields.is_empty(), "{name} {given:?}");
+                assert_eq!(found.first_stage, answer.notes.contains(&Note::FirstStageAnswers), "{name} {given:?}");
+                let said = answer.notes.iter().filter_map(|note| match note {
+                    Note::OfModel { text } => Some(text.clone()),
+                    _ => None,
+                });
+                assert_eq!([model.bundle().notes(), found.notes.clone()].concat(), said.collect::<Vec<_>>(), "{name}");
+                assert!(!(found.record && found.empty_record));
+                let mut missing = parts[0].images();
+                missing.retain(|image| !images.contains(image));
+                assert!(found.zeros.is_empty() || found.zeros == missing, "{name} {given:?}");
+            }
+            let nothing = match found.is_some_and(|found| found.empty_record) {
+                true => encoded(false),
+                false => [7.0, -8.0, 9.0, -1.0, 2.0],
+            };
+            let of_tasks = probabilities(&model, &answer, &of_file);
+            let numbers = |values: Vec<f64>| Numbers { shape: vec![1, values.len()], kind: "float32", values };
+            let outputs = || of_tasks.iter().map(|(name, values)| (name.clone(), numbers(values.clone()))).collect();
+            jobs.push(Job { file: file.clone(), inputs: fed(&onnx, &[given], nothing), outputs: outputs() });
+            if found.is_some_and(|found| !found.zeros.is_empty()) {
+                let mut inputs = fed(&onnx, &[given], nothing);
+                for flag in &flags {
+                    inputs.get_mut(*flag).unwrap().values = vec![1.0];
+                }
+                without_flags.push(Job { file: file.clone(), inputs, outputs: outputs() });
+            }
+            together.push(given);
+            answers.push(answer);
+        }
+        // Of a single branch without calibration all outputs are the same numbers, so that one has those of the whole batch.
+        if name == "inputs left out" {
+            assert_eq!(together.len(), 7);
+            let mut outputs = BTreeMap::new();
+            for answer in &answers {
+                for (name, values) in probabilities(&model, answer, "") {
+                    let shape = vec![together.len(), values.len()];
+                    let all = outputs.entry(name).or_insert(Numbers { shape, kind: "float32", values: Vec::new() });
+                    all.values.extend(values);
+                }
+            }
+            jobs.push(Job { file: file.clone(), inputs: fed(&onnx, &together, encoded(false)), outputs });
+        }
+    }
+    assert!(refused > 5 && jobs.len() > 25 && without_flags.len() > 5, "{refused} {}", jobs.len());
+    let Some(python) = python() else { return };
+    let mut largest = 0.0_f64;
+    for Checked { file, differences, metadata } in check(&python, folder.path(), &jobs) {
+        for (output, difference) in differences {
+            assert!(difference <= 1e-5, "{} {output}: {difference:e}", file.display());
+            largest = largest.max(difference);
+        }
+        assert!(metadata["dermafuse.complete"].contains("sees_record"));
+    }
+    println!("largest difference of incomplete cases: {largest:e}");
+    for Checked { file, differences, .. } in check(&python, folder.path(), &without_flags) {
+        let difference = differences.into_values().fold(0.0, f64::max);
+        assert!(difference > 1e-4, "{}: an image that is said to be there has no say: {difference:e}", file.display());
     }
 }
 

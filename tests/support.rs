@@ -2,6 +2,7 @@
 
 pub mod chromium;
 pub mod engine_library;
+pub mod incomplete_cases;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

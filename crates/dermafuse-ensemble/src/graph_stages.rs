@@ -3,6 +3,7 @@
 use dermafuse_onnx_graph::{Dim, Element, Graph, Value};
 use dermafuse_schema::{BranchWeights, FuseSpace, LEAST_FACTOR, TaskSet};
 
+use crate::calibration::AnswerCalibration;
 use crate::cluster::{SecondStage, SecondStageInputs};
 use crate::graph_terms::constant;
 use crate::two_stage::{AT_POINT, AT_PREVALENCE, CALIBRATED, TwoStage, uncalibrated_note};
@@ -34,6 +35,13 @@ pub struct GraphRow {
 pub struct GraphAnswer {
     /// The last row that such cases have.
     pub row: GraphRow,
+    /// What it stands on.
+    pub basis: GraphBasis,
+}
+
+/// What an answer to cases of which the same is there stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphBasis {
     /// The branches that answer, in order.
     pub branches: Vec<String>,
     /// What must be said of it, as [`TwoStage::calibration_notes`] says it of one case.
@@ -65,13 +73,11 @@ impl TwoStage {
                 wide.iter().map(|(name, _)| (name.clone(), 1.0 / wide.len() as f64)).collect();
             rows.push(named("P_1 averaged".into(), fused(graph, &wide, &equal, self.fuse_space)));
         }
-        let used = used(&wide, &self.branch_weights);
+        let used = used(names(&wide), &self.branch_weights);
         let first = fused(graph, &wide, &used, self.fuse_space);
-        let mut basis: Vec<&str> = used.iter().map(|(name, _)| name.as_str()).collect();
         match &self.second_stage {
             None => rows.push(named("P_1".into(), first)),
             Some(stage) => {
-                basis.push("metadata");
                 let second = second_stage(stage, graph, &first, record);
                 if is_alone {
                     rows.push(named("P_2".into(), second));
@@ -85,8 +91,7 @@ impl TwoStage {
                 }
             }
         }
-        let basis = basis.join("+");
-        self.add_corrections(graph, logits.tasks, &basis, &mut rows);
+        self.add_corrections(graph, logits.tasks, &self.basis_name(&used, true), &mut rows);
         rows
     }
 
@@ -101,24 +106,51 @@ impl TwoStage {
             .iter()
             .map(|(name, tasks)| (name.clone(), tasks.iter().map(|task| graph.cast(*task, Element::F64)).collect()))
             .collect();
-        let used = used(&wide, &self.branch_weights);
+        let used = used(names(&wide), &self.branch_weights);
         let first = fused(graph, &wide, &used, self.fuse_space);
-        let branches: Vec<String> = used.into_iter().map(|(name, _)| name).collect();
-        let mut basis = branches.join("+");
         let (name, probabilities) = match self.second_stage.as_ref().filter(|_| recorded) {
             None => ("P_1", first),
             Some(stage) => {
-                basis.push_str("+metadata");
                 let record = logits.record.map(|record| graph.cast(record, Element::F64));
                 let second = second_stage(stage, graph, &first, record);
-                ("P_3", mixed(graph, self.mix_space, &first, &second, self.mix))
+                match stage.inputs {
+                    SecondStageInputs::Metadata => ("P_2", second),
+                    SecondStageInputs::PredictionsAndMetadata | SecondStageInputs::MetadataBeside => {
+                        ("P_3", mixed(graph, self.mix_space, &first, &second, self.mix))
+                    }
+                }
             }
         };
         let mut rows = vec![GraphRow { name: name.into(), probabilities, unchanged: Vec::new() }];
-        self.add_corrections(graph, logits.tasks, &basis, &mut rows);
-        let uncalibrated = rows.iter().any(|row| !row.unchanged.is_empty());
-        let notes = uncalibrated.then(|| uncalibrated_note(1, 1, &basis)).into_iter().collect();
-        GraphAnswer { row: rows.pop().expect("there is one"), branches, notes }
+        self.add_corrections(graph, logits.tasks, &self.basis_name(&used, recorded), &mut rows);
+        let row = rows.pop().expect("there is one");
+        GraphAnswer { row, basis: self.graph_basis(logits.tasks, names(&wide), recorded) }
+    }
+
+    /// What the answer to cases stands on that these branches see enough of, and that have a record, if they are `recorded`.
+    pub fn graph_basis<'a>(
+        &self,
+        tasks: &TaskSet,
+        branches: impl IntoIterator<Item = &'a str>,
+        recorded: bool,
+    ) -> GraphBasis {
+        let used = used(branches, &self.branch_weights);
+        let basis = self.basis_name(&used, recorded);
+        let is_calibrated = |calibration: &AnswerCalibration| {
+            let known = calibration.answers.iter().find(|known| known.basis == basis);
+            let has = |task: &str| known.is_some_and(|known| known.tasks.iter().any(|own| own.task == task));
+            tasks.iter().all(|task| has(&task.name))
+        };
+        let uncalibrated = self.calibration.as_ref().filter(|calibration| !is_calibrated(calibration));
+        let notes = uncalibrated.map(|_| uncalibrated_note(1, 1, &basis)).into_iter().collect();
+        GraphBasis { branches: used.into_iter().map(|(name, _)| name).collect(), notes }
+    }
+
+    /// The basis of answers of these branches, as [`Predictions::basis`](dermafuse_schema::Predictions::basis) has it.
+    fn basis_name(&self, used: &[(String, f64)], recorded: bool) -> String {
+        let branches = used.iter().map(|(name, _)| name.as_str());
+        let stage = self.second_stage.as_ref().filter(|_| recorded).map(|_| "metadata");
+        branches.chain(stage).collect::<Vec<_>>().join("+")
     }
 
     /// Calibration, the point at which is decided, and prevalence, each as one more row.
@@ -163,11 +195,15 @@ impl TwoStage {
     }
 }
 
-/// The branches that a case which has all of them is answered by, with their weights.
-fn used(branches: &[(String, Vec<Value>)], weights: &BranchWeights) -> Vec<(String, f64)> {
+fn names(branches: &[(String, Vec<Value>)]) -> impl Iterator<Item = &str> {
+    branches.iter().map(|(name, _)| name.as_str())
+}
+
+/// The branches that a case which has all of these is answered by, with their weights.
+fn used<'a>(branches: impl IntoIterator<Item = &'a str>, weights: &BranchWeights) -> Vec<(String, f64)> {
     let pairs = || weights.names().iter().zip(weights.values());
-    let weight_of = |name: &String| pairs().find(|(other, _)| *other == name).map_or(0.0, |(_, weight)| *weight);
-    let all: Vec<(String, f64)> = branches.iter().map(|(name, _)| (name.clone(), weight_of(name))).collect();
+    let weight_of = |name: &str| pairs().find(|(other, _)| *other == name).map_or(0.0, |(_, weight)| *weight);
+    let all: Vec<(String, f64)> = branches.into_iter().map(|name| (name.to_owned(), weight_of(name))).collect();
     let sum: f64 = all.iter().map(|(_, weight)| weight).sum();
     match sum > 0.0 {
         true => {

@@ -70,7 +70,7 @@ pub use feature_heads::{
 };
 pub use gradient_boosting::{GradientBoostingClassifier, GradientBoostingParams};
 #[cfg(feature = "onnx")]
-pub use graph_stages::{GraphAnswer, GraphLogits, GraphRow};
+pub use graph_stages::{GraphAnswer, GraphBasis, GraphLogits, GraphRow};
 pub use label_graph::{LabelGraph, LabelGraphStrength};
 pub use logistic::{LogisticClassifier, LogisticParams};
 pub use mix_search::{MixSearch, MixSearchResult};

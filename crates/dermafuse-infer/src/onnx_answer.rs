@@ -1,8 +1,8 @@
 //! The whole answer of a model as an ONNX file: from bytes of pixels to the probabilities of its last stage.
 
 use dermafuse_data::{ChannelOrder, Normalization, Preprocess, source_beside_others};
-use dermafuse_ensemble::{GraphAnswer, GraphLogits};
-use dermafuse_networks::{Modalities, Network};
+use dermafuse_ensemble::{GraphAnswer, GraphBasis, GraphLogits};
+use dermafuse_networks::{BranchInfo, Modalities, Network};
 use dermafuse_onnx::{Dim, Element, Graph, NetworkInputs, OnnxError, OnnxModel, Value, Values, add_network};
 use dermafuse_schema::{Modality, SeveralImages};
 use serde::Serialize;
@@ -17,8 +17,9 @@ const FORMAT: &str = "1";
 #[derive(Clone, Debug)]
 pub struct OnnxAnswer {
     /// The file. Inputs: `clinical` and `dermoscopic`, bytes `[N, S, S, 3]` of RGB images that are resized already, and `record` `[N, M]`, the
-    /// encoded record, those that the model looks at. Outputs: the name of each task, `[N, K_t]` probabilities; `ROW/TASK` for the rows
-    /// before it, such as `P_1/diagnosis`; `from BASIS/TASK` for cases that lack something; `embedding` `[N, D]`.
+    /// encoded record, those that the model looks at; `clinical_given` and `dermoscopic_given`, truth values `[N]`, whether a case has the
+    /// image, where a network that was trained to miss it sees zeros in its place. Outputs: the name of each task, `[N, K_t]` probabilities;
+    /// `ROW/TASK` for the rows before it, such as `P_1/diagnosis`; `from BASIS/TASK` for cases that lack something; `embedding` `[N, D]`.
     pub model: OnnxModel,
     /// The row that the outputs with the tasks' names are: `P_1`, `P_3`, `P_3 calibrated`, ….
     pub ends_at: String,
@@ -28,8 +29,8 @@ pub struct OnnxAnswer {
     pub left_out: Vec<String>,
 }
 
-/// The outputs of a file that answer for cases which lack something. Whatever stands in the place of a missing image or record has no
-/// say in them.
+/// The outputs of a file that answer for cases which lack something. What stands in the place of a missing image has no say in them, if its
+/// input `…_given` says that it is missing; nor has the record of a case without one, unless `empty_record` says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartialAnswer {
     /// The images that there are.
@@ -44,6 +45,11 @@ pub struct PartialAnswer {
     pub sees: Vec<&'static str>,
     /// Whether it stands on the record.
     pub sees_record: bool,
+    /// Whether a part of the network looks at the record although there is none: the input `record` has to be the encoding of a record in
+    /// which nothing is recorded.
+    pub empty_record: bool,
+    /// The missing images that a part of the network looks at all the same, as zeros: their inputs `…_given` have to be false.
+    pub zeros: Vec<&'static str>,
     /// Whether a second stage does not answer, since there is no record.
     pub first_stage: bool,
     /// What must be said of such an answer.
@@ -54,8 +60,8 @@ impl Model {
     /// The model as an ONNX file that needs no other: normalisation, views, network, branch weights, second stage, calibration and
     /// prevalence are inside, and what is known of the model is in its properties, whose keys begin with `dermafuse.`.
     ///
-    /// The answers are those of [`Model::predict`] for cases that have one image of each kind and a record; for others there are outputs of
-    /// their own ([`PartialAnswer`]), where parts of the network answer that do not look at what is missing. Numbers after the network are
+    /// The answers are those of [`Model::predict`] for cases that have one image of each kind and a record; for those of the others that the
+    /// model answers there are outputs of their own ([`PartialAnswer`]). Numbers after the network are
     /// 64-bit floats, as here; the network's are those of whatever runs the file.
     ///
     /// # Errors
@@ -94,18 +100,22 @@ impl Model {
         let width = encoder.width();
         let size = preprocess.size;
         let shape = vec![Dim::Batch(1), Dim::Fixed(size), Dim::Fixed(size), Dim::Fixed(3)];
-        let image = |graph: &mut Graph, is_there: bool, name: &str| {
+        let needs_record = looks_at.metadata || bundle.two_stage.second_stage.is_some();
+        let has_record = needs_record && width > 0;
+        let incomplete = incomplete_cases(bundle, has_record);
+        let image = |graph: &mut Graph, is_there: bool, image: Modality| {
             is_there.then(|| {
-                let bytes = graph.input(name, Element::U8, shape.clone());
-                let normalized = normalized(graph, preprocess, bytes);
+                let bytes = graph.input(image.name(), Element::U8, shape.clone());
+                let mut normalized = normalized(graph, preprocess, bytes);
+                if incomplete.iter().any(|case| case.zeros(&case.answering).contains(&image)) {
+                    normalized = zeros_where_missing(graph, image, normalized);
+                }
                 seen_by(graph, views, normalized)
             })
         };
-        let clinical = image(&mut graph, looks_at.clinical, "clinical");
-        let dermoscopic = image(&mut graph, looks_at.dermoscopic, "dermoscopic");
-        let needs_record = looks_at.metadata || bundle.two_stage.second_stage.is_some();
-        let record = (needs_record && width > 0)
-            .then(|| graph.input("record", Element::F32, vec![Dim::Batch(1), Dim::Fixed(width)]));
+        let clinical = image(&mut graph, looks_at.clinical, Modality::Clinical);
+        let dermoscopic = image(&mut graph, looks_at.dermoscopic, Modality::Dermoscopic);
+        let record = has_record.then(|| graph.input("record", Element::F32, vec![Dim::Batch(1), Dim::Fixed(width)]));
         let of_views = record.filter(|_| looks_at.metadata).map(|record| graph.concat(&vec![record; views.len()], 0));
         let network = bundle.network.clone().into_inference();
         let outputs = add_network(&mut graph, &network, &NetworkInputs { clinical, dermoscopic, record: of_views })?;
@@ -141,9 +151,10 @@ impl Model {
             graph.reshape(first, vec![Dim::Batch(1), length])
         };
         graph.output("embedding", first);
-        let partial = partial_answers(bundle, &mut graph, &logits);
+        let partial: Vec<PartialAnswer> =
+            incomplete.iter().map(|case| partial_answer(bundle, &mut graph, &logits, case)).collect();
         let ends_at = last.name.clone();
-        let mut left_out = left_out(bundle, &partial);
+        let mut left_out = left_out(bundle);
         for row in &rows {
             for task in &row.unchanged {
                 left_out.push(format!("`{}` leaves the task `{task}` as it was: nothing was fitted to it", row.name));
@@ -200,25 +211,60 @@ fn seen_by(graph: &mut Graph, views: &[View], images: Value) -> Value {
     graph.concat(&all, 0)
 }
 
-/// Adds outputs for cases that lack an image or the record, where parts of the network answer that do not look at it.
-fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>) -> Vec<PartialAnswer> {
-    let Bundle { description, network, two_stage, .. } = bundle;
-    // A network that was trained to miss something looks at zeros in its place, which no bytes are.
-    if description.modality_dropout.is_some() || two_stage.is_of_metadata_alone() {
-        return Vec::new();
+/// Normalised images `[N, 3, S, S]` with zeros in the place of those that an input says are missing, as [`tensors_of`](crate::tensors_of) has
+/// them. No bytes are zeros behind the normalisation.
+fn zeros_where_missing(graph: &mut Graph, image: Modality, normalized: Value) -> Value {
+    let given = graph.input(&format!("{}_given", image.name()), Element::Bool, vec![Dim::Batch(1)]);
+    let given = graph.reshape(given, vec![Dim::Batch(1), Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(1)]);
+    let zero = graph.scalar_like(normalized, 0.0);
+    graph.choose(given, normalized, zero)
+}
+
+/// What there is of cases that lack something and are answered all the same.
+struct IncompleteCase {
+    /// The images.
+    images: Vec<Modality>,
+    /// Whether anything is recorded.
+    recorded: bool,
+    /// The branches that answer, in order.
+    answering: Vec<BranchInfo>,
+}
+
+impl IncompleteCase {
+    /// The missing images that some of the branches look at: they see zeros.
+    fn zeros(&self, branches: &[BranchInfo]) -> Vec<Modality> {
+        kinds_of(seen_by_branches(branches)).filter(|image| !self.images.contains(image)).collect()
     }
-    let looks_at = network.modalities();
-    let all: Vec<Modality> = kinds_of(looks_at).collect();
+
+    /// What the outputs' names begin with.
+    fn outputs(&self) -> String {
+        let there: Vec<&str> =
+            self.images.iter().map(|image| image.name()).chain(self.recorded.then_some("record")).collect();
+        match there.is_empty() {
+            true => "from nothing".to_owned(),
+            false => format!("from {}", there.join("+")),
+        }
+    }
+}
+
+/// What any of the branches looks at.
+fn seen_by_branches(branches: &[BranchInfo]) -> Modalities {
+    branches.iter().fold(Modalities::default(), |all, branch| all.and(branch.needs))
+}
+
+/// The incomplete cases that the model answers; `has_record` says whether it is asked about a record.
+fn incomplete_cases(bundle: &Bundle, has_record: bool) -> Vec<IncompleteCase> {
+    let all: Vec<Modality> = kinds_of(bundle.network.modalities()).collect();
     let subsets: &[&[Modality]] = match all.as_slice() {
-        [_, _] => &[&[Modality::Clinical, Modality::Dermoscopic], &[Modality::Clinical], &[Modality::Dermoscopic], &[]],
+        [_, _] => &[&Modality::BOTH, &[Modality::Clinical], &[Modality::Dermoscopic], &[]],
         [Modality::Clinical] => &[&[Modality::Clinical], &[]],
         [Modality::Dermoscopic] => &[&[Modality::Dermoscopic], &[]],
         _ => &[&[]],
     };
-    let mut partial = Vec::new();
-    for recorded in if logits.record.is_some() { vec![true, false] } else { vec![false] } {
+    let mut cases = Vec::new();
+    for recorded in if has_record { vec![true, false] } else { vec![false] } {
         for images in subsets {
-            if images.len() == all.len() && recorded == logits.record.is_some() {
+            if images.len() == all.len() && recorded == has_record {
                 continue;
             }
             let there = Modalities {
@@ -226,55 +272,74 @@ fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>)
                 dermoscopic: images.contains(&Modality::Dermoscopic),
                 metadata: recorded,
             };
-            let answering = network.branches().into_iter().zip(network.answering(there));
-            let answering: Vec<_> = answering.filter(|(_, answers)| *answers).map(|(branch, _)| branch).collect();
-            // A branch that looks at the record is asked about an empty one, which the file's input is not.
-            if answering.is_empty() || (!recorded && answering.iter().any(|branch| branch.needs.metadata)) {
-                continue;
+            let branches = bundle.network.branches().into_iter().zip(bundle.answering(there));
+            let answering: Vec<BranchInfo> =
+                branches.filter_map(|(branch, answers)| answers.then_some(branch)).collect();
+            if !answering.is_empty() {
+                cases.push(IncompleteCase { images: images.to_vec(), recorded, answering });
             }
-            let is_there = |name: &str| answering.iter().any(|branch| branch.name == name);
-            let branches = logits.branches.iter().filter(|(name, _)| is_there(name)).cloned().collect();
-            let own = GraphLogits { tasks: logits.tasks, branches, record: logits.record };
-            let GraphAnswer { row, branches, notes } = two_stage.add_answer_to(graph, &own, recorded);
-            let words: Vec<&str> =
-                images.iter().map(|image| image.name()).chain(recorded.then_some("record")).collect();
-            let outputs = format!("from {}", words.join("+"));
-            for (task, &probabilities) in logits.tasks.iter().zip(&row.probabilities) {
-                let numbers = graph.cast(probabilities, Element::F32);
-                graph.output(&format!("{outputs}/{}", task.name), numbers);
-            }
-            let used = answering.iter().filter(|branch| branches.iter().any(|name| name == branch.name));
-            let seen = used.fold(Modalities::default(), |all, branch| all.and(branch.needs));
-            let second_stage = two_stage.second_stage.is_some();
-            partial.push(PartialAnswer {
-                images: images.iter().map(|image| image.name()).collect(),
-                record: recorded,
-                outputs,
-                stage: row.name,
-                sees: kinds_of(seen).map(|kind| kind.name()).collect(),
-                sees_record: seen.metadata || (second_stage && recorded && two_stage.mix < 1.0),
-                first_stage: second_stage && !recorded,
-                notes,
-            });
         }
     }
-    partial
+    cases
+}
+
+/// Adds outputs that answer for cases of which the same is there.
+fn partial_answer(
+    bundle: &Bundle,
+    graph: &mut Graph,
+    logits: &GraphLogits<'_>,
+    case: &IncompleteCase,
+) -> PartialAnswer {
+    let two_stage = &bundle.two_stage;
+    let IncompleteCase { images, recorded, answering } = case;
+    let is_there = |name: &str| answering.iter().any(|branch| branch.name == name);
+    let branches = logits.branches.iter().filter(|(name, _)| is_there(name)).cloned().collect();
+    let own = GraphLogits { tasks: logits.tasks, branches, record: logits.record };
+    let GraphAnswer { row, basis } = two_stage.add_answer_to(graph, &own, *recorded);
+    let outputs = case.outputs();
+    for (task, &probabilities) in logits.tasks.iter().zip(&row.probabilities) {
+        let numbers = graph.cast(probabilities, Element::F32);
+        graph.output(&format!("{outputs}/{}", task.name), numbers);
+    }
+    let used: Vec<BranchInfo> =
+        answering.iter().filter(|branch| basis.branches.iter().any(|name| name == branch.name)).copied().collect();
+    let seen = seen_by_branches(&used);
+    let name = |image: &Modality| image.name();
+    PartialAnswer {
+        images: images.iter().map(name).collect(),
+        record: *recorded,
+        outputs,
+        stage: row.name,
+        sees: kinds_of(seen).filter(|image| images.contains(image)).map(|image| image.name()).collect(),
+        sees_record: *recorded && sees_record(bundle, seen),
+        empty_record: !recorded && seen.metadata,
+        zeros: case.zeros(&used).iter().map(name).collect(),
+        first_stage: two_stage.second_stage.is_some() && !recorded,
+        notes: basis.notes,
+    }
+}
+
+/// Whether the answer to a case with a record stands on it, where its branches look at `seen`.
+fn sees_record(bundle: &Bundle, seen: Modalities) -> bool {
+    seen.metadata || (bundle.two_stage.second_stage.is_some() && bundle.two_stage.mix < 1.0)
+}
+
+/// What the answer to a case that lacks nothing stands on, and what must be said of it.
+fn complete(bundle: &Bundle) -> Json {
+    let branches = bundle.network.branches();
+    let names = branches.iter().map(|branch| branch.name);
+    let GraphBasis { branches: used, notes } = bundle.two_stage.graph_basis(&bundle.description.tasks, names, true);
+    let used: Vec<BranchInfo> =
+        branches.into_iter().filter(|branch| used.iter().any(|name| name == branch.name)).collect();
+    let seen = seen_by_branches(&used);
+    let images: Vec<&str> = kinds_of(seen).map(|image| image.name()).collect();
+    json!({ "sees": images, "sees_record": sees_record(bundle, seen), "notes": notes })
 }
 
 /// What the model answers and no file says.
-fn left_out(bundle: &Bundle, partial: &[PartialAnswer]) -> Vec<String> {
-    let BundleDescription { several_images, out_of_distribution, modality_dropout, encoder, .. } = &bundle.description;
-    let but = match partial {
-        [] => ": the file answers for cases that have all that the model looks at".to_owned(),
-        [..] => {
-            let outputs: Vec<String> = partial.iter().map(|answer| format!("`{}`", answer.outputs)).collect();
-            format!(", but for what outputs say that they are from: {}", outputs.join(", "))
-        }
-    };
-    let mut left_out = vec![
-        format!("cases that lack an image or the record{but}"),
-        "what is found in pictures before they are resized, such as blur".to_owned(),
-    ];
+fn left_out(bundle: &Bundle) -> Vec<String> {
+    let BundleDescription { several_images, out_of_distribution, encoder, .. } = &bundle.description;
+    let mut left_out = vec!["what is found in pictures before they are resized, such as blur".to_owned()];
     if *several_images != SeveralImages::First {
         left_out.push("several images of a kind of one case: ask about each, and take the mean of `P_1`".to_owned());
     }
@@ -284,9 +349,6 @@ fn left_out(bundle: &Bundle, partial: &[PartialAnswer]) -> Vec<String> {
     let beside: Vec<&str> = encoder.fields().filter_map(source_beside_others).collect();
     if !beside.is_empty() {
         left_out.push("what numbers are beside those of the patient's other lesions: they are columns of `record`, not recorded for a lesion alone".to_owned());
-    }
-    if modality_dropout.is_some() {
-        left_out.push("which part of the model answers where something is missing".to_owned());
     }
     left_out
 }
@@ -309,6 +371,7 @@ fn properties(
         ("stage", ends_at.to_owned()),
         ("ends_at", ends_at.to_owned()),
         ("precision", precision.name().to_owned()),
+        ("complete", complete(bundle).to_string()),
         ("partial", json!(partial).to_string()),
         ("left_out", json!(left_out).to_string()),
         ("record", json!(record).to_string()),

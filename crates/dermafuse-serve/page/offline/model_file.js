@@ -67,7 +67,10 @@ function linesOf(card) {
   ];
 }
 
-/** What the form and the answer need of a model, as a server says it, and what its file takes: `preprocess`, and the columns of `record`. */
+/**
+ * What the form and the answer need of a model, as a server says it, and what its file takes and gives: `preprocess`, the columns of `record`,
+ * what answers to `complete` cases stand on, and the same of each kind of `partial` ones with their outputs.
+ */
 export function described(metadata) {
   const description = JSON.parse(metadata["dermafuse.description"] ?? "null");
   if (!description || metadata["dermafuse.format"] !== "1") throw new Error("the file is no model of this version of DermaFuse");
@@ -77,6 +80,7 @@ export function described(metadata) {
     card: linesOf(description.card),
     columns: JSON.parse(metadata["dermafuse.record"] ?? "[]"),
     stage: metadata["dermafuse.stage"],
+    complete: JSON.parse(metadata["dermafuse.complete"]),
     partial: JSON.parse(metadata["dermafuse.partial"] ?? "[]"),
   };
 }

@@ -67,11 +67,12 @@ export const source = {
     const record = encoded(model, fields);
     const asksRecord = session.inputNames.includes("record");
     const recorded = asksRecord && record.known.length > 0;
-    // The outputs of parts of the model that do not look at what is missing.
+    // Cases that lack something have outputs of their own, where the model answers them.
     const isWhole = !missing.length && recorded === asksRecord;
     const fits = (answer) => answer.record === recorded && answer.images.join() === given.join();
     const partial = isWhole ? null : model.partial.find(fits);
-    if (partial === undefined) {
+    const answer = isWhole ? model.complete : partial;
+    if (!answer) {
       if (!missing.length) throw new NotEnough("This page needs something of the patient that the model knows.");
       throw new NotEnough(`No part of the model answers without what is missing; not given: ${missing.join(", ")}.`);
     }
@@ -79,6 +80,8 @@ export const source = {
     const measures = {};
     for (const image of model.images) {
       const { size } = model.preprocess;
+      const isGiven = `${image}_given`;
+      if (session.inputNames.includes(isGiven)) feeds[isGiven] = new ort.Tensor("bool", [Boolean(images[image])], [1]);
       if (!images[image]) {
         feeds[image] = new ort.Tensor("uint8", new Uint8Array(size * size * 3), [1, size, size, 3]);
         continue;
@@ -92,7 +95,7 @@ export const source = {
     const outputOf = ({ name }) => (partial ? `${partial.outputs}/${name}` : name);
     const outputs = await session.run(feeds, model.tasks.map(outputOf));
     const numbers = Object.fromEntries(model.tasks.map((task) => [task.name, outputs[outputOf(task)].data]));
-    const ofModel = [...model.notes, ...(partial?.notes ?? [])].map((message) => ({ kind: "of_model", message }));
+    const ofModel = [...model.notes, ...answer.notes].map((message) => ({ kind: "of_model", message }));
     const notes = [
       ...missing.map((image) => ({ kind: "image_missing", image })),
       ...record.notes,
@@ -100,7 +103,7 @@ export const source = {
       ...(model.synthetic ? [{ kind: "synthetic_training" }] : []),
       ...ofModel,
     ];
-    const basis = { images: partial?.sees ?? model.images, fields: partial && !partial.sees_record ? [] : record.known };
+    const basis = { images: answer.sees, fields: answer.sees_record ? record.known : [] };
     return answerOf(model, rules, { numbers, record, basis, notes, findings: findings(measures, model.quality) });
   },
 };
