@@ -2,6 +2,8 @@
 
 pub mod chromium;
 pub mod engine_library;
+pub mod onnx_checker;
+pub mod staged_model;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
