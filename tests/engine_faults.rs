@@ -126,7 +126,10 @@ fn a_library_that_lies_or_is_too_old_ends_nothing() {
     let error = refused(format!("onnxruntime:library={}", lying.display()));
     assert!(error.contains("it has no functions of version 1.24, whatever it says of itself"), "{error}");
     for (version, said) in [
-        ("2024.6.0-17404-4c0f47d2335-releases/2024/6", "it says that it is of version `2024.6.0`, and 2025.1 or a later"),
+        (
+            "2024.6.0-17404-4c0f47d2335-releases/2024/6",
+            "it says that it is of version `2024.6.0`, and 2025.1 or a later",
+        ),
         ("2025.0.0-17942", "it says that it is of version `2025.0.0`, and 2025.1 or a later one is needed"),
         ("custom_build", "it says that it is of version `custom_build`, and 2025.1 or a later one is needed"),
         ("", "it says that it is of version ``, and 2025.1 or a later one is needed"),
@@ -200,7 +203,10 @@ fn a_second_library_is_never_taken_for_the_first() {
             let said = asked_in_a_process(&[bad, &good, bad]);
             let bad = bad.split_once('=').unwrap().1;
             assert!(said[0].starts_with(bad) && said[0].contains(reason), "{said:?}");
-            assert!(said[1].starts_with(&format!("the library of OpenVINO is {bad} in this process, which")), "{said:?}");
+            assert!(
+                said[1].starts_with(&format!("the library of OpenVINO is {bad} in this process, which")),
+                "{said:?}"
+            );
             assert!(said[1].contains(reason) && said[1].contains("in a new process"), "{said:?}");
             assert_eq!(said[2], said[0]);
         }
@@ -220,7 +226,10 @@ fn a_second_library_is_never_taken_for_the_first() {
         assert!(said[0].contains("1.24 or a later one is needed"), "{said:?}");
         assert!(said[1].starts_with("ONNX Runtime 1.") && said[1].contains("cannot run the network"), "{said:?}");
         let said = asked_in_a_process(&[&of_lying, &good, &of_lying]);
-        assert!(said[1].starts_with(&format!("the library of ONNX Runtime is {lying} in this process, which")), "{said:?}");
+        assert!(
+            said[1].starts_with(&format!("the library of ONNX Runtime is {lying} in this process, which")),
+            "{said:?}"
+        );
         assert!(said[0].contains("whatever it says of itself") && said[2] == said[0], "{said:?}");
     }
 }

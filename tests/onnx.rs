@@ -19,13 +19,13 @@ use dermafuse::networks::{
 };
 use dermafuse::onnx::{Dim, Element, Graph, NetworkShapes, OnnxError, OnnxModel, export_network};
 use dermafuse::schema::{
-    Branch, BranchLogits, BranchWeights, Case, Cohort, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet,
+    BranchLogits, BranchWeights, Case, Cohort, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet,
 };
 use dermafuse::{Model, Patient, PatientImage};
 use dermafuse_tests::onnx_checker::{Bounds, Checked, Checker, Job, Numbers};
 use dermafuse_tests::staged_model::{branch_logits, cohort};
 use dermafuse_tests::{device_lock, numbers_of, text_of, uniform};
-use ndarray::{Array2, Array3};
+use ndarray::Array2;
 
 /// Networks: sums of 32-bit floats in another order. Sixteen bits have eight of fraction, so that each rounding moves a number by up to
 /// 2^-9 = 0.002 of it, and fifty layers one after the other by more; the largest that was seen is SEEN_NETWORK.

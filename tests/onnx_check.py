@@ -46,8 +46,7 @@ class OpenVino:
         settings |= {"INFERENCE_PRECISION_HINT": hint} if hint else {}
         self.version = openvino.__version__.split("-")[0]
         self.compiled = OpenVino.core.compile_model(name, "CPU", settings)
-        chosen = str(self.compiled.get_property("INFERENCE_PRECISION_HINT"))
-        self.precision = {"float": "f32", "float32": "f32", "bfloat16": "bf16", "float16": "f16"}.get(chosen.strip("<>").split("'")[-2] if "'" in chosen else chosen, chosen)
+        self.precision = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.request = self.compiled.create_infer_request()
         # An input that nothing looks at is none.
         self.inputs = {name for port in self.compiled.inputs for name in port.names}

@@ -107,7 +107,8 @@ impl Checker {
     pub fn start() -> Option<Self> {
         let interpreter = var_os("DERMAFUSE_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
         let script = "import importlib.util as u, sys, numpy; print(*(n for n in sys.argv[1:] if u.find_spec(n)))";
-        let found = Command::new(&interpreter).args(["-c", script]).args(LIBRARIES.map(|library| library.name)).output();
+        let found =
+            Command::new(&interpreter).args(["-c", script]).args(LIBRARIES.map(|library| library.name)).output();
         let found = match found {
             Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
             _ => String::new(),
@@ -117,7 +118,8 @@ impl Checker {
         for library in LIBRARIES {
             let name = library.name;
             if found.contains(name) {
-                engines.extend(["onnxruntime", "openvino", "openvino_default"].iter().filter(|e| e.starts_with(name)));
+                let of_library = |engine: &&str| engine.starts_with(name);
+                engines.extend(["onnxruntime", "openvino", "openvino_default"].into_iter().filter(of_library));
                 continue;
             }
             let lacks = format!("{} cannot import numpy and {name}", interpreter.display());
@@ -174,7 +176,10 @@ impl Checker {
             }
             let bound = bounds.of(answer);
             for (output, difference) in differences {
-                assert!(*difference <= bound, "{file} {output} in {engine}, {precision}: {difference:e}, at most {bound:e}");
+                assert!(
+                    *difference <= bound,
+                    "{file} {output} in {engine}, {precision}: {difference:e}, at most {bound:e}"
+                );
             }
         }
         checked

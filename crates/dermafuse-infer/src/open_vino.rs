@@ -102,7 +102,7 @@ fn start(path: &Path) -> Result<String, StartError> {
     // Such as `2026.4.1-22301-…`.
     let version = build.split('-').next().unwrap_or(&build).to_owned();
     // Read before the crate does it, which panics at words.
-    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if [0; 2].map(|_| parts.next().unwrap_or(0)) < OLDEST {
         return Err(StartError::Stays(format!(
             "it says that it is of version `{version}`, and {year}.{minor} or a later one is needed"
@@ -142,8 +142,7 @@ impl std::fmt::Debug for OpenVino {
 impl OpenVino {
     fn new(version: &str, settings: &EngineSettings, file: &[u8]) -> Result<Self, EngineError> {
         let precision = settings.precision;
-        let facts =
-            EngineFacts { name: NAME.into(), version: version.to_owned(), precision: precision.name().into() };
+        let facts = EngineFacts { name: NAME.into(), version: version.to_owned(), precision: precision.name().into() };
         let refused = |reason: String| EngineError::Network { engine: facts.to_string(), reason };
         let told = |error: InferenceError| refused(error.to_string());
         let mut core = Core::new().map_err(|error| refused(error.to_string()))?;

@@ -49,8 +49,11 @@ impl<T> ProcessLibrary<T> {
     ) -> Result<&Loaded<T>, EngineError> {
         library.check_machine()?;
         let mut unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = |loaded: &Path, asked, unusable| {
-            EngineError::OtherLibrary { engine: library.engine, loaded: loaded.to_owned(), asked, unusable }
+        let other = |loaded: &Path, asked, unusable| EngineError::OtherLibrary {
+            engine: library.engine,
+            loaded: loaded.to_owned(),
+            asked,
+            unusable,
         };
         if let Some(loaded) = self.loaded.get() {
             // Only a place that was named must be that of the library.
