@@ -32,7 +32,7 @@ use ndarray::Array2;
 const NETWORK: Bounds = Bounds { onnx_runtime: 1e-5, open_vino: 1e-5, sixteen_bits: 0.1 };
 
 /// What comes after the network, of the same logits: in 64-bit floats in ONNX Runtime; OpenVINO has kernels for 32 bits alone.
-const STAGE: Bounds = Bounds { onnx_runtime: 1e-9, open_vino: 1e-4, sixteen_bits: 0.1 };
+const STAGE: Bounds = Bounds { onnx_runtime: 1e-9, open_vino: 1e-4, sixteen_bits: 2.0 };
 
 /// Probabilities.
 const WHOLE: Bounds = Bounds { onnx_runtime: 1e-5, open_vino: 1e-4, sixteen_bits: 0.1 };
