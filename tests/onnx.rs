@@ -27,15 +27,20 @@ use dermafuse_tests::staged_model::{branch_logits, cohort};
 use dermafuse_tests::{device_lock, numbers_of, text_of, uniform};
 use ndarray::Array2;
 
-/// Networks: sums of 32-bit floats in another order. Sixteen bits have eight of fraction, so that each rounding moves a number by up to
-/// 2^-9 = 0.002 of it, and fifty layers one after the other by more; the largest that was seen is SEEN_NETWORK.
+/// Networks: sums of 32-bit floats in another order. Floats of 16 bits have eight of fraction, so that each rounding moves a number by up to
+/// 2^-9 = 0.002 of it, and some fifty layers one after the other by more: 0.048 is the largest that was seen.
 const NETWORK: Bounds = Bounds { onnx_runtime: 1e-5, open_vino: 1e-5, sixteen_bits: 0.1 };
 
-/// What comes after the network, of the same logits: in 64-bit floats in ONNX Runtime; OpenVINO has kernels for 32 bits alone.
-const STAGE: Bounds = Bounds { onnx_runtime: 1e-9, open_vino: 1e-4, sixteen_bits: 2.0 };
+/// What comes after the network, of the same logits, in 64-bit floats. OpenVINO computes it in 32 bits, or in 16 where it chooses them for the
+/// file: 0.083 is the largest that was seen.
+const STAGE: Bounds = Bounds { onnx_runtime: 1e-9, open_vino: 1e-5, sixteen_bits: 0.2 };
 
-/// Probabilities.
-const WHOLE: Bounds = Bounds { onnx_runtime: 1e-5, open_vino: 1e-4, sixteen_bits: 0.1 };
+/// The same where an answer has steps or steep lines (trees, isotonic calibration): a number at a step may come to lie on its other side, so that
+/// 16 bits have no bound.
+const STEPS: Bounds = Bounds { onnx_runtime: 1e-9, open_vino: 1e-4, sixteen_bits: 1.0 };
+
+/// Probabilities of whole answers.
+const WHOLE: Bounds = Bounds { onnx_runtime: 1e-5, ..STAGE };
 
 fn numbers<const D: usize>(tensor: &Tensor<D>) -> Numbers {
     let shape = tensor.dims().to_vec();
@@ -214,7 +219,8 @@ fn every_second_stage_answers_the_same_in_every_engine() {
         let file = folder.path().join(format!("{name}.onnx"));
         std::fs::write(&file, graph.into_model("stages", &[]).unwrap().bytes()).unwrap();
         if let Some(checker) = &mut checker {
-            checker.check(&Job { file, inputs, outputs }, &STAGE);
+            let has_steps = ["adaboost", "gradient_boosting", "isotonic"].iter().any(|steps| name.starts_with(steps));
+            checker.check(&Job { file, inputs, outputs }, if has_steps { &STEPS } else { &STAGE });
         }
     }
     checker.iter().for_each(Checker::report);
@@ -294,6 +300,10 @@ fn a_whole_answer_is_that_of_the_model() {
         (0..side * side * 3).map(|at| (255.0 * uniform(&format!("{kind} {case}"), at)) as u8).collect()
     };
     for (views, preprocess, frozen) in models {
+        let bounds = match frozen {
+            Some(ClassifierKind::GradientBoosting) => Bounds { onnx_runtime: 1e-5, ..STEPS },
+            _ => WHOLE,
+        };
         let model = model(views, preprocess, frozen);
         let OnnxAnswer { model: onnx, ends_at, partial, left_out } = model.to_onnx().unwrap();
         assert_eq!((ends_at.as_str(), onnx.opset()), ("P_3", 18));
@@ -336,7 +346,7 @@ fn a_whole_answer_is_that_of_the_model() {
         }
         inputs.insert("record".to_owned(), Numbers { shape: vec![BATCH, 3], kind: "float32", values: record });
         if let Some(checker) = &mut checker {
-            let checked = checker.check(&Job { file: file.clone(), inputs, outputs }, &WHOLE);
+            let checked = checker.check(&Job { file: file.clone(), inputs, outputs }, &bounds);
             says_what_it_is(&checked, side);
         }
         // What is missing, and what stands in its place, which has no say.
@@ -375,7 +385,7 @@ fn a_whole_answer_is_that_of_the_model() {
             });
             let outputs = outputs.collect();
             let job = Job { file: file.clone(), inputs: inputs.into_iter().chain([record]).collect(), outputs };
-            checker.iter_mut().for_each(|checker| drop(checker.check(&job, &WHOLE)));
+            checker.iter_mut().for_each(|checker| drop(checker.check(&job, &bounds)));
         }
     }
     checker.iter().for_each(Checker::report);
