@@ -377,9 +377,9 @@ fn a_damaged_network_is_an_error_or_runs_but_ends_nothing() {
     });
     // The nodes come first, and names of inputs and outputs last; between them are weights.
     let weights = 16_000.min(whole.len() / 2);
-    let nodes = (0..40).map(|at| at * weights / 40);
-    let rest = (1..10).map(|at| weights + at * (whole.len() - weights) / 10);
-    let last = (1..10).map(|at| whole.len() - 23 * at);
+    let nodes = (0..24).map(|at| at * weights / 24);
+    let rest = (1..4).map(|at| weights + at * (whole.len() - weights) / 4);
+    let last = (1..6).map(|at| whole.len() - 37 * at);
     let places: Vec<usize> = nodes.chain(rest).chain(last).collect();
     for library in LIBRARIES {
         let Some(engine) = library.engine("threads=2") else { continue };
@@ -400,17 +400,15 @@ fn a_damaged_network_is_an_error_or_runs_but_ends_nothing() {
             }
         };
         for &place in &places {
-            for bit in [0x01, 0x80] {
-                let mut changed = whole.clone();
-                changed[place] ^= bit;
-                ask(&changed, &format!("with another byte at {place}"));
-            }
+            let mut changed = whole.clone();
+            changed[place] ^= 0x81;
+            ask(&changed, &format!("with another byte at {place}"));
         }
-        for length in [whole.len() - 1, whole.len() - 100, whole.len() / 2, weights, weights / 2, 3] {
+        for length in [whole.len() - 1, whole.len() / 2, weights, 3] {
             ask(&whole[..length], &format!("cut off at {length}"));
         }
         eprintln!("{}: {refused} damaged files were refused, {ran} ran", library.name);
-        assert!(refused > 20, "{refused}");
+        assert!(refused > 8, "{refused}");
         // It is as before.
         assert!(engine.open(&whole).is_ok());
     }

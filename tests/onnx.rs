@@ -22,14 +22,14 @@ use dermafuse::schema::{
     BranchLogits, BranchWeights, Case, Cohort, Field, FieldRole, FieldValue, FuseSpace, Task, TaskSet,
 };
 use dermafuse::{Model, Patient, PatientImage};
-use dermafuse_tests::onnx_checker::{Bounds, Checked, Checker, Job, Numbers};
+use dermafuse_tests::onnx_checker::{Bounds, Checker, Job, Numbers};
 use dermafuse_tests::staged_model::{branch_logits, cohort};
 use dermafuse_tests::{device_lock, numbers_of, text_of, uniform};
 use ndarray::Array2;
 
 /// Networks: sums of 32-bit floats in another order. Floats of 16 bits have eight of fraction, so that each rounding moves a number by up to
-/// 2^-9 = 0.002 of it, and some fifty layers one after the other by more: 0.048 is the largest that was seen.
-const NETWORK: Bounds = Bounds { onnx_runtime: 1e-5, open_vino: 1e-5, sixteen_bits: 0.1 };
+/// 2^-9 = 0.002 of it, and some fifty layers one after the other by more: 0.091 is the largest that was seen.
+const NETWORK: Bounds = Bounds { onnx_runtime: 1e-5, open_vino: 1e-5, sixteen_bits: 0.2 };
 
 /// What comes after the network, of the same logits, in 64-bit floats. OpenVINO computes it in 32 bits, or in 16 where it chooses them for the
 /// file: 0.083 is the largest that was seen.
@@ -346,8 +346,9 @@ fn a_whole_answer_is_that_of_the_model() {
         }
         inputs.insert("record".to_owned(), Numbers { shape: vec![BATCH, 3], kind: "float32", values: record });
         if let Some(checker) = &mut checker {
-            let checked = checker.check(&Job { file: file.clone(), inputs, outputs }, &bounds);
-            says_what_it_is(&checked, side);
+            for answer in checker.check(&Job { file: file.clone(), inputs, outputs }, &bounds) {
+                says_what_it_is(&answer.metadata, side);
+            }
         }
         // What is missing, and what stands in its place, which has no say.
         let names: Vec<&str> = partial.iter().map(|answer| answer.outputs.as_str()).collect();
@@ -391,13 +392,8 @@ fn a_whole_answer_is_that_of_the_model() {
     checker.iter().for_each(Checker::report);
 }
 
-/// Holds the properties of a whole answer's file to the model's.
-fn says_what_it_is(checked: &Checked, side: usize) {
-    let metadata = &checked.metadata;
-    // OpenVINO does not give them.
-    if metadata.is_empty() {
-        return;
-    }
+/// Holds the properties of a whole answer's file, as an engine gives them, to the model's.
+fn says_what_it_is(metadata: &BTreeMap<String, String>, side: usize) {
     let of = |key: &str| -> serde_json::Value { serde_json::from_str(&metadata[key]).unwrap() };
     assert_eq!((metadata["dermafuse.format"].as_str(), metadata["dermafuse.stage"].as_str()), ("1", "P_3"));
     let record = of("dermafuse.record");

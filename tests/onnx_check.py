@@ -4,9 +4,9 @@ The arguments are the engines: `onnxruntime`, `openvino` (in 32-bit floats) and 
 input is a job as JSON: {"file", "numbers", "inputs": {name: {"shape", "type", "at"}}, "outputs": {name: {"shape", "type", "at"}}}, where `numbers`
 is a file and `at` the place of the first byte in it.
 
-Prints a line of JSON for each job: {"metadata", "answers": [{"engine", "version", "precision", "seconds", "differences", "alone"}]}. `differences` has, for
-each output, the largest difference from what was expected over the largest magnitude of that; `alone` that of the first case from the same case
-without the others, where there are others. The session of a file is kept until another file is asked.
+Prints a line of JSON for each job, a list of {"engine", "version", "precision", "metadata", "seconds", "differences", "alone"}. `differences` has, for each
+output, the largest difference from what was expected over the largest magnitude of that; `alone` that of the first case from the same case without
+the others, where there are others. The session of a file is kept until another file is asked.
 """
 
 import json
@@ -45,7 +45,10 @@ class OpenVino:
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": THREADS}
         settings |= {"INFERENCE_PRECISION_HINT": hint} if hint else {}
         self.version = openvino.__version__.split("-")[0]
-        self.compiled = OpenVino.core.compile_model(name, "CPU", settings)
+        model = OpenVino.core.read_model(name)
+        about = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
+        self.metadata = {key: str(getattr(text, "value", text)) for key, text in about.items()}
+        self.compiled = OpenVino.core.compile_model(model, "CPU", settings)
         self.precision = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.request = self.compiled.create_infer_request()
         # An input that nothing looks at is none.
@@ -108,15 +111,14 @@ def main():
         with open(job["numbers"], "rb") as file:
             bytes_of = file.read()
         inputs, outputs = ({key: array(bytes_of, value) for key, value in job[which].items()} for which in ["inputs", "outputs"])
-        answers, metadata = [], {}
+        answers = []
         for engine in sys.argv[1:]:
             begun = time.monotonic()
             session = sessions.get(engine) or sessions.setdefault(engine, ENGINES[engine](name))
             differences, alone = answer(session, f"{name} in {engine}", inputs, outputs)
-            metadata |= getattr(session, "metadata", {})
-            facts = {"engine": engine, "version": session.version, "precision": session.precision}
+            facts = {"engine": engine, "version": session.version, "precision": session.precision, "metadata": session.metadata}
             answers.append(facts | {"seconds": time.monotonic() - begun, "differences": differences, "alone": alone})
-        print(json.dumps({"metadata": metadata, "answers": answers}), flush=True)
+        print(json.dumps(answers), flush=True)
 
 
 main()

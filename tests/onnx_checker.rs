@@ -35,15 +35,6 @@ pub struct Job {
     pub outputs: BTreeMap<String, Numbers>,
 }
 
-/// What the engines said of a job.
-#[derive(Debug, Deserialize)]
-pub struct Checked {
-    /// The properties of the file, as ONNX Runtime reads them.
-    pub metadata: BTreeMap<String, String>,
-    /// One for each engine.
-    pub answers: Vec<EngineAnswer>,
-}
-
 /// What an engine said of a job.
 #[derive(Debug, Deserialize)]
 pub struct EngineAnswer {
@@ -53,6 +44,8 @@ pub struct EngineAnswer {
     pub version: String,
     /// What it computed with: `f32`, `bf16`.
     pub precision: String,
+    /// The properties of the file.
+    pub metadata: BTreeMap<String, String>,
     /// Time to load the file, if it is another one, and to answer.
     pub seconds: f64,
     /// By output, the largest difference from what it should be, over the largest magnitude of that: of all cases together, and of the
@@ -143,11 +136,11 @@ impl Checker {
         Some(Self { process, jobs, results, folder, largest: BTreeMap::new() })
     }
 
-    /// Asks all engines, and holds them to what is expected.
+    /// Asks all engines, and holds them to what is expected. An answer of each.
     ///
     /// # Panics
     /// If one of them fails, or is further off than its bound.
-    pub fn check(&mut self, job: &Job, bounds: &Bounds) -> Checked {
+    pub fn check(&mut self, job: &Job, bounds: &Bounds) -> Vec<EngineAnswer> {
         let mut bytes = Vec::new();
         let mut described = |tensors: &BTreeMap<String, Numbers>| -> Value {
             tensors.iter().map(|(name, numbers)| (name.clone(), written(numbers, &mut bytes))).collect()
@@ -161,9 +154,9 @@ impl Checker {
         let mut result = String::new();
         self.results.read_line(&mut result).expect("Python answers");
         assert!(!result.is_empty(), "{}: Python ended, and has said why", job.file.display());
-        let checked: Checked = serde_json::from_str(&result).expect("the script prints JSON");
-        for answer in &checked.answers {
-            let EngineAnswer { engine, version, precision, seconds, differences, alone } = answer;
+        let answers: Vec<EngineAnswer> = serde_json::from_str(&result).expect("the script prints JSON");
+        for answer in &answers {
+            let EngineAnswer { engine, version, precision, seconds, differences, alone, .. } = answer;
             let largest = self.largest.entry(format!("{engine} {version}, {precision}")).or_default();
             largest.seconds += seconds;
             let file = job.file.file_stem().unwrap_or_default().to_string_lossy();
@@ -182,7 +175,7 @@ impl Checker {
                 );
             }
         }
-        checked
+        answers
     }
 
     /// Prints the largest difference of each engine, the largest that the cases of a batch make for each other, and the time that it took.
