@@ -49,7 +49,11 @@ impl Library {
         let words = format!("{}{}{}", self.name, if words.is_empty() { "" } else { ":" }, words.join(","));
         let engine: Engine = words.parse().expect("an engine");
         match engine.open(b"no network") {
-            Err(error @ (EngineError::NoLibrary { .. } | EngineError::NotBuilt { .. })) if !self.is_required() => {
+            Err(
+                error @ (EngineError::NoLibrary { .. }
+                | EngineError::NotBuilt { .. }
+                | EngineError::StaticProgram { .. }),
+            ) if !self.is_required() => {
                 eprintln!("SKIPPED for {}: {error}", self.name);
                 None
             }

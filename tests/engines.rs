@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::env::var_os;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
 
@@ -18,15 +18,13 @@ use dermafuse::infer::{
     Bundle, Engine, EngineError, EngineSettings, ExplanationRequest, InferError, Note, OnnxSession, Precision,
 };
 use dermafuse::networks::Network;
-use dermafuse::onnx::{Attribute, Dim, Element, Graph, ProductRanges, Range, Values};
+use dermafuse::onnx::{Attribute, Dim, Element, Graph, NetworkShapes, ProductRanges, Range, Values, export_network};
 use dermafuse::recipes::Workplace;
 use dermafuse::schema::ndarray::{Array, ArrayD, IxDyn};
 use dermafuse::train::Silent;
 use dermafuse::{Model, Patient};
 use dermafuse_tests::engine_library::LIBRARIES;
-use dermafuse_tests::{
-    device_lock, program, saved_model, small_experiment, small_set, small_set_folder, text, uniform,
-};
+use dermafuse_tests::{device_lock, program, small_experiment, small_set, small_set_folder, text, uniform};
 use serde_json::Value;
 
 /// How far a probability may be from Burn's, where both compute in 32-bit floats.
@@ -79,6 +77,37 @@ fn batch_and_threads_change_last_digits_at_most() {
         let [one, many] = [one, many].map(|engine| bundle.clone().with_engine(&engine).unwrap());
         let comparison = compared(&one, &many);
         assert!(comparison.largest <= CLOSE, "{}", comparison.to_text());
+    }
+}
+
+#[test]
+fn a_case_alone_differs_from_itself_in_a_batch_by_last_digits() {
+    let bundle = trained();
+    for (library, precision) in [(LIBRARIES[0], "f32"), (LIBRARIES[1], "f32"), (LIBRARIES[1], "bf16")] {
+        let of = |batch: usize| library.engine(&format!("threads=2,batch={batch},precision={precision}"));
+        let (Some(alone), Some(batch)) = (of(1), of(8)) else { continue };
+        let in_engine = |engine| match bundle.clone().with_engine(&engine) {
+            Ok(bundle) => Some(bundle),
+            Err(InferError::Engine(EngineError::Precision { .. })) => None,
+            Err(error) => panic!("{error}"),
+        };
+        let (Some(alone), Some(batch)) = (in_engine(alone), in_engine(batch)) else { continue };
+        let comparison = compared(&alone, &batch);
+        println!(
+            "{}: a probability of a case alone and in a batch of 8: {:.1e}",
+            comparison.engine, comparison.largest
+        );
+        let most = if precision == "f32" { CLOSE } else { 0.1 };
+        assert!(comparison.largest <= most, "{}", comparison.to_text());
+        assert_eq!(compared(&alone, &alone.clone()).largest, 0.0, "the same question has the same answer");
+    }
+    // Burn's are the same to the bit, in every batch.
+    let (set, split) = small_set();
+    let [row, rest @ ..] = split.test.as_slice() else { panic!("there are test cases") };
+    let answers = |rows: &[usize]| bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap().stages.pop().unwrap().1;
+    let (alone, among) = (answers(&[*row]), answers(&[&[*row], rest].concat()));
+    for (alone, among) in alone.probabilities.iter().zip(&among.probabilities) {
+        assert_eq!(alone.row(0), among.row(0));
     }
 }
 
@@ -246,109 +275,6 @@ fn a_damaged_file_is_an_error() {
     assert!(error.contains("it runs the networks of this library and no ONNX files"), "{error}");
 }
 
-/// The program, asked about two photos with these words more.
-fn predict(model: &Path, words: &[&str]) -> Output {
-    let (set, split) = small_set();
-    let case = &set.cases[split.test[0]];
-    let mut command = program("dermafuse");
-    command
-        .arg("predict")
-        .arg(model)
-        .arg("--clinical")
-        .arg(&case.clinical[0])
-        .arg("--dermoscopic")
-        .arg(&case.dermoscopic[0]);
-    command.args(["--field", "sex=female", "--field", "age=50"]).args(words).output().unwrap()
-}
-
-#[test]
-fn what_is_no_library_is_said_and_how_to_get_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let model = saved_model(folder.path());
-    let refused = |engine: &str| {
-        let output = predict(&model, &["--engine", engine]);
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        text(&output)
-    };
-    for library in LIBRARIES {
-        let name = library.name;
-        let absent = folder.path().join("absent.so");
-        let error = refused(&format!("{name}:library={}", absent.display()));
-        assert!(error.contains("was not found; looked for") && error.contains("absent.so"), "{error}");
-        assert!(error.contains(&format!("pip install {}", library.name)), "{error}");
-        let page = folder.path().join("page.so");
-        fs::write(&page, "<html>404</html>").unwrap();
-        assert!(refused(&format!("{name}:library={}", page.display())).contains("it is no shared library"));
-    }
-    // A variable that names nothing is no reason to look elsewhere.
-    let mut command = program("dermafuse");
-    command.arg("predict").arg(&model).args(["--clinical", "a.jpg", "--engine", "onnxruntime"]);
-    let output = command.env("ORT_DYLIB_PATH", folder.path().join("nowhere.so")).output().unwrap();
-    assert!(text(&output).contains("nowhere.so (ORT_DYLIB_PATH)"), "{}", text(&output));
-
-    let unknown = predict(&model, &["--engine", "tensorrt"]);
-    assert_eq!(unknown.status.code(), Some(2));
-    assert!(text(&unknown).contains("the engines are burn, onnxruntime, openvino"), "{}", text(&unknown));
-}
-
-/// A library of these functions, if there is a compiler of C.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-fn compiled(folder: &Path, name: &str, source: &str) -> Option<PathBuf> {
-    let (from, to) = (folder.join("library.c"), folder.join(name));
-    fs::write(&from, source).unwrap();
-    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&to).arg(&from).status();
-    match status {
-        Ok(status) if status.success() => Some(to),
-        _ => {
-            eprintln!("SKIPPED: no compiler of C makes a library that lies");
-            None
-        }
-    }
-}
-
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#[test]
-fn a_library_that_lies_or_is_too_old_ends_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let model = saved_model(folder.path());
-    let refused = |engine: String| {
-        let output = predict(&model, &["--engine", &engine]);
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-        text(&output)
-    };
-    let onnx_runtime = |version: &str| {
-        format!(
-            "struct api {{ const void *(*get)(unsigned); const char *(*version)(void); }};\n\
-             static const void *get(unsigned version) {{ return 0; }}\n\
-             static const char *version(void) {{ return \"{version}\"; }}\n\
-             static struct api own = {{ get, version }};\n\
-             const struct api *OrtGetApiBase(void) {{ return &own; }}\n"
-        )
-    };
-    let Some(old) = compiled(folder.path(), "libonnxruntime.so.1.17.0", &onnx_runtime("1.17.0")) else { return };
-    let error = refused(format!("onnxruntime:library={}", old.display()));
-    assert!(error.contains("it is of version 1.17.0, and 1.24 or a later one is needed"), "{error}");
-    assert!(error.contains("pip install onnxruntime"), "{error}");
-    let lying = compiled(folder.path(), "libonnxruntime.so.1.99.0", &onnx_runtime("1.99.0")).unwrap();
-    let error = refused(format!("onnxruntime:library={}", lying.display()));
-    assert!(error.contains("it has no functions of version 1.24, whatever it says of itself"), "{error}");
-    let other = compiled(folder.path(), "libother.so", "int answer(void) { return 42; }\n").unwrap();
-    for (name, function) in [("onnxruntime", "OrtGetApiBase"), ("openvino", "ov_compiled_model_create_infer_request")] {
-        let error = refused(format!("{name}:library={}", other.display()));
-        assert!(
-            error.contains(&format!("it has no function `{function}`: it is too old, or another library")),
-            "{error}"
-        );
-    }
-    // One of another processor, by what its head says.
-    let mut foreign = fs::read(&other).unwrap();
-    foreign[18..20].copy_from_slice(&[0xB7, 0]);
-    let aarch64 = folder.path().join("libaarch64.so");
-    fs::write(&aarch64, foreign).unwrap();
-    let error = refused(format!("openvino:library={}", aarch64.display()));
-    assert!(error.contains("it is for Linux on aarch64, and this program is for Linux on x86_64"), "{error}");
-}
-
 #[test]
 fn the_program_says_which_engine_answered() {
     let folder = tempfile::tempdir().unwrap();
@@ -433,6 +359,59 @@ fn the_program_says_which_engine_answered() {
     let refused =
         program("dermafuse").args(["check-engine", model.to_str().unwrap(), "--data", &data]).output().unwrap();
     assert!(text(&refused).contains("Burn is what an engine is compared with"), "{}", text(&refused));
+}
+
+/// A network of convolutions, normalizations and a record, as a file; the side of its images.
+fn small_network() -> (Vec<u8>, usize) {
+    let side = trained().description.preprocess.size;
+    let tasks: Vec<&str> = trained().description.tasks.iter().map(|task| task.name.as_str()).collect();
+    let shapes = NetworkShapes { images: [side, side], record: 0, tasks: &tasks };
+    (export_network(&trained().network, &shapes).unwrap().into_bytes(), side)
+}
+
+#[test]
+fn a_damaged_network_is_an_error_or_runs_but_ends_nothing() {
+    let (whole, side) = small_network();
+    let image = ArrayD::from_shape_fn(IxDyn(&[1, 3, side, side]), |at| {
+        uniform("image", at[1] * side * side + at[2] * side + at[3]) as f32
+    });
+    // The nodes come first, and names of inputs and outputs last; between them are weights.
+    let weights = 16_000.min(whole.len() / 2);
+    let nodes = (0..24).map(|at| at * weights / 24);
+    let rest = (1..4).map(|at| weights + at * (whole.len() - weights) / 4);
+    let last = (1..6).map(|at| whole.len() - 37 * at);
+    let places: Vec<usize> = nodes.chain(rest).chain(last).collect();
+    for library in LIBRARIES {
+        let Some(engine) = library.engine("threads=2") else { continue };
+        let (mut refused, mut ran) = (0, 0);
+        let mut ask = |bytes: &[u8], of: &str| match engine.open(bytes) {
+            Err(EngineError::Network { .. }) => refused += 1,
+            Err(error) => panic!("{} {of}: {error}", library.name),
+            Ok(session) => {
+                let names: Vec<String> = session.inputs().iter().map(|input| input.name.clone()).collect();
+                let outputs: Vec<String> = session.outputs().iter().map(|output| output.name.clone()).collect();
+                let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+                let inputs: Vec<_> = names.iter().map(|name| (name.as_str(), image.view())).collect();
+                match session.run(&inputs, &outputs) {
+                    Ok(_) => ran += 1,
+                    Err(EngineError::Run { .. }) => refused += 1,
+                    Err(error) => panic!("{} {of}: {error}", library.name),
+                }
+            }
+        };
+        for &place in &places {
+            let mut changed = whole.clone();
+            changed[place] ^= 0x81;
+            ask(&changed, &format!("with another byte at {place}"));
+        }
+        for length in [whole.len() - 1, whole.len() / 2, weights, 3] {
+            ask(&whole[..length], &format!("cut off at {length}"));
+        }
+        eprintln!("{}: {refused} damaged files were refused, {ran} ran", library.name);
+        assert!(refused > 8, "{refused}");
+        // It is as before.
+        assert!(engine.open(&whole).is_ok());
+    }
 }
 
 #[test]

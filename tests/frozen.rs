@@ -433,6 +433,31 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
     fs::write(&file, b"no network").unwrap();
     let damaged = refused("output = \"embedding\"", &[]);
     assert!(damaged.contains("cannot run the network"), "{damaged}");
+
+    // Wherever a byte is another one, or the rest is missing: an error that says so, or features, and never the end of the process.
+    let weights = format!("method.weights={}", file.display());
+    let mut errors = 0;
+    let mut plan_of = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        let experiment = recipe(&[&named, &weights]).experiment().unwrap();
+        match experiment.plan().and_then(|plan| plan.check(Workplace::on(&Device::flex()), &mut Silent)) {
+            Ok(()) => {}
+            Err(error) => {
+                let said = text_of(&error);
+                assert!(said.to_lowercase().contains("onnx"), "{said}");
+                errors += 1;
+            }
+        }
+    };
+    for at in (0..encoder.len().min(6000)).step_by(211).chain((6000..encoder.len()).step_by(encoder.len() / 5)) {
+        let mut bytes = encoder.clone();
+        bytes[at] ^= 0x11;
+        plan_of(&bytes);
+    }
+    for length in [encoder.len() - 1, encoder.len() / 2, 1000, 1, 0] {
+        plan_of(&encoder[..length]);
+    }
+    assert!(errors > 5, "{errors}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ use dermafuse::schema::{
 use dermafuse::serve::{CaseInput, Classifier, ModelClassifier};
 use dermafuse_tests::chromium::{Chromium, decode as bytes_of};
 use dermafuse_tests::incomplete_cases::{Given, RECORD, models};
+use dermafuse_tests::staged_model::staged_model;
 use dermafuse_tests::{program, saved_model, text};
 use serde_json::{Value, json};
 
@@ -692,6 +693,107 @@ fn a_page_answers_incomplete_cases_where_the_program_does_and_says_the_same_of_t
         "{answered} incomplete cases are answered, {refused} refused; probabilities differ by at most {largest:.6}"
     );
     assert!(answered > 20 && refused > 3, "{answered} {refused}");
+}
+
+#[test]
+fn a_page_computes_views_and_both_stages_as_the_program_does() {
+    let (Some(runtime), Some(mut browser)) = (runtime(), browser()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = staged_model(folder.path());
+    let out = folder.path().join("page");
+    export(&file, &runtime, &out);
+    let server = FolderServer::start(&out);
+    browser.open(&server.address);
+    browser.wait("!document.getElementById('case').hidden");
+    let served = ModelClassifier::new(Model::open(&file, &Device::flex()).unwrap()).unwrap();
+    let photos = [photo(folder.path(), "a.jpg", 2), photo(folder.path(), "b.jpg", 9)];
+    let mut largest = 0.0_f64;
+    let mut answers = Vec::new();
+    // With and without a photo, and without the record, where the first stage answers.
+    for (there, fields) in [
+        ([true, true], json!([["sex", "male"], ["age", "61"]])),
+        ([true, true], json!([["sex", "female"], ["age", "24"]])),
+        ([false, true], json!([["sex", "male"], ["age", "61"]])),
+        ([true, true], json!([])),
+    ] {
+        let [clinical, dermoscopic] = [0, 1].map(|at| there[at].then(|| photos[at].as_path()));
+        let bytes = |file: Option<&Path>| file.map(|file| fs::read(file).unwrap().into());
+        let pairs =
+            fields.as_array().unwrap().iter().map(|pair| [0, 1].map(|at| pair[at].as_str().unwrap().to_owned()));
+        let case = CaseInput {
+            clinical: bytes(clinical),
+            dermoscopic: bytes(dermoscopic),
+            fields: pairs.map(|[name, value]| (name, value)).collect(),
+            ..CaseInput::default()
+        };
+        let expected = serde_json::to_value(served.answer(&case).unwrap()).unwrap();
+        let found = answer_of(&mut browser, clinical, dermoscopic, &fields);
+        let classes = |answer: &Value| -> Vec<(String, f64)> {
+            let tasks = answer["tasks"].as_array().unwrap().iter();
+            let classes = tasks.flat_map(|task| task["classes"].as_array().unwrap());
+            classes
+                .map(|class| (class["name"].as_str().unwrap().to_owned(), class["probability"].as_f64().unwrap()))
+                .collect()
+        };
+        let (found_classes, expected_classes) = (classes(&found), classes(&expected));
+        assert_eq!(found_classes.len(), 3 + 2);
+        for ((class, probability), (other, expected)) in found_classes.iter().zip(&expected_classes) {
+            assert_eq!(class, other, "{there:?} {fields}");
+            largest = largest.max((probability - expected).abs());
+        }
+        for same in ["images", "fields"] {
+            assert_eq!(found["basis"][same], expected["basis"][same], "{there:?} {fields}: {same}");
+        }
+        answers.push(expected_classes);
+    }
+    println!("over views and both stages the page's probabilities differ by at most {largest:.6} from the program's");
+    assert!(largest <= BOUND, "{largest}");
+    // Whether it was asked otherwise can be told from the answers.
+    for (at, one) in answers.iter().enumerate() {
+        for other in &answers[..at] {
+            let apart = one.iter().zip(other).map(|(one, other)| (one.1 - other.1).abs()).fold(0.0, f64::max);
+            assert!(apart > 10.0 * BOUND, "{apart}");
+        }
+    }
+    drop(browser);
+    server.end();
+}
+
+#[test]
+fn a_page_refuses_a_model_that_is_not_whole() {
+    let (Some(runtime), Some(mut browser)) = (runtime(), browser()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("page");
+    export(&saved_model(folder.path()), &runtime, &out);
+    let whole = fs::read(out.join("model.onnx")).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        bytes
+    };
+    let damaged = [
+        whole[..whole.len() / 2].to_vec(), // its metadata are gone
+        whole[..whole.len() - 1].to_vec(),
+        flipped(1),
+        flipped(whole.len() / 2), // a weight, which no format would tell
+        Vec::new(),
+        b"<html>404</html>".to_vec(),
+    ];
+    for bytes in damaged {
+        fs::write(out.join("model.onnx"), bytes).unwrap();
+        // Each on an address of its own, of which the browser has kept nothing.
+        let server = FolderServer::start(&out);
+        browser.open(&server.address);
+        browser.wait("document.getElementById('error').innerText.includes('model.onnx')");
+        let said = browser.text("document.getElementById('error').innerText");
+        assert!(said.contains("is not the file of this export"), "{said}");
+        assert_eq!(browser.run("document.getElementById('case').hidden"), true);
+        assert_eq!(browser.text("document.getElementById('status').innerText"), "");
+        server.end();
+    }
+    for (method, event) in &browser.events {
+        assert_ne!(method, "Runtime.exceptionThrown", "{event}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::process::{Command, Output};
 use burn::tensor::Device;
 use dermafuse::data::{RgbPixels, Strictness, decode, encode_jpeg, encode_png};
 use dermafuse::infer::{Answer, Model, Patient};
+use dermafuse_tests::staged_model::staged_model;
 use dermafuse_tests::{program, saved_model, text};
 
 /// The largest difference of a probability from the program's: others decode JPEGs and round otherwise.
@@ -90,14 +91,24 @@ struct Case {
 }
 
 impl Case {
-    fn new() -> Self {
+    /// Of a model that is a network, and of one with several views, a second stage and calibration.
+    fn all() -> [Self; 2] {
+        [saved_model, staged_model].map(Self::new)
+    }
+
+    fn new(saved: fn(&Path) -> PathBuf) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = saved_model(folder.path());
+        let file = saved(folder.path());
         let model = Model::open(&file, &Device::flex()).unwrap();
         for (name, pixels) in [("clinical.jpg", photo(640, 480, 1)), ("dermoscopic.jpg", photo(501, 377, 3))] {
             fs::write(folder.path().join(name), encode_jpeg(&pixels, 92).unwrap()).unwrap();
         }
         Self { folder, model, file }
+    }
+
+    /// What the model's file is called.
+    fn name(&self) -> String {
+        self.file.file_stem().unwrap().to_string_lossy().into_owned()
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -157,14 +168,16 @@ fn of_node(line: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn a_few_lines_of_python_give_the_programs_probabilities() {
-    let Some(mut python) = python() else { return };
-    let case = Case::new();
-    case.export(&["--onnx", "model.onnx"]);
-    fs::write(case.at("ask.py"), lines("python", "onnxruntime")).unwrap();
-    let output = python.arg("ask.py").current_dir(case.folder.path()).output().unwrap();
-    let largest = case.largest_difference(&output, of_json);
-    println!("Python's probabilities differ by at most {largest:.6} from the program's");
-    assert!(largest <= BOUND, "{largest}");
+    for (case, ends_at) in Case::all().into_iter().zip(["P_1", "P_3 calibrated"]) {
+        let Some(mut python) = python() else { return };
+        assert_eq!(case.model.to_onnx().unwrap().ends_at, ends_at);
+        case.export(&["--onnx", "model.onnx"]);
+        fs::write(case.at("ask.py"), lines("python", "onnxruntime")).unwrap();
+        let output = python.arg("ask.py").current_dir(case.folder.path()).output().unwrap();
+        let largest = case.largest_difference(&output, of_json);
+        println!("{}: Python's probabilities differ by at most {largest:.6} from the program's", case.name());
+        assert!(largest <= BOUND, "{}: {largest}", case.name());
+    }
 }
 
 /// Saves photos as cameras do, with colours at half the resolution, and what it decodes of them.
@@ -184,7 +197,7 @@ const PIXEL_BOUND: u8 = 5;
 #[test]
 fn colours_at_half_the_resolution_are_smoothed_as_by_libjpeg() {
     let Some(mut python) = python() else { return };
-    let case = Case::new();
+    let case = Case::new(staged_model);
     case.export(&["--onnx", "model.onnx"]);
     // Sides of whole and of cut blocks.
     for (name, pixels) in [("clinical", photo(640, 480, 1)), ("dermoscopic", photo(501, 377, 3))] {
@@ -266,7 +279,12 @@ fn package(folder: &Path, module: &str) {
 #[test]
 fn a_few_lines_of_javascript_give_the_programs_probabilities() {
     let Some(dist) = runtime_of_node() else { return };
-    let case = Case::new();
+    for case in Case::all() {
+        asked_by_javascript(&case, &dist);
+    }
+}
+
+fn asked_by_javascript(case: &Case, dist: &Path) {
     case.export(&["--web", "page", "--runtime", dist.to_str().unwrap()]);
     fs::write(case.at("ask.mjs"), lines("js", "onnxruntime-web")).unwrap();
     let packages = case.at("node_modules");
@@ -295,7 +313,7 @@ fn a_few_lines_of_javascript_give_the_programs_probabilities() {
     }
     let output = Command::new("node").arg("ask.mjs").current_dir(case.folder.path()).output().unwrap();
     let largest = case.largest_difference(&output, of_node);
-    println!("JavaScript's probabilities differ by at most {largest:.6} from the program's");
+    println!("{}: JavaScript's probabilities differ by at most {largest:.6} from the program's", case.name());
     // Without JPEGs between them nothing but last digits differs.
     let bound = if sharp.is_some() { BOUND } else { 1e-5 };
     assert!(largest <= bound, "{largest}");

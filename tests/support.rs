@@ -3,6 +3,8 @@
 pub mod chromium;
 pub mod engine_library;
 pub mod incomplete_cases;
+pub mod onnx_checker;
+pub mod staged_model;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

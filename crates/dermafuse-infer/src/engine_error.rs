@@ -63,9 +63,12 @@ pub enum EngineError {
     },
     /// A process has one library of an engine, and it has another one already.
     #[error(
-        "the library of {engine} is {} in this process, and cannot be {} too; use one of them, or two processes",
+        "the library of {engine} is {} in this process, {}",
         loaded.display(),
-        asked.display()
+        match unusable {
+            None => format!("and cannot be {} too; use one of them, or two processes", asked.display()),
+            Some(reason) => format!("which cannot be used ({reason}), and so cannot be {}; ask for that one alone, in a new process", asked.display()),
+        }
     )]
     OtherLibrary {
         /// The engine.
@@ -74,6 +77,19 @@ pub enum EngineError {
         loaded: PathBuf,
         /// The one that was asked for.
         asked: PathBuf,
+        /// Why the one that is loaded cannot be used, if it cannot.
+        unusable: Option<String>,
+    },
+    /// A program that is linked statically, which loads no libraries.
+    #[error(
+        "this program is linked statically and loads no libraries, so that {engine} cannot run in it; use the engine burn, or {file} of the \
+         same release, which loads them where the system has glibc (docs/machines.md)"
+    )]
+    StaticProgram {
+        /// The engine.
+        engine: &'static str,
+        /// The file of a release that loads libraries on such a machine.
+        file: &'static str,
     },
     /// A processor that lacks what the library's code uses without asking.
     #[error("{engine} needs a processor with {needs}, which this one lacks; use the engine burn")]

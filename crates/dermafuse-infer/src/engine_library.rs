@@ -43,6 +43,16 @@ const SYSTEM_FOLDERS: [&str; 8] = [
     "/opt/intel/openvino/runtime/lib/aarch64",
 ];
 
+/// Whether this program has its C library inside, and with it no loader of others. (Static programs of Windows load libraries.)
+const IS_STATIC: bool = cfg!(all(target_env = "musl", target_feature = "crt-static"));
+
+/// The program of a release that loads libraries on Linux.
+const DYNAMIC_PROGRAM: &str = if cfg!(target_arch = "aarch64") {
+    "dermafuse-aarch64-unknown-linux-gnu"
+} else {
+    "dermafuse-x86_64-unknown-linux-gnu"
+};
+
 /// A shared library that runs networks.
 #[derive(Debug)]
 pub(crate) struct EngineLibrary {
@@ -179,14 +189,22 @@ impl EngineLibrary {
         folders
     }
 
-    /// Checks that the processor has what the published builds of both libraries use without asking: they run without AVX, and end the
-    /// process where there is no SSE4.2.
-    pub(crate) fn check_processor(&self) -> Result<(), EngineError> {
+    /// Checks that the program can load libraries, and that the processor has what the published builds of both libraries use without
+    /// asking: they run without AVX, and end the process where there is no SSE4.2.
+    pub(crate) fn check_machine(&self) -> Result<(), EngineError> {
+        self.check_linking(IS_STATIC)?;
         #[cfg(target_arch = "x86_64")]
         if !std::arch::is_x86_feature_detected!("sse4.2") {
             return Err(EngineError::Processor { engine: self.engine, needs: "SSE4.2" });
         }
         Ok(())
+    }
+
+    fn check_linking(&self, is_static: bool) -> Result<(), EngineError> {
+        match is_static {
+            true => Err(EngineError::StaticProgram { engine: self.engine, file: DYNAMIC_PROGRAM }),
+            false => Ok(()),
+        }
     }
 
     /// A file that cannot be used, and why.
@@ -293,6 +311,14 @@ mod tests {
         let mut bytes = vec![0x7F, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, machine, 0];
         bytes.extend([&[0], name.as_bytes(), &[0]].concat());
         bytes
+    }
+
+    #[test]
+    fn a_static_program_says_which_one_loads_libraries() {
+        let error = LIBRARY.check_linking(true).unwrap_err().to_string();
+        let words = "loads no libraries, so that An Engine cannot run in it; use the engine burn, or dermafuse-";
+        assert!(error.contains(words) && error.contains("-unknown-linux-gnu") && !error.contains("pip"), "{error}");
+        LIBRARY.check_linking(IS_STATIC).unwrap();
     }
 
     #[test]

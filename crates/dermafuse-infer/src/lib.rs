@@ -58,6 +58,8 @@ mod open_vino;
 mod patient;
 mod patient_error;
 mod predictor;
+#[cfg(feature = "_engines")]
+mod process_library;
 mod published_input;
 mod questions;
 #[cfg(feature = "_engines")]

@@ -1,8 +1,7 @@
 //! ONNX Runtime, loaded when it is asked for.
 
-use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dermafuse_schema::EngineFacts;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
@@ -13,6 +12,7 @@ use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
 use crate::engine_library::EngineLibrary;
 use crate::onnx_session::check_question;
+use crate::process_library::{ProcessLibrary, StartError, without_panic};
 use crate::{EngineError, EngineSettings, OnnxSession, OnnxTensor, Precision};
 
 const NAME: &str = "ONNX Runtime";
@@ -26,14 +26,11 @@ const LIBRARY: EngineLibrary = EngineLibrary {
     functions: &["OrtGetApiBase"],
 };
 
-/// The library of the process: there is one, since its functions have one place.
-static LOADED: OnceLock<Loaded> = OnceLock::new();
-/// Held by who loads it.
-static LOADING: Mutex<()> = Mutex::new(());
+/// The library of the process.
+static LOADED: ProcessLibrary<Started> = ProcessLibrary::new();
 
 #[derive(Debug)]
-struct Loaded {
-    path: PathBuf,
+struct Started {
     version: String,
     environment: Environment,
 }
@@ -54,7 +51,7 @@ pub(crate) fn open(settings: &EngineSettings, file: &[u8]) -> Result<Arc<dyn Onn
     Ok(Arc::new(OnnxRuntime::new(loaded(settings)?, settings, file)?))
 }
 
-fn loaded(settings: &EngineSettings) -> Result<&'static Loaded, EngineError> {
+fn loaded(settings: &EngineSettings) -> Result<&'static Started, EngineError> {
     if settings.precision == Precision::Bf16 {
         return Err(EngineError::Precision {
             engine: NAME.into(),
@@ -62,45 +59,30 @@ fn loaded(settings: &EngineSettings) -> Result<&'static Loaded, EngineError> {
             reason: "its CPU kernels compute in 32-bit floats or 8-bit integers".into(),
         });
     }
-    LIBRARY.check_processor()?;
-    let _lock = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(loaded) = LOADED.get() {
-        // Only a place that was named must be that of the library.
-        return match &settings.library {
-            Some(asked) => match LIBRARY.locate(Some(asked))? {
-                path if path == loaded.path => Ok(loaded),
-                asked => Err(EngineError::OtherLibrary { engine: NAME, loaded: loaded.path.clone(), asked }),
-            },
-            None => Ok(loaded),
-        };
-    }
-    let path = LIBRARY.find(settings.library.as_deref())?;
-    let (version, environment) = start(&path)?;
-    Ok(LOADED.get_or_init(|| Loaded { path, version, environment }))
+    LOADED.get(&LIBRARY, settings.library.as_deref(), start).map(|loaded| &loaded.value)
 }
 
 /// Loads the library and starts it.
-fn start(path: &Path) -> Result<(String, Environment), EngineError> {
-    let refused = |reason: String| LIBRARY.refused(path, reason);
-    // A library that says that it is new enough and has no functions of that version ends in a panic of the crate.
-    let started = catch_unwind(|| {
-        let builder = ort::init_from(path).map_err(|error| match error {
-            LoadDynamicError::BadVersion { version_str, .. } => {
-                format!("it is of version {version_str}, and 1.{} or a later one is needed", ort::MINOR_VERSION)
-            }
-            other => other.to_string(),
-        })?;
-        // What goes wrong is an error that is returned; nothing is printed, and nothing is sent to its makers.
-        let builder = builder.with_name("dermafuse").with_telemetry(false).with_logger(Arc::new(|_, _, _, _, _| {}));
-        let environment = builder.build().map_err(|error| error.to_string())?;
-        Ok((ort::info().to_owned(), environment))
-    });
-    match started {
-        Ok(Ok((info, environment))) => Ok((version_of(path, &info), environment)),
-        Ok(Err(reason)) => Err(refused(reason)),
-        Err(_) => {
-            Err(refused(format!("it has no functions of version 1.{}, whatever it says of itself", ort::MINOR_VERSION)))
+fn start(path: &Path) -> Result<Started, StartError> {
+    let lies = || format!("it has no functions of version 1.{}, whatever it says of itself", ort::MINOR_VERSION);
+    // One that is too old is let go of by the crate.
+    let builder = match without_panic(|| ort::init_from(path)) {
+        Some(Ok(builder)) => builder,
+        Some(Err(LoadDynamicError::BadVersion { version_str, .. })) => {
+            let minor = ort::MINOR_VERSION;
+            let reason = format!("it is of version {version_str}, and 1.{minor} or a later one is needed");
+            return Err(StartError::Refused(reason));
         }
+        Some(Err(other)) => return Err(StartError::Refused(other.to_string())),
+        None => return Err(StartError::Refused(lies())),
+    };
+    // One that says that it is new enough and has no functions of that version ends in a panic of the crate. What goes wrong is an error
+    // that is returned; nothing is printed, and nothing is sent to its makers.
+    let builder = builder.with_name("dermafuse").with_telemetry(false).with_logger(Arc::new(|_, _, _, _, _| {}));
+    let started = without_panic(|| builder.build().map(|environment| (ort::info(), environment)));
+    match started.ok_or_else(|| StartError::Stays(lies()))? {
+        Ok((info, environment)) => Ok(Started { version: version_of(path, info), environment }),
+        Err(error) => Err(StartError::Stays(error.to_string())),
     }
 }
 
@@ -127,7 +109,7 @@ struct OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    fn new(loaded: &Loaded, settings: &EngineSettings, file: &[u8]) -> Result<Self, EngineError> {
+    fn new(loaded: &Started, settings: &EngineSettings, file: &[u8]) -> Result<Self, EngineError> {
         let facts = EngineFacts {
             name: NAME.into(),
             version: loaded.version.clone(),

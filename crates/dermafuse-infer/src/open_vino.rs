@@ -1,8 +1,7 @@
 //! OpenVINO, loaded when it is asked for.
 
-use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dermafuse_schema::EngineFacts;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
@@ -13,6 +12,7 @@ use openvino::{
 
 use crate::engine_library::EngineLibrary;
 use crate::onnx_session::check_question;
+use crate::process_library::{ProcessLibrary, StartError, without_panic};
 use crate::{EngineError, EngineSettings, OnnxSession, OnnxTensor, Precision};
 
 const NAME: &str = "OpenVINO";
@@ -61,16 +61,11 @@ const LIBRARY: EngineLibrary = EngineLibrary {
     ],
 };
 
-/// The library of the process: there is one, since its functions have one place.
-static LOADED: OnceLock<Loaded> = OnceLock::new();
-/// Held by who loads it.
-static LOADING: Mutex<()> = Mutex::new(());
+/// The first version whose numbers of element types are those that the crate knows.
+const OLDEST: [u32; 2] = [2025, 1];
 
-#[derive(Debug)]
-struct Loaded {
-    path: PathBuf,
-    version: String,
-}
+/// The library of the process, and its version.
+static LOADED: ProcessLibrary<String> = ProcessLibrary::new();
 
 /// Finds and loads the library, if that was not done.
 ///
@@ -88,39 +83,38 @@ pub(crate) fn open(settings: &EngineSettings, file: &[u8]) -> Result<Arc<dyn Onn
     Ok(Arc::new(OpenVino::new(loaded(settings)?, settings, file)?))
 }
 
-fn loaded(settings: &EngineSettings) -> Result<&'static Loaded, EngineError> {
-    LIBRARY.check_processor()?;
-    let _lock = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(loaded) = LOADED.get() {
-        // Only a place that was named must be that of the library.
-        return match &settings.library {
-            Some(asked) => match LIBRARY.locate(Some(asked))? {
-                path if path == loaded.path => Ok(loaded),
-                asked => Err(EngineError::OtherLibrary { engine: NAME, loaded: loaded.path.clone(), asked }),
-            },
-            None => Ok(loaded),
-        };
-    }
-    let path = LIBRARY.find(settings.library.as_deref())?;
-    let version = start(&path)?;
-    Ok(LOADED.get_or_init(|| Loaded { path, version }))
+fn loaded(settings: &EngineSettings) -> Result<&'static str, EngineError> {
+    LOADED.get(&LIBRARY, settings.library.as_deref(), start).map(|loaded| loaded.value.as_str())
 }
 
 /// Loads the library from exactly this file: the crate itself looks for a name that packages of Python do not have. What it depends on
 /// lies beside it.
-fn start(path: &Path) -> Result<String, EngineError> {
-    let refused = |reason: String| LIBRARY.refused(path, reason);
-    let started = catch_unwind(|| {
-        openvino_sys::library::load_from(path)?;
+fn start(path: &Path) -> Result<String, StartError> {
+    match without_panic(|| openvino_sys::load_from(path.to_owned())) {
+        Some(Ok(())) => {}
+        Some(Err(reason)) => return Err(StartError::Refused(reason)),
+        None => return Err(StartError::Refused("it cannot be loaded".into())),
+    }
+    // From here on the crate calls its functions, whatever they are.
+    let lacks = || StartError::Stays("it lacks a function, or says something of itself that cannot be read".into());
+    let [year, minor] = OLDEST;
+    let build = without_panic(|| openvino::version().build_number).ok_or_else(lacks)?;
+    // Such as `2026.4.1-22301-…`.
+    let version = build.split('-').next().unwrap_or(&build).to_owned();
+    // Read before the crate does it, which panics at words.
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if [0; 2].map(|_| parts.next().unwrap_or(0)) < OLDEST {
+        return Err(StartError::Stays(format!(
+            "it says that it is of version `{version}`, and {year}.{minor} or a later one is needed"
+        )));
+    }
+    let works = without_panic(|| {
         let core = Core::new().map_err(|error| error.to_string())?;
-        core.get_property(&DeviceType::CPU, &PropertyKey::DeviceCapabilities).map_err(|error| error.to_string())?;
-        // Such as `2026.4.1-22301-…`.
-        let build = openvino::version().build_number;
-        Ok(build.split('-').next().unwrap_or(&build).to_owned())
+        core.get_property(&DeviceType::CPU, &PropertyKey::DeviceCapabilities).map_err(|error| error.to_string())
     });
-    match started {
-        Ok(started) => started.map_err(refused),
-        Err(_) => Err(refused("it lacks a function, or says something of itself that cannot be read".into())),
+    match works.ok_or_else(lacks)? {
+        Ok(_) => Ok(version),
+        Err(reason) => Err(StartError::Stays(reason)),
     }
 }
 
@@ -146,10 +140,9 @@ impl std::fmt::Debug for OpenVino {
 }
 
 impl OpenVino {
-    fn new(loaded: &Loaded, settings: &EngineSettings, file: &[u8]) -> Result<Self, EngineError> {
+    fn new(version: &str, settings: &EngineSettings, file: &[u8]) -> Result<Self, EngineError> {
         let precision = settings.precision;
-        let facts =
-            EngineFacts { name: NAME.into(), version: loaded.version.clone(), precision: precision.name().into() };
+        let facts = EngineFacts { name: NAME.into(), version: version.to_owned(), precision: precision.name().into() };
         let refused = |reason: String| EngineError::Network { engine: facts.to_string(), reason };
         let told = |error: InferenceError| refused(error.to_string());
         let mut core = Core::new().map_err(|error| refused(error.to_string()))?;

@@ -150,7 +150,6 @@ impl OfflinePage {
             files.insert(file, bytes);
         }
         files.extend(PAGE.map(|(name, text)| (name, text.as_bytes().to_vec())));
-        files.insert("rules.json", rules().to_string().into_bytes());
         let index = INDEX.replacen(HEAD, &format!("{HEAD}{OFFLINE_HEAD}"), 1).replacen(API, "", 1);
         files.insert("index.html", index.into_bytes());
         Ok(Self { folder, files })
@@ -161,6 +160,7 @@ impl OfflinePage {
     pub fn files(&self, model: &[u8]) -> BTreeMap<&'static str, Vec<u8>> {
         let mut files = self.files.clone();
         files.insert("model.onnx", model.to_vec());
+        files.insert("rules.json", rules(model).to_string().into_bytes());
         files.insert("service.js", service(&files).into_bytes());
         files
     }
@@ -212,13 +212,15 @@ fn check_empty(folder: &Path) -> Result<(), OfflinePageError> {
     }
 }
 
-/// What the program knows besides models: which picture is dermoscopic, and the seven-point checklist.
-fn rules() -> Value {
+/// What the program knows besides models: which picture is dermoscopic, and the seven-point checklist; and the sum of the model's file, by
+/// which the page knows it.
+fn rules(model: &[u8]) -> Value {
     let ViewRule { intercept, weights } = ViewRule::SHIPPED;
     let criteria = SEVEN_POINT_CRITERIA.map(
         |SevenPointCriterion { label, class, points }| json!({ "label": label, "class": class, "points": points }),
     );
     json!({
+        "model_sha256": sha256_hex(model),
         "view": { "intercept": intercept, "weights": weights },
         "seven_point": { "criteria": criteria, "suspicious_from": SUSPICIOUS_SCORE },
     })

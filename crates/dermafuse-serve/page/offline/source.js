@@ -12,7 +12,7 @@ const THREADS = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurr
 
 let model = null;
 let session = null;
-/** Rules of the program that no model has of its own. */
+/** Rules of the program that no model has of its own, and the sum of the model's file. */
 let rules = null;
 
 /** Something that the model cannot answer from. */
@@ -24,6 +24,14 @@ async function fetched(name) {
   const response = await fetch(name, { credentials: "same-origin" });
   if (!response.ok) throw new Error(`${name}: HTTP ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Refuses a file that is not the one that was exported. Browsers can tell where a page comes by https or from the device itself. */
+async function checked(name, bytes, sum) {
+  if (!crypto.subtle) return;
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (found !== sum) throw new Error(`${name} is not the file of this export, or not whole; copy the folder again, or export it anew`);
 }
 
 /** Lets the browser draw what was said, before it is busy. */
@@ -52,8 +60,9 @@ export const source = {
   async model(say) {
     say("loading");
     const bytes = await fetched("model.onnx");
-    model = described(metadataOf(bytes));
     rules = JSON.parse(new TextDecoder().decode(await fetched("rules.json")));
+    await checked("model.onnx", bytes, rules.model_sha256);
+    model = described(metadataOf(bytes));
     ort.env.wasm.numThreads = THREADS;
     ort.env.wasm.wasmPaths = new URL("./", location.href).href;
     session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
