@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dermafuse_schema::{ReadError, SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, SettingFault, WriteError};
 use thiserror::Error;
 
 /// What can be wrong with a data set, a split, an image or the request for them.
@@ -546,6 +546,9 @@ pub enum DataError {
         /// What it must be.
         expected: String,
     },
+    /// A setting of images or sampling with a value that it cannot have.
+    #[error(transparent)]
+    Value(#[from] SettingFault),
     /// A setting outside its range.
     #[error("{what}: {found} is not {expected}")]
     Setting {

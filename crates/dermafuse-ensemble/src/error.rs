@@ -1,4 +1,4 @@
-use dermafuse_schema::SchemaError;
+use dermafuse_schema::{SchemaError, SettingFault};
 use thiserror::Error;
 
 /// What can go wrong in the second stage.
@@ -8,6 +8,9 @@ pub enum EnsembleError {
     /// Logits, predictions or weights that do not fit together.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A setting with a value that it cannot have.
+    #[error(transparent)]
+    Setting(#[from] SettingFault),
     /// A parameter outside its range.
     #[error("{parameter} is {value}; it must be {expected}")]
     Parameter {

@@ -291,9 +291,9 @@ impl Bundle {
             heads,
             ..
         } = &self.description;
-        preprocess.check()?;
+        preprocess.check().map_err(|fault| fault.under("preprocess"))?;
         card.as_ref().map_or(Ok(()), ModelCard::check)?;
-        quality.check()?;
+        quality.check().map_err(|fault| fault.under("quality"))?;
         out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
         // The fingerprint reads every weight.
         activation_ranges.as_ref().map_or(Ok(()), |ranges| ranges.check(&self.network_fingerprint()))?;
@@ -309,7 +309,8 @@ impl Bundle {
             let expected = format!("{width}, as the encoder gives");
             return inconsistent("metadata columns of the network", inputs.to_string(), expected);
         }
-        self.description.modality_dropout.map_or(Ok(()), |dropout| dropout.check())?;
+        let dropout = self.description.modality_dropout.map_or(Ok(()), |dropout| dropout.check());
+        dropout.map_err(|fault| fault.under("modality_dropout"))?;
         self.check_encoders(heads.as_ref())?;
         for (at, fitted) in groups.iter().enumerate() {
             fitted.check(tasks)?;

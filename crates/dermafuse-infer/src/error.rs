@@ -4,7 +4,7 @@ use std::sync::Arc;
 use dermafuse_data::{DataError, IMAGE_EXTENSIONS};
 use dermafuse_ensemble::EnsembleError;
 use dermafuse_networks::NetworkError;
-use dermafuse_schema::{ReadError, SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, SettingFault, WriteError};
 
 use thiserror::Error;
 
@@ -17,6 +17,9 @@ pub enum InferError {
     /// Images or metadata could not be read or encoded.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A setting with a value that it cannot have.
+    #[error(transparent)]
+    Setting(#[from] SettingFault),
     /// Outputs do not fit together or are not finite.
     #[error(transparent)]
     Schema(#[from] SchemaError),

@@ -14,8 +14,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::require_dropout;
 use crate::map_sizes::{require_joinable, require_joinable_at, require_joinable_kinds};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LossWeights, Modalities, Modality, MultimodalInput,
@@ -288,6 +290,11 @@ impl NetworkDescription for AsymmetricFusionConfig {
 
     fn make(&self, device: &Device) -> Result<AsymmetricFusion<AnyBackbone, AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)?;
+        self.loss_weights.check()
     }
 
     fn classes(&self) -> &[usize] {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::DataError;
 use dermafuse_infer::InferError;
-use dermafuse_schema::{ReadError, WriteError};
+use dermafuse_schema::{ReadError, SettingFault, WriteError};
 use thiserror::Error;
 
 use crate::Differences;
@@ -24,7 +24,10 @@ pub enum TrainError {
     /// A file that is not read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A setting that makes no training.
+    /// A setting with a value that it cannot have, whatever is trained.
+    #[error(transparent)]
+    Value(#[from] SettingFault),
+    /// A setting that makes no training of this network on these cases.
     #[error("{setting} must be {expected}, found {found}")]
     Setting {
         /// The setting.

@@ -171,9 +171,8 @@ fn thresholds_that_are_no_numbers_are_refused() {
         for value in [f64::NAN, f64::INFINITY, -0.1] {
             let mut thresholds = QualityThresholds::default();
             change(&mut thresholds, value);
-            let error: DataError = thresholds.check().unwrap_err();
-            let text = error.to_string();
-            assert!(text.starts_with(&format!("quality.{name}: {value} is not ")), "{text}");
+            let text = thresholds.check().unwrap_err().to_string();
+            assert!(text.starts_with(&format!("`{name}` must be ")) && text.ends_with(&format!("found {value}")), "{text}");
         }
     }
     let text = serde_json::to_string(&QualityThresholds::default()).unwrap();
