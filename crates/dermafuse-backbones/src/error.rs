@@ -39,7 +39,7 @@ pub enum BackboneError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that it is.
         what: &'static str,
         /// What to do.
         remedy: &'static str,

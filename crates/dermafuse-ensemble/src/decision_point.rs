@@ -36,7 +36,7 @@ const MOST_OFFSET: f64 = 1e6;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionPoint {
-    /// What it is called.
+    /// The name of the point.
     pub name: String,
     /// What it was chosen for.
     pub objective: Objective,

@@ -85,7 +85,7 @@ pub enum EnsembleError {
     /// Columns of a training table that differ in length.
     #[error("{what}: {found} rows, but there are {expected} records")]
     Rows {
-        /// Which column.
+        /// The name of the column.
         what: String,
         /// Number of records.
         expected: usize,
@@ -105,7 +105,7 @@ pub enum EnsembleError {
     TooFewRecords {
         /// The task, or "the table".
         task: String,
-        /// How many there are.
+        /// The number of its labelled records.
         found: usize,
     },
     /// A feature that is NaN or infinite.
@@ -164,7 +164,7 @@ pub enum EnsembleError {
     /// A classifier whose parts do not fit together, such as one from a damaged file.
     #[error("{what} is inconsistent: {why}; fit it again")]
     Stored {
-        /// Which object.
+        /// The name of the object.
         what: &'static str,
         /// What does not fit.
         why: String,
@@ -172,7 +172,7 @@ pub enum EnsembleError {
     /// Numbers so large that probabilities cannot be computed.
     #[error("record {row} gives a score that is not finite; scale its features, or fit the {what} again")]
     Unbounded {
-        /// Which classifier.
+        /// The name of the classifier.
         what: &'static str,
         /// Row of the record.
         row: usize,

@@ -127,7 +127,7 @@ impl BundleDescription {
 /// Burn runs its network, unless [`Bundle::with_engine`] gave it something else that does.
 #[derive(Clone, Debug)]
 pub struct Bundle {
-    /// What it is.
+    /// The description of the model: its tasks, network, encoder and settings.
     pub description: BundleDescription,
     /// The trained network.
     pub network: AnyNetwork,

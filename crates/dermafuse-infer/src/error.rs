@@ -51,7 +51,7 @@ pub enum InferError {
     RangesOfOther {
         /// The fingerprint of the network that they are of, its beginning.
         measured: String,
-        /// That of this network.
+        /// The fingerprint of this network, its beginning.
         own: String,
     },
     /// Ranges that would be measured on a case that tested the model.
@@ -130,9 +130,9 @@ pub enum InferError {
     /// Parts of a model that do not fit together.
     #[error("{what}: {found} is not {expected}; the model is damaged or was put together wrongly")]
     Inconsistent {
-        /// Which part.
+        /// The part that does not fit.
         what: String,
-        /// What it is.
+        /// The value that the part has.
         found: String,
         /// What it must be.
         expected: String,
@@ -399,7 +399,7 @@ pub enum InferError {
         what: &'static str,
         /// What it must be.
         expected: &'static str,
-        /// What it is.
+        /// The value that was given.
         found: usize,
     },
     /// More inputs than whose every combination can be asked about.

@@ -179,7 +179,7 @@ pub enum NetworkError {
     /// A number that is not finite, or out of its range.
     #[error("{name} must be in {range}, found {value}")]
     Range {
-        /// What it is.
+        /// The name of the number.
         name: &'static str,
         /// What it may be.
         range: &'static str,

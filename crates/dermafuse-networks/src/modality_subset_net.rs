@@ -44,7 +44,7 @@ pub enum ModalitySubset {
     ClinicalMetadata,
     /// The dermoscopic image and the record.
     DermoscopicMetadata,
-    /// Everything.
+    /// Both images and the record.
     All,
 }
 

@@ -166,7 +166,7 @@ impl Recipe {
         Ok(Self { settings, about, rows, depth, groups, protocols, published, printed })
     }
 
-    /// What it is.
+    /// What the file says of the method: the paper that published it, and one sentence.
     #[must_use]
     pub fn about(&self) -> &About {
         &self.about

@@ -34,7 +34,7 @@ pub enum TrainError {
         setting: &'static str,
         /// What it must be.
         expected: &'static str,
-        /// What it is.
+        /// The value that was found.
         found: String,
     },
     /// A weight for a loss that the network does not add.
@@ -161,7 +161,7 @@ pub enum TrainError {
         why_not_used.as_ref().map_or_else(|| ", or use".to_owned(), |why| format!("; they cannot be used, since {why}"))
     )]
     Incomplete {
-        /// How many.
+        /// The number of these cases.
         cases: usize,
         /// Of how many.
         all: usize,
