@@ -232,11 +232,14 @@ fn settings_of_the_documents_are_those_of_their_experiments() {
         if name.ends_with("adding-a-training-option.md") {
             continue;
         }
-        for piece in pieces_of_code(&text).iter().filter(|piece| piece.contains("--set ") || piece.contains("--over ")) {
+        for piece in pieces_of_code(&text).iter().filter(|piece| piece.contains("--set ") || piece.contains("--over "))
+        {
             // A message that names a setting is no command.
             let words = shell_words(piece);
             let said = Said::of(&words);
-            if (said.settings.is_empty() && said.over.is_empty()) || said.settings.iter().any(|word| word.ends_with(':')) {
+            if (said.settings.is_empty() && said.over.is_empty())
+                || said.settings.iter().any(|word| word.ends_with(':'))
+            {
                 continue;
             }
             found += said.settings.len() + usize::from(!said.over.is_empty());

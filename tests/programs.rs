@@ -311,5 +311,8 @@ fn what_cannot_be_is_said_before_anything_is_written() {
     fs::write(&file, "recipe = \"fusionm4net\"\n\n[training]\nepochs = \"many\"\n").unwrap();
     let mut mine = program("dermafuse");
     mine.arg("train").arg(&file).arg("--out").arg(&out);
-    says(mine, "mine.toml: line 4, column 10: training.epochs: expected a whole number that is not negative, found \"many\"");
+    says(
+        mine,
+        "mine.toml: line 4, column 10: training.epochs: expected a whole number that is not negative, found \"many\"",
+    );
 }

@@ -649,7 +649,10 @@ fn a_training_is_asked_for_by_a_file_or_a_recipe() {
     assert!(row.contains("there is no row `X`; the rows are `C`, `D`, "), "{row}");
     let device = ["check", "--recipe", "fusionm4net", "--data", "derm7pt=nowhere", "--set", "machine.device=gpu"];
     let device = refused(&dermafuse(device));
-    assert!(device.contains("--set machine.device=gpu: machine.device: there is no device `gpu`; the devices are"), "{device}");
+    assert!(
+        device.contains("--set machine.device=gpu: machine.device: there is no device `gpu`; the devices are"),
+        "{device}"
+    );
 }
 
 #[test]

@@ -10,8 +10,8 @@ use burn::tensor::{Device, Tensor, activation::silu};
 use dermafuse_fusion::linear;
 use dermafuse_kernels::{Activation, project};
 
-use crate::limits::require_dropout;
 use crate::NetworkError;
+use crate::limits::require_dropout;
 
 /// Hidden sizes of the shared layers.
 const HIDDEN: [usize; 2] = [512, 128];

@@ -3,7 +3,6 @@
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-
 /// Weights of the three branches' losses. What they are multiplied with besides, and whether a branch's loss is the sum or the
 /// mean of its tasks', the loss configuration of the training says.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -14,8 +14,8 @@ use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::require_dropout;
 use crate::asymmetric_fusion::init_map_fusion;
+use crate::limits::require_dropout;
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LossWeights, Modalities, Modality, ModalityBatches,
     MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput,

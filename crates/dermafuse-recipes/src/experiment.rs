@@ -174,6 +174,7 @@ impl Experiment {
                 "a sweep is several experiments; `dermafuse train` chooses one and leaves it as experiment.toml";
             return Err(settings.error(SWEEP, reason).into());
         }
+        drop(settings.take(SWEEP));
         Self::from_layers(settings)
     }
 

@@ -39,13 +39,19 @@ fn values_are_refused_by_the_key_that_has_them() {
             "split={ kind = \"folds\", folds = 2, protocol = \"held_out_tests\" }",
             "split.hold_out: must be given where the held-out cases are tested, found none",
         ),
-        ("split={ kind = \"folds\", hold_out = 1.0 }", "split.hold_out: must be between 0 and 1, both excluded, found 1"),
+        (
+            "split={ kind = \"folds\", hold_out = 1.0 }",
+            "split.hold_out: must be between 0 and 1, both excluded, found 1",
+        ),
         ("split={ kind = \"drawn\", shares = [0.5, -0.1, 0.6] }", "split.shares: must be three shares,"),
         (
             "training.mixing={ probability = 2, mixup = 0.4 }",
             "training.mixing.probability: must be above 0 and at most 1, found 2",
         ),
-        ("training.mixing={ probability = 1 }", "training.mixing: must be of a mixup or cutmix above 0, found 0 for both"),
+        (
+            "training.mixing={ probability = 1 }",
+            "training.mixing: must be of a mixup or cutmix above 0, found 0 for both",
+        ),
         (
             "training.optimizer={ kind = \"sgd\", momentum = 1, nesterov = false }",
             "training.optimizer.momentum: must be at least 0 and below 1, found 1",
@@ -62,12 +68,18 @@ fn values_are_refused_by_the_key_that_has_them() {
             "training.sampling={ kind = \"class_balanced\", per_class = 0 }",
             "training.sampling.per_class: must be 1 or more, found 0",
         ),
-        ("training.modality_dropout={ metadata = 0.95 }", "training.modality_dropout.metadata: must be a probability of 0"),
+        (
+            "training.modality_dropout={ metadata = 0.95 }",
+            "training.modality_dropout.metadata: must be a probability of 0",
+        ),
         (
             "second_stage.points={ a = { objective = \"accuracy\", form = \"best\", folds = 1, seed = 0 } }",
             "second_stage.points.a.folds: must be at least 2, found 1",
         ),
-        ("second_stage.point=b", "second_stage.point: there is no point `b`, nor any other; say second_stage.points.b ="),
+        (
+            "second_stage.point=b",
+            "second_stage.point: there is no point `b`, nor any other; say second_stage.points.b =",
+        ),
     ];
     for (words, expected) in of_tables {
         let said = refused("fusionm4net", words);

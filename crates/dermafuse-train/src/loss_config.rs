@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-
 /// What a training run minimises: the cross-entropy of every branch and task, added up, and the network's own losses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

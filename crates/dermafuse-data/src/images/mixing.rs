@@ -71,12 +71,7 @@ impl Mixing {
         let is_share = probability > 0.0 && probability <= 1.0;
         SettingFault::unless(is_share, "probability", "above 0 and at most 1", probability)?;
         for (key, alpha) in [("mixup", mixup), ("cutmix", cutmix)] {
-            SettingFault::unless(
-                alpha == 0.0 || (LEAST..=1.0).contains(&alpha),
-                key,
-                "0, or 0.05 to 1",
-                alpha,
-            )?;
+            SettingFault::unless(alpha == 0.0 || (LEAST..=1.0).contains(&alpha), key, "0, or 0.05 to 1", alpha)?;
         }
         SettingFault::unless(mixup > 0.0 || cutmix > 0.0, "", "of a mixup or cutmix above 0", "0 for both")
     }

@@ -60,8 +60,7 @@ impl ModalityDropout {
     /// # Errors
     /// One that is not within 0..=0.9; all of them 0.
     pub fn check(&self) -> Result<(), SettingFault> {
-        let each =
-            [("clinical", self.clinical), ("dermoscopic", self.dermoscopic), ("metadata", self.metadata)];
+        let each = [("clinical", self.clinical), ("dermoscopic", self.dermoscopic), ("metadata", self.metadata)];
         for (key, probability) in each {
             let is_in_range = (0.0..=MOST).contains(&probability);
             SettingFault::unless(is_in_range, key, "a probability of 0 to 0.9", probability)?;

@@ -115,7 +115,9 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
         Some(point) if !points.contains_key(point) => {
             let known: Vec<&str> = points.keys().map(String::as_str).collect();
             let reason = match &known[..] {
-                [] => format!("there is no point `{point}`, nor any other; say second_stage.points.{point} = {{ … }} of it"),
+                [] => format!(
+                    "there is no point `{point}`, nor any other; say second_stage.points.{point} = {{ … }} of it"
+                ),
                 _ => format!("there is no point `{point}`; the points are {}", known.join(", ")),
             };
             error("second_stage.point", reason)

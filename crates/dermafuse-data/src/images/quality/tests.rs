@@ -172,7 +172,10 @@ fn thresholds_that_are_no_numbers_are_refused() {
             let mut thresholds = QualityThresholds::default();
             change(&mut thresholds, value);
             let text = thresholds.check().unwrap_err().to_string();
-            assert!(text.starts_with(&format!("`{name}` must be ")) && text.ends_with(&format!("found {value}")), "{text}");
+            assert!(
+                text.starts_with(&format!("`{name}` must be ")) && text.ends_with(&format!("found {value}")),
+                "{text}"
+            );
         }
     }
     let text = serde_json::to_string(&QualityThresholds::default()).unwrap();
