@@ -548,7 +548,7 @@ pub enum DataError {
     },
     /// A setting of images or sampling with a value that it cannot have.
     #[error(transparent)]
-    Value(#[from] SettingFault),
+    Refused(#[from] SettingFault),
     /// A setting outside its range.
     #[error("{what}: {found} is not {expected}")]
     Setting {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::images::preprocess::Preprocess;
 use crate::images::sampler::{Affine, Interpolation, Outside, sample};
 use crate::shuffle::{stream, uniform};
-use crate::{DataError, RgbPixels};
+use crate::RgbPixels;
 
 /// What the dermoscopic image of a case receives when the clinical image is augmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@ use dermafuse_schema::Modality;
 
 use super::reduced::{SIDE, area_means, reduced};
 use super::*;
-use crate::{Corruption, DataError, RgbPixels, Severity};
+use crate::{Corruption, RgbPixels, Severity};
 
 /// Skin with fine lines, and a dark spot in its middle, of whole numbers alone; `light` is that of the skin, of 100.
 fn skin(width: usize, height: usize, light: usize) -> RgbPixels {
