@@ -377,7 +377,7 @@ mod tests {
         let expected = "asymmetric_attention is after no stage of the backbones; choose stages, or no attention";
         assert_eq!(error(nowhere), expected);
         let weights = AsymmetricFusionConfig { loss_weights: LossWeights::biased(0.7), ..aab };
-        assert!(error(weights).contains("must not be negative"));
+        assert!(error(weights).contains("are not negative"));
         let sca = AsymmetricFusionConfig { dermoscopic: BackboneKind::ResNet18, ..config("sca".parse().ok()) };
         assert_eq!(error(sca), "shared cross-attention cannot join features of lengths 16 and 64");
     }

@@ -290,6 +290,6 @@ mod tests {
         let joint = JointFusionConfig::new(BackboneKind::ResNet18, Modality::Clinical, 7, FusionKind::Concat, vec![3]);
         let config = JointIndividualFusionConfig { joint, beta: 1.5 };
         let error = config.init(&Device::flex()).unwrap_err().to_string();
-        assert_eq!(error, "beta, the weight of the image's loss, must be in 0..=1, found 1.5");
+        assert_eq!(error, "`beta` must be from 0 to 1, found 1.5");
     }
 }

@@ -7,10 +7,10 @@
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::RgbPixels;
 use crate::images::preprocess::Preprocess;
 use crate::images::sampler::{Affine, Interpolation, Outside, sample};
 use crate::shuffle::{stream, uniform};
-use crate::RgbPixels;
 
 /// What the dermoscopic image of a case receives when the clinical image is augmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
