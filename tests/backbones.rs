@@ -883,13 +883,13 @@ fn classifiers_are_dropped_on_request_only() {
     assert_eq!(
         load_message(Tiny::init(None, &device), &file, KEEP),
         "weights file nine_classes.safetensors does not fit the network: unused: fc.bias, fc.weight; \
-         these belong to the classifier: load with `ClassifierWeights::Drop` to leave it out"
+         these belong to the classifier: ask for as many classes as the file has, or leave the classifier out (0 classes)"
     );
     assert_eq!(
         load_message(Tiny::init(Some(2), &device), &file, KEEP),
         "weights file nine_classes.safetensors does not fit the network: \
          wrong shape: fc.bias (expected [2], found [9]), fc.weight (expected [2, 4], found [9, 4]); \
-         these belong to the classifier: load with `ClassifierWeights::Drop` to leave it out"
+         these belong to the classifier: ask for as many classes as the file has, or leave the classifier out (0 classes)"
     );
     load_weights(Tiny::init(None, &device), &file, DROP).unwrap();
 

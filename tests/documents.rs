@@ -115,6 +115,148 @@ fn documents_name_programs_verbs_and_files_that_exist() {
     assert!(found > 50, "{found}");
 }
 
+/// The pieces of code of a document: each line of its blocks, with the lines that it goes on in, and each piece between backticks.
+fn pieces_of_code(text: &str) -> Vec<String> {
+    let mut pieces = Vec::new();
+    for (part, block) in text.split("```").zip([false, true].into_iter().cycle()) {
+        match block {
+            true => pieces.extend(part.replace("\\\n", " ").lines().map(str::to_owned)),
+            false => pieces.extend(part.split('`').skip(1).step_by(2).map(|piece| piece.replace('\n', " "))),
+        }
+    }
+    pieces
+}
+
+/// The words of a command as a shell parts them, without a comment at the end.
+fn shell_words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in command.split(" # ").next().unwrap_or_default().chars() {
+        match (quote, letter) {
+            (Some(open), letter) if letter == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, letter) if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// What a command of the documents says of experiments.
+#[derive(Debug, Default)]
+struct Said {
+    /// Recipes and files, with their rows.
+    starts: Vec<(String, Option<String>)>,
+    rows: Vec<String>,
+    data: Vec<String>,
+    settings: Vec<String>,
+    /// One of several values.
+    over: Vec<String>,
+    compares: bool,
+}
+
+impl Said {
+    fn of(words: &[String]) -> Self {
+        let is_meant = |word: &String| !["…", "NAME", "KEY", "ROW"].iter().any(|other| word.contains(other));
+        // A number that the reader chooses.
+        let chosen = |word: &String| word.strip_suffix("=$N").or(word.strip_suffix("=N")).map(|key| format!("{key}=1"));
+        let mut said = Self { compares: words.iter().any(|word| word == "compare"), ..Self::default() };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let list = match word.as_str() {
+                "--set" => &mut said.settings,
+                "--data" => &mut said.data,
+                "--row" => &mut said.rows,
+                "--over" => {
+                    let (key, values) = words.next().and_then(|word| word.split_once('=')).unwrap_or_default();
+                    said.over = values.split(',').map(|value| format!("{key}={value}")).collect();
+                    continue;
+                }
+                "--recipe" => {
+                    said.starts.extend(words.next().map(|name| (name.clone(), None)));
+                    continue;
+                }
+                name => {
+                    let (name, row) = name.split_once(':').map_or((name, None), |(name, row)| (name, Some(row)));
+                    let is_start = Recipe::shipped_text(name).is_some()
+                        || (name.ends_with(".toml") && root().join(name).is_file());
+                    said.starts.extend(is_start.then(|| (name.to_owned(), row.map(str::to_owned))));
+                    continue;
+                }
+            };
+            list.extend(words.next().filter(|word| is_meant(word)).map(|word| chosen(word).unwrap_or(word.clone())));
+        }
+        said
+    }
+
+    /// Reads the experiments that the command is about.
+    fn read(&self, name: &str, row: Option<&str>) -> Result<(), String> {
+        let file = root().join(name);
+        let named = if name.ends_with(".toml") { file.to_str().expect("it is text") } else { name };
+        let error = |error: &dyn std::fmt::Display| error.to_string();
+        let overs = if self.over.is_empty() { vec![None] } else { self.over.iter().map(Some).collect() };
+        for over in overs {
+            let mut recipe = Recipe::named(named).map_err(|fault| error(&fault))?;
+            self.data.iter().try_for_each(|words| recipe.set_data(words)).map_err(|fault| error(&fault))?;
+            let mut settings = self.settings.iter().chain(over);
+            settings.try_for_each(|words| recipe.set(words)).map_err(|fault| error(&fault))?;
+            let rows: Vec<&str> = match (row, &self.rows[..]) {
+                (Some(row), _) => vec![row],
+                (None, []) if self.compares => recipe.compared_rows(None).map_err(|fault| error(&fault))?,
+                (None, rows) => rows.iter().map(String::as_str).collect(),
+            };
+            if rows.is_empty() {
+                recipe.experiment().map_err(|fault| error(&fault))?;
+            }
+            for row in rows {
+                let read = recipe.row(row).and_then(|row| recipe.experiment_of(row));
+                read.map_err(|fault| format!("{row}: {fault}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Settings that a command gives are read by the recipe or the file that it names; where it names none, by any.
+#[test]
+fn settings_of_the_documents_are_those_of_their_experiments() {
+    let experiments = fs::read_dir(root().join("docs/experiments")).unwrap();
+    let files = experiments.map(|entry| format!("docs/experiments/{}", entry.unwrap().file_name().display()));
+    let any: Vec<String> = Recipe::shipped_names().into_iter().map(str::to_owned).chain(files).collect();
+    let mut found = 0;
+    for (name, text) in documents() {
+        // This page adds a setting that is not there.
+        if name.ends_with("adding-a-training-option.md") {
+            continue;
+        }
+        for piece in pieces_of_code(&text).iter().filter(|piece| piece.contains("--set ") || piece.contains("--over "))
+        {
+            // A message that names a setting is no command.
+            let words = shell_words(piece);
+            let said = Said::of(&words);
+            if (said.settings.is_empty() && said.over.is_empty())
+                || said.settings.iter().any(|word| word.ends_with(':'))
+            {
+                continue;
+            }
+            found += said.settings.len() + usize::from(!said.over.is_empty());
+            for (start, row) in &said.starts {
+                said.read(start, row.as_deref()).unwrap_or_else(|error| panic!("{name}: `{piece}`: {start}: {error}"));
+            }
+            if said.starts.is_empty() {
+                let mut errors = any.iter().map(|start| said.read(start, None));
+                let first = errors.next().expect("there are recipes");
+                let is_read = first.is_ok() || errors.any(|read| read.is_ok());
+                assert!(is_read, "{name}: `{piece}`: {}", first.unwrap_err());
+            }
+        }
+    }
+    assert!(found > 80, "{found}");
+}
+
 #[test]
 fn every_printed_row_of_a_recipe_is_on_its_page() {
     let mut found = 0;

@@ -61,8 +61,10 @@ fn settings_that_make_no_training_are_refused() {
         result.unwrap_err().to_string()
     };
     let autodiff = || Device::flex().autodiff();
-    assert_eq!(fit(|config| config.epochs = 0, &split.train, autodiff()), "epochs must be at least 1, found 0");
-    assert!(fit(|config| config.batch_size = 1, &split.train, autodiff()).starts_with("batch_size must be at least 2"));
+    assert_eq!(fit(|config| config.epochs = 0, &split.train, autodiff()), "`epochs` must be at least 1, found 0");
+    assert!(
+        fit(|config| config.batch_size = 1, &split.train, autodiff()).starts_with("`batch_size` must be at least 2")
+    );
     assert!(fit(|_| (), &[], autodiff()).contains("two or more cases, found 0 cases"));
     assert!(fit(|_| (), &split.train, Device::flex()).contains("must be on an autodiff device"));
     let only_nevi: Vec<usize> =

@@ -272,7 +272,7 @@ fn schedules_and_samplings_that_do_not_fit_are_refused() {
     );
     assert!(
         error(|config| config.sampling = Sampling::ClassBalanced { per_class: 0, length: EpochLength::AllCases })
-            .contains("cases of each class in a batch")
+            .contains("`sampling.per_class` must be 1 or more")
     );
 }
 

@@ -306,8 +306,8 @@ fn the_program_trains_tells_of_the_cache_and_evaluates() {
 fn what_cannot_be_is_told_before_anything_is_done() {
     let error = |settings: &[&str]| text_of(&recipe(settings).experiment().unwrap_err());
     assert!(error(&["method.heads=none"]).contains("frozen encoders need heads"), "{}", error(&["method.heads=none"]));
-    assert!(error(&["method.heads.candidates=[]"]).contains("candidates of heads"));
-    assert!(error(&["method.heads.components=0"]).contains("components of features"));
+    assert!(error(&["method.heads.candidates=[]"]).contains("method.heads.candidates: must be a list of one or more"));
+    assert!(error(&["method.heads.components=0"]).contains("method.heads.components: must be at least 1"));
     assert!(
         error(&["method.network={ kind = \"fusion_net\", backbone = \"resnet18\", dropout = 0 }"])
             .contains("and this is `fusion_net`")

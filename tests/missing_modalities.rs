@@ -246,7 +246,10 @@ fn balanced_batches_are_checked_before_anything_is_written() {
         text(&output)
     };
     let said = refused(&["training.sampling.per_label=0"]);
-    assert!(said.contains("cases for each label in a batch: 0 is not 1 or more"), "{said}");
+    assert!(
+        said.contains("--set training.sampling.per_label=0: training.sampling.per_label: must be 1 or more, found 0"),
+        "{said}"
+    );
     let said = refused(&["training.micro_batch_size=7"]);
     assert!(said.contains("micro_batch_size must be at least 2 and a divisor of batch_size"), "{said}");
 

@@ -148,7 +148,7 @@ fn what_is_no_sweep_is_said_with_its_place_before_anything_is_written() {
         (
             "[sweep.keys]\ntraining.epochs = [1, \"many\"]\n",
             2,
-            "training.epochs: invalid type: string \"many\", expected usize",
+            "training.epochs: expected a whole number that is not negative, found \"many\"",
         ),
         ("[sweep.keys]\ntraining.epochs = []\n", 2, "sweep.keys.training.epochs: no value to try"),
         ("[sweep.keys]\ntraining.epochs = 3\n", 2, "sweep.keys.training.epochs: a list of values is expected"),

@@ -39,7 +39,7 @@ pub enum BackboneError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that it is.
         what: &'static str,
         /// What to do.
         remedy: &'static str,
@@ -229,8 +229,9 @@ impl fmt::Display for KeyMismatch {
         let lists: Vec<String> = lists.into_iter().flatten().collect();
         formatter.write_str(&lists.join("; "))?;
         match self.classifier_only {
-            true => formatter
-                .write_str("; these belong to the classifier: load with `ClassifierWeights::Drop` to leave it out"),
+            true => formatter.write_str(
+                "; these belong to the classifier: ask for as many classes as the file has, or leave the classifier out (0 classes)",
+            ),
             false => Ok(()),
         }
     }

@@ -14,12 +14,11 @@ use dermafuse::recipes::{
 use dermafuse::schema::Shard;
 use serde_json::{Value, json};
 
-use crate::device::device_of;
 use crate::failure::ProgramResult;
 use crate::terminal::{print_result, say, say_part};
 use crate::train::{ExperimentArguments, describe};
 
-/// Looks at an experiment and its data without training: counts, classes, groups, missing and damaged images, what would run.
+/// Look at an experiment and its data without training: counts, classes, groups, missing and damaged images, what would run.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Check {
     #[command(flatten)]
@@ -43,7 +42,7 @@ pub(crate) struct Check {
 
 pub(crate) fn run(arguments: &Check) -> ProgramResult {
     let experiment = arguments.experiment.read()?;
-    let device = device_of(&experiment.machine.device)?;
+    let device = arguments.experiment.device(&experiment)?;
     let plan = arguments.experiment.plan(&experiment)?;
     if !arguments.json {
         describe(&plan);

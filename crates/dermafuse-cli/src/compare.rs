@@ -16,7 +16,7 @@ use crate::device::device_of;
 use crate::failure::{Failure, ProgramResult};
 use crate::terminal::{say, say_part};
 
-/// Trains several methods on the same cases with the same seeds, and tests whether they differ.
+/// Train several methods on the same cases with the same seeds, and test whether they differ.
 ///
 /// With one recipe or file, the rows of its comparison are compared, or a group of them; with several, each of them. NAME:ROW is a row
 /// of a recipe.
@@ -192,7 +192,7 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
     let mut terminal = TerminalProgress::default();
     let (_, first) = arguments.methods(planned[0].0)?;
     let machine = first[0].experiment.machine.clone();
-    let device = device_of(&machine.device)?;
+    let device = device_of(&machine.device).map_err(|reason| first[0].recipe.error("machine.device", reason))?;
     let cache = Arc::new(ImageCache::new(machine.image_cache.saturating_mul(1_000_000)));
     let place = Workplace::on(&device).with_cache(&cache).with_lost_best(*lost_best);
     // All are checked before the first one begins.

@@ -11,7 +11,7 @@ use crate::failure::ProgramResult;
 use crate::predict::{self, Format};
 use crate::terminal::say;
 
-/// Joins the folders of shards of a comparison, a sweep or a prediction, if no share is missing.
+/// Join the folders of shards of a comparison, a sweep or a prediction, if no share is missing.
 ///
 /// After `compare` or `train` with --shard, run the same with --resume, without --shard and with the joined folder: it finds every
 /// training done. The answers of `predict` with --shard become one file.

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::failure::ProgramResult;
 use crate::terminal::say;
 
-/// Lists the recipes that ship, with their rows, or prints one as a file to start from.
+/// List the recipes that ship, with their rows, or print one as a file to start from.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Recipes {
     /// Print the text of this recipe
@@ -58,7 +58,8 @@ pub(crate) fn run(arguments: &Recipes) -> ProgramResult {
         let about = recipe.about();
         say!("{name:<18}{}\n{:<18}{}", about.summary, "", about.paper);
         if !recipe.rows().is_empty() {
-            let rows: Vec<&str> = recipe.rows().iter().map(|row| row.name.as_str()).collect();
+            // Names hold commas.
+            let rows: Vec<String> = recipe.rows().iter().map(|row| format!("\"{}\"", row.name)).collect();
             say!("{:<18}rows: {}", "", rows.join(", "));
         }
         let (groups, default) = recipe.row_groups();

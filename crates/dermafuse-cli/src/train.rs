@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use clap::Args;
+use burn::tensor::Device;
+use clap::{ArgGroup, Args};
 use dermafuse::data::ImageCache;
 use dermafuse::eval::{SearchedWeight, text_table};
 use dermafuse::recipes::{
@@ -20,12 +21,13 @@ use crate::terminal::{say, say_part};
 
 /// Which experiment, and where its data are: what `train` and `check` share.
 #[derive(Args, Clone, Debug)]
+#[command(group(ArgGroup::new("what").required(true)))]
 pub(crate) struct ExperimentArguments {
     /// The file of an experiment
-    #[arg(required_unless_present = "recipe", conflicts_with = "recipe")]
+    #[arg(group = "what")]
     file: Option<String>,
     /// A recipe instead of a file; `dermafuse recipes` lists them
-    #[arg(long)]
+    #[arg(long, group = "what")]
     recipe: Option<String>,
     /// A row of the recipe's comparison instead of the method itself
     #[arg(long)]
@@ -38,7 +40,7 @@ pub(crate) struct ExperimentArguments {
     set: Vec<String>,
 }
 
-/// Trains an experiment, tests it, and writes report, metrics, predictions and model.
+/// Train an experiment, test it, and write report, metrics, predictions and model.
 ///
 /// A file with a [sweep] is several trainings that differ in settings. The validation cases choose one of them, which is then
 /// trained and tested; sweep.csv lists all.
@@ -92,6 +94,14 @@ impl ExperimentArguments {
         Ok(recipe.sweep(row)?)
     }
 
+    /// The device that it says.
+    pub(crate) fn device(&self, experiment: &Experiment) -> Result<Device, Failure> {
+        match device_of(&experiment.machine.device) {
+            Ok(device) => Ok(device),
+            Err(reason) => Err(self.recipe()?.error("machine.device", reason).into()),
+        }
+    }
+
     /// Its trainings, with the numbers that were printed of the recipe.
     pub(crate) fn plan(&self, experiment: &Experiment) -> Result<Plan, Failure> {
         let recipe = self.recipe()?;
@@ -125,7 +135,7 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     if shard.is_some() && sweep.is_none() {
         return Err("--shard is a share of the trials of a sweep, and the experiment has no [sweep]".into());
     }
-    let device = device_of(&experiment.machine.device)?;
+    let device = arguments.device(&experiment)?;
     let mode = RunMode { resume: *resume, shared: shard.is_some() };
     RunFolder::check(out, "train", mode)?;
     let cache = Arc::new(ImageCache::new(experiment.machine.image_cache.saturating_mul(1_000_000)));

@@ -638,6 +638,24 @@ fn a_verb_that_is_not_built_in_names_its_feature() {
 }
 
 #[test]
+fn a_training_is_asked_for_by_a_file_or_a_recipe() {
+    let said = errors(&dermafuse(["train"]));
+    assert!(said.contains("<FILE|--recipe <RECIPE>>"), "{said}");
+    let both = errors(&dermafuse(["check", "mine.toml", "--recipe", "ammfm"]));
+    assert!(both.contains("cannot be used with"), "{both}");
+    let listed = succeeded(&dermafuse(["recipes"]));
+    assert!(listed.contains("rows: \"C\", \"D\"") && listed.contains("\"C-M, two stages\""), "{listed}");
+    let row = refused(&dermafuse(["train", "--recipe", "fusionm4net", "--row", "X"]));
+    assert!(row.contains("there is no row `X`; the rows are `C`, `D`, "), "{row}");
+    let device = ["check", "--recipe", "fusionm4net", "--data", "derm7pt=nowhere", "--set", "machine.device=gpu"];
+    let device = refused(&dermafuse(device));
+    assert!(
+        device.contains("--set machine.device=gpu: machine.device: there is no device `gpu`; the devices are"),
+        "{device}"
+    );
+}
+
+#[test]
 fn shells_can_complete_the_verbs() {
     for shell in ["bash", "zsh", "fish"] {
         let script = succeeded(&dermafuse(["completions", shell]));

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dermafuse_schema::{ReadError, SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, SettingFault, WriteError};
 use thiserror::Error;
 
 /// What can be wrong with a data set, a split, an image or the request for them.
@@ -59,7 +59,7 @@ pub enum DataError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Its reason.
+        /// The reason that the system gives.
         #[source]
         source: std::io::Error,
     },
@@ -68,7 +68,7 @@ pub enum DataError {
     Json {
         /// The file.
         path: PathBuf,
-        /// Its reason.
+        /// What serde says of it.
         #[source]
         source: serde_json::Error,
     },
@@ -79,11 +79,11 @@ pub enum DataError {
         root.display(), parts.join(", "), others.join(", ")
     )]
     FoldersBesideParts {
-        /// Where they lie.
+        /// The folder that they lie in.
         root: PathBuf,
         /// The folders that are called like a part.
         parts: Vec<String>,
-        /// The others.
+        /// The folders that lie beside them.
         others: Vec<String>,
     },
     /// The parts of a split in a folder that would be a class.
@@ -114,7 +114,7 @@ pub enum DataError {
         root: PathBuf,
         /// A class.
         one: String,
-        /// The other.
+        /// The class whose name differs in upper and lower case only.
         other: String,
     },
     /// A table without any byte.
@@ -347,7 +347,7 @@ pub enum DataError {
     SplitFormat {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// What the file holds instead of a split.
         found: String,
     },
     /// A group (what shares a patient, a lesion or an image) that stands on both sides of a split.
@@ -361,7 +361,7 @@ pub enum DataError {
         group: String,
         /// One part.
         first: &'static str,
-        /// Another.
+        /// The other part that has cases of the group.
         second: &'static str,
         /// A case of each.
         cases: [String; 2],
@@ -435,7 +435,7 @@ pub enum DataError {
         class: String,
         /// Which cases were counted.
         part: &'static str,
-        /// How many there are.
+        /// The number of cases that were counted.
         cases: usize,
     },
     /// A row that the case set does not have.
@@ -455,7 +455,7 @@ pub enum DataError {
         what: String,
         /// What it should be.
         expected: String,
-        /// What it is.
+        /// What was found instead.
         found: String,
     },
     /// Something of one name that two sets which are joined say differently.
@@ -541,11 +541,14 @@ pub enum DataError {
         field: String,
         /// What of it.
         what: String,
-        /// What it is.
+        /// The value that was found.
         found: String,
         /// What it must be.
         expected: String,
     },
+    /// A setting of images or sampling with a value that it cannot have.
+    #[error(transparent)]
+    Refused(#[from] SettingFault),
     /// A setting outside its range.
     #[error("{what}: {found} is not {expected}")]
     Setting {
@@ -581,7 +584,7 @@ pub enum DataError {
     ImageKind {
         /// The image.
         path: PathBuf,
-        /// What it is.
+        /// The name of the format.
         found: String,
         /// What to do about it.
         remedy: &'static str,

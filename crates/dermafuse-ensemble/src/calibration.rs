@@ -28,7 +28,7 @@ const FEWEST_CASES: usize = 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerCalibration {
-    /// How.
+    /// The method of the maps.
     pub method: CalibrationMethod,
     /// On which cases.
     pub origin: CalibrationOrigin,

@@ -19,7 +19,7 @@ pub enum CalibrationOutcome {
 pub struct PairCalibration {
     /// The class that positive decision values speak for.
     pub first: usize,
-    /// The other.
+    /// The class that negative decision values speak for.
     pub second: usize,
     /// Records of the first and of the second.
     pub records: [usize; 2],

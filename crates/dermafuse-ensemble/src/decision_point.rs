@@ -2,7 +2,7 @@
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Graph, Value};
-use dermafuse_schema::{Predictions, SchemaError, Task, TaskSet};
+use dermafuse_schema::{Predictions, SchemaError, SettingFault, Task, TaskSet};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ const MOST_OFFSET: f64 = 1e6;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionPoint {
-    /// What it is called.
+    /// The name of the point.
     pub name: String,
     /// What it was chosen for.
     pub objective: Objective,
@@ -158,6 +158,14 @@ struct Offsets {
 }
 
 impl PointSearch {
+    /// Checks what can be told without cases; [`fit`](Self::fit) looks at the rest.
+    ///
+    /// # Errors
+    /// Fewer than two folds.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        SettingFault::unless(self.folds >= 2, "folds", "at least 2", self.folds)
+    }
+
     /// Chooses the offsets on the answers for validation cases, whose groups `[N]` (patients, else lesions) are kept together in folds.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-use dermafuse_schema::SchemaError;
+use dermafuse_schema::{SchemaError, SettingFault};
 use thiserror::Error;
 
 /// What can go wrong in the second stage.
@@ -8,6 +8,9 @@ pub enum EnsembleError {
     /// Logits, predictions or weights that do not fit together.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A setting with a value that it cannot have.
+    #[error(transparent)]
+    Setting(#[from] SettingFault),
     /// A parameter outside its range.
     #[error("{parameter} is {value}; it must be {expected}")]
     Parameter {
@@ -82,7 +85,7 @@ pub enum EnsembleError {
     /// Columns of a training table that differ in length.
     #[error("{what}: {found} rows, but there are {expected} records")]
     Rows {
-        /// Which column.
+        /// The name of the column.
         what: String,
         /// Number of records.
         expected: usize,
@@ -102,7 +105,7 @@ pub enum EnsembleError {
     TooFewRecords {
         /// The task, or "the table".
         task: String,
-        /// How many there are.
+        /// The number of its labelled records.
         found: usize,
     },
     /// A feature that is NaN or infinite.
@@ -161,7 +164,7 @@ pub enum EnsembleError {
     /// A classifier whose parts do not fit together, such as one from a damaged file.
     #[error("{what} is inconsistent: {why}; fit it again")]
     Stored {
-        /// Which object.
+        /// The name of the object.
         what: &'static str,
         /// What does not fit.
         why: String,
@@ -169,7 +172,7 @@ pub enum EnsembleError {
     /// Numbers so large that probabilities cannot be computed.
     #[error("record {row} gives a score that is not finite; scale its features, or fit the {what} again")]
     Unbounded {
-        /// Which classifier.
+        /// The name of the classifier.
         what: &'static str,
         /// Row of the record.
         row: usize,

@@ -6,7 +6,7 @@
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Element, Graph, Value};
-use dermafuse_schema::{Cohort, Predictions, TaskSet};
+use dermafuse_schema::{Cohort, Predictions, SettingFault, TaskSet};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -247,16 +247,10 @@ impl HeadSettings {
     ///
     /// # Errors
     /// No candidate; no components.
-    pub fn check(&self) -> Result<()> {
-        let refused = |parameter: &str| {
-            let (parameter, expected) = (parameter.to_owned(), "at least 1");
-            Err(EnsembleError::Parameter { parameter, value: 0.0, expected })
-        };
-        match (self.candidates.is_empty(), self.components) {
-            (true, _) => refused("number of candidates of heads (method.heads.candidates)"),
-            (_, Some(0)) => refused("components of features (method.heads.components)"),
-            _ => Ok(()),
-        }
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        let fit = "a list of one or more classifiers";
+        SettingFault::unless(!self.candidates.is_empty(), "candidates", fit, "none")?;
+        SettingFault::unless(self.components != Some(0), "components", "at least 1, or left out", 0)
     }
 
     /// The same with `seed` added to those of the candidates.
@@ -287,7 +281,7 @@ impl HeadSettings {
         train: HeadCases<'_>,
         valid: HeadCases<'_>,
     ) -> Result<FeatureHeads> {
-        self.check()?;
+        self.check().map_err(|fault| fault.under("method.heads"))?;
         let learnt_views = |features: &ImageFeatures| if self.views { features.views.len() } else { 1 };
         let images = train.images.iter().map(|features| {
             let known: Vec<usize> = (0..train.cohort.len()).filter(|&row| features.available[row]).collect();

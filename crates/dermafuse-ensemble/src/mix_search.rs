@@ -1,4 +1,4 @@
-use dermafuse_schema::{FuseSpace, Interval, Predictions};
+use dermafuse_schema::{FuseSpace, Interval, Predictions, SettingFault};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,16 @@ pub struct MixSearchResult {
 }
 
 impl MixSearch {
+    /// Checks the settings; [`fit`](Self::fit) does it first.
+    ///
+    /// # Errors
+    /// Fewer than two steps or too many, too many resamples.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        let Self { steps, resamples, .. } = *self;
+        SettingFault::unless((2..=MOST_STEPS).contains(&steps), "steps", "from 2 to 1000000", steps)?;
+        SettingFault::unless(resamples <= MOST_RESAMPLES, "resamples", "at most 100000", resamples)
+    }
+
     /// Scores every weight on the labelled cases, each of which is a group of its own for the interval.
     ///
     /// # Errors
@@ -107,20 +117,7 @@ impl MixSearch {
     /// # Errors
     /// As [`fit`](Self::fit); another number of groups.
     pub fn fit_groups(&self, first: &Predictions, second: &Predictions, groups: &[String]) -> Result<MixSearchResult> {
-        let limits = [
-            ("steps of the mix search", self.steps, 2, MOST_STEPS, ["at least 2", "at most 1000000"]),
-            ("resamples of the mix search", self.resamples, 0, MOST_RESAMPLES, ["at least 0", "at most 100000"]),
-        ];
-        for (parameter, value, least, most, expected) in limits {
-            if !(least..=most).contains(&value) {
-                let expected = expected[usize::from(value > most)];
-                return Err(EnsembleError::Parameter {
-                    parameter: parameter.to_owned(),
-                    value: value as f64,
-                    expected,
-                });
-            }
-        }
+        self.check().map_err(|fault| fault.under("mix"))?;
         crate::training::check_rows("groups", first.len(), groups.len())?;
         let scorer = Scorer::new(&self.objective, &first.tasks)?;
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
@@ -196,7 +193,7 @@ mod tests {
     fn errors_say_what_to_do() {
         let p = table(array![[0.5, 0.5]], &[None]);
         let message = |steps| MixSearch { steps, ..MixSearch::default() }.fit(&p, &p).unwrap_err().to_string();
-        assert_eq!(message(1), "steps of the mix search is 1; it must be at least 2");
+        assert_eq!(message(1), "`mix.steps` must be from 2 to 1000000, found 1");
         assert_eq!(message(100), "no case has a label of any task; a search needs annotated cases");
     }
 

@@ -47,14 +47,14 @@ pub enum PrevalenceOrigin {
     Stated,
     /// It was estimated from the answers to cases without labels.
     Estimated {
-        /// How many.
+        /// The number of these cases.
         cases: usize,
     },
     /// It is that of labelled cases of a place.
     Local {
         /// The name of the data set.
         data_set: String,
-        /// How many.
+        /// The number of these cases.
         cases: usize,
     },
 }

@@ -5,6 +5,7 @@
 //! change of the input; the covariance is kept as in probabilistic principal component analysis (Tipping & Bishop 1999), its
 //! largest directions and one variance for all others, so that it is small and can be inverted however few cases there are.
 
+use dermafuse_schema::SettingFault;
 use dermafuse_schema::ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -52,20 +53,11 @@ impl OutOfDistributionSettings {
     ///
     /// # Errors
     /// The first that is out of its range.
-    pub fn check(&self) -> Result<()> {
-        let parameter = |parameter: &str, value, expected| {
-            Err(EnsembleError::Parameter { parameter: format!("out_of_distribution.{parameter}"), value, expected })
-        };
-        if self.cases == 1 {
-            return parameter("cases", 1.0, "0, or at least 2");
-        }
-        if !(1..=256).contains(&self.components) {
-            return parameter("components", self.components as f64, "from 1 to 256");
-        }
-        match (50.0..=100.0).contains(&self.note_beyond) {
-            true => Ok(()),
-            false => parameter("note_beyond", self.note_beyond, "from 50 to 100"),
-        }
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        let Self { cases, components, note_beyond } = *self;
+        SettingFault::unless(cases != 1, "cases", "0, or at least 2", cases)?;
+        SettingFault::unless((1..=256).contains(&components), "components", "from 1 to 256", components)?;
+        SettingFault::unless((50.0..=100.0).contains(&note_beyond), "note_beyond", "from 50 to 100", note_beyond)
     }
 }
 
@@ -123,7 +115,7 @@ impl OutOfDistribution {
         labels: &[Option<usize>],
         held_out: Option<ArrayView2<'a, f32>>,
     ) -> Result<Self> {
-        settings.check()?;
+        settings.check().map_err(|fault| fault.under("out_of_distribution"))?;
         if labels.len() != features.nrows() {
             let (expected, found) = (features.nrows(), labels.len());
             return Err(EnsembleError::Rows { what: "labels".into(), expected, found });
@@ -443,13 +435,13 @@ mod tests {
             OutOfDistribution::fit(settings, features.view(), labels, None).unwrap_err().to_string()
         };
         let none = OutOfDistributionSettings { components: 0, ..settings };
-        assert_eq!(error(&none, &features, &labels), "out_of_distribution.components is 0; it must be from 1 to 256");
+        assert_eq!(error(&none, &features, &labels), "`out_of_distribution.components` must be from 1 to 256, found 0");
         let one = OutOfDistributionSettings { cases: 1, ..settings };
-        assert_eq!(error(&one, &features, &labels), "out_of_distribution.cases is 1; it must be 0, or at least 2");
+        assert_eq!(error(&one, &features, &labels), "`out_of_distribution.cases` must be 0, or at least 2, found 1");
         let nan = OutOfDistributionSettings { note_beyond: f64::NAN, ..settings };
         assert_eq!(
             error(&nan, &features, &labels),
-            "out_of_distribution.note_beyond is NaN; it must be from 50 to 100"
+            "`out_of_distribution.note_beyond` must be from 50 to 100, found NaN"
         );
         assert!(error(&settings, &features, &labels[1..]).starts_with("labels: 9 rows"));
         features[[2, 1]] = f32::NAN;

@@ -21,6 +21,6 @@ pub struct CalibrationFact {
     pub method: CalibrationMethod,
     /// The cases that it was fitted on.
     pub origin: CalibrationOrigin,
-    /// How many.
+    /// The number of these cases.
     pub cases: usize,
 }

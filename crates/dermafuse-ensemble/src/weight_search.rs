@@ -12,7 +12,7 @@ mod resampling;
 mod target;
 mod targets;
 
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Interval};
+use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Interval, SettingFault};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,26 @@ impl Default for WeightSearch {
             space: FuseSpace::default(),
             loop_order: None,
             objective: Objective::default(),
+        }
+    }
+}
+
+impl WeightSearch {
+    /// Checks what can be told without cases; [`fit`](Self::fit) looks at the rest.
+    ///
+    /// # Errors
+    /// No steps; samples or folds of which there cannot be so many.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        SettingFault::unless(self.steps > 0, "steps", "at least 1", self.steps)?;
+        match self.smoothing {
+            Smoothing::None => Ok(()),
+            Smoothing::Bootstrap { resamples, .. } => {
+                let is_possible = (1..=resampling::MOST_RESAMPLES).contains(&resamples);
+                SettingFault::unless(is_possible, "smoothing.bootstrap.resamples", "from 1 to 100000", resamples)
+            }
+            Smoothing::Folds { folds, .. } => {
+                SettingFault::unless(folds >= 2, "smoothing.folds.folds", "at least 2", folds)
+            }
         }
     }
 }

@@ -127,7 +127,7 @@ impl BundleDescription {
 /// Burn runs its network, unless [`Bundle::with_engine`] gave it something else that does.
 #[derive(Clone, Debug)]
 pub struct Bundle {
-    /// What it is.
+    /// The description of the model: its tasks, network, encoder and settings.
     pub description: BundleDescription,
     /// The trained network.
     pub network: AnyNetwork,
@@ -291,9 +291,9 @@ impl Bundle {
             heads,
             ..
         } = &self.description;
-        preprocess.check()?;
+        preprocess.check().map_err(|fault| fault.under("preprocess"))?;
         card.as_ref().map_or(Ok(()), ModelCard::check)?;
-        quality.check()?;
+        quality.check().map_err(|fault| fault.under("quality"))?;
         out_of_distribution.as_ref().map_or(Ok(()), OutOfDistribution::check)?;
         // The fingerprint reads every weight.
         activation_ranges.as_ref().map_or(Ok(()), |ranges| ranges.check(&self.network_fingerprint()))?;
@@ -309,7 +309,8 @@ impl Bundle {
             let expected = format!("{width}, as the encoder gives");
             return inconsistent("metadata columns of the network", inputs.to_string(), expected);
         }
-        self.description.modality_dropout.map_or(Ok(()), |dropout| dropout.check())?;
+        let dropout = self.description.modality_dropout.map_or(Ok(()), |dropout| dropout.check());
+        dropout.map_err(|fault| fault.under("modality_dropout"))?;
         self.check_encoders(heads.as_ref())?;
         for (at, fitted) in groups.iter().enumerate() {
             fitted.check(tasks)?;

@@ -106,7 +106,7 @@ pub enum EngineError {
         engine: String,
         /// The precision.
         precision: &'static str,
-        /// Why not.
+        /// The reason why it cannot.
         reason: String,
     },
     /// A network that cannot be written as ONNX, which is what libraries run.
@@ -141,7 +141,7 @@ pub enum EngineError {
         what: &'static str,
         /// The name that was asked for.
         asked: Option<String>,
-        /// Those that are there.
+        /// The names that the file has.
         known: String,
     },
     /// An encoder that wants more than an image.
@@ -166,9 +166,9 @@ pub enum EngineError {
     Shape {
         /// The engine, with its version.
         engine: String,
-        /// Whose shape.
+        /// The name of the tensor.
         what: String,
-        /// What it is.
+        /// The shape that the engine gave.
         found: String,
         /// What it must be.
         expected: String,

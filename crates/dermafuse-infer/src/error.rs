@@ -4,7 +4,7 @@ use std::sync::Arc;
 use dermafuse_data::{DataError, IMAGE_EXTENSIONS};
 use dermafuse_ensemble::EnsembleError;
 use dermafuse_networks::NetworkError;
-use dermafuse_schema::{ReadError, SchemaError, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, SettingFault, WriteError};
 
 use thiserror::Error;
 
@@ -17,6 +17,9 @@ pub enum InferError {
     /// Images or metadata could not be read or encoded.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A setting with a value that it cannot have.
+    #[error(transparent)]
+    Setting(#[from] SettingFault),
     /// Outputs do not fit together or are not finite.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -48,7 +51,7 @@ pub enum InferError {
     RangesOfOther {
         /// The fingerprint of the network that they are of, its beginning.
         measured: String,
-        /// That of this network.
+        /// The fingerprint of this network, its beginning.
         own: String,
     },
     /// Ranges that would be measured on a case that tested the model.
@@ -127,9 +130,9 @@ pub enum InferError {
     /// Parts of a model that do not fit together.
     #[error("{what}: {found} is not {expected}; the model is damaged or was put together wrongly")]
     Inconsistent {
-        /// Which part.
+        /// The part that does not fit.
         what: String,
-        /// What it is.
+        /// The value that the part has.
         found: String,
         /// What it must be.
         expected: String,
@@ -396,7 +399,7 @@ pub enum InferError {
         what: &'static str,
         /// What it must be.
         expected: &'static str,
-        /// What it is.
+        /// The value that was given.
         found: usize,
     },
     /// More inputs than whose every combination can be asked about.

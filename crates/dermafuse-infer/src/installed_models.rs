@@ -40,9 +40,9 @@ pub struct InstalledModels {
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledModel {
-    /// What it is called.
+    /// The name that verbs take the model by.
     pub name: String,
-    /// Its file.
+    /// The file of the model.
     pub path: PathBuf,
     /// The size of its file, in bytes.
     pub bytes: u64,

@@ -11,24 +11,24 @@ use serde::Serialize;
 pub enum Note {
     /// The model looks at an image that was not given.
     ImageMissing {
-        /// Which kind.
+        /// The kind of image.
         image: Modality,
     },
     /// An image was given that the model does not look at.
     ImageNotUsed {
-        /// Which kind.
+        /// The kind of image.
         image: Modality,
     },
     /// Of several images of a kind the first answers.
     FirstImageAnswers {
-        /// Which kind.
+        /// The kind of image.
         image: Modality,
-        /// How many were given.
+        /// The number of images that were given.
         given: usize,
     },
     /// The probabilities are the mean over several looks at the images.
     MeanOfLooks {
-        /// How many.
+        /// The number of looks.
         looks: usize,
     },
     /// A damaged image was read as far as it goes, as the model's settings allow.

@@ -554,7 +554,7 @@ pub(crate) struct Collected {
     pub(crate) logits: BranchLogits,
     /// The rows that could be answered.
     pub(crate) rows: Vec<usize>,
-    /// The others.
+    /// The rows that could not be answered.
     pub(crate) failed: Vec<FailedCase>,
     /// Rows with a damaged image that was accepted.
     pub(crate) accepted: Vec<RowFault>,

@@ -87,7 +87,7 @@ fn thresholds_are_those_of_the_model_file() {
 
     bundle.description.quality.skin = f64::NAN;
     let error = bundle.to_bytes().unwrap_err().to_string();
-    assert_eq!(error, "quality.skin: NaN is not from 0 to 1");
+    assert_eq!(error, "`quality.skin` must be from 0 to 1, found NaN");
 }
 
 #[test]

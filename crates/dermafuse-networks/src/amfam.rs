@@ -81,17 +81,17 @@ pub enum AmfamRow {
     Clinical,
     /// The dermoscopic image alone.
     Dermoscopic,
-    /// Both, concatenated.
+    /// Both images, whose features are concatenated.
     Concat,
-    /// And the reconstruction, every pixel alike.
+    /// Both images, with the reconstruction of each, every pixel alike.
     Reconstruction,
-    /// And attention, without the exponential.
+    /// Both images, with reconstruction and with attention that leaves out the exponential.
     LinearAttention,
-    /// And attention.
+    /// Both images, with reconstruction and with attention.
     Attention,
-    /// Both and the adversary.
+    /// Both images, with the adversary and without reconstruction and attention.
     Adversarial,
-    /// Everything.
+    /// The whole method: both images, with reconstruction, attention and adversary.
     Amfam,
 }
 

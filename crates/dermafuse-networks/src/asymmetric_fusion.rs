@@ -14,8 +14,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::require_dropout;
 use crate::map_sizes::{require_joinable, require_joinable_at, require_joinable_kinds};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LossWeights, Modalities, Modality, MultimodalInput,
@@ -290,6 +292,11 @@ impl NetworkDescription for AsymmetricFusionConfig {
         self.init(device)
     }
 
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)?;
+        self.loss_weights.check()
+    }
+
     fn classes(&self) -> &[usize] {
         &self.classes
     }
@@ -370,7 +377,7 @@ mod tests {
         let expected = "asymmetric_attention is after no stage of the backbones; choose stages, or no attention";
         assert_eq!(error(nowhere), expected);
         let weights = AsymmetricFusionConfig { loss_weights: LossWeights::biased(0.7), ..aab };
-        assert!(error(weights).contains("must not be negative"));
+        assert!(error(weights).contains("are not negative"));
         let sca = AsymmetricFusionConfig { dermoscopic: BackboneKind::ResNet18, ..config("sca".parse().ok()) };
         assert_eq!(error(sca), "shared cross-attention cannot join features of lengths 16 and 64");
     }

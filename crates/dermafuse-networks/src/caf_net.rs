@@ -24,6 +24,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{BidirectionalAttention, BidirectionalAttentionConfig, MapAttention};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
 use crate::attention_fusion::AttentionFusion;
@@ -188,6 +189,10 @@ impl NetworkDescription for CafNetConfig {
         self.init(device)
     }
 
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        self.loss_weights.check()
+    }
+
     fn classes(&self) -> &[usize] {
         &self.classes
     }
@@ -249,6 +254,6 @@ mod tests {
         let attention = MapAttention { reduction: 17, ..MapAttention::default() };
         assert!(error(CafNetConfig { attention, ..small.clone() }).contains("17"));
         let loss_weights = LossWeights { clinical: -1.0, ..LossWeights::SUM };
-        assert!(error(CafNetConfig { loss_weights, ..small }).contains("must not be negative"));
+        assert!(error(CafNetConfig { loss_weights, ..small }).contains("are not negative"));
     }
 }

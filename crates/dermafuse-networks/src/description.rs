@@ -5,6 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, BackboneKind, ClassifierWeights, LoadOptions};
+use dermafuse_schema::SettingFault;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -69,6 +70,14 @@ pub trait NetworkDescription: Clone + Debug + Serialize + DeserializeOwned + Sen
     /// The names of the losses that the network adds by itself in training.
     fn auxiliary(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// Checks the settings, as far as that needs neither classes nor a record: what is told by reading a file.
+    ///
+    /// # Errors
+    /// The first setting that has a value that it cannot have.
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        Ok(())
     }
 
     /// Whether the network can look at images of a side, in pixels, that its backbones can look at.

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, activation::relu};
 use dermafuse_fusion::linear;
 use dermafuse_kernels::{Activation, project};
 
+use crate::limits::require_dropout;
 use crate::{LinearHead, NetworkError};
 
 /// `Linear(D→E_1), ReLU, Dropout`, …, `Linear(E_{n−1}→E_n), ReLU, Dropout`, then `Linear(E_n→K_t)` for each task `t`. Made by
@@ -35,9 +36,7 @@ impl EmbeddingLayers {
     ) -> Result<Self, NetworkError> {
         NetworkError::require_units(&[features])?;
         NetworkError::require_units(widths)?;
-        if !(0.0..1.0).contains(&dropout) {
-            return Err(NetworkError::Dropout { dropout });
-        }
+        require_dropout(dropout)?;
         let last = widths.last().copied().unwrap_or(features);
         let classifier = LinearHead::init(last, classes, device)?;
         let inputs = std::iter::once(&features).chain(widths);
@@ -90,6 +89,6 @@ mod tests {
         assert!(EmbeddingLayers::init(20, &[], &[5], 0.3, &device).is_err());
         assert!(EmbeddingLayers::init(20, &[16, 0], &[5], 0.3, &device).is_err());
         let error = EmbeddingLayers::init(20, &[16], &[5], 1.0, &device).unwrap_err();
-        assert!(matches!(error, NetworkError::Dropout { .. }), "{error}");
+        assert!(matches!(error, NetworkError::Setting(_)), "{error}");
     }
 }

@@ -11,9 +11,10 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{MAX_WIDTH, require_at_most};
+use crate::limits::{MAX_WIDTH, require_at_most, require_dropout};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, EmbeddingLayers, Modalities, Modality, MultimodalInput,
     MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
@@ -143,6 +144,10 @@ impl NetworkDescription for EmbeddingNetConfig {
 
     fn make(&self, device: &Device) -> Result<EmbeddingNet<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)
     }
 
     fn classes(&self) -> &[usize] {

@@ -1,5 +1,6 @@
 use dermafuse_backbones::BackboneError;
 use dermafuse_fusion::FusionError;
+use dermafuse_schema::SettingFault;
 use thiserror::Error;
 
 use crate::NetworkKind;
@@ -15,12 +16,9 @@ pub enum NetworkError {
         /// Classes of each task.
         classes: Vec<usize>,
     },
-    /// A dropout probability outside 0..1.
-    #[error("dropout must be at least 0 and below 1, found {dropout}")]
-    Dropout {
-        /// The value.
-        dropout: f64,
-    },
+    /// A setting with a value that it cannot have.
+    #[error(transparent)]
+    Setting(#[from] SettingFault),
     /// The features of two backbones that the fusion cannot join.
     #[error(
         "the {clinical} clinical and {dermoscopic} dermoscopic features cannot be summed; choose one backbone for both"
@@ -77,18 +75,6 @@ pub enum NetworkError {
         views: usize,
         /// Length of each backbone's features.
         features: Vec<usize>,
-    },
-    /// A weight of the image's loss outside 0..=1.
-    #[error("beta, the weight of the image's loss, must be in 0..=1, found {beta}")]
-    Beta {
-        /// The value.
-        beta: f64,
-    },
-    /// Weights of the branches' losses that make no loss.
-    #[error("the weights of the branches' losses must not be negative, and one must be positive; found {weights:?}")]
-    LossWeights {
-        /// The clinical, the dermoscopic and the fusion branch's weight.
-        weights: [f64; 3],
     },
     /// Weights that are not one for each subset of the modalities.
     #[error(
@@ -193,7 +179,7 @@ pub enum NetworkError {
     /// A number that is not finite, or out of its range.
     #[error("{name} must be in {range}, found {value}")]
     Range {
-        /// What it is.
+        /// The name of the number.
         name: &'static str,
         /// What it may be.
         range: &'static str,

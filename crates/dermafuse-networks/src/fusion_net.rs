@@ -10,8 +10,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{FeatureFusion, Sum};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::require_dropout;
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, Modalities, Modality, MultimodalInput, MultitaskHead,
     MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
@@ -141,6 +143,10 @@ impl NetworkDescription for FusionNetConfig {
 
     fn make(&self, device: &Device) -> Result<FusionNet<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)
     }
 
     fn classes(&self) -> &[usize] {

@@ -11,6 +11,7 @@ use dermafuse_fusion::linear;
 use dermafuse_kernels::{Activation, project};
 
 use crate::NetworkError;
+use crate::limits::require_dropout;
 
 /// Hidden sizes of the shared layers.
 const HIDDEN: [usize; 2] = [512, 128];
@@ -52,9 +53,7 @@ impl MultitaskHeadConfig {
     pub fn init(&self, device: &Device) -> Result<MultitaskHead, NetworkError> {
         NetworkError::require_classes(&self.classes)?;
         NetworkError::require_units(&[self.features])?;
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(NetworkError::Dropout { dropout: self.dropout });
-        }
+        require_dropout(self.dropout)?;
         let linear = |inputs: usize, outputs: usize| linear(inputs, outputs, device);
         Ok(MultitaskHead {
             linear1: linear(self.features, HIDDEN[0]),

@@ -3,8 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::global_average_pool;
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::require_dropout;
 use crate::{LinearHead, LocationHead, MultitaskHead, MultitaskHeadConfig, NetworkError};
 
 /// A head as data.
@@ -38,6 +40,17 @@ pub enum AnyHead {
 impl HeadKind {
     /// The perceptron with the released dropout.
     pub const MLP: Self = Self::Mlp { dropout: 0.3 };
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// A dropout outside 0..1.
+    pub(crate) fn check_settings(self) -> Result<(), SettingFault> {
+        match self {
+            Self::Mlp { dropout } => require_dropout(dropout).map_err(|fault| fault.under("mlp")),
+            Self::Linear | Self::PerLocation => Ok(()),
+        }
+    }
 
     /// A head with fresh weights for features of length `features`.
     ///

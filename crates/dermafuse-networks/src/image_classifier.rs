@@ -10,6 +10,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -108,6 +109,10 @@ impl NetworkDescription for ImageClassifierConfig {
 
     fn make(&self, device: &Device) -> Result<ImageClassifier<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        self.head.check_settings().map_err(|fault| fault.under("head"))
     }
 
     fn classes(&self) -> &[usize] {

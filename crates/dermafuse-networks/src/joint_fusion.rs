@@ -11,9 +11,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{AnyFusion, FeatureFusion, FusionError, FusionKind};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{MAX_WIDTH, require_at_most};
+use crate::limits::{MAX_WIDTH, require_at_most, require_dropout};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, MetadataNetwork, MetadataNetworkConfig,
     Modalities, Modality, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
@@ -185,6 +186,10 @@ impl NetworkDescription for JointFusionConfig {
 
     fn make(&self, device: &Device) -> Result<JointFusion<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.metadata.dropout).map_err(|fault| fault.under("metadata"))
     }
 
     fn classes(&self) -> &[usize] {

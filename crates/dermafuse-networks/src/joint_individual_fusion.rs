@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup};
 use dermafuse_fusion::FusionKind;
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -92,9 +93,7 @@ impl<B: Backbone> JointIndividualFusion<B> {
     /// As [`JointIndividualFusionConfig::init`].
     pub fn new(backbone: B, config: &JointIndividualFusionConfig, device: &Device) -> Result<Self, NetworkError> {
         let JointIndividualFusionConfig { joint, beta } = config;
-        if !(0.0..=1.0).contains(beta) {
-            return Err(NetworkError::Beta { beta: *beta });
-        }
+        config.check_settings()?;
         let features = [backbone.num_features(), joint.metadata_features()];
         let joint_part = JointFusion::new(backbone, joint, device)?;
         let head = |features| LinearHead::init(features, &joint.classes, device);
@@ -145,6 +144,11 @@ impl NetworkDescription for JointIndividualFusionConfig {
 
     fn make(&self, device: &Device) -> Result<JointIndividualFusion<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        self.joint.check_settings()?;
+        SettingFault::unless((0.0..=1.0).contains(&self.beta), "beta", "from 0 to 1", self.beta)
     }
 
     fn classes(&self) -> &[usize] {
@@ -286,6 +290,6 @@ mod tests {
         let joint = JointFusionConfig::new(BackboneKind::ResNet18, Modality::Clinical, 7, FusionKind::Concat, vec![3]);
         let config = JointIndividualFusionConfig { joint, beta: 1.5 };
         let error = config.init(&Device::flex()).unwrap_err().to_string();
-        assert_eq!(error, "beta, the weight of the image's loss, must be in 0..=1, found 1.5");
+        assert_eq!(error, "`beta` must be from 0 to 1, found 1.5");
     }
 }

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count};
 use dermafuse_init::draw_first_weights;
 use dermafuse_registry::{KindTable, OutsideKind, OutsideModule};
+use dermafuse_schema::SettingFault;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -250,6 +251,14 @@ impl NetworkConfig {
         // Parameters are drawn at their first use: so far they are shapes.
         require_at_most("parameters", parameter_count(&network), MAX_PARAMETERS)?;
         Ok(network)
+    }
+
+    /// Checks the settings, as far as that needs neither classes nor a record.
+    ///
+    /// # Errors
+    /// The first setting that has a value that it cannot have.
+    pub fn check_settings(&self) -> Result<(), SettingFault> {
+        each!(Self, self, config => NetworkDescription::check_settings(config))
     }
 
     /// Whether the network can look at images of a side, in pixels: large enough for its backbones, with maps of equal size where

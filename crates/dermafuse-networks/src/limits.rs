@@ -1,6 +1,8 @@
 //! How large a network may be. A description that is read from a file can say anything; what is beyond these limits is refused before
 //! memory is asked for.
 
+use dermafuse_schema::SettingFault;
+
 use crate::NetworkError;
 
 /// Units, features, classes or encoded columns of one layer.
@@ -14,6 +16,12 @@ pub(crate) const MAX_LAYERS: usize = 64;
 pub(crate) const MAX_TASKS: usize = 1024;
 /// Side of a map that is convolved as a whole.
 pub(crate) const MAX_SQUEEZE_SIDE: usize = 64;
+
+/// # Errors
+/// A probability of dropping a feature with which nothing would be left.
+pub(crate) fn require_dropout(dropout: f64) -> Result<(), SettingFault> {
+    SettingFault::unless((0.0..1.0).contains(&dropout), "dropout", "at least 0 and below 1", dropout)
+}
 
 /// # Errors
 /// More than the limit.

@@ -1,8 +1,7 @@
 //! How much the branches of a network with two images count in its loss.
 
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
-
-use crate::NetworkError;
 
 /// Weights of the three branches' losses. What they are multiplied with besides, and whether a branch's loss is the sum or the
 /// mean of its tasks', the loss configuration of the training says.
@@ -30,12 +29,15 @@ impl LossWeights {
         Self { clinical, dermoscopic: 0.5 - clinical, fusion: 0.5 }
     }
 
-    pub(crate) fn check(self) -> Result<(), NetworkError> {
+    pub(crate) fn check(self) -> Result<(), SettingFault> {
         let weights = [self.clinical, self.dermoscopic, self.fusion];
-        match weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && weights.iter().any(|&w| w > 0.0) {
-            true => Ok(()),
-            false => Err(NetworkError::LossWeights { weights }),
-        }
+        let are_weights = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
+        SettingFault::unless(
+            are_weights && weights.iter().any(|&weight| weight > 0.0),
+            "loss_weights",
+            "of weights that are not negative, one of them positive",
+            format!("{weights:?}"),
+        )
     }
 }
 
@@ -51,9 +53,7 @@ mod tests {
             assert!(weights.check().is_ok(), "{weights:?}");
         }
         let error = LossWeights::biased(0.6).check().unwrap_err().to_string();
-        assert!(
-            error.starts_with("the weights of the branches' losses must not be negative, and one must be positive")
-        );
+        assert!(error.starts_with("`loss_weights` must be of weights that are not negative"), "{error}");
         assert!(LossWeights { clinical: 0.0, dermoscopic: 0.0, fusion: 0.0 }.check().is_err());
         assert!(LossWeights { fusion: f64::NAN, ..LossWeights::SUM }.check().is_err());
     }

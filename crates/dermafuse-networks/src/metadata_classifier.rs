@@ -5,8 +5,10 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_backbones::ParameterGroup;
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::require_dropout;
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, MetadataNetwork, MetadataNetworkConfig,
     Modalities, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
@@ -67,6 +69,10 @@ impl NetworkDescription for MetadataClassifierConfig {
 
     fn make(&self, device: &Device) -> Result<MetadataClassifier, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.metadata.dropout).map_err(|fault| fault.under("metadata"))
     }
 
     fn classes(&self) -> &[usize] {

@@ -13,7 +13,7 @@ use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
 use crate::NetworkError;
-use crate::limits::{MAX_WIDTH, require_at_most};
+use crate::limits::{MAX_WIDTH, require_at_most, require_dropout};
 
 /// Configuration of a [`MetadataNetwork`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,9 +73,7 @@ impl MetadataNetworkConfig {
                 value: self.zero,
             });
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(NetworkError::Dropout { dropout: self.dropout });
-        }
+        require_dropout(self.dropout)?;
         let inputs = std::iter::once(&self.inputs).chain(&self.layers);
         let linear = inputs.zip(&self.layers).map(|(&inputs, &outputs)| linear(inputs, outputs, device)).collect();
         let norm = self.layers.iter().map(|&units| BatchNormConfig::new(units).init(device)).collect();

@@ -16,9 +16,10 @@ use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::linear;
 use dermafuse_kernels::{Activation, project};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{MAX_WIDTH, require_at_most};
+use crate::limits::{MAX_WIDTH, require_at_most, require_dropout};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, Modalities, Modality, MultimodalInput,
     Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
@@ -43,7 +44,7 @@ pub enum ModalitySubset {
     ClinicalMetadata,
     /// The dermoscopic image and the record.
     DermoscopicMetadata,
-    /// Everything.
+    /// Both images and the record.
     All,
 }
 
@@ -185,9 +186,7 @@ impl<B: Backbone> ModalitySubsetNet<B> {
                 });
             }
         }
-        if !(0.0..1.0).contains(&config.dropout) {
-            return Err(NetworkError::Dropout { dropout: config.dropout });
-        }
+        require_dropout(config.dropout)?;
         let sees_record = subsets.iter().any(|subset| subset.modalities().metadata);
         let record = match config.record.filter(|_| sees_record) {
             Some(units) => {
@@ -270,6 +269,10 @@ impl NetworkDescription for ModalitySubsetNetConfig {
 
     fn make(&self, device: &Device) -> Result<ModalitySubsetNet<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)
     }
 
     fn classes(&self) -> &[usize] {

@@ -297,6 +297,9 @@ pub struct BackboneFreeze {
 }
 
 impl BackboneFreeze {
+    /// The parts of a backbone: the stem and four stages.
+    pub const PARTS: usize = 5;
+
     /// The backbone with the chosen parts frozen.
     #[must_use]
     pub fn apply<B: Backbone>(self, backbone: B) -> B {

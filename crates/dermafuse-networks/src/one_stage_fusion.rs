@@ -12,9 +12,10 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{AnyFusion, FeatureFusion, FusionError, FusionKind};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{MAX_WIDTH, require_at_most};
+use crate::limits::{MAX_WIDTH, require_at_most, require_dropout};
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, Modalities, Modality, MultimodalInput, MultitaskHead,
     MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput, Probe, with_published_weights,
@@ -182,6 +183,10 @@ impl NetworkDescription for OneStageFusionConfig {
 
     fn make(&self, device: &Device) -> Result<OneStageFusion<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)
     }
 
     fn classes(&self) -> &[usize] {

@@ -9,6 +9,7 @@ use dermafuse_registry::{
     CloneBoxed, Erased, ErasedModule, Held, MAX_RANK, OutsideKind, OutsideModule, Registry, RegistryError,
     largest_rank, unsaved_parameter,
 };
+use dermafuse_schema::SettingFault;
 use serde_json::{Map, Value};
 
 use crate::limits::require_at_most;
@@ -95,6 +96,11 @@ pub trait ErasedDescription: Debug + Send + Sync {
     fn metadata_mut(&mut self) -> Option<&mut MetadataNetworkConfig>;
     /// As [`NetworkDescription::auxiliary`].
     fn auxiliary(&self) -> Vec<&'static str>;
+    /// As [`NetworkDescription::check_settings`].
+    ///
+    /// # Errors
+    /// As [`NetworkDescription::check_settings`].
+    fn check_settings(&self) -> Result<(), SettingFault>;
     /// As [`NetworkDescription::check_images`].
     ///
     /// # Errors
@@ -160,6 +166,10 @@ impl<D: OutsideNetwork> ErasedDescription for D {
 
     fn auxiliary(&self) -> Vec<&'static str> {
         NetworkDescription::auxiliary(self)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        NetworkDescription::check_settings(self)
     }
 
     fn check_images(&self, side: usize) -> Result<(), NetworkError> {
@@ -232,6 +242,10 @@ impl NetworkDescription for OutsideKind<dyn ErasedDescription> {
 
     fn auxiliary(&self) -> Vec<&'static str> {
         self.inner().auxiliary()
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        self.inner().check_settings()
     }
 
     fn check_images(&self, side: usize) -> Result<(), NetworkError> {

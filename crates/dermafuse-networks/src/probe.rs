@@ -19,8 +19,8 @@ pub struct PositionAttention {
     pub size: [usize; 2],
 }
 
-/// Keeps one thing of a forward pass: a feature map, which it makes the place where the gradient of what follows ends, or the
-/// weights of attention modules.
+/// A probe keeps one thing of a forward pass: a feature map of a stage, or the weights of the attention modules. It cuts the map that it
+/// keeps off from what came before, so the gradient of whatever is computed from the map can be asked for the map itself.
 ///
 /// A network shows its probe every feature map on the way ([`observe`](Self::observe)) and goes on with what it gets back,
 /// which has the same values. What is shown at stages 0 to 2 is what the next stage goes on from; at stage 3 it is the map that

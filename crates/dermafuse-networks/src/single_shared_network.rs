@@ -11,9 +11,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::{AnyMapFusion, MapDependence, MapFusion, MapFusionKind};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
 use crate::asymmetric_fusion::init_map_fusion;
+use crate::limits::require_dropout;
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LossWeights, Modalities, Modality, ModalityBatches,
     MultimodalInput, MultitaskHead, MultitaskHeadConfig, Network, NetworkDescription, NetworkError, NetworkOutput,
@@ -215,6 +217,11 @@ impl NetworkDescription for SingleSharedNetworkConfig {
 
     fn make(&self, device: &Device) -> Result<SingleSharedNetwork<AnyBackbone>, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)?;
+        self.loss_weights.check()
     }
 
     fn classes(&self) -> &[usize] {

@@ -18,8 +18,10 @@ use dermafuse_fusion::{
     linear,
 };
 use dermafuse_kernels::{Activation, project};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::require_dropout;
 use crate::{
     BackboneFreeze, BranchInfo, BranchOutput, DescribedNetwork, LinearHead, MetadataNetwork, MetadataNetworkConfig,
     Modalities, Modality, MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, Probe,
@@ -110,9 +112,7 @@ impl TFormer {
         if channels != expected {
             return Err(NetworkError::Channels { expected, found: channels });
         }
-        if !(0.0..1.0).contains(&config.dropout) {
-            return Err(NetworkError::Dropout { dropout: config.dropout });
-        }
+        require_dropout(config.dropout)?;
         let fusion =
             BLOCKS.map(|[channels, heads, depth]| WindowCrossAttentionConfig::new(heads, depth).init(channels, device));
         let merging = || BLOCKS[..2].iter().map(|[channels, ..]| PatchMerging::init(*channels, device)).collect();
@@ -243,6 +243,10 @@ impl NetworkDescription for TFormerConfig {
 
     fn make(&self, device: &Device) -> Result<TFormer, NetworkError> {
         self.init(device)
+    }
+
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        require_dropout(self.dropout)
     }
 
     fn classes(&self) -> &[usize] {

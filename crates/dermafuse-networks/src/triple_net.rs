@@ -19,6 +19,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_kernels::Activation;
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
 use crate::convolution::{convolution, convolve};
@@ -158,6 +159,10 @@ impl NetworkDescription for TripleNetConfig {
         self.init(device)
     }
 
+    fn check_settings(&self) -> Result<(), SettingFault> {
+        self.loss_weights.check()
+    }
+
     fn classes(&self) -> &[usize] {
         &self.classes
     }
@@ -205,6 +210,6 @@ mod tests {
     fn losses_that_make_none_are_refused() {
         let loss_weights = LossWeights { clinical: 0.0, dermoscopic: 0.0, fusion: 0.0 };
         let config = TripleNetConfig { loss_weights, ..TripleNetConfig::new(BackboneKind::ResNet18Quarter, vec![3]) };
-        assert!(config.init(&Device::flex()).unwrap_err().to_string().contains("one must be positive"));
+        assert!(config.init(&Device::flex()).unwrap_err().to_string().contains("one of them positive"));
     }
 }

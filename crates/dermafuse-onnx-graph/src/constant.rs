@@ -21,7 +21,7 @@ pub enum Values {
 }
 
 impl Values {
-    /// What they are.
+    /// The type of the numbers.
     #[must_use]
     pub const fn element(&self) -> Element {
         match self {

@@ -12,7 +12,7 @@ pub const MAX_BYTES: usize = i32::MAX as usize;
 pub struct TensorFacts {
     /// Its name.
     pub name: String,
-    /// What it is made of.
+    /// The type of its numbers.
     pub element: Element,
     /// Its dimensions; `None` is the batch, which may have any size.
     pub shape: Vec<Option<usize>>,

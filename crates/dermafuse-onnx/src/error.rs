@@ -28,7 +28,7 @@ pub enum OnnxError {
     /// A forward pass that cannot be recorded.
     #[error("the forward pass cannot be recorded: {reason}")]
     Recording {
-        /// Why.
+        /// The reason why it cannot.
         reason: String,
     },
     /// Names of tasks that are not the network's.

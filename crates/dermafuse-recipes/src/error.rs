@@ -143,7 +143,7 @@ pub enum RecipeError {
     Unanswerable {
         /// The part of the split.
         part: &'static str,
-        /// How many.
+        /// The number of these cases.
         cases: usize,
         /// Of how many.
         all: usize,
@@ -194,7 +194,7 @@ pub enum RecipeError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason that the system gives.
         source: std::io::Error,
     },
     /// Settings that cannot be read, or contradict each other.
@@ -271,7 +271,7 @@ pub enum RecipeError {
     /// Methods that cannot be compared, or shards that cannot be joined.
     #[error("{reason}")]
     Comparison {
-        /// Why.
+        /// The reason, as a sentence.
         reason: String,
     },
     /// Shares of the trainings that cannot be joined or recorded.

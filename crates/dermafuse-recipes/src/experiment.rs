@@ -174,12 +174,14 @@ impl Experiment {
                 "a sweep is several experiments; `dermafuse train` chooses one and leaves it as experiment.toml";
             return Err(settings.error(SWEEP, reason).into());
         }
+        drop(settings.take(SWEEP));
         Self::from_layers(settings)
     }
 
     /// Reads an experiment from layers that are complete but for the library's defaults.
     pub(crate) fn from_layers(settings: Settings) -> Result<Self, RecipeError> {
         let mut settings = settings.over(defaults());
+        let whole = settings.clone();
         let stages = stage::in_layers(&mut settings)?;
         let mut experiment: Self = settings.get()?;
         experiment.stages = stages;
@@ -198,6 +200,7 @@ impl Experiment {
             *features = settings.path_of("machine.features", features);
         }
         experiment.check(&settings)?;
+        stage::check(&experiment, &whole)?;
         experiment.choose_steps(&settings)?;
         Ok(experiment)
     }
@@ -286,9 +289,10 @@ impl Experiment {
         if !(self.training_fraction > 0.0 && self.training_fraction <= 1.0) {
             return error("training_fraction", "above 0 and at most 1".into());
         }
-        self.training.check()?;
-        self.quality.check()?;
-        self.out_of_distribution.check()?;
+        settings.checked("training", self.training.check())?;
+        settings.checked("quality", self.quality.check())?;
+        settings.checked("out_of_distribution", self.out_of_distribution.check())?;
+        settings.checked("split", self.split.check())?;
         let folds = matches!(self.split, PartsSettings::Folds { .. });
         if folds && !self.stages.is_empty() {
             return error("split", "an experiment with stages has no folds; repeats are possible".into());
@@ -311,7 +315,6 @@ impl Experiment {
         joined::check(self, settings)?;
         groups::check(self)?;
         abstention::check(self, settings)?;
-        stage::check(self, settings)?;
         second_stage::check(self, settings)?;
         method::check(self, settings)?;
         Ok(())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use dermafuse_data::CaseView;
-use dermafuse_ensemble::{FeatureHeads, HeadCases, HeadInputs};
+use dermafuse_ensemble::{EnsembleError, FeatureHeads, HeadCases, HeadInputs};
 use dermafuse_infer::{
     Bundle, Engine, FeatureCache, FeatureExtractor, ImageEncoders, InferError, KnownFeatures, MAX_MODEL_BYTES,
     image_encoders, kinds_of, sha256_hex,
@@ -75,7 +75,7 @@ impl NetworkRecipe {
     pub(crate) fn check_encoders(&self, place: Workplace<'_>) -> Result<(), RecipeError> {
         self.network.check_images(self.training.preprocess.size)?;
         let heads = self.heads.as_ref().ok_or(RecipeError::NoHeads)?;
-        heads.check()?;
+        heads.check().map_err(|fault| EnsembleError::from(fault.under("method.heads")))?;
         self.encoders(place).map(drop)
     }
 

@@ -10,7 +10,7 @@ use dermafuse_networks::NetworkConfig;
 /// A method of which printed numbers are asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted<'a> {
-    /// What it is called here.
+    /// The name of the row here.
     pub(crate) name: &'a str,
     /// The names that it may have in tables, the one that fits best first.
     pub(crate) printed: Vec<String>,

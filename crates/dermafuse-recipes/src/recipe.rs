@@ -166,7 +166,7 @@ impl Recipe {
         Ok(Self { settings, about, rows, depth, groups, protocols, published, printed })
     }
 
-    /// What it is.
+    /// What the file says of the method: the paper that published it, and one sentence.
     #[must_use]
     pub fn about(&self) -> &About {
         &self.about
@@ -185,8 +185,12 @@ impl Recipe {
     pub fn row(&self, name: &str) -> Result<&Row, RecipeError> {
         let row = self.rows.iter().find(|row| row.name == name);
         row.ok_or_else(|| {
-            let known: Vec<&str> = self.rows.iter().map(|row| row.name.as_str()).collect();
-            RecipeError::NoRow { name: name.to_owned(), known: known.join(", ") }
+            let known = match &self.rows[..] {
+                [] => "none: it is a method alone".to_owned(),
+                // Names hold commas.
+                rows => rows.iter().map(|row| format!("`{}`", row.name)).collect::<Vec<_>>().join(", "),
+            };
+            RecipeError::NoRow { name: name.to_owned(), known }
         })
     }
 
@@ -301,6 +305,12 @@ impl Recipe {
             _ => return Err(RecipeError::NoSuchSet { name: name.to_owned(), known: sets.join(", ") }),
         }
         Ok(())
+    }
+
+    /// The error that a setting has a value that it cannot have, with its place: for what only a program knows, such as its devices.
+    #[must_use]
+    pub fn error(&self, key: &str, reason: impl Into<String>) -> RecipeError {
+        self.settings.error(key, reason).into()
     }
 
     /// The experiment.

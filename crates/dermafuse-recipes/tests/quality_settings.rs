@@ -21,10 +21,16 @@ fn they_are_one_field_each_and_come_again_from_the_written_experiment() {
 #[test]
 fn what_is_no_threshold_is_refused_by_its_name() {
     let wrong = [
-        ("quality.skin=1.5", "quality.skin: 1.5 is not from 0 to 1"),
-        ("quality.black=300", "quality.black: 300 is not from 0 to 255"),
-        ("out_of_distribution.cases=1", "out_of_distribution.cases is 1; it must be 0, or at least 2"),
-        ("out_of_distribution.note_beyond=30", "out_of_distribution.note_beyond is 30; it must be from 50 to 100"),
+        ("quality.skin=1.5", "--set quality.skin=1.5: quality.skin: must be from 0 to 1, found 1.5"),
+        ("quality.black=300", "--set quality.black=300: quality.black: must be from 0 to 255, found 300"),
+        (
+            "out_of_distribution.cases=1",
+            "--set out_of_distribution.cases=1: out_of_distribution.cases: must be 0, or at least 2, found 1",
+        ),
+        (
+            "out_of_distribution.note_beyond=30",
+            "--set out_of_distribution.note_beyond=30: out_of_distribution.note_beyond: must be from 50 to 100, found 30",
+        ),
     ];
     for (setting, expected) in wrong {
         assert_eq!(experiment(&[setting]).unwrap_err(), expected);

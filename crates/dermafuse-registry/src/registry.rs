@@ -84,8 +84,8 @@ impl<I: ?Sized> Registry<I> {
         let Self { what, built_in, register, .. } = self;
         let known = [built_in, &self.registered()[..]].concat().join(", ");
         format!(
-            "there is no {what} `{kind}`; the known ones are {known}; one of another crate is known to programs that call \
-             `{register}` first"
+            "there is no {what} `{kind}`; choose one of {known}; one of another crate takes a program that is built with it and \
+             calls `{register}`"
         )
     }
 }
@@ -120,8 +120,8 @@ mod tests {
         assert!(registry.find("moon").is_none() && registry.is_built_in("square") && !registry.is_built_in("star"));
         assert_eq!(
             registry.unknown("moon"),
-            "there is no shape `moon`; the known ones are square, circle, star; one of another crate is known to programs that \
-             call `register_shape` first"
+            "there is no shape `moon`; choose one of square, circle, star; one of another crate takes a program that is built with \
+             it and calls `register_shape`"
         );
     }
 }

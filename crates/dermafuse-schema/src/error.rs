@@ -42,7 +42,7 @@ pub enum SchemaError {
     /// Arrays that do not fit together.
     #[error("{what}: expected shape {expected:?}, found {found:?}")]
     Shape {
-        /// Which array.
+        /// The name of the array.
         what: String,
         /// The shape it must have.
         expected: Vec<usize>,
@@ -72,7 +72,7 @@ pub enum SchemaError {
     /// A number that is NaN, infinite, or (a weight, a probability) outside its range.
     #[error("{what}: {value} is not {expected}")]
     Number {
-        /// Which number.
+        /// The name of the number.
         what: String,
         /// Its value.
         value: f64,

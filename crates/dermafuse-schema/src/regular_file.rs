@@ -22,7 +22,7 @@ pub enum ReadError {
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What it is.
+        /// What is there instead, such as a folder or a pipe.
         found: &'static str,
     },
     /// A file larger than what it should hold can be.

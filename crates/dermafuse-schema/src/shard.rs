@@ -52,7 +52,7 @@ pub enum ShardError {
     Differ {
         /// A folder.
         first: PathBuf,
-        /// Another.
+        /// A folder with a share of other work.
         second: PathBuf,
         /// What the first is a share of.
         first_work: String,

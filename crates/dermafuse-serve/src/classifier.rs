@@ -3,7 +3,7 @@ use crate::{AnswerBody, ApiError, CaseInput, ExplanationBody, ModelBody};
 /// What a server asks. [`ModelClassifier`](crate::ModelClassifier) is a saved model; a program of one's own may put something else
 /// behind the same page and API. It is asked from several threads at a time.
 pub trait Classifier: Send + Sync + 'static {
-    /// What it is.
+    /// What the model is: its name, tasks, classes and inputs, as the API tells them.
     fn model(&self) -> &ModelBody;
 
     /// What it says of a case. The server fills in the answer's `id` and `stored`.

@@ -52,7 +52,7 @@ pub enum ServeError {
     /// Threads or signals that the operating system does not give.
     #[error("cannot start {what}: {source}")]
     Start {
-        /// What.
+        /// What could not be started.
         what: &'static str,
         /// What the operating system said.
         #[source]

@@ -23,7 +23,7 @@ pub enum SettingsError {
     /// A text that is no TOML.
     #[error("{place}: {reason}")]
     Syntax {
-        /// Where.
+        /// The place of the error in the text.
         place: Place,
         /// What is wrong.
         reason: String,

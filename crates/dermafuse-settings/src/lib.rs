@@ -3,7 +3,8 @@
 //! A [`Settings`] is a pile of layers. Reading it as a type takes each value from the topmost layer that has it, so a recipe
 //! gives the defaults, a file replaces some of them, and the command line some of these. The type alone knows which settings
 //! there are: nothing is listed twice. Every error says where the value stands (file, line and column, or the words of the
-//! command line), which setting it is, and which words are known there.
+//! command line), which setting it is, and which words are known there. What the types cannot tell, checks do: they name a
+//! setting by its key, and [`Settings::checked`] says where it stands.
 //!
 //! ```
 //! use dermafuse_settings::Settings;
@@ -28,11 +29,12 @@
 //!
 //! settings.set("epochs=many")?;
 //! let error = settings.get::<Training>().err().unwrap().to_string();
-//! assert_eq!(error, "--set epochs=many: epochs: invalid type: string \"many\", expected usize");
+//! assert_eq!(error, "--set epochs=many: epochs: expected a whole number that is not negative, found \"many\"");
 //! # Ok::<(), dermafuse_settings::SettingsError>(())
 //! ```
 
 mod error;
+mod expectation;
 mod node;
 mod overlay;
 mod place;

@@ -26,6 +26,20 @@ pub(crate) enum Value {
     Table(BTreeMap<String, Entry>),
 }
 
+impl Value {
+    /// What it is, for whoever wrote it.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Boolean(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Float(value) => format!("{value:?}"),
+            Self::Text(text) => format!("{text:?}"),
+            Self::Array(_) => "a list".to_owned(),
+            Self::Table(entries) => format!("a table with {} keys", entries.len()),
+        }
+    }
+}
+
 /// What a table has under a key.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {

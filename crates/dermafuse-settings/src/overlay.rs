@@ -9,6 +9,7 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
+use crate::expectation::{Found, Wanted};
 use crate::node::{Node, Value};
 use crate::{Place, SettingsError};
 
@@ -28,17 +29,24 @@ pub(crate) struct Failure {
     reason: String,
     /// The key or word that is wrong, for layers above that know where it stands.
     culprit: Option<String>,
+    /// The settings that there are, where one is not among them.
+    known: Option<Vec<String>>,
     found: Option<(Place, String)>,
 }
 
 impl Failure {
-    pub(crate) fn into_error(self) -> SettingsError {
+    /// The error; `beside` are settings of the first level that were read apart from the others.
+    pub(crate) fn into_error(mut self, beside: &[String]) -> SettingsError {
+        let is_of_the_first_level = self.found.as_ref().is_none_or(|(_, key)| key.is_empty());
+        if let Some(known) = self.known.as_mut().filter(|_| is_of_the_first_level) {
+            let others: Vec<String> = beside.iter().filter(|key| !known.contains(key)).cloned().collect();
+            known.extend(others);
+        }
+        let reason = self.to_string();
         match self.found {
-            Some((place, key)) if key.is_empty() => {
-                SettingsError::Value { place, key: "settings".into(), reason: self.reason }
-            }
-            Some((place, key)) => SettingsError::Value { place, key, reason: self.reason },
-            None => SettingsError::Missing { reason: self.reason },
+            Some((place, key)) if key.is_empty() => SettingsError::Value { place, key: "settings".into(), reason },
+            Some((place, key)) => SettingsError::Value { place, key, reason },
+            None => SettingsError::Missing { reason },
         }
     }
 
@@ -48,13 +56,18 @@ impl Failure {
     }
 
     fn of(reason: String, culprit: &str) -> Self {
-        Self { reason, culprit: Some(culprit.to_owned()), found: None }
+        Self { reason, culprit: Some(culprit.to_owned()), known: None, found: None }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.reason)
+        formatter.write_str(&self.reason)?;
+        match self.known.as_deref() {
+            None => Ok(()),
+            Some([]) => formatter.write_str(", nor any other"),
+            Some(known) => write!(formatter, "; the settings here are: {}", known.join(", ")),
+        }
     }
 }
 
@@ -74,7 +87,7 @@ impl de::Error for Failure {
         // What is quoted first is what it is about.
         let reason = reason.to_string();
         let culprit = reason.split('`').nth(1).map(str::to_owned);
-        Self { reason, culprit, found: None }
+        Self { reason, culprit, known: None, found: None }
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -82,7 +95,17 @@ impl de::Error for Failure {
             Unexpected::Str(text) => Some(text.to_owned()),
             _ => None,
         };
-        Self { reason: format!("invalid type: {unexpected}, expected {expected}"), culprit, found: None }
+        let reason = format!("expected {}, found {}", Wanted(expected), Found(unexpected));
+        Self { reason, culprit, known: None, found: None }
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::invalid_type(unexpected, expected)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn de::Expected) -> Self {
+        let reason = format!("expected {}, found {length} values", Wanted(expected));
+        Self { reason, culprit: None, known: None, found: None }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -90,14 +113,12 @@ impl de::Error for Failure {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        match expected {
-            [] => Self::of(format!("there is no setting `{field}`, nor any other"), field),
-            _ => Self::of(format!("there is no setting `{field}`; the settings here are: {}", Known(expected)), field),
-        }
+        let known = Some(expected.iter().map(ToString::to_string).collect());
+        Self { known, ..Self::of(format!("there is no setting `{field}`"), field) }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { reason: format!("`{field}` is missing"), culprit: None, found: None }
+        Self { reason: format!("`{field}` is missing"), culprit: None, known: None, found: None }
     }
 }
 
@@ -152,6 +173,17 @@ impl<'a> Overlay<'a> {
             }
         }
         parts
+    }
+
+    /// An element of the topmost list, counted from 1.
+    pub(crate) fn element(&self, index: usize) -> Option<Overlay<'a>> {
+        match &self.top().value {
+            Value::Array(values) => {
+                let node = values.get(index.checked_sub(1)?)?;
+                Some(Overlay::new(vec![node], format!("{}[{index}]", self.key)))
+            }
+            _ => None,
+        }
     }
 
     /// The place of a key or word below, and the setting that it belongs to.
@@ -247,7 +279,7 @@ impl<'a> Deserializer<'a> for Overlay<'a> {
     fn deserialize_enum<V: Visitor<'a>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
         self.locate(match &self.top().value {
@@ -262,7 +294,11 @@ impl<'a> Deserializer<'a> for Overlay<'a> {
                     Overlay::new(values.map(|entry| &entry.node).collect(), format!("{}.{variant}", self.key));
                 visitor.visit_enum(Variant { variant, content })
             }
-            _ => Err(Failure::custom("a word is expected, or a table with one key")),
+            other => Err(Failure::custom(format!(
+                "expected one of the words {}, or a table with one of them as its key; found {}",
+                Known(variants),
+                other.in_words()
+            ))),
         })
     }
 

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dermafuse_schema::read_regular_file;
+use dermafuse_schema::{SettingFault, read_regular_file};
 use serde::de::DeserializeOwned;
 
 use crate::node::{Entry, Node, Value};
@@ -20,6 +20,8 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct Settings {
     /// The topmost first.
     layers: Vec<Node>,
+    /// Settings of the first level that are read apart from the others, whether a layer has them or not.
+    taken: Vec<String>,
 }
 
 impl Settings {
@@ -48,13 +50,18 @@ impl Settings {
 
     fn of(source: Source) -> Result<Self, SettingsError> {
         let source = Arc::new(source);
-        Ok(Self { layers: vec![Node::parse(&source, source.text.as_deref().unwrap_or_default())?] })
+        Ok(Self::of_layers(vec![Node::parse(&source, source.text.as_deref().unwrap_or_default())?]))
+    }
+
+    fn of_layers(layers: Vec<Node>) -> Self {
+        Self { layers, taken: Vec::new() }
     }
 
     /// Lays these settings over others.
     #[must_use]
     pub fn over(mut self, below: Self) -> Self {
         self.layers.extend(below.layers);
+        below.taken.into_iter().for_each(|key| self.remember(key));
         self
     }
 
@@ -112,7 +119,7 @@ impl Settings {
         let empty = Node { place: nowhere(), value: Value::Table(Default::default()) };
         let layers = if self.layers.is_empty() { vec![&empty] } else { self.layers.iter().collect() };
         let overlay = Overlay::new(layers, String::new());
-        overlay.locate(T::deserialize(overlay.clone())).map_err(|failure| failure.into_error())
+        overlay.locate(T::deserialize(overlay.clone())).map_err(|failure| failure.into_error(&self.taken))
     }
 
     /// Reads a setting that was [taken out](Self::take); `key` is what errors call it.
@@ -124,7 +131,7 @@ impl Settings {
             return Err(SettingsError::Missing { reason: format!("`{key}` is missing") });
         }
         let overlay = Overlay::new(self.layers.iter().collect(), key.to_owned());
-        overlay.locate(T::deserialize(overlay.clone())).map_err(|failure| failure.into_error())
+        overlay.locate(T::deserialize(overlay.clone())).map_err(|failure| failure.into_error(&[]))
     }
 
     /// A path that a setting gives: one in a file starts from the file's folder.
@@ -147,7 +154,7 @@ impl Settings {
     #[must_use]
     pub fn over_lowest(self, depth: usize, others: &Self) -> Self {
         let (above, below) = others.layers.split_at(others.layers.len().saturating_sub(depth));
-        Self { layers: [above, &self.layers, below].concat() }
+        Self { layers: [above, &self.layers, below].concat(), taken: others.taken.clone() }
     }
 
     /// So many of the lowest layers.
@@ -164,7 +171,7 @@ impl Settings {
             let (place, entry) = (node.place.clone(), Entry { key: node.place.clone(), node });
             Node { place, value: Value::Table([(key.to_owned(), entry)].into()) }
         };
-        Self { layers: self.layers.into_iter().map(wrap).collect() }
+        Self::of_layers(self.layers.into_iter().map(wrap).collect())
     }
 
     /// A number in place of these settings, where they stand.
@@ -172,17 +179,24 @@ impl Settings {
     pub fn with_number(&self, number: f64, whole: bool) -> Self {
         let place = self.layers.first().map_or_else(nowhere, |node| node.place.clone());
         let value = if whole { Value::Integer(number.round() as i128) } else { Value::Float(number) };
-        Self { layers: vec![Node { place, value }] }
+        Self::of_layers(vec![Node { place, value }])
     }
 
-    /// Takes a setting of the first level out of all layers; `None` if none has it.
+    /// Takes a setting of the first level out of all layers; `None` if none has it. Errors go on naming it among those that there are.
     pub fn take(&mut self, key: &str) -> Option<Self> {
+        self.remember(key.to_owned());
         let taken = |layer: &mut Node| match &mut layer.value {
             Value::Table(entries) => entries.remove(key).map(|entry| entry.node),
             _ => None,
         };
         let layers: Vec<Node> = self.layers.iter_mut().filter_map(taken).collect();
-        (!layers.is_empty()).then_some(Self { layers })
+        (!layers.is_empty()).then(|| Self::of_layers(layers))
+    }
+
+    fn remember(&mut self, key: String) {
+        if !self.taken.contains(&key) {
+            self.taken.push(key);
+        }
     }
 
     /// Lets what the layers above the `depth` lowest ones say under a key stand under other keys instead; without any, it is left out.
@@ -212,7 +226,7 @@ impl Settings {
     #[must_use]
     pub fn elements(&self) -> Option<Vec<Self>> {
         match &self.layers.first()?.value {
-            Value::Array(values) => Some(values.iter().map(|node| Self { layers: vec![node.clone()] }).collect()),
+            Value::Array(values) => Some(values.iter().map(|node| Self::of_layers(vec![node.clone()])).collect()),
             _ => None,
         }
     }
@@ -229,7 +243,7 @@ impl Settings {
         }
     }
 
-    /// The place of a setting such as `training.epochs`, or of the nearest that it is a part of.
+    /// The place of a setting such as `training.epochs` or `stages[2].name`, or of the nearest that it is a part of.
     #[must_use]
     pub fn place(&self, key: &str) -> Option<Place> {
         let mut overlay = Overlay::new(vec![self.layers.first()?], String::new());
@@ -239,11 +253,41 @@ impl Settings {
         overlay = Overlay::new(self.layers.iter().collect(), String::new());
         let mut place = None;
         for step in key.split('.') {
-            let Some((_, part)) = overlay.parts().remove(step) else { break };
+            let (name, index) = match step.strip_suffix(']').and_then(|step| step.split_once('[')) {
+                Some((name, index)) => (name, index.parse::<usize>().ok()),
+                None => (step, None),
+            };
+            let Some((_, mut part)) = overlay.parts().remove(name) else { break };
             place = Some(part.place());
+            if let Some(element) = index.and_then(|index| part.element(index)) {
+                place = Some(element.place());
+                part = element;
+            }
             overlay = part;
         }
         place
+    }
+
+    /// Says where the setting stands that a check refuses; `below` is the key of what was checked, such as `training`.
+    ///
+    /// ```
+    /// use dermafuse_schema::SettingFault;
+    /// use dermafuse_settings::Settings;
+    ///
+    /// let check = |epochs| SettingFault::unless(epochs > 0, "epochs", "at least 1", epochs);
+    /// let settings = Settings::parse("mine.toml", "[training]\nepochs = 0")?;
+    /// let error = settings.checked("training", check(0)).unwrap_err().to_string();
+    /// assert_eq!(error, "mine.toml: line 2, column 10: training.epochs: must be at least 1, found 0");
+    /// # Ok::<(), dermafuse_settings::SettingsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What was refused, with its place.
+    pub fn checked(&self, below: &str, check: Result<(), SettingFault>) -> Result<(), SettingsError> {
+        check.map_err(|fault| {
+            let fault = fault.under(below);
+            self.error(fault.key(), fault.reason())
+        })
     }
 
     /// The error that a setting has a value that it cannot have beside the others.

@@ -188,16 +188,35 @@ fn errors_name_the_place_the_setting_and_what_is_known() {
     );
     assert_eq!(
         error("", &["training.sides=[1, -2]"]),
-        "--set training.sides=[1, -2]: training.sides[2]: invalid value: integer `-2`, expected u32"
+        "--set training.sides=[1, -2]: training.sides[2]: expected a whole number from 0 to 4294967295, found -2"
     );
     assert_eq!(
         error("", &["training.epochs=1.5"]),
-        "--set training.epochs=1.5: training.epochs: invalid type: floating point `1.5`, expected usize"
+        "--set training.epochs=1.5: training.epochs: expected a whole number that is not negative, found 1.5"
     );
+    let said = [
+        ("training=3", "training: expected a table, found 3"),
+        ("training.rate=fast", "training.rate: expected a number, found \"fast\""),
+        ("training.sides=1", "training.sides: expected a list, found 1"),
+        ("network=3", "network: expected a table with its `kind`, found 3"),
+        ("network.towers=300", "network: expected a whole number from 0 to 255, found 300"),
+        ("data=[]", "data: expected a table, found a list"),
+        (
+            "training.optimizer=3",
+            "training.optimizer: expected one of the words adam, sgd, or a table with one of them as its key; found 3",
+        ),
+    ];
+    for (words, expected) in said {
+        assert_eq!(error("", &[words]), format!("--set {words}: {expected}"));
+    }
     let settings = Settings::parse("mine.toml", "a = 1\nb = { c = 2 }").unwrap();
     assert_eq!(settings.error("b.c", "too many").to_string(), "mine.toml: line 2, column 11: b.c: too many");
     assert_eq!(settings.error("b.d", "too few").to_string(), "mine.toml: line 2, column 5: b.d: too few");
     assert_eq!(settings.error("z", "is needed").to_string(), "z: is needed");
+    let list = Settings::parse("mine.toml", "[[a]]\nb = 1\n[[a]]\nb = 2").unwrap();
+    assert_eq!(list.error("a[2].b", "too many").to_string(), "mine.toml: line 4, column 5: a[2].b: too many");
+    let beyond = list.error("a[3].b", "is missing").to_string();
+    assert!(beyond.starts_with("mine.toml: line ") && beyond.ends_with("a[3].b: is missing"), "{beyond}");
 }
 
 #[test]
@@ -223,6 +242,14 @@ fn what_is_no_toml_is_refused() {
     assert!(Settings::read(folder.path().join("none.toml")).is_err());
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beside {
+    #[serde(default)]
+    #[allow(dead_code, reason = "it is named in the error")]
+    c: u8,
+}
+
 #[test]
 fn settings_are_taken_out() {
     let mut settings = Settings::parse("a.toml", "b = 1\n[[rows]]\nname = \"x\"\n[[rows]]\nname = \"y\"").unwrap();
@@ -231,6 +258,9 @@ fn settings_are_taken_out() {
     assert_eq!([&names[0]["name"], &names[1]["name"]], ["x", "y"]);
     assert!(settings.take("rows").is_none() && settings.elements().is_none());
     assert_eq!(settings.keys(), ["b"]);
+    // Errors go on naming it.
+    let error = settings.get::<Beside>().unwrap_err().to_string();
+    assert_eq!(error, "a.toml: line 1, column 1: settings: there is no setting `b`; the settings here are: c, rows");
 }
 
 fn any_experiment() -> impl Strategy<Value = Experiment> {

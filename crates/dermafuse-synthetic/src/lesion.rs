@@ -46,7 +46,7 @@ pub enum Regression {
     BlueAreas,
     /// Scar-like white.
     WhiteAreas,
-    /// Both.
+    /// Blue-grey peppering and scar-like white.
     Combinations,
 }
 

@@ -10,9 +10,8 @@ use burn::module::{Flag, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use dermafuse_networks::{MultimodalInput, Network};
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
-
-use crate::TrainError;
 
 /// Which average of the weights a run gives back, instead of those of its best epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,19 +49,19 @@ impl WeightAveraging {
 
     /// # Errors
     /// A setting that makes no average.
-    pub(crate) fn check(self, epochs: usize, patience: Option<usize>) -> Result<(), TrainError> {
-        let error = |setting, expected, found| Err(TrainError::Setting { setting, expected, found });
-        match self {
-            Self::LastEpochs { epochs: last, .. } if last == 0 || last > epochs => {
-                error("the number of averaged epochs", "at least 1 and at most all", last.to_string())
+    pub(crate) fn check(self, epochs: usize, patience: Option<usize>) -> Result<(), SettingFault> {
+        match (self, patience) {
+            (Self::LastEpochs { .. }, Some(patience)) => {
+                Err(SettingFault::new("patience", "none, since the last epochs are averaged", patience))
             }
-            Self::LastEpochs { .. } if patience.is_some() => {
-                error("patience", "none, since the last epochs are averaged", format!("{patience:?}"))
+            (Self::LastEpochs { epochs: last, .. }, None) => {
+                let key = "averaging.last_epochs.epochs";
+                SettingFault::unless((1..=epochs).contains(&last), key, "at least 1 and at most all epochs", last)
             }
-            Self::Exponential { decay, .. } if !(0.0..1.0).contains(&decay) => {
-                error("decay", "at least 0 and below 1", decay.to_string())
+            (Self::Exponential { decay, .. }, _) => {
+                let key = "averaging.exponential.decay";
+                SettingFault::unless((0.0..1.0).contains(&decay), key, "at least 0 and below 1", decay)
             }
-            _ => Ok(()),
         }
     }
 }
@@ -241,6 +240,7 @@ impl ModuleMapper for Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TrainError;
     use burn::module::Module;
     use burn::tensor::{Device, Distribution};
     use dermafuse_backbones::BackboneKind;
@@ -333,7 +333,7 @@ mod tests {
         assert!(last(50).check(250, None).is_ok());
         assert!(last(0).check(250, None).is_err() && last(251).check(250, None).is_err());
         let error = last(50).check(250, Some(30)).unwrap_err().to_string();
-        assert_eq!(error, "patience must be none, since the last epochs are averaged, found Some(30)");
+        assert_eq!(error, "`patience` must be none, since the last epochs are averaged, found 30");
         assert!(WeightAveraging::Exponential { decay: 1.0, warm_up: false }.check(1, None).is_err());
     }
 }

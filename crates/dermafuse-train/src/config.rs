@@ -1,6 +1,7 @@
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{Augmentation, EpochLength, KerasInput, Mixing, ModalityDropout, Preprocess, Sampling};
 use dermafuse_networks::BackboneFreeze;
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
 use crate::{LossConfig, LossReduction, OptimizerKind, TrainError, Unfreezing, UnfreezingSteps, WeightAveraging};
@@ -279,58 +280,65 @@ impl TrainingConfig {
     ///
     /// # Errors
     /// The first setting that makes no training.
-    pub fn check(&self) -> Result<(), TrainError> {
-        let error = |setting, expected, found: String| Err(TrainError::Setting { setting, expected, found });
-        if self.epochs == 0 {
-            return error("epochs", "at least 1", "0".into());
+    pub fn check(&self) -> Result<(), SettingFault> {
+        SettingFault::unless(self.epochs > 0, "epochs", "at least 1", self.epochs)?;
+        if let Some(patience) = self.patience {
+            SettingFault::unless(patience > 0, "patience", "at least 1 epoch", patience)?;
+            let is_possible = self.unfreezing.is_none();
+            SettingFault::unless(is_possible, "patience", "none where blocks are unfrozen", patience)?;
         }
-        if self.patience == Some(0) {
-            return error("patience", "at least 1 epoch", "0".into());
+        self.sampling.check().map_err(|fault| fault.under("sampling"))?;
+        if matches!(self.sampling, Sampling::EachOnce | Sampling::Weighted { .. }) {
+            let (batch, pass) = (self.batch_size, self.micro_batch_size.unwrap_or(self.batch_size));
+            SettingFault::unless(batch >= 2, "batch_size", "at least 2 (batch normalisation)", batch)?;
+            let divides = pass >= 2 && batch.is_multiple_of(pass);
+            SettingFault::unless(divides, "micro_batch_size", "at least 2 and a divisor of batch_size", pass)?;
         }
-        self.sampling.check()?;
-        if self.unfreezing.is_some() && self.patience.is_some() {
-            return error("patience", "none where blocks are unfrozen", "some".into());
+        let positive = [
+            ("learning_rate", Some(self.learning_rate)),
+            ("backbone_rate", Some(self.backbone_rate)),
+            ("layer_decay", Some(self.layer_decay)),
+            ("later_head_rate", Some(self.later_head_rate)),
+            ("clip_norm", self.clip_norm),
+        ];
+        for (key, number) in positive.into_iter().filter_map(|(key, number)| Some((key, number?))) {
+            SettingFault::unless(number.is_finite() && number > 0.0, key, "above 0", number)?;
         }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return error("learning_rate", "positive", self.learning_rate.to_string());
+        let decay = self.weight_decay;
+        SettingFault::unless(decay.is_finite() && decay >= 0.0, "weight_decay", "at least 0", decay)?;
+        if let OptimizerKind::Sgd { momentum, .. } = self.optimizer {
+            let is_share = (0.0..1.0).contains(&momentum);
+            SettingFault::unless(is_share, "optimizer.momentum", "at least 0 and below 1", momentum)?;
         }
-        for (setting, factor) in [
-            ("backbone_rate", self.backbone_rate),
-            ("layer_decay", self.layer_decay),
-            ("later_head_rate", self.later_head_rate),
-        ] {
-            if !(factor.is_finite() && factor > 0.0) {
-                return error(setting, "positive", factor.to_string());
-            }
+        self.preprocess.check().map_err(|fault| fault.under("preprocess"))?;
+        if let Some(augmentation) = &self.augmentation {
+            augmentation.check().map_err(|fault| fault.under("augmentation"))?;
         }
-        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
-            return error("clip_norm", "positive", norm.to_string());
-        }
-        if let OptimizerKind::Sgd { momentum, .. } = self.optimizer
-            && !(0.0..1.0).contains(&momentum)
-        {
-            return error("momentum", "at least 0 and below 1", momentum.to_string());
-        }
-        self.loss.check()?;
+        self.loss.check().map_err(|fault| fault.under("loss"))?;
         if let Some(dropout) = &self.modality_dropout {
-            dropout.check()?;
+            dropout.check().map_err(|fault| fault.under("modality_dropout"))?;
         }
         if let Some(mixing) = &self.mixing {
-            mixing.check()?;
-            if self.modality_dropout.is_some() {
-                return error("mixing", "none where inputs are left out at random", "some".into());
-            }
+            mixing.check().map_err(|fault| fault.under("mixing"))?;
+            let expected = "none where inputs are left out at random (modality_dropout)";
+            SettingFault::unless(self.modality_dropout.is_none(), "mixing", expected, "both")?;
         }
-        if self.loss.logit_adjustment > 0.0 && self.sampling != Sampling::EachOnce {
-            let expected = "0 where the sampling balances classes";
-            return error("logit_adjustment", expected, self.loss.logit_adjustment.to_string());
-        }
+        let adjustment = self.loss.logit_adjustment;
+        let is_possible = adjustment == 0.0 || self.sampling == Sampling::EachOnce;
+        SettingFault::unless(
+            is_possible,
+            "loss.logit_adjustment",
+            "0 where the sampling balances classes",
+            adjustment,
+        )?;
         if let Some(averaging) = self.averaging {
             averaging.check(self.epochs, self.patience)?;
         }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return error("weight_decay", "at least 0", self.weight_decay.to_string());
+        if let Some(unfreezing) = &self.unfreezing {
+            let epochs = unfreezing.epochs_per_step;
+            SettingFault::unless(epochs > 0, "unfreezing.epochs_per_step", "at least 1", epochs)?;
         }
-        Ok(())
+        let (parts, expected) = (self.freeze.groups, format!("at most {} parts of a backbone", BackboneFreeze::PARTS));
+        SettingFault::unless(parts <= BackboneFreeze::PARTS, "freeze.groups", expected, parts)
     }
 }

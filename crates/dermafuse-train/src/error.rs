@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::DataError;
 use dermafuse_infer::InferError;
-use dermafuse_schema::{ReadError, WriteError};
+use dermafuse_schema::{ReadError, SettingFault, WriteError};
 use thiserror::Error;
 
 use crate::Differences;
@@ -24,14 +24,17 @@ pub enum TrainError {
     /// A file that is not read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A setting that makes no training.
+    /// A setting with a value that it cannot have, whatever is trained.
+    #[error(transparent)]
+    Value(#[from] SettingFault),
+    /// A setting that makes no training of this network on these cases.
     #[error("{setting} must be {expected}, found {found}")]
     Setting {
         /// The setting.
         setting: &'static str,
         /// What it must be.
         expected: &'static str,
-        /// What it is.
+        /// The value that was found.
         found: String,
     },
     /// A weight for a loss that the network does not add.
@@ -158,7 +161,7 @@ pub enum TrainError {
         why_not_used.as_ref().map_or_else(|| ", or use".to_owned(), |why| format!("; they cannot be used, since {why}"))
     )]
     Incomplete {
-        /// How many.
+        /// The number of these cases.
         cases: usize,
         /// Of how many.
         all: usize,

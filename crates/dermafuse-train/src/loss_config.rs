@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
-
-use crate::TrainError;
 
 /// What a training run minimises: the cross-entropy of every branch and task, added up, and the network's own losses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -89,21 +88,15 @@ impl LossConfig {
         self.auxiliary.get(name).copied().unwrap_or(1.0)
     }
 
-    pub(crate) fn check(&self) -> Result<(), TrainError> {
-        let error =
-            |setting, expected, found: f64| Err(TrainError::Setting { setting, expected, found: found.to_string() });
-        if !(self.focal_gamma.is_finite() && self.focal_gamma >= 0.0) {
-            return error("focal_gamma", "at least 0", self.focal_gamma);
-        }
-        if !(0.0..1.0).contains(&self.label_smoothing) {
-            return error("label_smoothing", "at least 0 and below 1", self.label_smoothing);
-        }
-        if !(0.0..=2.0).contains(&self.logit_adjustment) {
-            return error("logit_adjustment", "0 to 2", self.logit_adjustment);
-        }
-        if let Some(&weight) = self.auxiliary.values().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
-            return error("a weight of an auxiliary loss", "at least 0", weight);
-        }
-        Ok(())
+    pub(crate) fn check(&self) -> Result<(), SettingFault> {
+        let Self { focal_gamma, label_smoothing, logit_adjustment, .. } = *self;
+        let is_weight = |weight: f64| weight.is_finite() && weight >= 0.0;
+        SettingFault::unless(is_weight(focal_gamma), "focal_gamma", "at least 0", focal_gamma)?;
+        let is_share = (0.0..1.0).contains(&label_smoothing);
+        SettingFault::unless(is_share, "label_smoothing", "at least 0 and below 1", label_smoothing)?;
+        SettingFault::unless((0.0..=2.0).contains(&logit_adjustment), "logit_adjustment", "0 to 2", logit_adjustment)?;
+        self.auxiliary.iter().try_for_each(|(name, &weight)| {
+            SettingFault::unless(is_weight(weight), format!("auxiliary.{name}"), "at least 0", weight)
+        })
     }
 }

@@ -187,10 +187,11 @@ fn what_is_wrong_is_told_at_its_place() {
     register().unwrap();
     let error = |network: &str| experiment(network).unwrap_err().to_string();
     let unknown = error("kind = \"two_view\"\nfilters = 6");
-    let place = "mine.toml: line 10, column 8: method.network.kind: there is no network `two_view`; the known ones are fusion_net, ";
+    let place =
+        "mine.toml: line 10, column 8: method.network.kind: there is no network `two_view`; choose one of fusion_net, ";
     assert!(unknown.starts_with(place), "{unknown}");
-    let remedy =
-        "uniform_classifier, two_views; one of another crate is known to programs that call `register_network` first";
+    let remedy = "uniform_classifier, two_views; one of another crate takes a program that is built with it and calls \
+                  `register_network`";
     assert!(unknown.ends_with(remedy), "{unknown}");
     let setting = error("kind = \"two_views\"\nfilter = 6");
     assert!(setting.contains("method.network: two_views: unknown field `filter`, expected `filters` or"), "{setting}");

@@ -68,7 +68,7 @@ impl CaseSet {
                 let other = *first.entry(name).or_insert(case);
                 if other.group != case.group {
                     let expected = format!(
-                        "`{}` as of case `{}`, which has the same {what}; `CaseSet::join_groups` makes groups",
+                        "`{}` as of case `{}`, which has the same {what}; cases that share one belong to one group",
                         other.group, other.id
                     );
                     let (what, found) = ("group".into(), format!("`{}`", case.group));

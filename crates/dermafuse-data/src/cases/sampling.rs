@@ -1,6 +1,6 @@
 //! Which training cases an epoch shows, and in which order.
 
-use dermafuse_schema::TaskSet;
+use dermafuse_schema::{SettingFault, TaskSet};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -80,20 +80,18 @@ impl Sampling {
     ///
     /// # Errors
     /// No case of a class in a batch; a power that is negative or not finite.
-    pub fn check(self) -> Result<(), DataError> {
+    pub fn check(self) -> Result<(), SettingFault> {
         match self {
-            Self::ClassBalanced { per_class: 0, .. } | Self::LabelBalanced { per_label: 0, .. } => {
-                let what = match self {
-                    Self::LabelBalanced { .. } => "cases for each label in a batch",
-                    _ => "cases of each class in a batch",
-                };
-                Err(DataError::Setting { what, found: "0".into(), expected: "1 or more" })
+            Self::EachOnce => Ok(()),
+            Self::ClassBalanced { per_class: number, .. } => {
+                SettingFault::unless(number > 0, "per_class", "1 or more", number)
             }
-            Self::Weighted { power } if !(power.is_finite() && power >= 0.0) => {
-                let found = power.to_string();
-                Err(DataError::Setting { what: "power of the sampling weights", found, expected: "0 or more" })
+            Self::LabelBalanced { per_label: number, .. } => {
+                SettingFault::unless(number > 0, "per_label", "1 or more", number)
             }
-            _ => Ok(()),
+            Self::Weighted { power } => {
+                SettingFault::unless(power.is_finite() && power >= 0.0, "power", "0 or more", power)
+            }
         }
     }
 
@@ -356,7 +354,7 @@ mod tests {
         assert!(error.contains("`u`") && error.contains("`yes`"), "{error}");
         let none = Sampling::LabelBalanced { per_label: 0, length: EpochLength::AllCases };
         let error = none.order(&set.view(&[0]).unwrap(), 0, 0).unwrap_err().to_string();
-        assert_eq!(error, "cases for each label in a batch: 0 is not 1 or more");
+        assert_eq!(error, "`per_label` must be 1 or more, found 0");
     }
 
     #[test]
@@ -381,7 +379,7 @@ mod tests {
         let error = |sampling: Sampling, rows: &[usize]| {
             sampling.order(&set.view(rows).unwrap(), 0, 0).unwrap_err().to_string()
         };
-        assert_eq!(error(balanced(0), &[0]), "cases of each class in a batch: 0 is not 1 or more");
+        assert_eq!(error(balanced(0), &[0]), "`per_class` must be 1 or more, found 0");
         assert_eq!(
             error(Sampling::Weighted { power: -1.0 }, &[0]),
             "power of the sampling weights: -1 is not 0 or more"

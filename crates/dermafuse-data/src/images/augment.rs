@@ -4,12 +4,13 @@
 //! Order, probabilities and ranges are those of the code released with FusionM4Net, which uses Albumentations;
 //! [`Augmentation::amfam`] has those of AMFAM.
 
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::RgbPixels;
 use crate::images::preprocess::Preprocess;
 use crate::images::sampler::{Affine, Interpolation, Outside, sample};
 use crate::shuffle::{stream, uniform};
-use crate::{DataError, RgbPixels};
 
 /// What the dermoscopic image of a case receives when the clinical image is augmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +38,7 @@ pub enum DermoscopicMode {
 /// assert_eq!(augmentation.p, 0.5);
 /// assert!(augmentation.check().is_ok());
 /// let error = Augmentation { p: 1.5, ..augmentation }.check().unwrap_err().to_string();
-/// assert_eq!(error, "augmentation probability: 1.5 is not within 0..=1");
-/// # Ok::<(), dermafuse_data::DataError>(())
+/// assert_eq!(error, "`p` must be from 0 to 1, found 1.5");
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -189,54 +189,43 @@ impl Augmentation {
     /// # Errors
     /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below its middle; a
     /// smallest angle above the largest.
-    pub fn check(&self) -> Result<(), DataError> {
-        let fail = |what, found: f64, expected| Err(DataError::Setting { what, found: found.to_string(), expected });
-        let probabilities = [
-            self.p,
-            self.vertical_flip,
-            self.horizontal_flip,
-            self.shift_scale_rotate,
-            self.quarter_turns,
-            self.brightness_contrast,
-            self.gamma,
-            self.colour,
-        ];
-        if let Some(p) = probabilities.into_iter().find(|p| !(0.0..=1.0).contains(p)) {
-            return fail("augmentation probability", p, "within 0..=1");
-        }
-        if !(self.scale_centre.is_finite() && self.scale_centre > 0.0) {
-            return fail("scale centre", self.scale_centre, "positive");
-        }
-        if !(0.0..self.scale_centre).contains(&self.scale_limit) {
-            return fail("scale limit", self.scale_limit, "from 0 and below the scale centre (1 unless set)");
-        }
-        if !(0.0..1.0).contains(&self.gamma_limit) {
-            return fail("gamma limit", self.gamma_limit, "within 0..1");
-        }
-        if !(self.contrast_centre.is_finite() && self.contrast_centre > 0.0) {
-            return fail("contrast centre", self.contrast_centre, "positive");
-        }
-        if !(0.0..self.contrast_centre).contains(&self.contrast_limit) {
-            return fail("contrast limit", self.contrast_limit, "from 0 and below the contrast centre (1 unless set)");
-        }
+    pub fn check(&self) -> Result<(), SettingFault> {
         let shares = [
-            ("shift limit", self.shift_limit),
-            ("brightness limit", self.brightness_limit),
-            ("colour limit", self.colour_limit),
-            ("padding of the cut-out", self.padded_crop),
+            ("p", self.p),
+            ("vertical_flip", self.vertical_flip),
+            ("horizontal_flip", self.horizontal_flip),
+            ("shift_scale_rotate", self.shift_scale_rotate),
+            ("quarter_turns", self.quarter_turns),
+            ("brightness_contrast", self.brightness_contrast),
+            ("gamma", self.gamma),
+            ("colour", self.colour),
+            ("shift_limit", self.shift_limit),
+            ("brightness_limit", self.brightness_limit),
+            ("colour_limit", self.colour_limit),
+            ("padded_crop", self.padded_crop),
         ];
-        for (what, limit) in shares {
-            if !(0.0..=1.0).contains(&limit) {
-                return fail(what, limit, "within 0..=1");
-            }
+        for (key, share) in shares {
+            SettingFault::unless((0.0..=1.0).contains(&share), key, "from 0 to 1", share)?;
         }
-        if !(0.0..=360.0).contains(&self.rotate_degrees) {
-            return fail("rotation limit in degrees", self.rotate_degrees, "within 0..=360");
+        for (key, centre) in [("scale_centre", self.scale_centre), ("contrast_centre", self.contrast_centre)] {
+            SettingFault::unless(centre.is_finite() && centre > 0.0, key, "above 0", centre)?;
         }
-        match (0.0..=self.rotate_degrees).contains(&self.rotate_at_least) {
-            true => Ok(()),
-            false => fail("smallest rotation in degrees", self.rotate_at_least, "from 0 to the rotation limit"),
+        let limits = [
+            ("scale_limit", self.scale_limit, self.scale_centre, "from 0 and below scale_centre (1 unless set)"),
+            ("gamma_limit", self.gamma_limit, 1.0, "from 0 and below 1"),
+            (
+                "contrast_limit",
+                self.contrast_limit,
+                self.contrast_centre,
+                "from 0 and below contrast_centre (1 unless set)",
+            ),
+        ];
+        for (key, limit, below, expected) in limits {
+            SettingFault::unless((0.0..below).contains(&limit), key, expected, limit)?;
         }
+        let (most, least) = (self.rotate_degrees, self.rotate_at_least);
+        SettingFault::unless((0.0..=360.0).contains(&most), "rotate_degrees", "from 0 to 360", most)?;
+        SettingFault::unless((0.0..=most).contains(&least), "rotate_at_least", "from 0 to rotate_degrees", least)
     }
 
     /// The draw for one case of one epoch, the `time`-th time (from 0) that it is seen in it. All numbers are drawn

@@ -122,9 +122,9 @@ impl LoaderConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), DataError> {
-        self.preprocess.check()?;
+        self.preprocess.check().map_err(|fault| fault.under("preprocess"))?;
         if let Some((augmentation, _, _)) = &self.augmentation {
-            augmentation.check()?;
+            augmentation.check().map_err(|fault| fault.under("augmentation"))?;
         }
         if self.batch_size == 0 {
             return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });

@@ -1,9 +1,9 @@
 //! Cases that are shown mixed with others.
 
+use dermafuse_schema::SettingFault;
 use dermafuse_schema::ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
 use crate::images::batch_loader::ImageBatch;
 use crate::shuffle::{stream, uniform};
 
@@ -66,20 +66,14 @@ impl Mixing {
     ///
     /// # Errors
     /// A probability or parameter out of its range; both parameters 0.
-    pub fn check(&self) -> Result<(), DataError> {
-        let error = |what, found: f64, expected| Err(DataError::Setting { what, found: found.to_string(), expected });
-        if !(self.probability > 0.0 && self.probability <= 1.0) {
-            return error("mixing.probability", self.probability, "above 0 and at most 1");
+    pub fn check(&self) -> Result<(), SettingFault> {
+        let Self { probability, mixup, cutmix } = *self;
+        let is_share = probability > 0.0 && probability <= 1.0;
+        SettingFault::unless(is_share, "probability", "above 0 and at most 1", probability)?;
+        for (key, alpha) in [("mixup", mixup), ("cutmix", cutmix)] {
+            SettingFault::unless(alpha == 0.0 || (LEAST..=1.0).contains(&alpha), key, "0, or 0.05 to 1", alpha)?;
         }
-        for (what, alpha) in [("mixing.mixup", self.mixup), ("mixing.cutmix", self.cutmix)] {
-            if alpha != 0.0 && !(LEAST..=1.0).contains(&alpha) {
-                return error(what, alpha, "0, or 0.05 to 1");
-            }
-        }
-        match self.mixup == 0.0 && self.cutmix == 0.0 {
-            true => error("mixing", 0.0, "a parameter of mixup or of cutmix above 0"),
-            false => Ok(()),
-        }
+        SettingFault::unless(mixup > 0.0 || cutmix > 0.0, "", "of a mixup or cutmix above 0", "0 for both")
     }
 
     /// How a case is mixed, the `time`-th time (from 0) that it is shown in an epoch; `None` leaves it. It depends on these numbers
@@ -253,9 +247,9 @@ mod tests {
     fn numbers_are_checked() {
         assert!(BOTH.check().is_ok());
         let error = |mixing: Mixing| mixing.check().unwrap_err().to_string();
-        assert!(error(Mixing { probability: 0.0, ..BOTH }).contains("mixing.probability"));
-        assert!(error(Mixing { mixup: 1.5, ..BOTH }).contains("mixing.mixup"));
-        assert!(error(Mixing { cutmix: 0.01, ..BOTH }).contains("mixing.cutmix"));
+        assert!(error(Mixing { probability: 0.0, ..BOTH }).starts_with("`probability` must be above 0"));
+        assert!(error(Mixing { mixup: 1.5, ..BOTH }).starts_with("`mixup` must be"));
+        assert!(error(Mixing { cutmix: 0.01, ..BOTH }).starts_with("`cutmix` must be"));
         assert!(error(Mixing { mixup: 0.0, cutmix: 0.0, ..BOTH }).contains("above 0"));
     }
 }

@@ -1,6 +1,6 @@
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
 use crate::shuffle::{stream, uniform};
 
 /// The largest probability with which something is left out: beyond it hardly anything is learnt.
@@ -59,22 +59,14 @@ impl ModalityDropout {
     ///
     /// # Errors
     /// One that is not within 0..=0.9; all of them 0.
-    pub fn check(&self) -> Result<(), DataError> {
-        let error = |what, found: String, expected| Err(DataError::Setting { what, found, expected });
-        let each = [
-            ("modality_dropout.clinical", self.clinical),
-            ("modality_dropout.dermoscopic", self.dermoscopic),
-            ("modality_dropout.metadata", self.metadata),
-        ];
-        for (what, probability) in each {
-            if !(0.0..=MOST).contains(&probability) {
-                return error(what, probability.to_string(), "a probability of 0 to 0.9");
-            }
+    pub fn check(&self) -> Result<(), SettingFault> {
+        let each = [("clinical", self.clinical), ("dermoscopic", self.dermoscopic), ("metadata", self.metadata)];
+        for (key, probability) in each {
+            let is_in_range = (0.0..=MOST).contains(&probability);
+            SettingFault::unless(is_in_range, key, "a probability of 0 to 0.9", probability)?;
         }
-        match each.iter().all(|(_, probability)| *probability == 0.0) {
-            true => error("modality_dropout", "only 0".into(), "a probability above 0, or none at all"),
-            false => Ok(()),
-        }
+        let drops = each.iter().any(|(_, probability)| *probability > 0.0);
+        SettingFault::unless(drops, "", "of a probability above 0, or left out", "only 0")
     }
 
     /// What is shown of a case of which `there` is there, the `time`-th time (from 0) that it is shown in an epoch. It depends on
@@ -146,8 +138,8 @@ mod tests {
     fn probabilities_are_checked() {
         assert!(DROPOUT.check().is_ok());
         let error = |dropout: ModalityDropout| dropout.check().unwrap_err().to_string();
-        assert!(error(ModalityDropout { metadata: 0.95, ..DROPOUT }).contains("modality_dropout.metadata"));
-        assert!(error(ModalityDropout { clinical: f64::NAN, ..DROPOUT }).contains("modality_dropout.clinical"));
+        assert!(error(ModalityDropout { metadata: 0.95, ..DROPOUT }).starts_with("`metadata` must"));
+        assert!(error(ModalityDropout { clinical: f64::NAN, ..DROPOUT }).starts_with("`clinical` must"));
         assert!(error(ModalityDropout::default()).contains("above 0"));
     }
 }

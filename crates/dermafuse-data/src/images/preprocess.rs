@@ -1,3 +1,4 @@
+use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
 use crate::images::framing::Framing;
@@ -159,20 +160,17 @@ impl Preprocess {
     /// # Errors
     /// A size of 0 or above [`Preprocess::MAX_SIZE`], a mean that is not finite, a deviation that is not positive or so
     /// small that pixels would not be finite.
-    pub fn check(&self) -> Result<(), DataError> {
-        if !(1..=Self::MAX_SIZE).contains(&self.size) {
-            let expected = "between 1 and 4096";
-            return Err(DataError::Setting { what: "image size", found: self.size.to_string(), expected });
-        }
+    pub fn check(&self) -> Result<(), SettingFault> {
+        let fits = (1..=Self::MAX_SIZE).contains(&self.size);
+        SettingFault::unless(fits, "size", "from 1 to 4096 pixels", self.size)?;
         if let Normalization::MeanStd { mean, std } = self.normalization {
             let finite = |(mean, std): (&f32, &f32)| {
                 let ends = [(0.0 - mean) / std, (1.0 - mean) / std];
                 mean.is_finite() && std.is_finite() && *std > 0.0 && ends.iter().all(|value| value.is_finite())
             };
-            if !mean.iter().zip(&std).all(finite) {
-                let (found, expected) = (format!("mean {mean:?}, std {std:?}"), "finite means and positive deviations");
-                return Err(DataError::Setting { what: "normalization", found, expected });
-            }
+            let found = format!("mean {mean:?}, std {std:?}");
+            let are_finite = mean.iter().zip(&std).all(finite);
+            SettingFault::unless(are_finite, "normalization", "of finite means and positive deviations", found)?;
         }
         Ok(())
     }
@@ -267,12 +265,12 @@ mod tests {
         assert!(whole("4096", "0.5").is_ok());
         for size in ["0", "4097", "10000", "1000000000000"] {
             let text = whole(size, "1").unwrap_err();
-            assert!(text.contains(&format!("image size: {size} is not between 1 and 4096")), "{text}");
+            assert!(text.contains(&format!("`size` must be from 1 to 4096 pixels, found {size}")), "{text}");
         }
         for std in ["0", "-1", "1e-45", "1e39"] {
             let text = whole("8", std).unwrap_err();
             assert!(
-                text.contains("is not finite means and positive deviations") || text.contains("out of range"),
+                text.contains("must be of finite means and positive deviations") || text.contains("out of range"),
                 "{text}"
             );
         }

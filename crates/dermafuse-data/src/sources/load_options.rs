@@ -177,7 +177,7 @@ pub(crate) fn one_image(one: &Path, other: &Path, setting: &str) -> String {
 }
 
 /// How a built-in set is told where its images are.
-pub(crate) const IMAGES_SETTING: &str = "(`--images`, in code `LoadOptions::images`)";
+pub(crate) const IMAGES_SETTING: &str = "(`images` of the set in an experiment, or `--images`)";
 
 /// The path of each row's image.
 fn find_images(column: Column<'_>, index: &mut ImageIndex, place: Place<'_>) -> Result<Vec<PathBuf>, DataError> {

@@ -129,9 +129,9 @@ pub struct ProposedColumn {
     pub name: String,
     /// The name of its table; `None` for the table of cases.
     pub table: Option<String>,
-    /// What it is taken for.
+    /// The role that the column is proposed to have.
     pub role: ColumnRole,
-    /// Why.
+    /// The reason for the role, as a sentence.
     pub reason: String,
 }
 

@@ -238,8 +238,8 @@ fn a_set_whose_groups_were_not_joined_is_refused() {
     let mut set = set_of(&[row(Some(1), Some(5)), row(None, Some(5))], folder.path());
     assert_eq!(
         set.check().unwrap_err().to_string(),
-        "case `case 1`: group: expected `case 0` as of case `case 0`, which has the same lesion; `CaseSet::join_groups` makes \
-         groups, found `case 1`"
+        "case `case 1`: group: expected `case 0` as of case `case 0`, which has the same lesion; cases that share \
+         one belong to one group, found `case 1`"
     );
     set.join_groups(SharedImages::Ignore);
     set.check().unwrap();

@@ -248,7 +248,7 @@ fn bad_requests_are_refused_at_once() {
     );
     assert_eq!(error(LoaderConfig { batch_size: 0, ..config() }), "batch size: 0 is not at least 1");
     let size = LoaderConfig { preprocess: Preprocess::as_released(0), ..config() };
-    assert_eq!(error(size), "image size: 0 is not between 1 and 4096");
+    assert_eq!(error(size), "`preprocess.size` must be from 1 to 4096 pixels, found 0");
     assert!(load(&set, vec![], config()).is_empty());
 }
 

@@ -10,7 +10,7 @@ use crate::folds;
 use crate::shares::shares;
 
 /// More draws than an average needs.
-const MOST_RESAMPLES: usize = 100_000;
+pub(super) const MOST_RESAMPLES: usize = 100_000;
 
 /// A draw of cases.
 pub(super) struct Sample {

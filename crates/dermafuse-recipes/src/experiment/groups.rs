@@ -194,7 +194,7 @@ mod tests {
         let none = error("a = [\"MEL\"]\nb = [\"BCC\"]");
         assert!(none.starts_with("mine.toml: line 2") && none.contains("say positive = "), "{none}");
         let typo = error("a = [\"MEL\"]\nsensitivty = 0.9");
-        assert!(typo.starts_with("mine.toml: line ") && typo.contains("expected a sequence"), "{typo}");
+        assert!(typo.starts_with("mine.toml: line ") && typo.contains("expected a list, found 0.9"), "{typo}");
 
         let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])]).unwrap();
         let unknown = |lines: &str, tasks: &TaskSet| {

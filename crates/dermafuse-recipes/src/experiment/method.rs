@@ -29,12 +29,13 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
     let stages = experiment.stages.iter().map(|stage| &stage.method);
     for method in stages.chain([&experiment.method]) {
         let error = |reason: String| Err(settings.error("method.heads", reason).into());
+        settings.checked("method.network", method.network.check_settings())?;
         match (&method.network, &method.heads) {
             (NetworkConfig::FrozenEncoders(_), None) => {
                 return error("frozen encoders need heads that answer: `candidates`, classifiers to try".into());
             }
             (NetworkConfig::FrozenEncoders(_), Some(heads)) => {
-                heads.check().or_else(|fault| error(fault.to_string()))?;
+                settings.checked("method.heads", heads.check())?;
             }
             (other, Some(_)) => {
                 return error(format!("heads are of the network `frozen_encoders`, and this is `{}`", other.kind()));

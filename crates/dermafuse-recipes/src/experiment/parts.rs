@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use dermafuse_data::{CaseSet, FoldConfig, FoldGrouping, FoldProtocol, Folds, Split};
-use dermafuse_schema::{FieldRole, FieldValue};
+use dermafuse_schema::{FieldRole, FieldValue, SettingFault};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +139,39 @@ fn with_others(set: &CaseSet, rows: &[usize], split: &Split) -> Split {
     split
 }
 
+/// Whether parts can be drawn by these shares of training, validation and test.
+fn check_shares(shares: &[f64; 3]) -> Result<(), SettingFault> {
+    let [train, valid, test] = *shares;
+    let are_shares = shares.iter().all(|share| share.is_finite() && *share >= 0.0) && train > 0.0 && test > 0.0;
+    let expected = "three shares, those of training and test above 0 and that of validation at least 0";
+    SettingFault::unless(are_shares, "shares", expected, format!("[{train}, {valid}, {test}]"))
+}
+
 impl PartsSettings {
+    /// Checks what can be told without cases.
+    pub(super) fn check(&self) -> Result<(), SettingFault> {
+        match self {
+            Self::Published { shares, .. } | Self::Drawn { shares, .. } => check_shares(shares),
+            Self::Folds { folds, protocol, hold_out, .. } => {
+                if let Some(share) = hold_out {
+                    let is_share = *share > 0.0 && *share < 1.0;
+                    SettingFault::unless(is_share, "hold_out", "between 0 and 1, both excluded", share)?;
+                }
+                let tests_them = *protocol == FoldProtocol::HeldOutTests;
+                let expected = "given where the held-out cases are tested";
+                SettingFault::unless(!tests_them || hold_out.is_some(), "hold_out", expected, "none")?;
+                let (least, expected) = match (protocol, hold_out) {
+                    (FoldProtocol::NextFoldSelects, None) => {
+                        (3, "three or more, where one tests, the next selects and the others train")
+                    }
+                    _ => (2, "two or more"),
+                };
+                SettingFault::unless(*folds >= least, "folds", expected, folds)
+            }
+            Self::File { .. } => Ok(()),
+        }
+    }
+
     pub(super) fn make_absolute(&mut self) {
         if let Self::File { path, .. } = self
             && let Ok(whole) = std::path::absolute(&*path)

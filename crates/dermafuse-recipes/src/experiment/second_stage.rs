@@ -99,8 +99,13 @@ impl SecondStageTable {
 
 /// Whether parameters are of the classifier, and the point is one of those that are there.
 pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
-    let SecondStageTable { classifier, params, points, point, .. } = &experiment.second_stage;
+    let SecondStageTable { search, mix, classifier, params, points, point, .. } = &experiment.second_stage;
     let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
+    settings.checked("second_stage.search", search.check())?;
+    settings.checked("second_stage.mix", mix.check())?;
+    for (name, search) in points {
+        settings.checked(&format!("second_stage.points.{name}"), search.check())?;
+    }
     if let Some(kind) = params.as_ref().map(ClassifierParams::kind).filter(|kind| Some(*kind) != *classifier) {
         let classifier = classifier.map_or("none".to_owned(), |classifier| classifier.to_string());
         let reason = format!("these are parameters of `{kind}`, and second_stage.classifier is `{classifier}`");
@@ -109,7 +114,13 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
     match point {
         Some(point) if !points.contains_key(point) => {
             let known: Vec<&str> = points.keys().map(String::as_str).collect();
-            error("second_stage.point", format!("there is no point `{point}`; the points are {}", known.join(", ")))
+            let reason = match &known[..] {
+                [] => format!(
+                    "there is no point `{point}`, nor any other; say second_stage.points.{point} = {{ … }} of it"
+                ),
+                _ => format!("there is no point `{point}`; the points are {}", known.join(", ")),
+            };
+            error("second_stage.point", reason)
         }
         _ => Ok(()),
     }

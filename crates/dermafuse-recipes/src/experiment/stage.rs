@@ -42,9 +42,13 @@ pub(super) fn in_layers(settings: &mut Settings) -> Result<Vec<StageSettings>, R
         let mut training = part(&mut stage, "training");
         let mut method = part(&mut stage, "method");
         let missing = |key: &str| whole.error(key, "is missing");
-        let training = training.take("training").ok_or_else(|| missing("training"))?.get_value("training")?;
+        let of_training = training.clone();
+        let training: TrainingConfig =
+            training.take("training").ok_or_else(|| missing("training"))?.get_value("training")?;
+        of_training.checked("training", training.check())?;
         let layers = method.clone();
         let mut method: MethodSettings = method.take("method").ok_or_else(|| missing("method"))?.get_value("method")?;
+        layers.checked("method.network", method.network.check_settings())?;
         method.weights.resolve(&layers);
         let own: Own = stage.get_value("stages")?;
         Ok(StageSettings { name: own.name, data: own.data, weights: own.weights, training, method })
@@ -63,39 +67,43 @@ struct Own {
 
 /// Whether the stages have names of their own, sets that are there, weights of earlier stages, and a backbone to hand on.
 pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
-    let error = |reason: String| Err(settings.error("stages", reason).into());
     for (index, stage) in experiment.stages.iter().enumerate() {
+        let error =
+            |key: &str, reason: String| Err(settings.error(&format!("stages[{}]{key}", index + 1), reason).into());
         let before = || experiment.stages[..index].iter().map(|stage| stage.name.as_str());
-        let StageSettings { name, data, weights, training, method } = stage;
+        let StageSettings { name, data, weights, method, .. } = stage;
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
         let is_taken = before().chain([RANDOM, OF_METHOD]).any(|other| other == name);
         if name.is_empty() || !name.chars().all(is_plain) || is_taken {
-            return error(format!(
+            let reason = format!(
                 "the name of stage {} is `{name}`; letters, digits, - and _ are expected, unlike the other stages, `random` and `method` (it names a folder)",
                 index + 1
-            ));
+            );
+            return error(".name", reason);
         }
         let sets = || experiment.data.keys().chain(experiment.merged.keys()).chain(experiment.joined.keys());
         if !sets().any(|set| set == data) {
             let known: Vec<&str> = sets().map(String::as_str).collect();
-            return error(format!("stage `{name}` trains on `{data}`; the sets are {}", known.join(", ")));
+            let reason = format!("stage `{name}` trains on `{data}`; the sets are {}", known.join(", "));
+            return error(".data", reason);
         }
         if ![RANDOM, OF_METHOD].contains(&weights.as_str()) && !before().any(|other| other == weights) {
             let known: Vec<&str> = [RANDOM, OF_METHOD].into_iter().chain(before()).collect();
-            return error(format!("stage `{name}` starts from `{weights}`; expected one of: {}", known.join(", ")));
+            let reason = format!("stage `{name}` starts from `{weights}`; expected one of: {}", known.join(", "));
+            return error(".weights", reason);
         }
-        training.check()?;
         if method.network.backbones().len() != 1 {
             let count = method.network.backbones().len();
-            return error(format!("stage `{name}` hands one backbone on, and its network has {count}"));
+            return error("", format!("stage `{name}` hands one backbone on, and its network has {count}"));
         }
         if let Some(earlier) = experiment.stages[..index].iter().find(|earlier| earlier.name == *weights) {
             let (theirs, own) = (earlier.method.network.backbones()[0], method.network.backbones()[0]);
             if theirs != own {
-                return error(format!(
+                let reason = format!(
                     "stage `{name}` starts from the backbone of stage `{weights}`, which is `{theirs}`, and its own is `{own}`; give \
                      both the same"
-                ));
+                );
+                return error(".weights", reason);
             }
         }
     }

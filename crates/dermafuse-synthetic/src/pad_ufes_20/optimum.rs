@@ -14,7 +14,7 @@ pub enum Inputs {
     Image,
     /// The record.
     Record,
-    /// Both.
+    /// The photo and the record.
     ImageAndRecord,
 }
 

@@ -288,6 +288,6 @@ fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
     assert!(after[0] > before[0] && after[1] == before[1] && after[2] < before[2], "{before:?} {after:?}");
 
     let error = Augmentation { scale_centre: 0.3, ..Augmentation::default() }.check().unwrap_err().to_string();
-    assert_eq!(error, "scale limit: 0.5 is not from 0 and below the scale centre (1 unless set)");
+    assert_eq!(error, "`scale_limit` must be from 0 and below scale_centre (1 unless set), found 0.5");
     assert!(Augmentation { colour: 1.5, ..Augmentation::default() }.check().is_err());
 }

@@ -76,7 +76,7 @@ impl fmt::Display for FindingKind {
 /// Something that is wrong with the pictures of a case; as text a sentence without its full stop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QualityFinding {
-    /// What.
+    /// The kind of the finding.
     pub kind: FindingKind,
     /// The kind of the picture; `None` if it is about both.
     pub image: Option<Modality>,

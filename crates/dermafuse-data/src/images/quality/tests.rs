@@ -2,7 +2,7 @@ use dermafuse_schema::Modality;
 
 use super::reduced::{SIDE, area_means, reduced};
 use super::*;
-use crate::{Corruption, DataError, RgbPixels, Severity};
+use crate::{Corruption, RgbPixels, Severity};
 
 /// Skin with fine lines, and a dark spot in its middle, of whole numbers alone; `light` is that of the skin, of 100.
 fn skin(width: usize, height: usize, light: usize) -> RgbPixels {
@@ -171,9 +171,11 @@ fn thresholds_that_are_no_numbers_are_refused() {
         for value in [f64::NAN, f64::INFINITY, -0.1] {
             let mut thresholds = QualityThresholds::default();
             change(&mut thresholds, value);
-            let error: DataError = thresholds.check().unwrap_err();
-            let text = error.to_string();
-            assert!(text.starts_with(&format!("quality.{name}: {value} is not ")), "{text}");
+            let text = thresholds.check().unwrap_err().to_string();
+            assert!(
+                text.starts_with(&format!("`{name}` must be ")) && text.ends_with(&format!("found {value}")),
+                "{text}"
+            );
         }
     }
     let text = serde_json::to_string(&QualityThresholds::default()).unwrap();

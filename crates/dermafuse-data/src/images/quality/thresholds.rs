@@ -1,8 +1,7 @@
-use dermafuse_schema::Modality;
+use dermafuse_schema::{Modality, SettingFault};
 use serde::{Deserialize, Serialize};
 
 use super::{FindingKind, ImageMeasures, QualityFinding};
-use crate::DataError;
 
 /// From which value on a picture has a finding. The defaults were chosen on MILK10k, as `docs/quality.md` says.
 ///
@@ -74,24 +73,23 @@ impl QualityThresholds {
     ///
     /// # Errors
     /// The first that is not finite, negative, or above what can be measured.
-    pub fn check(&self) -> Result<(), DataError> {
+    pub fn check(&self) -> Result<(), SettingFault> {
         let of_byte = "from 0 to 255";
         let values = [
-            ("quality.black", self.black, 255.0, of_byte),
-            ("quality.white", self.white, 255.0, of_byte),
-            ("quality.range", self.range, 255.0, of_byte),
-            ("quality.dark", self.dark, 255.0, of_byte),
-            ("quality.bright", self.bright, 255.0, of_byte),
-            ("quality.sharpness", self.sharpness, f64::MAX, "a finite number of at least 0"),
-            ("quality.skin", self.skin, 1.0, "from 0 to 1"),
-            ("quality.other_kind", self.other_kind, f64::MAX, "a finite number of at least 0"),
-            ("quality.exchanged", self.exchanged, f64::MAX, "a finite number of at least 0"),
-            ("quality.same", self.same, 255.0, of_byte),
+            ("black", self.black, 255.0, of_byte),
+            ("white", self.white, 255.0, of_byte),
+            ("range", self.range, 255.0, of_byte),
+            ("dark", self.dark, 255.0, of_byte),
+            ("bright", self.bright, 255.0, of_byte),
+            ("sharpness", self.sharpness, f64::MAX, "a finite number of at least 0"),
+            ("skin", self.skin, 1.0, "from 0 to 1"),
+            ("other_kind", self.other_kind, f64::MAX, "a finite number of at least 0"),
+            ("exchanged", self.exchanged, f64::MAX, "a finite number of at least 0"),
+            ("same", self.same, 255.0, of_byte),
         ];
-        match values.into_iter().find(|(_, value, most, _)| !(0.0..=*most).contains(value)) {
-            Some((what, value, _, expected)) => Err(DataError::Setting { what, found: value.to_string(), expected }),
-            None => Ok(()),
-        }
+        values.into_iter().try_for_each(|(key, value, most, expected)| {
+            SettingFault::unless((0.0..=most).contains(&value), key, expected, value)
+        })
     }
 
     /// What is wrong with the pictures of a case, those of each kind in order.
