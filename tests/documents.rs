@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dermafuse::data::{RgbPixels, described, encode_jpeg};
 use dermafuse::eval::published::PublishedRow;
 use dermafuse::recipes::Recipe;
+use dermafuse::schema::FieldValue;
 use dermafuse_tests::{program, text};
 
 fn root() -> PathBuf {
@@ -144,7 +146,10 @@ fn every_printed_row_of_a_recipe_is_on_its_page() {
 
 #[test]
 fn goldens_are_small_and_say_how_they_are_made() {
-    let mut folders = vec![root().join("tests/golden")];
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("tests/golden"));
+    let mut folders: Vec<PathBuf> = crates.filter(|folder| folder.is_dir()).collect();
+    assert!(folders.len() > 2, "{folders:?}");
+    folders.push(root().join("tests/golden"));
     let (mut found, mut made) = (0, 0);
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -163,4 +168,35 @@ fn goldens_are_small_and_say_how_they_are_made() {
         }
     }
     assert!(found > 30 && made > 25, "{found}, {made}");
+}
+
+/// The example of docs/datasets.md, as it stands there.
+#[test]
+fn the_documented_description_of_a_set_loads() {
+    let docs = fs::read_to_string(root().join("docs/datasets.md")).unwrap();
+    let section = &docs[docs.find("## Your own, described").unwrap()..];
+    let block = |language: &str, which: usize| {
+        let start = format!("```{language}\n");
+        let text = section.split(&start).nth(which + 1).unwrap();
+        text[..text.find("```").unwrap()].to_owned()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("photos")).unwrap();
+    for (name, text) in
+        [("clinic.toml", block("toml", 0)), ("lesions.csv", block("csv", 0)), ("patients.csv", block("csv", 1))]
+    {
+        fs::write(path(name), text).unwrap();
+    }
+    for (level, name) in [(20, "L1-photo"), (60, "L2-photo"), (100, "L3-photo"), (140, "L1-derm"), (180, "L3-derm")] {
+        let pixels = RgbPixels::new(8, 8, vec![level; 3 * 8 * 8]).unwrap();
+        fs::write(path(&format!("photos/{name}.jpg")), encode_jpeg(&pixels, 95).unwrap()).unwrap();
+    }
+    let set = described::load(path("clinic.toml")).unwrap();
+    assert_eq!((set.name.as_str(), set.len(), set.tasks.len(), set.fields.len()), ("clinic", 3, 2, 4));
+    assert_eq!(set.cases[0].group, set.cases[1].group);
+    assert!(set.cases[1].dermoscopic.is_empty() && !set.cases[2].dermoscopic.is_empty());
+    assert_eq!(set.cases[2].metadata[0], FieldValue::Missing);
+    assert_eq!(set.cases.iter().map(|case| case.labels[0]).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
+    assert_eq!(set.notes, ["1 rows with diagnosis `other` are left out", "1 rows have no label of dots_and_globules"]);
 }

@@ -97,7 +97,3 @@ pub use splits::near_duplicates::{AlikeImage, CaseParts, NearDuplicate, NearDupl
 pub use splits::split_file::{LoadedSplit, TableChanges};
 pub use tables::declaration::Declaration;
 pub use tables::table::{Cell, Column, Row, Table, TableReader};
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/adding-a-dataset.md")]
-struct AddingADataset;

@@ -7,7 +7,7 @@
 //! # Conventions
 //! Rows of a confusion matrix are the truth. Cases without a label are left out of the numbers of that task. A value
 //! that is undefined is `None`, printed `n/a`, and in no mean; [`Evaluation`] lists the cases. Values agree with
-//! scikit-learn where it defines them (`tests/golden/eval`).
+//! scikit-learn where it defines them (`tests/golden`).
 
 mod abstention;
 mod answer_share;

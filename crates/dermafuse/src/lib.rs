@@ -112,7 +112,3 @@ pub use dermafuse_settings as settings;
 pub use dermafuse_synthetic as synthetic;
 #[doc(inline)]
 pub use dermafuse_train as train;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/embedding.md")]
-struct Embedding;
