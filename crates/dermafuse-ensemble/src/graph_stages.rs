@@ -1,7 +1,7 @@
 //! Everything after the network in ONNX: the rows of [`TwoStage::apply`] for cases that lack nothing.
 
 use dermafuse_onnx_graph::{Dim, Element, Graph, Value};
-use dermafuse_schema::{BranchWeights, FuseSpace, LEAST_FACTOR, TaskSet};
+use dermafuse_schema::{AnswerBasis, BranchWeights, FuseSpace, LEAST_FACTOR, TaskSet};
 
 use crate::cluster::{SecondStage, SecondStageInputs};
 use crate::graph_terms::constant;
@@ -67,11 +67,11 @@ impl TwoStage {
         }
         let used = used(&wide, &self.branch_weights);
         let first = fused(graph, &wide, &used, self.fuse_space);
-        let mut basis: Vec<&str> = used.iter().map(|(name, _)| name.as_str()).collect();
+        let mut basis = AnswerBasis::of_branches(used.iter().map(|(name, _)| name), 1);
         match &self.second_stage {
             None => rows.push(named("P_1".into(), first)),
             Some(stage) => {
-                basis.push("metadata");
+                basis = basis.with_record();
                 let second = second_stage(stage, graph, &first, record);
                 if is_alone {
                     rows.push(named("P_2".into(), second));
@@ -85,7 +85,6 @@ impl TwoStage {
                 }
             }
         }
-        let basis = basis.join("+");
         self.add_corrections(graph, logits.tasks, &basis, &mut rows);
         rows
     }
@@ -104,11 +103,11 @@ impl TwoStage {
         let used = used(&wide, &self.branch_weights);
         let first = fused(graph, &wide, &used, self.fuse_space);
         let branches: Vec<String> = used.into_iter().map(|(name, _)| name).collect();
-        let mut basis = branches.join("+");
+        let mut basis = AnswerBasis::of_branches(&branches, 1);
         let (name, probabilities) = match self.second_stage.as_ref().filter(|_| recorded) {
             None => ("P_1", first),
             Some(stage) => {
-                basis.push_str("+metadata");
+                basis = basis.with_record();
                 let record = logits.record.map(|record| graph.cast(record, Element::F64));
                 let second = second_stage(stage, graph, &first, record);
                 ("P_3", mixed(graph, self.mix_space, &first, &second, self.mix))
@@ -122,11 +121,11 @@ impl TwoStage {
     }
 
     /// Calibration, the point at which is decided, and prevalence, each as one more row.
-    fn add_corrections(&self, graph: &mut Graph, tasks: &TaskSet, basis: &str, rows: &mut Vec<GraphRow>) {
+    fn add_corrections(&self, graph: &mut Graph, tasks: &TaskSet, basis: &AnswerBasis, rows: &mut Vec<GraphRow>) {
         if let Some(calibration) = &self.calibration {
             let last = rows.last().expect("a model has a row");
             let (name, before) = (format!("{}{CALIBRATED}", last.name), last.probabilities.clone());
-            let known = calibration.answers.iter().find(|known| known.basis == basis);
+            let known = calibration.answers.iter().find(|known| known.basis == *basis);
             let mut unchanged = Vec::new();
             let of_task = tasks.iter().zip(before).map(|(task, probabilities)| {
                 let own = known.and_then(|known| known.tasks.iter().find(|own| own.task == task.name));
