@@ -24,6 +24,9 @@
 //! | [`settings`] | TOML files and words that are laid over each other |
 //! | [`recipes`] | experiments, the papers' recipes, comparisons |
 //!
+//! Start with [`Model`] and [`Patient`] to ask a trained model, [`recipes::Recipe`] and [`recipes::Plan`] to train one,
+//! [`data::CaseSet`] for cases, [`networks::NetworkConfig`] for networks, and [`eval::Report`] for what came out.
+//!
 //! Research software: not a medical device, not for diagnosis.
 //!
 //! # Tutorial: from pictures to answers
