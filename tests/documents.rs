@@ -84,6 +84,49 @@ fn the_files_that_pages_add_are_compiled() {
     }
 }
 
+/// Each line of a page's diff, with the file that it is of: whether it is added, and its text.
+fn lines_of_diff(page: &str) -> Vec<(String, bool, String)> {
+    let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+    let diff = text.split("```diff\n").nth(1).unwrap_or_else(|| panic!("{page} has no diff"));
+    let mut file = String::new();
+    let mut lines = Vec::new();
+    for line in diff.lines().take_while(|line| *line != "```") {
+        match line.strip_prefix(" // ").filter(|of| of.starts_with("crates/")) {
+            Some(named) => file = named.split(',').next().unwrap_or_default().to_owned(),
+            None if line.len() > 1 => lines.push((file.clone(), line.starts_with('+'), line[1..].trim().to_owned())),
+            None => {}
+        }
+    }
+    lines
+}
+
+/// What a diff leaves as it is stands in the file, and what it adds stands there too, or does so for a thing that is built in.
+#[test]
+fn the_diffs_of_pages_fit_the_files_that_they_change() {
+    let network = [("TwinNet", "EmbeddingNet"), ("twin_net", "embedding_net")];
+    let fusion = [("Shift", "Mmfa"), ("shift", "mmfa")];
+    let mut found = 0;
+    for (page, built_in) in [
+        ("adding-a-network.md", &network[..]),
+        ("adding-a-fusion-module.md", &fusion),
+        ("adding-a-training-option.md", &[]),
+    ] {
+        for (file, is_added, line) in lines_of_diff(page) {
+            // Files that a page adds are compared as a whole, and what a row says of itself is its own.
+            let is_new = built_in.iter().any(|(own, _)| file.ends_with(&format!("/{own}.rs")));
+            if is_new || (!built_in.is_empty() && line.starts_with("///")) {
+                continue;
+            }
+            let text = fs::read_to_string(root().join(&file)).unwrap_or_else(|_| panic!("{page} names `{file}`"));
+            let like = built_in.iter().fold(line.clone(), |line, (own, other)| line.replace(own, other));
+            let wanted = if is_added { &like } else { &line };
+            assert!(text.lines().any(|of_file| of_file.trim() == wanted), "{page}: `{wanted}` is not in {file}");
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
 #[test]
 fn documents_name_programs_verbs_and_files_that_exist() {
     let help = text(&program("dermafuse").arg("--help").output().unwrap());
