@@ -4,8 +4,6 @@
 //! cargo run --release --example own_fusion_module -- runs/gate
 //! ```
 
-use std::error::Error;
-
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation};
@@ -21,20 +19,22 @@ struct GateConfig {}
 
 /// `image · sigmoid(W record)`.
 #[derive(Module, Debug)]
-struct Gate(Linear);
+struct Gate {
+    gate: Linear,
+}
 
 impl FusionDescription for GateConfig {
     type Fusion = Gate;
     const KIND: &'static str = "gate";
 
     fn make(&self, image: usize, record: usize, device: &Device) -> Result<Gate, FusionError> {
-        Ok(Gate(LinearConfig::new(record, image).init_addressed(device)))
+        Ok(Gate { gate: LinearConfig::new(record, image).init_addressed(device) })
     }
 }
 
 impl FeatureFusion for Gate {
     fn forward(&self, image: Tensor<2>, record: Tensor<2>) -> Tensor<2> {
-        image * activation::sigmoid(self.0.forward(record)) // [B, L_I]
+        image * activation::sigmoid(self.gate.forward(record)) // [B, L_I]
     }
 
     fn output_features(&self, image: usize, _record: usize) -> Option<usize> {
@@ -42,7 +42,7 @@ impl FeatureFusion for Gate {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = std::path::PathBuf::from(std::env::args().nth(1).ok_or("give a folder for the results")?);
     pad_ufes_20::write(&out.join("photos"), &Config { photos: 80, ..Config::default() })?;
     register_fusion::<GateConfig>()?;
