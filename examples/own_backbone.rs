@@ -4,15 +4,13 @@
 //! cargo run --release --example own_backbone
 //! ```
 
-use std::error::Error;
-
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Distribution, Tensor};
 use dermafuse::backbones::{Backbone, ParameterGroup, parameter_count};
-use dermafuse::networks::{FusionNet, MultimodalInput, Network};
+use dermafuse::networks::{FusionNet, MultimodalInput, Network, NetworkError};
 
 /// Four convolutions, each half as large as the one before.
 #[derive(Module, Debug)]
@@ -47,17 +45,15 @@ impl Backbone for FourConvolutions {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), NetworkError> {
     let device = Device::flex();
     let (clinical, dermoscopic) = (FourConvolutions::new(&device), FourConvolutions::new(&device));
     let network = FusionNet::new(clinical, dermoscopic, vec![5, 2], 0.3, &device)?; // two tasks
     let images = || Some(Tensor::<4>::random([2, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device));
-    let input = MultimodalInput { clinical: images(), dermoscopic: images(), metadata: None };
-    let output = network.forward(input);
+    let output = network.forward(MultimodalInput { clinical: images(), dermoscopic: images(), metadata: None });
     println!("{} parameters", parameter_count(&network));
     for (branch, answer) in network.branches().iter().zip(&output.branches) {
-        let shapes: Vec<_> = answer.logits.iter().map(|logits| logits.dims()).collect();
-        println!("{}: logits {shapes:?}", branch.name);
+        println!("{}: logits {:?}", branch.name, answer.logits.iter().map(Tensor::dims).collect::<Vec<_>>());
     }
     Ok(())
 }

@@ -22,8 +22,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     synthetic::write(&photos, &SyntheticConfig { cases: 60, image_size: (64, 48), ..SyntheticConfig::default() })?;
 
     // Tasks and fields say their classes and values; a case has a value of each, and a group that no split divides.
-    let task = Task::new("diagnosis", "DIAG", ["benign", "malignant"]);
-    let age = Field::numeric("age", FieldRole::PreDiagnosis);
     let drawn = derm7pt::load(&photos)?;
     let melanoma = drawn.tasks[0].classes.iter().position(|class| class == "MEL");
     let cases = drawn.cases.into_iter().enumerate().map(|(number, drawn)| Case {
@@ -36,8 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut set = CaseSet {
         name: "clinic".into(),
         synthetic: true,
-        tasks: TaskSet::new(vec![task])?,
-        fields: vec![age],
+        tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["benign", "malignant"])])?,
+        fields: vec![Field::numeric("age", FieldRole::PreDiagnosis)],
         cases: cases.collect(),
         split: None,
         notes: Vec::new(),
@@ -50,8 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     recipe.set("method.network.backbone=resnet18_quarter")?;
     recipe.set("training.epochs=1")?;
-    let name = "pad".to_owned(); // what the recipe calls its set
-    let plan = recipe.experiment()?.plan_for(&[(name, Arc::new(set))])?;
+    let plan = recipe.experiment()?.plan_for(&[("pad".into(), Arc::new(set))])?; // what the recipe calls its set
     let device = Device::flex();
     let outcome = plan.run(Workplace::on(&device).in_folder(&out, false), &mut TerminalProgress::default())?;
     outcome.write(&out)?;

@@ -77,7 +77,7 @@ fn calibration_is_one_more_row_and_changes_no_other() {
     let calibration = with.bundle.two_stage.calibration.as_ref().unwrap();
     let valid = set.split.as_ref().unwrap().valid.len();
     assert_eq!((calibration.cases(), &calibration.origin), (valid, &CalibrationOrigin::Validation));
-    let bases: Vec<&str> = calibration.answers.iter().map(|answer| answer.basis.as_str()).collect();
+    let bases: Vec<String> = calibration.answers.iter().map(|answer| answer.basis.to_string()).collect();
     assert_eq!(bases, ["clinical+dermoscopic+fusion", "clinical", "dermoscopic"]);
     let note = format!("The probabilities are calibrated (temperature) on {valid} validation cases.");
     assert!(with.notes.contains(&note) && !without.notes.contains(&note), "{:?}", with.notes);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dermafuse::data::{RgbPixels, described, encode_jpeg};
 use dermafuse::eval::published::PublishedRow;
 use dermafuse::recipes::Recipe;
+use dermafuse::schema::FieldValue;
 use dermafuse_tests::{program, text};
 
 fn root() -> PathBuf {
@@ -80,6 +82,49 @@ fn the_files_that_pages_add_are_compiled() {
         let compiled = fs::read_to_string(root().join(file)).unwrap();
         assert!(compiled.contains(&added.join("\n")), "{page} and {file} differ");
     }
+}
+
+/// Each line of a page's diff, with the file that it is of: whether it is added, and its text.
+fn lines_of_diff(page: &str) -> Vec<(String, bool, String)> {
+    let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
+    let diff = text.split("```diff\n").nth(1).unwrap_or_else(|| panic!("{page} has no diff"));
+    let mut file = String::new();
+    let mut lines = Vec::new();
+    for line in diff.lines().take_while(|line| *line != "```") {
+        match line.strip_prefix(" // ").filter(|of| of.starts_with("crates/")) {
+            Some(named) => file = named.split(',').next().unwrap_or_default().to_owned(),
+            None if line.len() > 1 => lines.push((file.clone(), line.starts_with('+'), line[1..].trim().to_owned())),
+            None => {}
+        }
+    }
+    lines
+}
+
+/// What a diff leaves as it is stands in the file, and what it adds stands there too, or does so for a thing that is built in.
+#[test]
+fn the_diffs_of_pages_fit_the_files_that_they_change() {
+    let network = [("TwinNet", "EmbeddingNet"), ("twin_net", "embedding_net")];
+    let fusion = [("Shift", "Mmfa"), ("shift", "mmfa")];
+    let mut found = 0;
+    for (page, built_in) in [
+        ("adding-a-network.md", &network[..]),
+        ("adding-a-fusion-module.md", &fusion),
+        ("adding-a-training-option.md", &[]),
+    ] {
+        for (file, is_added, line) in lines_of_diff(page) {
+            // Files that a page adds are compared as a whole, and what a row says of itself is its own.
+            let is_new = built_in.iter().any(|(own, _)| file.ends_with(&format!("/{own}.rs")));
+            if is_new || (!built_in.is_empty() && line.starts_with("///")) {
+                continue;
+            }
+            let text = fs::read_to_string(root().join(&file)).unwrap_or_else(|_| panic!("{page} names `{file}`"));
+            let like = built_in.iter().fold(line.clone(), |line, (own, other)| line.replace(own, other));
+            let wanted = if is_added { &like } else { &line };
+            assert!(text.lines().any(|of_file| of_file.trim() == wanted), "{page}: `{wanted}` is not in {file}");
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found}");
 }
 
 #[test]
@@ -286,7 +331,10 @@ fn every_printed_row_of_a_recipe_is_on_its_page() {
 
 #[test]
 fn goldens_are_small_and_say_how_they_are_made() {
-    let mut folders = vec![root().join("tests/golden")];
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("tests/golden"));
+    let mut folders: Vec<PathBuf> = crates.filter(|folder| folder.is_dir()).collect();
+    assert!(folders.len() > 2, "{folders:?}");
+    folders.push(root().join("tests/golden"));
     let (mut found, mut made) = (0, 0);
     while let Some(folder) = folders.pop() {
         for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -305,4 +353,35 @@ fn goldens_are_small_and_say_how_they_are_made() {
         }
     }
     assert!(found > 30 && made > 25, "{found}, {made}");
+}
+
+/// The example of docs/datasets.md, as it stands there.
+#[test]
+fn the_documented_description_of_a_set_loads() {
+    let docs = fs::read_to_string(root().join("docs/datasets.md")).unwrap();
+    let section = &docs[docs.find("## Your own, described").unwrap()..];
+    let block = |language: &str, which: usize| {
+        let start = format!("```{language}\n");
+        let text = section.split(&start).nth(which + 1).unwrap();
+        text[..text.find("```").unwrap()].to_owned()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("photos")).unwrap();
+    for (name, text) in
+        [("clinic.toml", block("toml", 0)), ("lesions.csv", block("csv", 0)), ("patients.csv", block("csv", 1))]
+    {
+        fs::write(path(name), text).unwrap();
+    }
+    for (level, name) in [(20, "L1-photo"), (60, "L2-photo"), (100, "L3-photo"), (140, "L1-derm"), (180, "L3-derm")] {
+        let pixels = RgbPixels::new(8, 8, vec![level; 3 * 8 * 8]).unwrap();
+        fs::write(path(&format!("photos/{name}.jpg")), encode_jpeg(&pixels, 95).unwrap()).unwrap();
+    }
+    let set = described::load(path("clinic.toml")).unwrap();
+    assert_eq!((set.name.as_str(), set.len(), set.tasks.len(), set.fields.len()), ("clinic", 3, 2, 4));
+    assert_eq!(set.cases[0].group, set.cases[1].group);
+    assert!(set.cases[1].dermoscopic.is_empty() && !set.cases[2].dermoscopic.is_empty());
+    assert_eq!(set.cases[2].metadata[0], FieldValue::Missing);
+    assert_eq!(set.cases.iter().map(|case| case.labels[0]).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
+    assert_eq!(set.notes, ["1 rows with diagnosis `other` are left out", "1 rows have no label of dots_and_globules"]);
 }

@@ -175,6 +175,8 @@ fn programs_that_embed_the_library_train_and_compare() {
     let compared = run("compare", Some("compared"));
     assert!(compared.contains("PS+SCA+BL") && compared.contains("PS – PS+SCA+BL, Wilcoxon p = "), "{compared}");
     assert!(run("own_data_set", Some("own")).contains("report.html"));
+    assert!(run("own_fusion_module", Some("gate")).contains("model.safetensors"));
+    assert!(fs::read_to_string(folder.path().join("gate/experiment.toml")).unwrap().contains("fusion = \"gate\""));
     let own = run("own_backbone", None);
     assert!(own.contains("parameters\nclinical: logits [[2, 5], [2, 2]]\n"), "{own}");
 }
@@ -185,4 +187,22 @@ fn the_quickstart_says_what_is_wrong() {
     fs::write(folder.path().join("notes.txt"), "mine").unwrap();
     let refused = quickstart(folder.path());
     assert!(!refused.status.success() && text(&refused).contains("holds `notes.txt` and no run"), "{}", text(&refused));
+}
+
+#[test]
+fn examples_are_short_and_listed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples");
+    let list = fs::read_to_string(folder.join("lib.rs")).unwrap();
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut found = 0;
+    for file in
+        files.filter(|file| file.extension().is_some_and(|extension| extension == "rs") && !file.ends_with("lib.rs"))
+    {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(list.contains(&format!("| `{name}` |")), "examples/lib.rs does not list {name}");
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines < 60 || name == "quickstart", "{name} has {lines} lines");
+        found += 1;
+    }
+    assert!(found > 9, "{found}");
 }

@@ -62,8 +62,8 @@ fn lacking_set() -> (CaseSet, Split) {
     (set, split)
 }
 
-fn bases(predictions: &Predictions) -> Vec<&str> {
-    predictions.basis.iter().map(String::as_str).collect()
+fn bases(predictions: &Predictions) -> Vec<String> {
+    predictions.basis.iter().map(ToString::to_string).collect()
 }
 
 const ALL: &str = "clinical+dermoscopic+metadata+clinical_metadata+dermoscopic_metadata+fusion+all";

@@ -9,7 +9,7 @@ use dermafuse::eval::{Evaluation, MetricsContext, metrics_json};
 use dermafuse::infer::{Bundle, MODEL_FILE};
 use dermafuse::networks::{BackboneFreeze, Network, NetworkConfig};
 use dermafuse::recipes::{Progress, Protocol, Workplace, majority};
-use dermafuse::schema::{FieldValue, Predictions};
+use dermafuse::schema::{AnswerBasis, FieldValue, Predictions};
 use dermafuse::train::{EpochReport, Observer, Silent, WeightAveraging};
 use dermafuse_tests::{device_lock, numbers_of, small_recipe, small_set};
 
@@ -158,7 +158,8 @@ fn a_bundle_predicts_the_same_after_saving_and_without_an_image_or_metadata() {
     let (name, third) = predictions.last().unwrap();
     assert_eq!(name, "P_3");
     let all = "clinical+dermoscopic+fusion";
-    let expected = ["dermoscopic+metadata", "clinical+metadata", all, &format!("{all}+metadata")].map(str::to_owned);
+    let expected =
+        ["dermoscopic+metadata", "clinical+metadata", all, &format!("{all}+metadata")].map(AnswerBasis::from);
     assert_eq!(third.basis, expected);
     let row = |rows: &[(String, Predictions)], name: &str| {
         rows.iter().find(|(row, _)| row == name).map(|(_, predictions)| predictions.clone()).unwrap()

@@ -384,3 +384,13 @@ pub fn write_safetensors(tensors: &Tensors, file: &Path) {
     });
     serialize_to_file(views, None, file).expect("the folder is writable");
 }
+
+// The programs in the documents are compiled, and run where they can be.
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/adding-a-dataset.md")]
+struct AddingADataset;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;

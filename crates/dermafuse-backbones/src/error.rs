@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::kind::BackboneKind;
-
 /// An error of this crate.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BackboneError {
     /// No built-in backbone has this name.
-    #[error("unknown backbone `{name}`: use one of {}", known_names())]
+    #[error("unknown backbone `{name}`: use one of {}", known.join(", "))]
     UnknownKind {
         /// The name asked for.
         name: String,
+        /// The names that there are.
+        known: Vec<&'static str>,
     },
     /// The file could not be opened, read or written.
     #[error("cannot access weights file {}", path.display())]
@@ -255,10 +255,6 @@ fn list_of_places(places: &[String]) -> String {
         count if count <= SHOWN => shown,
         count => format!("{shown} and {} more", count - SHOWN),
     }
-}
-
-fn known_names() -> String {
-    BackboneKind::ALL.map(BackboneKind::name).join(", ")
 }
 
 #[cfg(test)]

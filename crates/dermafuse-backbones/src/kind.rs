@@ -539,7 +539,10 @@ impl FromStr for BackboneKind {
 
     fn from_str(name: &str) -> Result<Self, BackboneError> {
         let known = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        known.ok_or_else(|| BackboneError::UnknownKind { name: name.to_string() })
+        known.ok_or_else(|| BackboneError::UnknownKind {
+            name: name.to_string(),
+            known: Self::ALL.map(Self::name).to_vec(),
+        })
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use dermafuse_schema::{ReadError, SchemaError, SettingFault, WriteError};
 use thiserror::Error;
 
+use crate::image_formats::READ_FORMATS;
+
 /// What can be wrong with a data set, a split, an image or the request for them.
 ///
 /// Lines are counted from 1 and include the header, as an editor shows them.
@@ -571,7 +573,7 @@ pub enum DataError {
     /// A file that is of no known format, whatever its name says.
     #[error(
         "{}: not {} (it starts with the bytes {start:02x?}); convert it to JPEG or PNG, or copy it again",
-        path.display(), crate::images::image::READ
+        path.display(), READ_FORMATS
     )]
     ImageFormat {
         /// The image.
@@ -580,7 +582,7 @@ pub enum DataError {
         start: Vec<u8>,
     },
     /// A file of a format that is known and not read, whatever its name says.
-    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), crate::images::image::READ)]
+    #[error("{}: {found}, which is not read ({} is); {remedy}", path.display(), READ_FORMATS)]
     ImageKind {
         /// The image.
         path: PathBuf,

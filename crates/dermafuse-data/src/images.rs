@@ -12,6 +12,7 @@ pub(crate) mod image_folder;
 pub(crate) mod lesion_mask;
 pub(crate) mod mixing;
 pub(crate) mod modality_dropout;
+pub(crate) mod network_input;
 pub(crate) mod patient_image;
 pub(crate) mod preprocess;
 pub(crate) mod quality;

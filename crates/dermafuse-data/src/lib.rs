@@ -34,6 +34,7 @@
 
 mod cases;
 mod error;
+mod image_formats;
 mod images;
 mod metadata;
 mod name_set;
@@ -50,14 +51,15 @@ pub use cases::sampling::{EpochLength, Sampling};
 pub use cases::split::{Leak, Split};
 pub use dermafuse_schema::Modality;
 pub use error::{DataError, RowFault};
+pub use image_formats::IMAGE_EXTENSIONS;
 pub use images::augment::{Augmentation, DermoscopicMode};
 pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, Looks};
 pub use images::case_loader::{CaseImages, CaseLoader};
 pub use images::corruption::{Corruption, CorruptionFamily, ImageCorruption, Severity};
 pub use images::framing::Framing;
 pub use images::image::{
-    DECODING_BUDGET, IMAGE_EXTENSIONS, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels,
-    Strictness, decode, decode_bytes, encode_jpeg, encode_png, reduce, resize, resize_and_crop,
+    DECODING_BUDGET, MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE, Resampling, RgbPixels, Strictness,
+    decode, decode_bytes, encode_jpeg, encode_png, reduce, resize, resize_and_crop,
 };
 #[cfg(feature = "dicom")]
 pub use images::image::{DicomMetadata, read_dicom_metadata};
@@ -97,7 +99,3 @@ pub use splits::near_duplicates::{AlikeImage, CaseParts, NearDuplicate, NearDupl
 pub use splits::split_file::{LoadedSplit, TableChanges};
 pub use tables::declaration::Declaration;
 pub use tables::table::{Cell, Column, Row, Table, TableReader};
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/adding-a-dataset.md")]
-struct AddingADataset;

@@ -9,7 +9,7 @@ mod isotonic;
 mod linear;
 mod map;
 
-use dermafuse_schema::{BranchLogits, Predictions, SchemaError, TaskSet};
+use dermafuse_schema::{AnswerBasis, BranchLogits, Predictions, SchemaError, TaskSet};
 use ndarray::Axis;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,6 @@ pub use map::{CalibrationMap, CalibrationMethod};
 use crate::error::{EnsembleError, Result};
 use crate::{Prevalence, TwoStage};
 
-/// What a basis says of answers that look at the record.
-const METADATA: &str = "metadata";
 /// Fewer labelled cases calibrate nothing.
 const FEWEST_CASES: usize = 20;
 
@@ -54,7 +52,7 @@ pub enum CalibrationOrigin {
 #[serde(deny_unknown_fields)]
 pub struct BasisCalibration {
     /// What is answered from, as [`Predictions::basis`] says it, without the number of looks: `clinical+dermoscopic+fusion`.
-    pub basis: String,
+    pub basis: AnswerBasis,
     /// The tasks that could be calibrated, by name.
     pub tasks: Vec<TaskCalibration>,
 }
@@ -88,7 +86,7 @@ pub struct CalibratedAnswers {
     /// The answers.
     pub predictions: Predictions,
     /// What cases were answered from that nothing was fitted for, with their number; a task that could not be calibrated counts.
-    pub uncalibrated: Vec<(String, usize)>,
+    pub uncalibrated: Vec<(AnswerBasis, usize)>,
 }
 
 impl AnswerPattern {
@@ -155,7 +153,7 @@ impl AnswerCalibration {
                 continue;
             }
             let predictions = two_stage.uncalibrated(&logits)?;
-            let basis = plain(&predictions.basis[0]);
+            let basis = predictions.basis[0].without_looks();
             if answers.iter().any(|known| known.basis == basis) {
                 continue;
             }
@@ -179,9 +177,9 @@ impl AnswerCalibration {
     /// Answers to a task of a calibrated one's name with other classes.
     pub fn apply(&self, predictions: &Predictions) -> Result<CalibratedAnswers> {
         let mut calibrated = predictions.clone();
-        let mut uncalibrated: Vec<(String, usize)> = Vec::new();
+        let mut uncalibrated: Vec<(AnswerBasis, usize)> = Vec::new();
         for case in 0..predictions.len() {
-            let basis = plain(&predictions.basis[case]);
+            let basis = predictions.basis[case].without_looks();
             let known = self.answers.iter().find(|known| known.basis == basis);
             let mut is_whole = known.is_some();
             for (index, task) in predictions.tasks.iter().enumerate() {
@@ -211,10 +209,11 @@ impl AnswerCalibration {
     pub fn check(&self, tasks: &TaskSet, branches: &[&str]) -> Result<()> {
         for (at, answer) in self.answers.iter().enumerate() {
             if self.answers[..at].iter().any(|earlier| earlier.basis == answer.basis) {
-                return Err(SchemaError::Twice { what: "calibrated answer", name: answer.basis.clone() }.into());
+                return Err(SchemaError::Twice { what: "calibrated answer", name: answer.basis.to_string() }.into());
             }
-            let parts = answer.basis.split('+');
-            if let Some(name) = parts.into_iter().find(|part| *part != METADATA && !branches.contains(part)) {
+            let of_nothing = answer.basis.is_empty().then_some("");
+            let mut names = answer.basis.parts().iter().map(|part| part.name.as_str()).chain(of_nothing);
+            if let Some(name) = names.find(|name| *name != AnswerBasis::RECORD && !branches.contains(name)) {
                 let known = branches.iter().map(ToString::to_string).collect();
                 return Err(SchemaError::Unknown { what: "branch", name: name.to_owned(), known }.into());
             }
@@ -288,10 +287,4 @@ impl TaskCalibration {
         let whole = |classes: &[String]| vec![format!("{} ({})", self.task, classes.join(", "))];
         Err(EnsembleError::CalibratedTask { expected: whole(&self.classes), found: whole(classes) })
     }
-}
-
-/// A basis without the numbers of looks: `clinical×2+fusion×2` is answered as `clinical+fusion` is.
-fn plain(basis: &str) -> String {
-    let parts = basis.split('+').map(|part| part.split_once('×').map_or(part, |(name, _)| name));
-    parts.collect::<Vec<_>>().join("+")
 }

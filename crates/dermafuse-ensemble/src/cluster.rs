@@ -405,7 +405,9 @@ impl SecondStage {
                 second_stage.probabilities[task].row_mut(row).assign(&from);
             }
         }
-        rows.iter().for_each(|&row| second_stage.basis[row].push_str("+metadata"));
+        for row in rows {
+            second_stage.basis[row] = std::mem::take(&mut second_stage.basis[row]).with_record();
+        }
         Ok(second_stage)
     }
 

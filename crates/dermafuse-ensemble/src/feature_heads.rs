@@ -6,7 +6,7 @@
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Element, Graph, Value};
-use dermafuse_schema::{Cohort, Predictions, SettingFault, TaskSet};
+use dermafuse_schema::{AnswerBasis, Cohort, Predictions, SettingFault, TaskSet};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -396,7 +396,7 @@ impl SeenCases {
             ids: self.cohort.ids.clone(),
             labels: self.cohort.labels.clone(),
             probabilities,
-            basis: vec![String::new(); self.cohort.len()],
+            basis: vec![AnswerBasis::default(); self.cohort.len()],
         })
     }
 }

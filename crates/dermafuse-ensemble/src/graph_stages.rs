@@ -1,7 +1,7 @@
 //! Everything after the network in ONNX: the rows of [`TwoStage::apply`] for cases that lack nothing.
 
 use dermafuse_onnx_graph::{Dim, Element, Graph, Value};
-use dermafuse_schema::{BranchWeights, FuseSpace, LEAST_FACTOR, TaskSet};
+use dermafuse_schema::{AnswerBasis, BranchWeights, FuseSpace, LEAST_FACTOR, TaskSet};
 
 use crate::calibration::AnswerCalibration;
 use crate::cluster::{SecondStage, SecondStageInputs};
@@ -91,7 +91,7 @@ impl TwoStage {
                 }
             }
         }
-        self.add_corrections(graph, logits.tasks, &self.basis_name(&used, true), &mut rows);
+        self.add_corrections(graph, logits.tasks, &self.basis_of(&used, true), &mut rows);
         rows
     }
 
@@ -122,7 +122,7 @@ impl TwoStage {
             }
         };
         let mut rows = vec![GraphRow { name: name.into(), probabilities, unchanged: Vec::new() }];
-        self.add_corrections(graph, logits.tasks, &self.basis_name(&used, recorded), &mut rows);
+        self.add_corrections(graph, logits.tasks, &self.basis_of(&used, recorded), &mut rows);
         let row = rows.pop().expect("there is one");
         GraphAnswer { row, basis: self.graph_basis(logits.tasks, names(&wide), recorded) }
     }
@@ -135,7 +135,7 @@ impl TwoStage {
         recorded: bool,
     ) -> GraphBasis {
         let used = used(branches, &self.branch_weights);
-        let basis = self.basis_name(&used, recorded);
+        let basis = self.basis_of(&used, recorded);
         let is_calibrated = |calibration: &AnswerCalibration| {
             let known = calibration.answers.iter().find(|known| known.basis == basis);
             let has = |task: &str| known.is_some_and(|known| known.tasks.iter().any(|own| own.task == task));
@@ -147,18 +147,20 @@ impl TwoStage {
     }
 
     /// The basis of answers of these branches, as [`Predictions::basis`](dermafuse_schema::Predictions::basis) has it.
-    fn basis_name(&self, used: &[(String, f64)], recorded: bool) -> String {
-        let branches = used.iter().map(|(name, _)| name.as_str());
-        let stage = self.second_stage.as_ref().filter(|_| recorded).map(|_| "metadata");
-        branches.chain(stage).collect::<Vec<_>>().join("+")
+    fn basis_of(&self, used: &[(String, f64)], recorded: bool) -> AnswerBasis {
+        let branches = AnswerBasis::of_branches(used.iter().map(|(name, _)| name), 1);
+        match self.second_stage.as_ref().filter(|_| recorded) {
+            None => branches,
+            Some(_) => branches.with_record(),
+        }
     }
 
     /// Calibration, the point at which is decided, and prevalence, each as one more row.
-    fn add_corrections(&self, graph: &mut Graph, tasks: &TaskSet, basis: &str, rows: &mut Vec<GraphRow>) {
+    fn add_corrections(&self, graph: &mut Graph, tasks: &TaskSet, basis: &AnswerBasis, rows: &mut Vec<GraphRow>) {
         if let Some(calibration) = &self.calibration {
             let last = rows.last().expect("a model has a row");
             let (name, before) = (format!("{}{CALIBRATED}", last.name), last.probabilities.clone());
-            let known = calibration.answers.iter().find(|known| known.basis == basis);
+            let known = calibration.answers.iter().find(|known| known.basis == *basis);
             let mut unchanged = Vec::new();
             let of_task = tasks.iter().zip(before).map(|(task, probabilities)| {
                 let own = known.and_then(|known| known.tasks.iter().find(|own| own.task == task.name));

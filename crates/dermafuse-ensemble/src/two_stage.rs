@@ -1,4 +1,4 @@
-use dermafuse_schema::{BranchLogits, BranchWeights, FuseSpace, Predictions, SchemaError, TaskSet};
+use dermafuse_schema::{AnswerBasis, BranchLogits, BranchWeights, FuseSpace, Predictions, SchemaError, TaskSet};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::AnswerCalibration;
@@ -150,7 +150,7 @@ impl TwoStage {
     pub fn calibration_notes(&self, answers: &Predictions) -> Result<Vec<String>> {
         let Some(calibration) = &self.calibration else { return Ok(Vec::new()) };
         let uncalibrated = calibration.apply(answers)?.uncalibrated;
-        let note = |(basis, count): (String, usize)| uncalibrated_note(count, answers.len(), &basis);
+        let note = |(basis, count): (AnswerBasis, usize)| uncalibrated_note(count, answers.len(), &basis);
         Ok(uncalibrated.into_iter().map(note).collect())
     }
 
@@ -350,7 +350,7 @@ impl TwoStage {
 }
 
 /// Says that a basis of answers was not calibrated, or not for all tasks.
-pub(crate) fn uncalibrated_note(count: usize, cases: usize, basis: &str) -> String {
+pub(crate) fn uncalibrated_note(count: usize, cases: usize, basis: &AnswerBasis) -> String {
     format!(
         "{count} of {cases} cases were answered from {basis}, for which not all was calibrated: there the probabilities are as the model \
          gives them."

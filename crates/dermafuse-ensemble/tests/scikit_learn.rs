@@ -1,4 +1,4 @@
-//! Decision functions, probabilities and regressions against scikit-learn; see `tests/golden/ensemble/generate.py`.
+//! Decision functions, probabilities and regressions against scikit-learn; see `tests/golden/generate.py`.
 
 use dermafuse_ensemble::{
     AdaBoostParams, Calibration, ClassWeights, ClassifierCluster, ClassifierKind, Gamma, GradientBoostingParams,
@@ -31,7 +31,7 @@ struct Table {
 
 impl Table {
     fn new() -> Self {
-        let golden: Golden = serde_json::from_str(include_str!("../../../tests/golden/ensemble/golden.json")).unwrap();
+        let golden: Golden = serde_json::from_str(include_str!("golden/golden.json")).unwrap();
         let [train, test, features, classes] = golden.sizes;
         let mut state = 1_u64;
         let mut lehmer = || {
@@ -141,7 +141,7 @@ fn boosted_trees() {
     assert_close(fitted.predict(table.test.view()).unwrap().view(), &table.golden.adaboost_probabilities_of_two, 1e-8);
 }
 
-/// Probabilities of `HistGradientBoostingClassifier`; see `tests/golden/ensemble/generate_gradient_boosting.py`.
+/// Probabilities of `HistGradientBoostingClassifier`; see `tests/golden/generate_gradient_boosting.py`.
 #[derive(Deserialize)]
 struct GradientBoosting {
     plain: Vec<f64>,
@@ -155,7 +155,7 @@ struct GradientBoosting {
 #[test]
 fn gradient_boosted_trees() {
     let table = Table::new();
-    let golden = include_str!("../../../tests/golden/ensemble/gradient_boosting.json");
+    let golden = include_str!("golden/gradient_boosting.json");
     let golden: GradientBoosting = serde_json::from_str(golden).unwrap();
     let (steps, learning_rate, leaves, min_leaf, l2) = (30, 0.1, 6, 8, 0.5);
     let class_weights = ClassWeights::Equal;

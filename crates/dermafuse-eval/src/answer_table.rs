@@ -281,7 +281,7 @@ impl CaseAnswer {
         });
         Self {
             case: answers.ids[case].to_string(),
-            basis: Some(answers.basis[case].clone()),
+            basis: Some(answers.basis[case].to_string()),
             status: ANSWERED.into(),
             findings: remarks.findings.clone(),
             training_distance: remarks.training_distance,

@@ -121,7 +121,8 @@ pub fn predictions_csv(rows: &[(&str, &Predictions)], failed: &[FailedCase]) -> 
         check(predictions)?;
         let name = csv_field(name);
         for case in 0..predictions.len() {
-            let (id, basis) = (csv_field(predictions.ids[case].as_str()), csv_field(&predictions.basis[case]));
+            let (id, basis) =
+                (csv_field(predictions.ids[case].as_str()), csv_field(&predictions.basis[case].to_string()));
             for (index, task) in predictions.tasks.iter().enumerate() {
                 let truth = predictions.labels[case][index].map(|label| csv_field(&task.classes[label]));
                 let truth = truth.unwrap_or_default();

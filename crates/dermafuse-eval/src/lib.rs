@@ -1,13 +1,43 @@
 //! Metrics, figures and the HTML report of DermaFuse.
 //!
-//! Everything here starts from [`Predictions`](dermafuse_schema::Predictions): [`Evaluation`] computes the numbers,
-//! [`SubgroupTable`] the same for each group of cases, [`figure`] draws them as SVG, [`Report`] puts them on one page,
-//! [`write_metrics`] and [`write_predictions`] hand them on. No tensors, no scripts, nothing loaded from elsewhere.
+//! Everything here starts from [`Predictions`](dermafuse_schema::Predictions). Start with:
+//!
+//! * [`Evaluation`]: the numbers of all tasks and classes; [`SubgroupTable`] has them for each group of cases.
+//! * [`Report`]: everything that is known of a run, on one page; [`figure`] draws its pictures as SVG.
+//! * [`write_metrics`] and [`write_predictions`]: the numbers and answers as files for other programs.
+//! * [`significance`]: tests between methods.
+//!
+//! No tensors, no scripts, nothing loaded from elsewhere.
+//!
+//! # Example
+//!
+//! ```
+//! use dermafuse_eval::{Evaluation, Report, text_table};
+//! use dermafuse_schema::{Predictions, Task, TaskSet, ndarray::array};
+//!
+//! let predictions = Predictions {
+//!     tasks: TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?,
+//!     ids: vec!["1".into(), "2".into(), "3".into(), "4".into()],
+//!     labels: vec![vec![Some(0)], vec![Some(1)], vec![Some(1)], vec![None]],
+//!     probabilities: vec![array![[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.5, 0.5]]],
+//!     basis: vec!["clinical".into(); 4],
+//! };
+//! let evaluation = Evaluation::of(&predictions)?;
+//! assert_eq!(evaluation.tasks[0].n, 3); // one case has no label
+//! assert_eq!(evaluation.overall.accuracy, Some(2.0 / 3.0));
+//! assert_eq!(evaluation.overall.auc, Some(1.0)); // every melanoma is above every naevus
+//!
+//! let rows = [("P_1".to_owned(), evaluation)];
+//! assert!(text_table(&rows).contains("P_1"));
+//! let page = Report::new("Derm7pt").rows(&rows, None).to_html();
+//! assert!(page.contains("66.7") && page.contains("not a medical device"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Conventions
 //! Rows of a confusion matrix are the truth. Cases without a label are left out of the numbers of that task. A value
 //! that is undefined is `None`, printed `n/a`, and in no mean; [`Evaluation`] lists the cases. Values agree with
-//! scikit-learn where it defines them (`tests/golden/eval`).
+//! scikit-learn where it defines them (`tests/golden`).
 
 mod abstention;
 mod answer_share;

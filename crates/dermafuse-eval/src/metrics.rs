@@ -199,7 +199,7 @@ impl Evaluation {
             .collect::<Result<Vec<_>, _>>()?;
         let mut basis = BTreeMap::new();
         for of_case in &predictions.basis {
-            *basis.entry(of_case.clone()).or_insert(0) += 1;
+            *basis.entry(of_case.to_string()).or_insert(0) += 1;
         }
         let (accuracy_interval, balanced_accuracy_interval) =
             options.bootstrap.intervals(&outcomes.iter().collect::<Vec<_>>(), &rows_of_cases(&predictions.ids));

@@ -5,7 +5,7 @@
 //! the cases of one test set: [`McNemar`] compares hits, [`DeLong`] areas under ROC curves. [`NonInferiority`] asks the other way round,
 //! whether a method is as good but for a stated margin.
 //!
-//! All p-values are two-sided and those of SciPy and statsmodels, also far out in the tail (`tests/golden/eval`); Wilcoxon's are
+//! All p-values are two-sided and those of SciPy and statsmodels, also far out in the tail (`tests/golden`); Wilcoxon's are
 //! those of SciPy up to version 1.8 where scores tie.
 //!
 //! # Sources

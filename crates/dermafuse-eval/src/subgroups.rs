@@ -54,7 +54,10 @@ impl Grouping {
     /// The cases by what they were predicted from, so that a missing image shows in the numbers.
     #[must_use]
     pub fn by_basis(predictions: &Predictions) -> Self {
-        Self { name: "predicted from".into(), values: predictions.basis.iter().cloned().map(Some).collect() }
+        Self {
+            name: "predicted from".into(),
+            values: predictions.basis.iter().map(|basis| Some(basis.to_string())).collect(),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measures equal those of scikit-learn and of published formulas; `tests/golden/eval/generate_measures.py` wrote them.
+//! Measures equal those of scikit-learn and of published formulas; `tests/golden/generate_measures.py` wrote them.
 
 use dermafuse_eval::{Bootstrap, DecisionCurve, Measures};
 use dermafuse_schema::ndarray::Array2;
@@ -43,7 +43,7 @@ fn predictions() -> Predictions {
 
 #[test]
 fn measures_are_those_of_scikit_learn() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/eval/measures.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/measures.json");
     let golden: Golden = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let predictions = predictions();
     let groups: Vec<String> = (0..CASES).map(|case| case.to_string()).collect();

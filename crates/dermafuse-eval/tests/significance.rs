@@ -1,4 +1,4 @@
-//! Tests of significance equal those of SciPy and statsmodels; `tests/golden/eval/significance.py` wrote them.
+//! Tests of significance equal those of SciPy and statsmodels; `tests/golden/significance.py` wrote them.
 
 use dermafuse_eval::significance::{
     AucEstimate, DeLong, Friedman, McNemar, Nemenyi, WilcoxonSignedRank, holm, studentized_range_quantile,
@@ -89,7 +89,7 @@ struct GoldenMcNemar {
 }
 
 fn golden() -> Golden {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/eval/significance.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/significance.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

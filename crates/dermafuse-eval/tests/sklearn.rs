@@ -1,4 +1,4 @@
-//! Values equal those of scikit-learn; `tests/golden/eval/generate.py` wrote them.
+//! Values equal those of scikit-learn; `tests/golden/generate.py` wrote them.
 
 use dermafuse_eval::{ClassEvaluation, ConfusionMatrix, Evaluation, EvaluationOptions};
 use dermafuse_schema::ndarray::Array2;
@@ -80,7 +80,7 @@ fn assert_class(name: &str, ours: &ClassEvaluation, theirs: &ExpectedClass) {
 
 #[test]
 fn metrics_equal_scikit_learn() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/eval/golden.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/golden.json");
     let golden: Golden = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(golden.cases.len(), 9);
     for case in &golden.cases {

@@ -1,4 +1,4 @@
-//! Neighbourhoods and pictures of t-SNE against SciPy and scikit-learn; `tests/golden/eval/tsne.py` wrote them.
+//! Neighbourhoods and pictures of t-SNE against SciPy and scikit-learn; `tests/golden/tsne.py` wrote them.
 
 use dermafuse_eval::TSne;
 use dermafuse_schema::ndarray::Array2;
@@ -13,7 +13,7 @@ struct Golden {
 }
 
 fn golden() -> (Golden, Array2<f64>, Array2<f64>) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/eval/tsne.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tsne.json");
     let golden: Golden = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let (n, d) = (golden.features.len(), golden.features[0].len());
     let features = Array2::from_shape_fn((n, d), |(row, column)| golden.features[row][column]);

@@ -1,10 +1,49 @@
 //! The bridge between the world of files and tables and the world of tensors, and back.
 //!
-//! [`tensors_of`] (for a single image [`published_input`]) is the only place where host data becomes a tensor, [`Predictor`] the only one where a tensor becomes
-//! host data. [`Bundle`] is a trained model: everything that is needed to predict, on disk in one file. [`Model`] answers with it for
-//! one [`Patient`] after the other; [`Questions`] are many cases without labels that it is asked about, [`Answers`] what it says of
-//! them. [`Explainer`] and
-//! [`Bundle::contributions`] say what a prediction comes from: where in an image, where attention looks, and from which input.
+//! Start with:
+//!
+//! * [`Model`]: a trained model that answers for one [`Patient`] after the other, by an [`Answer`].
+//! * [`Bundle`]: the same model with its parts open: everything that is needed to predict, on disk in one file. It predicts for cases
+//!   of a data set; [`Questions`] are many cases without labels that it is asked about, [`Answers`] what it says of them.
+//! * [`Explainer`] and [`Bundle::contributions`]: what a prediction comes from: where in an image, where attention looks, and from
+//!   which input.
+//! * [`Engine`]: another library that runs the network.
+//!
+//! [`tensors_of`] (for a single image [`published_input`]) is the only place where host data becomes a tensor, [`Predictor`] the only
+//! one where a tensor becomes host data.
+//!
+//! # Example
+//!
+//! A model with random weights stands for a trained one, and a grey picture for a photo.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use dermafuse_infer::{Model, Patient, PatientImage};
+//! # use dermafuse_backbones::BackboneKind;
+//! # use dermafuse_data::Preprocess;
+//! # use dermafuse_ensemble::TwoStage;
+//! # use dermafuse_infer::{Bundle, BundleDescription};
+//! # use dermafuse_networks::{FusionNetConfig, Network, NetworkConfig};
+//! # use dermafuse_schema::{BranchWeights, FuseSpace, Task, TaskSet};
+//!
+//! # let config = FusionNetConfig::new(BackboneKind::ResNet18Quarter, vec![2]);
+//! # let tasks = TaskSet::new(vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])])?;
+//! # let description = BundleDescription::new(tasks, NetworkConfig::FusionNet(config), Preprocess::imagenet(32));
+//! # let network = description.network.init_seeded(3, &Device::flex())?;
+//! # let branch_weights = BranchWeights::new(network.branches().iter().map(|branch| (branch.name, 1.0)))?;
+//! # let two_stage = TwoStage::new(branch_weights, FuseSpace::Logits, None, 1.0)?;
+//! # let folder = tempfile::tempdir()?;
+//! # let file = folder.path().join("skin.safetensors");
+//! # std::fs::write(&file, Bundle::new(description, network, two_stage).to_bytes()?)?;
+//! // let file = "skin.safetensors";
+//! let model = Model::open(file, &Device::flex())?;
+//! let photo = || PatientImage::rgb(40, 30, vec![180; 3 * 40 * 30]); // or a path, or the bytes of a JPEG
+//! let answer = model.predict(&Patient::new().clinical(photo()).dermoscopic(photo()))?;
+//! let diagnosis = answer.task("diagnosis")?;
+//! assert!(diagnosis.top().probability >= 0.5); // the larger of two
+//! assert_eq!(answer.basis.to_string(), "clinical image, dermoscopic image");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Shapes
 //! `B` cases in a batch, `V` test-time-augmentation views, `N` cases, `K_t` classes of task `t`.

@@ -1,10 +1,6 @@
 //! The activations of the image networks.
 
-use burn::backend::Dispatch;
-use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-
-use crate::backend::Kernels;
 
 /// An element-wise function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,16 +36,4 @@ impl Activation {
         Self::Gelu,
         Self::Sigmoid,
     ];
-
-    /// Applies the function, element by element.
-    ///
-    /// # Shapes
-    ///
-    /// any → the same.
-    pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Identity => input,
-            _ => Tensor::from_dispatch(Dispatch::activation(input.into_dispatch(), self)),
-        }
-    }
 }

@@ -1,4 +1,8 @@
 //! What a backend can override: every operation has a default made of Burn's own.
+#![cfg_attr(
+    not(any(feature = "flex", feature = "wgpu", feature = "cuda", feature = "capture")),
+    allow(unused_variables, reason = "without a backend what is dispatched goes to none")
+)]
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
@@ -64,7 +68,7 @@ pub trait Kernels: Backend {
         activation: Activation,
     ) -> FloatTensor<Self> {
         let _ = case_rows;
-        portable::linear_layer::<Self>(x, weight, bias, activation)
+        composed_linear_layer::<Self>(x, weight, bias, activation)
     }
 
     /// Gradients of [`linear_layer`](Self::linear_layer) without activation for its weight `[C, C']` and bias `[C']`.
@@ -72,7 +76,7 @@ pub trait Kernels: Backend {
         x: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        portable::linear_layer_gradients::<Self>(x, gradient)
+        composed_linear_layer_gradients::<Self>(x, gradient)
     }
 
     /// Matrix product: `[R, C]`, `[C, C']` → `[R, C']`.
@@ -211,7 +215,10 @@ pub trait Kernels: Backend {
         epsilon: f64,
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        portable::normalize::<Self>(x, gamma, beta, epsilon, activation)
+        // Of the backend's own moments and affine map.
+        let (mean, variance) = Self::channel_moments(x.clone());
+        let (scale, shift) = portable::scale_and_shift::<Self>(gamma, beta, mean.clone(), variance.clone(), epsilon);
+        (Self::affine(x, scale, shift, activation), mean, variance)
     }
 
     /// The activation alone, on any shape.
@@ -227,6 +234,25 @@ pub trait Kernels: Backend {
     ) -> FloatTensor<Self> {
         portable::activation_gradient::<Self>(x, gradient, activation)
     }
+}
+
+/// [`Kernels::linear_layer`] of the backend's own product.
+pub(crate) fn composed_linear_layer<B: Kernels>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    activation: Activation,
+) -> FloatTensor<B> {
+    portable::biased_activation::<B>(B::product(x, weight), bias, activation)
+}
+
+/// [`Kernels::linear_layer_gradients`] of the backend's own product.
+pub(crate) fn composed_linear_layer_gradients<B: Kernels>(
+    x: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let to_weight = B::product(B::float_swap_dims(x, 0, 1), gradient.clone());
+    (to_weight, portable::sum_to_axis::<B>(gradient, 1))
 }
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]

@@ -10,6 +10,20 @@ use crate::backend::Kernels;
 use crate::positions::ValueFlow;
 use crate::windows::Windows;
 
+impl Activation {
+    /// Applies the function, element by element.
+    ///
+    /// # Shapes
+    ///
+    /// any → the same.
+    pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Identity => input,
+            _ => Tensor::from_dispatch(Dispatch::activation(input.into_dispatch(), self)),
+        }
+    }
+}
+
 /// Two-dimensional convolution.
 ///
 /// # Shapes

@@ -24,6 +24,7 @@ impl Windows {
     }
 
     /// The pixel of the map (`row · width + column`) that each pixel of each window is: `[n · N]`.
+    #[cfg(any(feature = "flex", test))]
     pub(crate) fn places(&self, size: [usize; 2]) -> Vec<usize> {
         let [height, width] = size;
         let [down, right] = self.shift;

@@ -229,7 +229,7 @@ fn of_model(study: &ModelStudy) -> Result<(), Failure> {
         let others = |branch: &&mut Branch| !pattern.branches.contains(&branch.name);
         lacking.branches.iter_mut().filter(others).for_each(|branch| branch.available.fill(false));
         let answers = plain.uncalibrated(&lacking)?;
-        let name = answers.basis[0].clone();
+        let name = answers.basis[0].to_string();
         rows.of(&name).add(&answers)?;
         rows.of(&format!("{name}, temperature of complete cases")).add(&with_first(temperature, &answers)?)?;
         rows.of(&format!("{name}, its own temperature")).add(&temperature.apply(&answers)?.predictions)?;

@@ -1,21 +1,45 @@
 //! Experiments, the papers' recipes, and comparisons: the whole way from cases to a model and a report.
 //!
-//! An [`Experiment`] says data, method, training and test in one value, which a TOML file holds. A [`Recipe`] is the file of a
-//! paper: an experiment with the rows of its tables and the numbers that were printed. An experiment with its data is a [`Plan`],
-//! which checks every training before the first one begins; running it gives an [`Outcome`], which writes report, metrics,
-//! predictions and model. A [`MethodComparison`] trains several methods on the same cases and tests whether they differ.
+//! Start with:
 //!
-//! ```no_run
+//! * [`Recipe`]: the file of a paper: an experiment with the rows of its tables and the numbers that were printed.
+//! * [`Experiment`]: data, method, training and test in one value, which a TOML file holds.
+//! * [`Plan`]: an experiment with its data, which checks every training before the first one begins. It runs at a [`Workplace`].
+//! * [`Outcome`]: what a plan gives: it writes report, metrics, predictions and model.
+//! * [`MethodComparison`]: trains several methods on the same cases and tests whether they differ.
+//!
+//! # Example
+//!
+//! A recipe at small size on drawn lesions; with `release_v0` and published weights it is the paper's.
+//!
+//! ```
 //! use burn::tensor::Device;
-//! use dermafuse_recipes::{Recipe, TerminalProgress, Workplace};
+//! use dermafuse_recipes::{Recipe, Workplace};
+//! use dermafuse_synthetic::SyntheticConfig;
+//! use dermafuse_train::Silent;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let data = folder.path().join("drawn");
+//! dermafuse_synthetic::write(&data, &SyntheticConfig { cases: 20, image_size: (40, 32), ..SyntheticConfig::default() })?;
 //!
 //! let mut recipe = Recipe::named("ammfm")?;
-//! recipe.set_data("derm7pt=release_v0")?;
-//! recipe.set("method.weights=weights")?;
+//! recipe.set_data(&format!("derm7pt={}", data.display()))?;
+//! for setting in [
+//!     "method.weights=random",
+//!     "method.network.clinical=resnet18_quarter",
+//!     "method.network.dermoscopic=resnet18_quarter",
+//!     "training.preprocess.size=32",
+//!     "training.epochs=1",
+//!     "training.averaging=none",
+//! ] {
+//!     recipe.set(setting)?;
+//! }
 //! let plan = recipe.experiment()?.plan()?;
-//! let (device, folder) = (Device::flex(), "runs/ammfm".as_ref());
-//! let outcome = plan.run(Workplace::on(&device).in_folder(folder, false), &mut TerminalProgress::default())?;
-//! outcome.write(folder)?;
+//! let (device, run) = (Device::flex(), folder.path().join("run"));
+//! let outcome = plan.run(Workplace::on(&device).in_folder(&run, false), &mut Silent)?; // or a `TerminalProgress`
+//! let evaluations = outcome.write(&run)?;
+//! assert!(evaluations.iter().any(|(stage, _)| stage == "P_1"));
+//! assert!(run.join("report.html").is_file() && run.join("model.safetensors").is_file());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -19,6 +19,7 @@
 //! # Ok::<(), dermafuse_schema::SchemaError>(())
 //! ```
 
+mod answer_basis;
 mod case;
 mod class_group;
 mod class_sums;
@@ -50,6 +51,7 @@ mod whole_file;
 /// The version of ndarray that the public signatures use (the one linfa is built on).
 pub use ndarray;
 
+pub use answer_basis::{AnswerBasis, BasisPart};
 pub use case::{Case, CaseId};
 pub use class_group::{Aim, ClassGroup, FittedGroup, OperatingPoint, REST};
 pub use class_sums::ClassSums;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use ndarray::{Array2, Array3, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::{Cohort, Predictions, SchemaError, TaskSet};
+use crate::{AnswerBasis, Cohort, Predictions, SchemaError, TaskSet};
 
 /// What one branch of a network says of every case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -329,13 +329,8 @@ impl BranchLogits {
                     }
                 }
             }
-            let times = match self.looks_of(case) {
-                1 => String::new(),
-                looks => format!("×{looks}"),
-            };
-            let names: Vec<String> =
-                used.iter().map(|&(branch, _)| format!("{}{times}", self.branches[branch].name)).collect();
-            basis.push(names.join("+"));
+            let names = used.iter().map(|&(branch, _)| self.branches[branch].name.as_str());
+            basis.push(AnswerBasis::of_branches(names, self.looks_of(case)));
         }
         Ok(Predictions {
             tasks: self.tasks.clone(),

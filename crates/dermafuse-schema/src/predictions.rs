@@ -2,7 +2,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::check_labels;
-use crate::{CaseId, FuseSpace, SchemaError, TaskSet, softmax};
+use crate::{AnswerBasis, CaseId, FuseSpace, SchemaError, TaskSet, softmax};
 
 /// Class probabilities of every case and task: what every station after the network takes and gives.
 ///
@@ -20,7 +20,7 @@ pub struct Predictions {
     pub probabilities: Vec<Array2<f64>>,
     /// `[N]` what the case was predicted from, such as `clinical+dermoscopic+fusion` or `clinical`, so that a
     /// prediction with a missing image says so.
-    pub basis: Vec<String>,
+    pub basis: Vec<AnswerBasis>,
 }
 
 /// By how much a row may miss a sum of 1: tables rounded to four decimals are read.
@@ -36,7 +36,7 @@ struct StoredPredictions {
     ids: Vec<CaseId>,
     labels: Vec<Vec<Option<usize>>>,
     probabilities: Vec<Array2<f64>>,
-    basis: Vec<String>,
+    basis: Vec<AnswerBasis>,
 }
 
 impl TryFrom<StoredPredictions> for Predictions {
@@ -75,8 +75,8 @@ impl Predictions {
             }
         }
         let ids = self.ids.iter().map(|id| ("case", id.as_str()));
-        let names = ids.chain(self.basis.iter().map(|basis| ("basis", basis.as_str())));
-        if let Some((what, name)) = names.into_iter().find(|(_, name)| name.contains('\0')) {
+        let parts = self.basis.iter().flat_map(AnswerBasis::parts).map(|part| ("basis", part.name.as_str()));
+        if let Some((what, name)) = ids.chain(parts).find(|(_, name)| name.contains('\0')) {
             return Err(SchemaError::Nul { what, name: name.into() });
         }
         check_labels(&self.tasks, &self.ids, &self.labels)?;
@@ -164,7 +164,7 @@ impl Predictions {
             ours.zip_mut_with(theirs, |p, q| *p = weight * *p + (1.0 - weight) * q);
         }
         for (ours, theirs) in mixed.basis.iter_mut().zip(&other.basis) {
-            if theirs.len() > ours.len() {
+            if theirs.parts().len() > ours.parts().len() {
                 ours.clone_from(theirs);
             }
         }

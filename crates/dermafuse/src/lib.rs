@@ -24,6 +24,9 @@
 //! | [`settings`] | TOML files and words that are laid over each other |
 //! | [`recipes`] | experiments, the papers' recipes, comparisons |
 //!
+//! Start with [`Model`] and [`Patient`] to ask a trained model, [`recipes::Recipe`] and [`recipes::Plan`] to train one,
+//! [`data::CaseSet`] for cases, [`networks::NetworkConfig`] for networks, and [`eval::Report`] for what came out.
+//!
 //! Research software: not a medical device, not for diagnosis.
 //!
 //! # Tutorial: from pictures to answers
@@ -112,7 +115,3 @@ pub use dermafuse_settings as settings;
 pub use dermafuse_synthetic as synthetic;
 #[doc(inline)]
 pub use dermafuse_train as train;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/embedding.md")]
-struct Embedding;

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use crate::images::augment::{Augmentation, DermoscopicMode, Draw, Stream};
 use crate::images::corruption::{ImageCorruption, WORKING_BYTES};
-use crate::images::image::{Accepted, decode_changed};
 use crate::images::modality_dropout::Shown;
+use crate::images::network_input::{Accepted, decode_changed};
 use crate::images::sampler::Interpolation;
 use crate::shuffle::{stream, uniform};
 use crate::{CaseView, DataError, ImageCache, ImageMeasures, PatientImage, Preprocess, RgbPixels, RowFault};

@@ -10,6 +10,7 @@ mod format;
 mod header;
 mod jpeg;
 mod jpeg_encoder;
+mod jpeg_samples;
 mod orientation;
 mod png;
 mod resize;
@@ -20,12 +21,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::budget::DECODING_BUDGET;
-pub(crate) use self::decode::{Accepted, decode_changed, decode_resized, read_header};
+pub(crate) use self::budget::with_memory;
+pub(crate) use self::buffer::give as give_back;
+pub(crate) use self::decode::{Decoded, decode_bytes_then, decode_file_then, read_header};
 pub use self::decode::{decode, decode_bytes};
 #[cfg(feature = "dicom")]
 pub use self::dicom::{DicomMetadata, read_dicom_metadata};
-pub use self::format::IMAGE_EXTENSIONS;
-pub(crate) use self::format::{READ, has_image_extension};
+pub(crate) use self::format::has_image_extension;
 pub(crate) use self::header::Header;
 pub use self::jpeg_encoder::encode_jpeg;
 pub use self::png::encode_png;
@@ -70,6 +72,11 @@ impl RgbPixels {
     pub(crate) fn of_rows(width: usize, height: usize, data: Vec<u8>) -> Self {
         debug_assert_eq!(data.len(), 3 * width * height);
         Self { width, height, data }
+    }
+
+    /// The bytes alone.
+    pub(crate) fn into_data(self) -> Vec<u8> {
+        self.data
     }
 
     /// Width in pixels.

@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::images::image::{Accepted, Resampling, Strictness, decode_resized};
+use crate::images::image::{Resampling, Strictness};
+use crate::images::network_input::{Accepted, decode_resized};
 use crate::{DataError, Framing, Preprocess};
 
 /// Decoded and resized images in memory, shared by the loaders of all epochs, up to a limit.

@@ -10,6 +10,7 @@
 
 mod finding;
 mod measures;
+mod plane;
 mod reduced;
 #[cfg(test)]
 mod tests;

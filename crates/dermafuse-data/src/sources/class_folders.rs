@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use dermafuse_schema::{Case, Task, TaskSet};
 
-use crate::images::image::{READ as IMAGE_FORMATS, has_image_extension};
+use crate::image_formats::READ_FORMATS;
+use crate::images::image::has_image_extension;
 use crate::tables::spelling::{composed, is_clutter, name_key};
 use crate::{CaseSet, DataError, Modality, SYNTHETIC_MARKER, SharedImages, Split};
 
@@ -267,7 +268,7 @@ fn check_folders(root: &Path, folders: &BTreeMap<&str, Contents>) -> Result<(), 
     if without.is_empty() {
         return Ok(());
     }
-    Err(DataError::NoImages { root: root.into(), folders: without, formats: IMAGE_FORMATS })
+    Err(DataError::NoImages { root: root.into(), folders: without, formats: READ_FORMATS })
 }
 
 /// Checks that no two classes differ in case only.
@@ -288,7 +289,7 @@ fn passed_over(folders: &BTreeMap<&str, Contents>) -> Option<String> {
         *all.entry(extension.clone()).or_default() += count;
     }
     let total: usize = all.values().sum();
-    let what = format!("are not images that are read ({IMAGE_FORMATS}) and are left out");
+    let what = format!("are not images that are read ({READ_FORMATS}) and are left out");
     (total > 0).then(|| format!("{total} files ({}) {what}", counts(&all)))
 }
 

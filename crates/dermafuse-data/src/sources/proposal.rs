@@ -275,7 +275,7 @@ impl ProposedSet {
             said.push((group.column, group.role, group.reason.clone()));
             columns.all[group.column].settled = true;
         }
-        let cases = columns.of_cases(&rows);
+        let cases = columns.of_rows(&rows.first_rows);
 
         let guessed = tasks::guess(&cases, table, &given(&columns, ColumnRole::Task), &mut open)?;
         for (at, reason) in &guessed.columns {

@@ -475,28 +475,3 @@ fn images_may_lie_elsewhere_and_a_marker_makes_it_synthetic() {
     assert!(set.notes.iter().any(|note| note.contains("are the same image")), "{:?}", set.notes);
     assert!(set.cases.iter().all(|case| case.group == "PAT_7"), "identical images join their groups");
 }
-
-/// The example of docs/datasets.md, as it stands there.
-#[test]
-fn the_documented_example_loads() {
-    let docs = include_str!("../../../../docs/datasets.md");
-    let section = &docs[docs.find("## Your own, described").unwrap()..];
-    let block = |language: &str, which: usize| {
-        let start = format!("```{language}\n");
-        let text = section.split(&start).nth(which + 1).unwrap();
-        text[..text.find("```").unwrap()].to_owned()
-    };
-    let fixture = Fixture(tempfile::tempdir().unwrap());
-    fixture.write("clinic.toml", &block("toml", 0));
-    fixture.write("lesions.csv", &block("csv", 0)).write("patients.csv", &block("csv", 1));
-    for (level, name) in [(20, "L1-photo"), (60, "L2-photo"), (100, "L3-photo"), (140, "L1-derm"), (180, "L3-derm")] {
-        write(&fixture.path(&format!("photos/{name}.jpg")), &plain_jpeg(level));
-    }
-    let set = described::load(fixture.path("clinic.toml")).unwrap();
-    assert_eq!((set.name.as_str(), set.len(), set.tasks.len(), set.fields.len()), ("clinic", 3, 2, 4));
-    assert_eq!(set.cases[0].group, set.cases[1].group);
-    assert!(set.cases[1].dermoscopic.is_empty() && !set.cases[2].dermoscopic.is_empty());
-    assert_eq!(set.cases[2].metadata[0], FieldValue::Missing);
-    assert_eq!(set.cases.iter().map(|case| case.labels[0]).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
-    assert_eq!(set.notes, ["1 rows with diagnosis `other` are left out", "1 rows have no label of dots_and_globules"]);
-}

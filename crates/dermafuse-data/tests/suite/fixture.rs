@@ -15,7 +15,7 @@ pub(crate) const READ: &str = match cfg!(feature = "dicom") {
 
 /// A file of the golden folder.
 pub(crate) fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/images").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images").join(name)
 }
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) {

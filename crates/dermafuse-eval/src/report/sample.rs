@@ -68,7 +68,7 @@ impl SampleCase {
         });
         Ok(Self {
             id: predictions.ids[case].to_string(),
-            basis: predictions.basis[case].clone(),
+            basis: predictions.basis[case].to_string(),
             tasks: tasks.collect(),
             ..Self::default()
         })

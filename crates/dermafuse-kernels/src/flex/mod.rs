@@ -28,7 +28,7 @@ use burn::tensor::{Bytes, DType};
 use rayon::prelude::*;
 
 use crate::activation::Activation;
-use crate::backend::Kernels;
+use crate::backend::{Kernels, composed_linear_layer, composed_linear_layer_gradients};
 use crate::portable;
 use crate::positions::ValueFlow;
 use crate::windows::Windows;
@@ -75,7 +75,7 @@ impl Kernels for Flex {
     ) -> FloatTensor<Self> {
         match is_f32(&[&x, &weight, &bias]) {
             true => linear::forward(x, weight, bias, case_rows, activation),
-            false => portable::linear_layer::<Self>(x, weight, bias, activation),
+            false => composed_linear_layer::<Self>(x, weight, bias, activation),
         }
     }
 
@@ -85,7 +85,7 @@ impl Kernels for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         match is_f32(&[&x, &gradient]) {
             true => linear::gradients(x, gradient),
-            false => portable::linear_layer_gradients::<Self>(x, gradient),
+            false => composed_linear_layer_gradients::<Self>(x, gradient),
         }
     }
 

@@ -8,7 +8,6 @@ use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::Shape;
 
 use crate::activation::Activation;
-use crate::backend::Kernels;
 
 fn scalar(value: f64) -> Scalar {
     Scalar::Float(value)
@@ -89,19 +88,6 @@ pub(crate) fn normalize_input_gradient<B: Backend>(
     B::float_add(direct, before_activation::<B>(x, slope, offset))
 }
 
-/// Of the backend's own moments and affine map.
-pub(crate) fn normalize<B: Kernels>(
-    x: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    beta: FloatTensor<B>,
-    epsilon: f64,
-    kind: Activation,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let (mean, variance) = B::channel_moments(x.clone());
-    let (scale, shift) = scale_and_shift::<B>(gamma, beta, mean.clone(), variance.clone(), epsilon);
-    (B::affine(x, scale, shift, kind), mean, variance)
-}
-
 /// The affine map that normalization with these moments is.
 pub(crate) fn scale_and_shift<B: Backend>(
     gamma: FloatTensor<B>,
@@ -179,28 +165,20 @@ fn along<B: Backend>(vector: FloatTensor<B>, x: &FloatTensor<B>, axis: usize) ->
 }
 
 /// Sums over all axes but one.
-fn sum_to_axis<B: Backend>(x: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
+pub(crate) fn sum_to_axis<B: Backend>(x: FloatTensor<B>, axis: usize) -> FloatTensor<B> {
     let dims = x.shape();
     let sum = (0..dims.num_dims()).filter(|other| *other != axis).fold(x, |x, other| B::float_sum_dim(x, other));
     B::float_reshape(sum, Shape::new([dims[axis]]))
 }
 
-pub(crate) fn linear_layer<B: Kernels>(
+/// `activation(x + bias)`: `[R, C]`, bias `[C]`.
+pub(crate) fn biased_activation<B: Backend>(
     x: FloatTensor<B>,
-    weight: FloatTensor<B>,
     bias: FloatTensor<B>,
     kind: Activation,
 ) -> FloatTensor<B> {
-    let product = B::product(x, weight);
-    let bias = along::<B>(bias, &product, 1);
-    activation::<B>(B::float_add(product, bias), kind)
-}
-
-pub(crate) fn linear_layer_gradients<B: Kernels>(
-    x: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-) -> (FloatTensor<B>, FloatTensor<B>) {
-    (B::product(B::float_swap_dims(x, 0, 1), gradient.clone()), sum_to_axis::<B>(gradient, 1))
+    let bias = along::<B>(bias, &x, 1);
+    activation::<B>(B::float_add(x, bias), kind)
 }
 
 /// `(x − mean) / deviation` and `1 / deviation` over an axis.

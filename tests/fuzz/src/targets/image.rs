@@ -49,12 +49,12 @@ pub(super) fn target(_scratch: &Path) -> Box<dyn Target> {
     };
     let jpeg = written(ImageFormat::Jpeg);
     let golden: [&[u8]; 6] = [
-        include_bytes!("../../../golden/images/progressive.jpg"),
-        include_bytes!("../../../golden/images/cmyk.jpg"),
-        include_bytes!("../../../golden/images/grey.jpg"),
-        include_bytes!("../../../golden/images/subsampled.jpg"),
-        include_bytes!("../../../golden/images/palette.png"),
-        include_bytes!("../../../golden/images/lossy.webp"),
+        include_bytes!("../../../../crates/dermafuse-data/tests/golden/images/progressive.jpg"),
+        include_bytes!("../../../../crates/dermafuse-data/tests/golden/images/cmyk.jpg"),
+        include_bytes!("../../../../crates/dermafuse-data/tests/golden/images/grey.jpg"),
+        include_bytes!("../../../../crates/dermafuse-data/tests/golden/images/subsampled.jpg"),
+        include_bytes!("../../../../crates/dermafuse-data/tests/golden/images/palette.png"),
+        include_bytes!("../../../../crates/dermafuse-data/tests/golden/images/lossy.webp"),
     ];
     let mut entries = vec![
         with_segment(&jpeg, 0xE1, &exif(6)),

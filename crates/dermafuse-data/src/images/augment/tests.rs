@@ -8,7 +8,7 @@ use crate::{ChannelOrder, Normalization, Resampling, Strictness, decode};
 const SIZE: usize = 32;
 
 fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/images").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/images").join(name)
 }
 
 /// The drawn picture as bytes, `[S, S, 3]`.

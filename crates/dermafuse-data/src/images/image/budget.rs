@@ -9,6 +9,12 @@ pub const DECODING_BUDGET: u64 = 512 << 20;
 /// What [`DECODING_BUDGET`] is counted in.
 pub(super) static BUDGET: Budget = Budget::new(DECODING_BUDGET);
 
+/// What `work` gives, after so many bytes of the budget are free for it.
+pub(crate) fn with_memory<T>(bytes: u64, work: impl FnOnce() -> T) -> T {
+    let _reservation = BUDGET.reserve(bytes);
+    work()
+}
+
 /// A number of bytes that threads share, in the order in which they ask for them.
 ///
 /// Whoever holds a part must not ask for another, nor wait for a thread that may: then nobody waits for ever.

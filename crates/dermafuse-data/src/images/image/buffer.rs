@@ -18,7 +18,7 @@ pub(super) fn take(bytes: usize) -> Vec<u8> {
 }
 
 /// Keeps a block for the next [`take`].
-pub(super) fn give(block: Vec<u8>) {
+pub(crate) fn give(block: Vec<u8>) {
     if block.capacity() <= MAX_KEPT {
         KEPT.set(block);
     }

@@ -1,26 +1,24 @@
 //! From the bytes of an image file to upright pixels.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
 use dermafuse_schema::{open_regular_file, read_regular_file};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::budget::{BUDGET, Reservation};
-use super::format::Format;
-use super::header::{self, Header, damaged, damaged_jpeg, from_decoder};
+#[cfg(feature = "dicom")]
+use super::dicom;
+use super::format::{Format, SNIFFED, sniff};
+use super::header::{self, Header, PNG_BYTES_A_BYTE, caught, check_length, check_memory, damaged, from_decoder};
+use super::jpeg_samples::decode_jpeg_samples;
 use super::orientation::{Metadata, from_exif, from_xmp};
-use super::{MAX_BYTES, RgbPixels, Strictness, buffer, jpeg};
-use crate::images::patient_image::{Held, PatientImage};
-use crate::{DataError, ImageMeasures, Preprocess};
+use super::{MAX_BYTES, RgbPixels, Strictness, jpeg};
+use crate::DataError;
 
 /// Files up to this size are read before their memory is asked for; of larger ones only the header is.
 const SMALL_FILE: u64 = 4 << 20;
@@ -55,75 +53,35 @@ pub fn decode_bytes(path: impl AsRef<Path>, bytes: &[u8], strictness: Strictness
 
 /// Pixels, and what is wrong with their file if they were [accepted](Strictness::Lenient) all the same.
 #[derive(Debug)]
-pub(crate) struct Accepted {
+pub(crate) struct Decoded {
     pub(crate) pixels: RgbPixels,
     pub(crate) damage: Option<Arc<DataError>>,
-    /// What was measured of them before they were resized, if it was asked for.
-    pub(crate) measures: Option<Arc<ImageMeasures>>,
 }
 
-/// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
-pub(crate) fn decode_resized(image: &PatientImage, preprocess: &Preprocess) -> Result<Accepted, DataError> {
-    decode_changed(image, preprocess, 0, None, false)
-}
-
-/// [`decode_resized`] with a change of the decoded pixels before they are measured and resized, which takes so many bytes more for
-/// each of them.
-pub(crate) fn decode_changed(
-    image: &PatientImage,
-    preprocess: &Preprocess,
+/// What `then` makes of a file's pixels. So long the budget keeps what they take, and so many bytes more for each of them.
+pub(crate) fn decode_file_then<T>(
+    path: &Path,
     working_bytes: u64,
-    change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
-    measure: bool,
-) -> Result<Accepted, DataError> {
-    let decoding = preprocess.decoding;
-    match image.held() {
-        Held::File(path) => {
-            let ImageFile { bytes, header, _reservation } = ImageFile::read(path, working_bytes)?;
-            let decoded = decode_accepted(path, &bytes, header, decoding)?;
-            drop(bytes);
-            decoded.changed_and_resized(preprocess, change, measure)
-        }
-        Held::Bytes(bytes) => {
-            let name = &image.name();
-            let header = header_of(name, bytes)?;
-            let _reservation = BUDGET.reserve(memory(&header, working_bytes));
-            decode_accepted(name, bytes, header, decoding)?.changed_and_resized(preprocess, change, measure)
-        }
-        Held::Pixels(_) => {
-            let pixels = image.pixels()?;
-            let area = pixels.width as u64 * pixels.height as u64;
-            let _reservation = BUDGET.reserve(working_bytes * area);
-            let changed = change.map(|change| change(pixels));
-            let pixels = changed.as_ref().unwrap_or(pixels);
-            let measures = measure.then(|| Arc::new(ImageMeasures::of(pixels)));
-            Ok(Accepted { pixels: preprocess.square(pixels)?, damage: None, measures })
-        }
-    }
+    decoding: Strictness,
+    then: impl FnOnce(Decoded) -> Result<T, DataError>,
+) -> Result<T, DataError> {
+    let ImageFile { bytes, header, _reservation } = ImageFile::read(path, working_bytes)?;
+    let decoded = decode_accepted(path, &bytes, header, decoding)?;
+    drop(bytes);
+    then(decoded)
 }
 
-impl Accepted {
-    /// The same pixels after a change, measured if that is asked for, and then of the size that the network takes.
-    fn changed_and_resized(
-        self,
-        preprocess: &Preprocess,
-        change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
-        measure: bool,
-    ) -> Result<Self, DataError> {
-        let size = preprocess.size;
-        let Self { mut pixels, damage, .. } = self;
-        if let Some(change) = change {
-            let changed = change(&pixels);
-            buffer::give(std::mem::replace(&mut pixels, changed).data);
-        }
-        let measures = measure.then(|| Arc::new(ImageMeasures::of(&pixels)));
-        if (pixels.width, pixels.height) == (size, size) {
-            return Ok(Self { pixels, damage, measures });
-        }
-        let resized = preprocess.square(&pixels);
-        buffer::give(pixels.data);
-        Ok(Self { pixels: resized?, damage, measures })
-    }
+/// [`decode_file_then`] for bytes in memory; `name` is for the errors.
+pub(crate) fn decode_bytes_then<T>(
+    name: &Path,
+    bytes: &[u8],
+    working_bytes: u64,
+    decoding: Strictness,
+    then: impl FnOnce(Decoded) -> Result<T, DataError>,
+) -> Result<T, DataError> {
+    let header = header_of(name, bytes)?;
+    let _reservation = BUDGET.reserve(memory(&header, working_bytes));
+    then(decode_accepted(name, bytes, header, decoding)?)
 }
 
 /// Bytes that decoding takes, and so many more for each pixel.
@@ -134,11 +92,48 @@ fn memory(header: &Header, working_bytes: u64) -> u64 {
 /// The header of an image file; no more of it is read than that takes.
 pub(crate) fn read_header(path: &Path, file: &File) -> Result<Header, DataError> {
     let length = file.metadata().map_err(|source| DataError::Io { path: path.into(), source })?.len();
-    caught(path, || Header::read(path, &mut BufReader::new(file), length))
+    caught(path, || read_header_of(path, &mut BufReader::new(file), length))
 }
 
 fn header_of(path: &Path, bytes: &[u8]) -> Result<Header, DataError> {
-    caught(path, || Header::read(path, &mut Cursor::new(bytes), bytes.len() as u64))
+    caught(path, || read_header_of(path, &mut Cursor::new(bytes), bytes.len() as u64))
+}
+
+/// Reads the header of a file of `length` bytes; `path` is the name for the errors.
+///
+/// # Errors
+/// An empty file, a format that is not read, limits that are exceeded, a header that is damaged.
+fn read_header_of(path: &Path, file: &mut (impl BufRead + Seek), length: u64) -> Result<Header, DataError> {
+    let io_error = |source| DataError::Io { path: path.into(), source };
+    if length == 0 {
+        return Err(DataError::EmptyImage { path: path.into() });
+    }
+    check_memory(path, length)?;
+    let mut start = Vec::with_capacity(SNIFFED);
+    file.by_ref().take(SNIFFED as u64).read_to_end(&mut start).map_err(io_error)?;
+    file.seek(SeekFrom::Start(0)).map_err(io_error)?;
+    match sniff(&start) {
+        Ok(Format::Jpeg) => Header::of_jpeg(path, file, length),
+        Ok(Format::Png) => {
+            let png = Header::of(path, Format::Png, &header::png(path, file)?)?;
+            let held = length.saturating_mul(PNG_BYTES_A_BYTE);
+            // A bit a pixel at least.
+            check_length(path, png, (png.width.div_ceil(8) * png.height) as u64, held, length)
+        }
+        Ok(Format::Bmp) => Header::of(path, Format::Bmp, &header::bmp(path, file)?),
+        Ok(Format::WebP) => Header::of(path, Format::WebP, &header::webp(path, file)?),
+        Ok(Format::Tiff) => Header::of(path, Format::Tiff, &header::tiff(path, file)?),
+        #[cfg(feature = "dicom")]
+        Ok(Format::Dicom) => dicom::header(path, file, length),
+        Err(Some(foreign)) => {
+            let (found, remedy) = (foreign.found.into(), foreign.remedy);
+            Err(DataError::ImageKind { path: path.into(), found, remedy })
+        }
+        Err(None) => {
+            start.truncate(8);
+            Err(DataError::ImageFormat { path: path.into(), start })
+        }
+    }
 }
 
 /// A file in memory, with the part of the budget that it and its pixels take.
@@ -174,19 +169,14 @@ impl ImageFile {
 }
 
 /// The pixels of a file whose memory is reserved: first strictly, so that a sound image has the same pixels under both policies.
-fn decode_accepted(path: &Path, bytes: &[u8], header: Header, decoding: Strictness) -> Result<Accepted, DataError> {
+fn decode_accepted(path: &Path, bytes: &[u8], header: Header, decoding: Strictness) -> Result<Decoded, DataError> {
     match (decode_file(path, bytes, header, Strictness::Strict), decoding) {
         (Err(error @ DataError::ImageDamaged { .. }), Strictness::Lenient) if header.format.holds_jpeg() => {
             let pixels = decode_file(path, bytes, header, Strictness::Lenient)?;
-            Ok(Accepted { pixels, damage: Some(Arc::new(error)), measures: None })
+            Ok(Decoded { pixels, damage: Some(Arc::new(error)) })
         }
-        (pixels, _) => Ok(Accepted { pixels: pixels?, damage: None, measures: None }),
+        (pixels, _) => Ok(Decoded { pixels: pixels?, damage: None }),
     }
-}
-
-/// What `work` gives; a defect of a decoder that panics is, for the caller, a damaged image like any other.
-pub(super) fn caught<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged(path, "the decoder gave up")))
 }
 
 /// The pixels of a file whose memory is reserved.
@@ -212,7 +202,7 @@ fn decode_file(path: &Path, bytes: &[u8], header: Header, strictness: Strictness
             decode_with(path, decoder, orientation)
         }
         #[cfg(feature = "dicom")]
-        Format::Dicom => super::dicom::pixels(path, bytes, strictness),
+        Format::Dicom => dicom::pixels(path, bytes, strictness),
     })
 }
 
@@ -220,41 +210,6 @@ fn decode_jpeg(path: &Path, bytes: &[u8], header: Header, strictness: Strictness
     let orientation = jpeg::metadata(bytes).orientation();
     let data = decode_jpeg_samples(path, bytes, header, strictness, ColorSpace::YCbCr)?;
     upright(path, header.width, header.height, data, orientation)
-}
-
-/// The pixels of a JPEG as RGB, as they stand in the file. `untold` are the colours of three components of which the file
-/// does not say what they are.
-pub(super) fn decode_jpeg_samples(
-    path: &Path,
-    bytes: &[u8],
-    header: Header,
-    strictness: Strictness,
-    untold: ColorSpace,
-) -> Result<Vec<u8>, DataError> {
-    let bytes = jpeg::without_stray_bytes(bytes);
-    let options = DecoderOptions::default()
-        .set_strict_mode(strictness == Strictness::Strict)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes.as_ref()), options);
-    decoder.decode_headers().map_err(|error| damaged_jpeg(path, error))?;
-    if decoder.dimensions() != Some((header.width, header.height)) {
-        return Err(damaged_jpeg(path, "two headers that differ in size"));
-    }
-    if untold == ColorSpace::RGB && decoder.input_colorspace() == Some(ColorSpace::YCbCr) && !jpeg::says_colours(&bytes)
-    {
-        // The same in and out: as they are.
-        decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::YCbCr));
-    }
-    let bytes = decoder.output_buffer_size().ok_or_else(|| damaged_jpeg(path, "no size in the header"))?;
-    // What a lenient decoder leaves out must not show the thread's last image.
-    let mut data = match strictness {
-        Strictness::Strict => buffer::take(bytes),
-        Strictness::Lenient => vec![128; bytes],
-    };
-    decoder.decode_into(&mut data).map_err(|error| damaged_jpeg(path, error))?;
-    Ok(data)
 }
 
 fn decode_with(

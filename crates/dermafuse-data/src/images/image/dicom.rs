@@ -14,9 +14,9 @@ use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, OpenFileOptions, Ta
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 
 use self::outline::{Outline, Pixels, fragments};
-use super::decode::{caught, decode_jpeg_samples};
 use super::format::{Format, is_dicom};
-use super::header::{Header, check_length, check_size, damaged};
+use super::header::{Header, caught, check_length, check_size, damaged};
+use super::jpeg_samples::decode_jpeg_samples;
 use super::{MAX_BYTES, RgbPixels, Strictness};
 use crate::DataError;
 

@@ -2,18 +2,7 @@
 
 use std::path::Path;
 
-/// The extensions, in lower case, of the image files that are read; `dcm` and `dicom` are among them with the feature
-/// `dicom`. A file of such a name may hold any of the formats.
-pub const IMAGE_EXTENSIONS: &[&str] = match cfg!(feature = "dicom") {
-    true => &["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "tif", "tiff", "dcm", "dicom"],
-    false => &["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "tif", "tiff"],
-};
-
-/// The formats that are read, for messages.
-pub(crate) const READ: &str = match cfg!(feature = "dicom") {
-    true => "JPEG, PNG, BMP, WebP, TIFF or 8-bit DICOM",
-    false => "JPEG, PNG, BMP, WebP or TIFF",
-};
+use crate::image_formats::IMAGE_EXTENSIONS;
 
 /// Whether a file's name ends like an image that is read, in upper or lower case.
 pub(crate) fn has_image_extension(path: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! What an image file says of itself before its pixels: looked at before anything large is read or allocated.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::codecs::bmp::BmpDecoder;
@@ -9,7 +10,7 @@ use image::codecs::tiff::TiffDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{ColorType, ImageDecoder, ImageError, Limits};
 
-use super::format::{Format, SNIFFED, sniff};
+use super::format::Format;
 use super::jpeg;
 use super::{MAX_BYTES, MAX_PIXELS, MAX_PROGRESSIVE_PIXELS, MAX_SIDE};
 use crate::DataError;
@@ -17,7 +18,7 @@ use crate::DataError;
 /// More pixels than these for each byte cannot stand in a file: a JPEG has a bit for each block of 8 x 8 pixels at least,
 /// and the compression of PNG reaches 1032 to 1.
 const JPEG_PIXELS_A_BYTE: u64 = 8 * 64;
-const PNG_BYTES_A_BYTE: u64 = 1032;
+pub(super) const PNG_BYTES_A_BYTE: u64 = 1032;
 
 /// An image that is within the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,43 +33,6 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Reads the header of a file of `length` bytes; `path` is the name for the errors.
-    ///
-    /// # Errors
-    /// An empty file, a format that is not read, limits that are exceeded, a header that is damaged.
-    pub(super) fn read(path: &Path, file: &mut (impl BufRead + Seek), length: u64) -> Result<Self, DataError> {
-        let io_error = |source| DataError::Io { path: path.into(), source };
-        if length == 0 {
-            return Err(DataError::EmptyImage { path: path.into() });
-        }
-        check_memory(path, length)?;
-        let mut start = Vec::with_capacity(SNIFFED);
-        file.by_ref().take(SNIFFED as u64).read_to_end(&mut start).map_err(io_error)?;
-        file.seek(SeekFrom::Start(0)).map_err(io_error)?;
-        match sniff(&start) {
-            Ok(Format::Jpeg) => Self::of_jpeg(path, file, length),
-            Ok(Format::Png) => {
-                let header = Self::of(path, Format::Png, &png(path, file)?)?;
-                let held = length.saturating_mul(PNG_BYTES_A_BYTE);
-                // A bit a pixel at least.
-                check_length(path, header, (header.width.div_ceil(8) * header.height) as u64, held, length)
-            }
-            Ok(Format::Bmp) => Self::of(path, Format::Bmp, &bmp(path, file)?),
-            Ok(Format::WebP) => Self::of(path, Format::WebP, &webp(path, file)?),
-            Ok(Format::Tiff) => Self::of(path, Format::Tiff, &tiff(path, file)?),
-            #[cfg(feature = "dicom")]
-            Ok(Format::Dicom) => super::dicom::header(path, file, length),
-            Err(Some(foreign)) => {
-                let (found, remedy) = (foreign.found.into(), foreign.remedy);
-                Err(DataError::ImageKind { path: path.into(), found, remedy })
-            }
-            Err(None) => {
-                start.truncate(8);
-                Err(DataError::ImageFormat { path: path.into(), start })
-            }
-        }
-    }
-
     /// Reads the headers of a JPEG of `length` bytes.
     pub(super) fn of_jpeg(path: &Path, file: &mut (impl BufRead + Seek), length: u64) -> Result<Self, DataError> {
         let header = jpeg::read_header(file).map_err(|error| damaged_jpeg(path, error))?;
@@ -95,7 +59,8 @@ impl Header {
         check_length(path, header, area, length.saturating_mul(JPEG_PIXELS_A_BYTE), length)
     }
 
-    fn of(path: &Path, format: Format, decoder: &impl ImageDecoder) -> Result<Self, DataError> {
+    /// What a decoder that stands at its pixels says.
+    pub(super) fn of(path: &Path, format: Format, decoder: &impl ImageDecoder) -> Result<Self, DataError> {
         let (width, height) = decoder.dimensions();
         let (width, height) = (width as usize, height as usize);
         check_size(path, width, height)?;
@@ -202,7 +167,7 @@ pub(super) fn check_size(path: &Path, width: usize, height: usize) -> Result<(),
     }
 }
 
-fn check_memory(path: &Path, bytes: u64) -> Result<(), DataError> {
+pub(super) fn check_memory(path: &Path, bytes: u64) -> Result<(), DataError> {
     match bytes > MAX_BYTES {
         true => Err(DataError::ImageMemory { path: path.into(), bytes, max_bytes: MAX_BYTES }),
         false => Ok(()),
@@ -245,4 +210,9 @@ pub(super) fn damaged(path: &Path, reason: impl ToString) -> DataError {
 pub(super) fn damaged_jpeg(path: &Path, reason: impl ToString) -> DataError {
     let remedy = "copy it again, or set `decoding` to `lenient` to accept what is left";
     DataError::ImageDamaged { path: path.into(), reason: reason.to_string(), remedy }
+}
+
+/// What `work` gives; a defect of a decoder that panics is, for the caller, a damaged image like any other.
+pub(super) fn caught<T>(path: &Path, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged(path, "the decoder gave up")))
 }

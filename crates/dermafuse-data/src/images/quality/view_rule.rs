@@ -1,6 +1,6 @@
 //! Whether a picture is clinical or dermoscopic: a logistic regression over 32 numbers.
 
-use super::measures::{LUMINANCE, Plane, ZONES, square, zones};
+use super::plane::{LUMINANCE, Plane, ZONES, square, zones};
 use super::reduced::reduced;
 use crate::RgbPixels;
 

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::JoinedGuess;
-use super::rows::RowsGuess;
 use super::words::is_no_answer;
 use crate::{DataError, Table};
 
@@ -177,17 +176,17 @@ impl<'t> Columns<'t> {
         words
     }
 
-    /// The same columns with one row for each case.
-    pub(super) fn of_cases(&self, rows: &RowsGuess) -> Self {
+    /// The same columns with these rows alone.
+    pub(super) fn of_rows(&self, rows: &[usize]) -> Self {
         let column = |column: &GuessedColumn<'t>| {
-            let codes: Vec<u32> = rows.first_rows.iter().map(|&row| column.codes[row]).collect();
+            let codes: Vec<u32> = rows.iter().map(|&row| column.codes[row]).collect();
             let mut values = column.values.clone();
             values.iter_mut().for_each(|value| value.count = 0);
             codes.iter().filter(|code| **code != NOTHING).for_each(|&code| values[code as usize].count += 1);
             GuessedColumn { values, codes, ..*column }
         };
         let all = self.all.iter().map(column).collect();
-        Self { tables: self.tables, joins: self.joins.clone(), all, rows: rows.first_rows.len() }
+        Self { tables: self.tables, joins: self.joins.clone(), all, rows: rows.len() }
     }
 }
 

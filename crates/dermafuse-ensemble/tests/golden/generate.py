@@ -67,7 +67,7 @@ def boosted(x, y):
 
 
 golden = {
-    "generator": "tests/golden/ensemble/generate.py",
+    "generator": "crates/dermafuse-ensemble/tests/golden/generate.py",
     "python": platform.python_version(),
     "scikit_learn": sklearn.__version__,
     "numpy": np.__version__,

@@ -49,7 +49,7 @@ def fitted(x, y, test, bins=255, balanced=False):
 
 
 golden = {
-    "generator": "tests/golden/ensemble/generate_gradient_boosting.py",
+    "generator": "crates/dermafuse-ensemble/tests/golden/generate_gradient_boosting.py",
     "python": platform.python_version(),
     "scikit_learn": sklearn.__version__,
     "plain": fitted(x, y, test),

@@ -54,7 +54,7 @@ def net_benefit(threshold):
 
 
 golden = {
-    "generator": "tests/golden/eval/generate_measures.py",
+    "generator": "crates/dermafuse-eval/tests/golden/generate_measures.py",
     "python": platform.python_version(),
     "scikit_learn": sklearn.__version__,
     "positives": int(positive.sum()),
