@@ -321,7 +321,7 @@ fn a_final_fit_learns_from_all_cases_and_says_what_to_expect() {
     let written = tempfile::tempdir().unwrap();
     outcome.write(written.path()).unwrap();
     let report = std::fs::read_to_string(written.path().join("report.html")).unwrap();
-    assert!(report.contains(&format!("Of the model of the final fit, {MODEL_FILE}, {expected}.")), "{expected}");
+    assert!(report.contains(&format!("The model of the final fit, {MODEL_FILE}: {expected}.")), "{expected}");
     assert!(report.contains("45 train it, 15 choose its epoch and settings, and none is left to test it"));
     let history = std::fs::read_to_string(written.path().join("history.csv")).unwrap();
     assert_eq!(history.matches("final fit all training cases").count(), 2);

@@ -149,7 +149,7 @@ fn a_final_fit_follows_folds_and_is_no_test_of_its_own_cases() {
         assert!(printed.contains("final fit: a model of all cases") && printed.contains("final model: "), "{printed}");
         assert_runs_again(&out, &["folds.csv", "fold-2/model.safetensors"]);
         let metrics = String::from_utf8(read(&out, "metrics.json")).unwrap();
-        assert!(metrics.contains("Of the model of the final fit, model.safetensors, no case is left to test it"));
+        assert!(metrics.contains("The model of the final fit, model.safetensors: no case is left to test it"));
         // It is done: resumed, nothing is trained, and the bytes are the same.
         let before = read(&out, "model.safetensors");
         let mut resumed = train_small(&out, recipe, settings);
@@ -161,7 +161,7 @@ fn a_final_fit_follows_folds_and_is_no_test_of_its_own_cases() {
         show.arg("show").arg(&out);
         let card = done(show);
         assert!(
-            card.contains("the models of 3 rounds of cross-validation") && card.contains(", 0 tested it"),
+            card.contains("the models of the 3 rounds of cross-validation") && card.contains(", 0 tested it"),
             "{card}"
         );
         let mut evaluate = program("dermafuse");

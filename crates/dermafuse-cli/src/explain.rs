@@ -108,7 +108,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
         page = page.evidence(performance, &performance.like(fields, values), not_known);
     }
     if let Some(expected) = bundle.description.card.as_ref().and_then(|card| card.expected) {
-        page = page.note(format!("Of this model {expected}."));
+        page = page.note(format!("This model learnt from all cases of its data: {expected}."));
     }
     let framing = bundle.description.preprocess.framing;
     let explainer = Explainer::new(&bundle.network);

@@ -78,8 +78,8 @@ pub struct TrainingSummary {
 /// let expected = ExpectedPerformance { rounds: 5, accuracy, balanced_accuracy: None, auc: None };
 /// assert_eq!(
 ///     expected.to_string(),
-///     "no case is left to test it; the models of 5 rounds of cross-validation, made in the same way and each tested on cases that it had \
-///      not seen: accuracy 71.2 ± 1.5, balanced accuracy n/a, AUC n/a per cent (mean and deviation)"
+///     "no case is left to test it, so expect what the models of the 5 rounds of cross-validation did, which were made in the same way \
+///      and tested on cases that they had not seen: accuracy 71.2 ± 1.5, balanced accuracy n/a, AUC n/a per cent (mean and deviation)"
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,8 +181,8 @@ impl fmt::Display for ExpectedPerformance {
         let text = |score: &Option<ScoreOverRounds>| score.map_or_else(|| "n/a".to_owned(), |score| score.to_string());
         write!(
             formatter,
-            "no case is left to test it; the models of {rounds} rounds of cross-validation, made in the same way and each tested on cases \
-             that it had not seen: accuracy {}, balanced accuracy {}, AUC {} per cent (mean and deviation)",
+            "no case is left to test it, so expect what the models of the {rounds} rounds of cross-validation did, which were made in the \
+             same way and tested on cases that they had not seen: accuracy {}, balanced accuracy {}, AUC {} per cent (mean and deviation)",
             text(accuracy),
             text(balanced_accuracy),
             text(auc)

@@ -43,12 +43,18 @@ fn a_fusion_block_is_counted_by_hand() {
 fn backbones_take_what_their_publishers_say() {
     let device = Device::flex();
     // The largest are left out, whose fresh weights take seconds.
-    for kind in BackboneKind::ALL.iter().copied().filter(|kind| kind.num_params() < 24_000_000) {
+    for kind in BackboneKind::ALL.iter().copied().filter(|kind| kind.num_params() < 30_000_000) {
         let backbone = kind.init(Some(1000), &device);
         let found = multiply_adds_of(&backbone, |backbone, device| {
             drop(backbone.forward_logits(Tensor::zeros([1, 3, 224, 224], device)));
         });
-        let (found, published) = (found.unwrap() as f64 / 1e9, kind.gflops());
+        let spared = match kind {
+            // Windows of 8 pad maps of 28, 14 and 7 pixels by 240, 60 and 15 of them, and padding is cut off before the last projection of
+            // each block instead of behind it.
+            BackboneKind::SwinV2Tiny => 2 * 240 * 192 * 192 + 6 * 60 * 384 * 384 + 2 * 15 * 768 * 768,
+            _ => 0,
+        };
+        let (found, published) = ((found.unwrap() + spared) as f64 / 1e9, kind.gflops());
         assert!((found - published).abs() < 0.0006 + 0.002 * published, "{kind}: {found:.4} and {published}");
     }
 }

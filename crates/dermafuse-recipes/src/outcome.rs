@@ -160,7 +160,7 @@ impl Outcome {
     #[must_use]
     pub fn final_fit_sentence(&self) -> Option<String> {
         let FinalFit { expected, .. } = self.final_fit.as_ref()?;
-        Some(format!("Of the model of the final fit, {MODEL_FILE}, {expected}."))
+        Some(format!("The model of the final fit, {MODEL_FILE}: {expected}."))
     }
 
     /// Test predictions of every stage by name, the majority's first, those of all rounds one after the other; the last is the
