@@ -9,14 +9,14 @@ use dermafuse::data::{
     CaseSet, EncoderConfig, FoldConfig, FoldGrouping, FoldProtocol, Folds, MetadataEncoder, NumericScaling, Split,
 };
 use dermafuse::fusion::FusionKind;
-use dermafuse::infer::MODEL_FILE;
+use dermafuse::infer::{Bundle, MODEL_FILE};
 use dermafuse::networks::{
     ImageClassifierConfig, JointFusionConfig, JointIndividualFusionConfig, MetadataClassifierConfig,
     MetadataNetworkConfig, Modality, NetworkConfig,
 };
 use dermafuse::recipes::{
-    AnswerKind, BackboneWeights, ComparedMethod, ComparedRow, Experiment, MethodComparison, NetworkRecipe,
-    PartsSettings, Plan, Protocol, SecondStageTable, Selection, Workplace, merge_runs,
+    AnswerKind, BackboneWeights, ComparedMethod, ComparedRow, Experiment, FinalFitSettings, MethodComparison,
+    NetworkRecipe, PartsSettings, Plan, Protocol, SecondStageTable, Selection, Workplace, merge_runs,
 };
 use dermafuse::schema::{Field, FieldRole, FieldValue};
 use dermafuse::train::{Silent, TrainingCases, TrainingConfig};
@@ -261,7 +261,9 @@ fn a_folder_goes_on_with_more_repeats_and_not_with_fewer() {
     let before = contents_of(folder.path());
     let fewer = run(&repeated(1), true).unwrap_err().to_string();
     assert!(
-        fewer.contains("holds the round `fold-4` of an experiment with another number of repeats or folds"),
+        fewer.contains(
+            "holds the round `fold-4` of an experiment with another number of repeats or folds, or with a final fit"
+        ),
         "{fewer}"
     );
     assert!(fewer.contains("this one has 3 rounds (`fold-1` to `fold-3`)"), "{fewer}");
@@ -278,6 +280,125 @@ fn a_folder_goes_on_with_more_repeats_and_not_with_fewer() {
     let place = Workplace::on(&device).in_folder(own.path(), true);
     let more = repeated(1).check(place, &mut Silent).unwrap_err().to_string();
     assert!(more.contains("holds a single round of an experiment with"), "{more}");
+}
+
+/// The experiment with a final fit.
+fn with_final_fit(structure: &str) -> Experiment {
+    Experiment { final_fit: Some(FinalFitSettings { validation: None }), ..experiment(structure) }
+}
+
+#[test]
+fn a_final_fit_learns_from_all_cases_and_says_what_to_expect() {
+    let _lock = device_lock();
+    let set = patients();
+    let sets = [("derm7pt".to_owned(), Arc::new(set.clone()))];
+    let planned = |experiment: Experiment| experiment.plan_for(&sets).unwrap();
+    let plan = planned(with_final_fit("joint"));
+    let split = &plan.final_fit.as_ref().unwrap().stages[0].split;
+    assert_eq!((split.train.len() + split.valid.len(), split.test.len()), (set.len(), 0));
+    // About as many choose as in a round: one of the four patients of each class. None is on both sides.
+    assert_eq!(split.valid.len(), set.len() / 4);
+    let patients = |rows: &[usize]| rows.iter().map(|&row| set.cases[row].patient.clone()).collect::<Vec<_>>();
+    assert!(patients(&split.valid).iter().all(|patient| !patients(&split.train).contains(patient)));
+    let half = Experiment { final_fit: Some(FinalFitSettings { validation: Some(0.5) }), ..experiment("joint") };
+    assert_eq!(planned(half).final_fit.unwrap().stages[0].split.valid.len(), set.len() / 2);
+
+    let device = Device::flex();
+    let outcome = plan.run(Workplace::on(&device), &mut Silent).unwrap();
+    let bundle = outcome.bundle().unwrap();
+    let description = &bundle.description;
+    assert_eq!(description.performance, None, "nobody tested it");
+    let seen = description.known_cases.among(&set.whole());
+    assert_eq!((seen.trained, seen.selected), (split.train.len(), split.valid.len()));
+    let card = description.card.as_ref().unwrap();
+    assert_eq!(card.training.as_ref().unwrap().test_cases, 0);
+    let expected = card.expected.unwrap();
+    let rows = outcome.rows().unwrap();
+    let accuracies = &rows.last().unwrap().accuracy;
+    assert_eq!((expected.rounds, accuracies.len()), (3, 3));
+    let mean = accuracies.iter().sum::<f64>() / 3.0;
+    assert!((expected.accuracy.unwrap().mean - mean).abs() < 1e-9, "{expected} and {accuracies:?}");
+    let written = tempfile::tempdir().unwrap();
+    outcome.write(written.path()).unwrap();
+    let report = std::fs::read_to_string(written.path().join("report.html")).unwrap();
+    assert!(report.contains(&format!("The model of the final fit, {MODEL_FILE}: {expected}.")), "{expected}");
+    assert!(report.contains("45 train it, 15 choose its epoch and settings, and none is left to test it"));
+    let history = std::fs::read_to_string(written.path().join("history.csv")).unwrap();
+    assert_eq!(history.matches("final fit all training cases").count(), 2);
+    assert_eq!(Split::load(written.path().join("split.json"), &set).unwrap().split, *split);
+    // The folds are what they are without it.
+    let without = planned(experiment("joint")).run(Workplace::on(&device), &mut Silent).unwrap();
+    assert_eq!(without.rounds, outcome.rounds);
+}
+
+#[test]
+fn a_final_fit_is_resumed_added_later_and_knows_all_rounds() {
+    let _lock = device_lock();
+    let sets = [("derm7pt".to_owned(), Arc::new(patients()))];
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |experiment: &Experiment, resume| {
+        let place = Workplace::on(&device).in_folder(folder.path(), resume);
+        experiment.plan_for(&sets).unwrap().run(place, &mut Silent).map_err(Box::new)
+    };
+    let model = || std::fs::read(folder.path().join(MODEL_FILE)).unwrap();
+    let rounds_of = |bytes: &[u8]| {
+        let bundle = Bundle::from_bytes(bytes, &device).unwrap();
+        (bundle.description.card.unwrap().expected.unwrap().rounds, numbers_of(&bundle.network))
+    };
+    // The folds first, and a final model once they are known.
+    run(&experiment("record"), false).unwrap();
+    assert!(!folder.path().join(MODEL_FILE).exists());
+    let fitted = with_final_fit("record");
+    run(&fitted, true).unwrap();
+    let whole = model();
+    let in_memory = fitted.plan_for(&sets).unwrap().run(Workplace::on(&device), &mut Silent).unwrap();
+    assert!(in_memory.bundle().unwrap().to_bytes().unwrap() == whole, "a folder changes nothing");
+    // What is done is read; what was lost is made again.
+    run(&fitted, true).unwrap();
+    assert!(model() == whole);
+    std::fs::remove_file(folder.path().join("result.json")).unwrap();
+    std::fs::remove_file(folder.path().join(MODEL_FILE)).unwrap();
+    run(&fitted, true).unwrap();
+    assert!(model() == whole);
+    // More rounds tell more of the same model.
+    run(&Experiment { repeats: 2, ..fitted.clone() }, true).unwrap();
+    let ((before, numbers), (after, same)) = (rounds_of(&whole), rounds_of(&model()));
+    assert_eq!((before, after), (3, 6));
+    assert_eq!(numbers, same);
+    let error = run(&Experiment { repeats: 2, ..experiment("record") }, true).unwrap_err().to_string();
+    assert!(error.contains("holds a final fit of an experiment with"), "{error}");
+}
+
+#[test]
+fn final_fits_of_a_comparison_are_shared_among_processes() {
+    let _lock = device_lock();
+    let set = Arc::new(patients());
+    let device = Device::flex();
+    let methods = ["record", "image"].map(|structure| {
+        let mut plan = with_final_fit(structure).plan_for(&[("derm7pt".into(), set.clone())]).unwrap();
+        plan.keeps_results = true;
+        ComparedMethod { name: structure.into(), block: String::new(), plan }
+    });
+    let comparison = MethodComparison { title: "with a final fit".into(), methods: methods.to_vec() };
+    assert_eq!(comparison.trainings(), 2 * (3 + 1));
+    let root = tempfile::tempdir().unwrap();
+    let (whole, joined) = (root.path().join("whole"), root.path().join("joined"));
+    comparison.run(Workplace::on(&device).in_folder(&whole, false), &mut Silent).unwrap();
+    let shares = ["1/3", "2/3", "3/3"].map(|share| {
+        let folder = root.path().join(share.replace('/', "-of-"));
+        let place = Workplace::on(&device).in_folder(&folder, false);
+        comparison.run_shard(share.parse().unwrap(), place, &mut Silent).unwrap();
+        folder
+    });
+    merge_runs(&shares, &joined).unwrap();
+    comparison.run(Workplace::on(&device).in_folder(&joined, true), &mut Silent).unwrap();
+    for method in ["record", "image"] {
+        let read = |folder: &Path| std::fs::read(folder.join("methods").join(method).join(MODEL_FILE)).unwrap();
+        assert!(read(&whole) == read(&joined), "{method}");
+        let card = Bundle::from_bytes(&read(&joined), &device).unwrap().description.card.unwrap();
+        assert_eq!(card.expected.unwrap().rounds, 3, "{method}");
+    }
 }
 
 #[test]
@@ -309,6 +430,10 @@ fn methods_are_compared_on_every_fold_and_shared_among_processes() {
     assert_eq!(outcome.names(), names);
     assert!(outcome.rows.iter().all(|row| row.accuracy.len() == 3 && row.of_cases.len() == set.len()));
     assert_ne!(outcome.rows[3].auc, outcome.rows[4].auc, "another answer of the same training");
+    // Of whole networks: the record's has no backbone, and what joins both takes more than both.
+    let gmacs: Vec<f64> = outcome.rows.iter().map(|row| row.gmacs.unwrap()).collect();
+    assert!(gmacs[0] > 0.0 && gmacs[0] < 1e-4 && gmacs[1] > 10.0 * gmacs[0], "{gmacs:?}");
+    assert!(gmacs[2] > gmacs[0] + gmacs[1] - 1e-6 && gmacs[3] > gmacs[2] && gmacs[4] == gmacs[3], "{gmacs:?}");
     let tests = outcome.write(folder.path()).unwrap();
     assert_eq!((tests[0].1.methods.len(), tests[0].1.blocks.len()), (5, 3));
     assert!(folder.path().join("report.html").is_file());

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use dermafuse::data::pad_ufes_20;
 use dermafuse::recipes::Recipe;
 use dermafuse_tests::{contents_of, program, small_set_folder, text, train_small};
 
@@ -50,24 +51,136 @@ fn small(recipe: &str) -> Vec<&'static str> {
     }
 }
 
+/// `dermafuse train` with a recipe on drawn sets below a folder, small.
+fn train_recipe(folder: &Path, recipe: &str, out: &Path) -> Command {
+    let draw = |kind: &str, name: &str, cases: &str, size: &str| {
+        let (mut draw, path) = (program("dermafuse"), folder.join(name));
+        draw.arg("draw").arg(kind).arg(&path).args(["--cases", cases, "--image-size", size]);
+        done(draw);
+        path
+    };
+    let mut command = program("dermafuse");
+    command.args(["train", "--recipe", recipe, "--out"]).arg(out);
+    match recipe {
+        "nedelcu" => {
+            for (kind, name) in [("dermai", "dermai"), ("dermofit", "dermofit"), ("derm7pt", "edra")] {
+                command.arg("--data").arg(format!("{name}={}", draw(kind, name, "100", "64x64").display()));
+            }
+            for words in [
+                "method.weights=random",
+                "method.network.backbone=resnet18_quarter",
+                "training.preprocess.size=32",
+                "training.unfreezing.steps.resnet18_quarter=[[\"layer4\"]]",
+                "training.unfreezing.epochs_per_step=1",
+            ] {
+                command.args(["--set", words]);
+            }
+        }
+        "bring_your_own" => {
+            let pad = draw("pad-ufes-20", "pad", "120", "32x32");
+            let table = folder.join("model.csv");
+            fs::write(&table, said_of(&pad)).unwrap();
+            command.arg("--data").arg(format!("pad={}", pad.display()));
+            let classes = CLASSES_OF_PAD.iter().enumerate().map(|(at, class)| format!("{class} = \"p{at}\""));
+            let outputs = format!(
+                "data.pad.outputs.other={{ file = \"{}\", case = \"case\", classes = {{ {} }} }}",
+                table.display(),
+                classes.collect::<Vec<_>>().join(", ")
+            );
+            command.args(["--set", &outputs, "--set", "split.folds=3", "--set", "final_fit={}"]);
+        }
+        _ => return train_small(out, recipe, &small(recipe)),
+    }
+    command
+}
+
+const CLASSES_OF_PAD: [&str; 6] = ["ACK", "BCC", "MEL", "NEV", "SCC", "SEK"];
+
+/// A table of a model that knows two cases of three, and names the right class of most.
+fn said_of(pad: &Path) -> String {
+    let mut table = String::from("case,p0,p1,p2,p3,p4,p5\n");
+    for (row, case) in pad_ufes_20::load(pad).unwrap().cases.iter().enumerate().filter(|(row, _)| row % 3 != 0) {
+        let label = case.labels[0].unwrap();
+        let said = if row % 5 == 0 { (label + 1) % 6 } else { label };
+        let shares = (0..6).map(|class| if class == said { "0.5" } else { "0.1" }).collect::<Vec<_>>();
+        table.push_str(&format!("{},{}\n", case.id, shares.join(",")));
+    }
+    table
+}
+
+/// Runs the experiment of a run again, and compares everything that must be the same.
+fn assert_runs_again(out: &Path, files: &[&str]) {
+    let twin = out.with_extension("again");
+    let mut again = program("dermafuse");
+    again.arg("train").arg(out.join("experiment.toml")).arg("--out").arg(&twin);
+    done(again);
+    for name in RESULTS.iter().chain(files).chain(&["experiment.toml"]) {
+        assert!(read(out, name) == read(&twin, name), "{}: {name}", out.display());
+    }
+}
+
 #[test]
 fn every_recipe_trains_and_its_experiment_gives_the_same_bytes_again() {
     let folder = tempfile::tempdir().unwrap();
-    // One has several sets, and one answers of other models.
-    for recipe in Recipe::shipped_names().into_iter().filter(|name| !["nedelcu", "bring_your_own"].contains(name)) {
-        let out = folder.path().join(recipe);
-        let printed = done(train_small(&out, recipe, &small(recipe)));
+    for recipe in Recipe::shipped_names() {
+        let out = folder.path().join(format!("of-{recipe}"));
+        let printed = done(train_recipe(folder.path(), recipe, &out));
         assert!(printed.contains("majority") && printed.contains("report: "), "{printed}");
-        let mut again = program("dermafuse");
-        let twin = folder.path().join(format!("{recipe}-again"));
-        again.arg("train").arg(out.join("experiment.toml")).arg("--out").arg(&twin);
-        done(again);
-        for name in RESULTS {
-            assert!(read(&out, name) == read(&twin, name), "{recipe}: {name}");
+        let more: &[&str] = match recipe {
+            "bring_your_own" => &["folds.csv", "fold-1/model.safetensors", "fold-3/model.safetensors"],
+            _ => &[],
+        };
+        assert_runs_again(&out, more);
+        if recipe == "bring_your_own" {
+            assert!(printed.contains("final model: ") && printed.contains("no case is left to test it"), "{printed}");
         }
-        assert_eq!(read(&out, "experiment.toml"), read(&twin, "experiment.toml"), "{recipe}");
-        assert!(out.join("model.safetensors").is_file(), "{recipe}");
     }
+}
+
+#[test]
+fn a_final_fit_follows_folds_and_is_no_test_of_its_own_cases() {
+    let folder = tempfile::tempdir().unwrap();
+    let folds = ["method.network.backbone=resnet18_quarter", "split={ kind = \"folds\", folds = 3 }", "final_fit={}"];
+    let frozen = ["method.heads.components=8", "machine.features=none"];
+    // With a second stage, whose halves and weights are chosen anew, and without.
+    for (recipe, settings) in [("fusionm4net", &folds[..]), ("frozen", &[&folds[..], &frozen].concat())] {
+        let out = folder.path().join(recipe);
+        let printed = done(train_small(&out, recipe, settings));
+        assert!(printed.contains("final fit: a model of all cases") && printed.contains("final model: "), "{printed}");
+        assert_runs_again(&out, &["folds.csv", "fold-2/model.safetensors"]);
+        let metrics = String::from_utf8(read(&out, "metrics.json")).unwrap();
+        assert!(metrics.contains("The model of the final fit, model.safetensors: no case is left to test it"));
+        // It is done: resumed, nothing is trained, and the bytes are the same.
+        let before = read(&out, "model.safetensors");
+        let mut resumed = train_small(&out, recipe, settings);
+        resumed.arg("--resume");
+        assert!(!done(resumed).contains("epoch   1/1"), "{recipe}");
+        assert!(read(&out, "model.safetensors") == before, "{recipe}");
+
+        let mut show = program("dermafuse");
+        show.arg("show").arg(&out);
+        let card = done(show);
+        assert!(
+            card.contains("the models of the 3 rounds of cross-validation") && card.contains(", 0 tested it"),
+            "{card}"
+        );
+        let mut evaluate = program("dermafuse");
+        evaluate.arg("evaluate").arg(&out).arg("--out").arg(folder.path().join(format!("{recipe}-evaluated")));
+        evaluate.arg("--data").arg(format!("derm7pt={}", small_set_folder().display())).args(["--part", "all"]);
+        let printed = done(evaluate);
+        assert!(printed.contains("60 of 60 cases trained or selected this model"), "{printed}");
+        assert!(printed.contains("answered by the models of its folds"), "{printed}");
+    }
+    let nothing = folder.path().join("nothing");
+    let error = refused(train_small(&nothing, "fusionm4net", &[folds[0], folds[2]]));
+    assert!(error.contains("--set final_fit={}: final_fit: a final fit follows folds") && !nothing.exists(), "{error}");
+    // What a split of its run has no test part of is not asked for.
+    let mut evaluate = program("dermafuse");
+    evaluate.arg("evaluate").arg(folder.path().join("frozen")).arg("--out").arg(&nothing);
+    evaluate.arg("--data").arg(format!("derm7pt={}", small_set_folder().display()));
+    evaluate.arg("--split").arg(folder.path().join("frozen/split.json"));
+    let error = refused(evaluate);
+    assert!(error.contains("the split has no test part") && !nothing.exists(), "{error}");
 }
 
 #[test]
@@ -169,7 +282,7 @@ fn strategies_of_fine_tuning_are_compared_on_stand_ins_of_three_clinics() {
         ] {
             command.args(["--set", words]);
         }
-        command.arg("--out").arg(path(out));
+        command.arg("--latency").arg("--out").arg(path(out));
         command
     };
     let printed = done(compare("all"));
@@ -178,6 +291,7 @@ fn strategies_of_fine_tuning_are_compared_on_stand_ins_of_three_clinics() {
         assert!(printed.contains(part), "{part}: {printed}");
     }
     let report = fs::read_to_string(path("all/report.html")).unwrap();
+    assert!(report.contains("passes of the network alone: measured on the device `flex` of this machine"), "{report}");
     assert!(report.contains("times each") && report.contains("Synthetic data"), "what oversampling did is said");
     assert!(
         report.contains("There are no validation cases: no epoch, weight or setting was chosen by a score"),

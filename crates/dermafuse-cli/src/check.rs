@@ -79,11 +79,13 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
         let parameters = parameter_count(&stage.network()?.init(&device)?);
         let (epochs, trainings) = (recipe.training.epochs, stage.protocol.trainings());
         say!("{name}{}, {parameters} parameters", kind_of(&recipe.network));
-        say!("{name}{trainings} training(s) of at most {epochs} epochs in each of {} round(s)", plan.rounds.len());
+        let (rounds, final_fit) = (plan.rounds.len(), plan.final_fit.iter().len());
+        let and_final_fit = if final_fit > 0 { ", and in the final fit" } else { "" };
+        say!("{name}{trainings} training(s) of at most {epochs} epochs in each of {rounds} round(s){and_final_fit}");
         if arguments.time && trainings > 0 {
             match seconds_an_epoch(stage, place) {
                 Ok(seconds) => {
-                    let all = whole(seconds, epochs, trainings, plan.rounds.len());
+                    let all = whole(seconds, epochs, trainings, rounds + final_fit);
                     say!("{name}about {seconds:.0} s an epoch, {} in all at most", length(all));
                 }
                 Err(error) => say!("{name}the time of an epoch cannot be told: {error}"),
@@ -115,7 +117,15 @@ fn data_json(plan: &Plan) -> Value {
             "test": split.test.len(),
         })
     });
-    json!({ "rounds": plan.rounds.len(), "first_round": stages.collect::<Vec<_>>(), "notes": plan.notes })
+    let final_fit = plan.final_fit.as_ref().and_then(|round| round.stages.last());
+    let final_fit = final_fit
+        .map(|PlannedTraining { split, .. }| json!({ "training": split.train.len(), "validation": split.valid.len() }));
+    json!({
+        "rounds": plan.rounds.len(),
+        "first_round": stages.collect::<Vec<_>>(),
+        "final_fit": final_fit,
+        "notes": plan.notes,
+    })
 }
 
 fn near_duplicates_json(found: &NearDuplicates) -> Value {

@@ -129,7 +129,7 @@ pub(crate) fn evaluate(arguments: &Arguments) -> ProgramResult {
     if arguments.subsets && sums.is_some() {
         return Err("--subsets needs the model's own classes, and the class map adds them up".into());
     }
-    let development = DevelopmentNumbers::beside(&arguments.model.path()?);
+    let development = DevelopmentNumbers::beside(&arguments.model.path()?, &bundle.description);
     let mut notes = vec![format!("Model trained on {}.", bundle.description.data_set)];
     notes.extend(set.notes.iter().cloned());
     notes.extend(development.as_ref().map(|numbers| numbers.sentence(sums.is_some())));
@@ -256,6 +256,8 @@ fn trained_on(description: &BundleDescription) -> Vec<String> {
 /// What a run measured of its model when it had trained it.
 struct DevelopmentNumbers {
     file: PathBuf,
+    /// Whether they are those of the models of folds, beside one that learnt from all cases.
+    of_folds: bool,
     cases: u64,
     scores: Scores,
 }
@@ -271,7 +273,7 @@ struct Scores {
 impl DevelopmentNumbers {
     /// Those of the last row of the `metrics.json` that lies beside the model; `None` where there is none that can be read, since
     /// the numbers are said beside others and nothing depends on them.
-    fn beside(model: &Path) -> Option<Self> {
+    fn beside(model: &Path, description: &BundleDescription) -> Option<Self> {
         let folder = if model.is_dir() { model } else { model.parent()? };
         let file = folder.join("metrics.json");
         let read: Value = serde_json::from_slice(&read_regular_file(&file, MAX_METRICS).ok()?).ok()?;
@@ -279,13 +281,15 @@ impl DevelopmentNumbers {
         let score = |name: &str| evaluation["overall"][name].as_f64();
         let scores =
             Scores { accuracy: score("accuracy"), balanced_accuracy: score("balanced_accuracy"), auc: score("auc") };
-        Some(Self { file, cases: evaluation["cases"].as_u64()?, scores })
+        let of_folds = description.card.as_ref().is_some_and(|card| card.expected.is_some());
+        Some(Self { file, of_folds, cases: evaluation["cases"].as_u64()?, scores })
     }
 
     fn sentence(&self, summed: bool) -> String {
-        let Self { file, cases, scores } = self;
+        let Self { file, of_folds, cases, scores } = self;
         let classes = if summed { " These are numbers of its own classes, and not of their sums." } else { "" };
-        format!("On the {cases} test cases of its own run ({}): {scores}.{classes}", file.display())
+        let whose = if *of_folds { ", answered by the models of its folds" } else { "" };
+        format!("On the {cases} test cases of its own run{whose} ({}): {scores}.{classes}", file.display())
     }
 }
 

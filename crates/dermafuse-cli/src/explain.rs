@@ -107,6 +107,9 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
         let not_known = performance.not_known(fields, values);
         page = page.evidence(performance, &performance.like(fields, values), not_known);
     }
+    if let Some(expected) = bundle.description.card.as_ref().and_then(|card| card.expected) {
+        page = page.note(format!("This model learnt from all cases of its data: {expected}."));
+    }
     let framing = bundle.description.preprocess.framing;
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;

@@ -51,6 +51,9 @@ impl PartArguments {
             (Part::All, _) => set.whole(),
             (Part::Train, Some(split)) => set.view(split.train)?,
             (Part::Valid, Some(split)) => validation(set, split)?,
+            (Part::Test, Some(split)) if split.test.is_empty() => {
+                return Err("the split has no test part: it is that of a final fit, which learnt from all cases".into());
+            }
             (Part::Test, Some(split)) => set.view(split.test)?,
             (_, None) => return Err("the data set publishes no split: give --split FILE, or --part all".into()),
         };

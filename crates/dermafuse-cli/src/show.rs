@@ -198,6 +198,9 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
         if let Some(training) = &card.training {
             lines.push(("training", training.to_string()));
         }
+        if let Some(expected) = &card.expected {
+            lines.push(("expected", expected.to_string()));
+        }
     }
     let [training, selection, test] = known_cases.counts();
     lines.push(match known_cases.is_empty() {

@@ -211,9 +211,12 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     if let Some(sentence) = SearchedWeight::sentence(&outcome.searched_weights()) {
         say!("{sentence}");
     }
-    let models = plan.rounds.iter().map(|round| out.join(plan.model_of(round)).display().to_string());
+    let model = |round| out.join(plan.model_of(round)).display().to_string();
     say!("\nreport: {}", out.join("report.html").display());
-    say!("model: {}", models.collect::<Vec<_>>().join(", "));
+    say!("model: {}", plan.rounds.iter().map(model).collect::<Vec<_>>().join(", "));
+    if let (Some(round), Some(sentence)) = (&plan.final_fit, outcome.final_fit_sentence()) {
+        say!("final model: {}\n  {sentence}", model(round));
+    }
     say!("again: dermafuse train {} --out ANOTHER", out.join("experiment.toml").display());
     say!("took {} s", started.elapsed().as_secs());
     Ok(())

@@ -74,6 +74,7 @@ fn write_model(file: &Path, data_set: &str, tasks: &TaskSet, encoder: MetadataEn
                 test_cases: 0,
                 epochs: 3,
             }),
+            expected: None,
         }),
         ..BundleDescription::new(tasks.clone(), network.clone(), Preprocess::imagenet(SIDE))
     };

@@ -133,7 +133,7 @@ pub use image_features::{FeatureCounts, FeatureExtractor, KnownFeatures};
 pub use installed_models::{InstalledModel, InstalledModels};
 pub use known_cases::KnownCases;
 pub use model::Model;
-pub use model_card::{CardTexts, ModelCard, TrainingSummary};
+pub use model_card::{CardTexts, ExpectedPerformance, ModelCard, ScoreOverRounds, TrainingSummary};
 pub use model_field::ModelField;
 pub use model_file::{ModelFile, ModelFileError};
 pub use network_engine::{NetworkEngine, NetworkValues};

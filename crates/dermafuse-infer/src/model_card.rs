@@ -18,7 +18,7 @@ const MAX_TEXT: usize = 10_000;
 /// card.check()?;
 /// # Ok::<(), dermafuse_infer::InferError>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCard {
     /// What the experiment that made it is called; may be empty.
@@ -29,6 +29,9 @@ pub struct ModelCard {
     /// How it was trained; `None` for a model that was put together in code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingSummary>,
+    /// What it can be expected to do, where it learnt from all cases and none is left to test it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<ExpectedPerformance>,
 }
 
 /// What the makers of a model say of it, in their own words: the table `[card]` of an experiment.
@@ -65,6 +68,43 @@ pub struct TrainingSummary {
     pub epochs: usize,
 }
 
+/// What a model that learnt from all cases can be expected to do: what the models of the folds did that were made in the same way,
+/// each on cases that it had not seen. They learnt from fewer cases.
+///
+/// ```
+/// use dermafuse_infer::{ExpectedPerformance, ScoreOverRounds};
+///
+/// let accuracy = Some(ScoreOverRounds { mean: 71.25, deviation: 1.5 });
+/// let expected = ExpectedPerformance { rounds: 5, accuracy, balanced_accuracy: None, auc: None };
+/// assert_eq!(
+///     expected.to_string(),
+///     "no case is left to test it, so expect what the models of the 5 rounds of cross-validation did, which were made in the same way \
+///      and tested on cases that they had not seen: accuracy 71.2 ± 1.5, balanced accuracy n/a, AUC n/a per cent (mean and deviation)"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedPerformance {
+    /// Rounds of the cross-validation: as many models as folds in all repeats.
+    pub rounds: usize,
+    /// Mean accuracy over the tasks; `None` where a round has none.
+    pub accuracy: Option<ScoreOverRounds>,
+    /// Mean balanced accuracy over the tasks.
+    pub balanced_accuracy: Option<ScoreOverRounds>,
+    /// Mean AUC over the tasks.
+    pub auc: Option<ScoreOverRounds>,
+}
+
+/// A score over the rounds of a cross-validation, in per cent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreOverRounds {
+    /// The mean of the rounds.
+    pub mean: f64,
+    /// Their deviation, divided by their number.
+    pub deviation: f64,
+}
+
 impl CardTexts {
     /// The texts that there are, with their names.
     pub fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
@@ -97,14 +137,22 @@ impl CardTexts {
 }
 
 impl ModelCard {
-    /// Checks the texts.
+    /// Checks the texts and what is expected.
     ///
     /// # Errors
-    /// A text that is empty, longer than 10,000 bytes, or has control characters other than line ends and tabs.
+    /// A text that is empty, longer than 10,000 bytes, or has control characters other than line ends and tabs; a score that is none.
     pub fn check(&self) -> Result<(), InferError> {
-        match self.texts.fault() {
+        if let Some((text, reason)) = self.texts.fault() {
+            return Err(InferError::Card { text, reason });
+        }
+        let Some(ExpectedPerformance { accuracy, balanced_accuracy, auc, .. }) = &self.expected else { return Ok(()) };
+        let is_share = |value: f64| (0.0..=100.0).contains(&value);
+        let is_score = |score: &ScoreOverRounds| is_share(score.mean) && is_share(score.deviation);
+        match [accuracy, balanced_accuracy, auc].into_iter().flatten().find(|score| !is_score(score)) {
             None => Ok(()),
-            Some((text, reason)) => Err(InferError::Card { text, reason }),
+            Some(score) => {
+                Err(InferError::Card { text: "expected", reason: format!("{score} is no score in per cent") })
+            }
         }
     }
 }
@@ -118,6 +166,27 @@ impl fmt::Display for TrainingSummary {
             1 => formatter.write_str("1 epoch"),
             epochs => write!(formatter, "{epochs} epochs"),
         }
+    }
+}
+
+impl fmt::Display for ScoreOverRounds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.1} ± {:.1}", self.mean, self.deviation)
+    }
+}
+
+impl fmt::Display for ExpectedPerformance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rounds, accuracy, balanced_accuracy, auc } = self;
+        let text = |score: &Option<ScoreOverRounds>| score.map_or_else(|| "n/a".to_owned(), |score| score.to_string());
+        write!(
+            formatter,
+            "no case is left to test it, so expect what the models of the {rounds} rounds of cross-validation did, which were made in the \
+             same way and tested on cases that they had not seen: accuracy {}, balanced accuracy {}, AUC {} per cent (mean and deviation)",
+            text(accuracy),
+            text(balanced_accuracy),
+            text(auc)
+        )
     }
 }
 
@@ -137,5 +206,17 @@ mod tests {
         let texts = CardTexts { contact: Some("a\n\tb".into()), ..CardTexts::default() };
         assert!(!texts.is_empty() && ModelCard { texts, ..ModelCard::default() }.check().is_ok());
         assert!(serde_json::from_str::<CardTexts>(r#"{"license": "MIT"}"#).is_err());
+    }
+
+    #[test]
+    fn what_is_expected_is_a_share() {
+        let card = |mean: f64| {
+            let accuracy = Some(ScoreOverRounds { mean, deviation: 2.0 });
+            let expected = ExpectedPerformance { rounds: 3, accuracy, balanced_accuracy: None, auc: None };
+            ModelCard { expected: Some(expected), ..ModelCard::default() }
+        };
+        assert!(card(50.0).check().is_ok());
+        assert_eq!(card(101.0).check().unwrap_err().to_string(), "card: expected: 101.0 ± 2.0 is no score in per cent");
+        assert!(card(f64::NAN).check().is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! Networks as ONNX: [`export_network`] records a forward pass with Burn's capture backend and writes every operation of the recording
 //! as ONNX operators, with the weights inside.
 //!
+//! [`multiply_adds`] counts in such a recording how much a network computes.
+//!
 //! The pass is recorded for two sizes of the batch. What differs between the two is what depends on the batch, so that the file takes a
 //! batch of any size; a network that does anything else with the batch is refused.
 //!
@@ -24,6 +26,7 @@
 mod dims;
 mod error;
 mod lower;
+mod multiply_adds;
 mod network;
 mod recording;
 
@@ -33,6 +36,7 @@ pub use dermafuse_onnx_graph::{
 };
 
 pub use error::OnnxError;
+pub use multiply_adds::{multiply_adds, multiply_adds_of};
 pub use network::{
     NetworkInputs, NetworkOutputs, NetworkShapes, add_network, export_network, export_quantised_network,
     export_watched_network,

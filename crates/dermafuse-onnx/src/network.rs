@@ -159,7 +159,7 @@ pub fn add_network(
 }
 
 /// Records a pass of so many cases; outputs are the logits, branch by branch, and the embedding.
-fn record_network(
+pub(crate) fn record_network(
     network: &AnyNetwork,
     names: &HashMap<ParamId, String>,
     batch: usize,

@@ -150,7 +150,8 @@ impl Adaptation {
         if let Some(sets) = &mut description.prediction_sets {
             *sets = fit_prediction_sets(sets.error_rate, sets.coverage, &after)?;
         }
-        if description.performance.take().is_some() {
+        let expected = description.card.as_mut().and_then(|card| card.expected.take());
+        if description.performance.take().is_some() || expected.is_some() {
             notes.push("What the model said of its test cases was of its answers before, and is left out.".to_owned());
         }
         let ids = local.set.cases.iter().map(|case| case.id.clone());

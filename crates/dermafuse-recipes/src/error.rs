@@ -158,8 +158,8 @@ pub enum RecipeError {
     },
     /// A folder with rounds of an experiment with another number of repeats or folds.
     #[error(
-        "{path} holds {found} of an experiment with another number of repeats or folds, and this one has {planned}; say as many as \
-         before, or give another folder"
+        "{path} holds {found} of an experiment with another number of repeats or folds, or with a final fit, and this one has {planned}; \
+         say the same as before, or give another folder"
     )]
     OtherRounds {
         /// The folder.

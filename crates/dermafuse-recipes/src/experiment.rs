@@ -2,6 +2,7 @@
 
 mod abstention;
 mod data;
+mod final_fit;
 mod groups;
 mod joined;
 mod method;
@@ -24,6 +25,7 @@ use serde_json::json;
 
 pub use abstention::AbstentionSettings;
 pub use data::{DataSource, MergedSource};
+pub use final_fit::FinalFitSettings;
 pub use groups::{GroupSettings, WantedGroup};
 pub use joined::JoinedSource;
 pub use method::MethodSettings;
@@ -73,6 +75,9 @@ pub struct Experiment {
     pub joined: BTreeMap<String, JoinedSource>,
     /// Which cases train, validate and test.
     pub split: PartsSettings,
+    /// One more model that learns from all cases, after folds; none is fitted without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_fit: Option<FinalFitSettings>,
     /// The fraction of the training cases that are learnt from, above 0 and at most 1: by class of the first task, whole groups, a smaller
     /// one within a larger one; see [`Split::with_training_fraction`](dermafuse_data::Split::with_training_fraction). Which they are follows from the
     /// seed of the round. Stages on other sets keep all of theirs.
@@ -313,6 +318,7 @@ impl Experiment {
         }
         data::check(self, settings)?;
         joined::check(self, settings)?;
+        final_fit::check(self, settings)?;
         groups::check(self)?;
         abstention::check(self, settings)?;
         second_stage::check(self, settings)?;

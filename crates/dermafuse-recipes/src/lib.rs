@@ -50,6 +50,7 @@ mod calibration_change;
 mod corruption_benchmark;
 mod error;
 mod experiment;
+mod final_fit;
 mod frozen;
 mod labelled_tasks;
 mod learnt_prevalence;
@@ -82,9 +83,9 @@ pub use calibration_change::calibration_change;
 pub use corruption_benchmark::{CorruptionBenchmark, CorruptionOutcome};
 pub use error::RecipeError;
 pub use experiment::{
-    AbstentionSettings, AnswerKind, DataSource, EvaluationSettings, Experiment, GroupSettings, JoinedSource,
-    MachineSettings, MergedSource, MethodSettings, PartsSettings, SecondStageTable, StageSettings, StartWeights,
-    WantedGroup,
+    AbstentionSettings, AnswerKind, DataSource, EvaluationSettings, Experiment, FinalFitSettings, GroupSettings,
+    JoinedSource, MachineSettings, MergedSource, MethodSettings, PartsSettings, SecondStageTable, StageSettings,
+    StartWeights, WantedGroup,
 };
 pub use frozen::LearntNetwork;
 pub use method_comparison::{

@@ -224,10 +224,10 @@ impl MethodComparison {
         self.methods[..index].iter().find(|other| other.block == method.block && untitled(other) == wanted)
     }
 
-    /// The trainings, in the order in which they are done: rounds within methods.
+    /// The trainings, in the order in which they are done: rounds within methods, and a final fit behind them.
     fn jobs(&self) -> Vec<(&ComparedMethod, &Round)> {
         let trained = self.trained();
-        trained.into_iter().flat_map(|method| method.plan.rounds.iter().map(move |round| (method, round))).collect()
+        trained.into_iter().flat_map(|method| method.plan.all_rounds().map(move |round| (method, round))).collect()
     }
 
     /// How many trainings there are.
@@ -277,7 +277,13 @@ impl MethodComparison {
     /// What [`MethodComparison::check`] refuses, before anything is trained; the error of the training that failed.
     pub fn run(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<ComparisonOutcome, RecipeError> {
         self.run_share(Shard::WHOLE, true, place, progress)?;
-        let results = self.results(Workplace { resume: true, ..place }, progress)?;
+        let place = Workplace { resume: true, ..place };
+        let results = self.results(place, progress)?;
+        for (index, method) in self.methods.iter().enumerate().filter(|(index, _)| self.trained_as(*index) == *index) {
+            let folder = place.folder.map(|folder| folder_of(folder, method));
+            // It is done, and its card now says what the rounds let expect of it.
+            method.plan.run_final_fit(&results[index], Workplace { folder: folder.as_deref(), ..place }, progress)?;
+        }
         ComparisonOutcome::new(self, results)
     }
 

@@ -9,10 +9,11 @@ use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
     EvalError, Evaluation, GroupEvaluation, MeanDeviation, SearchedWeight, SetEvaluation, SubsetEvaluation,
 };
-use dermafuse_infer::{Bundle, MODEL_FILE};
+use dermafuse_infer::{Bundle, ExpectedPerformance, MODEL_FILE};
 use dermafuse_schema::{Predictions, SeenCases, TaskSet, write_whole_file};
 use dermafuse_train::EpochReport;
 
+use crate::final_fit::{FINAL_FIT, expected_performance};
 use crate::printed_rows::{Wanted, names_in_tables, printed_rows};
 use crate::results::{class_groups, prediction_sets};
 use crate::round::known_before;
@@ -41,9 +42,19 @@ pub struct Outcome {
     folds: Vec<(String, Folds)>,
     /// How many of the test cases made the model; `None` where there are several.
     seen: Option<SeenCases>,
+    /// What the last model gave that learnt from all cases, if one was asked for.
+    final_fit: Option<FinalFit>,
     /// Printed numbers, and the name that the answer has there.
     published: Vec<PublishedTable>,
     published_row: Option<String>,
+}
+
+/// A model that learnt from all cases.
+#[derive(Clone, Debug)]
+struct FinalFit {
+    result: RoundResult,
+    split: Split,
+    expected: ExpectedPerformance,
 }
 
 /// A row of results over the rounds, in per cent.
@@ -60,7 +71,11 @@ pub struct OutcomeRow {
 }
 
 impl Outcome {
-    pub(crate) fn new(plan: &Plan, results: Vec<RoundResult>) -> Result<Self, RecipeError> {
+    pub(crate) fn new(
+        plan: &Plan,
+        results: Vec<RoundResult>,
+        final_fit: Option<RoundResult>,
+    ) -> Result<Self, RecipeError> {
         let mut notes = plan.notes.clone();
         let (mut tested, mut majorities, mut seen) = (Vec::new(), Vec::new(), None);
         for (round, result) in plan.rounds.iter().zip(&results) {
@@ -80,6 +95,16 @@ impl Outcome {
             notes.extend(result.earlier.iter().flat_map(|(_, earlier)| earlier.notes.iter().cloned()));
             notes.extend(result.notes.iter().cloned());
         }
+        let of_final_fit = final_fit.iter().flat_map(|result| &result.notes).filter(|note| !notes.contains(note));
+        let of_final_fit: Vec<String> = of_final_fit.map(|note| format!("{FINAL_FIT}: {note}")).collect();
+        notes.extend(of_final_fit);
+        let final_fit = match (final_fit, &plan.final_fit) {
+            (Some(result), Some(round)) => {
+                let split = round.stages.last().expect("a round has a training").split.clone();
+                Some(FinalFit { result, split, expected: expected_performance(&results)? })
+            }
+            _ => None,
+        };
         let mut said = Vec::new();
         notes.retain(|note| {
             !said.contains(note) && {
@@ -93,7 +118,20 @@ impl Outcome {
         let splits = plan.rounds.iter().map(|round| round.stages.last().expect("a round has a training").split.clone());
         let (splits, folds, experiment) = (splits.collect(), plan.folds.clone(), plan.experiment.clone());
         let (published, published_row) = (plan.published.clone(), plan.published_row.clone());
-        Ok(Self { experiment, rounds, notes, set, tested, majorities, splits, folds, seen, published, published_row })
+        Ok(Self {
+            experiment,
+            rounds,
+            notes,
+            set,
+            tested,
+            majorities,
+            splits,
+            folds,
+            seen,
+            final_fit,
+            published,
+            published_row,
+        })
     }
 
     /// The data set that was tested.
@@ -108,13 +146,21 @@ impl Outcome {
         self.tested.iter().map(Vec::len).sum()
     }
 
-    /// The model of the only round, if it is not in a file.
+    /// The model of the only round or of the final fit, if it is not in a file.
     #[must_use]
     pub fn bundle(&self) -> Option<&Bundle> {
-        match &self.rounds[..] {
-            [(_, round)] => round.model.0.as_ref(),
+        match (&self.rounds[..], &self.final_fit) {
+            (_, Some(FinalFit { result, .. })) => result.model.0.as_ref(),
+            ([(_, round)], None) => round.model.0.as_ref(),
             _ => None,
         }
+    }
+
+    /// In a sentence what can be expected of the model that learnt from all cases; `None` where there is none.
+    #[must_use]
+    pub fn final_fit_sentence(&self) -> Option<String> {
+        let FinalFit { expected, .. } = self.final_fit.as_ref()?;
+        Some(format!("The model of the final fit, {MODEL_FILE}: {expected}."))
     }
 
     /// Test predictions of every stage by name, the majority's first, those of all rounds one after the other; the last is the
@@ -257,6 +303,9 @@ impl Outcome {
             }
             curves.extend(result.curves.iter().map(|curve| (format!("{round} {}", curve.name), &curve.history)));
         }
+        if let Some(FinalFit { result, .. }) = &self.final_fit {
+            curves.extend(result.curves.iter().map(|curve| (format!("{FINAL_FIT} {}", curve.name), &curve.history)));
+        }
         curves.into_iter().map(|(name, history)| (name.trim_start().to_owned(), history)).collect()
     }
 
@@ -272,7 +321,7 @@ impl Outcome {
     }
 
     /// Writes `report.html`, `metrics.json`, `predictions.csv` (a line for each test case), `stages.csv` (the predictions of all
-    /// stages), `history.csv` (a line for each epoch), the parts of the data (`split.json` or `folds.csv`) and `experiment.toml`, with which the same numbers come again. Gives the
+    /// stages), `history.csv` (a line for each epoch), the parts of the data (`split.json`, `folds.csv`, or both with a final fit) and `experiment.toml`, with which the same numbers come again. Gives the
     /// evaluations of all stages back.
     ///
     /// # Errors
@@ -287,6 +336,7 @@ impl Outcome {
         if several {
             notes.extend(self.rows()?.iter().map(OutcomeRow::sentence));
         }
+        notes.extend(self.final_fit_sentence());
         if several && self.subsets().is_some() {
             notes.push(format!("The numbers from each subset of the inputs are those of {} alone.", self.rounds[0].0));
         }
@@ -328,6 +378,9 @@ impl Outcome {
                 let dealt = self.experiment.split.dealt(&self.set)?;
                 folds.iter().try_for_each(|(name, table)| table.save(folder.join(name), &dealt))?;
             }
+        }
+        if let Some(FinalFit { split, .. }) = &self.final_fit {
+            split.save(folder.join("split.json"), &self.set)?;
         }
         if let Some(bundle) = self.bundle() {
             bundle.save(folder.join(MODEL_FILE))?;

@@ -12,6 +12,7 @@ use dermafuse_networks::NetworkConfig;
 use dermafuse_train::TrainingConfig;
 
 use crate::experiment::{OF_METHOD, Parts, RANDOM};
+use crate::final_fit::FINAL_FIT;
 use crate::labelled_tasks::name_round;
 use crate::outcome::Outcome;
 use crate::printed_rows::{names_in_tables, only_backbone};
@@ -28,6 +29,9 @@ pub struct Plan {
     pub experiment: Experiment,
     /// The rounds: one, or one for each repeat and fold.
     pub rounds: Vec<Round>,
+    /// The training of a last model that learns from all cases and is tested by none, if one is asked for. Its card says what the rounds
+    /// let expect of it.
+    pub final_fit: Option<Round>,
     /// What is to be said of the data and their parts.
     pub notes: Vec<String>,
     /// Printed numbers that stand beside ours in the report, where the data set is theirs; see [`Plan::with_published`].
@@ -43,7 +47,8 @@ pub struct Plan {
 /// One round: trainings one after the other, of which the last one counts.
 #[derive(Clone, Debug)]
 pub struct Round {
-    /// What its folder is called: `fold-1`, `run-2`; empty for the only round.
+    /// What it and its folder are called: `fold-1`, `run-2`; empty for the only round. That of a final fit is `final fit`, and it lies in
+    /// the folder of the run itself.
     pub name: String,
     /// Its trainings.
     pub stages: Vec<PlannedTraining>,
@@ -98,7 +103,15 @@ impl Experiment {
         let groups = self.groups.iter().map(|(name, group)| group.wanted_of(name, &counted.tasks));
         let groups: Vec<WantedGroup> = groups.collect::<Result<_, _>>()?;
         let mut notes: Vec<String> = counted.notes.clone();
-        let (mut rounds, mut folds) = (Vec::new(), Vec::new());
+        let (mut rounds, mut folds, mut final_fit) = (Vec::new(), Vec::new(), None);
+        // The last training's model answers.
+        let asked = |mut stages: Vec<PlannedTraining>| {
+            if let Some(last) = stages.last_mut() {
+                last.protocol.groups.clone_from(&groups);
+                last.protocol.abstention = self.abstention;
+            }
+            stages
+        };
         let mut number = 0;
         for repeat in 0..self.repeats {
             let parts = self.parts_of(last, &counted, repeat)?;
@@ -116,16 +129,16 @@ impl Experiment {
                     let (kept, all) = (split.train.len(), whole.train.len());
                     notes.push(format!("{kept} of {all} training cases are learnt from (training_fraction)."));
                 }
-                let mut stages = self.trainings(&names, &counted, &split, sets, seed)?;
-                // The last training's model answers.
-                if let Some(last) = stages.last_mut() {
-                    last.protocol.groups.clone_from(&groups);
-                    last.protocol.abstention = self.abstention;
-                }
+                let stages = asked(self.trainings(&names, &counted, &split, sets, seed)?);
                 rounds.push(Round { name, stages });
                 number += 1;
             }
             if let Parts { folds: Some(table), .. } = parts {
+                if let (Some(settings), 0) = (&self.final_fit, repeat) {
+                    let split = self.split.final_fit(&counted, &table, settings)?;
+                    let stages = asked(self.trainings(&names, &counted, &split, sets, self.seed)?);
+                    final_fit = Some(Round { name: FINAL_FIT.to_owned(), stages });
+                }
                 let name = if repeat == 0 { "folds.csv".to_owned() } else { format!("folds-{}.csv", repeat + 1) };
                 folds.push((name, table));
             }
@@ -136,15 +149,18 @@ impl Experiment {
                 notes.push("The backbones start from random weights, not from ImageNet's.".into());
             }
         }
-        Ok(Plan {
+        let mut plan = Plan {
             experiment: self.clone(),
             rounds,
+            final_fit,
             notes,
             published: Vec::new(),
             published_row: None,
             keeps_results: false,
             folds,
-        })
+        };
+        plan.notes.extend(plan.final_fit_sentence());
+        Ok(plan)
     }
 
     /// The split with the training cases that are learnt from.
@@ -207,7 +223,7 @@ impl Experiment {
 
     /// The card with the makers' words alone.
     fn planned_card(&self) -> ModelCard {
-        ModelCard { texts: self.card.clone(), experiment: self.title.clone(), training: None }
+        ModelCard { texts: self.card.clone(), experiment: self.title.clone(), ..ModelCard::default() }
     }
 
     fn start_of(&self, method: &MethodSettings, weights: &str) -> Result<StartFrom, RecipeError> {
@@ -352,22 +368,31 @@ impl Plan {
     /// The first thing that makes no training.
     pub fn check(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<(), RecipeError> {
         self.check_rounds_of(place.folder)?;
-        self.rounds.iter().try_for_each(|round| self.check_round(round, place, progress))
+        self.all_rounds().try_for_each(|round| self.check_round(round, place, progress))
+    }
+
+    /// The rounds, and the final fit behind them.
+    pub(crate) fn all_rounds(&self) -> impl Iterator<Item = &Round> {
+        self.rounds.iter().chain(&self.final_fit)
     }
 
     /// Refuses a folder with rounds that the experiment does not have: their results would lie beside those of this one, as if
     /// they were of it. An experiment with more repeats than before goes on.
     pub(crate) fn check_rounds_of(&self, folder: Option<&Path>) -> Result<(), RecipeError> {
         let Some(folder) = folder else { return Ok(()) };
-        let names: Vec<&str> = self.rounds.iter().map(|round| round.name.as_str()).collect();
+        let names: Vec<&str> = self.rounds.iter().map(Round::folder).collect();
+        let planned: Vec<&str> = self.all_rounds().map(Round::folder).collect();
         let found = found_rounds(folder)?;
-        let Some(other) = found.iter().find(|name| !names.contains(&name.as_str())) else { return Ok(()) };
+        let Some(other) = found.iter().find(|name| !planned.contains(&name.as_str())) else { return Ok(()) };
         let count = |names: &[&str]| match names {
             [""] => "a single round".to_owned(),
             [first, .., last] => format!("{} rounds (`{first}` to `{last}`)", names.len()),
             names => format!("the round `{}`", names.concat()),
         };
-        let found = count(&[other.as_str()]);
+        let found = match other.is_empty() && found.iter().any(|name| !name.is_empty()) {
+            true => "a final fit".to_owned(),
+            false => count(&[other.as_str()]),
+        };
         Err(RecipeError::OtherRounds { path: folder.to_owned(), found, planned: count(&names) })
     }
 
@@ -419,7 +444,9 @@ impl Plan {
     pub fn run(&self, place: Workplace<'_>, progress: &mut dyn Progress) -> Result<Outcome, RecipeError> {
         self.check(place, progress)?;
         let rounds = self.rounds.iter().map(|round| self.run_round(round, place, progress));
-        Outcome::new(self, rounds.collect::<Result<_, _>>()?)
+        let rounds = rounds.collect::<Result<Vec<_>, _>>()?;
+        let final_fit = self.run_final_fit(&rounds, place, progress)?;
+        Outcome::new(self, rounds, final_fit)
     }
 
     /// Does one round, or reads its result.
@@ -432,14 +459,16 @@ impl Plan {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<RoundResult, RecipeError> {
-        if !round.name.is_empty() {
-            progress.step(&format!("{} of {}", round.name, self.rounds.len()));
+        match (round.is_tested(), round.name.is_empty()) {
+            (true, true) => {}
+            (true, false) => progress.step(&format!("{} of {}", round.name, self.rounds.len())),
+            (false, _) => progress.step(&format!("{}: a model of all cases", round.name)),
         }
         let features = place.features.or(self.experiment.machine.features.as_deref());
         let place = Workplace { features, ..place };
         let folder = self.folder_of(round, place);
         let mut result = run_round(self, round, folder.as_deref(), place, progress)?;
-        if !round.name.is_empty() {
+        if !round.name.is_empty() && round.is_tested() {
             let earlier = result.earlier.iter_mut().map(|(_, earlier)| &mut earlier.notes);
             earlier.chain([&mut result.notes]).for_each(|notes| name_round(&round.name, notes));
         }
@@ -459,13 +488,26 @@ impl Plan {
 
     fn folder_of(&self, round: &Round, place: Workplace<'_>) -> Option<PathBuf> {
         let folder = place.folder?;
-        Some(if round.name.is_empty() { folder.to_owned() } else { folder.join(&round.name) })
+        Some(if round.folder().is_empty() { folder.to_owned() } else { folder.join(round.folder()) })
     }
 
     /// The name of a round's model below the folder of the run.
     #[must_use]
     pub fn model_of(&self, round: &Round) -> PathBuf {
-        Path::new(&round.name).join(dermafuse_infer::MODEL_FILE)
+        Path::new(round.folder()).join(dermafuse_infer::MODEL_FILE)
+    }
+}
+
+impl Round {
+    /// Whether cases test its model: none does that of a final fit.
+    #[must_use]
+    pub fn is_tested(&self) -> bool {
+        self.stages.last().is_some_and(|counted| !counted.split.test.is_empty())
+    }
+
+    /// The name of its folder below that of the run; empty where it is that.
+    fn folder(&self) -> &str {
+        if self.is_tested() { &self.name } else { "" }
     }
 }
 

@@ -405,7 +405,9 @@ impl Protocol {
             valid = Some(logits);
         }
 
-        progress.step("predicting the test cases");
+        if !split.test.is_empty() {
+            progress.step("predicting the test cases");
+        }
         let kinds = kinds_of(full.network.modalities());
         let tested = set.view(&split.test)?;
         let (test, looks) = match tested.has_several_images(kinds.clone()) {
@@ -453,7 +455,7 @@ impl Protocol {
         let (_, answers) = rows.last().expect("there is a stage");
         let questions = description.groups.iter().map(|fitted| Question::of(&[(answers, fitted)]));
         let questions: Vec<Question> = questions.collect::<Result<_, _>>()?;
-        description.performance = Some(performance(&tested, answers, &questions));
+        description.performance = (!tested.is_empty()).then(|| performance(&tested, answers, &questions));
         let LearntNetwork { network, known, file, .. } = full;
         let mut bundle = Bundle::new(description, network, two_stage);
         if let Some(file) = file {

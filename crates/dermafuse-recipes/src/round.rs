@@ -111,7 +111,8 @@ struct Extras {
 impl Extras {
     /// Those of a training of a plan: only the last one has any.
     fn of(plan: &Plan, round: &Round, is_last: bool) -> Self {
-        Self { features: is_last && plan.keeps_features(round), subsets: is_last && plan.experiment.evaluation.subsets }
+        let subsets = is_last && round.is_tested() && plan.experiment.evaluation.subsets;
+        Self { features: is_last && plan.keeps_features(round), subsets }
     }
 }
 

@@ -81,7 +81,9 @@ impl Sweep {
     /// # Errors
     /// As [`MethodComparison::new`]; cases that would choose in one round and be tested in another.
     pub fn plan(&self, place: Workplace<'_>) -> Result<PlannedSweep, RecipeError> {
-        let methods = self.trials.iter().map(|trial| (trial.name.clone(), String::new(), trial.experiment.clone()));
+        // The chosen experiment alone is fitted to all cases.
+        let experiment = |trial: &Trial| Experiment { final_fit: None, ..trial.experiment.clone() };
+        let methods = self.trials.iter().map(|trial| (trial.name.clone(), String::new(), experiment(trial)));
         let mut comparison = MethodComparison::new("Sweep", methods.collect(), place)?;
         let counted =
             (0..comparison.methods[0].plan.rounds.len()).map(|round| &comparison.methods[0].counted(round).split);

@@ -316,6 +316,7 @@ fn card_lines(model: &Model) -> Vec<String> {
     let Some(card) = model.card() else { return Vec::new() };
     let experiment = (!card.experiment.is_empty()).then(|| format!("experiment: {}", card.experiment));
     let training = card.training.as_ref().map(|training| format!("training: {training}"));
+    let expected = card.expected.as_ref().map(|expected| format!("expected: {expected}"));
     let texts = card.texts.named().map(|(name, text)| format!("{}: {text}", name.replace('_', " ")));
-    experiment.into_iter().chain(training).chain(texts).collect()
+    experiment.into_iter().chain(training).chain(expected).chain(texts).collect()
 }

@@ -28,12 +28,14 @@ pub struct Split {
     pub train: Vec<usize>,
     /// Rows to select on; none where [nothing is selected](Split::without_validation).
     pub valid: Vec<usize>,
-    /// Rows to report on.
+    /// Rows to report on; none where [nothing is tested](Split::without_test).
     pub test: Vec<usize>,
     /// What it lets through on purpose.
     leaks: Vec<Leak>,
     /// Whether it has no validation part, on purpose.
     selects_nothing: bool,
+    /// Whether it has no test part, on purpose.
+    tests_nothing: bool,
 }
 
 /// A way in which the test rows of a split have a say before the final number, because a published protocol has it so.
@@ -62,7 +64,26 @@ impl Split {
     /// # Errors
     /// An empty part, a row that there is not, a row twice.
     pub fn new(train: Vec<usize>, valid: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
-        let split = Self { train, valid, test, leaks: Vec::new(), selects_nothing: false };
+        let split = Self { train, valid, test, leaks: Vec::new(), selects_nothing: false, tests_nothing: false };
+        split.check_rows(cases)?;
+        Ok(split)
+    }
+
+    /// The split of a model that learns from every case once all has been tested, so that none is left to test it.
+    ///
+    /// ```
+    /// use dermafuse_data::Split;
+    ///
+    /// let split = Split::without_test(vec![0, 1, 2, 3], vec![4], 5)?;
+    /// assert!(split.test.is_empty());
+    /// # Ok::<(), dermafuse_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No row to train on or to select on, a row that there is not, a row twice.
+    pub fn without_test(train: Vec<usize>, valid: Vec<usize>, cases: usize) -> Result<Self, DataError> {
+        let split =
+            Self { train, valid, test: Vec::new(), leaks: Vec::new(), selects_nothing: false, tests_nothing: true };
         split.check_rows(cases)?;
         Ok(split)
     }
@@ -81,7 +102,8 @@ impl Split {
     /// # Errors
     /// No row to train on or to test on, a row that there is not, a row twice.
     pub fn without_validation(train: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
-        let split = Self { train, valid: Vec::new(), test, leaks: Vec::new(), selects_nothing: true };
+        let split =
+            Self { train, valid: Vec::new(), test, leaks: Vec::new(), selects_nothing: true, tests_nothing: false };
         split.check_rows(cases)?;
         Ok(split)
     }
@@ -91,7 +113,8 @@ impl Split {
     /// # Errors
     /// An empty part, a row that there is not, a row twice.
     pub fn selecting_on_test(train: Vec<usize>, test: Vec<usize>, cases: usize) -> Result<Self, DataError> {
-        let split = Self { train, valid: test.clone(), test, leaks: vec![Leak::TestSelects], selects_nothing: false };
+        let (valid, leaks) = (test.clone(), vec![Leak::TestSelects]);
+        let split = Self { train, valid, test, leaks, selects_nothing: false, tests_nothing: false };
         split.check_rows(cases)?;
         Ok(split)
     }
@@ -157,7 +180,12 @@ impl Split {
         }
         let mut part_of: Vec<Option<&'static str>> = vec![None; cases];
         for (part, rows) in self.parts() {
-            if rows.is_empty() && !(self.selects_nothing && part == "validation") {
+            let is_left_out = match part {
+                "validation" => self.selects_nothing,
+                "test" => self.tests_nothing,
+                _ => false,
+            };
+            if rows.is_empty() && !is_left_out {
                 return Err(DataError::EmptyPart { part });
             }
             for &row in rows {

@@ -45,6 +45,20 @@ impl Split {
         Ok(split)
     }
 
+    /// Divides all cases into those that train and those that validate, by class and by group like [`Split::stratified`]: a split
+    /// [without a test part](Split::without_test). `validation` is the share of the cases that validate.
+    ///
+    /// # Errors
+    /// A share that is not between 0 and 1, both excluded; a task that there is not; too few groups to fill both parts.
+    pub fn stratified_without_test(set: &CaseSet, task: usize, validation: f64, seed: u64) -> Result<Self, DataError> {
+        let shares = [1.0 - validation, validation];
+        let parts = assign(&set.whole(), task, &shares, FoldGrouping::Grouped, seed)?;
+        let [train, valid] = parts.try_into().expect("as many parts as shares");
+        let split = Self::without_test(train, valid, set.len())?;
+        split.check(set)?;
+        Ok(split)
+    }
+
     /// Divides all rows into `k` folds, stratified and grouped like [`Split::stratified`]; each fold ascending. These
     /// are the rows of [`Folds`](crate::Folds), which can be saved and made into splits.
     ///

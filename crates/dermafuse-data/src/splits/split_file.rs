@@ -177,6 +177,7 @@ impl Split {
             true => Self::selecting_on_test(train, test, set.len())?,
             // The file names none, which is another thing than that none is left.
             false if file.valid.is_empty() => Self::without_validation(train, test, set.len())?,
+            false if file.test.is_empty() => Self::without_test(train, valid, set.len())?,
             false => Self::new(train, valid, test, set.len())?,
         };
         if file.leaks.contains(&Leak::GroupsCross) {

@@ -68,6 +68,29 @@ fn a_split_without_validation_is_asked_for() {
 }
 
 #[test]
+fn a_split_without_test_is_asked_for() {
+    let cases: Vec<_> = (0..200).map(|row| (row / 2, Some(usize::from(row / 2 % 10 == 0)))).collect();
+    let set = case_set(&cases);
+    let split = Split::stratified_without_test(&set, 0, 0.2, 9).unwrap();
+    assert_eq!(set.view(&split.train).unwrap().class_counts(0).unwrap(), [144, 16]);
+    assert_eq!(set.view(&split.valid).unwrap().class_counts(0).unwrap(), [36, 4]);
+    assert!(split.test.is_empty() && split.leaks().is_empty());
+    assert_eq!(Split::without_test(split.train.clone(), split.valid.clone(), 200).unwrap(), split);
+    // Both cases of a group are on one side.
+    let groups = |rows: &[usize]| rows.iter().map(|&row| set.cases[row].group.clone()).collect::<Vec<_>>();
+    assert!(groups(&split.valid).iter().all(|group| !groups(&split.train).contains(group)));
+
+    let error = |train: &[usize], valid: &[usize]| {
+        Split::without_test(train.to_vec(), valid.to_vec(), 5).unwrap_err().to_string()
+    };
+    assert_eq!(error(&[], &[1]), "the training part of the split is empty; every part needs at least one case");
+    assert_eq!(error(&[1], &[]), "the validation part of the split is empty; every part needs at least one case");
+    for share in [0.0, 1.0, -0.5, f64::NAN] {
+        assert!(Split::stratified_without_test(&set, 0, share, 9).is_err(), "{share}");
+    }
+}
+
+#[test]
 fn impossible_requests_say_why() {
     let set = case_set(&[(0, Some(0)), (0, Some(1)), (1, Some(0))]);
     let text = Split::stratified(&set, 0, [1.0, 1.0, 1.0], 0).unwrap_err().to_string();

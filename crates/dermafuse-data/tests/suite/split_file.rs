@@ -128,6 +128,14 @@ fn a_split_without_validation_comes_back_as_one() {
 }
 
 #[test]
+fn a_split_without_test_comes_back_as_one() {
+    let saved = Saved::new();
+    let split = Split::stratified_without_test(&saved.set, 0, 0.25, 3).unwrap();
+    split.save(saved.path(), &saved.set).unwrap();
+    assert_eq!(saved.load(&saved.set).unwrap(), LoadedSplit { split, notes: vec![] });
+}
+
+#[test]
 fn cases_that_are_missing_are_named_and_left_out_only_on_request() {
     let saved = Saved::new();
     let mut set = saved.set.clone();

@@ -1,12 +1,13 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use dermafuse_data::{CaseSet, FoldConfig, FoldGrouping, FoldProtocol, Folds, Split};
+use dermafuse_data::{CaseSet, DataError, FoldConfig, FoldGrouping, FoldProtocol, Folds, Split};
 use dermafuse_schema::{FieldRole, FieldValue, SettingFault};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
+use super::FinalFitSettings;
 use crate::RecipeError;
 
 /// Which cases train, validate and test.
@@ -126,16 +127,22 @@ fn at_rows(set: &CaseSet, rows: &[usize]) -> CaseSet {
     CaseSet { cases: rows.iter().map(|&row| set.cases[row].clone()).collect(), split: None, ..set.clone() }
 }
 
-/// The parts of the whole set by those of the cases at `rows`: the other cases train, unless their group validates or tests.
-fn with_others(set: &CaseSet, rows: &[usize], split: &Split) -> Split {
+/// The parts of the whole set by those of the cases at `rows`; the other cases are in none.
+fn of_whole(rows: &[usize], split: &Split) -> Split {
     let whole = |part: &[usize]| part.iter().map(|&at| rows[at]).collect::<Vec<_>>();
-    let (mut train, valid, test) = (whole(&split.train), whole(&split.valid), whole(&split.test));
-    let held: HashSet<&str> = valid.iter().chain(&test).map(|&row| set.cases[row].group.as_str()).collect();
+    let mut of_whole = split.clone();
+    (of_whole.train, of_whole.valid, of_whole.test) = (whole(&split.train), whole(&split.valid), whole(&split.test));
+    of_whole
+}
+
+/// The same, with the other cases: they train, unless their group validates or tests.
+fn with_others(set: &CaseSet, rows: &[usize], split: &Split) -> Split {
+    let mut split = of_whole(rows, split);
+    let held: HashSet<&str> = split.valid.iter().chain(&split.test).map(|&row| set.cases[row].group.as_str()).collect();
     let dealt: HashSet<usize> = rows.iter().copied().collect();
-    train.extend((0..set.len()).filter(|row| !dealt.contains(row) && !held.contains(set.cases[*row].group.as_str())));
-    train.sort_unstable();
-    let mut split = split.clone();
-    (split.train, split.valid, split.test) = (train, valid, test);
+    let is_free = |row: &usize| !dealt.contains(row) && !held.contains(set.cases[*row].group.as_str());
+    split.train.extend((0..set.len()).filter(is_free));
+    split.train.sort_unstable();
     split
 }
 
@@ -194,6 +201,31 @@ impl PartsSettings {
         }
     }
 
+    /// Whether a file is a table of folds, and not one of parts.
+    pub(super) fn is_table(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
+    }
+
+    /// The cases of all folds and those that are held out, divided into those that train a final model and those that choose.
+    pub(crate) fn final_fit(
+        &self,
+        set: &CaseSet,
+        folds: &Folds,
+        settings: &FinalFitSettings,
+    ) -> Result<Split, RecipeError> {
+        let (answered, seed) = match self {
+            Self::Folds { answered, seed, .. } => (*answered, *seed),
+            Self::Published { .. } | Self::Drawn { .. } | Self::File { .. } => (false, 0),
+        };
+        let dealt = if answered { answered_rows(set)? } else { (0..set.len()).collect() };
+        let in_folds = (0..folds.len()).flat_map(|fold| folds.rows(fold)).chain(folds.held_out());
+        let mut rows: Vec<usize> = in_folds.map(|&at| dealt[at]).collect();
+        rows.sort_unstable();
+        let share = settings.validation.unwrap_or(1.0 / folds.len() as f64);
+        let split = Split::stratified_without_test(&at_rows(set, &rows), 0, share, seed)?;
+        Ok(if answered { with_others(set, &rows, &split) } else { of_whole(&rows, &split) })
+    }
+
     /// The parts of a set in a repeat, counted from 0.
     pub(crate) fn of(&self, set: &CaseSet, repeat: u64) -> Result<Parts, RecipeError> {
         let one = |split: Split| Parts { splits: vec![split], folds: None, notes: Vec::new() };
@@ -238,13 +270,14 @@ impl PartsSettings {
                 }
             }
             Self::File { path, grouping, protocol } => {
-                match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {
-                    true => of_folds(Folds::load(path, set, 0, *grouping)?, *protocol),
-                    false => {
-                        let loaded = Split::load(path, set)?;
-                        Ok(Parts { notes: loaded.notes, ..one(loaded.split) })
-                    }
+                if Self::is_table(path) {
+                    return of_folds(Folds::load(path, set, 0, *grouping)?, *protocol);
                 }
+                let loaded = Split::load(path, set)?;
+                if loaded.split.test.is_empty() {
+                    return Err(DataError::EmptyPart { part: "test" }.into());
+                }
+                Ok(Parts { notes: loaded.notes, ..one(loaded.split) })
             }
         }
     }

@@ -10,13 +10,14 @@ use dermafuse_eval::significance::{McNemar, NonInferiority, holm};
 use dermafuse_eval::{
     AnswersOfCases, Bootstrap, CURVE_SCORES, Comparison, LearningCurve, MeanDeviation, Report, ReportTable, p_text,
 };
-use dermafuse_networks::{Modalities, MultimodalInput, Network, NetworkConfig};
+use dermafuse_networks::{AnyNetwork, MultimodalInput, Network, NetworkConfig};
 use dermafuse_schema::ndarray::{Array2, Axis};
 use dermafuse_schema::{BranchLogits, Predictions, write_whole_file};
 use serde::Serialize;
 
 use super::{ComparedMethod, MethodComparison};
 use crate::experiment::PARTS;
+use crate::frozen::is_onnx;
 use crate::printed_rows::{Wanted, joined, names_in_tables, printed_rows, row_of_backbone};
 use crate::selection::evaluation;
 use crate::{Experiment, Features, PlannedTraining, RecipeError, Round, RoundResult, majority};
@@ -52,6 +53,8 @@ pub struct ComparisonOutcome {
     pub learning_curves: Vec<CurvesOfScore>,
     /// By how many per cent of accuracy a method may be worse and still be called as good. Say it before you look at the numbers.
     pub margin: Option<f64>,
+    /// What the networks' times were measured on, if they were.
+    measured_on: Option<String>,
 }
 
 /// One method on one block, in per cent.
@@ -78,9 +81,10 @@ pub struct ComparedRow {
     pub macro_f1: Vec<f64>,
     /// Mean F1 over the tasks, each class weighed by its cases, of each round.
     pub weighted_f1: Vec<f64>,
-    /// Billions of multiply-adds of the backbones for one case: those counted at 224 pixels, by the number of pixels here. What
-    /// joins their features and classifies is not in it.
-    pub backbone_gmacs: f64,
+    /// Billions of multiply-adds of the whole network for one case at the experiment's size of images: backbones, fusion and
+    /// classifiers, without a second stage. `None` where nobody counted: without the Cargo feature `onnx`, of an encoder that is an ONNX
+    /// file, and of a network whose pass cannot be recorded.
+    pub gmacs: Option<f64>,
     /// Milliseconds that the network takes for one case, if they were measured.
     pub milliseconds: Option<f64>,
     /// Accuracy of each test case over its tasks and rounds, in the order of the cases' ids.
@@ -153,7 +157,7 @@ impl ComparisonOutcome {
                 same_as,
                 parameters: parameter_count(&built),
                 training_cases: method.plan.rounds.iter().map(training_cases).collect(),
-                backbone_gmacs: backbone_gmacs(&network, built.modalities(), size),
+                gmacs: gmacs(&network, &built, size, width),
                 milliseconds: None,
                 macro_f1: Vec::new(),
                 weighted_f1: Vec::new(),
@@ -237,6 +241,7 @@ impl ComparisonOutcome {
             features,
             learning_curves: learning_curves_of(comparison, &answers_of_rounds)?,
             margin: None,
+            measured_on: None,
         })
     }
 
@@ -297,16 +302,23 @@ impl ComparisonOutcome {
         Ok(Some(Comparison::of(&names, &labels, &scores)?))
     }
 
-    /// Measures how long each network takes for one case of the experiment's size on a device, with fresh weights: the median of
-    /// several passes.
+    /// Measures how long each whole network takes for one case of the experiment's size on a device, as it predicts, with fresh weights:
+    /// the median of several passes. Another machine, or another time on this one, gives other numbers; nothing else depends on them.
+    /// An encoder that is an ONNX file is left out.
     ///
     /// # Errors
     /// A configuration that makes no network.
     pub fn measure_latency(&mut self, comparison: &MethodComparison, device: &Device) -> Result<(), RecipeError> {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let name = comparison.methods.first().map_or("", |method| &method.plan.experiment.machine.device);
+        self.measured_on = Some(format!("the device `{name}` of this machine, which has {threads} threads"));
         for (row, method) in self.rows.iter_mut().zip(&comparison.methods) {
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
             let width = last.protocol.fitted(&last.set, &last.split)?.0.width();
             let network = last.protocol.first_stage.network.clone().with_metadata_inputs(width).inference();
+            if is_onnx(&network) {
+                continue;
+            }
             row.milliseconds =
                 Some(latency(&network, last.protocol.first_stage.training.preprocess.size, width, device)?);
         }
@@ -423,7 +435,7 @@ impl ComparisonOutcome {
         }
         line("method", "", &heads);
         for row in &self.rows {
-            let mut cells = vec![row.parameters.to_string(), format!("{:.2}", row.backbone_gmacs)];
+            let mut cells = vec![row.parameters.to_string(), gmacs_text(row.gmacs)];
             let scores = [&row.auc, &row.accuracy, &row.balanced_accuracy, &row.macro_f1, &row.weighted_f1];
             cells.extend(scores.map(|values| cell(values)));
             if measured {
@@ -578,12 +590,21 @@ impl ComparedRow {
 impl ComparisonOutcome {
     /// How large the networks are, and how long they take.
     fn sizes(&self) -> ReportTable {
-        let caption = "Parameters of what predicts; multiply-adds of the backbones alone, those counted at 224 pixels by the number of \
-                       pixels here; milliseconds for one case, if they were measured.";
-        let mut table = ReportTable::new("Sizes", ["method", "parameters", "GMACs of backbones", "ms"], caption);
+        let milliseconds = match &self.measured_on {
+            Some(place) => format!(
+                "Milliseconds for one case, the median of {PASSES} passes of the network alone: measured on {place}, and other numbers \
+                 elsewhere or another time."
+            ),
+            None => "Milliseconds were not measured.".to_owned(),
+        };
+        let caption = format!(
+            "Parameters of what predicts. GMACs: billions of multiply-adds of the whole network for one case, at its own size of images: of \
+             convolutions, linear layers and products of matrices. {milliseconds}"
+        );
+        let mut table = ReportTable::new("Sizes", ["method", "parameters", "GMACs", "ms"], caption);
         for row in &self.rows {
             let milliseconds = row.milliseconds.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"));
-            table.push([row.label(), row.parameters.to_string(), format!("{:.2}", row.backbone_gmacs), milliseconds]);
+            table.push([row.label(), row.parameters.to_string(), gmacs_text(row.gmacs), milliseconds]);
         }
         table
     }
@@ -656,14 +677,31 @@ fn evenly(of: &BranchLogits, values: &Array2<f32>) -> (BranchLogits, Array2<f32>
     (of.select(&rows), values.select(Axis(0), &rows))
 }
 
-/// Multiply-adds of the backbones for a case, in billions, from those that were counted at 224 pixels. One backbone for several
-/// images works once for each.
-fn backbone_gmacs(network: &NetworkConfig, looked_at: Modalities, size: usize) -> f64 {
-    let backbones = network.backbones();
-    let images = usize::from(looked_at.clinical) + usize::from(looked_at.dermoscopic);
-    let passes = if backbones.len() == 1 { images.max(1) } else { 1 };
-    let at_224: f64 = backbones.iter().map(|kind| kind.gflops()).sum();
-    at_224 * passes as f64 * (size as f64 / 224.0).powi(2)
+/// Billions of multiply-adds of a network for a case, as they are counted in a recording of its pass.
+#[cfg(feature = "onnx")]
+fn gmacs(config: &NetworkConfig, network: &AnyNetwork, size: usize, width: usize) -> Option<f64> {
+    // What an encoder in a file computes is not seen here.
+    let count = (!is_onnx(config)).then(|| dermafuse_onnx::multiply_adds(network, [size, size], width));
+    Some(count?.ok()? as f64 / 1e9)
+}
+
+/// Nothing records a pass.
+#[cfg(not(feature = "onnx"))]
+fn gmacs(_: &NetworkConfig, _: &AnyNetwork, _: usize, _: usize) -> Option<f64> {
+    None
+}
+
+/// Two digits behind the point, or as many as show two that are none.
+fn gmacs_text(gmacs: Option<f64>) -> String {
+    match gmacs {
+        None => "–".to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(value) if value < 0.1 => {
+            let zeros = -value.log10().floor() as usize; // behind the point, with the first digit
+            format!("{value:.*}", zeros + 1)
+        }
+        Some(value) => format!("{value:.2}"),
+    }
 }
 
 /// The median time of a pass of one case, in milliseconds.
@@ -750,4 +788,15 @@ fn accuracy_of_case(predictions: &Predictions, case: usize) -> Option<f64> {
     let known = (0..predictions.tasks.len()).filter_map(|task| Some((task, predictions.labels[case][task]?)));
     let hits: Vec<bool> = known.map(|(task, label)| predictions.predicted(case, task) == label).collect();
     (!hits.is_empty()).then(|| hits.iter().filter(|hit| **hit).count() as f64 / hits.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_numbers_of_multiply_adds_are_seen() {
+        let texts = [None, Some(0.0), Some(0.000_012_34), Some(0.05), Some(0.136), Some(17.564)].map(gmacs_text);
+        assert_eq!(texts, ["–", "0", "0.000012", "0.050", "0.14", "17.56"]);
+    }
 }

@@ -16,8 +16,20 @@ const MOST: usize = 10_000;
 /// Values between the ends of a range, the ends included.
 const STEPS: usize = 1_001;
 /// Settings that trials share: with others they would not be trainings of one experiment on the same validation cases.
-const SHARED: [&str; 11] =
-    ["recipe", "title", "data", "joined", "merged", "incomplete", "stages", "split", "repeats", "machine", "sweep"];
+const SHARED: [&str; 12] = [
+    "recipe",
+    "title",
+    "data",
+    "joined",
+    "merged",
+    "incomplete",
+    "stages",
+    "split",
+    "repeats",
+    "final_fit",
+    "machine",
+    "sweep",
+];
 
 /// How trials are made of the values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
