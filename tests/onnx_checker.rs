@@ -19,7 +19,7 @@ use crate::engine_library::LIBRARIES;
 pub struct Numbers {
     /// Its sides, cases first.
     pub shape: Vec<usize>,
-    /// `uint8`, `float32` or `float64`.
+    /// `uint8`, `bool`, `float32` or `float64`.
     pub kind: &'static str,
     /// Row-major.
     pub values: Vec<f64>,
@@ -136,11 +136,11 @@ impl Checker {
         Some(Self { process, jobs, results, folder, largest: BTreeMap::new() })
     }
 
-    /// Asks all engines, and holds them to what is expected. An answer of each.
+    /// Asks all engines: an answer of each.
     ///
     /// # Panics
-    /// If one of them fails, or is further off than its bound.
-    pub fn check(&mut self, job: &Job, bounds: &Bounds) -> Vec<EngineAnswer> {
+    /// If one of them fails.
+    pub fn ask(&mut self, job: &Job) -> Vec<EngineAnswer> {
         let mut bytes = Vec::new();
         let mut described = |tensors: &BTreeMap<String, Numbers>| -> Value {
             tensors.iter().map(|(name, numbers)| (name.clone(), written(numbers, &mut bytes))).collect()
@@ -154,12 +154,20 @@ impl Checker {
         let mut result = String::new();
         self.results.read_line(&mut result).expect("Python answers");
         assert!(!result.is_empty(), "{}: Python ended, and has said why", job.file.display());
-        let answers: Vec<EngineAnswer> = serde_json::from_str(&result).expect("the script prints JSON");
+        serde_json::from_str(&result).expect("the script prints JSON")
+    }
+
+    /// The same, and holds the answers to what is expected.
+    ///
+    /// # Panics
+    /// If an engine fails, or is further off than its bound.
+    pub fn check(&mut self, job: &Job, bounds: &Bounds) -> Vec<EngineAnswer> {
+        let answers = self.ask(job);
+        let file = job.file.file_stem().unwrap_or_default().to_string_lossy();
         for answer in &answers {
             let EngineAnswer { engine, version, precision, seconds, differences, alone, .. } = answer;
             let largest = self.largest.entry(format!("{engine} {version}, {precision}")).or_default();
             largest.seconds += seconds;
-            let file = job.file.file_stem().unwrap_or_default().to_string_lossy();
             for (all, most) in [(differences, &mut largest.difference), (alone, &mut largest.alone)] {
                 for (output, &difference) in all {
                     if difference > most.0 {
@@ -195,7 +203,7 @@ fn written(numbers: &Numbers, bytes: &mut Vec<u8>) -> Value {
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     let at = bytes.len();
     match *kind {
-        "uint8" => bytes.extend(values.iter().map(|&value| value as u8)),
+        "uint8" | "bool" => bytes.extend(values.iter().map(|&value| value as u8)),
         "float32" => bytes.extend(values.iter().flat_map(|&value| (value as f32).to_le_bytes())),
         "float64" => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
         other => panic!("no tensor is of {other}"),
