@@ -1,13 +1,19 @@
 //! The whole answer of a model as an ONNX file: from bytes of pixels to the probabilities of its last stage.
 
-use dermafuse_data::{ChannelOrder, Normalization, Preprocess, source_beside_others};
+use dermafuse_backbones::parameter_count;
+use dermafuse_data::{ChannelOrder, Normalization, OutsideModel, Preprocess, source_beside_others};
 use dermafuse_ensemble::{GraphAnswer, GraphLogits};
 use dermafuse_networks::{Modalities, Network};
-use dermafuse_onnx::{Dim, Element, Graph, NetworkInputs, OnnxError, OnnxModel, Value, Values, add_network};
+use dermafuse_onnx::{
+    Dim, Element, Graph, NetworkInputs, NetworkOutputs, OnnxError, OnnxModel, Value, Values, add_network,
+};
 use dermafuse_schema::{Modality, SeveralImages};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::bundle::onnx_encoder_of;
+use crate::outside_encoder::encoded;
+use crate::outside_inputs::{OutsideInput, check_names, outside_branch, said_by, uniform_logits};
 use crate::{Bundle, BundleDescription, InferError, Model, Precision, View, kinds_of, sha256_hex};
 
 /// The version of what the properties of a file say.
@@ -16,26 +22,48 @@ const FORMAT: &str = "1";
 /// A model as an ONNX file that gives its whole answer.
 #[derive(Clone, Debug)]
 pub struct OnnxAnswer {
-    /// The file. Inputs: `clinical` and `dermoscopic`, bytes `[N, S, S, 3]` of RGB images that are resized already, and `record` `[N, M]`, the
-    /// encoded record, those that the model looks at. Outputs: the name of each task, `[N, K_t]` probabilities; `ROW/TASK` for the rows
-    /// before it, such as `P_1/diagnosis`; `from BASIS/TASK` for cases that lack something; `embedding` `[N, D]`.
+    /// The file. Inputs, those that the model looks at: `clinical` and `dermoscopic`, bytes `[N, S, S, 3]` of RGB images that are resized
+    /// already; `record` `[N, M]`, the encoded record; and the name of each other model, `[N, K]`, the probabilities that it gives. Outputs:
+    /// the name of each task, `[N, K_t]` probabilities; `ROW/TASK` for the rows before it, such as `P_1/diagnosis`; `from BASIS/TASK` for
+    /// cases that lack something; `embedding` `[N, D]`, where there is a network.
     pub model: OnnxModel,
     /// The row that the outputs with the tasks' names are: `P_1`, `P_3`, `P_3 calibrated`, ….
     pub ends_at: String,
-    /// What answers for cases that lack an image or the record.
+    /// The other models whose probabilities are inputs.
+    pub others: Vec<OutsideInput>,
+    /// What answers for cases that lack an image, the record or what another model says.
     pub partial: Vec<PartialAnswer>,
     /// What the model answers and the file does not, a sentence each.
     pub left_out: Vec<String>,
 }
 
-/// The outputs of a file that answer for cases which lack something. Whatever stands in the place of a missing image or record has no
-/// say in them.
+impl OnnxAnswer {
+    /// The file for a page without a server, which asks about images and the record alone.
+    ///
+    /// # Errors
+    /// A model that asks for what other models say.
+    pub fn for_page(&self) -> Result<&OnnxModel, InferError> {
+        match self.others.is_empty() {
+            true => Ok(&self.model),
+            false => {
+                let models = self.others.iter().map(|other| other.input.clone()).collect();
+                Err(InferError::PageOfOthers { models })
+            }
+        }
+    }
+}
+
+/// The outputs of a file that answer for cases which lack something. Whatever stands in the place of a missing image, record or model has
+/// no say in them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartialAnswer {
     /// The images that there are.
     pub images: Vec<&'static str>,
     /// Whether there is a record.
     pub record: bool,
+    /// The other models that say something of the case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
     /// What the outputs' names begin with, before `/TASK`: `from clinical+record`.
     pub outputs: String,
     /// The row that they are.
@@ -44,6 +72,9 @@ pub struct PartialAnswer {
     pub sees: Vec<&'static str>,
     /// Whether it stands on the record.
     pub sees_record: bool,
+    /// The other models that it stands on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sees_models: Vec<String>,
     /// Whether a second stage does not answer, since there is no record.
     pub first_stage: bool,
     /// What must be said of such an answer.
@@ -59,8 +90,8 @@ impl Model {
     /// 64-bit floats, as here; the network's are those of whatever runs the file.
     ///
     /// # Errors
-    /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; a model that asks for what other
-    /// models say.
+    /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; another model that has the name
+    /// of something else in the file; an encoder's file that cannot be a part of another one.
     pub fn to_onnx(&self) -> Result<OnnxAnswer, InferError> {
         self.onnx_answer(Precision::F32)
     }
@@ -82,13 +113,9 @@ impl Model {
             Precision::F32 | Precision::Bf16 => None,
         };
         let BundleDescription { tasks, preprocess, encoder, augmentation, outside, .. } = &bundle.description;
-        if !outside.is_empty() {
-            let models = outside.iter().map(|model| model.name.clone()).collect();
-            return Err(InferError::OnnxOfOthers { models });
-        }
-        if bundle.encoder_file().is_some() {
-            return Err(InferError::OnnxOfEncoder);
-        }
+        // A second stage that looks at the record alone asks nobody else.
+        let outside: &[OutsideModel] = if bundle.two_stage.is_of_metadata_alone() { &[] } else { outside };
+        check_names(outside, tasks)?;
         let mut graph = Graph::new();
         let (looks_at, views) = (bundle.network.modalities(), augmentation.views());
         let width = encoder.width();
@@ -103,27 +130,52 @@ impl Model {
         };
         let clinical = image(&mut graph, looks_at.clinical, "clinical");
         let dermoscopic = image(&mut graph, looks_at.dermoscopic, "dermoscopic");
-        let needs_record = looks_at.metadata || bundle.two_stage.second_stage.is_some();
+        let stands_in = stands_in(bundle, outside);
+        let needs_record = (looks_at.metadata && !stands_in) || bundle.two_stage.second_stage.is_some();
         let record = (needs_record && width > 0)
             .then(|| graph.input("record", Element::F32, vec![Dim::Batch(1), Dim::Fixed(width)]));
         let of_views = record.filter(|_| looks_at.metadata).map(|record| graph.concat(&vec![record; views.len()], 0));
-        let network = bundle.network.clone().into_inference();
-        let outputs = add_network(&mut graph, &network, &NetworkInputs { clinical, dermoscopic, record: of_views })?;
         let apart = |graph: &mut Graph, value: Value| {
             let length = graph.shape(value)[1];
             graph.reshape(value, vec![Dim::Fixed(views.len()), Dim::Batch(1), length]) // [V, N, …]
         };
-        let answered = match &bundle.description.heads {
-            Some(heads) => heads.add_to(&mut graph, outputs.embedding, of_views),
-            None => outputs.branches.into_iter().map(|(name, logits)| (name.to_owned(), logits)).collect(),
+        let said: Vec<(String, Vec<Value>)> =
+            outside.iter().map(|model| outside_branch(&mut graph, model, tasks, views.len())).collect();
+        let (mut branches, embedding) = match stands_in {
+            true => {
+                let names = bundle.network.branches().into_iter().map(|branch| branch.name.to_owned());
+                (names.map(|name| (name, uniform_logits(&mut graph, tasks, views.len()))).collect(), None)
+            }
+            false => {
+                let outputs = match bundle.encoder_file().zip(onnx_encoder_of(&bundle.description.network)) {
+                    Some((file, config)) => {
+                        let images: Vec<Value> = clinical.into_iter().chain(dermoscopic).collect();
+                        let embedding = encoded(&mut graph, config, file, &images)?;
+                        NetworkOutputs { branches: Vec::new(), embedding }
+                    }
+                    None => {
+                        let network = bundle.network.clone().into_inference();
+                        let inputs = NetworkInputs { clinical, dermoscopic, record: of_views };
+                        add_network(&mut graph, &network, &inputs)?
+                    }
+                };
+                let answered = match &bundle.description.heads {
+                    Some(heads) => heads.add_to(&mut graph, outputs.embedding, of_views),
+                    None => outputs.branches.into_iter().map(|(name, logits)| (name.to_owned(), logits)).collect(),
+                };
+                let branches: Vec<(String, Vec<Value>)> = answered
+                    .into_iter()
+                    .map(|(name, logits)| (name, logits.into_iter().map(|logits| apart(&mut graph, logits)).collect()))
+                    .collect();
+                (branches, Some(apart(&mut graph, outputs.embedding)))
+            }
         };
-        let branches = answered
-            .into_iter()
-            .map(|(name, logits)| (name, logits.into_iter().map(|logits| apart(&mut graph, logits)).collect()))
-            .collect();
-        let embedding = apart(&mut graph, outputs.embedding);
-        let logits = GraphLogits { tasks, branches, record };
-        let rows = bundle.two_stage.add_to(&mut graph, &logits);
+        // A network that knows nothing is no branch where another model says something.
+        let own = if stands_in { branches.len() } else { 0 };
+        branches.extend(said);
+        let whole = GraphLogits { tasks, branches: branches[own..].to_vec(), record };
+        let logits = GraphLogits { branches, ..whole.clone() };
+        let rows = bundle.two_stage.add_to(&mut graph, &whole);
         let (last, before) = rows.split_last().expect("a model has a row");
         for (task, &probabilities) in tasks.iter().zip(&last.probabilities) {
             let numbers = graph.cast(probabilities, Element::F32);
@@ -135,12 +187,13 @@ impl Model {
                 graph.output(&format!("{}/{}", row.name, task.name), numbers);
             }
         }
-        let first = graph.slice(embedding, 0, 0..1);
-        let first = {
+        if let Some(embedding) = embedding {
+            let first = graph.slice(embedding, 0, 0..1);
             let length = graph.shape(first)[2];
-            graph.reshape(first, vec![Dim::Batch(1), length])
-        };
-        graph.output("embedding", first);
+            let first = graph.reshape(first, vec![Dim::Batch(1), length]);
+            graph.output("embedding", first);
+        }
+        let others: Vec<OutsideInput> = outside.iter().map(OutsideInput::of).collect();
         let partial = partial_answers(bundle, &mut graph, &logits);
         let ends_at = last.name.clone();
         let mut left_out = left_out(bundle, &partial);
@@ -152,9 +205,9 @@ impl Model {
         if let Some(ranges) = &ranges {
             graph.quantise(ranges).map_err(OnnxError::from)?;
         }
-        let properties = properties(self, precision, &ends_at, &partial, &left_out)?;
+        let properties = properties(self, precision, &ends_at, (&partial, &others), &left_out)?;
         let model = graph.into_model("model", &properties).map_err(OnnxError::from)?;
-        Ok(OnnxAnswer { model, ends_at, partial, left_out })
+        Ok(OnnxAnswer { model, ends_at, others, partial, left_out })
     }
 }
 
@@ -216,9 +269,16 @@ fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>)
         _ => &[&[]],
     };
     let mut partial = Vec::new();
-    for recorded in if logits.record.is_some() { vec![true, false] } else { vec![false] } {
+    let outside = &description.outside;
+    let stands_in = stands_in(bundle, outside);
+    let recorded = if logits.record.is_some() { vec![true, false] } else { vec![false] };
+    let given = recorded
+        .into_iter()
+        .flat_map(|recorded| said_by(outside, all.is_empty()).into_iter().map(move |said| (recorded, said)));
+    for (recorded, said) in given {
         for images in subsets {
-            if images.len() == all.len() && recorded == logits.record.is_some() {
+            let has_all_others = said.len() == outside.len();
+            if images.len() == all.len() && recorded == logits.record.is_some() && has_all_others {
                 continue;
             }
             let there = Modalities {
@@ -227,17 +287,25 @@ fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>)
                 metadata: recorded,
             };
             let answering = network.branches().into_iter().zip(network.answering(there));
-            let answering: Vec<_> = answering.filter(|(_, answers)| *answers).map(|(branch, _)| branch).collect();
+            let answering = answering.filter(|(_, answers)| *answers && (!stands_in || said.is_empty()));
+            let answering: Vec<_> = answering.map(|(branch, _)| branch).collect();
+            // Where a network looks at images, what another model says is not enough.
+            let is_unanswered = answering.is_empty() && (said.is_empty() || !all.is_empty());
             // A branch that looks at the record is asked about an empty one, which the file's input is not.
-            if answering.is_empty() || (!recorded && answering.iter().any(|branch| branch.needs.metadata)) {
+            if is_unanswered || (!recorded && answering.iter().any(|branch| branch.needs.metadata)) {
                 continue;
             }
-            let is_there = |name: &str| answering.iter().any(|branch| branch.name == name);
+            let is_there =
+                |name: &str| answering.iter().any(|branch| branch.name == name) || said.iter().any(|own| own == name);
             let branches = logits.branches.iter().filter(|(name, _)| is_there(name)).cloned().collect();
             let own = GraphLogits { tasks: logits.tasks, branches, record: logits.record };
             let GraphAnswer { row, branches, notes } = two_stage.add_answer_to(graph, &own, recorded);
-            let words: Vec<&str> =
-                images.iter().map(|image| image.name()).chain(recorded.then_some("record")).collect();
+            let words: Vec<&str> = images
+                .iter()
+                .map(|image| image.name())
+                .chain(said.iter().map(String::as_str))
+                .chain(recorded.then_some("record"))
+                .collect();
             let outputs = format!("from {}", words.join("+"));
             for (task, &probabilities) in logits.tasks.iter().zip(&row.probabilities) {
                 let numbers = graph.cast(probabilities, Element::F32);
@@ -249,10 +317,12 @@ fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>)
             partial.push(PartialAnswer {
                 images: images.iter().map(|image| image.name()).collect(),
                 record: recorded,
+                models: said.clone(),
                 outputs,
                 stage: row.name,
                 sees: kinds_of(seen).map(|kind| kind.name()).collect(),
                 sees_record: seen.metadata || (second_stage && recorded && two_stage.mix < 1.0),
+                sees_models: said.iter().filter(|name| branches.contains(name)).cloned().collect(),
                 first_stage: second_stage && !recorded,
                 notes,
             });
@@ -261,9 +331,19 @@ fn partial_answers(bundle: &Bundle, graph: &mut Graph, logits: &GraphLogits<'_>)
     partial
 }
 
+/// Whether the network knows nothing and answers only where no other model says anything, as in a [`Predictor`](crate::Predictor).
+fn stands_in(bundle: &Bundle, outside: &[OutsideModel]) -> bool {
+    !outside.is_empty() && bundle.description.heads.is_none() && parameter_count(&bundle.network) == 0
+}
+
 /// What the model answers and no file says.
 fn left_out(bundle: &Bundle, partial: &[PartialAnswer]) -> Vec<String> {
-    let BundleDescription { several_images, out_of_distribution, modality_dropout, encoder, .. } = &bundle.description;
+    let BundleDescription { several_images, out_of_distribution, modality_dropout, encoder, outside, .. } =
+        &bundle.description;
+    let what = match outside.is_empty() {
+        true => "an image or the record",
+        false => "an image, the record or what another model says",
+    };
     let but = match partial {
         [] => ": the file answers for cases that have all that the model looks at".to_owned(),
         [..] => {
@@ -272,7 +352,7 @@ fn left_out(bundle: &Bundle, partial: &[PartialAnswer]) -> Vec<String> {
         }
     };
     let mut left_out = vec![
-        format!("cases that lack an image or the record{but}"),
+        format!("cases that lack {what}{but}"),
         "what is found in pictures before they are resized, such as blur".to_owned(),
     ];
     if *several_images != SeveralImages::First {
@@ -296,7 +376,7 @@ fn properties(
     model: &Model,
     precision: Precision,
     ends_at: &str,
-    partial: &[PartialAnswer],
+    (partial, others): (&[PartialAnswer], &[OutsideInput]),
     left_out: &[String],
 ) -> Result<Vec<(String, String)>, InferError> {
     let bundle = model.bundle();
@@ -311,6 +391,7 @@ fn properties(
         ("precision", precision.name().to_owned()),
         ("partial", json!(partial).to_string()),
         ("left_out", json!(left_out).to_string()),
+        ("models", json!(others).to_string()),
         ("record", json!(record).to_string()),
         ("description", description(model, precision)?.to_string()),
     ];
