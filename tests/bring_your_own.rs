@@ -4,11 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dermafuse::data::{ModelOutputs, RgbPixels, Strictness, decode, encode_png, pad_ufes_20};
-use dermafuse::infer::Note;
-use dermafuse::schema::FieldValue;
+use dermafuse::data::{
+    CaseSet, ColumnValue, EncodedColumn, ModelOutputs, RgbPixels, Strictness, decode, encode_png, pad_ufes_20,
+};
+use dermafuse::infer::{Note, OnnxAnswer};
+use dermafuse::schema::{FieldKind, FieldRole, FieldValue, Predictions};
 use dermafuse::{Device, Model, Patient};
+use dermafuse_tests::engine_library::LIBRARIES;
 use dermafuse_tests::{program, text};
+use ndarray::ArrayD;
 use serde_json::Value;
 
 const CLASSES: [&str; 6] = ["ACK", "BCC", "MEL", "NEV", "SCC", "SEK"];
@@ -141,8 +145,19 @@ fn tables_of_other_models_are_weighed_with_the_record_tested_and_asked_for_again
     let said = &of(&plain, 0)["tasks"]["diagnosis"];
     assert_eq!(said["class"], top.class.as_str(), "{plain}");
     assert_eq!(said["probabilities"][&top.class].as_f64(), Some(top.probability), "{plain}");
-    let error = embedded.to_onnx().unwrap_err().to_string();
-    assert!(error.contains("(other)") && error.contains("`outputs`"), "{error}");
+    // A page without a server has no place for the columns, and says so before it writes anything.
+    let error = embedded.to_onnx().unwrap().for_page().unwrap_err().to_string();
+    assert!(error.contains("(other)") && error.contains("--onnx"), "{error}");
+    let (dist, web) = (folder.path().join("dist"), folder.path().join("web"));
+    fs::create_dir(&dist).unwrap();
+    for name in ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"] {
+        fs::write(dist.join(name), b"\0asm").unwrap();
+    }
+    let mut export = program("dermafuse");
+    export.arg("export").arg(&model).arg("--web").arg(&web).arg("--runtime").arg(&dist);
+    let output = export.output().unwrap();
+    assert!(!output.status.success() && text(&output).contains("what other models say"), "{}", text(&output));
+    assert!(!web.exists());
 
     let balanced = parsed(&["--point", "balanced"]);
     assert!(balanced["notes"].to_string().contains("at the point `balanced`"), "{balanced}");
@@ -155,6 +170,184 @@ fn tables_of_other_models_are_weighed_with_the_record_tested_and_asked_for_again
     evaluate.args(["--part", "all"]).arg("--out").arg(folder.path().join("evaluated"));
     let output = evaluate.output().unwrap();
     assert!(!output.status.success() && text(&output).contains("what `other` says"), "{}", text(&output));
+}
+
+/// What a file takes of these cases: a row of its columns for each other model, and the record encoded as its properties say.
+fn inputs_of(onnx: &OnnxAnswer, model: &Model, set: &CaseSet, rows: &[usize]) -> Vec<(String, ArrayD<f32>)> {
+    let value = |row: usize, field: &str| {
+        let place = set.fields.iter().position(|known| known.name == field).unwrap();
+        (&set.fields[place], set.cases[row].metadata[place])
+    };
+    let number = |row: usize, field: &str| match value(row, field) {
+        (_, FieldValue::Number(number)) => number,
+        _ => 0.0,
+    };
+    let columns = model.bundle().description.encoder.encoded_columns();
+    let encoded = |row: usize, column: &EncodedColumn| match (&column.value, value(row, &column.field)) {
+        (ColumnValue::Category { category }, (field, FieldValue::Category(at))) => {
+            let FieldKind::Categorical { categories } = &field.kind else { panic!("{field:?}") };
+            f64::from(u8::from(categories[at] == *category))
+        }
+        (ColumnValue::Number { mean, deviation }, (_, FieldValue::Number(number))) if *deviation > 0.0 => {
+            (number - mean) / deviation
+        }
+        (ColumnValue::Missing, (_, FieldValue::Missing)) => 1.0,
+        _ => 0.0,
+    };
+    let table = |width: usize, of: &dyn Fn(usize, usize) -> f64| {
+        let values = rows.iter().flat_map(|&row| (0..width).map(move |at| of(row, at) as f32)).collect();
+        ArrayD::from_shape_vec(vec![rows.len(), width], values).unwrap()
+    };
+    let of_others = onnx
+        .others
+        .iter()
+        .map(|other| (other.input.clone(), table(other.columns.len(), &|row, at| number(row, &other.columns[at]))));
+    let has_record = onnx.model.inputs().iter().any(|input| input.name == "record");
+    let record = has_record.then(|| ("record".to_owned(), table(columns.len(), &|row, at| encoded(row, &columns[at]))));
+    record.into_iter().chain(of_others).collect()
+}
+
+#[test]
+fn one_onnx_file_answers_from_what_other_models_say() {
+    let (folder, pad) = folder();
+    let mut set = pad_ufes_20::load(&pad).unwrap();
+    // Another model that says something of other cases, and one that gives three numbers of each.
+    let (mut second, mut encoder) = ("case,q0,q1,q2,q3,q4,q5\n".to_owned(), "case,f0,f1,f2\n".to_owned());
+    for (row, case) in set.cases.iter().enumerate() {
+        let label = case.labels[0].unwrap();
+        if row % 4 != 1 {
+            let p = (0..6).map(|class| if class == label { "0.499" } else { "0.1" }).collect::<Vec<_>>().join(",");
+            second.push_str(&format!("{},{p}\n", case.id));
+        }
+        let f = (0..3).map(|at| ((row * 7 + at) as f64).sin() + (label % (at + 2)) as f64);
+        let f = f.map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+        encoder.push_str(&format!("{},{f}\n", case.id));
+    }
+    let tables = [("second", "case", "q", second), ("encoder", "case", "f", encoder)];
+    let mut more = String::from("[split]\nfolds = 3\n[method.metadata]\nroles = \"include_image_derived\"\n");
+    let mut joined = Vec::new();
+    for (name, case, column, table) in &tables {
+        let file = folder.path().join(format!("{name}.csv"));
+        fs::write(&file, table).unwrap();
+        more.push_str(&format!("[data.pad.outputs.{name}]\nfile = \"{name}.csv\"\ncase = \"{case}\"\n"));
+        let columns = |count: usize| (0..count).map(|at| format!("{column}{at}")).collect::<Vec<_>>();
+        let (classes, features): (Vec<(String, String)>, Vec<String>) = match *name {
+            "second" => (CLASSES.iter().map(|class| (*class).to_owned()).zip(columns(6)).collect(), vec![]),
+            _ => (vec![], columns(3)),
+        };
+        let words: Vec<String> = classes.iter().map(|(class, column)| format!("{class} = \"{column}\"")).collect();
+        match features.is_empty() {
+            true => more.push_str(&format!("classes = {{ {} }}\n", words.join(", "))),
+            false => more.push_str(&format!("features = {features:?}\n")),
+        }
+        let classes = classes.into_iter().collect();
+        joined.push(((*name).to_owned(), ModelOutputs { file, case: (*case).into(), classes, features }));
+    }
+    let classes = CLASSES.iter().enumerate().map(|(at, class)| ((*class).to_owned(), format!("p{at}"))).collect();
+    let file = folder.path().join("model.csv");
+    joined.push(("other".to_owned(), ModelOutputs { file, case: "filename".into(), classes, features: vec![] }));
+    set.join_outputs(&joined.into_iter().collect()).unwrap();
+    let experiment = experiment(folder.path(), &more);
+
+    let engine = LIBRARIES[0].engine("threads=1");
+    let kinds: [(&str, &[&str]); 3] = [
+        ("beside", &["second_stage.calibrated=temperature"]),
+        (
+            "stacked",
+            &[
+                "second_stage.inputs=predictions_and_metadata",
+                "second_stage.classifier=gradient_boosting",
+                "second_stage.params=none",
+            ],
+        ),
+        ("alone", &["second_stage.classifier=none", "second_stage.params=none", "second_stage.point=balanced"]),
+    ];
+    for (kind, settings) in kinds {
+        let out = folder.path().join(kind);
+        done(train(&experiment, &out, settings));
+        let path = out.join("fold-1").join("model.safetensors");
+        let model = Model::open(&path, &Device::flex()).unwrap();
+        let onnx = model.to_onnx().unwrap();
+        let names: Vec<&str> = onnx.model.inputs().iter().map(|input| input.name.as_str()).collect();
+        let has_record = kind != "alone";
+        assert_eq!(names, if has_record { &["record", "other", "second"][..] } else { &["other", "second"] });
+        assert_eq!(onnx.others[1].columns, CLASSES.map(|class| format!("second.{class}")));
+        let file = folder.path().join(format!("{kind}.onnx"));
+        let mut export = program("dermafuse");
+        export.arg("export").arg(&path).arg("--onnx").arg(&file);
+        let printed = done(export);
+        assert!(printed.contains("input     second float32 [N, 6]"), "{printed}");
+        assert_eq!(fs::read(&file).unwrap(), onnx.model.bytes());
+        let partial: Vec<&str> = onnx.partial.iter().map(|answer| answer.outputs.as_str()).collect();
+        let expected: &[&str] = match has_record {
+            true => &[
+                "from second+record",
+                "from other+record",
+                "from record",
+                "from other+second",
+                "from second",
+                "from other",
+            ],
+            false => &["from second", "from other"],
+        };
+        assert_eq!(partial, expected);
+
+        let Some(engine) = &engine else { continue };
+        let session = engine.open(onnx.model.bytes()).unwrap();
+        let run = |rows: &[usize], outputs: &[String], set: &CaseSet, spoilt: &dyn Fn(&str) -> bool| {
+            let mut inputs = inputs_of(&onnx, &model, set, rows);
+            // Whatever stands in the place of what is missing has no say.
+            for (name, values) in &mut inputs {
+                if spoilt(name) {
+                    values.fill(0.0);
+                }
+            }
+            let given: Vec<_> = inputs.iter().map(|(name, values)| (name.as_str(), values.view())).collect();
+            session.run(&given, &outputs.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
+        };
+        let compare = |found: &ArrayD<f32>, expected: &Predictions, what: &str| {
+            assert_eq!(found.shape(), expected.probabilities[0].shape(), "{kind}: {what}");
+            let pairs = found.iter().zip(&expected.probabilities[0]);
+            let most = pairs.map(|(left, right)| (f64::from(*left) - right).abs()).fold(0.0, f64::max);
+            assert!(most <= 1e-6, "{kind}: {what}: {most:e}");
+        };
+        // The rows of cases of which there is everything.
+        let rows_where = |wanted: [bool; 2]| {
+            let is = |row: &usize| [row % 3 != 0, row % 4 != 1] == wanted;
+            (0..set.len()).filter(is).collect::<Vec<usize>>()
+        };
+        let rows = rows_where([true, true]);
+        let answers = model.bundle().predict(&set.view(&rows).unwrap(), |_| ()).unwrap();
+        assert_eq!(onnx.ends_at, answers.stages.last().unwrap().0);
+        let (last, before) = answers.stages.split_last().unwrap();
+        assert!(before.iter().any(|(name, _)| name == "P_second") && before.iter().any(|(name, _)| name == "P_other"));
+        let names = before.iter().map(|(name, _)| format!("{name}/diagnosis"));
+        let names: Vec<String> = names.chain(["diagnosis".to_owned()]).collect();
+        let found = run(&rows, &names, &set, &|_| false);
+        for (found, (name, expected)) in found.iter().zip(before.iter().chain([last])) {
+            compare(found, expected, name);
+        }
+        // Cases of which a model says nothing, or that have no record.
+        let mut unrecorded = set.clone();
+        for case in &mut unrecorded.cases {
+            for (field, value) in unrecorded.fields.iter().zip(&mut case.metadata) {
+                if field.role != FieldRole::ModelOutput {
+                    *value = FieldValue::Missing;
+                }
+            }
+        }
+        for answer in &onnx.partial {
+            let says = |name: &str| answer.models.iter().any(|model| model == name);
+            let rows = rows_where([says("other"), says("second")]);
+            let set = if answer.record || !has_record { &set } else { &unrecorded };
+            let answers = model.bundle().predict(&set.view(&rows).unwrap(), |_| ()).unwrap();
+            let (_, expected) = answers.stages.last().unwrap();
+            let spoilt = |name: &str| !(says(name) || (name == "record" && answer.record));
+            let found = run(&rows, &[format!("{}/diagnosis", answer.outputs)], set, &spoilt);
+            compare(&found[0], expected, &answer.outputs);
+            assert_eq!((&answer.sees_models, answer.first_stage), (&answer.models, has_record && !answer.record));
+        }
+    }
 }
 
 #[test]

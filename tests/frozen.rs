@@ -1,18 +1,20 @@
 //! Frozen encoders: features are computed once and kept, heads are fitted on them, and what comes out is a model like any other. An encoder
 //! may be an ONNX file; tests that need ONNX Runtime are skipped with a word where it is absent, unless `DERMAFUSE_ONNXRUNTIME=required`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use dermafuse::backbones::BackboneKind;
-use dermafuse::data::Preprocess;
+use dermafuse::data::{ColumnValue, Preprocess};
 use dermafuse::infer::{
-    Bundle, Engine, EngineError, ExplanationRequest, FeatureCache, FeatureCounts, FeatureExtractor, ImageEncoder,
-    InferError, KnownFeatures, TestTimeAugmentation, image_encoders,
+    Answer, Bundle, Engine, EngineError, ExplanationRequest, FeatureCache, FeatureCounts, FeatureExtractor,
+    ImageEncoder, KnownFeatures, OnnxAnswer, TestTimeAugmentation, image_encoders,
 };
 use dermafuse::networks::{
     AnyNetwork, FrozenEncodersConfig, ImageClassifierConfig, Modality, NetworkConfig, with_published_weights,
@@ -22,9 +24,10 @@ use dermafuse::recipes::{Experiment, Outcome, Recipe, Workplace};
 use dermafuse::schema::ndarray::Array2;
 use dermafuse::schema::{BranchLogits, Predictions};
 use dermafuse::train::Silent;
-use dermafuse::{Model, Patient};
+use dermafuse::{Model, Patient, PatientImage};
 use dermafuse_tests::engine_library::LIBRARIES;
-use dermafuse_tests::{device_lock, program, small_set, small_set_folder, text, text_of, train_small};
+use dermafuse_tests::{device_lock, program, small_set, small_set_folder, text, text_of, train_small, uniform};
+use serde_json::json;
 
 const SIDE: usize = 32;
 
@@ -404,7 +407,15 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
             assert!(most < 1e-3, "{most}");
         }
     }
-    assert!(matches!(model.to_onnx().unwrap_err(), InferError::OnnxOfEncoder));
+    // The whole answer is one file, with the encoder in it once.
+    let weights = fs::metadata(&file).unwrap().len() as usize;
+    let onnx = answers_as_a_file(&model, folder.path(), "ours");
+    assert!(
+        (weights - 10_000..weights + 400_000).contains(&onnx.model.bytes().len()),
+        "{} of {weights}",
+        onnx.model.bytes().len()
+    );
+    assert_eq!(onnx.model.opset(), 18);
     // A byte of the encoder that changed is noticed.
     let at = bytes.len() - 100;
     let mut damaged = bytes.clone();
@@ -458,6 +469,109 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
         plan_of(&encoder[..length]);
     }
     assert!(errors > 5, "{errors}");
+}
+
+/// The ONNX file of a model, which gives in ONNX Runtime what the model says of patients, of both images and of one.
+fn answers_as_a_file(model: &Model, folder: &Path, name: &str) -> OnnxAnswer {
+    let onnx = model.to_onnx().unwrap_or_else(|error| panic!("{name}: {}", text_of(&error)));
+    let file = folder.join(format!("{name}.onnx"));
+    fs::write(&file, onnx.model.bytes()).unwrap();
+    // Bright images and dark ones.
+    let pixels = |kind: &str, case: usize| -> Vec<u8> {
+        let most = if case % 2 == 0 { 255.0 } else { 90.0 };
+        (0..SIDE * SIDE * 3).map(|at| (most * uniform(&format!("{kind} {case}"), at)) as u8).collect()
+    };
+    let image = |kind: &str, case: usize| PatientImage::rgb(SIDE, SIDE, pixels(kind, case));
+    let of_cases = |cases: usize| {
+        let images = ["clinical", "dermoscopic"].map(|kind| {
+            let values: Vec<u8> = (0..cases).flat_map(|case| pixels(kind, case)).collect();
+            (kind, json!({ "shape": [cases, SIDE, SIDE, 3], "type": "uint8", "values": values }))
+        });
+        let columns =
+            onnx.model.inputs().iter().find(|input| input.name == "record").map(|input| input.shape[1].unwrap());
+        let record = columns.map(|columns| {
+            // What is said of a patient of whom nothing is recorded.
+            let empty = model.bundle().description.encoder.encoded_columns();
+            let row = empty.iter().map(|column| f32::from(u8::from(column.value == ColumnValue::Missing)));
+            let row: Vec<f32> = row.collect();
+            assert_eq!(row.len(), columns);
+            ("record", json!({ "shape": [cases, columns], "type": "float32", "values": row.repeat(cases) }))
+        });
+        images.into_iter().chain(record).collect::<BTreeMap<_, _>>()
+    };
+    let numbers = |answers: &[Answer], prefix: &str| {
+        let of_task = model.tasks().iter().map(|task| {
+            let of_answer = |answer: &Answer| {
+                let own = answer.task(&task.name).unwrap();
+                task.classes.iter().map(|class| own.probability(class).unwrap()).collect::<Vec<f64>>()
+            };
+            let values: Vec<f64> = answers.iter().flat_map(of_answer).collect();
+            (
+                format!("{prefix}{}", task.name),
+                json!({ "shape": [answers.len(), task.classes.len()], "values": values }),
+            )
+        });
+        of_task.collect::<BTreeMap<_, _>>()
+    };
+    let mut jobs = Vec::new();
+    for cases in [1, 3] {
+        let of_case = |case: usize| {
+            let patient = Patient::new().clinical(image("clinical", case)).dermoscopic(image("dermoscopic", case));
+            model.predict(&patient).unwrap()
+        };
+        let answers: Vec<Answer> = (0..cases).map(of_case).collect();
+        jobs.push(json!({ "file": &file, "inputs": of_cases(cases), "outputs": numbers(&answers, "") }));
+    }
+    let one = model.predict(&Patient::new().dermoscopic(image("dermoscopic", 0))).unwrap();
+    let answer = onnx.partial.iter().find(|answer| answer.images == ["dermoscopic"]).unwrap();
+    let outputs = numbers(&[one], &format!("{}/", answer.outputs));
+    jobs.push(json!({ "file": &file, "inputs": of_cases(1), "outputs": outputs }));
+    let list = folder.join("jobs.json");
+    fs::write(&list, serde_json::to_vec(&jobs).unwrap()).unwrap();
+    let Some(python) = std::env::var_os("DERMAFUSE_PYTHON") else {
+        assert!(!LIBRARIES[0].is_required(), "DERMAFUSE_PYTHON names no Python with onnxruntime");
+        eprintln!("SKIPPED: DERMAFUSE_PYTHON names no Python to compare the file with");
+        return onnx;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx_check.py");
+    let output = Command::new(python).arg(script).arg(&list).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", text(&output));
+    let checked: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    for job in checked.as_array().unwrap() {
+        for (output, difference) in job["differences"].as_object().unwrap() {
+            let difference = difference.as_f64().unwrap();
+            println!("{name}: {output}: {difference:e}");
+            assert!(difference <= 1e-5, "{name}: {output}: {difference:e}");
+        }
+    }
+    onnx
+}
+
+#[test]
+fn encoders_of_others_stand_in_the_file_of_the_answer() {
+    let Some(engine) = LIBRARIES[0].words("threads=1") else { return };
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/outside_encoders");
+    let engine = serde_json::to_string(&engine).unwrap();
+    // What PyTorch wrote in earlier operators, and one with loops and branches that takes a single image, in later ones.
+    let kinds = [
+        ("pytorch", "tokens = \"first\"", 18),
+        ("pytorch", "tokens = \"mean\"", 18),
+        ("by_hand", "layout = \"nhwc\", output = \"map\"", 21),
+    ];
+    for (at, (name, words, opset)) in kinds.into_iter().enumerate() {
+        let encoder = format!("method.network.backbone={{ onnx = {{ engine = {engine}, {words} }} }}");
+        let weights = format!("method.weights={}", golden.join(format!("{name}.onnx")).display());
+        let views = format!("evaluation.views={}", [0, 3, 4][at]);
+        let outcome = run(&recipe(&[&encoder, &weights, &views]).experiment().unwrap());
+        let model = Model::new(outcome.bundle().unwrap().clone()).unwrap();
+        let onnx = answers_as_a_file(&model, folder.path(), &format!("{name}{at}"));
+        assert_eq!(onnx.model.opset(), opset);
+        assert!(onnx.model.operators().contains(&("Scan".to_owned(), 1)), "{:?}", onnx.model.operators());
+        assert!(!onnx.model.operators().iter().any(|(operator, _)| operator == "Relu"), "nobody needs it");
+        assert_eq!(model.to_onnx().unwrap().model.bytes(), onnx.model.bytes(), "the same model gives the same bytes");
+    }
 }
 
 #[test]

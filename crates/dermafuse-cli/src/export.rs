@@ -57,7 +57,7 @@ pub(crate) fn export(arguments: &Arguments) -> ProgramResult {
         // Before the model is read.
         let page = OfflinePage::new(folder, arguments.runtime.as_deref())?;
         let answer = answer(arguments)?;
-        page.write(answer.model.bytes())?;
+        page.write(answer.for_page()?.bytes())?;
         say!("{}, for any web server, such as `python3 -m http.server --directory {0}`", folder.display());
         tell(&answer);
         say!("{RESEARCH_USE}");

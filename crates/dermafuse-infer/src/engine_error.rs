@@ -144,6 +144,15 @@ pub enum EngineError {
         /// The names that the file has.
         known: String,
     },
+    /// An output of an encoder of which the file does not say what it is.
+    #[error(
+        "the ONNX file of the encoder does not say how many dimensions its output `{output}` has, which a file of the whole answer needs; \
+         infer it by `onnx.save(onnx.shape_inference.infer_shapes(onnx.load(FILE)), FILE)`, and fit the model with that file"
+    )]
+    EncoderRank {
+        /// The output.
+        output: String,
+    },
     /// An encoder that wants more than an image.
     #[error("the ONNX file of the encoder takes more than images: {found}; export it with images as its only input")]
     EncoderInputs {

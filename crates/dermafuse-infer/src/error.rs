@@ -73,13 +73,25 @@ pub enum InferError {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] dermafuse_onnx::OnnxError),
-    /// A model that asks for what other models say has no ONNX file of its whole answer.
+    /// Another model with the name of something else in the ONNX file.
     #[cfg(feature = "onnx")]
     #[error(
-        "the answer stands on what other models say, too ({}), which an ONNX file of this model does not have; ask it by \
-         `dermafuse predict`, or train it without `outputs`", models.join(", ")
+        "the other model `{name}` would be an input of the ONNX file by its name, which the file's own {what} has; give it another name in \
+         the experiment (`outputs`), and train again"
     )]
-    OnnxOfOthers {
+    OnnxName {
+        /// The name.
+        name: String,
+        /// What has it: `input` or `output`.
+        what: &'static str,
+    },
+    /// A page in a browser for a model that asks for what other models say.
+    #[cfg(feature = "onnx")]
+    #[error(
+        "the answer stands on what other models say, too ({}), which a page without a server has no place for; write the model by --onnx, or \
+         ask it by `dermafuse serve`, whose page has fields for it", models.join(", ")
+    )]
+    PageOfOthers {
         /// The names of the other models.
         models: Vec<String>,
     },
@@ -98,13 +110,6 @@ pub enum InferError {
          classifier of its own"
     )]
     NoGradients,
-    /// A model of an encoder that is an ONNX file itself.
-    #[cfg(feature = "onnx")]
-    #[error(
-        "the encoder of the model is an ONNX file of its own, which is not written into another one; use that file, and the model by \
-         `dermafuse predict` or `dermafuse serve`"
-    )]
-    OnnxOfEncoder,
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -94,6 +94,10 @@ mod onnx_runtime;
 mod onnx_session;
 #[cfg(feature = "openvino")]
 mod open_vino;
+#[cfg(feature = "onnx")]
+mod outside_encoder;
+#[cfg(feature = "onnx")]
+mod outside_inputs;
 mod patient;
 mod patient_error;
 mod predictor;
@@ -142,6 +146,8 @@ pub use occlusion::{ImageBaseline, Occlusion};
 #[cfg(feature = "onnx")]
 pub use onnx_answer::{OnnxAnswer, PartialAnswer};
 pub use onnx_session::{OnnxSession, OnnxTensor};
+#[cfg(feature = "onnx")]
+pub use outside_inputs::OutsideInput;
 pub use patient::{Patient, RecordValue};
 pub use patient_error::PatientError;
 pub use predictor::Predictor;

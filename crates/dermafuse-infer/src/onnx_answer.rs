@@ -1,13 +1,19 @@
 //! The whole answer of a model as an ONNX file: from bytes of pixels to the probabilities of its last stage.
 
-use dermafuse_data::{ChannelOrder, Normalization, Preprocess, source_beside_others};
+use dermafuse_backbones::parameter_count;
+use dermafuse_data::{ChannelOrder, Normalization, OutsideModel, Preprocess, source_beside_others};
 use dermafuse_ensemble::{GraphAnswer, GraphBasis, GraphLogits};
 use dermafuse_networks::{BranchInfo, Modalities, Network};
-use dermafuse_onnx::{Dim, Element, Graph, NetworkInputs, OnnxError, OnnxModel, Value, Values, add_network};
+use dermafuse_onnx::{
+    Dim, Element, Graph, NetworkInputs, NetworkOutputs, OnnxError, OnnxModel, Value, Values, add_network,
+};
 use dermafuse_schema::{Modality, SeveralImages};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::bundle::onnx_encoder_of;
+use crate::outside_encoder::encoded;
+use crate::outside_inputs::{OutsideInput, check_names, outside_branch, said_by, uniform_logits};
 use crate::{Bundle, BundleDescription, InferError, Model, Precision, View, kinds_of, sha256_hex};
 
 /// The version of what the properties of a file say.
@@ -16,17 +22,36 @@ const FORMAT: &str = "1";
 /// A model as an ONNX file that gives its whole answer.
 #[derive(Clone, Debug)]
 pub struct OnnxAnswer {
-    /// The file. Inputs: `clinical` and `dermoscopic`, bytes `[N, S, S, 3]` of RGB images that are resized already, and `record` `[N, M]`, the
-    /// encoded record, those that the model looks at; `clinical_given` and `dermoscopic_given`, truth values `[N]`, whether a case has the
-    /// image, where a network that was trained to miss it sees zeros in its place. Outputs: the name of each task, `[N, K_t]` probabilities;
-    /// `ROW/TASK` for the rows before it, such as `P_1/diagnosis`; `from BASIS/TASK` for cases that lack something; `embedding` `[N, D]`.
+    /// The file. Inputs, those that the model looks at: `clinical` and `dermoscopic`, bytes `[N, S, S, 3]` of RGB images that are resized
+    /// already; `clinical_given` and `dermoscopic_given`, truth values `[N]`, whether a case has the image, where a network that was trained
+    /// to miss it sees zeros in its place; `record` `[N, M]`, the encoded record; and the name of each other model, `[N, K]`, the
+    /// probabilities that it gives. Outputs: the name of each task, `[N, K_t]` probabilities; `ROW/TASK` for the rows before it, such as
+    /// `P_1/diagnosis`; `from BASIS/TASK` for cases that lack something; `embedding` `[N, D]`, where there is a network.
     pub model: OnnxModel,
     /// The row that the outputs with the tasks' names are: `P_1`, `P_3`, `P_3 calibrated`, ….
     pub ends_at: String,
-    /// What answers for cases that lack an image or the record.
+    /// The other models whose probabilities are inputs.
+    pub others: Vec<OutsideInput>,
+    /// What answers for cases that lack an image, the record or what another model says.
     pub partial: Vec<PartialAnswer>,
     /// What the model answers and the file does not, a sentence each.
     pub left_out: Vec<String>,
+}
+
+impl OnnxAnswer {
+    /// The file for a page without a server, which asks about images and the record alone.
+    ///
+    /// # Errors
+    /// A model that asks for what other models say.
+    pub fn for_page(&self) -> Result<&OnnxModel, InferError> {
+        match self.others.is_empty() {
+            true => Ok(&self.model),
+            false => {
+                let models = self.others.iter().map(|other| other.input.clone()).collect();
+                Err(InferError::PageOfOthers { models })
+            }
+        }
+    }
 }
 
 /// The outputs of a file that answer for cases which lack something. What stands in the place of a missing image has no say in them, if its
@@ -37,6 +62,9 @@ pub struct PartialAnswer {
     pub images: Vec<&'static str>,
     /// Whether there is a record.
     pub record: bool,
+    /// The other models that say something of the case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
     /// What the outputs' names begin with, before `/TASK`: `from clinical+record`.
     pub outputs: String,
     /// The row that they are.
@@ -50,6 +78,9 @@ pub struct PartialAnswer {
     pub empty_record: bool,
     /// The missing images that a part of the network looks at all the same, as zeros: their inputs `…_given` have to be false.
     pub zeros: Vec<&'static str>,
+    /// The other models that it stands on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sees_models: Vec<String>,
     /// Whether a second stage does not answer, since there is no record.
     pub first_stage: bool,
     /// What must be said of such an answer.
@@ -65,8 +96,8 @@ impl Model {
     /// 64-bit floats, as here; the network's are those of whatever runs the file.
     ///
     /// # Errors
-    /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; a model that asks for what other
-    /// models say.
+    /// An operation of the network that cannot be written, by its name and layer; a file of more than 2 GB; another model that has the name
+    /// of something else in the file; an encoder's file that cannot be a part of another one.
     pub fn to_onnx(&self) -> Result<OnnxAnswer, InferError> {
         self.onnx_answer(Precision::F32)
     }
@@ -87,22 +118,18 @@ impl Model {
             Precision::Int8 => Some(bundle.checked_ranges()?.of_graph()),
             Precision::F32 | Precision::Bf16 => None,
         };
-        let BundleDescription { tasks, preprocess, encoder, augmentation, outside, .. } = &bundle.description;
-        if !outside.is_empty() {
-            let models = outside.iter().map(|model| model.name.clone()).collect();
-            return Err(InferError::OnnxOfOthers { models });
-        }
-        if bundle.encoder_file().is_some() {
-            return Err(InferError::OnnxOfEncoder);
-        }
+        let BundleDescription { tasks, preprocess, encoder, augmentation, .. } = &bundle.description;
+        let outside = asked_others(bundle);
+        check_names(outside, tasks)?;
         let mut graph = Graph::new();
         let (looks_at, views) = (bundle.network.modalities(), augmentation.views());
         let width = encoder.width();
         let size = preprocess.size;
         let shape = vec![Dim::Batch(1), Dim::Fixed(size), Dim::Fixed(size), Dim::Fixed(3)];
-        let needs_record = looks_at.metadata || bundle.two_stage.second_stage.is_some();
+        let stands_in = stands_in(bundle, outside);
+        let needs_record = (looks_at.metadata && !stands_in) || bundle.two_stage.second_stage.is_some();
         let has_record = needs_record && width > 0;
-        let incomplete = incomplete_cases(bundle, has_record);
+        let incomplete = incomplete_cases(bundle, outside, has_record);
         let image = |graph: &mut Graph, is_there: bool, image: Modality| {
             is_there.then(|| {
                 let bytes = graph.input(image.name(), Element::U8, shape.clone());
@@ -117,23 +144,47 @@ impl Model {
         let dermoscopic = image(&mut graph, looks_at.dermoscopic, Modality::Dermoscopic);
         let record = has_record.then(|| graph.input("record", Element::F32, vec![Dim::Batch(1), Dim::Fixed(width)]));
         let of_views = record.filter(|_| looks_at.metadata).map(|record| graph.concat(&vec![record; views.len()], 0));
-        let network = bundle.network.clone().into_inference();
-        let outputs = add_network(&mut graph, &network, &NetworkInputs { clinical, dermoscopic, record: of_views })?;
         let apart = |graph: &mut Graph, value: Value| {
             let length = graph.shape(value)[1];
             graph.reshape(value, vec![Dim::Fixed(views.len()), Dim::Batch(1), length]) // [V, N, …]
         };
-        let answered = match &bundle.description.heads {
-            Some(heads) => heads.add_to(&mut graph, outputs.embedding, of_views),
-            None => outputs.branches.into_iter().map(|(name, logits)| (name.to_owned(), logits)).collect(),
+        let said: Vec<(String, Vec<Value>)> =
+            outside.iter().map(|model| outside_branch(&mut graph, model, tasks, views.len())).collect();
+        let (mut branches, embedding) = match stands_in {
+            true => {
+                let names = bundle.network.branches().into_iter().map(|branch| branch.name.to_owned());
+                (names.map(|name| (name, uniform_logits(&mut graph, tasks, views.len()))).collect(), None)
+            }
+            false => {
+                let outputs = match bundle.encoder_file().zip(onnx_encoder_of(&bundle.description.network)) {
+                    Some((file, config)) => {
+                        let images: Vec<Value> = clinical.into_iter().chain(dermoscopic).collect();
+                        let embedding = encoded(&mut graph, config, file, &images)?;
+                        NetworkOutputs { branches: Vec::new(), embedding }
+                    }
+                    None => {
+                        let network = bundle.network.clone().into_inference();
+                        let inputs = NetworkInputs { clinical, dermoscopic, record: of_views };
+                        add_network(&mut graph, &network, &inputs)?
+                    }
+                };
+                let answered = match &bundle.description.heads {
+                    Some(heads) => heads.add_to(&mut graph, outputs.embedding, of_views),
+                    None => outputs.branches.into_iter().map(|(name, logits)| (name.to_owned(), logits)).collect(),
+                };
+                let branches: Vec<(String, Vec<Value>)> = answered
+                    .into_iter()
+                    .map(|(name, logits)| (name, logits.into_iter().map(|logits| apart(&mut graph, logits)).collect()))
+                    .collect();
+                (branches, Some(apart(&mut graph, outputs.embedding)))
+            }
         };
-        let branches = answered
-            .into_iter()
-            .map(|(name, logits)| (name, logits.into_iter().map(|logits| apart(&mut graph, logits)).collect()))
-            .collect();
-        let embedding = apart(&mut graph, outputs.embedding);
-        let logits = GraphLogits { tasks, branches, record };
-        let rows = bundle.two_stage.add_to(&mut graph, &logits);
+        // A network that knows nothing is no branch where another model says something.
+        let own = if stands_in { branches.len() } else { 0 };
+        branches.extend(said);
+        let whole = GraphLogits { tasks, branches: branches[own..].to_vec(), record };
+        let logits = GraphLogits { branches, ..whole.clone() };
+        let rows = bundle.two_stage.add_to(&mut graph, &whole);
         let (last, before) = rows.split_last().expect("a model has a row");
         for (task, &probabilities) in tasks.iter().zip(&last.probabilities) {
             let numbers = graph.cast(probabilities, Element::F32);
@@ -145,16 +196,17 @@ impl Model {
                 graph.output(&format!("{}/{}", row.name, task.name), numbers);
             }
         }
-        let first = graph.slice(embedding, 0, 0..1);
-        let first = {
+        if let Some(embedding) = embedding {
+            let first = graph.slice(embedding, 0, 0..1);
             let length = graph.shape(first)[2];
-            graph.reshape(first, vec![Dim::Batch(1), length])
-        };
-        graph.output("embedding", first);
+            let first = graph.reshape(first, vec![Dim::Batch(1), length]);
+            graph.output("embedding", first);
+        }
+        let others: Vec<OutsideInput> = outside.iter().map(OutsideInput::of).collect();
         let partial: Vec<PartialAnswer> =
             incomplete.iter().map(|case| partial_answer(bundle, &mut graph, &logits, case)).collect();
         let ends_at = last.name.clone();
-        let mut left_out = left_out(bundle);
+        let mut left_out = left_out(bundle, outside);
         for row in &rows {
             for task in &row.unchanged {
                 left_out.push(format!("`{}` leaves the task `{task}` as it was: nothing was fitted to it", row.name));
@@ -163,9 +215,9 @@ impl Model {
         if let Some(ranges) = &ranges {
             graph.quantise(ranges).map_err(OnnxError::from)?;
         }
-        let properties = properties(self, precision, &ends_at, &partial, &left_out)?;
+        let properties = properties(self, precision, &ends_at, (&partial, &others), &left_out)?;
         let model = graph.into_model("model", &properties).map_err(OnnxError::from)?;
-        Ok(OnnxAnswer { model, ends_at, partial, left_out })
+        Ok(OnnxAnswer { model, ends_at, others, partial, left_out })
     }
 }
 
@@ -226,6 +278,8 @@ struct IncompleteCase {
     images: Vec<Modality>,
     /// Whether anything is recorded.
     recorded: bool,
+    /// The other models that say something.
+    said: Vec<String>,
     /// The branches that answer, in order.
     answering: Vec<BranchInfo>,
 }
@@ -238,8 +292,13 @@ impl IncompleteCase {
 
     /// What the outputs' names begin with.
     fn outputs(&self) -> String {
-        let there: Vec<&str> =
-            self.images.iter().map(|image| image.name()).chain(self.recorded.then_some("record")).collect();
+        let there: Vec<&str> = self
+            .images
+            .iter()
+            .map(|image| image.name())
+            .chain(self.said.iter().map(String::as_str))
+            .chain(self.recorded.then_some("record"))
+            .collect();
         match there.is_empty() {
             true => "from nothing".to_owned(),
             false => format!("from {}", there.join("+")),
@@ -252,8 +311,8 @@ fn seen_by_branches(branches: &[BranchInfo]) -> Modalities {
     branches.iter().fold(Modalities::default(), |all, branch| all.and(branch.needs))
 }
 
-/// The incomplete cases that the model answers; `has_record` says whether it is asked about a record.
-fn incomplete_cases(bundle: &Bundle, has_record: bool) -> Vec<IncompleteCase> {
+/// The incomplete cases that the model answers, which asks these other models; `has_record` says whether it is asked about a record.
+fn incomplete_cases(bundle: &Bundle, outside: &[OutsideModel], has_record: bool) -> Vec<IncompleteCase> {
     let all: Vec<Modality> = kinds_of(bundle.network.modalities()).collect();
     let subsets: &[&[Modality]] = match all.as_slice() {
         [_, _] => &[&Modality::BOTH, &[Modality::Clinical], &[Modality::Dermoscopic], &[]],
@@ -261,10 +320,15 @@ fn incomplete_cases(bundle: &Bundle, has_record: bool) -> Vec<IncompleteCase> {
         [Modality::Dermoscopic] => &[&[Modality::Dermoscopic], &[]],
         _ => &[&[]],
     };
+    let stands_in = stands_in(bundle, outside);
+    let recorded = if has_record { vec![true, false] } else { vec![false] };
+    let given = recorded
+        .into_iter()
+        .flat_map(|recorded| said_by(outside, all.is_empty()).into_iter().map(move |said| (recorded, said)));
     let mut cases = Vec::new();
-    for recorded in if has_record { vec![true, false] } else { vec![false] } {
+    for (recorded, said) in given {
         for images in subsets {
-            if images.len() == all.len() && recorded == has_record {
+            if images.len() == all.len() && recorded == has_record && said.len() == outside.len() {
                 continue;
             }
             let there = Modalities {
@@ -273,10 +337,11 @@ fn incomplete_cases(bundle: &Bundle, has_record: bool) -> Vec<IncompleteCase> {
                 metadata: recorded,
             };
             let branches = bundle.network.branches().into_iter().zip(bundle.answering(there));
-            let answering: Vec<BranchInfo> =
-                branches.filter_map(|(branch, answers)| answers.then_some(branch)).collect();
-            if !answering.is_empty() {
-                cases.push(IncompleteCase { images: images.to_vec(), recorded, answering });
+            let answering = branches.filter(|(_, answers)| *answers && (!stands_in || said.is_empty()));
+            let answering: Vec<BranchInfo> = answering.map(|(branch, _)| branch).collect();
+            // Where a network looks at images, what another model says is not enough.
+            if !answering.is_empty() || (!said.is_empty() && all.is_empty()) {
+                cases.push(IncompleteCase { images: images.to_vec(), recorded, said: said.clone(), answering });
             }
         }
     }
@@ -291,8 +356,9 @@ fn partial_answer(
     case: &IncompleteCase,
 ) -> PartialAnswer {
     let two_stage = &bundle.two_stage;
-    let IncompleteCase { images, recorded, answering } = case;
-    let is_there = |name: &str| answering.iter().any(|branch| branch.name == name);
+    let IncompleteCase { images, recorded, said, answering } = case;
+    let is_there =
+        |name: &str| answering.iter().any(|branch| branch.name == name) || said.iter().any(|own| own == name);
     let branches = logits.branches.iter().filter(|(name, _)| is_there(name)).cloned().collect();
     let own = GraphLogits { tasks: logits.tasks, branches, record: logits.record };
     let GraphAnswer { row, basis } = two_stage.add_answer_to(graph, &own, *recorded);
@@ -308,12 +374,14 @@ fn partial_answer(
     PartialAnswer {
         images: images.iter().map(name).collect(),
         record: *recorded,
+        models: said.clone(),
         outputs,
         stage: row.name,
         sees: kinds_of(seen).filter(|image| images.contains(image)).map(|image| image.name()).collect(),
         sees_record: *recorded && sees_record(bundle, seen),
         empty_record: !recorded && seen.metadata,
         zeros: case.zeros(&used).iter().map(name).collect(),
+        sees_models: said.iter().filter(|name| basis.branches.contains(name)).cloned().collect(),
         first_stage: two_stage.second_stage.is_some() && !recorded,
         notes: basis.notes,
     }
@@ -326,20 +394,40 @@ fn sees_record(bundle: &Bundle, seen: Modalities) -> bool {
 
 /// What the answer to a case that lacks nothing stands on, and what must be said of it.
 fn complete(bundle: &Bundle) -> Json {
-    let branches = bundle.network.branches();
-    let names = branches.iter().map(|branch| branch.name);
+    let outside = asked_others(bundle);
+    let own = if stands_in(bundle, outside) { Vec::new() } else { bundle.network.branches() };
+    let names = own.iter().map(|branch| branch.name).chain(outside.iter().map(|model| model.name.as_str()));
     let GraphBasis { branches: used, notes } = bundle.two_stage.graph_basis(&bundle.description.tasks, names, true);
-    let used: Vec<BranchInfo> =
-        branches.into_iter().filter(|branch| used.iter().any(|name| name == branch.name)).collect();
-    let seen = seen_by_branches(&used);
+    let is_used = |name: &str| used.iter().any(|used| used == name);
+    let seen: Vec<BranchInfo> = own.into_iter().filter(|branch| is_used(branch.name)).collect();
+    let seen = seen_by_branches(&seen);
     let images: Vec<&str> = kinds_of(seen).map(|image| image.name()).collect();
-    json!({ "sees": images, "sees_record": sees_record(bundle, seen), "notes": notes })
+    let mut complete = json!({ "sees": images, "sees_record": sees_record(bundle, seen), "notes": notes });
+    if !outside.is_empty() {
+        let models: Vec<&str> = outside.iter().map(|model| model.name.as_str()).filter(|name| is_used(name)).collect();
+        complete["sees_models"] = json!(models);
+    }
+    complete
+}
+
+/// The other models that are asked. A second stage that looks at the record alone asks nobody else.
+fn asked_others(bundle: &Bundle) -> &[OutsideModel] {
+    if bundle.two_stage.is_of_metadata_alone() { &[] } else { &bundle.description.outside }
+}
+
+/// Whether the network knows nothing and answers only where no other model says anything, as in a [`Predictor`](crate::Predictor).
+fn stands_in(bundle: &Bundle, outside: &[OutsideModel]) -> bool {
+    !outside.is_empty() && bundle.description.heads.is_none() && parameter_count(&bundle.network) == 0
 }
 
 /// What the model answers and no file says.
-fn left_out(bundle: &Bundle) -> Vec<String> {
+fn left_out(bundle: &Bundle, outside: &[OutsideModel]) -> Vec<String> {
     let BundleDescription { several_images, out_of_distribution, encoder, .. } = &bundle.description;
     let mut left_out = vec!["what is found in pictures before they are resized, such as blur".to_owned()];
+    let has_images = kinds_of(bundle.network.modalities()).next().is_some();
+    if said_by(outside, !has_images).len() < 1 << outside.len().min(16) {
+        left_out.push("cases of which some of the other models say something, but not all".to_owned());
+    }
     if *several_images != SeveralImages::First {
         left_out.push("several images of a kind of one case: ask about each, and take the mean of `P_1`".to_owned());
     }
@@ -358,7 +446,7 @@ fn properties(
     model: &Model,
     precision: Precision,
     ends_at: &str,
-    partial: &[PartialAnswer],
+    (partial, others): (&[PartialAnswer], &[OutsideInput]),
     left_out: &[String],
 ) -> Result<Vec<(String, String)>, InferError> {
     let bundle = model.bundle();
@@ -374,6 +462,7 @@ fn properties(
         ("complete", complete(bundle).to_string()),
         ("partial", json!(partial).to_string()),
         ("left_out", json!(left_out).to_string()),
+        ("models", json!(others).to_string()),
         ("record", json!(record).to_string()),
         ("description", description(model, precision)?.to_string()),
     ];

@@ -155,7 +155,11 @@ impl ImageEncoder for OnnxEncoder {
 }
 
 /// The input or output of a name, or the only one.
-fn chosen<'a>(what: &'static str, name: Option<&str>, known: &'a [OnnxTensor]) -> Result<&'a OnnxTensor, EngineError> {
+pub(crate) fn chosen<'a>(
+    what: &'static str,
+    name: Option<&str>,
+    known: &'a [OnnxTensor],
+) -> Result<&'a OnnxTensor, EngineError> {
     let found = match (name, known) {
         (None, [only]) => Some(only),
         (None, _) => None,

@@ -26,6 +26,51 @@ pub enum GraphError {
         /// Its name.
         name: String,
     },
+    /// Parts of two files in different sets of operators.
+    #[error(
+        "parts of files in the sets {first} and {last} of ONNX's operators cannot be in one file; bring them to one by \
+         `onnx.version_converter.convert_version(onnx.load(FILE), {last})`"
+    )]
+    TwoOpsets {
+        /// The earliest.
+        first: i64,
+        /// The latest.
+        last: i64,
+    },
+    /// A file in a set of operators that cannot be part of another file.
+    #[error(
+        "the file is written in the set {found} of ONNX's operators, and those from {earliest} to {latest} can be part of another file; \
+         bring it to one by `onnx.save(onnx.version_converter.convert_version(onnx.load(FILE), 18), FILE)` or export it so"
+    )]
+    OutsideOpset {
+        /// The set that it is written in.
+        found: i64,
+        /// The earliest that is taken.
+        earliest: i64,
+        /// The latest that is taken.
+        latest: i64,
+    },
+    /// An operator that is not ONNX's own.
+    #[error(
+        "the file has the operator `{operator}` of `{domain}`, and only those of ONNX itself can be part of another file; export it without an \
+         engine's optimizations and with functions inlined (`onnx.inliner.inline_local_functions`)"
+    )]
+    OutsideOperator {
+        /// The operator.
+        operator: String,
+        /// Whose it is.
+        domain: String,
+    },
+    /// A tensor that a file does not have, or more inputs than one.
+    #[error("{what} `{name}` is not what the file computes with; it has {}", known.join(", "))]
+    OutsideTensor {
+        /// What was asked for: an input or output.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
     /// A file that is no ONNX model.
     #[error("this is no ONNX model: {reason}")]
     NotOnnx {

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use prost::Message;
@@ -12,6 +12,7 @@ use crate::messages::{
     TensorTypeMessage, TypeMessage, ValueMessage,
 };
 use crate::model::{IR_VERSION, MAX_BYTES, OPSET, OnnxModel, TensorFacts};
+use crate::outside::OutsidePart;
 use crate::tidy::tidy;
 
 /// How the batch is called in files.
@@ -56,8 +57,43 @@ pub(crate) struct Node {
     pub(crate) attributes: Vec<(&'static str, Attribute)>,
     /// The layer that it is part of.
     pub(crate) layer: String,
+    /// What it is made of, if it is more than an operator.
+    pub(crate) body: Option<Body>,
+}
+
+/// What a node is made of.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
     /// What it repeats, of a loop.
-    pub(crate) body: Option<Box<Graph>>,
+    Repeated(Box<Graph>),
+    /// The computation of somebody else's file, whose nodes stand in its place.
+    Outside(Arc<OutsidePart>),
+}
+
+/// What is known of a file while it is written.
+#[derive(Debug)]
+struct Written {
+    /// The nodes of each operator so far.
+    operators: BTreeMap<String, usize>,
+    /// The version of the operators of each part that somebody else wrote.
+    outside: BTreeSet<i64>,
+    /// The version of the format.
+    ir_version: i64,
+}
+
+impl Written {
+    fn new() -> Self {
+        Self { operators: BTreeMap::new(), outside: BTreeSet::new(), ir_version: IR_VERSION }
+    }
+
+    /// The version of all operators: that of the parts of others, where it is later than ours.
+    fn opset(&self) -> Result<i64, GraphError> {
+        match self.outside.iter().copied().collect::<Vec<_>>()[..] {
+            [] => Ok(OPSET),
+            [only] => Ok(only),
+            [first, .., last] => Err(GraphError::TwoOpsets { first, last }),
+        }
+    }
 }
 
 /// A computation that grows node by node, in the order of computing. See the [crate](crate) for an example.
@@ -276,7 +312,7 @@ impl Graph {
             })
             .collect();
         let inputs = [most, always].iter().chain(values).map(|value| Some(*value)).collect();
-        let (layer, body) = (self.layer.clone(), Some(Box::new(inner)));
+        let (layer, body) = (self.layer.clone(), Some(Body::Repeated(Box::new(inner))));
         self.nodes.push(Node {
             operator: "Loop",
             inputs,
@@ -286,6 +322,47 @@ impl Graph {
             body,
         });
         outputs
+    }
+
+    /// Asks a computation about each entry of the first dimension by itself: `body` is given one, without that dimension, in a graph of its
+    /// own, and what it returns is put together along a first dimension again.
+    ///
+    /// # Panics
+    /// If the value has no dimension.
+    pub fn each(&mut self, values: Value, body: impl FnOnce(&mut Self, Value) -> Value) -> Value {
+        self.loops += 1;
+        let prefix = format!("{}loop{}.", self.prefix, self.loops);
+        let mut inner = Self { prefix: prefix.clone(), ..Self::new() };
+        let (&count, rest) = self.shape(values).split_first().expect("a value with a first dimension");
+        let entry = inner.input(&format!("{prefix}in"), self.element(values), rest.to_vec());
+        let result = body(&mut inner, entry);
+        inner.output(&format!("{prefix}out"), result);
+        let shape = std::iter::once(count).chain(inner.shape(result).iter().copied()).collect();
+        let together = self.value(None, inner.element(result), shape, None, Some(self.nodes.len()));
+        self.nodes.push(Node {
+            operator: "Scan",
+            inputs: vec![Some(values)],
+            outputs: vec![together],
+            attributes: vec![("num_scan_inputs", Attribute::Int(1))],
+            layer: self.layer.clone(),
+            body: Some(Body::Repeated(Box::new(inner))),
+        });
+        together
+    }
+
+    /// What a part of somebody else's file gives for a value, of 32-bit floats in this shape. Sizes that nobody knows may be any that no later
+    /// node looks at. The part's weights are written for each call; ask about several values by [`each`](Self::each).
+    pub fn outside(&mut self, part: &Arc<OutsidePart>, input: Value, shape: Vec<Dim>) -> Value {
+        let output = self.value(None, Element::F32, shape, None, Some(self.nodes.len()));
+        self.nodes.push(Node {
+            operator: "outside",
+            inputs: vec![Some(input)],
+            outputs: vec![output],
+            attributes: Vec::new(),
+            layer: self.layer.clone(),
+            body: Some(Body::Outside(Arc::clone(part))),
+        });
+        output
     }
 
     /// Makes a value an output.
@@ -352,48 +429,69 @@ impl Graph {
         };
         let inputs = self.inputs().map(|(name, value)| facts((value, name))).collect();
         let outputs = self.outputs.iter().map(|(name, value)| facts((*value, name))).collect();
-        let mut counts = BTreeMap::new();
-        let graph = self.into_message(name, &mut counts)?;
-        let operators = counts.into_iter().map(|(operator, count)| (operator.to_owned(), count)).collect();
+        let mut written = Written::new();
+        let graph = self.into_message(name, &mut written)?;
+        let opset = written.opset()?;
         let property =
             |(key, value): &(String, String)| Property { key: Some(key.clone()), value: Some(value.clone()) };
         let model = Model {
-            ir_version: Some(IR_VERSION),
+            ir_version: Some(written.ir_version),
             producer_name: Some("dermafuse".into()),
             producer_version: Some(env!("CARGO_PKG_VERSION").into()),
             graph: Some(graph),
-            opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],
+            opset_import: vec![OperatorSet { domain: Some(String::new()), version: Some(opset) }],
             metadata_props: properties.iter().map(property).collect(),
+            functions: Vec::new(),
         };
         let found = model.encoded_len();
         if found > limit {
             return Err(GraphError::TooLarge { found, limit });
         }
-        Ok(OnnxModel { bytes: model.encode_to_vec(), inputs, outputs, operators })
+        let operators = written.operators.into_iter().collect();
+        Ok(OnnxModel { bytes: model.encode_to_vec(), inputs, outputs, opset, operators })
     }
 
-    /// The graph as a file has it; `counts` are the nodes of each operator so far.
-    fn into_message(
-        mut self,
-        name: &str,
-        counts: &mut BTreeMap<&'static str, usize>,
-    ) -> Result<GraphMessage, GraphError> {
+    /// The graph as a file has it.
+    fn into_message(mut self, name: &str, written: &mut Written) -> Result<GraphMessage, GraphError> {
         self.separate_outputs();
         let needed = self.needed();
         let names = self.names(&needed)?;
-        let mut node = Vec::new();
+        let (mut node, mut initializer, mut sparse_initializer) = (Vec::new(), Vec::new(), Vec::new());
+        let mut outside = 0;
         for Node { operator, inputs, outputs, attributes, layer, body } in std::mem::take(&mut self.nodes) {
             if !outputs.iter().any(|output| needed.contains(output)) {
                 continue;
             }
-            let count = counts.entry(operator).or_default();
+            let name_of = |value: &Value| names[value.0].clone();
+            if let Some(Body::Outside(part)) = &body {
+                // What others called their values, under a name that no value of ours begins with.
+                let prefix = loop {
+                    outside += 1;
+                    let prefix = format!("{}outside{outside}.", self.prefix);
+                    if !names.iter().any(|name| name.starts_with(&prefix)) {
+                        break prefix;
+                    }
+                };
+                let (input, output) = (inputs[0].as_ref().map(name_of).unwrap_or_default(), name_of(&outputs[0]));
+                let spliced = part.spliced(&prefix, &input, &output);
+                for node in &spliced.node {
+                    *written.operators.entry(node.op_type().to_owned()).or_default() += 1;
+                }
+                written.outside.insert(part.opset());
+                written.ir_version = written.ir_version.max(part.ir_version());
+                node.extend(spliced.node);
+                initializer.extend(spliced.initializer);
+                sparse_initializer.extend(spliced.sparse_initializer);
+                continue;
+            }
+            let count = written.operators.entry(operator.to_owned()).or_default();
             *count += 1;
             let separator = if layer.is_empty() { "" } else { "/" };
             let own = format!("{layer}{separator}{operator}_{count}");
             let mut attribute: Vec<AttributeMessage> =
                 attributes.iter().map(|(name, value)| message_of(name, value)).collect();
-            if let Some(body) = body {
-                let body = Some(Box::new(body.into_message("body", counts)?));
+            if let Some(Body::Repeated(body)) = body {
+                let body = Some(Box::new(body.into_message("body", written)?));
                 attribute.push(AttributeMessage {
                     name: Some("body".into()),
                     g: body,
@@ -401,19 +499,18 @@ impl Graph {
                     ..AttributeMessage::default()
                 });
             }
-            let name_of = |value: &Value| names[value.0].clone();
             node.push(NodeMessage {
                 input: inputs.iter().map(|input| input.as_ref().map_or_else(String::new, name_of)).collect(),
                 output: outputs.iter().map(name_of).collect(),
                 name: Some(own),
                 op_type: Some(operator.to_owned()),
                 attribute,
+                domain: None,
             });
         }
         let message = |value: &Value| self.value_message(*value, &names[value.0]);
         let (input, output) =
             (self.inputs.iter().map(message).collect(), self.outputs.iter().map(|(_, value)| message(value)).collect());
-        let mut initializer = Vec::new();
         let mut size = 0_usize;
         for (at, facts) in self.values.iter_mut().enumerate().filter(|(at, _)| needed.contains(&Value(*at))) {
             // Each constant is let go of as it becomes bytes: a large network is not in memory twice more.
@@ -431,7 +528,7 @@ impl Graph {
                 ..TensorMessage::default()
             });
         }
-        Ok(GraphMessage { node, name: Some(name.to_owned()), initializer, input, output })
+        Ok(GraphMessage { node, name: Some(name.to_owned()), initializer, input, output, sparse_initializer })
     }
 
     /// Gives outputs that are inputs, constants or other outputs too a node of their own.
@@ -507,7 +604,10 @@ impl Graph {
         });
         let tensor =
             TensorTypeMessage { element: Some(element.code()), shape: Some(ShapeMessage { dim: dim.collect() }) };
-        ValueMessage { name: Some(name.to_owned()), of_type: Some(TypeMessage { tensor: Some(tensor) }) }
+        ValueMessage {
+            name: Some(name.to_owned()),
+            of_type: Some(TypeMessage { tensor: Some(tensor), ..TypeMessage::default() }),
+        }
     }
 }
 
@@ -542,7 +642,7 @@ mod tests {
 
     #[test]
     fn everything_that_a_needed_node_gives_has_a_name() {
-        let message = doubling().into_message("numbers", &mut BTreeMap::new()).unwrap();
+        let message = doubling().into_message("numbers", &mut Written::new()).unwrap();
         let names: Vec<&String> = message.node.iter().flat_map(|node| &node.output).collect();
         assert_eq!(names.len(), 2);
         assert!(names.iter().all(|name| !name.is_empty()), "{names:?}");

@@ -1,5 +1,5 @@
 //! ONNX files without a tensor library: a [`Graph`] is built node by node and becomes an [`OnnxModel`], the bytes of a file;
-//! [`Weights`] are the tensors that a file holds.
+//! [`Weights`] are the tensors that a file holds, and what a file of somebody else computes can be a part of a graph ([`OutsideFile`]).
 //!
 //! The batch may have any size: a [`Dim`] is a number, or a multiple of the batch. Nodes of constants are computed while the graph is
 //! built, parts that are one ONNX operator become that operator, and nothing is written that no output needs. The same calls give the same bytes.
@@ -27,6 +27,8 @@ mod graph;
 mod messages;
 mod model;
 mod operations;
+mod outside;
+mod outside_versions;
 mod quantise;
 mod tidy;
 mod weights;
@@ -36,5 +38,6 @@ pub use element::{Dim, Element};
 pub use error::GraphError;
 pub use graph::{Attribute, Graph, Value};
 pub use model::{MAX_BYTES, OPSET, OnnxModel, TensorFacts};
+pub use outside::{OutsideFile, OutsidePart, OutsideTensor};
 pub use quantise::{ProductRanges, Range, WatchedProduct};
 pub use weights::{Weight, Weights};

@@ -4,6 +4,10 @@ use crate::Element;
 pub const OPSET: i64 = 18;
 /// The version of the file format: the one that came with the operators.
 pub(crate) const IR_VERSION: i64 = 8;
+/// The earliest set of operators of somebody else's file that is brought to [`OPSET`].
+pub(crate) const EARLIEST_OPSET: i64 = 13;
+/// The latest set of operators that somebody else's file may be written in: what is written here means the same in it.
+pub(crate) const LATEST_OPSET: i64 = 23;
 /// The most bytes that a file with its weights inside can have: protobuf's limit.
 pub const MAX_BYTES: usize = i32::MAX as usize;
 
@@ -24,6 +28,7 @@ pub struct OnnxModel {
     pub(crate) bytes: Vec<u8>,
     pub(crate) inputs: Vec<TensorFacts>,
     pub(crate) outputs: Vec<TensorFacts>,
+    pub(crate) opset: i64,
     pub(crate) operators: Vec<(String, usize)>,
 }
 
@@ -52,10 +57,10 @@ impl OnnxModel {
         &self.outputs
     }
 
-    /// The set of operators that it is written in: [`OPSET`].
+    /// The set of operators that it is written in: [`OPSET`], or that of a part that somebody else wrote in a later one.
     #[must_use]
     pub const fn opset(&self) -> i64 {
-        OPSET
+        self.opset
     }
 
     /// The operators that it is made of, by name, and how many nodes are each.

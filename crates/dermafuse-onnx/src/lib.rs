@@ -31,8 +31,8 @@ mod network;
 mod recording;
 
 pub use dermafuse_onnx_graph::{
-    Attribute, Dim, Element, Graph, GraphError, OPSET, OnnxModel, ProductRanges, Range, TensorFacts, Value, Values,
-    WatchedProduct,
+    Attribute, Dim, Element, Graph, GraphError, OPSET, OnnxModel, OutsideFile, OutsidePart, OutsideTensor,
+    ProductRanges, Range, TensorFacts, Value, Values, WatchedProduct,
 };
 
 pub use error::OnnxError;

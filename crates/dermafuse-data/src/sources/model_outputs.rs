@@ -11,8 +11,6 @@ use crate::{CaseSet, CaseView, DataError, Table};
 
 /// How far the probabilities of a row may miss a sum of 1: tables rounded to two decimals are read.
 const ROUNDED: f64 = 0.05;
-/// The least that a probability counts as, so that its logarithm is finite.
-const LEAST: f64 = 1e-7;
 
 /// Where what another model says of the cases stands: a table (`.csv`, `.tsv`) with a row for each case.
 ///
@@ -71,6 +69,9 @@ pub struct OutsideAnswers {
 }
 
 impl OutsideModel {
+    /// The least that a probability counts as, so that its logarithm is finite.
+    pub const LEAST: f64 = 1e-7;
+
     /// A model of this name that answers a task.
     #[must_use]
     pub fn of(name: impl Into<String>, task: &Task) -> Self {
@@ -105,7 +106,7 @@ impl OutsideModel {
             let probabilities = self.probabilities(case, &places)?;
             available.push(probabilities.is_some());
             for (to, p) in row.iter_mut().zip(probabilities.into_iter().flatten()) {
-                *to = p.max(LEAST).ln() as f32;
+                *to = p.max(Self::LEAST).ln() as f32;
             }
         }
         Ok(OutsideAnswers { available, logits })
