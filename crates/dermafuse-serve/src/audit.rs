@@ -180,7 +180,7 @@ impl AuditedTask {
             let class = truth.get(&(answer.id.as_str(), task.name.as_str()));
             ids.push(answer.id.as_str().into());
             labels.push(vec![class.and_then(|class| task.index_of(class))]);
-            basis.push(answer.basis.clone());
+            basis.push(answer.basis.as_str().into());
             months.push(answer.time.get(..7).unwrap_or(&answer.time));
             values.push(stored.probabilities.clone());
         }
