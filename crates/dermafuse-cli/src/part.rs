@@ -61,6 +61,7 @@ impl PartArguments {
     }
 }
 
+#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
 impl SplitArguments {
     /// The validation cases, and what must be said of them.
     ///
