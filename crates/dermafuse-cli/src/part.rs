@@ -67,6 +67,7 @@ impl SplitArguments {
     ///
     /// # Errors
     /// A split that cannot be read, that there is not, or that has no validation part.
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
     pub(crate) fn validation<'a>(&self, set: &'a CaseSet) -> Result<(CaseView<'a>, Vec<String>), Failure> {
         match self.load(set)? {
             (Some(split), notes) => Ok((validation(set, split)?, notes)),
