@@ -61,7 +61,6 @@ impl PartArguments {
     }
 }
 
-#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
 impl SplitArguments {
     /// The validation cases, and what must be said of them.
     ///
