@@ -306,7 +306,7 @@ fn a_whole_answer_is_that_of_the_model() {
             _ => WHOLE,
         };
         let model = model(views, preprocess, frozen);
-        let OnnxAnswer { model: onnx, ends_at, partial, left_out } = model.to_onnx().unwrap();
+        let OnnxAnswer { model: onnx, ends_at, partial, left_out, .. } = model.to_onnx().unwrap();
         assert_eq!((ends_at.as_str(), onnx.opset()), ("P_3", 18));
         assert!(left_out.iter().any(|sentence| sentence.starts_with("what is found in pictures")), "{left_out:?}");
         let names: Vec<&str> = onnx.inputs().iter().map(|input| input.name.as_str()).collect();
