@@ -693,7 +693,7 @@ mod tests {
         assert_eq!(graph.shape(expanded), [Dim::Batch(1), Dim::Fixed(5), Dim::Fixed(2)]);
         graph.output("rows", expanded);
         graph.output("image again", image);
-        let message = graph.into_message("numbers", &mut BTreeMap::new()).unwrap();
+        let message = graph.into_message("numbers", &mut Written::new()).unwrap();
         let operators: Vec<&str> = message.node.iter().filter_map(|node| node.op_type.as_deref()).collect();
         assert!(operators.contains(&"Add") && !operators.contains(&"Shape"), "{operators:?}");
     }
