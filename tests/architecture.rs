@@ -205,7 +205,7 @@ fn modules(source: &Path) -> BTreeMap<Place, Module> {
             let candidates = [below.join(format!("{child}.rs")), below.join(child).join("mod.rs")];
             let file = candidates.into_iter().find(|file| file.is_file());
             let file = file.unwrap_or_else(|| panic!("{}: there is no file of module {child}", below.display()));
-            open.push(([&place[..], &[child.clone()]].concat(), file));
+            open.push(([&place[..], std::slice::from_ref(child)].concat(), file));
         }
         modules.insert(place, module);
     }

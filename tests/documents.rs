@@ -245,9 +245,12 @@ impl Said {
         let overs = if self.over.is_empty() { vec![None] } else { self.over.iter().map(Some).collect() };
         for over in overs {
             let mut recipe = Recipe::named(named).map_err(|fault| error(&fault))?;
-            self.data.iter().try_for_each(|words| recipe.set_data(words)).map_err(|fault| error(&fault))?;
-            let mut settings = self.settings.iter().chain(over);
-            settings.try_for_each(|words| recipe.set(words)).map_err(|fault| error(&fault))?;
+            for words in &self.data {
+                recipe.set_data(words).map_err(|fault| error(&fault))?;
+            }
+            for words in self.settings.iter().chain(over) {
+                recipe.set(words).map_err(|fault| error(&fault))?;
+            }
             let rows: Vec<&str> = match (row, &self.rows[..]) {
                 (Some(row), _) => vec![row],
                 (None, []) if self.compares => recipe.compared_rows(None).map_err(|fault| error(&fault))?,
@@ -257,8 +260,8 @@ impl Said {
                 recipe.experiment().map_err(|fault| error(&fault))?;
             }
             for row in rows {
-                let read = recipe.row(row).and_then(|row| recipe.experiment_of(row));
-                read.map_err(|fault| format!("{row}: {fault}"))?;
+                let found = recipe.row(row).map_err(|fault| format!("{row}: {fault}"))?;
+                recipe.experiment_of(found).map_err(|fault| format!("{row}: {fault}"))?;
             }
         }
         Ok(())

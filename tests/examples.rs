@@ -176,7 +176,7 @@ fn programs_that_embed_the_library_train_and_compare() {
     assert!(compared.contains("PS+SCA+BL") && compared.contains("PS – PS+SCA+BL, Wilcoxon p = "), "{compared}");
     assert!(run("own_data_set", Some("own")).contains("report.html"));
     assert!(run("own_fusion_module", Some("gate")).contains("model.safetensors"));
-    assert!(fs::read_to_string(folder.path().join("gate/experiment.toml")).unwrap().contains("fusion = \"gate\""));
+    assert!(fs::read_to_string(folder.path().join("gate/experiment.toml")).unwrap().contains("kind = \"gate\""));
     let own = run("own_backbone", None);
     assert!(own.contains("parameters\nclinical: logits [[2, 5], [2, 2]]\n"), "{own}");
 }

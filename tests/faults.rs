@@ -372,7 +372,7 @@ fn a_refused_program_changes_nothing() {
         command
     };
     refused(&mut set("method.weights=nowhere.pth"), "nowhere.pth");
-    refused(&mut set("training.micro_batch_size=3"), "micro_batch_size must be");
+    refused(&mut set("training.micro_batch_size=3"), "training.micro_batch_size: must be");
     let mut data = fusionm4net(&out);
     refused(data.arg("--data").arg(format!("derm7pt={}", folder.path().join("nowhere").display())), "nowhere");
     let compare = |row: &str| {

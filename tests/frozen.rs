@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,8 +25,8 @@ use dermafuse::schema::{BranchLogits, Predictions};
 use dermafuse::train::Silent;
 use dermafuse::{Model, Patient, PatientImage};
 use dermafuse_tests::engine_library::LIBRARIES;
+use dermafuse_tests::onnx_checker::{Bounds, Checker, Job, Numbers};
 use dermafuse_tests::{device_lock, program, small_set, small_set_folder, text, text_of, train_small, uniform};
-use serde_json::json;
 
 const SIDE: usize = 32;
 
@@ -409,7 +408,7 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
     }
     // The whole answer is one file, with the encoder in it once.
     let weights = fs::metadata(&file).unwrap().len() as usize;
-    let onnx = answers_as_a_file(&model, folder.path(), "ours");
+    let onnx = answers_as_a_file(&model, folder.path(), "ours", &mut Checker::of(&LIBRARIES[..1]));
     assert!(
         (weights - 10_000..weights + 400_000).contains(&onnx.model.bytes().len()),
         "{} of {weights}",
@@ -451,7 +450,11 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
     let mut plan_of = |bytes: &[u8]| {
         fs::write(&file, bytes).unwrap();
         let experiment = recipe(&[&named, &weights]).experiment().unwrap();
-        match experiment.plan().and_then(|plan| plan.check(Workplace::on(&Device::flex()), &mut Silent)) {
+        let checked = match experiment.plan() {
+            Ok(plan) => plan.check(Workplace::on(&Device::flex()), &mut Silent),
+            Err(error) => Err(error),
+        };
+        match checked {
             Ok(()) => {}
             Err(error) => {
                 let said = text_of(&error);
@@ -471,31 +474,35 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
     assert!(errors > 5, "{errors}");
 }
 
+/// Probabilities of whole answers, asked of ONNX Runtime alone.
+const WHOLE: Bounds = Bounds { onnx_runtime: 1e-5, open_vino: 0.0, sixteen_bits: 0.0 };
+
 /// The ONNX file of a model, which gives in ONNX Runtime what the model says of patients, of both images and of one.
-fn answers_as_a_file(model: &Model, folder: &Path, name: &str) -> OnnxAnswer {
+fn answers_as_a_file(model: &Model, folder: &Path, name: &str, checker: &mut Option<Checker>) -> OnnxAnswer {
     let onnx = model.to_onnx().unwrap_or_else(|error| panic!("{name}: {}", text_of(&error)));
     let file = folder.join(format!("{name}.onnx"));
     fs::write(&file, onnx.model.bytes()).unwrap();
     // Bright images and dark ones.
     let pixels = |kind: &str, case: usize| -> Vec<u8> {
-        let most = if case % 2 == 0 { 255.0 } else { 90.0 };
+        let most = if case.is_multiple_of(2) { 255.0 } else { 90.0 };
         (0..SIDE * SIDE * 3).map(|at| (most * uniform(&format!("{kind} {case}"), at)) as u8).collect()
     };
     let image = |kind: &str, case: usize| PatientImage::rgb(SIDE, SIDE, pixels(kind, case));
     let of_cases = |cases: usize| {
         let images = ["clinical", "dermoscopic"].map(|kind| {
             let values: Vec<u8> = (0..cases).flat_map(|case| pixels(kind, case)).collect();
-            (kind, json!({ "shape": [cases, SIDE, SIDE, 3], "type": "uint8", "values": values }))
+            let values = values.into_iter().map(f64::from).collect();
+            (kind.to_owned(), Numbers { shape: vec![cases, SIDE, SIDE, 3], kind: "uint8", values })
         });
         let columns =
             onnx.model.inputs().iter().find(|input| input.name == "record").map(|input| input.shape[1].unwrap());
         let record = columns.map(|columns| {
             // What is said of a patient of whom nothing is recorded.
             let empty = model.bundle().description.encoder.encoded_columns();
-            let row = empty.iter().map(|column| f32::from(u8::from(column.value == ColumnValue::Missing)));
-            let row: Vec<f32> = row.collect();
+            let row = empty.iter().map(|column| f64::from(u8::from(column.value == ColumnValue::Missing)));
+            let row: Vec<f64> = row.collect();
             assert_eq!(row.len(), columns);
-            ("record", json!({ "shape": [cases, columns], "type": "float32", "values": row.repeat(cases) }))
+            ("record".to_owned(), Numbers { shape: vec![cases, columns], kind: "float32", values: row.repeat(cases) })
         });
         images.into_iter().chain(record).collect::<BTreeMap<_, _>>()
     };
@@ -506,10 +513,8 @@ fn answers_as_a_file(model: &Model, folder: &Path, name: &str) -> OnnxAnswer {
                 task.classes.iter().map(|class| own.probability(class).unwrap()).collect::<Vec<f64>>()
             };
             let values: Vec<f64> = answers.iter().flat_map(of_answer).collect();
-            (
-                format!("{prefix}{}", task.name),
-                json!({ "shape": [answers.len(), task.classes.len()], "values": values }),
-            )
+            let shape = vec![answers.len(), task.classes.len()];
+            (format!("{prefix}{}", task.name), Numbers { shape, kind: "float32", values })
         });
         of_task.collect::<BTreeMap<_, _>>()
     };
@@ -520,29 +525,14 @@ fn answers_as_a_file(model: &Model, folder: &Path, name: &str) -> OnnxAnswer {
             model.predict(&patient).unwrap()
         };
         let answers: Vec<Answer> = (0..cases).map(of_case).collect();
-        jobs.push(json!({ "file": &file, "inputs": of_cases(cases), "outputs": numbers(&answers, "") }));
+        jobs.push(Job { file: file.clone(), inputs: of_cases(cases), outputs: numbers(&answers, "") });
     }
     let one = model.predict(&Patient::new().dermoscopic(image("dermoscopic", 0))).unwrap();
     let answer = onnx.partial.iter().find(|answer| answer.images == ["dermoscopic"]).unwrap();
     let outputs = numbers(&[one], &format!("{}/", answer.outputs));
-    jobs.push(json!({ "file": &file, "inputs": of_cases(1), "outputs": outputs }));
-    let list = folder.join("jobs.json");
-    fs::write(&list, serde_json::to_vec(&jobs).unwrap()).unwrap();
-    let Some(python) = std::env::var_os("DERMAFUSE_PYTHON") else {
-        assert!(!LIBRARIES[0].is_required(), "DERMAFUSE_PYTHON names no Python with onnxruntime");
-        eprintln!("SKIPPED: DERMAFUSE_PYTHON names no Python to compare the file with");
-        return onnx;
-    };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx_check.py");
-    let output = Command::new(python).arg(script).arg(&list).output().unwrap();
-    assert!(output.status.success(), "{name}: {}", text(&output));
-    let checked: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    for job in checked.as_array().unwrap() {
-        for (output, difference) in job["differences"].as_object().unwrap() {
-            let difference = difference.as_f64().unwrap();
-            println!("{name}: {output}: {difference:e}");
-            assert!(difference <= 1e-5, "{name}: {output}: {difference:e}");
-        }
+    jobs.push(Job { file: file.clone(), inputs: of_cases(1), outputs });
+    if let Some(checker) = checker {
+        jobs.iter().for_each(|job| drop(checker.check(job, &WHOLE)));
     }
     onnx
 }
@@ -554,6 +544,7 @@ fn encoders_of_others_stand_in_the_file_of_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/outside_encoders");
     let engine = serde_json::to_string(&engine).unwrap();
+    let mut checker = Checker::of(&LIBRARIES[..1]);
     // What PyTorch wrote in earlier operators, and one with loops and branches that takes a single image, in later ones.
     let kinds = [
         ("pytorch", "tokens = \"first\"", 18),
@@ -566,7 +557,7 @@ fn encoders_of_others_stand_in_the_file_of_the_answer() {
         let views = format!("evaluation.views={}", [0, 3, 4][at]);
         let outcome = run(&recipe(&[&encoder, &weights, &views]).experiment().unwrap());
         let model = Model::new(outcome.bundle().unwrap().clone()).unwrap();
-        let onnx = answers_as_a_file(&model, folder.path(), &format!("{name}{at}"));
+        let onnx = answers_as_a_file(&model, folder.path(), &format!("{name}{at}"), &mut checker);
         assert_eq!(onnx.model.opset(), opset);
         assert!(onnx.model.operators().contains(&("Scan".to_owned(), 1)), "{:?}", onnx.model.operators());
         assert!(!onnx.model.operators().iter().any(|(operator, _)| operator == "Relu"), "nobody needs it");

@@ -13,7 +13,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::engine_library::LIBRARIES;
+use crate::engine_library::{LIBRARIES, Library};
 
 /// A tensor of a job.
 pub struct Numbers {
@@ -98,17 +98,25 @@ impl Checker {
     /// # Panics
     /// If an engine is required that it lacks.
     pub fn start() -> Option<Self> {
+        Self::of(&LIBRARIES)
+    }
+
+    /// The same with these libraries alone.
+    ///
+    /// # Panics
+    /// If one of them is required that the interpreter lacks.
+    pub fn of(libraries: &[Library]) -> Option<Self> {
         let interpreter = var_os("DERMAFUSE_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
         let script = "import importlib.util as u, sys, numpy; print(*(n for n in sys.argv[1:] if u.find_spec(n)))";
         let found =
-            Command::new(&interpreter).args(["-c", script]).args(LIBRARIES.map(|library| library.name)).output();
+            Command::new(&interpreter).args(["-c", script]).args(libraries.iter().map(|library| library.name)).output();
         let found = match found {
             Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
             _ => String::new(),
         };
         let found: BTreeSet<&str> = found.split_whitespace().collect();
         let mut engines = Vec::new();
-        for library in LIBRARIES {
+        for library in libraries {
             let name = library.name;
             if found.contains(name) {
                 let of_library = |engine: &&str| engine.starts_with(name);

@@ -53,7 +53,7 @@ pub fn branch_logits(tasks: &TaskSet, cohort: Cohort) -> BranchLogits {
 /// A model of two towers in a file: six views, support vector machines over the answer and the record, mixed with it, and calibration. Its
 /// tasks, fields and size are those of [`saved_model`].
 pub fn staged_model(folder: &Path) -> PathBuf {
-    let small = Bundle::load(&saved_model(folder), &Device::flex()).expect("a model").description;
+    let small = Bundle::load(saved_model(folder), &Device::flex()).expect("a model").description;
     let (tasks, encoder, preprocess) = (small.tasks, small.encoder, small.preprocess);
     let network = NetworkConfig::FusionNet(FusionNetConfig::new(BackboneKind::ResNet18Quarter, tasks.class_counts()));
     let untrained = network.init_seeded(11, &Device::flex()).expect("a network");

@@ -93,9 +93,11 @@ impl AnswerPattern {
     /// The logits of the cases that can be answered in this way, as if they had nothing else.
     fn of(&self, logits: &BranchLogits) -> BranchLogits {
         let is_named = |name: &String| self.branches.contains(name);
+        let answers = |name: &String, case: usize| {
+            logits.branches.iter().any(|branch| branch.name == *name && branch.available[case])
+        };
         let can = |case: usize| {
-            let mut named = logits.branches.iter().filter(|branch| is_named(&branch.name));
-            named.all(|branch| branch.available[case]) && (logits.cohort.has_metadata[case] || !self.metadata)
+            self.branches.iter().all(|name| answers(name, case)) && (logits.cohort.has_metadata[case] || !self.metadata)
         };
         let rows: Vec<usize> = (0..logits.cohort.len()).filter(|&case| can(case)).collect();
         let mut chosen = logits.select(&rows);

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[cfg(feature = "_engines")]
 use dermafuse_onnx::OnnxError;
@@ -74,11 +74,11 @@ pub enum EngineError {
         /// The engine.
         engine: &'static str,
         /// The library that is loaded.
-        loaded: PathBuf,
+        loaded: Box<Path>,
         /// The one that was asked for.
-        asked: PathBuf,
+        asked: Box<Path>,
         /// Why the one that is loaded cannot be used, if it cannot.
-        unusable: Option<String>,
+        unusable: Option<Box<str>>,
     },
     /// A program that is linked statically, which loads no libraries.
     #[error(

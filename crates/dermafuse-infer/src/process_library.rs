@@ -49,18 +49,18 @@ impl<T> ProcessLibrary<T> {
     ) -> Result<&Loaded<T>, EngineError> {
         library.check_machine()?;
         let mut unusable = self.unusable.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = |loaded: &Path, asked, unusable| EngineError::OtherLibrary {
+        let other = |loaded: &Path, asked: &Path, unusable: Option<&str>| EngineError::OtherLibrary {
             engine: library.engine,
-            loaded: loaded.to_owned(),
-            asked,
-            unusable,
+            loaded: loaded.into(),
+            asked: asked.into(),
+            unusable: unusable.map(Into::into),
         };
         if let Some(loaded) = self.loaded.get() {
             // Only a place that was named must be that of the library.
             return match given {
                 Some(asked) => match library.locate(Some(asked))? {
                     path if path == loaded.path => Ok(loaded),
-                    asked => Err(other(&loaded.path, asked, None)),
+                    asked => Err(other(&loaded.path, &asked, None)),
                 },
                 None => Ok(loaded),
             };
@@ -69,7 +69,7 @@ impl<T> ProcessLibrary<T> {
         if let Some((taken, reason)) = &*unusable {
             return Err(match path == *taken {
                 true => library.refused(&path, reason.clone()),
-                false => other(taken, path, Some(reason.clone())),
+                false => other(taken, &path, Some(reason)),
             });
         }
         match start(&path) {

@@ -136,7 +136,8 @@ impl FromStr for AnswerBasis {
 impl PartialEq<str> for AnswerBasis {
     /// Whether it is what is written so.
     fn eq(&self, text: &str) -> bool {
-        *self == Self::from(text)
+        let other = Self::from(text);
+        *self == other
     }
 }
 
