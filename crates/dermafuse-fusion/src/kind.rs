@@ -85,7 +85,7 @@ mod tests {
             assert_eq!(name.parse::<FusionKind>().unwrap().to_string(), name);
         }
         let error = "sum".parse::<FusionKind>().unwrap_err().to_string();
-        assert!(error.starts_with("there is no fusion module `sum`; the known ones are concat, meta_block"), "{error}");
+        assert!(error.starts_with("there is no fusion module `sum`; choose one of concat, meta_block"), "{error}");
     }
 
     #[test]

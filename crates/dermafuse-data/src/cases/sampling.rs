@@ -380,10 +380,7 @@ mod tests {
             sampling.order(&set.view(rows).unwrap(), 0, 0).unwrap_err().to_string()
         };
         assert_eq!(error(balanced(0), &[0]), "`per_class` must be 1 or more, found 0");
-        assert_eq!(
-            error(Sampling::Weighted { power: -1.0 }, &[0]),
-            "power of the sampling weights: -1 is not 0 or more"
-        );
+        assert_eq!(error(Sampling::Weighted { power: -1.0 }, &[0]), "`power` must be 0 or more, found -1");
         assert!(error(balanced(1), &[0, 1, 40]).contains("`c`"));
         assert!(error(Sampling::Weighted { power: 1.0 }, &[52]).contains("no cases"));
     }
