@@ -252,14 +252,8 @@ fn one_onnx_file_answers_from_what_other_models_say() {
     let engine = LIBRARIES[0].engine("threads=1");
     let kinds: [(&str, &[&str]); 3] = [
         ("beside", &["second_stage.calibrated=temperature"]),
-        (
-            "stacked",
-            &[
-                "second_stage.inputs=predictions_and_metadata",
-                "second_stage.classifier=gradient_boosting",
-                "second_stage.params=none",
-            ],
-        ),
+        // No trees: these tables have a few numbers only, and trees split between two that are a rounding apart.
+        ("stacked", &["second_stage.inputs=predictions_and_metadata"]),
         ("alone", &["second_stage.classifier=none", "second_stage.params=none", "second_stage.point=balanced"]),
     ];
     for (kind, settings) in kinds {
@@ -287,8 +281,9 @@ fn one_onnx_file_answers_from_what_other_models_say() {
                 "from other+second",
                 "from second",
                 "from other",
+                "from nothing",
             ],
-            false => &["from second", "from other"],
+            false => &["from second", "from other", "from nothing"],
         };
         assert_eq!(partial, expected);
 
