@@ -1,18 +1,17 @@
 //! A small classification tree on weighted records, what AdaBoost boosts.
 //!
 //! scikit-learn's `DecisionTreeClassifier` with the Gini impurity: a node is cut where the weighted impurity of its two parts is
-//! smallest, in the middle between two values of a feature. Difference: of cuts that are equally good the one of the first feature
-//! and the smallest threshold is taken, where scikit-learn draws one.
+//! smallest, in the middle between two values of a feature. Differences: of cuts that are equally good the one of the first
+//! feature and the smallest threshold is taken, where scikit-learn draws one; cuts lie a rounding higher ([`crate::cut_place`]).
 
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
+use crate::cut_place::{is_same_value, threshold_between};
 use crate::error::{EnsembleError, Result};
 
 /// What errors call it.
 const WHAT: &str = "tree";
-/// Values that are no further apart than this count as one, as in scikit-learn.
-const SAME_VALUE: f64 = 1e-7;
 /// A node of no more impurity is a leaf.
 const PURE: f64 = f64::EPSILON;
 /// More nodes than any tree of [`MAX_DEPTH`] levels has.
@@ -138,15 +137,12 @@ impl<'a> SortedRecords<'a> {
                 high[label] -= weights[pair[0]];
                 let [value, next] = [pair[0], pair[1]].map(|row| self.records[[row, feature]]);
                 let smaller = (before + 1).min(rows.len() - before - 1);
-                if next - value <= SAME_VALUE || smaller < leaf {
+                if is_same_value(value, next) || smaller < leaf {
                     continue;
                 }
                 let purity = purity(&low) + purity(&high);
                 if best.as_ref().is_none_or(|best| purity > best.purity) {
-                    // Where the middle is the upper value, for want of digits, the lower one cuts as well.
-                    let middle = value / 2.0 + next / 2.0;
-                    let threshold = if middle < next { middle } else { value };
-                    best = Some(Cut { feature, threshold, purity });
+                    best = Some(Cut { feature, threshold: threshold_between(value, next), purity });
                 }
             }
         }
@@ -250,7 +246,7 @@ mod tests {
         let sorted = SortedRecords::new(&records, vec![0, 0, 1, 1], 2);
         let tree = sorted.grow(&[0.25; 4], SIZE);
         // Both features part the classes; the first does.
-        assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: 1.5, low: 1, high: 2 });
+        assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: 1.500_000_375, low: 1, high: 2 });
         assert_eq!(tree.nodes[1..], [Node::Leaf(0), Node::Leaf(1)]);
         assert_eq!(records.rows().into_iter().map(|row| tree.class_of(row)).collect::<Vec<_>>(), [0, 0, 1, 1]);
         tree.check(2, 2).unwrap();
@@ -258,7 +254,7 @@ mod tests {
         // A heavy record among light ones of another class.
         let sorted = SortedRecords::new(&records, vec![0, 1, 0, 0], 2);
         let tree = sorted.grow(&[0.1, 0.7, 0.1, 0.1], TreeSize { depth: 1, ..SIZE });
-        assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: 1.5, low: 1, high: 2 });
+        assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: 1.500_000_375, low: 1, high: 2 });
         assert_eq!(tree.nodes[1..], [Node::Leaf(1), Node::Leaf(0)]);
     }
 

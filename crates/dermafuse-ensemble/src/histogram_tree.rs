@@ -2,13 +2,15 @@
 //!
 //! scikit-learn's `TreeGrower` of `HistGradientBoostingClassifier` (after LightGBM: Ke et al., NeurIPS 2017): features are cut into at
 //! most 255 bins once, a node's cut is found in sums over bins, and of all leaves the one that gains most is cut next. Records that lack a
-//! value go to the side that gains more; where no record of the fit lacked it, to the larger side. Difference: sums are of 64 bits, where
-//! scikit-learn has gradients of 32.
+//! value go to the side that gains more; where no record of the fit lacked it, to the larger side. Differences: sums are of 64 bits, where
+//! scikit-learn has gradients of 32; cuts lie a rounding higher
+//! ([`crate::cut_place`]).
 
 use ndarray::{ArrayView1, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::cut_place::{is_same_value, threshold_between, with_room};
 use crate::error::{EnsembleError, Result};
 
 /// What errors call it.
@@ -281,14 +283,9 @@ impl BinnedRecords {
 /// The largest values of the bins of sorted values, but for the last bin's.
 fn thresholds(known: &[f64], most: usize) -> Vec<f64> {
     let mut distinct = known.to_vec();
-    distinct.dedup();
-    // Half of each, so that nothing overflows; where the middle is the upper value for want of digits, the lower one cuts as well.
-    let between = |a: f64, b: f64| {
-        let middle = a / 2.0 + b / 2.0;
-        if middle < b { middle } else { a }
-    };
+    distinct.dedup_by(|next, kept| is_same_value(*kept, *next));
     if distinct.len() <= most {
-        return distinct.windows(2).map(|pair| between(pair[0], pair[1])).collect();
+        return distinct.windows(2).map(|pair| threshold_between(pair[0], pair[1])).collect();
     }
     // The inverse of the distribution function, averaged where it is a whole stretch, as scikit-learn takes it.
     let percentile = |part: usize| match (part * known.len()).is_multiple_of(most) {
@@ -298,7 +295,7 @@ fn thresholds(known: &[f64], most: usize) -> Vec<f64> {
         }
         false => known[part * known.len() / most],
     };
-    let mut found: Vec<f64> = (1..most).map(percentile).collect();
+    let mut found: Vec<f64> = (1..most).map(percentile).map(with_room).collect();
     found.dedup();
     found
 }
@@ -382,12 +379,24 @@ mod tests {
     }
 
     #[test]
+    fn no_cut_lies_between_values_that_differ_by_a_rounding() {
+        let rounded = f64::from(0.3_f32);
+        assert_eq!(thresholds(&[0.3, rounded, rounded, 0.5], 255), [threshold_between(0.3, 0.5)]);
+        // Ends of bins that are values have the same room.
+        let values: Vec<f64> = (0..1001).map(|at| f64::from(at) / 10.0).collect();
+        assert!(thresholds(&values, 4).iter().zip([25.0, 50.0, 75.0]).all(|(end, value)| *end > value));
+    }
+
+    #[test]
     fn the_first_cut_is_where_the_loss_falls_most_and_leaves_are_newton_steps() {
         // Gradients −1, −1, 1, 3 of curvature 1: apart between the second and the third, values 1 and −2.
         let records = array![[0.0], [1.0], [2.0], [3.0]];
         let binned = BinnedRecords::new(records.view(), 255);
         let (tree, added) = binned.grow(&[-1.0, -1.0, 1.0, 3.0], &[1.0; 4], GROWTH);
-        assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: 1.5, missing_low: false, low: 1, high: 2 });
+        assert_eq!(
+            tree.nodes[0],
+            Node::Cut { feature: 0, threshold: 1.500_000_375, missing_low: false, low: 1, high: 2 }
+        );
         assert_close(&leaves(&tree), &[1.0, -2.0]);
         assert_close(&added, &[1.0, 1.0, -2.0, -2.0]);
         assert_close(&[tree.value_of(array![1.5].view())], &[1.0]);
@@ -404,11 +413,17 @@ mod tests {
         let binned = BinnedRecords::new(records.view(), 255);
         // As the last two.
         let (tree, added) = binned.grow(&[-1.0, 1.0, 1.0, 1.0], &[1.0; 4], GROWTH);
-        assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: 1.0, missing_low: false, low: 1, high: 2 });
+        assert_eq!(
+            tree.nodes[0],
+            Node::Cut { feature: 0, threshold: 1.000_000_25, missing_low: false, low: 1, high: 2 }
+        );
         assert_close(&added, &[1.0, -1.0, -1.0, -1.0]);
         // As the first.
         let (tree, _) = binned.grow(&[-1.0, -1.0, 1.0, 1.0], &[1.0; 4], GROWTH);
-        assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: 1.0, missing_low: true, low: 1, high: 2 });
+        assert_eq!(
+            tree.nodes[0],
+            Node::Cut { feature: 0, threshold: 1.000_000_25, missing_low: true, low: 1, high: 2 }
+        );
         // Unlike all others.
         let (tree, added) = binned.grow(&[1.0, -3.0, 1.0, 1.0], &[1.0; 4], GROWTH);
         assert_eq!(tree.nodes[0], Node::Cut { feature: 0, threshold: f64::MAX, missing_low: false, low: 1, high: 2 });
@@ -419,8 +434,8 @@ mod tests {
     #[test]
     fn many_values_are_cut_at_percentiles() {
         let values: Vec<f64> = (0..1001).map(f64::from).collect();
-        assert_eq!(thresholds(&values, 4), [250.0, 500.0, 750.0]);
-        assert_eq!(thresholds(&[1.0, 1.0, 2.0, 4.0], 255), [1.5, 3.0]);
+        assert_eq!(thresholds(&values, 4), [250.000_062_5, 500.000_125, 750.000_187_5]);
+        assert_eq!(thresholds(&[1.0, 1.0, 2.0, 4.0], 255), [1.500_000_375, 3.000_000_75]);
         assert_eq!(thresholds(&[], 255), [0.0; 0]);
         let few = BinnedRecords::new(Array2::from_shape_fn((1001, 1), |(row, _)| row as f64).view(), 4);
         let counts: Vec<usize> = (0..4).map(|bin| few.bins[0].iter().filter(|of| **of == bin).count()).collect();

@@ -23,6 +23,7 @@ mod classifier;
 mod cluster;
 mod conformal;
 mod coupling;
+mod cut_place;
 mod decision_point;
 mod decision_tree;
 mod error;
