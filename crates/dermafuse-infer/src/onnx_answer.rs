@@ -379,7 +379,8 @@ fn partial_answer(
         stage: row.name,
         sees: kinds_of(seen).filter(|image| images.contains(image)).map(|image| image.name()).collect(),
         sees_record: *recorded && sees_record(bundle, seen),
-        empty_record: !recorded && seen.metadata,
+        // What stands in for a network knows nothing of a record, either.
+        empty_record: !recorded && seen.metadata && !stands_in(bundle, asked_others(bundle)),
         zeros: case.zeros(&used).iter().map(name).collect(),
         sees_models: said.iter().filter(|name| basis.branches.contains(name)).cloned().collect(),
         first_stage: two_stage.second_stage.is_some() && !recorded,
