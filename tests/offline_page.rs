@@ -380,6 +380,17 @@ fn whole_model(folder: &Path) -> PathBuf {
     file
 }
 
+/// What stands in a photo's file, as the page of a server is given it.
+fn bytes_in(photo: Option<&Path>) -> Option<Vec<u8>> {
+    photo.map(|file| fs::read(file).unwrap())
+}
+
+/// The classes of all tasks of an answer, in order, with their probabilities.
+fn classes_of(answer: &Value) -> Vec<(String, f64)> {
+    let classes = answer["tasks"].as_array().unwrap().iter().flat_map(|task| task["classes"].as_array().unwrap());
+    classes.map(|class| (class["name"].as_str().unwrap().to_owned(), class["probability"].as_f64().unwrap())).collect()
+}
+
 /// What the page answers to photos and a record, or `refused` and why.
 fn answer_of(browser: &mut Chromium, clinical: Option<&Path>, dermoscopic: Option<&Path>, fields: &Value) -> Value {
     let of = |file: Option<&Path>| file.map_or_else(|| "undefined".to_owned(), script_file);
@@ -588,17 +599,14 @@ fn a_page_answers_without_an_image_where_the_program_does() {
     let mut answers = Vec::new();
     for there in [[true, true], [true, false], [false, true]] {
         let [clinical, dermoscopic] = [0, 1].map(|at| there[at].then(|| photos[at].as_path()));
-        let bytes = |file: Option<&Path>| file.map(|file| fs::read(file).unwrap().into());
-        let case = CaseInput { clinical: bytes(clinical), dermoscopic: bytes(dermoscopic), ..CaseInput::default() };
+        let case = CaseInput {
+            clinical: bytes_in(clinical).map(Into::into),
+            dermoscopic: bytes_in(dermoscopic).map(Into::into),
+            ..CaseInput::default()
+        };
         let expected = serde_json::to_value(served.answer(&case).unwrap()).unwrap();
         let found = answer_of(&mut browser, clinical, dermoscopic, &json!([]));
-        let classes = |answer: &Value| -> Vec<(String, f64)> {
-            let classes = answer["tasks"][0]["classes"].as_array().unwrap().iter();
-            classes
-                .map(|class| (class["name"].as_str().unwrap().to_owned(), class["probability"].as_f64().unwrap()))
-                .collect()
-        };
-        for ((class, probability), (other, expected)) in classes(&found).into_iter().zip(classes(&expected)) {
+        for ((class, probability), (other, expected)) in classes_of(&found).into_iter().zip(classes_of(&expected)) {
             assert!(
                 class == other && (probability - expected).abs() <= BOUND,
                 "{there:?} {class}: {probability} {expected}"
@@ -614,7 +622,7 @@ fn a_page_answers_without_an_image_where_the_program_does() {
                 .collect()
         };
         assert_eq!(told(&found), told(&expected), "{there:?}");
-        answers.push(classes(&found));
+        answers.push(classes_of(&found));
     }
     assert!(answers[0] != answers[1] && answers[1] != answers[2], "{answers:?}");
     drop(browser);
@@ -640,11 +648,10 @@ fn a_page_answers_incomplete_cases_where_the_program_does_and_says_the_same_of_t
             let record: &[(&str, &str)] = if given.record { &RECORD } else { &[] };
             let clinical = given.clinical.then_some(photos[0].as_path());
             let dermoscopic = given.dermoscopic.then_some(photos[1].as_path());
-            let bytes = |file: Option<&Path>| file.map(|file| fs::read(file).unwrap().into());
             let fields = record.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             let case = CaseInput {
-                clinical: bytes(clinical),
-                dermoscopic: bytes(dermoscopic),
+                clinical: bytes_in(clinical).map(Into::into),
+                dermoscopic: bytes_in(dermoscopic).map(Into::into),
                 fields,
                 ..CaseInput::default()
             };
@@ -659,12 +666,11 @@ fn a_page_answers_incomplete_cases_where_the_program_does_and_says_the_same_of_t
             };
             assert!(found["refused"].is_null(), "{name} {given:?}: {}", found["refused"]);
             answered += usize::from(at > 0);
-            for (one, other) in found["tasks"].as_array().unwrap().iter().zip(expected["tasks"].as_array().unwrap()) {
-                for class in one["classes"].as_array().unwrap() {
-                    let same = other["classes"].as_array().unwrap().iter().find(|same| same["name"] == class["name"]);
-                    let [one, other] = [class, same.unwrap()].map(|class| class["probability"].as_f64().unwrap());
-                    largest = largest.max((one - other).abs());
-                }
+            let (found_classes, expected_classes) = (classes_of(&found), classes_of(&expected));
+            assert_eq!(found_classes.len(), expected_classes.len(), "{name} {given:?}");
+            for ((class, probability), (other, expected)) in found_classes.iter().zip(&expected_classes) {
+                assert_eq!(class, other, "{name} {given:?}");
+                largest = largest.max((probability - expected).abs());
             }
             assert!(largest <= BOUND, "{name} {given:?}: {largest}");
             for same in ["images", "fields"] {
@@ -717,25 +723,17 @@ fn a_page_computes_views_and_both_stages_as_the_program_does() {
         ([true, true], json!([])),
     ] {
         let [clinical, dermoscopic] = [0, 1].map(|at| there[at].then(|| photos[at].as_path()));
-        let bytes = |file: Option<&Path>| file.map(|file| fs::read(file).unwrap().into());
         let pairs =
             fields.as_array().unwrap().iter().map(|pair| [0, 1].map(|at| pair[at].as_str().unwrap().to_owned()));
         let case = CaseInput {
-            clinical: bytes(clinical),
-            dermoscopic: bytes(dermoscopic),
+            clinical: bytes_in(clinical).map(Into::into),
+            dermoscopic: bytes_in(dermoscopic).map(Into::into),
             fields: pairs.map(|[name, value]| (name, value)).collect(),
             ..CaseInput::default()
         };
         let expected = serde_json::to_value(served.answer(&case).unwrap()).unwrap();
         let found = answer_of(&mut browser, clinical, dermoscopic, &fields);
-        let classes = |answer: &Value| -> Vec<(String, f64)> {
-            let tasks = answer["tasks"].as_array().unwrap().iter();
-            let classes = tasks.flat_map(|task| task["classes"].as_array().unwrap());
-            classes
-                .map(|class| (class["name"].as_str().unwrap().to_owned(), class["probability"].as_f64().unwrap()))
-                .collect()
-        };
-        let (found_classes, expected_classes) = (classes(&found), classes(&expected));
+        let (found_classes, expected_classes) = (classes_of(&found), classes_of(&expected));
         assert_eq!(found_classes.len(), 3 + 2);
         for ((class, probability), (other, expected)) in found_classes.iter().zip(&expected_classes) {
             assert_eq!(class, other, "{there:?} {fields}");

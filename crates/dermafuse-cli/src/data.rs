@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dermafuse::data::{CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions, OtherTasks};
-
 use dermafuse::schema::TaskSet;
 
 use crate::failure::Failure;
