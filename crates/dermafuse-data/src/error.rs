@@ -480,6 +480,16 @@ pub enum DataError {
         /// What is wrong, and what there is.
         reason: String,
     },
+    /// A role that a field of a set cannot be given.
+    #[error("the role of field `{field}` of `{set}` cannot be changed: {reason}")]
+    FieldRole {
+        /// The set.
+        set: String,
+        /// The field.
+        field: String,
+        /// What is wrong, and what there is.
+        reason: String,
+    },
     /// Another name for a task that there is not.
     #[error("set `{set}` has no task `{task}` that could be called otherwise; its tasks are {known}")]
     JoinedTask {

@@ -250,9 +250,13 @@ impl Experiment {
             let of = |source: &DataSource| (source.tasks.clone(), source.other_tasks);
             other.data.get(name).is_some_and(|other| of(other) != of(source))
         };
+        let roles_differ = |(name, source): (&String, &DataSource)| {
+            other.data.get(name).is_some_and(|other| other.roles != source.roles)
+        };
         let parts = [
             ("data.cases", self.data.iter().any(cases_differ)),
             ("data.tasks", self.data.iter().any(tasks_differ)),
+            ("data.roles", self.data.iter().any(roles_differ)),
             ("split", self.split != other.split),
             ("training_fraction", self.training_fraction != other.training_fraction),
             ("incomplete", self.incomplete != other.incomplete),

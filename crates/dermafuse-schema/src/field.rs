@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What a metadata column holds.
@@ -30,6 +32,20 @@ pub enum FieldRole {
     /// What a number of the lesion is beside the same number of the patient's other lesions in the table. It is an input where it was asked
     /// for, and not recorded of a lesion alone.
     OtherLesions,
+}
+
+impl fmt::Display for FieldRole {
+    /// As in files: `pre_diagnosis`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::PreDiagnosis => "pre_diagnosis",
+            Self::PostDiagnosis => "post_diagnosis",
+            Self::ImageDerived => "image_derived",
+            Self::Provenance => "provenance",
+            Self::ModelOutput => "model_output",
+            Self::OtherLesions => "other_lesions",
+        })
+    }
 }
 
 /// A metadata column.

@@ -195,14 +195,7 @@ fn matched_categories(joined: &Field, field: &Field) -> Option<Vec<usize>> {
 }
 
 fn declaration(field: &Field) -> String {
-    let role = match field.role {
-        FieldRole::PreDiagnosis => "pre-diagnosis",
-        FieldRole::PostDiagnosis => "post-diagnosis",
-        FieldRole::ImageDerived => "image-derived",
-        FieldRole::Provenance => "provenance",
-        FieldRole::ModelOutput => "model-output",
-        FieldRole::OtherLesions => "other-lesions",
-    };
+    let role = field.role;
     match &field.kind {
         FieldKind::Numeric => format!("{role}, a number"),
         FieldKind::Categorical { categories } => format!("{role}, {}", categories.join(", ")),
@@ -356,7 +349,7 @@ mod tests {
         second.fields[1].role = FieldRole::PostDiagnosis;
         let joined = join(&second, &TaskNames::new()).unwrap();
         assert!(joined.fields.iter().any(|field| field.name == "b:sex" && field.role == FieldRole::PostDiagnosis));
-        let note = "field `sex` is another in `b` (post-diagnosis, male, female) than in `a` (pre-diagnosis, female, male), so it";
+        let note = "field `sex` is another in `b` (post_diagnosis, male, female) than in `a` (pre_diagnosis, female, male), so it";
         assert!(joined.notes.iter().any(|text| text.starts_with(note)), "{:?}", joined.notes);
     }
 }

@@ -112,18 +112,19 @@ impl DataSetKind {
     /// images where the set does not say it itself, as class folders and Derm7pt do; without images, those are loaded whole.
     ///
     /// # Errors
-    /// As its loader; a folder of images for a set that says where they are; lesions of a set that knows none; tasks that it does
-    /// not have.
+    /// As its loader; a folder of images for a set that says where they are; lesions of a set that knows none; tasks or fields
+    /// that it does not have.
     pub fn load_with(self, folder: &Path, options: &LoadOptions) -> Result<CaseSet, DataError> {
         let set = (self.loader().0)(folder, options)?;
         let set = match options.cases {
             CaseUnit::Images => set,
             CaseUnit::Lesions => set.by_lesion()?,
         };
-        match &options.tasks[..] {
-            [] => Ok(set),
-            tasks => set.with_tasks(tasks, options.other_tasks),
-        }
+        let set = match &options.tasks[..] {
+            [] => set,
+            tasks => set.with_tasks(tasks, options.other_tasks)?,
+        };
+        set.with_roles(&options.roles)
     }
 
     /// How its metadata becomes numbers unless another way is asked for.

@@ -1,8 +1,9 @@
 //! What the loaders of sets with one image a case have in common: where the images are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dermafuse_schema::Case;
+use dermafuse_schema::{Case, FieldRole};
 
 use crate::images::image_folder::{ImageFolder, ImageIndex, Lookup};
 use crate::tables::spelling::is_clutter;
@@ -44,6 +45,9 @@ pub struct LoadOptions {
     pub tasks: Vec<String>,
     /// What becomes of the other tasks, where some are named.
     pub other_tasks: OtherTasks,
+    /// Other roles of fields, by name; [`DataSetKind::load_with`](crate::DataSetKind::load_with) gives them, as
+    /// [`CaseSet::with_roles`](crate::CaseSet::with_roles) does.
+    pub roles: BTreeMap<String, FieldRole>,
 }
 
 impl Default for LoadOptions {
@@ -54,6 +58,7 @@ impl Default for LoadOptions {
             cases: CaseUnit::Images,
             tasks: Vec::new(),
             other_tasks: OtherTasks::LeftOut,
+            roles: BTreeMap::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ use dermafuse_data::{
     CaseSet, CaseUnit, ClassMap, DataError, DataSetKind, ImageSource, LoadOptions, ModelOutputs, OtherTasks,
     OutsideModel,
 };
+use dermafuse_schema::FieldRole;
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub struct DataSource {
     /// What becomes of the other tasks, where some are named.
     #[serde(default, skip_serializing_if = "OtherTasks::is_default")]
     pub other_tasks: OtherTasks,
+    /// Other roles of fields than the set gives them, by name, such as `roles.itch = "post_diagnosis"`: see [`CaseSet::with_roles`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, FieldRole>,
     /// What other models say of the cases, by names of their own: class probabilities, each model a branch, or features.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub outputs: BTreeMap<String, ModelOutputs>,
@@ -85,8 +89,9 @@ impl DataSource {
         let path =
             self.path.as_deref().ok_or_else(|| RecipeError::NoPath { name: name.to_owned(), kind: self.kind })?;
         let images = self.images.clone().map_or(ImageSource::BelowRoot, ImageSource::Folder);
-        let Self { cases, other_tasks, ref tasks, .. } = *self;
-        let options = LoadOptions { images, cases, tasks: tasks.clone(), other_tasks, ..LoadOptions::default() };
+        let Self { cases, other_tasks, .. } = *self;
+        let (tasks, roles) = (self.tasks.clone(), self.roles.clone());
+        let options = LoadOptions { images, cases, tasks, other_tasks, roles, ..LoadOptions::default() };
         let mut set = self.kind.load_with(path, &options)?;
         set.join_outputs(&self.outputs)?;
         set.add_other_lesions(&self.beside_other_lesions)?;
