@@ -7,6 +7,7 @@
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Dim, Element, Graph, Value};
+use dermafuse_schema::SettingFault;
 #[cfg(feature = "onnx")]
 use ndarray::Axis;
 use ndarray::{Array2, ArrayView2};
@@ -66,6 +67,18 @@ pub struct AdaBoostClassifier {
 }
 
 impl AdaBoostParams {
+    /// Checks the parameters, as [`fit`](Self::fit) does before anything else.
+    ///
+    /// # Errors
+    /// One that is out of range.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        positive("learning_rate", self.learning_rate)?;
+        for (key, value, most) in [("trees", self.trees, MOST_TREES), ("depth", self.depth, MAX_DEPTH)] {
+            SettingFault::unless((1..=most).contains(&value), key, format!("from 1 to {most}"), value)?;
+        }
+        SettingFault::unless(self.min_leaf > 0, "min_leaf", "at least 1", self.min_leaf)
+    }
+
     /// Fits the trees one after the other; they depend on nothing random.
     ///
     /// # Shapes
@@ -75,18 +88,7 @@ impl AdaBoostParams {
     /// Parameters out of range, columns of different length, fewer than two records, a feature that is not finite, a
     /// label out of range.
     pub fn fit(&self, records: ArrayView2<'_, f64>, labels: &[usize], classes: usize) -> Result<AdaBoostClassifier> {
-        positive("learning rate", self.learning_rate)?;
-        let counts = [
-            ("trees", self.trees, MOST_TREES, "from 1 to 100000"),
-            ("depth of a tree", self.depth, MAX_DEPTH, "from 1 to 16"),
-            ("records of a leaf", self.min_leaf, usize::MAX, "at least 1"),
-        ];
-        for (parameter, value, most, expected) in counts {
-            if value == 0 || value > most {
-                let parameter = parameter.to_owned();
-                return Err(EnsembleError::Parameter { parameter, value: value as f64, expected });
-            }
-        }
+        self.check()?;
         let training = Training::new(records, labels, classes, None)?;
         let (present, features) = (training.present(), records.ncols());
         let own: Vec<usize> = labels.iter().map(|&label| present.partition_point(|&class| class < label)).collect();
@@ -351,11 +353,11 @@ mod tests {
         let (records, labels) = table(8, 2, 2);
         let message = |params: AdaBoostParams| params.fit(records.view(), &labels, 2).unwrap_err().to_string();
         let params = AdaBoostParams::default;
-        assert_eq!(message(AdaBoostParams { trees: 0, ..params() }), "trees is 0; it must be from 1 to 100000");
-        assert_eq!(message(AdaBoostParams { depth: 17, ..params() }), "depth of a tree is 17; it must be from 1 to 16");
+        assert_eq!(message(AdaBoostParams { trees: 0, ..params() }), "`trees` must be from 1 to 100000, found 0");
+        assert_eq!(message(AdaBoostParams { depth: 17, ..params() }), "`depth` must be from 1 to 16, found 17");
         assert_eq!(
             message(AdaBoostParams { learning_rate: f64::NAN, ..params() }),
-            "learning rate is NaN; it must be positive and finite"
+            "`learning_rate` must be positive and finite, found NaN"
         );
     }
 }

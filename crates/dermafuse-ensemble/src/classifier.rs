@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Graph, Value};
+use dermafuse_schema::SettingFault;
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,15 @@ macro_rules! built_in {
                 match self {$(Self::$kind(_) => ClassifierKind::$kind,)+}
             }
 
+            /// Checks the parameters, before there is anything to fit them to.
+            ///
+            /// # Errors
+            /// One that is out of range, such as `logistic.c`.
+            pub fn check(&self) -> std::result::Result<(), SettingFault> {
+                let check = match self {$(Self::$kind(params) => params.check(),)+};
+                check.map_err(|fault| fault.under(self.kind().name()))
+            }
+
             pub(crate) fn fit(&self, task: TaskRecords<'_>) -> Result<Classifier> {
                 match self {$(Self::$kind(params) => params.fit_to(task).map(Classifier::$kind),)+}
             }
@@ -146,7 +156,7 @@ macro_rules! built_in {
     };
 }
 
-// A new classifier is a row: description, name, its parameters and what they fit.
+// A new classifier is a row: description, name, its parameters, which have a `check`, and what they fit.
 built_in! {
     /// A support vector machine, the paper's choice.
     Svm "svm" = SvmParams -> SvmClassifier;

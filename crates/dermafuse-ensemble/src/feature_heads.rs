@@ -246,11 +246,13 @@ impl HeadSettings {
     /// Checks the settings.
     ///
     /// # Errors
-    /// No candidate; no components.
+    /// No candidate, or one with a parameter out of range; no components.
     pub fn check(&self) -> std::result::Result<(), SettingFault> {
         let fit = "a list of one or more classifiers";
         SettingFault::unless(!self.candidates.is_empty(), "candidates", fit, "none")?;
-        SettingFault::unless(self.components != Some(0), "components", "at least 1, or left out", 0)
+        SettingFault::unless(self.components != Some(0), "components", "at least 1, or left out", 0)?;
+        let mut candidates = self.candidates.iter().enumerate();
+        candidates.try_for_each(|(at, candidate)| candidate.check().map_err(|fault| fault.in_list("candidates", at)))
     }
 
     /// The same with `seed` added to those of the candidates.

@@ -8,6 +8,7 @@
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Attribute, Dim, Element, Graph, Value, Values};
+use dermafuse_schema::SettingFault;
 #[cfg(feature = "onnx")]
 use ndarray::Array3;
 use ndarray::{Array2, ArrayView2};
@@ -117,25 +118,23 @@ impl GradientBoostingParams {
         GradientBoostingClassifier { classes, present, features, first, trees }.checked()
     }
 
-    fn check(&self) -> Result<()> {
-        positive("learning rate", self.learning_rate)?;
-        if !(self.l2.is_finite() && self.l2 >= 0.0) {
-            let (parameter, value) = ("penalty of leaves".to_owned(), self.l2);
-            return Err(EnsembleError::Parameter { parameter, value, expected: "finite and at least 0" });
-        }
+    /// Checks the parameters, as [`fit`](Self::fit) does before anything else.
+    ///
+    /// # Errors
+    /// One that is out of range.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        positive("learning_rate", self.learning_rate)?;
+        SettingFault::unless(self.l2.is_finite() && self.l2 >= 0.0, "l2", "finite and at least 0", self.l2)?;
         let counts = [
-            ("steps of gradient boosting", self.steps, 1, MOST_STEPS, "from 1 to 100000"),
-            ("leaves of a tree", self.leaves, 2, MOST_LEAVES, "from 2 to 4096"),
-            ("records of a leaf", self.min_leaf, 1, usize::MAX, "at least 1"),
-            ("bins of a feature", self.bins, 2, MOST_BINS, "from 2 to 255"),
+            ("steps", self.steps, 1, MOST_STEPS),
+            ("leaves", self.leaves, 2, MOST_LEAVES),
+            ("bins", self.bins, 2, MOST_BINS),
         ];
-        for (parameter, value, least, most, expected) in counts {
-            if !(least..=most).contains(&value) {
-                let parameter = parameter.to_owned();
-                return Err(EnsembleError::Parameter { parameter, value: value as f64, expected });
-            }
+        for (key, value, least, most) in counts {
+            SettingFault::unless((least..=most).contains(&value), key, format!("from {least} to {most}"), value)?;
         }
-        Ok(())
+        SettingFault::unless(self.min_leaf > 0, "min_leaf", "at least 1", self.min_leaf)?;
+        self.class_weights.check().map_err(|fault| fault.under("class_weights"))
     }
 
     /// The first scores and the trees, for labels below `classes`, which are two or more.
@@ -448,18 +447,18 @@ mod tests {
         let default = GradientBoostingParams::default;
         let message = |params: GradientBoostingParams| params.check().unwrap_err().to_string();
         let params = GradientBoostingParams { steps: 0, ..default() };
-        assert_eq!(message(params), "steps of gradient boosting is 0; it must be from 1 to 100000");
+        assert_eq!(message(params), "`steps` must be from 1 to 100000, found 0");
         assert_eq!(
             message(GradientBoostingParams { leaves: 1, ..default() }),
-            "leaves of a tree is 1; it must be from 2 to 4096"
+            "`leaves` must be from 2 to 4096, found 1"
         );
         assert_eq!(
             message(GradientBoostingParams { bins: 256, ..default() }),
-            "bins of a feature is 256; it must be from 2 to 255"
+            "`bins` must be from 2 to 255, found 256"
         );
         assert_eq!(
             message(GradientBoostingParams { l2: -1.0, ..default() }),
-            "penalty of leaves is -1; it must be finite and at least 0"
+            "`l2` must be finite and at least 0, found -1"
         );
         records[[3, 1]] = f64::INFINITY;
         let error = default().fit(records.view(), &labels, 2).unwrap_err().to_string();

@@ -9,7 +9,7 @@
 use dermafuse_onnx_graph::{Graph, Value};
 use std::collections::VecDeque;
 
-use dermafuse_schema::softmax;
+use dermafuse_schema::{SettingFault, softmax};
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,16 @@ pub struct LogisticClassifier {
 }
 
 impl LogisticParams {
+    /// Checks the parameters, as [`fit`](Self::fit) does before anything else.
+    ///
+    /// # Errors
+    /// One that is out of range.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        positive("c", self.c)?;
+        positive("tolerance", self.tolerance)?;
+        self.class_weights.check().map_err(|fault| fault.under("class_weights"))
+    }
+
     /// Fits the weights; they depend on nothing random.
     ///
     /// # Shapes
@@ -69,8 +79,7 @@ impl LogisticParams {
     /// Parameters out of range, columns of different length, fewer than two records, a feature that is not finite, a
     /// label out of range.
     pub fn fit(&self, records: ArrayView2<'_, f64>, labels: &[usize], classes: usize) -> Result<LogisticClassifier> {
-        positive("c", self.c)?;
-        positive("tolerance", self.tolerance)?;
+        self.check()?;
         let training = Training::new(records, labels, classes, None)?;
         let class_weights = self.class_weights.resolve(&training)?;
         let present = training.present();

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Graph, Value};
+use dermafuse_schema::SettingFault;
 use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -68,6 +69,21 @@ impl MlpParams {
         }
     }
 
+    /// Checks the parameters, as [`fit`](Self::fit) does before anything else.
+    ///
+    /// # Errors
+    /// One that is out of range.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        positive("learning_rate", self.learning_rate)?;
+        for (key, value) in [("hidden", self.hidden), ("batch", self.batch)] {
+            SettingFault::unless(value > 0, key, "at least 1", value)?;
+        }
+        for (key, value) in [("alpha", self.alpha), ("tolerance", self.tolerance)] {
+            SettingFault::unless(value.is_finite() && value >= 0.0, key, "finite and at least 0", value)?;
+        }
+        Ok(())
+    }
+
     /// Fits the network.
     ///
     /// # Shapes
@@ -77,13 +93,7 @@ impl MlpParams {
     /// Parameters out of range, columns of different length, fewer than two records, a feature that is not finite, a
     /// label out of range, a loss that stops being finite.
     pub fn fit(&self, records: ArrayView2<'_, f64>, labels: &[usize], classes: usize) -> Result<MlpClassifier> {
-        positive("learning rate", self.learning_rate)?;
-        for (parameter, value) in [("hidden units", self.hidden), ("batch size", self.batch)] {
-            if value == 0 {
-                let parameter = parameter.to_owned();
-                return Err(EnsembleError::Parameter { parameter, value: 0.0, expected: "at least 1" });
-            }
-        }
+        self.check()?;
         let training = Training::new(records, labels, classes, None)?;
         let present = training.present();
         let targets: Vec<usize> = labels.iter().map(|&label| present.partition_point(|&class| class < label)).collect();
@@ -358,11 +368,11 @@ mod tests {
     fn errors_name_the_culprit() {
         let (records, labels) = table(8, 2, 2);
         let message = |params: MlpParams| params.fit(records.view(), &labels, 2).unwrap_err().to_string();
-        assert_eq!(message(MlpParams { hidden: 0, ..MlpParams::new(0) }), "hidden units is 0; it must be at least 1");
+        assert_eq!(message(MlpParams { hidden: 0, ..MlpParams::new(0) }), "`hidden` must be at least 1, found 0");
         let learning_rate = f64::INFINITY;
         assert_eq!(
             message(MlpParams { learning_rate, ..MlpParams::new(0) }),
-            "learning rate is inf; it must be positive and finite"
+            "`learning_rate` must be positive and finite, found inf"
         );
     }
 }

@@ -16,6 +16,7 @@ mod stored;
 
 #[cfg(feature = "onnx")]
 use dermafuse_onnx_graph::{Graph, Value};
+use dermafuse_schema::SettingFault;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,17 @@ impl Calibration {
             Self::Stratified { repeats, .. } => repeats,
         }
     }
+
+    /// Checks that there are folds, and repetitions.
+    ///
+    /// # Errors
+    /// Fewer than two folds; no repetition, or more than 10,000.
+    pub fn check(self) -> std::result::Result<(), SettingFault> {
+        let (folds, repeats) = (self.folds(), self.repeats());
+        SettingFault::unless(folds >= 2, "stratified.folds", "at least 2", folds)?;
+        let fit = format!("from 1 to {MOST_REPEATS}");
+        SettingFault::unless((1..=MOST_REPEATS).contains(&repeats), "stratified.repeats", fit, repeats)
+    }
 }
 
 /// The weight of each class in the cost of errors of a classifier, scikit-learn's `class_weight`. How the loss of a network weighs
@@ -122,27 +134,22 @@ impl ClassWeights {
                 Err(EnsembleError::ClassWeights { expected: counts.len(), found: weights.len() })
             }
             Self::Values(weights) => {
-                for (class, &weight) in weights.iter().enumerate() {
-                    positive(&format!("weight of class {class}"), weight)?;
-                }
+                self.check()?;
                 Ok(weights.clone())
             }
         }
     }
+
+    pub(crate) fn check(&self) -> std::result::Result<(), SettingFault> {
+        let Self::Values(weights) = self else { return Ok(()) };
+        let mut weights = weights.iter().enumerate();
+        weights.try_for_each(|(class, weight)| positive("", *weight).map_err(|fault| fault.in_list("values", class)))
+    }
 }
 
-pub(crate) fn positive(parameter: &str, value: f64) -> Result<()> {
-    if value.is_finite() && value > 0.0 {
-        return Ok(());
-    }
-    Err(EnsembleError::Parameter { parameter: parameter.into(), value, expected: "positive and finite" })
-}
-
-fn at_least(parameter: &str, value: usize, least: usize, expected: &'static str) -> Result<()> {
-    if value >= least {
-        return Ok(());
-    }
-    Err(EnsembleError::Parameter { parameter: parameter.into(), value: value as f64, expected })
+/// Whether a parameter is a positive number.
+pub(crate) fn positive(key: &str, value: f64) -> std::result::Result<(), SettingFault> {
+    SettingFault::unless(value.is_finite() && value > 0.0, key, "positive and finite", value)
 }
 
 /// Which program solves the binary problems; all find the same decision function to within `tolerance`.
@@ -224,6 +231,20 @@ impl SvmParams {
         }
     }
 
+    /// Checks the parameters, as [`fit`](Self::fit) does before anything else.
+    ///
+    /// # Errors
+    /// One that is out of range.
+    pub fn check(&self) -> std::result::Result<(), SettingFault> {
+        positive("c", self.c)?;
+        positive("tolerance", self.tolerance)?;
+        if let Gamma::Value(gamma) = self.gamma {
+            positive("gamma.value", gamma)?;
+        }
+        self.class_weights.check().map_err(|fault| fault.under("class_weights"))?;
+        self.calibration.check().map_err(|fault| fault.under("calibration"))
+    }
+
     /// Fits the machines and their calibration.
     ///
     /// `groups` (patients or lesions) are kept together in the calibration folds. Classes without a record get
@@ -242,20 +263,14 @@ impl SvmParams {
         classes: usize,
         groups: &[String],
     ) -> Result<SvmClassifier> {
-        positive("c", self.c)?;
-        positive("tolerance", self.tolerance)?;
-        at_least("calibration folds", self.calibration.folds(), 2, "at least 2")?;
-        at_least("calibration repeats", self.calibration.repeats(), 1, "at least 1")?;
-        if self.calibration.repeats() > MOST_REPEATS {
-            let (parameter, value) = ("calibration repeats".to_owned(), self.calibration.repeats() as f64);
-            return Err(EnsembleError::Parameter { parameter, value, expected: "at most 10000" });
-        }
+        self.check()?;
         let training = Training::new(records, labels, classes, Some(groups))?;
         let weights = self.class_weights.resolve(&training)?;
         let gamma = match self.gamma {
             Gamma::Scale => scaled_gamma(training.records.view()),
             Gamma::Value(gamma) => gamma,
         };
+        // That of records whose variance has no inverse.
         positive("gamma", gamma)?;
 
         let present = training.present();
@@ -672,12 +687,15 @@ pub(crate) mod tests {
         }
         let bad = |params| message(params, &records, &labels, 6);
         let new = || SvmParams::new(0);
-        assert_eq!(bad(SvmParams { c: f64::NAN, ..new() }), "c is NaN; it must be positive and finite");
-        assert_eq!(bad(SvmParams { tolerance: 0.0, ..new() }), "tolerance is 0; it must be positive and finite");
+        assert_eq!(bad(SvmParams { c: f64::NAN, ..new() }), "`c` must be positive and finite, found NaN");
+        assert_eq!(bad(SvmParams { tolerance: 0.0, ..new() }), "`tolerance` must be positive and finite, found 0");
         let gamma = Gamma::Value(-1.0);
-        assert_eq!(bad(SvmParams { gamma, ..new() }), "gamma is -1; it must be positive and finite");
+        assert_eq!(bad(SvmParams { gamma, ..new() }), "`gamma.value` must be positive and finite, found -1");
         let calibration = Calibration::Stratified { folds: 1, repeats: 1 };
-        assert_eq!(bad(SvmParams { calibration, ..new() }), "calibration folds is 1; it must be at least 2");
+        assert_eq!(
+            bad(SvmParams { calibration, ..new() }),
+            "`calibration.stratified.folds` must be at least 2, found 1"
+        );
         let class_weights = ClassWeights::Values(vec![1.0]);
         assert_eq!(bad(SvmParams { class_weights, ..new() }), "1 class weights for 2 classes; give one for each class");
 

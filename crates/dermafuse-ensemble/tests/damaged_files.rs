@@ -204,7 +204,7 @@ fn sizes_that_no_file_holds_are_refused() {
             &|v| v["svm"]["present"] = (0..60_000).collect::<Vec<_>>().into(),
             "its classes are out of range or out of order",
         ),
-        (ClassifierKind::Svm, &|v| v["svm"]["gamma"] = json!(0), "gamma is 0; it must be positive and finite"),
+        (ClassifierKind::Svm, &|v| v["svm"]["gamma"] = json!(0), "`gamma` must be positive and finite, found 0"),
         (ClassifierKind::Logistic, &|v| v["logistic"]["classes"] = json!(huge), "classes are more than 65536"),
         (
             ClassifierKind::Mlp,

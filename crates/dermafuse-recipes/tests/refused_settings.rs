@@ -77,6 +77,15 @@ fn values_are_refused_by_the_key_that_has_them() {
             "second_stage.points.a.folds: must be at least 2, found 1",
         ),
         (
+            "second_stage.calibration={ stratified = { folds = 1, repeats = 10 } }",
+            "second_stage.calibration.stratified.folds: must be at least 2, found 1",
+        ),
+        ("second_stage.params={ svm = { c = 0 } }", "second_stage.params.svm.c: must be positive and finite, found 0"),
+        (
+            "second_stage.params={ gradient_boosting = { class_weights = { values = [1.0, -1.0] } } }",
+            "second_stage.params.gradient_boosting.class_weights.values[2]: must be positive and finite, found -1",
+        ),
+        (
             "second_stage.point=b",
             "second_stage.point: there is no point `b`, nor any other; say second_stage.points.b =",
         ),
@@ -87,6 +96,12 @@ fn values_are_refused_by_the_key_that_has_them() {
     }
     let size = refused("fusionm4net", "training.preprocess.size=0");
     assert!(size.ends_with("training.preprocess: `size` must be from 1 to 4096 pixels, found 0"), "{size}");
+    let heads = "method.heads.candidates=[{ logistic = {} }, { logistic = { tolerance = 0 } }]";
+    let said = refused("frozen", heads);
+    assert!(
+        said.contains("method.heads.candidates[2].logistic.tolerance: must be positive and finite, found 0"),
+        "{said}"
+    );
     let beta = refused("jif", "method.network.beta=2");
     assert_eq!(beta, "--set method.network.beta=2: method.network.beta: must be from 0 to 1, found 2");
     let weights = "method.network.loss_weights={ clinical = -1, dermoscopic = 1, fusion = 1 }";

@@ -51,6 +51,17 @@ impl SettingFault {
         Self { key, ..self }
     }
 
+    /// The fault of an element of the list `key`, `index` counted from 0: messages count from 1.
+    ///
+    /// ```
+    /// # use dermafuse_schema::SettingFault;
+    /// assert_eq!(SettingFault::new("name", "a text", 3).in_list("stages", 0).key(), "stages[1].name");
+    /// ```
+    #[must_use]
+    pub fn in_list(self, key: &str, index: usize) -> Self {
+        self.under(&format!("{key}[{}]", index + 1))
+    }
+
     /// The key, such as `loss.label_smoothing`.
     #[must_use]
     pub fn key(&self) -> &str {

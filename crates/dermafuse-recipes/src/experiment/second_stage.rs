@@ -97,12 +97,14 @@ impl SecondStageTable {
     }
 }
 
-/// Whether parameters are of the classifier, and the point is one of those that are there.
+/// Whether parameters are in range and of the classifier, and the point is one of those that are there.
 pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
-    let SecondStageTable { search, mix, classifier, params, points, point, .. } = &experiment.second_stage;
+    let SecondStageTable { search, mix, classifier, params, calibration, points, point, .. } = &experiment.second_stage;
     let error = |key: &str, reason: String| Err(settings.error(key, reason).into());
     settings.checked("second_stage.search", search.check())?;
     settings.checked("second_stage.mix", mix.check())?;
+    settings.checked("second_stage.calibration", calibration.check())?;
+    settings.checked("second_stage.params", params.as_ref().map_or(Ok(()), ClassifierParams::check))?;
     for (name, search) in points {
         settings.checked(&format!("second_stage.points.{name}"), search.check())?;
     }
