@@ -95,8 +95,11 @@ fn four_commands_lead_from_a_table_to_predictions() {
     assert!(error.contains("the method starts from ImageNet's weights of resnet50; say where they are"), "{error}");
     let small = SMALL.iter().flat_map(|setting| ["--set", setting]);
     let mut check = program("dermafuse");
-    let said = done(check.arg("check").arg(&experiment).args(small.clone()));
+    // The epoch that is timed is shorter than the warm-up.
+    let timed = ["--time", "--set", "training.epochs=9", "--set", "training.warm_up_steps=5"];
+    let said = done(check.arg("check").arg(&experiment).args(small.clone()).args(timed));
     assert!(said.contains("Every check that needs no training has passed."), "{said}");
+    assert!(said.contains(" s an epoch, "), "{said}");
 
     let mut train = program("dermafuse");
     let said = done(train.arg("train").arg(&experiment).args(small).arg("--out").arg(&run));
@@ -148,7 +151,7 @@ fn nothing_is_overwritten_and_nothing_half_done() {
 
     // A recipe of one's choice, on a single kind of image.
     let said = done(init(&table, &other).args(["--recipe", "ammfm", "--name", "clinic x"]));
-    assert!(said.contains("recipe ammfm, because as you said") && said.contains("dermafuse train"), "{said}");
+    assert!(said.contains("recipe ammfm, because you said so") && said.contains("dermafuse train"), "{said}");
     let text = fs::read_to_string(other.join("experiment.toml")).unwrap();
     assert!(text.contains("[data.clinic_x]") && text.contains("derm7pt = \"none\""), "{text}");
 }

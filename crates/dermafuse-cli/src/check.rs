@@ -1,6 +1,6 @@
 //! `dermafuse check`: an experiment and its data, looked at without training.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -228,8 +228,11 @@ fn seconds_an_epoch(stage: &PlannedTraining, place: Workplace<'_>) -> Result<f64
     split.test.truncate(1);
     let training = &mut protocol.first_stage.training;
     (training.epochs, training.averaging, training.unfreezing, training.patience) = (1, None, None, None);
-    training.sampling = Sampling::EachOnce;
+    (training.sampling, training.warm_up_steps) = (Sampling::EachOnce, 0);
+    // What comes after the network wants more cases than these.
     (protocol.second_stage, protocol.answer) = (None, dermafuse::recipes::Answer::All);
+    (protocol.calibrated, protocol.abstention, protocol.point) = (None, None, None);
+    (protocol.out_of_distribution.cases, protocol.points, protocol.groups) = (0, BTreeMap::new(), Vec::new());
     let started = Instant::now();
     protocol.run(&stage.set, &split, place, &mut dermafuse::train::Silent)?;
     Ok(started.elapsed().as_secs_f64() * all as f64 / split.train.len() as f64)

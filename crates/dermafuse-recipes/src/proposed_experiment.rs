@@ -55,7 +55,7 @@ impl ProposedExperiment {
             cases: set.len(),
         };
         let (name, reason, network) = match recipe {
-            Some(name) => (name.to_owned(), "as you said".to_owned(), ""),
+            Some(name) => (name.to_owned(), "you said so".to_owned(), ""),
             None => {
                 let chosen = has.recipe().ok_or_else(|| RecipeError::NoImages { set: set.name.clone() })?;
                 (chosen.0.to_owned(), chosen.1.to_owned(), chosen.2)

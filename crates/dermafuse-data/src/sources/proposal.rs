@@ -236,7 +236,7 @@ impl ProposedSet {
         let mut said: Vec<(usize, ColumnRole, String)> = Vec::new();
         for (name, role) in &options.roles {
             if let (Some(at), ColumnRole::LeftOut) = (columns.position(name), role) {
-                said.push((at, *role, "as you said".into()));
+                said.push((at, *role, "you said so".into()));
             }
         }
         // A column that is left out by its owner is not looked at any more.

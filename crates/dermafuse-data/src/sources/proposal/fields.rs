@@ -72,8 +72,8 @@ pub(super) fn guess(
         }
     }
     let (kind, reason) = match given {
-        Some(ColumnRole::Number) => (number(column), "as you said".to_owned()),
-        Some(ColumnRole::Category | ColumnRole::YesNo) => (category(column), "as you said".to_owned()),
+        Some(ColumnRole::Number) => (number(column), "you said so".to_owned()),
+        Some(ColumnRole::Category | ColumnRole::YesNo) => (category(column), "you said so".to_owned()),
         _ => kind(column, distinct)?,
     };
     if let FieldKindGuess::Category { categories, .. } = &kind {

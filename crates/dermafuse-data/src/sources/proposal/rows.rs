@@ -78,7 +78,7 @@ fn id_column(
 ) -> Result<(usize, String), DataError> {
     let said = (0..columns.all.len()).find(|&at| options.roles.get(columns.all[at].name) == Some(&ColumnRole::Id));
     if let Some(at) = said {
-        return Ok((at, "as you said".into()));
+        return Ok((at, "you said so".into()));
     }
     let is_image = |at: usize| images.columns.iter().any(|image| image.column == at);
     let is_free = |at: usize| {
@@ -173,7 +173,7 @@ impl RowsGuess {
             let counts = format!("{} values in {cases} cases", distinct.len());
             let role = match options.roles.get(column.name) {
                 Some(role @ (ColumnRole::Patient | ColumnRole::Lesion | ColumnRole::Group)) => {
-                    self.groups.push(GroupColumn { column: at, role: *role, reason: "as you said".into() });
+                    self.groups.push(GroupColumn { column: at, role: *role, reason: "you said so".into() });
                     continue;
                 }
                 Some(_) => continue,

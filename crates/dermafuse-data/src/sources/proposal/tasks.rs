@@ -55,7 +55,7 @@ pub(super) fn guess(
         labels: Labels { codes: Vec::new(), classes: Vec::new() },
     };
     for &at in given {
-        guess.add_column(columns, at, "as you said".into(), open);
+        guess.add_column(columns, at, "you said so".into(), open);
     }
     if given.is_empty() {
         let mut scored: Vec<(i32, usize)> = (0..columns.all.len())
