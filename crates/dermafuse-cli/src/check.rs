@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::Args;
 use dermafuse::backbones::parameter_count;
-use dermafuse::data::{AlikeImage, LabelPair, Modality, NearDuplicate, NearDuplicates, Sampling};
+use dermafuse::data::{AlikeImage, CaseSet, LabelPair, Modality, NearDuplicate, NearDuplicates, Sampling};
 use dermafuse::networks::NetworkConfig;
 use dermafuse::recipes::{
     Plan, PlannedTraining, TerminalProgress, Workplace, near_duplicate_page, near_duplicate_sentences,
@@ -218,12 +218,23 @@ fn print_groups(stage: &PlannedTraining) -> ProgramResult {
     Ok(())
 }
 
+/// So many of the rows, or a few more: one of each class of each task, without which losses that weigh classes cannot start, and the first others.
+fn some_of_each_class(set: &CaseSet, rows: &[usize], count: usize) -> Vec<usize> {
+    let labels =
+        |row: usize| set.cases[row].labels.iter().enumerate().filter_map(|(task, label)| Some((task, (*label)?)));
+    let mut seen = BTreeSet::new();
+    let (mut chosen, others): (Vec<usize>, Vec<usize>) =
+        rows.iter().partition(|&&row| labels(row).filter(|label| seen.insert(*label)).count() > 0);
+    chosen.extend(others.into_iter().take(count.saturating_sub(chosen.len())));
+    chosen
+}
+
 /// Trains on a few batches, and on none of the others.
 fn seconds_an_epoch(stage: &PlannedTraining, place: Workplace<'_>) -> Result<f64, Box<dyn std::error::Error>> {
     let mut protocol = stage.protocol.clone();
     let (mut split, batch) = (stage.split.clone(), protocol.first_stage.training.batch_size);
     let all = split.train.len();
-    split.train.truncate(4 * batch);
+    split.train = some_of_each_class(&stage.set, &split.train, 4 * batch);
     split.valid.truncate(batch);
     split.test.truncate(1);
     let training = &mut protocol.first_stage.training;
