@@ -1,10 +1,11 @@
 //! Forward passes of whole networks by every engine, batch 1 and 8, random weights: milliseconds, how far an engine's logits are from
 //! Burn's, and what the way to an engine costs beside it: tensors to inputs, outputs to tables.
 //!
-//! `cargo bench -p dermafuse-benches --bench engines -- [NETWORK …]`
+//! `cargo bench -p dermafuse-benches --bench engines -- [differences] [NETWORK …]`
 //!
 //! The networks are six backbones at 224 pixels and those of the recipes that train one, at their own size, which look at the record of Derm7pt
 //! where they look at one. `backbones` in place of names is every backbone at the size of its published weights.
+//! With the word `differences` nothing is timed, which takes a tenth of the time and does not mind what else runs.
 //!
 //! Each engine is asked in blocks, after a pause: the threads of a library look for work for a while after a pass, and would take a core
 //! from the next engine. Blocks take turns, and medians over all count. An engine that is not there is left out with a word.
@@ -213,7 +214,9 @@ fn difference(bundle: &Bundle, way: &Way, input: &MultimodalInput) -> f32 {
 }
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let words = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
+    let (untimed, words): (Vec<String>, Vec<String>) = words.partition(|word| word == "differences");
+    let blocks = if untimed.is_empty() { BLOCKS } else { 0 };
     let threads = std::env::var("DERMAFUSE_THREADS").unwrap_or_else(|_| "2".into());
     let tasks = tasks();
     let folder = tempfile::tempdir().expect("a folder");
@@ -222,9 +225,10 @@ fn main() {
     synthetic::write(&drawn, &config).expect("the drawn set is written");
     let set = derm7pt::load(&drawn).expect("the drawn set is read");
     let cases = set.view(vec![0, 1, 2, 3]).expect("four of its cases");
-    println!(
-        "ms, batch {BATCHES:?}; what the way to the engine adds; largest difference of a logit over the largest logit"
-    );
+    if blocks > 0 {
+        println!("ms, batch {BATCHES:?}; what the way to the engine adds;");
+    }
+    println!("largest difference of a logit over the largest logit");
     for subject in subjects(&words, &tasks.class_counts(), encoder(&set).width()) {
         let (bundle, Subject { name, side, .. }) = (measured(model(&tasks, &subject, &set), &cases), &subject);
         let ways: Vec<(&str, Result<Way, InferError>)> = ENGINES
@@ -248,7 +252,7 @@ fn main() {
             let input = MultimodalInput { clinical: image(), dermoscopic: image(), metadata: record };
             let mut burn = Vec::new();
             let mut times: Vec<Vec<(f64, f64)>> = vec![Vec::new(); ways.len()];
-            for _ in 0..BLOCKS {
+            for _ in 0..blocks {
                 // Every answer is computed when a number of one is asked for.
                 let own = || bundle.network.forward(input.clone()).branches[0].logits[0].clone().into_data();
                 burn.extend(block(|_| timed(own)));
@@ -256,13 +260,21 @@ fn main() {
                     times.extend(way.iter().flat_map(|way| way.measure(&input)));
                 }
             }
-            let mut line = format!("{name:20} {side} b{batch}  burn {:8.2}", median(burn));
+            let mut line = format!("{name:20} {side} b{batch}");
+            if blocks > 0 {
+                line += &format!("  burn {:8.2}", median(burn));
+            }
             for ((words, way), times) in ways.iter().zip(times) {
                 let Ok(way) = way else { continue };
-                let with = median(times.iter().map(|(with, _)| *with).collect());
-                let added = median(times.iter().map(|(with, without)| with - without).collect());
                 let difference = difference(&bundle, way, &input);
-                line += &format!("  {words} {with:8.2} ({added:+.2}, {difference:.1e})");
+                line += &match times.is_empty() {
+                    true => format!("  {words} {difference:.1e}"),
+                    false => {
+                        let with = median(times.iter().map(|(with, _)| *with).collect());
+                        let added = median(times.iter().map(|(with, without)| with - without).collect());
+                        format!("  {words} {with:8.2} ({added:+.2}, {difference:.1e})")
+                    }
+                };
             }
             println!("{line}");
         }
