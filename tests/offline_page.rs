@@ -18,8 +18,8 @@ use std::thread::JoinHandle;
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
-    ImageMeasures, Preprocess, QualityThresholds, Resampling, RgbPixels, Strictness, ViewRule, decode, decode_bytes,
-    encode_jpeg, encode_png, resize,
+    Framing, ImageMeasures, Preprocess, QualityThresholds, Resampling, RgbPixels, Strictness, ViewRule, decode,
+    decode_bytes, encode_jpeg, encode_png, resize,
 };
 use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription, Model, Patient};
@@ -205,15 +205,18 @@ fn the_page_reduces_images_to_the_same_bytes_as_the_program() {
         let byte = |at: usize| if at % 5 < 2 { grain(at) } else { (at / 3 % width * 255 / width) as u8 };
         let pixels = RgbPixels::new(width, height, (0..width * height * 3).map(byte).collect()).unwrap();
         let four: Vec<u8> = pixels.data().chunks(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
-        for resampling in [Resampling::Pillow, Resampling::PillowBicubic, Resampling::OpenCv, Resampling::Nearest] {
-            let name = serde_json::to_value(resampling).unwrap();
+        let words = [Resampling::Pillow, Resampling::PillowBicubic, Resampling::OpenCv, Resampling::Nearest];
+        let framings = [Framing::Squash, Framing::Pad, Framing::Crop];
+        for (resampling, framing) in words.into_iter().flat_map(|word| framings.map(|framing| (word, framing))) {
+            let preprocess = Preprocess { resampling, framing, ..Preprocess::imagenet(size) };
+            let name = serde_json::to_value(&preprocess).unwrap();
             let script = format!(
                 "import('/resize.js').then(({{ resize }}) => {{ {BASE64} const pixels = Uint8Array.from(atob('{}'), (c) => c.charCodeAt(0)); \
-                 return base64(resize(pixels, {width}, {height}, {size}, {name})); }})",
+                 return base64(resize(pixels, {width}, {height}, {name})); }})",
                 encode(&four)
             );
             let found = bytes_of(&browser.text(&script));
-            let expected = resize(&pixels, size, resampling).unwrap();
+            let expected = preprocess.square(&pixels).unwrap();
             assert_eq!(found.len(), expected.data().len());
             let differ = found.iter().zip(expected.data()).filter(|(one, other)| one != other).count();
             assert_eq!(differ, 0, "{width} x {height} to {size}, {name}: {differ} of {} bytes", found.len());

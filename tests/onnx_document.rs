@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use dermafuse::data::{RgbPixels, Strictness, decode, encode_jpeg, encode_png};
-use dermafuse::infer::{Answer, Model, Patient};
+use dermafuse::data::{Preprocess, RgbPixels, Strictness, decode, encode_jpeg, encode_png};
+use dermafuse::infer::{Answer, Bundle, Model, Patient};
 use dermafuse_tests::staged_model::staged_model;
 use dermafuse_tests::{program, saved_model, text};
 
@@ -83,6 +83,15 @@ fn photo(width: usize, height: usize, seed: usize) -> RgbPixels {
     RgbPixels::new(width, height, (0..width * height).flat_map(pixel).collect()).unwrap()
 }
 
+/// [`staged_model`] that prepares images as FusionM4Net's recipe does, and so the quickstart: resized as by OpenCV, blue first.
+fn staged_as_released(folder: &Path) -> PathBuf {
+    let mut bundle = Bundle::load(staged_model(folder), &Device::flex()).unwrap();
+    bundle.description.preprocess = Preprocess::as_released(bundle.description.preprocess.size);
+    let file = folder.join("as_released.safetensors");
+    bundle.save(&file).unwrap();
+    file
+}
+
 /// A folder with a model, its ONNX file, and two photos of a patient.
 struct Case {
     folder: tempfile::TempDir,
@@ -91,9 +100,9 @@ struct Case {
 }
 
 impl Case {
-    /// Of a model that is a network, and of one with several views, a second stage and calibration.
-    fn all() -> [Self; 2] {
-        [saved_model, staged_model].map(Self::new)
+    /// Of a model that is a network, and of two with several views, a second stage and calibration.
+    fn all() -> [Self; 3] {
+        [saved_model, staged_model, staged_as_released].map(Self::new)
     }
 
     fn new(saved: fn(&Path) -> PathBuf) -> Self {
@@ -168,7 +177,7 @@ fn of_node(line: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn a_few_lines_of_python_give_the_programs_probabilities() {
-    for (case, ends_at) in Case::all().into_iter().zip(["P_1", "P_3 calibrated"]) {
+    for (case, ends_at) in Case::all().into_iter().zip(["P_1", "P_3 calibrated", "P_3 calibrated"]) {
         let Some(mut python) = python() else { return };
         assert_eq!(case.model.to_onnx().unwrap().ends_at, ends_at);
         case.export(&["--onnx", "model.onnx"]);

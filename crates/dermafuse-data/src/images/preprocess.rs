@@ -196,8 +196,12 @@ impl Preprocess {
         Ok(planes)
     }
 
-    /// The square that a photo becomes, as bytes.
-    pub(crate) fn square(&self, pixels: &RgbPixels) -> Result<RgbPixels, DataError> {
+    /// The square that a photo becomes, as bytes: what an exported ONNX file takes.
+    ///
+    /// # Errors
+    /// Settings that [`Preprocess::check`] refuses.
+    pub fn square(&self, pixels: &RgbPixels) -> Result<RgbPixels, DataError> {
+        self.check()?;
         self.framing.square(pixels, self.size, self.resampling)
     }
 

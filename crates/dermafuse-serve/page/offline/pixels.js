@@ -74,8 +74,8 @@ async function decoded(image, file) {
  * An image file as the model's file takes it, `[size, size, 3]` bytes of red, green and blue, and what is measured of it before it is
  * reduced. `rule` tells the kinds of pictures apart.
  */
-export async function looked(image, file, { size, resampling }, rule) {
+export async function looked(image, file, preprocess, rule) {
   const picture = await decoded(image, file);
-  const pixels = resize(picture.data, picture.width, picture.height, size, resampling);
+  const pixels = resize(picture.data, picture.width, picture.height, preprocess);
   return { pixels: new Uint8Array(pixels.buffer), measures: measured(picture, rule) };
 }

@@ -47,11 +47,11 @@ function weights(from, to, [support, filter]) {
 }
 
 /** Rows first, then columns; each sum is rounded to a byte. */
-function convolve(pixels, width, height, size, filter) {
+function convolve(pixels, width, height, across, down, filter) {
   let [source, bytes] = [pixels, BYTES];
-  if (height !== size) {
-    const { bits, positions } = weights(height, size, filter);
-    const reduced = new Uint8ClampedArray(size * width * USED);
+  if (height !== down) {
+    const { bits, positions } = weights(height, down, filter);
+    const reduced = new Uint8ClampedArray(down * width * USED);
     const sums = new Int32Array(width * USED);
     positions.forEach(({ first, shares }, row) => {
       sums.fill(1 << (bits - 1));
@@ -67,16 +67,16 @@ function convolve(pixels, width, height, size, filter) {
     });
     [source, bytes] = [reduced, USED];
   }
-  const output = new Uint8ClampedArray(size * size * USED);
+  const output = new Uint8ClampedArray(down * across * USED);
   // A weight of one, where the width stays.
-  const { bits, positions } = width === size ? { bits: 1, positions: Array.from({ length: size }, (_, first) => ({ first, shares: [2] })) } : weights(width, size, filter);
-  for (let row = 0; row < size; row += 1) {
+  const { bits, positions } = width === across ? { bits: 1, positions: Array.from({ length: across }, (_, first) => ({ first, shares: [2] })) } : weights(width, across, filter);
+  for (let row = 0; row < down; row += 1) {
     positions.forEach(({ first, shares }, column) => {
       for (let colour = 0; colour < USED; colour += 1) {
         let sum = 1 << (bits - 1);
         let from = (row * width + first) * bytes + colour;
         for (let at = 0; at < shares.length; at += 1, from += bytes) sum += shares[at] * source[from];
-        output[(row * size + column) * USED + colour] = sum >> bits;
+        output[(row * across + column) * USED + colour] = sum >> bits;
       }
     });
   }
@@ -84,21 +84,21 @@ function convolve(pixels, width, height, size, filter) {
 }
 
 /** OpenCV's bilinear: each output pixel from the four about its centre; 8 bits of a weight down, 11 to the right. */
-function fourNeighbours(pixels, width, height, size) {
-  const taps = (from, bits) =>
-    Array.from({ length: size }, (_, at) => {
-      const centre = Math.fround(Math.min(Math.max((at + 0.5) * (from / size) - 0.5, 0), from - 1));
+function fourNeighbours(pixels, width, height, across, down) {
+  const taps = (from, to, bits) =>
+    Array.from({ length: to }, (_, at) => {
+      const centre = Math.fround(Math.min(Math.max((at + 0.5) * (from / to) - 0.5, 0), from - 1));
       const before = Math.min(Math.floor(centre), from - 1);
       const weight = rounded(Math.fround(Math.fround(centre - before) * (1 << bits)));
       return [before, Math.min(before + 1, from - 1), weight];
     });
-  const columns = taps(width, 11);
-  const output = new Uint8ClampedArray(size * size * USED);
-  taps(height, 8).forEach(([above, below, down], row) => {
+  const columns = taps(width, across, 11);
+  const output = new Uint8ClampedArray(down * across * USED);
+  taps(height, down, 8).forEach(([above, below, share], row) => {
     columns.forEach(([left, right, weight], column) => {
       for (let colour = 0; colour < USED; colour += 1) {
-        const blend = (x) => pixels[(above * width + x) * BYTES + colour] * (256 - down) + pixels[(below * width + x) * BYTES + colour] * down;
-        output[(row * size + column) * USED + colour] = (blend(left) * (2048 - weight) + blend(right) * weight + (1 << 18)) >> 19;
+        const blend = (x) => pixels[(above * width + x) * BYTES + colour] * (256 - share) + pixels[(below * width + x) * BYTES + colour] * share;
+        output[(row * across + column) * USED + colour] = (blend(left) * (2048 - weight) + blend(right) * weight + (1 << 18)) >> 19;
       }
     });
   });
@@ -106,26 +106,58 @@ function fourNeighbours(pixels, width, height, size) {
 }
 
 /** Each output pixel is the one that its centre lies on. */
-function nearest(pixels, width, height, size) {
-  const source = (at, from) => Math.floor(((2 * at + 1) * from) / (2 * size));
-  const output = new Uint8ClampedArray(size * size * USED);
-  for (let row = 0; row < size; row += 1) {
-    for (let column = 0; column < size; column += 1) {
-      const from = (source(row, height) * width + source(column, width)) * BYTES;
-      output.set(pixels.subarray(from, from + USED), (row * size + column) * USED);
+function nearest(pixels, width, height, across, down) {
+  const source = (at, from, to) => Math.floor(((2 * at + 1) * from) / (2 * to));
+  const output = new Uint8ClampedArray(down * across * USED);
+  for (let row = 0; row < down; row += 1) {
+    for (let column = 0; column < across; column += 1) {
+      const from = (source(row, height, down) * width + source(column, width, across)) * BYTES;
+      output.set(pixels.subarray(from, from + USED), (row * across + column) * USED);
     }
   }
   return output;
 }
 
-/**
- * `[size, size, 3]` bytes from `[height, width, 4]`; the proportions are not kept. `resampling` is the model's word for how.
- */
-export function resize(pixels, width, height, size, resampling) {
+/** `[down, across, 3]` bytes from `[height, width, 4]`; `resampling` is the model's word for how. */
+function reduced(pixels, width, height, across, down, resampling) {
   // Of the size that is asked for, it stays as it is: every rule below gives the same bytes then.
-  if (resampling === "open_cv") return fourNeighbours(pixels, width, height, size);
-  if (resampling === "nearest") return nearest(pixels, width, height, size);
+  if (resampling === "open_cv") return fourNeighbours(pixels, width, height, across, down);
+  if (resampling === "nearest") return nearest(pixels, width, height, across, down);
   const filter = FILTERS[resampling];
   if (!filter) throw new Error(`the page does not know the resampling \`${resampling}\``);
-  return convolve(pixels, width, height, size, filter);
+  return convolve(pixels, width, height, across, down, filter);
+}
+
+/** The middle `[side, side, 4]` bytes. */
+function middle(pixels, width, height, side) {
+  const [left, top] = [(width - side) >> 1, (height - side) >> 1];
+  const cut = new Uint8ClampedArray(side * side * BYTES);
+  for (let row = 0; row < side; row += 1) {
+    const from = ((top + row) * width + left) * BYTES;
+    cut.set(pixels.subarray(from, from + side * BYTES), row * side * BYTES);
+  }
+  return cut;
+}
+
+/** `[size, size, 3]` bytes, black about the `[down, across, 3]` that are given. */
+function padded(pixels, across, down, size) {
+  const [left, top] = [(size - across) >> 1, (size - down) >> 1];
+  const square = new Uint8ClampedArray(size * size * USED);
+  for (let row = 0; row < down; row += 1) {
+    square.set(pixels.subarray(row * across * USED, (row + 1) * across * USED), ((top + row) * size + left) * USED);
+  }
+  return square;
+}
+
+/** `[size, size, 3]` bytes from `[height, width, 4]`, as the model's `preprocess` says: its size, how it is resampled, and how a photo becomes a square. */
+export function resize(pixels, width, height, { size, resampling, framing = "squash" }) {
+  if (framing === "squash" || width === height) return reduced(pixels, width, height, size, size, resampling);
+  if (framing === "crop") {
+    const side = Math.min(width, height);
+    return reduced(middle(pixels, width, height, side), side, side, size, size, resampling);
+  }
+  if (framing !== "pad") throw new Error(`the page does not know the framing \`${framing}\``);
+  const longest = Math.max(width, height);
+  const [across, down] = [width, height].map((side) => Math.max(Math.floor((2 * side * size + longest) / (2 * longest)), 1));
+  return padded(reduced(pixels, width, height, across, down, resampling), across, down, size);
 }
