@@ -4,7 +4,8 @@
 //! `cargo bench -p dermafuse-benches --bench engines -- [differences] [NETWORK …]`
 //!
 //! The networks are six backbones at 224 pixels and those of the recipes that train one, at their own size, which look at the record of Derm7pt
-//! where they look at one. `backbones` in place of names is every backbone at the size of its published weights.
+//! where they look at one. Other backbones that are named have the size of their published weights, and so has every backbone with `backbones` in place
+//! of names.
 //! With the word `differences` nothing is timed, which takes a tenth of the time and does not mind what else runs.
 //!
 //! Each engine is asked in blocks, after a pause: the threads of a library look for work for a while after a pass, and would take a core
@@ -63,8 +64,8 @@ impl Subject {
 
 /// Those that were asked for.
 fn subjects(words: &[String], classes: &[usize], record: usize) -> Vec<Subject> {
+    let at_its_size = |backbone: BackboneKind| Subject::tower(backbone, backbone.published_input().size, classes);
     if words.iter().any(|word| word == "backbones") {
-        let at_its_size = |backbone: BackboneKind| Subject::tower(backbone, backbone.published_input().size, classes);
         return BackboneKind::ALL.into_iter().map(at_its_size).collect();
     }
     let towers = [
@@ -81,8 +82,12 @@ fn subjects(words: &[String], classes: &[usize], record: usize) -> Vec<Subject> 
     let recipes = recipes.filter(|subject| {
         !matches!(subject.network, NetworkConfig::FrozenEncoders(_) | NetworkConfig::UniformClassifier(_))
     });
-    let all = towers.into_iter().chain(recipes);
-    all.filter(|subject| words.is_empty() || words.contains(&subject.name)).collect()
+    let all: Vec<Subject> = towers.into_iter().chain(recipes).collect();
+    let named = words.iter().filter_map(|word| word.parse().ok());
+    let others: Vec<BackboneKind> =
+        named.filter(|kind: &BackboneKind| all.iter().all(|subject| subject.name != kind.name())).collect();
+    let all = all.into_iter().filter(|subject| words.is_empty() || words.contains(&subject.name));
+    all.chain(others.into_iter().map(at_its_size)).collect()
 }
 
 /// How the set's records are encoded.
