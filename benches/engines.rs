@@ -6,7 +6,7 @@
 //! The networks are six backbones at 224 pixels and those of the recipes that train one, at their own size, which look at the record of Derm7pt
 //! where they look at one. Other backbones that are named have the size of their published weights, and so has every backbone with `backbones` in place
 //! of names.
-//! With the word `differences` nothing is timed, which takes a tenth of the time and does not mind what else runs.
+//! With the word `differences` nothing is timed, which takes minutes for all backbones and does not mind what else runs.
 //!
 //! Each engine is asked in blocks, after a pause: the threads of a library look for work for a while after a pass, and would take a core
 //! from the next engine. Blocks take turns, and medians over all count. An engine that is not there is left out with a word.
