@@ -248,3 +248,24 @@ fn seconds_an_epoch(stage: &PlannedTraining, place: Workplace<'_>) -> Result<f64
     protocol.run(&stage.set, &split, place, &mut dermafuse::train::Silent)?;
     Ok(started.elapsed().as_secs_f64() * all as f64 / split.train.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use dermafuse::schema::{Case, Task, TaskSet};
+
+    use super::*;
+
+    #[test]
+    fn rare_classes_are_among_a_few_rows() {
+        let tasks = TaskSet::new(vec![Task::new("diagnosis", "diagnosis", ["a", "b", "c"])]).unwrap();
+        let labels = [Some(0), Some(0), None, Some(0), Some(1), Some(0), Some(1), Some(2)];
+        let case = |(at, label): (usize, Option<usize>)| Case { labels: vec![label], ..Case::new(at.to_string()) };
+        let cases = labels.into_iter().enumerate().map(case).collect();
+        let (name, fields) = ("mine".to_owned(), vec![]);
+        let set = CaseSet { name, synthetic: true, tasks, fields, cases, split: None, notes: vec![] };
+        let rows = [1, 2, 3, 4, 5, 6, 7];
+        assert_eq!(some_of_each_class(&set, &rows, 5), [1, 4, 7, 2, 3]);
+        assert_eq!(some_of_each_class(&set, &rows, 2), [1, 4, 7]);
+        assert_eq!(some_of_each_class(&set, &rows, 99).len(), 7);
+    }
+}
