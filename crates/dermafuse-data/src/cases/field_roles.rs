@@ -100,6 +100,20 @@ mod tests {
     }
 
     #[test]
+    fn roles_are_called_as_in_files() {
+        for (word, role) in [
+            ("pre_diagnosis", FieldRole::PreDiagnosis),
+            ("post_diagnosis", FieldRole::PostDiagnosis),
+            ("image_derived", FieldRole::ImageDerived),
+            ("provenance", FieldRole::Provenance),
+            ("model_output", FieldRole::ModelOutput),
+            ("other_lesions", FieldRole::OtherLesions),
+        ] {
+            assert_eq!((role.to_string(), serde_json::to_value(role).unwrap()), (word.to_owned(), word.into()));
+        }
+    }
+
+    #[test]
     fn unknown_fields_and_made_ones_are_refused() {
         assert_eq!(
             asked("agee", FieldRole::Provenance).unwrap_err(),

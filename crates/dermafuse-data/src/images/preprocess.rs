@@ -183,7 +183,6 @@ impl Preprocess {
     /// # Errors
     /// Settings that [`Preprocess::check`] refuses.
     pub fn apply(&self, pixels: &RgbPixels) -> Result<Vec<f32>, DataError> {
-        self.check()?;
         let resized = self.square(pixels)?;
         let mut planes = vec![0.0; 3 * self.size * self.size];
         let tables = self.tables(&[std::array::from_fn(|byte| byte as u8); 3]);
@@ -197,6 +196,9 @@ impl Preprocess {
     }
 
     /// The square that a photo becomes, as bytes: what an exported ONNX file takes.
+    ///
+    /// # Shapes
+    /// `S × S` pixels, `S = size`.
     ///
     /// # Errors
     /// Settings that [`Preprocess::check`] refuses.
