@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use burn::tensor::Device;
-use dermafuse::data::{Preprocess, RgbPixels, Strictness, decode, encode_jpeg, encode_png};
+use dermafuse::data::{Framing, Preprocess, RgbPixels, Strictness, decode, encode_jpeg, encode_png};
 use dermafuse::infer::{Answer, Bundle, Model, Patient};
 use dermafuse_tests::staged_model::staged_model;
 use dermafuse_tests::{program, saved_model, text};
@@ -85,9 +85,18 @@ fn photo(width: usize, height: usize, seed: usize) -> RgbPixels {
 
 /// [`staged_model`] that prepares images as FusionM4Net's recipe does, and so the quickstart: resized as by OpenCV, blue first.
 fn staged_as_released(folder: &Path) -> PathBuf {
+    staged_with(folder, "as_released.safetensors", |own| Preprocess::as_released(own.size))
+}
+
+/// [`staged_model`] that looks at the square in the middle of a photo.
+fn staged_cropped(folder: &Path) -> PathBuf {
+    staged_with(folder, "cropped.safetensors", |own| Preprocess { framing: Framing::Crop, ..own })
+}
+
+fn staged_with(folder: &Path, name: &str, preprocess: fn(Preprocess) -> Preprocess) -> PathBuf {
     let mut bundle = Bundle::load(staged_model(folder), &Device::flex()).unwrap();
-    bundle.description.preprocess = Preprocess::as_released(bundle.description.preprocess.size);
-    let file = folder.join("as_released.safetensors");
+    bundle.description.preprocess = preprocess(bundle.description.preprocess);
+    let file = folder.join(name);
     bundle.save(&file).unwrap();
     file
 }
@@ -189,6 +198,18 @@ fn a_few_lines_of_python_give_the_programs_probabilities() {
     }
 }
 
+#[test]
+fn the_lines_of_python_stop_at_what_they_do_not_know() {
+    let Some(mut python) = python() else { return };
+    let case = Case::new(staged_cropped);
+    case.export(&["--onnx", "model.onnx"]);
+    fs::write(case.at("ask.py"), lines("python", "onnxruntime")).unwrap();
+    let output = python.arg("ask.py").current_dir(case.folder.path()).output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("KeyError: 'pillowcrop'"), "{said}");
+    assert!(output.stdout.is_empty(), "{said}");
+}
+
 /// Saves photos as cameras do, with colours at half the resolution, and what it decodes of them.
 const HALVE_COLOURS: &str = "
 from PIL import Image, JpegImagePlugin
@@ -288,7 +309,7 @@ fn package(folder: &Path, module: &str) {
 #[test]
 fn a_few_lines_of_javascript_give_the_programs_probabilities() {
     let Some(dist) = runtime_of_node() else { return };
-    for case in Case::all() {
+    for case in Case::all().into_iter().chain([Case::new(staged_cropped)]) {
         asked_by_javascript(&case, &dist);
     }
 }
