@@ -85,7 +85,8 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
         if arguments.time && trainings > 0 {
             match seconds_an_epoch(stage, place) {
                 Ok(seconds) => {
-                    let all = whole(seconds, epochs, trainings, rounds + final_fit);
+                    // Each member of an ensemble was tried.
+                    let all = whole(seconds, epochs, trainings / recipe.members(), rounds + final_fit);
                     say!("{name}about {seconds:.0} s an epoch, {} in all at most", length(all));
                 }
                 Err(error) => say!("{name}the time of an epoch cannot be told: {error}"),

@@ -86,6 +86,12 @@ pub enum NetworkError {
         /// The weights.
         weights: Vec<f64>,
     },
+    /// Networks that cannot answer together.
+    #[error("these networks make no ensemble: {reason}")]
+    Members {
+        /// Why.
+        reason: &'static str,
+    },
     /// Attention between stages that is after none of them.
     #[error("{module} is after no stage of the backbones; choose stages, or no attention")]
     NoStage {

@@ -18,13 +18,13 @@ use crate::limits::{MAX_PARAMETERS, require_at_most};
 use crate::outside_network::{ErasedDescription, ErasedNetwork};
 use crate::{
     Amfam, AmfamConfig, AsymmetricFusion, AsymmetricFusionConfig, BackboneFreeze, BranchInfo, CafNet, CafNetConfig,
-    DescribedNetwork, EmbeddingNet, EmbeddingNetConfig, FrozenEncoders, FrozenEncodersConfig, FusionNet,
-    FusionNetConfig, HcCnn, HcCnnConfig, ImageClassifier, ImageClassifierConfig, JointFusion, JointFusionConfig,
-    JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier, MetadataClassifierConfig,
-    MetadataNetworkConfig, Modalities, Modality, ModalitySubsetNet, ModalitySubsetNetConfig, MultimodalInput, Network,
-    NetworkDescription, NetworkError, NetworkOutput, OneStageFusion, OneStageFusionConfig, Probe, SingleSharedNetwork,
-    SingleSharedNetworkConfig, TFormer, TFormerConfig, TripleNet, TripleNetConfig, UniformClassifier,
-    UniformClassifierConfig,
+    DeepEnsemble, DeepEnsembleConfig, DescribedNetwork, EmbeddingNet, EmbeddingNetConfig, FrozenEncoders,
+    FrozenEncodersConfig, FusionNet, FusionNetConfig, HcCnn, HcCnnConfig, ImageClassifier, ImageClassifierConfig,
+    JointFusion, JointFusionConfig, JointIndividualFusion, JointIndividualFusionConfig, MetadataClassifier,
+    MetadataClassifierConfig, MetadataNetworkConfig, Modalities, Modality, ModalitySubsetNet, ModalitySubsetNetConfig,
+    MultimodalInput, Network, NetworkDescription, NetworkError, NetworkOutput, OneStageFusion, OneStageFusionConfig,
+    Probe, SingleSharedNetwork, SingleSharedNetworkConfig, TFormer, TFormerConfig, TripleNet, TripleNetConfig,
+    UniformClassifier, UniformClassifierConfig,
 };
 
 /// Turns the table of networks into [`NetworkKind`], [`NetworkConfig`], [`AnyNetwork`] and the macros that ask whichever it is.
@@ -174,6 +174,8 @@ built_in! {
     OneStageFusion "one_stage_fusion" = OneStageFusion<AnyBackbone>, OneStageFusionConfig;
     /// Image encoders that stand still, for classifiers on their features.
     FrozenEncoders "frozen_encoders" = FrozenEncoders<AnyBackbone>, FrozenEncodersConfig;
+    /// Several networks of one description, trained from different seeds, that answer together.
+    DeepEnsemble "deep_ensemble" = DeepEnsemble, DeepEnsembleConfig;
     /// No network: every class alike, before a second stage that looks at the record alone.
     UniformClassifier "uniform_classifier" = UniformClassifier, UniformClassifierConfig;
 }
@@ -282,10 +284,15 @@ impl NetworkConfig {
         each!(Self, self, config => config.classes())
     }
 
+    /// The same, to be changed.
+    pub(crate) fn classes_mut(&mut self) -> &mut Vec<usize> {
+        each!(Self, self, config => config.classes_mut())
+    }
+
     /// The same network for other tasks, with so many classes each.
     #[must_use]
     pub fn with_classes(mut self, classes: Vec<usize>) -> Self {
-        *each!(Self, &mut self, config => config.classes_mut()) = classes;
+        *self.classes_mut() = classes;
         self
     }
 
@@ -310,7 +317,7 @@ impl NetworkConfig {
     pub fn parameter_count_with_classifiers(&self, device: &Device) -> Result<usize, NetworkError> {
         let network = self.init(device)?;
         let own: usize = network.backbones().into_iter().map(parameter_count).sum();
-        let published = each!(Self, self, config => config.published_backbone_parameters());
+        let published = self.published_backbone_parameters();
         Ok(parameter_count(&network) - own + published)
     }
 
@@ -331,10 +338,20 @@ impl NetworkConfig {
         each!(Self, self, config => config.metadata_mut())
     }
 
+    /// Parameters of the backbones as [`NetworkDescription::published_backbone_parameters`] counts them.
+    pub(crate) fn published_backbone_parameters(&self) -> usize {
+        each!(Self, self, config => config.published_backbone_parameters())
+    }
+
+    /// Makes it a network for encoded metadata of another length, as [`with_metadata_inputs`](Self::with_metadata_inputs) does.
+    pub(crate) fn set_metadata_inputs(&mut self, inputs: usize) {
+        each!(Self, self, config => config.set_metadata_inputs(inputs));
+    }
+
     /// The same network for encoded metadata of another length; networks that look at images alone stay as they are.
     #[must_use]
     pub fn with_metadata_inputs(mut self, inputs: usize) -> Self {
-        each!(Self, &mut self, config => config.set_metadata_inputs(inputs));
+        self.set_metadata_inputs(inputs);
         self
     }
 

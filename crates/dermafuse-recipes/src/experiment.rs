@@ -265,6 +265,7 @@ impl Experiment {
             ("method.weights", is_random(self) != is_random(other)),
             ("method.selection", self.method.selection != other.method.selection),
             ("method.metadata", self.method.metadata != other.method.metadata),
+            ("method.members", self.method.members != other.method.members),
             ("method.heads", self.method.heads != other.method.heads),
             ("training", trainings(self) != trainings(other)),
             ("second_stage", self.second_stage != other.second_stage),

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use dermafuse_data::{CaseView, ImageCache, MetadataEncoder, OutsideModel};
 use dermafuse_ensemble::HeadSettings;
 use dermafuse_infer::{Predictor, TestTimeAugmentation, may_miss};
-use dermafuse_networks::{AnyNetwork, NetworkConfig};
+use dermafuse_networks::{AnyNetwork, DeepEnsembleConfig, NetworkConfig};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig, file_digest};
 use serde::{Deserialize, Serialize};
@@ -86,7 +86,27 @@ impl<'a> Workplace<'a> {
 }
 
 impl NetworkRecipe {
-    /// Trains the network; `seed` replaces the one of the training configuration and draws the fresh weights too.
+    /// How many networks a protocol trains apart from each other: the members of an ensemble, else one.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        match &self.network {
+            NetworkConfig::DeepEnsemble(DeepEnsembleConfig { members, .. }) => *members,
+            _ => 1,
+        }
+    }
+
+    /// The recipe of each network that is trained apart: a member of an ensemble, else this one.
+    pub(crate) fn of_member(&self) -> Self {
+        match &self.network {
+            NetworkConfig::DeepEnsemble(DeepEnsembleConfig { member, .. }) => {
+                Self { network: NetworkConfig::clone(member), ..self.clone() }
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// Trains the network; `seed` replaces the one of the training configuration and draws the fresh weights too. An ensemble is trained as
+    /// one network here; a [`Protocol`](crate::Protocol) trains its members apart.
     ///
     /// # Errors
     /// The error of the step that failed; see [`RecipeError`].

@@ -118,13 +118,15 @@ impl Experiment {
             notes.extend(parts.notes.iter().filter(|_| repeat == 0).cloned());
             let in_repeat = parts.splits.len();
             for whole in &parts.splits {
-                let seed = self.seed.wrapping_add(if in_repeat == 1 { repeat } else { number });
+                let position = if in_repeat == 1 { repeat } else { number };
+                // Members of one round have the seeds that follow on its own.
+                let seed = self.seed.wrapping_add(position.wrapping_mul(self.method.members as u64));
                 let name = match (self.repeats, in_repeat) {
                     (1, 1) => String::new(),
                     (_, 1) => format!("run-{}", number + 1),
                     _ => format!("fold-{}", number + 1),
                 };
-                let split = self.learnt_from(&counted, whole, seed)?;
+                let split = self.learnt_from(&counted, whole, self.seed.wrapping_add(position))?;
                 if rounds.is_empty() && self.training_fraction < 1.0 {
                     let (kept, all) = (split.train.len(), whole.train.len());
                     notes.push(format!("{kept} of {all} training cases are learnt from (training_fraction)."));
@@ -243,9 +245,11 @@ impl Experiment {
     ) -> Protocol {
         let mut training = TrainingConfig { seed: training.seed.wrapping_add(seed), ..training.clone() };
         training.threads = self.machine.threads;
+        // What earlier trainings hand on is one backbone.
+        let network = if is_last { method.answering_network() } else { method.network.clone() };
         Protocol {
             first_stage: NetworkRecipe {
-                network: method.network.clone().with_classes(set.tasks.class_counts()),
+                network: network.with_classes(set.tasks.class_counts()),
                 backbone_weights: None,
                 training,
                 selection: method.selection,
@@ -339,7 +343,7 @@ impl Plan {
             stands_on.extend(network.view_of(0).map(|view| format!("method.network.view={}", view.name())));
         }
         let Some(printed) = recipe.printed_experiment(of, &stands_on) else { return self };
-        if printed.method.network != self.experiment.method.network {
+        if printed.method.answering_network() != self.experiment.method.answering_network() {
             return self;
         }
         self.published = recipe.published().to_vec();

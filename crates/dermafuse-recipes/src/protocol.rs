@@ -19,12 +19,12 @@ use dermafuse_ensemble::{
     WeightSearchResult, fit_operating_point, fit_prediction_sets,
 };
 use dermafuse_infer::{Bundle, BundleDescription, KnownCases, KnownFeatures, answer_patterns_beside, kinds_of};
-use dermafuse_networks::{AnyNetwork, Network};
+use dermafuse_networks::{AnyNetwork, DeepEnsemble, Network, NetworkConfig};
 use dermafuse_schema::ndarray::Axis;
 use dermafuse_schema::{
     Branch, BranchLogits, BranchWeights, FittedGroup, FuseSpace, PredictionSets, Predictions, SeveralImages,
 };
-use dermafuse_train::{EpochReport, Trained, TrainingCases};
+use dermafuse_train::{EpochReport, TrainingCases};
 use serde::{Deserialize, Serialize};
 
 use crate::frozen::EncodedCases;
@@ -141,7 +141,7 @@ impl Default for SecondStageSettings {
 pub struct ProtocolOutcome {
     /// The model, ready to be saved.
     pub bundle: Bundle,
-    /// The training curves by what was learnt from; the first is the model's. None where no network learns.
+    /// The training curves by what was learnt from; the first is the model's, or its first member's. None where no network learns.
     pub curves: Vec<TrainingCurve>,
     /// What the search for branch weights found, if there was one.
     pub weights: Option<WeightSearchResult>,
@@ -165,7 +165,7 @@ pub struct ProtocolOutcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingCurve {
-    /// What was learnt from: `all training cases` or `half of them`.
+    /// What was learnt from: `all training cases` or `half of them`, with the number of an ensemble's member.
     pub name: String,
     /// One report for each epoch.
     pub history: Vec<EpochReport>,
@@ -192,8 +192,17 @@ const UNIFORM_BRANCH: &str = "uniform";
 const UNIFORM: &str = "uniform_classifier";
 /// Folds in which training cases are answered by classifiers that have not seen their patients.
 const STACKED: usize = 5;
-const FULL: &str = "full";
-const HALF: &str = "half";
+const FULL: LearntPart = LearntPart { folder: "full", cases: "all training cases" };
+const HALF: LearntPart = LearntPart { folder: "half", cases: "half of them" };
+
+/// What a network learns from.
+#[derive(Clone, Copy)]
+struct LearntPart {
+    /// The sub-folder of its checkpoints.
+    folder: &'static str,
+    /// The cases.
+    cases: &'static str,
+}
 
 impl Protocol {
     /// Follows the protocol. Checkpoints of the trainings are kept in sub-folders `full` and `half` of the workplace's folder, if
@@ -228,8 +237,8 @@ impl Protocol {
                     });
                 }
                 let seed = first_stage.training.seed;
-                let (full, curve) = learn(first_stage, FULL, seed, &cases, encoded.as_ref(), place, progress)?;
-                curves.extend(curve.map(|curve| TrainingCurve { name: "all training cases".into(), ..curve }));
+                let (full, of_full) = learn(first_stage, FULL, seed, &cases, encoded.as_ref(), place, progress)?;
+                curves.extend(of_full);
                 full
             }
             // It has no weights that could be trained.
@@ -308,7 +317,7 @@ impl Protocol {
             (Some(settings), Some(valid)) => {
                 let (sub_train, sub_test) = split.half_in_order();
                 progress.step("stage 2: network on half of the training cases");
-                let (half, curve) = learn(
+                let (half, of_half) = learn(
                     first_stage,
                     HALF,
                     settings.half_seed,
@@ -317,7 +326,7 @@ impl Protocol {
                     place,
                     progress,
                 )?;
-                curves.extend(curve.map(|curve| TrainingCurve { name: "half of them".into(), ..curve }));
+                curves.extend(of_half);
 
                 progress.step("predicting the other half");
                 let sub_test = first_stage.logits(&half, &set.view(sub_test)?, encoder, place, progress)?;
@@ -505,7 +514,8 @@ impl Protocol {
         Ok((groups.collect::<Result<_, _>>()?, self.abstention.map(fit).transpose()?))
     }
 
-    /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one.
+    /// How many networks are trained: none before a second stage over the metadata alone, two before another, else one; of an ensemble as
+    /// many as it has members.
     #[must_use]
     pub fn trainings(&self) -> usize {
         let inputs = self.second_stage.as_ref().map(|settings| settings.inputs);
@@ -515,8 +525,8 @@ impl Protocol {
             _ if self.first_stage.is_frozen() => 0,
             // Other models answer, and no network beside them.
             (_, false) if self.first_stage.network.kind() == UNIFORM => 0,
-            (Some(SecondStageInputs::PredictionsAndMetadata), _) => 2,
-            (Some(SecondStageInputs::MetadataBeside) | None, _) => 1,
+            (Some(SecondStageInputs::PredictionsAndMetadata), _) => 2 * self.first_stage.members(),
+            (Some(SecondStageInputs::MetadataBeside) | None, _) => self.first_stage.members(),
         }
     }
 
@@ -617,9 +627,12 @@ impl Prepared {
             return Ok(());
         }
         let cases = training_cases(set, split, encoder)?;
-        let check = |name: &str, seed: u64, cases: &TrainingCases<'_>| {
-            let folder = folder_of(place, name);
-            first_stage.check_training(seed, cases, Workplace { folder: folder.as_deref(), ..place })
+        let check = |part: LearntPart, seed: u64, cases: &TrainingCases<'_>| {
+            let (member, mut members) = (first_stage.of_member(), Member::all_of(first_stage));
+            members.try_for_each(|at| {
+                let folder = at.folder_in(part, place);
+                member.check_training(at.seed_after(seed), cases, Workplace { folder: folder.as_deref(), ..place })
+            })
         };
         check(FULL, first_stage.training.seed, &cases)?;
         if let Some(settings) =
@@ -674,43 +687,70 @@ struct Stacked {
     groups: Vec<String>,
 }
 
-fn folder_of(place: Workplace<'_>, name: &str) -> Option<PathBuf> {
-    place.folder.map(|folder| folder.join(name))
+/// One of the networks that are trained apart.
+#[derive(Clone, Copy)]
+struct Member {
+    index: usize,
+    count: usize,
+    is_of_ensemble: bool,
 }
 
-/// Makes a network learn: fits heads where its encoders are frozen, else trains it.
+impl Member {
+    fn all_of(recipe: &NetworkRecipe) -> impl Iterator<Item = Self> {
+        let count = recipe.members();
+        let is_of_ensemble = matches!(recipe.network, NetworkConfig::DeepEnsemble(_));
+        (0..count).map(move |index| Self { index, count, is_of_ensemble })
+    }
+
+    /// Its seed, where the first member has `seed`.
+    fn seed_after(self, seed: u64) -> u64 {
+        seed.wrapping_add(self.index as u64)
+    }
+
+    /// Where its checkpoints are, if any are kept.
+    fn folder_in(self, part: LearntPart, place: Workplace<'_>) -> Option<PathBuf> {
+        let folder = place.folder?.join(part.folder);
+        Some(if self.is_of_ensemble { folder.join(format!("member-{}", self.index + 1)) } else { folder })
+    }
+
+    /// What its curve is called.
+    fn curve_of(self, part: LearntPart) -> String {
+        let which = if self.is_of_ensemble { format!(", member {}", self.index + 1) } else { String::new() };
+        part.cases.to_owned() + &which
+    }
+}
+
+/// Makes a network learn: fits heads where its encoders are frozen, else trains it, or each member of an ensemble by itself.
 fn learn(
     first_stage: &NetworkRecipe,
-    name: &str,
+    part: LearntPart,
     seed: u64,
     cases: &TrainingCases<'_>,
     encoded: Option<&EncodedCases>,
     place: Workplace<'_>,
     progress: &mut dyn Progress,
-) -> Result<(LearntNetwork, Option<TrainingCurve>), RecipeError> {
+) -> Result<(LearntNetwork, Vec<TrainingCurve>), RecipeError> {
     if let Some(encoded) = encoded {
-        return Ok((first_stage.fit_heads(encoded, seed, cases, progress)?, None));
+        return Ok((first_stage.fit_heads(encoded, seed, cases, progress)?, Vec::new()));
     }
-    let trained = train(first_stage, name, seed, cases, place, progress)?;
-    let curve = TrainingCurve::of(name, &trained);
-    Ok((LearntNetwork::new(trained.network, first_stage.network.clone()), Some(curve)))
-}
-
-/// Trains one of the networks, in a sub-folder of its own.
-fn train(
-    first_stage: &NetworkRecipe,
-    name: &str,
-    seed: u64,
-    cases: &TrainingCases<'_>,
-    place: Workplace<'_>,
-    progress: &mut dyn Progress,
-) -> Result<Trained<AnyNetwork>, RecipeError> {
-    let folder = folder_of(place, name);
-    first_stage.train(seed, cases, Workplace { folder: folder.as_deref(), ..place }, progress)
-}
-
-impl TrainingCurve {
-    fn of(name: &str, trained: &Trained<AnyNetwork>) -> Self {
-        Self { name: name.to_owned(), history: trained.history.clone(), best_epoch: trained.best_epoch }
+    let (recipe, mut networks, mut curves) = (first_stage.of_member(), Vec::new(), Vec::new());
+    for member in Member::all_of(first_stage) {
+        if member.is_of_ensemble {
+            progress.step(&format!("member {} of {}", member.index + 1, member.count));
+        }
+        let folder = member.folder_in(part, place);
+        let place = Workplace { folder: folder.as_deref(), ..place };
+        let trained = recipe.train(member.seed_after(seed), cases, place, progress)?;
+        curves.push(TrainingCurve {
+            name: member.curve_of(part),
+            history: trained.history,
+            best_epoch: trained.best_epoch,
+        });
+        networks.push(trained.network);
     }
+    let network = match &first_stage.network {
+        NetworkConfig::DeepEnsemble(_) => AnyNetwork::DeepEnsemble(DeepEnsemble::of(networks)?),
+        _ => networks.pop().expect("one network was trained"),
+    };
+    Ok((LearntNetwork::new(network, first_stage.network.clone()), curves))
 }

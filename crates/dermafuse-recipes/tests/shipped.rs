@@ -13,7 +13,7 @@ use dermafuse_data::{
     Normalization, Sampling, Split, derm7pt,
 };
 use dermafuse_ensemble::{
-    Calibration, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
+    Calibration, CalibrationMethod, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
 };
 use dermafuse_infer::TestTimeAugmentation;
 use dermafuse_networks::{
@@ -364,6 +364,10 @@ fn milk10k_is_trained_as_its_yardstick() {
     assert!(row(&recipe, "mixed").training.mixing.is_some() && training.mixing.is_none());
     assert_eq!(row(&recipe, "padded").training.preprocess.framing, Framing::Pad);
     assert_eq!(row(&recipe, "no average of weights").training.averaging, None);
+    assert_eq!((experiment.method.members, row(&recipe, "two seeds").method.members), (1, 2));
+    assert_eq!(experiment.second_stage.calibrated, Some(CalibrationMethod::Temperature));
+    let points: Vec<&str> = experiment.second_stage.points.keys().map(String::as_str).collect();
+    assert_eq!((points, experiment.second_stage.point.as_deref()), (vec!["accurate", "balanced", "macro_f1"], None));
 }
 
 /// The losses of the epochs.
@@ -385,7 +389,8 @@ impl Progress for Losses {
 #[test]
 fn the_recipe_of_milk10k_learns() {
     let folder = tempfile::tempdir().unwrap();
-    let drawn = SyntheticConfig { cases: 60, image_size: (48, 36), ..SyntheticConfig::default() };
+    // Of which 20 or more validate: the probabilities are calibrated.
+    let drawn = SyntheticConfig { cases: 150, image_size: (48, 36), ..SyntheticConfig::default() };
     dermafuse_synthetic::write(&folder.path().join("drawn"), &drawn).unwrap();
     let mut recipe = recipe("milk10k");
     recipe.set_data(&format!("derm7pt={}", folder.path().join("drawn").display())).unwrap();

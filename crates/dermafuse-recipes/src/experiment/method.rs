@@ -1,6 +1,6 @@
 use dermafuse_data::EncoderConfig;
 use dermafuse_ensemble::HeadSettings;
-use dermafuse_networks::NetworkConfig;
+use dermafuse_networks::{DeepEnsembleConfig, MAX_MEMBERS, NetworkConfig};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,31 @@ pub struct MethodSettings {
     /// How heads are fitted on the features of the network `frozen_encoders`; other networks have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<HeadSettings>,
+    /// How many networks the last training trains, from as many seeds one after the other; they answer together, as one model. 1 to
+    /// [`MAX_MEMBERS`].
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub members: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+
+impl MethodSettings {
+    /// The network that answers: an ensemble of the method's, where it has several members.
+    pub(crate) fn answering_network(&self) -> NetworkConfig {
+        match self.members {
+            1 => self.network.clone(),
+            members => {
+                NetworkConfig::DeepEnsemble(DeepEnsembleConfig { member: Box::new(self.network.clone()), members })
+            }
+        }
+    }
 }
 
 /// Whether frozen encoders have heads, and no other network has.
@@ -30,6 +55,14 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
     for method in stages.chain([&experiment.method]) {
         let error = |reason: String| Err(settings.error("method.heads", reason).into());
         settings.checked("method.network", method.network.check_settings())?;
+        if !(1..=MAX_MEMBERS).contains(&method.members) {
+            return Err(settings.error("method.members", format!("from 1 to {MAX_MEMBERS}")).into());
+        }
+        // As the ensemble says it, of which it would be the member.
+        if method.answering_network().check_settings().is_err() {
+            let reason = format!("a network `{}` has no members that could be trained apart", method.network.kind());
+            return Err(settings.error("method.members", reason).into());
+        }
         match (&method.network, &method.heads) {
             (NetworkConfig::FrozenEncoders(_), None) => {
                 return error("frozen encoders need heads that answer: `candidates`, classifiers to try".into());
