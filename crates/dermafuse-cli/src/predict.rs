@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueEnum};
 use dermafuse::data::{ImageSource, LoadOptions, QualityFinding, Table, described};
 use dermafuse::eval::{AnswerFormat, AnswerShare, AnswerTable, CaseRemarks};
-use dermafuse::infer::{Answers, Bundle, Questions, TrainingDistance};
+use dermafuse::infer::{Answers, Bundle, Questions, TrainingDistance, sha256_hex};
 use dermafuse::networks::{Modality, Network};
 use dermafuse::recipes::{Progress, TerminalProgress};
 use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regular_file, write_whole_file};
@@ -18,6 +18,8 @@ use crate::terminal::{print_error, print_note, print_result};
 
 /// What the folder of a share says that ran there.
 pub(crate) const PROGRAM: &str = "predict";
+/// Digits of a SHA-256 that tell one piece of work from another.
+const FINGERPRINT: usize = 16;
 /// The largest file with the answers of a share.
 const MAX_SHARE: u64 = 8 << 30;
 
@@ -78,7 +80,8 @@ pub(crate) struct Arguments {
     /// The operating point of the whole classification at which the model answers, by its name (`show` lists them), or `none`.
     #[arg(long, value_name = "POINT", conflicts_with = "prevalence")]
     point: Option<String>,
-    /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares.
+    /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares. A share that is in its folder already,
+    /// of the same cases, model and engine, is not done again.
     #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "format")]
     shard: Option<Shard>,
     /// The file for the answers; they are printed if it is not given. Of a share it is a folder.
@@ -144,6 +147,15 @@ fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out
 }
 
 fn answer_share(bundle: &Bundle, questions: &Questions, shard: Shard, out: &Path) -> ProgramResult {
+    let record = ShardRecord::new(shard, work(bundle, questions)?);
+    if let Some(done) = finished(&record, out) {
+        let (answered, failed) = (done.rows().len(), done.failed().len());
+        print_error(format_args!(
+            "share {shard} of this work is already in {}: {answered} cases answered, {failed} not; remove the folder to ask again\n",
+            out.display()
+        ));
+        return Ok(());
+    }
     // What an earlier run of the share left there is replaced.
     let mut folder = RunFolder::open(out, PROGRAM, RunMode { resume: true, shared: true })?;
     folder.begin()?;
@@ -154,7 +166,7 @@ fn answer_share(bundle: &Bundle, questions: &Questions, shard: Shard, out: &Path
     let (rows, failed) = (answers.rows.clone(), answers.failed.clone());
     let share = AnswerShare::with_remarks(answers.last().clone(), rows, failed, remarks(&answers), notes)?;
     write_whole_file(&share_file(out, shard), share.to_json().as_bytes())?;
-    ShardRecord::new(shard, work(questions, &answers)).write(out)?;
+    record.write(out)?;
     let answered = answers.rows.len();
     print_error(format_args!("{answered} of {asked} cases answered; share {shard} is in {}\n", out.display()));
     Ok(())
@@ -174,12 +186,26 @@ fn share_file(folder: &Path, shard: Shard) -> PathBuf {
     folder.join(format!("answers-{}-of-{}.json", shard.index(), shard.count()))
 }
 
-/// What all shares are of, by one engine.
-fn work(questions: &Questions, answers: &Answers) -> String {
+/// What all shares are of: the cases, and the model as it answers, by one engine.
+fn work(bundle: &Bundle, questions: &Questions) -> Result<String, Failure> {
     let id = |case: Option<&Case>| case.map_or_else(String::new, |case| case.id.to_string());
     let cases = &questions.set().cases;
-    let (count, engine) = (cases.len(), &answers.engine);
-    format!("{count} cases, the first `{}`, the last `{}`, by {engine}", id(cases.first()), id(cases.last()))
+    let (first, last) = (id(cases.first()), id(cases.last()));
+    let (fingerprint, model) = (questions.fingerprint(), sha256_hex(&bundle.to_bytes()?));
+    Ok(format!(
+        "{} cases, the first `{first}`, the last `{last}` ({}), by {}, model {}",
+        cases.len(),
+        &fingerprint[..FINGERPRINT],
+        bundle.engine_facts(),
+        &model[..FINGERPRINT]
+    ))
+}
+
+/// The answers of a share that was done before, whole and of the same work.
+fn finished(record: &ShardRecord, folder: &Path) -> Option<AnswerShare> {
+    ShardRecord::read(folder).ok()?.contains(record).then_some(())?;
+    let bytes = read_regular_file(&share_file(folder, record.shard), MAX_SHARE).ok()?;
+    AnswerShare::from_json(std::str::from_utf8(&bytes).ok()?).ok()
 }
 
 /// What must be said of the answers. All of it is printed but what was said of the questions.

@@ -249,7 +249,29 @@ fn shares_of_a_table_are_joined_into_what_one_process_says() {
         assert!(asked.contains("build it with `--features parquet`") && !folders[8].exists(), "{asked}");
     }
 
-    // A share of another table does not fit.
+    // What is done is not done again, unless it is damaged; another model's share does not fit.
+    let again = dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &paths));
+    assert!(errors(&again).contains("share 2/5 of this work is already in"), "{}", errors(&again));
+    fs::write(folders[1].join("answers-2-of-5.json"), "{").unwrap();
+    let mended = dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &paths));
+    assert!(succeeded(&mended).is_empty() && !errors(&mended).contains("already"), "{}", errors(&mended));
+    let mut other = Bundle::load(&model, &Device::flex()).unwrap();
+    other.description.card = None;
+    let other_file = at("other.safetensors");
+    other.save(&other_file).unwrap();
+    let mut others = paths.clone();
+    others[0].1 = &other_file;
+    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &others)));
+    let mixed = refused(&dermafuse(words("merge ONE TWO THREE FOUR FIVE --out HOLE", &paths)));
+    assert!(mixed.contains("are shares of different work") && mixed.contains(", model "), "{mixed}");
+    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &paths)));
+
+    // A share of another table does not fit, though its first and last case are the same.
+    let elsewhere = rows.replace("d4,male,52,a.png", "d4,male,53,a.png");
+    fs::write(&table, elsewhere).unwrap();
+    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 5/5 --out FIVE", &paths)));
+    let other = refused(&dermafuse(words("merge ONE TWO THREE FOUR FIVE --out HOLE", &paths)));
+    assert!(other.contains("are shares of different work"), "{other}");
     fs::write(&table, rows.replace("e5,female,33,a.png\n", "")).unwrap();
     succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 5/5 --out FIVE", &paths)));
     let other = refused(&dermafuse(words("merge ONE TWO THREE FOUR FIVE --out HOLE", &paths)));

@@ -93,6 +93,18 @@ impl AnswerShare {
         }
     }
 
+    /// The rows of the answered cases.
+    #[must_use]
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// The cases that could not be answered.
+    #[must_use]
+    pub fn failed(&self) -> &[FailedCase] {
+        &self.failed
+    }
+
     /// The rows of all cases of the share, answered or not.
     fn all_rows(&self) -> impl Iterator<Item = usize> + '_ {
         self.rows.iter().copied().chain(self.failed.iter().map(|case| case.row))

@@ -8,6 +8,7 @@ use dermafuse_data::{
 };
 use dermafuse_networks::Modality;
 use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldRole, FieldValue, Name, TaskSet};
+use sha2::{Digest, Sha256};
 
 use crate::InferError;
 use crate::bundle::Bundle;
@@ -106,6 +107,27 @@ impl Questions {
             notes: Vec::new(),
         };
         Self { encoder: encoder.clone(), set, refused: Vec::new(), ids: HashSet::new() }
+    }
+
+    /// What tells these questions from others: the SHA-256, in hexadecimal, over all cases in their order. It sees names of cases, patients
+    /// and lesions, values, reasons of refusals, and the names of image files, but neither their folders nor what is in them.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        let file_names = |files: &[PathBuf]| -> Vec<String> {
+            files.iter().map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect()
+        };
+        let mut add = |written: serde_json::Result<Vec<u8>>| {
+            let bytes = written.expect("names, numbers and words are written as JSON");
+            digest.update((bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        };
+        for case in &self.set.cases {
+            let images = [file_names(&case.clinical), file_names(&case.dermoscopic)];
+            add(serde_json::to_vec(&(&case.id, &case.patient, &case.lesion, images, &case.metadata)));
+        }
+        self.refused.iter().for_each(|case| add(serde_json::to_vec(&(case.row, &case.id, &case.reason))));
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Adds a case from image files and what is known of the patient: names of the model's fields with their values as text.
