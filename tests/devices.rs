@@ -297,10 +297,10 @@ fn fusion_modules() {
         let kind: MapFusionKind = name.parse().unwrap();
         let forward = |module: &AnyMapFusion, device: &Device| {
             let map = |name, channels| tensor_by_formula(name, [2, channels, 5, 7], device);
-            let (clinical, dermoscopic) = module.forward(map("clinical", 16), map("dermoscopic", 24));
+            let (clinical, dermoscopic) = module.forward(map("clinical", 24), map("dermoscopic", 24));
             vec![flat(clinical), flat(dermoscopic)]
         };
-        compare(&mut table, name, |device| kind.init(16, 24, device).unwrap(), forward);
+        compare(&mut table, name, |device| kind.init(24, 24, device).unwrap(), forward);
     }
     table.check();
 }
