@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dermafuse::data::pad_ufes_20;
 use dermafuse::recipes::Recipe;
-use dermafuse_tests::{contents_of, program, small_set_folder, text, train_small};
+use dermafuse_tests::{contents_of, program, small_set_folder, small_settings, text, train_small};
 
 fn done(mut command: Command) -> String {
     let output = command.output().unwrap();
@@ -29,28 +29,6 @@ fn read(folder: &Path, name: &str) -> Vec<u8> {
 const RESULTS: [&str; 7] =
     ["metrics.json", "predictions.csv", "stages.csv", "history.csv", "report.html", "model.safetensors", "split.json"];
 
-/// Settings that make each recipe small: a tiny backbone where it has one to choose.
-fn small(recipe: &str) -> Vec<&'static str> {
-    match recipe {
-        "ammfm" => vec![
-            "method.network.clinical=resnet18_quarter",
-            "method.network.dermoscopic=resnet18_quarter",
-            "training.averaging.last_epochs.epochs=1",
-        ],
-        "pemm" => vec!["method.network.backbone=resnet18_quarter", "training.averaging.last_epochs.epochs=1"],
-        "amfam" => vec!["method.network.backbone=resnet18_quarter", "training.preprocess.size=33"],
-        "modality_subsets" => vec!["method.network.backbone=resnet18_quarter"],
-        "jif" => vec!["method.network.backbone=resnet18_quarter", "split={ kind = \"published\" }"],
-        "milk10k" => vec!["method.network.backbone=resnet18_quarter", "training.warm_up_steps=2"],
-        "tformer" => vec!["training.preprocess.size=64"],
-        "frozen" => {
-            let small = ["method.network.backbone=resnet18_quarter", "method.heads.components=8"];
-            [&small[..], &["machine.features=none"]].concat()
-        }
-        _ => vec!["method.network.backbone=resnet18_quarter"],
-    }
-}
-
 /// `dermafuse train` with a recipe on drawn sets below a folder, small.
 fn train_recipe(folder: &Path, recipe: &str, out: &Path) -> Command {
     let draw = |kind: &str, name: &str, cases: &str, size: &str| {
@@ -66,15 +44,6 @@ fn train_recipe(folder: &Path, recipe: &str, out: &Path) -> Command {
             for (kind, name) in [("dermai", "dermai"), ("dermofit", "dermofit"), ("derm7pt", "edra")] {
                 command.arg("--data").arg(format!("{name}={}", draw(kind, name, "100", "64x64").display()));
             }
-            for words in [
-                "method.weights=random",
-                "method.network.backbone=resnet18_quarter",
-                "training.preprocess.size=32",
-                "training.unfreezing.steps.resnet18_quarter=[[\"layer4\"]]",
-                "training.unfreezing.epochs_per_step=1",
-            ] {
-                command.args(["--set", words]);
-            }
         }
         "bring_your_own" => {
             let pad = draw("pad-ufes-20", "pad", "120", "32x32");
@@ -87,9 +56,12 @@ fn train_recipe(folder: &Path, recipe: &str, out: &Path) -> Command {
                 table.display(),
                 classes.collect::<Vec<_>>().join(", ")
             );
-            command.args(["--set", &outputs, "--set", "split.folds=3", "--set", "final_fit={}"]);
+            command.args(["--set", &outputs]);
         }
-        _ => return train_small(out, recipe, &small(recipe)),
+        _ => drop(command.arg("--data").arg(format!("derm7pt={}", small_set_folder().display()))),
+    }
+    for words in small_settings(recipe) {
+        command.args(["--set", words]);
     }
     command
 }

@@ -88,20 +88,54 @@ pub fn program(name: &str) -> Command {
     Command::new(program)
 }
 
+/// Settings that make one epoch of a shipped recipe small: 32 pixels where the network can, and a tiny backbone where it has one to
+/// choose.
+pub fn small_settings(recipe: &str) -> Vec<&'static str> {
+    let of_recipe = match recipe {
+        "ammfm" => vec![
+            "method.network.clinical=resnet18_quarter",
+            "method.network.dermoscopic=resnet18_quarter",
+            "training.averaging.last_epochs.epochs=1",
+        ],
+        "pemm" => vec!["method.network.backbone=resnet18_quarter", "training.averaging.last_epochs.epochs=1"],
+        "amfam" => vec!["method.network.backbone=resnet18_quarter", "training.preprocess.size=33"],
+        "jif" => vec!["method.network.backbone=resnet18_quarter", "split={ kind = \"published\" }"],
+        "milk10k" => vec!["method.network.backbone=resnet18_quarter", "training.warm_up_steps=2"],
+        "tformer" => vec!["training.preprocess.size=64"],
+        "frozen" => {
+            vec!["method.network.backbone=resnet18_quarter", "method.heads.components=8", "machine.features=none"]
+        }
+        "nedelcu" => {
+            return vec![
+                "method.weights=random",
+                "method.network.backbone=resnet18_quarter",
+                "training.preprocess.size=32",
+                "training.unfreezing.steps.resnet18_quarter=[[\"layer4\"]]",
+                "training.unfreezing.epochs_per_step=1",
+            ];
+        }
+        "bring_your_own" => return vec!["split.folds=3", "final_fit={}"],
+        _ => vec!["method.network.backbone=resnet18_quarter"],
+    };
+    SMALL.into_iter().chain(of_recipe).collect()
+}
+
+/// One epoch at 32 pixels.
+const SMALL: [&str; 6] = [
+    "method.weights=random",
+    "training.preprocess.size=32",
+    "training.epochs=1",
+    "training.batch_size=8",
+    "training.learning_rate=1e-3",
+    "evaluation.views=0",
+];
+
 /// `dermafuse train` with a recipe at small size on the small set: one epoch at 32 pixels, and settings over that.
 pub fn train_small(out: &Path, recipe: &str, settings: &[&str]) -> Command {
     let mut command = program("dermafuse");
     command.args(["train", "--recipe", recipe, "--out"]).arg(out);
     command.arg("--data").arg(format!("derm7pt={}", small_set_folder().display()));
-    let small = [
-        "method.weights=random",
-        "training.preprocess.size=32",
-        "training.epochs=1",
-        "training.batch_size=8",
-        "training.learning_rate=1e-3",
-        "evaluation.views=0",
-    ];
-    for setting in small.iter().chain(settings) {
+    for setting in SMALL.iter().chain(settings) {
         command.args(["--set", setting]);
     }
     command

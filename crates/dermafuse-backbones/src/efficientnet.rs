@@ -10,6 +10,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedDropout;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{
@@ -183,7 +184,7 @@ impl Pretrained for EfficientNet {
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let features = self.dropout.forward(global_average_pool(self.forward_features(images))); // [B, C]
+        let features = self.dropout.forward_addressed(global_average_pool(self.forward_features(images))); // [B, C]
         logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 

@@ -12,7 +12,7 @@ use burn::module::{Initializer, Module};
 use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
-use dermafuse_init::AddressedParameter;
+use dermafuse_init::{AddressedDropout, AddressedParameter};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{
@@ -332,7 +332,7 @@ impl Pretrained for InceptionV3 {
     }
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let features = self.dropout.forward(global_average_pool(self.forward_features(images))); // [B, C]
+        let features = self.dropout.forward_addressed(global_average_pool(self.forward_features(images))); // [B, C]
         logits_of(self.classifier.as_ref(), features) // [B, K]
     }
 

@@ -10,6 +10,7 @@ use burn::config::Config;
 use burn::module::{Initializer, Module};
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::AddressedDropout;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{
@@ -252,7 +253,7 @@ impl Pretrained for MobileNetV3 {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
         let features = global_average_pool(self.forward_features(images)); // [B, C]
         let hidden = project(&classifier.hidden, HS, features); // [B, 1024 or 1280]
-        project(&classifier.output, Activation::Identity, classifier.dropout.forward(hidden)) // [B, K]
+        project(&classifier.output, Activation::Identity, classifier.dropout.forward_addressed(hidden)) // [B, K]
     }
 
     /// `blocks.3.squeeze.fc1.bias` → `features.4.block.2.fc1.bias`.

@@ -12,7 +12,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
-use dermafuse_init::AddressedInit;
+use dermafuse_init::{AddressedDropout, AddressedInit};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{Activation, convolve_with};
@@ -171,7 +171,7 @@ impl Pretrained for SqueezeNet {
 
     fn forward_logits(&self, images: Tensor<4>) -> Tensor<2> {
         let classifier = self.classifier.as_ref().expect("the network has a classifier");
-        let map = self.dropout.forward(self.forward_features(images)); // [B, 512, H/16, W/16]
+        let map = self.dropout.forward_addressed(self.forward_features(images)); // [B, 512, H/16, W/16]
         let map = convolve_with(classifier, Activation::Relu, map); // [B, K, H/16, W/16]
         global_average_pool(map) // [B, K]
     }

@@ -12,7 +12,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Device, Tensor};
-use dermafuse_init::AddressedInit;
+use dermafuse_init::{AddressedDropout, AddressedInit};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES};
 use crate::layers::{Activation, convolve_with, linear_without_offset, project};
@@ -105,7 +105,7 @@ impl Classifier {
         let map = adaptive_avg_pool2d(map, [POOLED_SIZE, POOLED_SIZE]); // [B, 512, 7, 7]
         let features = map.flatten(1, 3); // [B, 25088]
         let hidden = self.hidden.iter().fold(features, |features, linear| {
-            self.dropout.forward(project(linear, Activation::Relu, features)) // [B, 4096]
+            self.dropout.forward_addressed(project(linear, Activation::Relu, features)) // [B, 4096]
         });
         project(&self.output, Activation::Identity, hidden) // [B, K]
     }

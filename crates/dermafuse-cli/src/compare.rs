@@ -12,7 +12,6 @@ use dermafuse::recipes::{
 use dermafuse::schema::{RunFolder, RunMode, Shard};
 use dermafuse::train::LostBest;
 
-use crate::device::device_of;
 use crate::failure::{Failure, ProgramResult};
 use crate::terminal::{say, say_part};
 
@@ -192,7 +191,8 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
     let mut terminal = TerminalProgress::default();
     let (_, first) = arguments.methods(planned[0].0)?;
     let machine = first[0].experiment.machine.clone();
-    let device = device_of(&machine.device).map_err(|reason| first[0].recipe.error("machine.device", reason))?;
+    let device = machine.device.open();
+    let device = device.map_err(|reason| first[0].recipe.error("machine.device", reason.to_string()))?;
     let cache = Arc::new(ImageCache::new(machine.image_cache.saturating_mul(1_000_000)));
     let place = Workplace::on(&device).with_cache(&cache).with_lost_best(*lost_best);
     // All are checked before the first one begins.

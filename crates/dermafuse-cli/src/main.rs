@@ -10,6 +10,7 @@ mod completions;
 mod data;
 mod datasets;
 mod device;
+mod devices;
 mod download;
 mod draw;
 mod engine;
@@ -78,6 +79,7 @@ enum Verb {
     Show(show::Arguments),
     Models(models::Arguments),
     Datasets(datasets::Arguments),
+    Devices(devices::Arguments),
     Draw(draw::Arguments),
     Download(download::Arguments),
     Forward(forward::Arguments),
@@ -109,6 +111,7 @@ impl Verb {
             Self::Show(arguments) => show::show(arguments),
             Self::Models(arguments) => models::models(arguments),
             Self::Datasets(arguments) => datasets::datasets(arguments),
+            Self::Devices(arguments) => devices::devices(arguments),
             Self::Draw(arguments) => draw::draw(arguments),
             Self::Download(arguments) => download::download(arguments),
             Self::Forward(arguments) => forward::forward(arguments),

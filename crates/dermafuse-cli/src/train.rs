@@ -15,7 +15,6 @@ use dermafuse::recipes::{
 use dermafuse::schema::{FittedGroup, PredictionSets, RunFolder, RunMode, Shard};
 use dermafuse::train::LostBest;
 
-use crate::device::device_of;
 use crate::failure::{Failure, ProgramResult};
 use crate::terminal::{say, say_part};
 
@@ -96,9 +95,9 @@ impl ExperimentArguments {
 
     /// The device that it says.
     pub(crate) fn device(&self, experiment: &Experiment) -> Result<Device, Failure> {
-        match device_of(&experiment.machine.device) {
+        match experiment.machine.device.open() {
             Ok(device) => Ok(device),
-            Err(reason) => Err(self.recipe()?.error("machine.device", reason).into()),
+            Err(reason) => Err(self.recipe()?.error("machine.device", reason.to_string()).into()),
         }
     }
 

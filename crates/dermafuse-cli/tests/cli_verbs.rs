@@ -10,6 +10,7 @@ use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{
     CaseSet, DataSetKind, MetadataEncoder, MetadataRoles, Preprocess, RgbPixels, derm7pt, encode_png,
 };
+use dermafuse::devices::DeviceName;
 use dermafuse::ensemble::TwoStage;
 use dermafuse::fusion::FusionKind;
 use dermafuse::infer::{Bundle, BundleDescription, CardTexts, KnownCases, ModelCard, TrainingSummary};
@@ -585,6 +586,19 @@ fn lists_are_complete_in_both_forms() {
     );
     for (line, kind) in table.lines().zip(DataSetKind::ALL) {
         assert!(line.starts_with(kind.name()) && line.ends_with(kind.description()), "{line}");
+    }
+
+    let table = succeeded(&dermafuse(["devices"]));
+    let json: Value = serde_json::from_str(&succeeded(&dermafuse(["devices", "--json"]))).unwrap();
+    let names: Vec<&str> =
+        json["devices"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, DeviceName::present().iter().map(DeviceName::to_string).collect::<Vec<_>>());
+    let first = table.lines().next().unwrap();
+    assert!(first.starts_with("flex ") && first.ends_with(" the CPU") && names[0] == "flex", "{table}");
+    for (feature, built) in DeviceName::backends() {
+        let list = if built { "built_with" } else { "built_without" };
+        assert!(json[list].as_array().unwrap().contains(&feature.into()), "{json}");
+        assert_eq!(table.contains(&format!("built without `{feature}`")), !built, "{table}");
     }
 
     let table = succeeded(&dermafuse(["models"]));

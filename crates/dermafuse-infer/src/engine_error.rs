@@ -170,6 +170,17 @@ pub enum EngineError {
         /// An image as it would be given.
         sides: [usize; 4],
     },
+    /// A device that could not compute what was asked, as one whose memory is full.
+    #[error(
+        "the device could not answer {cases} cases at a time: {reason}. If its memory is full, answer fewer at a time, take smaller \
+         images or another device"
+    )]
+    Device {
+        /// The cases, or images, of the pass.
+        cases: usize,
+        /// What the device says.
+        reason: String,
+    },
     /// An output of another shape than the network's.
     #[error("{engine} gave {what} {found} instead of {expected}; is the library whole?")]
     Shape {

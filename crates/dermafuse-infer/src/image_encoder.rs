@@ -71,7 +71,7 @@ impl ImageEncoder for BackboneEncoder {
     }
 
     fn encode(&self, images: Tensor<4>) -> Result<Array2<f32>, EngineError> {
-        Ok(table(self.encoders.encode(self.image, images)))
+        table(self.encoders.encode(self.image, images))
     }
 }
 

@@ -95,14 +95,18 @@ impl NetworkValues {
 pub(crate) struct BurnEngine<'n, N>(pub(crate) &'n N);
 
 impl<N: Network> BurnEngine<'_, N> {
-    /// As [`NetworkEngine::run`]; it cannot fail.
-    pub(crate) fn run(&self, input: MultimodalInput, with_embedding: bool) -> NetworkValues {
+    /// As [`NetworkEngine::run`].
+    ///
+    /// # Errors
+    /// A device that cannot compute it, as one whose memory is full.
+    pub(crate) fn run(&self, input: MultimodalInput, with_embedding: bool) -> Result<NetworkValues, EngineError> {
         let output = self.0.forward(input);
-        let of_branch = |logits: Vec<Tensor<2>>| logits.into_iter().map(table).collect();
-        NetworkValues {
-            logits: output.branches.into_iter().map(|branch| of_branch(branch.logits)).collect(),
-            embedding: with_embedding.then(|| table(output.embedding)),
-        }
+        let of_branch = |logits: Vec<Tensor<2>>| logits.into_iter().map(table).collect::<Result<_, _>>();
+        let logits = output.branches.into_iter().map(|branch| of_branch(branch.logits));
+        Ok(NetworkValues {
+            logits: logits.collect::<Result<_, _>>()?,
+            embedding: with_embedding.then(|| table(output.embedding)).transpose()?,
+        })
     }
 }
 
@@ -111,11 +115,16 @@ pub(crate) fn burn_facts() -> EngineFacts {
     EngineFacts { name: "Burn".into(), version: BURN_VERSION.into(), precision: "f32".into() }
 }
 
-/// The values of a tensor.
-pub(crate) fn table(tensor: Tensor<2>) -> Array2<f32> {
+/// The values of a tensor, with a row for each case.
+///
+/// # Errors
+/// A device that could not compute them.
+pub(crate) fn table(tensor: Tensor<2>) -> Result<Array2<f32>, EngineError> {
     let shape = tensor.dims();
-    let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
-    Array2::from_shape_vec(shape, values).expect("a tensor has as many values as its shape says")
+    let data = tensor.try_into_data();
+    let data = data.map_err(|error| EngineError::Device { cases: shape[0], reason: error.to_string() })?;
+    let values: Vec<f32> = data.iter::<f32>().collect();
+    Ok(Array2::from_shape_vec(shape, values).expect("a tensor has as many values as its shape says"))
 }
 
 #[cfg(test)]

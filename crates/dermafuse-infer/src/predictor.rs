@@ -125,9 +125,9 @@ impl<N: Network> Predictor<N> {
         classes: &[usize],
     ) -> Result<NetworkValues, InferError> {
         let wants_features = with_embedding || self.heads.is_some();
-        let record = input.metadata.clone().filter(|_| self.heads.is_some()).map(table); // [B, M]
+        let record = input.metadata.clone().filter(|_| self.heads.is_some()).map(table).transpose()?; // [B, M]
         let values = match &self.engine {
-            None => BurnEngine(&self.network).run(input, wants_features),
+            None => BurnEngine(&self.network).run(input, wants_features)?,
             Some(engine) => {
                 let values = engine.run(input, wants_features)?;
                 values.check(engine.facts(), cases, self.network.branches().len(), classes)?;

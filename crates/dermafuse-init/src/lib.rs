@@ -1,4 +1,4 @@
-//! First weights that depend on a seed and on nothing else.
+//! What networks draw, on the host: first weights, and what dropout leaves out. It depends on seeds and on nothing else.
 //!
 //! Burn draws a parameter when it is first used, from a generator that belongs to the device and on some devices to the whole
 //! process: what else draws, on which thread, and which parameters come before changes the weights. Here each parameter has an
@@ -8,6 +8,8 @@
 //!
 //! Layers are made by [`AddressedInit`] or [`AddressedParameter`] instead of Burn's `init`; [`draw_first_weights`] draws for a
 //! whole module. Distributions are those of Burn's initializers, and a layer that nobody draws for behaves as Burn's.
+//!
+//! A pass of training draws too: [`draw_for_pass`] gives it a seed, and layers draw by [`AddressedDropout`] or [`draw_kept`].
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig};
@@ -29,8 +31,10 @@ mod addressed_init;
 mod addressed_parameter;
 mod draw;
 mod normal_quantile;
+mod pass;
 mod spread;
 
 pub use addressed_init::AddressedInit;
 pub use addressed_parameter::AddressedParameter;
 pub use draw::draw_first_weights;
+pub use pass::{AddressedDropout, draw_for_pass, draw_kept};

@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor, activation::relu};
 use dermafuse_fusion::linear;
+use dermafuse_init::AddressedDropout;
 use dermafuse_kernels::{Activation, project};
 
 use crate::limits::require_dropout;
@@ -49,7 +50,7 @@ impl EmbeddingLayers {
     #[must_use]
     pub fn forward(&self, features: Tensor<2>) -> Vec<Tensor<2>> {
         let embedding = self.layers.iter().fold(features, |hidden, layer| {
-            self.dropout.forward(relu(project(layer, Activation::Identity, hidden))) // [B, E]
+            self.dropout.forward_addressed(relu(project(layer, Activation::Identity, hidden))) // [B, E]
         });
         self.classifier.forward(embedding)
     }

@@ -73,7 +73,9 @@ mod triple_net;
 mod twin_net;
 mod uniform_classifier;
 
-pub use dermafuse_init::{AddressedInit, AddressedParameter, draw_first_weights};
+pub use dermafuse_init::{
+    AddressedDropout, AddressedInit, AddressedParameter, draw_first_weights, draw_for_pass, draw_kept,
+};
 pub use dermafuse_registry::RegistryError;
 pub use dermafuse_schema::{Modality, UnknownModality};
 

@@ -9,6 +9,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use dermafuse_fusion::linear;
+use dermafuse_init::AddressedDropout;
 use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +94,7 @@ impl MetadataNetwork {
         };
         let layers = self.linear.iter().zip(&self.norm);
         layers.fold(inputs, |hidden, (linear, norm)| {
-            self.dropout.forward(relu(norm.forward(project(linear, Activation::Identity, hidden)))) // [B, L]
+            self.dropout.forward_addressed(relu(norm.forward(project(linear, Activation::Identity, hidden)))) // [B, L]
         })
     }
 }

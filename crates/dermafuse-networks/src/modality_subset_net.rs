@@ -15,6 +15,7 @@ use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 use dermafuse_backbones::{AnyBackbone, Backbone, BackboneKind, ParameterGroup, global_average_pool};
 use dermafuse_fusion::linear;
+use dermafuse_init::AddressedDropout;
 use dermafuse_kernels::{Activation, project};
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
@@ -255,7 +256,7 @@ impl<B: Backbone> Network for ModalitySubsetNet<B> {
         let features: Vec<Tensor<2>> = features.collect();
         let heads = self.subsets.iter().zip(&self.heads).zip(&self.weights).zip(&features);
         let branches = heads.map(|(((subset, head), weight), features)| {
-            let logits = head.forward(self.dropout.forward(features.clone())); // [B, K_t]
+            let logits = head.forward(self.dropout.forward_addressed(features.clone())); // [B, K_t]
             BranchOutput { loss_weight: *weight, ..BranchOutput::new(subset.name(), logits) }
         });
         let branches = branches.collect();

@@ -17,6 +17,7 @@ use dermafuse_fusion::{
     FeatureFusion, MapFusion, MetadataTokenAttention, PatchMerging, WindowCrossAttention, WindowCrossAttentionConfig,
     linear,
 };
+use dermafuse_init::AddressedDropout;
 use dermafuse_kernels::{Activation, project};
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
@@ -224,7 +225,7 @@ impl Network for TFormer {
         let images = Tensor::cat(vec![clinical, dermoscopic.clone()], 1); // [B, 256]
         let features = match &self.metadata {
             Some(record) => {
-                let metadata = record.dropout.forward(record.network.forward(input.metadata())); // [B, 128]
+                let metadata = record.dropout.forward_addressed(record.network.forward(input.metadata())); // [B, 128]
                 Tensor::cat(vec![dermoscopic, record.fusion.forward(images, metadata)], 1) // [B, 256]
             }
             None => images,

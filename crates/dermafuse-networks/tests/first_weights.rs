@@ -1,4 +1,4 @@
-//! First weights depend on the seed and the parameter's path alone.
+//! First weights depend on the seed and the parameter's path alone, and what a pass draws on its seed.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,10 +7,10 @@ use std::thread;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Distribution, Tensor};
-use dermafuse_backbones::BackboneKind;
+use dermafuse_backbones::{BackboneKind, Pretrained};
 use dermafuse_networks::{
-    FusionNetConfig, HeadKind, ImageClassifierConfig, JointFusionConfig, Modality, NetworkConfig, NetworkKind,
-    SingleSharedNetworkConfig, draw_first_weights,
+    FusionNetConfig, HeadKind, ImageClassifierConfig, JointFusionConfig, Modality, MultimodalInput, Network,
+    NetworkConfig, NetworkKind, SingleSharedNetworkConfig, draw_first_weights, draw_for_pass,
 };
 
 const SMALL: BackboneKind = BackboneKind::ResNet18Quarter;
@@ -75,6 +75,31 @@ fn nothing_is_drawn_from_the_devices_generator() {
     }
     for kind in BackboneKind::ALL {
         let next = next_after(|device| draw_first_weights(&kind.init(Some(4), device), 1));
+        assert_eq!(next, untouched, "{kind} draws from the device");
+    }
+}
+
+/// A pass of training draws on the host: dropout, stochastic depth and whatever a new layer draws.
+#[test]
+fn passes_of_training_leave_the_devices_generator_alone() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = Device::flex().autodiff();
+    let untouched = next_after(|_| ());
+    let ones = |shape| Tensor::<4>::ones(shape, &device);
+    for config in networks() {
+        let network = config.init_seeded(1, &device).unwrap();
+        let pass = || {
+            let images = || Some(ones([2, 3, 64, 64]));
+            let metadata = Some(Tensor::ones([2, 6], &device));
+            network.forward(MultimodalInput { clinical: images(), dermoscopic: images(), metadata })
+        };
+        let next = next_after(|_| drop(draw_for_pass(1, pass)));
+        assert_eq!(next, untouched, "{config:?} draws from the device");
+    }
+    for kind in BackboneKind::ALL {
+        let (network, side) = (kind.init(Some(4), &device), kind.min_size().max(32));
+        draw_first_weights(&network, 1);
+        let next = next_after(|_| drop(draw_for_pass(1, || network.forward_logits(ones([2, 3, side, side])))));
         assert_eq!(next, untouched, "{kind} draws from the device");
     }
 }

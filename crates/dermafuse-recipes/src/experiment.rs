@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dermafuse_data::QualityThresholds;
+use dermafuse_devices::DeviceName;
 use dermafuse_ensemble::OutOfDistributionSettings;
 use dermafuse_infer::{CardTexts, TestTimeAugmentation};
 use dermafuse_schema::SeveralImages;
@@ -148,7 +149,7 @@ fn is_whole(fraction: &f64) -> bool {
 #[serde(deny_unknown_fields)]
 pub struct MachineSettings {
     /// The device, by name: `flex` is the CPU.
-    pub device: String,
+    pub device: DeviceName,
     /// Threads that decode images.
     pub threads: usize,
     /// Memory for decoded images, in megabytes.

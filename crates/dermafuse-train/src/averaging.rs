@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use burn::module::{Flag, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use dermafuse_networks::{MultimodalInput, Network};
+use dermafuse_networks::{MultimodalInput, Network, draw_for_pass};
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
@@ -112,10 +112,12 @@ impl ModuleMapper for Approach {
 }
 
 /// Computes the running statistics of all batch normalisation that is not frozen anew: the mean over the batches of their
-/// own statistics. The network must be on an autodiff device. Its clones share its statistics, so theirs change too.
+/// own statistics, with what layers draw drawn from one seed. The network must be on an autodiff device. Its clones share its
+/// statistics, so theirs change too.
 pub(crate) fn refresh_batch_norm<N: Network, E>(
     mut network: N,
     batches: impl Iterator<Item = Result<MultimodalInput, E>>,
+    drawn: u64,
     mut before_each: impl FnMut(),
 ) -> Result<N, E> {
     let mut finder = Finder::default();
@@ -128,7 +130,7 @@ pub(crate) fn refresh_batch_norm<N: Network, E>(
     let mut run = |network: N, start: f64, input: MultimodalInput| {
         let network = network.map(&mut Fill { ids: &finder.statistics, start });
         before_each();
-        let _ = network.forward(input);
+        let _ = draw_for_pass(drawn, || network.forward(input));
         let mut reader = Reader { ids: &finder.statistics, values: HashMap::new() };
         network.valid().visit(&mut reader);
         (network, reader.values)
@@ -302,9 +304,9 @@ mod tests {
         let batches = [images(), images()];
         let inputs = || batches.iter().map(|images| Ok::<_, TrainError>(input(images.clone())));
 
-        let refreshed = refresh_batch_norm(copy(), inputs(), || ()).unwrap();
+        let refreshed = refresh_batch_norm(copy(), inputs(), 0, || ()).unwrap();
         // One batch at a time, from the same start: the mean of two refreshed networks.
-        let alone = |at: usize| refresh_batch_norm(copy(), inputs().skip(at).take(1), || ()).unwrap();
+        let alone = |at: usize| refresh_batch_norm(copy(), inputs().skip(at).take(1), 0, || ()).unwrap();
         let (first, second) = (numbers(&alone(0)), numbers(&alone(1)));
         let mut moved = 0;
         for ((found, first), (second, before)) in
@@ -316,7 +318,7 @@ mod tests {
         assert!(moved > 100, "statistics were computed anew");
 
         let freeze = BackboneFreeze { groups: 0, batch_norm: true };
-        let frozen = refresh_batch_norm(copy().freeze_backbones(freeze), inputs(), || ()).unwrap();
+        let frozen = refresh_batch_norm(copy().freeze_backbones(freeze), inputs(), 0, || ()).unwrap();
         assert_eq!(numbers(&frozen), numbers(&start));
     }
 

@@ -5,17 +5,25 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorReadError};
 
 /// Shortens the gradients of a module to a norm of at most `largest`.
-pub(crate) fn clip_norm<M: Module>(module: &M, gradients: &mut GradientsParams, largest: f64) {
+///
+/// # Errors
+/// A device that could not compute them.
+pub(crate) fn clip_norm<M: Module>(
+    module: &M,
+    gradients: &mut GradientsParams,
+    largest: f64,
+) -> Result<(), TensorReadError> {
     let mut squares = Squares { gradients, sum: None };
     module.visit(&mut squares);
-    let Some(sum) = squares.sum else { return };
-    let norm = sum.into_scalar::<f64>().sqrt();
+    let Some(sum) = squares.sum else { return Ok(()) };
+    let norm = sum.try_into_scalar::<f64>()?.sqrt();
     if norm > largest {
         module.visit(&mut Scale { gradients, factor: largest / (norm + 1e-6) });
     }
+    Ok(())
 }
 
 struct Squares<'a> {
@@ -63,7 +71,7 @@ mod tests {
             // The gradient of the weight is (3, 4), that of the bias 1.
             let gradients = layer.forward(input.clone()).sum().backward();
             let mut gradients = GradientsParams::from_grads(gradients, &layer);
-            clip_norm(&layer, &mut gradients, largest);
+            clip_norm(&layer, &mut gradients, largest).unwrap();
             let weight = gradients.get::<2>(layer.weight.id).unwrap().square().sum().into_scalar::<f64>();
             let bias = gradients.get::<1>(layer.bias.as_ref().unwrap().id).unwrap().square().sum().into_scalar::<f64>();
             assert!(((weight + bias).sqrt() - expected).abs() < 1e-5);

@@ -84,6 +84,23 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// The device could not compute a pass, as one whose memory is full. Nothing of this epoch is kept: the last checkpoint holds the
+    /// weights of the one before.
+    #[error(
+        "the device cannot train batch {batch} of epoch {epoch}, {cases} cases at a time: {reason}. If its memory is full, set \
+         `micro_batch_size` below {cases} (the same gradients with less memory), take smaller images or train on another device, and \
+         resume the run"
+    )]
+    Device {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch within the epoch, from 1.
+        batch: usize,
+        /// The cases of the pass.
+        cases: usize,
+        /// What the device says.
+        reason: String,
+    },
     /// A score that cannot be compared.
     #[error("the validation score of epoch {epoch} is {score}; are there annotated validation cases?")]
     Score {

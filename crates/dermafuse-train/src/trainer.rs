@@ -3,12 +3,12 @@ use std::sync::Arc;
 
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
-use burn::tensor::{Bytes, Device};
+use burn::tensor::{Bytes, Device, TensorReadError};
 use dermafuse_data::{
     BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder, Mix, Mixing, mix,
 };
 use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, may_miss, modalities_of, tensors_of};
-use dermafuse_networks::{Auxiliary, Modalities, Network};
+use dermafuse_networks::{Auxiliary, Modalities, Network, draw_for_pass};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 
 use crate::averaging::{Average, refresh_batch_norm};
@@ -232,7 +232,8 @@ impl Trainer {
             first += images.rows.len();
             Ok::<_, TrainError>(tensors_of(images, metadata, modalities, &device))
         });
-        Ok(refresh_batch_norm(network, inputs, || device.seed(step_seed(seed, epoch, 0)))?.valid())
+        let drawn = step_seed(seed, epoch, 0);
+        Ok(refresh_batch_norm(network, inputs, drawn, || device.seed(drawn))?.valid())
     }
 
     /// The order of the training cases in an epoch, what is shown of each, and a loader that prepares them in it.
@@ -461,12 +462,17 @@ impl Trainer {
             let labels_of_branches = labels_of_branches(&seeing, &labels, &unknown);
             let progress = (epoch * batches + index) as f64 / (config.epochs * batches) as f64;
             run.network = run.network.clone().at_progress(progress);
+            let unable = |cases: usize, error: TensorReadError| {
+                let (epoch, batch, reason) = (epoch + 1, index + 1, error.to_string());
+                TrainError::Device { epoch, batch, cases, reason }
+            };
             let mut accumulator = GradientsAccumulator::new();
             let (mut batch_loss, mut done) = (0.0, 0);
             while done < rows.len() {
                 let mut images = passes.next().expect("the loader gives every row")?;
-                // Dropout draws from the device's generator: its numbers depend on seed, epoch and pass alone.
-                device.seed(step_seed(config.seed, epoch, pass));
+                // What layers draw depends on seed, epoch and pass alone. Those of other crates may draw from the device.
+                let drawn = step_seed(config.seed, epoch, pass);
+                device.seed(drawn);
                 let part = done..done + images.rows.len();
                 let mut metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
                 if let Some(shown) = &shown {
@@ -484,17 +490,17 @@ impl Trainer {
                 let targets = targets.map(|labels| loss.mixed_targets(labels, part.clone(), &mixed, &device));
                 let targets: Vec<Targets> = targets.collect();
                 let input = tensors_of(images, metadata, modalities, &device);
-                let output = run.network.forward(input);
+                let output = draw_for_pass(drawn, || run.network.forward(input));
                 let part_loss = match &targets[..] {
                     [same] => loss.forward(&output, same),
                     each => loss.forward_each(&output, &each.iter().collect::<Vec<_>>()),
                 };
-                let value = part_loss.clone().into_scalar::<f64>();
+                let value = part_loss.clone().try_into_scalar::<f64>().map_err(|error| unable(part.len(), error))?;
                 if !value.is_finite() {
                     let cases = rows[part].iter().map(|&row| set.cases[row].id.to_string()).collect();
                     return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
                 }
-                own.add(&output.auxiliary, part.len());
+                own.add(&output.auxiliary, part.len()).map_err(|error| unable(part.len(), error))?;
                 let gradients = GradientsParams::from_grads(part_loss.backward(), &run.network);
                 accumulator.accumulate(&run.network, gradients);
                 batch_loss += value;
@@ -503,7 +509,8 @@ impl Trainer {
             }
             let mut gradients = accumulator.grads();
             if let Some(largest) = config.clip_norm {
-                clip_norm(&run.network, &mut gradients, largest);
+                let clipped = clip_norm(&run.network, &mut gradients, largest);
+                clipped.map_err(|error| unable(self.pass_size(set).min(rows.len()), error))?;
             }
             let rates = learning_rates(config, &groups, epoch, config.step_factor(epoch, index, batches))?;
             run.network = run.optimizer.step(rates, run.network.clone(), gradients);
@@ -681,14 +688,15 @@ struct OwnLosses {
 }
 
 impl OwnLosses {
-    fn add(&mut self, losses: &[Auxiliary], cases: usize) {
+    fn add(&mut self, losses: &[Auxiliary], cases: usize) -> Result<(), TensorReadError> {
         if self.sums.is_empty() {
             self.sums = losses.iter().map(|auxiliary| (auxiliary.name, 0.0)).collect();
         }
         for ((_, sum), auxiliary) in self.sums.iter_mut().zip(losses) {
-            *sum += auxiliary.loss.clone().into_scalar::<f64>() * cases as f64;
+            *sum += auxiliary.loss.clone().try_into_scalar::<f64>()? * cases as f64;
         }
         self.cases += cases;
+        Ok(())
     }
 
     fn report(self, epoch: usize, observer: &mut dyn Observer) {

@@ -77,7 +77,7 @@
 //! The program `dermafuse` (crate `dermafuse-cli`) does the same from the command line.
 //!
 //! # Cargo features
-//! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA. `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
+//! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA ([`devices`] has their names). `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
 //! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them. `onnx`: write models as
 //! ONNX. `serve`: a page in the browser and a JSON API.
 
@@ -87,6 +87,8 @@ pub use burn::tensor::Device;
 pub use dermafuse_backbones as backbones;
 #[doc(inline)]
 pub use dermafuse_data as data;
+#[doc(inline)]
+pub use dermafuse_devices as devices;
 #[doc(inline)]
 pub use dermafuse_ensemble as ensemble;
 #[doc(inline)]

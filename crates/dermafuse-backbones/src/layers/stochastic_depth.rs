@@ -7,7 +7,8 @@
 
 use burn::config::Config;
 use burn::module::{Flag, Module, Param};
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::Tensor;
+use dermafuse_init::draw_kept;
 
 /// Creates a [`StochasticDepth`].
 #[derive(Config, Debug)]
@@ -16,7 +17,7 @@ pub(crate) struct StochasticDepthConfig {
     pub probability: f64,
 }
 
-/// Zero or `x / (1 - probability)`, drawn for each image from the device's generator; `x` while predicting.
+/// Zero or `x / (1 - probability)`, drawn for each image on the host; `x` while predicting.
 ///
 /// Should be created using [`StochasticDepthConfig`].
 #[derive(Module, Debug)]
@@ -51,7 +52,7 @@ impl StochasticDepth {
         let survival = 1.0 - self.probability;
         let mut shape = [1; D];
         shape[0] = branch.dims()[0];
-        let kept = Tensor::random(shape, Distribution::Bernoulli(survival), &branch.device()); // [B, 1, ...]
+        let kept = draw_kept(survival, shape, &branch.device()); // [B, 1, ...]
         branch * (kept / survival)
     }
 }

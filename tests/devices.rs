@@ -1,0 +1,709 @@
+//! Every device gives the numbers of the CPU: backbones, fusion modules and networks in value and gradient, kernels on awkward shapes, runs
+//! of recipes, models from file to file. Built with a device's feature (`wgpu`, `cuda`), and run on the devices of DERMAFUSE_DEVICES
+//! (names with commas between), or on the first of each backend that was built in. With `--nocapture` differences are printed as a table.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Gradients, Tensor};
+use dermafuse::backbones::{AnyBackbone, BackboneKind, Pretrained};
+use dermafuse::devices::{DeviceError, DeviceName, WgpuAdapter};
+use dermafuse::fusion::{AnyFusion, AnyMapFusion, FeatureFusion, FusionKind, MapFusion, MapFusionKind};
+use dermafuse::infer::Bundle;
+use dermafuse::networks::{AnyNetwork, MultimodalInput, Network, NetworkKind, draw_first_weights, draw_for_pass};
+use dermafuse::recipes::{Progress, Recipe, Workplace};
+use dermafuse::schema::FuseSpace;
+use dermafuse::synthetic::clinics;
+use dermafuse::train::{EpochReport, Observer};
+use dermafuse_kernels::{
+    Activation, ValueFlow, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
+    linear, position_attention, window_attention,
+};
+use dermafuse_tests::{
+    contents_of, device_lock, small_experiment, small_set, small_set_folder, small_settings, tensor_by_formula,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// Forward passes, relative to the mean magnitude of what is compared.
+const FORWARD: f64 = 1e-4;
+/// Gradients of a step, relative to the parameter's.
+const GRADIENT: f64 = 1e-3;
+/// Kernels alone.
+const KERNEL: f64 = 1e-5;
+/// The loss of an epoch.
+const LOSS: f64 = 1e-3;
+/// Probabilities.
+const PROBABILITY: f64 = 1e-4;
+
+const CLASSES: [usize; 2] = [3, 2];
+const RECORD: usize = 6;
+const SEED: u64 = 11;
+
+// ---- Devices.
+
+/// The devices that are compared with the CPU.
+fn under_test() -> &'static [(DeviceName, Device)] {
+    static DEVICES: OnceLock<Vec<(DeviceName, Device)>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let names: Vec<DeviceName> = match std::env::var("DERMAFUSE_DEVICES") {
+            Ok(names) => names.split(',').map(|name| name.parse().unwrap_or_else(|error| panic!("{error}"))).collect(),
+            Err(_) => {
+                let built = DeviceName::backends().into_iter().filter(|(feature, built)| *built && *feature != "flex");
+                built.map(|(feature, _)| feature.parse().expect("a backend is a device's name")).collect()
+            }
+        };
+        let open = |name: DeviceName| (name, name.open().unwrap_or_else(|error| panic!("{error}")));
+        let devices: Vec<_> = names.into_iter().map(open).collect();
+        assert!(!devices.is_empty(), "no device to compare with the CPU; build with the feature wgpu or cuda");
+        for (name, _) in &devices {
+            println!("# {name}: {}", name.hardware().unwrap().unwrap_or_default());
+        }
+        devices
+    })
+}
+
+#[test]
+fn a_device_that_is_not_there_is_told_those_that_are() {
+    for (name, _) in under_test() {
+        let absent = match name.feature() {
+            "cuda" => DeviceName::Cuda(999),
+            _ => DeviceName::Wgpu(WgpuAdapter::Discrete(999)),
+        };
+        let error = absent.open().unwrap_err();
+        assert!(matches!(&error, DeviceError::Absent { present, .. } if present.contains(name)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("this machine has no device `{absent}`; it has flex, ")), "{text}");
+        // What is there opens as often as somebody asks.
+        assert_eq!(name.open().unwrap(), name.open().unwrap());
+    }
+}
+
+// ---- Differences.
+
+/// Values with a name each.
+type Values = BTreeMap<String, Vec<f32>>;
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// The largest difference, relative to the value or to the mean magnitude, whichever is more. What is no number is never near.
+fn difference(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let magnitude = expected.iter().map(|value| f64::from(value.abs())).sum::<f64>() / expected.len().max(1) as f64;
+    let relative = found.iter().zip(expected).map(|(&found, &expected)| {
+        let (found, expected) = (f64::from(found), f64::from(expected));
+        match found == expected {
+            true => 0.0,
+            false => (found - expected).abs() / expected.abs().max(magnitude),
+        }
+    });
+    largest(relative)
+}
+
+/// The largest of the differences; what is no number is endless.
+fn largest(differences: impl Iterator<Item = f64>) -> f64 {
+    differences.map(|one| if one.is_nan() { f64::INFINITY } else { one }).fold(0.0, f64::max)
+}
+
+/// The length of a vector.
+fn length(values: impl Iterator<Item = f64>) -> f64 {
+    values.map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// The largest difference between gradients of a parameter as vectors, relative to the parameter's; of parameters whose gradient is next
+/// to nothing (the bias before a normalisation has none but for rounding), to a hundredth of the largest.
+fn gradient_difference(found: &Values, expected: &Values) -> (f64, String) {
+    assert!(found.keys().eq(expected.keys()), "the same parameters have gradients");
+    let lengths = expected.values().map(|values| length(values.iter().map(|&value| f64::from(value))));
+    let lengths: Vec<f64> = lengths.collect();
+    let least = 0.01 * lengths.iter().copied().fold(0.0, f64::max);
+    let mut worst = (0.0, String::new());
+    for ((path, expected), own) in expected.iter().zip(lengths) {
+        let apart = found[path].iter().zip(expected).map(|(&found, &expected)| f64::from(found) - f64::from(expected));
+        let relative = largest([length(apart) / own.max(least)].into_iter());
+        if relative > worst.0 {
+            worst = (relative, path.clone());
+        }
+    }
+    worst
+}
+
+/// Differences that were measured, and what is too far from the CPU.
+#[derive(Default)]
+struct Table {
+    faults: Vec<String>,
+}
+
+impl Table {
+    fn row(&mut self, device: DeviceName, what: impl Display, cells: &[(&str, f64, f64)], seconds: f64) {
+        let text: Vec<String> = cells.iter().map(|(name, found, _)| format!("{name} {found:.1e}")).collect();
+        println!("| {what} | {device} | {} | {seconds:.1} s |", text.join(" | "));
+        for (name, found, allowed) in cells {
+            if found > allowed {
+                self.faults.push(format!(
+                    "{what} on {device}: {name} is {found:.2e} from the CPU's, {allowed:.0e} is allowed"
+                ));
+            }
+        }
+    }
+
+    fn check(self) {
+        assert!(self.faults.is_empty(), "{}", self.faults.join("\n"));
+    }
+}
+
+// ---- Modules.
+
+/// Parameters by their paths: values, or the gradients of those that have some.
+struct Reader<'a> {
+    path: Vec<String>,
+    gradients: Option<&'a Gradients>,
+    values: Values,
+}
+
+impl ModuleVisitor for Reader<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let read = match self.gradients {
+            None => Some(values(param.val())),
+            Some(gradients) => param.val().grad(gradients).map(values),
+        };
+        self.values.extend(read.map(|read| (self.path.join("."), read)));
+    }
+}
+
+fn read<M: Module>(module: &M, gradients: Option<&Gradients>) -> Values {
+    let mut reader = Reader { path: Vec::new(), gradients, values: Values::new() };
+    module.visit(&mut reader);
+    reader.values
+}
+
+/// What a module gives on a device.
+struct Measured {
+    first_weights: Values,
+    predicted: Vec<f32>,
+    trained: Vec<f32>,
+    gradients: Values,
+}
+
+/// Draws the module's first weights, does a step's forward and backward pass, and predicts. `forward` gives all outputs.
+fn measure<M: Module>(
+    device: &Device,
+    make: impl Fn(&Device) -> M,
+    forward: impl Fn(&M, &Device) -> Vec<Tensor<1>>,
+) -> Measured {
+    let training = device.clone().autodiff();
+    let module = make(&training);
+    draw_first_weights(&module, SEED);
+    let first_weights = read(&module, None);
+    let trained = draw_for_pass(SEED, || Tensor::cat(forward(&module, &training), 0));
+    // Every output counts otherwise, so that no gradient cancels.
+    let weights = tensor_by_formula("loss", trained.dims(), &training);
+    let gradients = (trained.clone() * weights).sum().backward();
+    // With the running statistics of the step.
+    let predicted = Tensor::cat(forward(&module.valid(), device), 0);
+    Measured {
+        first_weights,
+        predicted: values(predicted),
+        trained: values(trained),
+        gradients: read(&module, Some(&gradients)),
+    }
+}
+
+/// Measures the module on the CPU and on every device under test.
+fn compare<M: Module>(
+    table: &mut Table,
+    what: impl Display,
+    make: impl Fn(&Device) -> M,
+    forward: impl Fn(&M, &Device) -> Vec<Tensor<1>>,
+) {
+    let expected = measure(&Device::flex(), &make, &forward);
+    assert!(expected.predicted.iter().chain(&expected.trained).all(|value| value.is_finite()), "{what}");
+    for (name, device) in under_test() {
+        let begun = Instant::now();
+        let found = measure(device, &make, &forward);
+        assert!(found.first_weights == expected.first_weights, "{what}: first weights on {name} are those on the CPU");
+        let (gradient, worst) = gradient_difference(&found.gradients, &expected.gradients);
+        let cells = [
+            ("predicting", difference(&found.predicted, &expected.predicted), FORWARD),
+            ("training", difference(&found.trained, &expected.trained), FORWARD),
+            ("gradients", gradient, GRADIENT),
+        ];
+        table.row(*name, &what, &cells, begun.elapsed().as_secs_f64());
+        if gradient > GRADIENT {
+            println!("  the gradient that differs most is that of {worst}");
+        }
+    }
+}
+
+fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    tensor.flatten(0, D - 1)
+}
+
+fn input_of(size: usize, device: &Device) -> MultimodalInput {
+    let images = |name| Some(tensor_by_formula(name, [3, 3, size, size], device));
+    MultimodalInput {
+        clinical: images("clinical"),
+        dermoscopic: images("dermoscopic"),
+        metadata: Some(tensor_by_formula("record", [3, RECORD], device)),
+    }
+}
+
+#[test]
+fn backbones() {
+    let _lock = device_lock();
+    let mut table = Table::default();
+    for kind in BackboneKind::ALL {
+        // Where the architecture shrinks images fast, one that leaves more than one pixel.
+        let size = if kind.min_size() > 64 { 2 * kind.min_size() } else { 64 };
+        let forward = |network: &AnyBackbone, device: &Device| {
+            vec![flat(network.forward_logits(tensor_by_formula("images", [2, 3, size, size], device)))]
+        };
+        compare(&mut table, kind, |device| kind.init(Some(3), device), forward);
+    }
+    table.check();
+}
+
+#[test]
+fn fusion_modules() {
+    let _lock = device_lock();
+    let mut table = Table::default();
+    for name in FusionKind::ALL {
+        let kind: FusionKind = name.parse().unwrap();
+        let forward = |module: &AnyFusion, device: &Device| {
+            let image = tensor_by_formula("image", [3, 64], device);
+            // A module may have no parameter that a gradient could reach.
+            let image = if device.is_autodiff() { image.require_grad() } else { image };
+            vec![flat(module.forward(image, tensor_by_formula("record", [3, RECORD], device)))]
+        };
+        compare(&mut table, name, |device| kind.init(64, RECORD, device).unwrap(), forward);
+    }
+    for name in MapFusionKind::ALL {
+        let kind: MapFusionKind = name.parse().unwrap();
+        let forward = |module: &AnyMapFusion, device: &Device| {
+            let map = |name, channels| tensor_by_formula(name, [2, channels, 5, 7], device);
+            let (clinical, dermoscopic) = module.forward(map("clinical", 24), map("dermoscopic", 24));
+            vec![flat(clinical), flat(dermoscopic)]
+        };
+        compare(&mut table, name, |device| kind.init(24, 24, device).unwrap(), forward);
+    }
+    table.check();
+}
+
+#[test]
+fn networks() {
+    let _lock = device_lock();
+    let mut table = Table::default();
+    for kind in NetworkKind::ALL {
+        for (number, config) in kind.examples(&CLASSES, RECORD).into_iter().enumerate() {
+            let forward = |network: &AnyNetwork, device: &Device| {
+                let output = network.forward(input_of(64, device));
+                let logits = output.branches.into_iter().flat_map(|branch| branch.logits).map(flat);
+                let own = output.auxiliary.into_iter().map(|auxiliary| flat(auxiliary.loss));
+                logits.chain(own).collect()
+            };
+            compare(&mut table, format!("{kind} {number}"), |device| config.init(device).unwrap(), forward);
+        }
+    }
+    table.check();
+}
+
+// ---- Kernels: what other devices compute with Burn's operations, against the kernels of the CPU.
+
+/// Lengths that fill no vector unit, no tile and no workgroup.
+fn awkward() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(1_usize), Just(2), Just(3), Just(5), Just(7), Just(13), Just(17), Just(31), Just(67)]
+}
+
+/// Runs an operation on leaves of the shapes and gives its output with and without gradients wanted, and the gradients of the leaves.
+fn run_kernel(device: &Device, shapes: &[[usize; 4]], run: &dyn Fn(Vec<Tensor<4>>) -> Tensor<1>) -> Vec<Vec<f32>> {
+    let leaves = |device: &Device| -> Vec<Tensor<4>> {
+        let leaf = |(place, shape): (usize, &[usize; 4])| tensor_by_formula(&format!("leaf {place}"), *shape, device);
+        shapes.iter().enumerate().map(leaf).collect()
+    };
+    let training = device.clone().autodiff();
+    let tracked: Vec<Tensor<4>> = leaves(&training).into_iter().map(Tensor::require_grad).collect();
+    let output = run(tracked.clone());
+    let gradients = (output.clone() * tensor_by_formula("loss", output.dims(), &training)).sum().backward();
+    let of_leaves = tracked.iter().map(|leaf| values(leaf.grad(&gradients).expect("every leaf counts")));
+    [values(output.inner()), values(run(leaves(device)))].into_iter().chain(of_leaves).collect()
+}
+
+/// Compares an operation over many cases: the largest difference, relative to the largest value (at least 1).
+fn kernel<S: Strategy<Value: Clone>>(
+    table: &mut Table,
+    what: &str,
+    cases: S,
+    shapes: impl Fn(&S::Value) -> Vec<[usize; 4]>,
+    run: impl Fn(&S::Value, Vec<Tensor<4>>) -> Tensor<1>,
+) {
+    for (name, device) in under_test() {
+        let begun = Instant::now();
+        let most = Cell::new(0.0_f64);
+        let config = Config { failure_persistence: None, ..Config::with_cases(cases_of_a_kernel()) };
+        // The same cases each time.
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::default()));
+        let outcome = runner.run(&cases, |case| {
+            let (shapes, run) = (shapes(&case), |leaves| run(&case, leaves));
+            let expected = run_kernel(&Device::flex(), &shapes, &run);
+            for (place, (found, expected)) in run_kernel(device, &shapes, &run).iter().zip(&expected).enumerate() {
+                let scale = expected.iter().fold(1.0, |most: f64, value| most.max(f64::from(value.abs())));
+                let apart =
+                    found.iter().zip(expected).map(|(found, expected)| f64::from((found - expected).abs()) / scale);
+                let apart = largest(apart);
+                most.set(most.get().max(apart));
+                prop_assert!(apart <= KERNEL, "result {place} is {apart:.1e} from the CPU's");
+            }
+            Ok(())
+        });
+        table.row(*name, what, &[("largest", most.get(), KERNEL)], begun.elapsed().as_secs_f64());
+        table.faults.extend(outcome.err().map(|error| format!("{what} on {name}: {error}")));
+    }
+}
+
+fn cases_of_a_kernel() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
+fn vector(tensor: Tensor<4>) -> Tensor<1> {
+    flat(tensor)
+}
+
+#[test]
+fn kernels_of_convolution() {
+    let _lock = device_lock();
+    let mut table = Table::default();
+    #[derive(Clone, Debug)]
+    struct Case {
+        x: [usize; 4],
+        weight: [usize; 4],
+        groups: usize,
+        stride: [usize; 2],
+        padding: [(usize, usize); 2],
+        dilation: usize,
+        activation: Activation,
+    }
+    let case = || {
+        let kinds = prop_oneof![Just("depthwise"), Just("pointwise"), Just("dense"), Just("grouped")];
+        let kernels = prop_oneof![Just([3, 3]), Just([5, 5]), Just([1, 7]), Just([2, 2])];
+        let sizes = (1_usize..4, awkward(), awkward(), prop::array::uniform2(awkward()));
+        let steps = (prop::array::uniform2(1_usize..3), 0_usize..2, 0_usize..2, 1_usize..3, 0..Activation::ALL.len());
+        (kinds, kernels, sizes, steps).prop_map(|(kind, kernel, (batch, c, d, size), steps)| {
+            let (stride, begin, end, dilation, activation) = steps;
+            let (channels, groups, kernel) = match kind {
+                "depthwise" => ([c, c], c, kernel),
+                "pointwise" => ([c, d], 1, [1, 1]),
+                "dense" => ([c.min(17), d.min(17)], 1, kernel),
+                _ => ([2 * c.min(17), 2 * d.min(17)], 2, kernel),
+            };
+            let size: [usize; 2] = std::array::from_fn(|axis| size[axis].max(dilation * (kernel[axis] - 1) + 1));
+            let padding = kernel.map(|side| if side > 1 { (begin, begin + end) } else { (0, 0) });
+            Case {
+                x: [batch, channels[0], size[0], size[1]],
+                weight: [channels[1], channels[0] / groups, kernel[0], kernel[1]],
+                groups,
+                stride,
+                padding,
+                dilation,
+                activation: Activation::ALL[activation],
+            }
+        })
+    };
+    let options =
+        |case: &Case| ConvOptions::new_with_padding(case.stride, case.padding, [case.dilation; 2], case.groups);
+    kernel(
+        &mut table,
+        "convolution",
+        case(),
+        |case| vec![case.x, case.weight],
+        |case, leaves| {
+            let [x, weight] = leaves.try_into().expect("two leaves");
+            flat(conv2d(x, weight, None, options(case)))
+        },
+    );
+    kernel(
+        &mut table,
+        "convolution, bias, activation",
+        case(),
+        |case| vec![case.x, case.weight, [1, 1, 1, case.weight[0]]],
+        |case, leaves| {
+            let [x, weight, bias] = leaves.try_into().expect("three leaves");
+            flat(conv2d_activation(x, weight, vector(bias), options(case), case.activation))
+        },
+    );
+    table.check();
+}
+
+#[test]
+fn kernels_of_layers() {
+    let _lock = device_lock();
+    let mut table = Table::default();
+    let activation = || (0..Activation::ALL.len()).prop_map(|index| Activation::ALL[index]);
+    let map = || (1_usize..4, awkward(), awkward(), awkward()).prop_map(|(b, c, h, w)| [b, c, h, w]);
+    let wide = |channels: usize| [1, 1, 1, channels];
+    kernel(
+        &mut table,
+        "linear layer",
+        (map(), awkward(), activation()),
+        |&(x, out, _)| vec![x, [1, 1, x[3], out], wide(out)],
+        |&(_, _, activation), leaves| {
+            let [x, weight, bias] = leaves.try_into().expect("three leaves");
+            flat(linear(x, weight.squeeze_dims(&[0, 1]), vector(bias), activation))
+        },
+    );
+    kernel(
+        &mut table,
+        "layer normalization",
+        (map(), 0_usize..4),
+        |&(x, axis)| vec![x, wide(x[axis]), wide(x[axis])],
+        |&(_, axis), leaves| {
+            let [x, gamma, beta] = leaves.try_into().expect("three leaves");
+            flat(layer_norm(x, vector(gamma), vector(beta), 1e-2, axis))
+        },
+    );
+    kernel(
+        &mut table,
+        "affine map, activation",
+        (map(), activation()),
+        |&(x, _)| vec![x, wide(x[1]), wide(x[1])],
+        |&(_, activation), leaves| {
+            let [x, scale, shift] = leaves.try_into().expect("three leaves");
+            flat(affine_activation(x, vector(scale), vector(shift), activation))
+        },
+    );
+    kernel(
+        &mut table,
+        "batch normalization, activation",
+        (map(), activation()),
+        |&(x, _)| vec![x, wide(x[1]), wide(x[1])],
+        |&(_, activation), leaves| {
+            let [x, gamma, beta] = leaves.try_into().expect("three leaves");
+            let normalized = batch_norm_activation(x, vector(gamma), vector(beta), 1e-2, activation);
+            Tensor::cat(vec![flat(normalized.output), normalized.mean, normalized.variance], 0)
+        },
+    );
+    kernel(
+        &mut table,
+        "activation",
+        (map(), activation()),
+        |&(x, _)| vec![x],
+        |&(_, activation), mut leaves| flat(activation.forward(leaves.remove(0) * 2.5)),
+    );
+    table.check();
+}
+
+#[test]
+fn kernels_of_attention() {
+    let _lock = device_lock();
+    let mut table = Table::default();
+    let windows = (prop::array::uniform2(0_usize..7), 1_usize..8, 1_usize..4, any::<bool>()).prop_map(
+        |(shift, side, heads, cosine)| Windows { side, shift: shift.map(|shift| shift % side), heads, cosine },
+    );
+    let length = prop_oneof![Just(3_usize), Just(5), Just(16), Just(17)];
+    kernel(
+        &mut table,
+        "attention inside windows",
+        (1_usize..4, prop::array::uniform2(1_usize..4), windows, length),
+        |&(batch, [rows, columns], windows, length)| {
+            let Windows { side, heads, .. } = windows;
+            let pixels = side * side;
+            vec![[batch, rows * side, columns * side, 3 * heads * length], [1, 1, 1, heads], [1, heads, pixels, pixels]]
+        },
+        |&(_, _, windows, _), leaves| {
+            let [qkv, scale, bias] = leaves.try_into().expect("three leaves");
+            // Small, so that the softmax is smooth: its gradient is a difference.
+            flat(window_attention(qkv / 4.0, vector(scale), bias.squeeze_dim(0), windows))
+        },
+    );
+    let positions = || prop_oneof![awkward(), Just(97_usize), Just(211)];
+    kernel(
+        &mut table,
+        "attention between all positions",
+        (1_usize..4, awkward(), awkward(), positions(), positions(), any::<bool>()),
+        |&(batch, depth, channels, rows, columns, scatters)| {
+            let values = if scatters { rows } else { columns };
+            vec![[1, batch, depth, rows], [1, batch, depth, columns], [1, batch, channels, values]]
+        },
+        |&(_, depth, _, _, _, scatters), leaves| {
+            let [query, key, value]: [Tensor<4>; 3] = leaves.try_into().expect("three leaves");
+            let [query, key, value] = [query, key, value].map(|leaf| leaf.squeeze_dim::<3>(0));
+            let flow = if scatters { ValueFlow::Scatter } else { ValueFlow::Gather };
+            flat(position_attention(query / (depth as f64).sqrt(), key, value, flow))
+        },
+    );
+    table.check();
+}
+
+// ---- Runs and models.
+
+/// Losses of all epochs.
+#[derive(Default)]
+struct Losses(Vec<f32>);
+
+impl Observer for Losses {
+    fn epoch(&mut self, report: &EpochReport, _epochs: usize, _best: bool) {
+        self.0.extend([Some(report.train_loss), report.valid_loss].into_iter().flatten().map(|loss| loss as f32));
+    }
+}
+
+impl Progress for Losses {
+    fn step(&mut self, _title: &str) {}
+
+    fn predicted(&mut self, _done: usize, _total: usize) {}
+}
+
+/// The sets of a recipe, drawn below a folder, as the recipe names them.
+fn data_of(recipe: &str, folder: &Path) -> Vec<String> {
+    let drawn = |name: &str, config: clinics::Config| {
+        let path = folder.join(name);
+        if !path.exists() {
+            clinics::write(&path, &clinics::Config { image_size: (64, 64), ..config }).expect("the set is written");
+        }
+        format!("{name}={}", path.display())
+    };
+    match recipe {
+        "nedelcu" => vec![
+            drawn("dermai", clinics::Config::dermai(100, 7)),
+            drawn("dermofit", clinics::Config::dermofit(100, 7)),
+            format!("edra={}", small_set_folder().display()),
+        ],
+        _ => vec![format!("derm7pt={}", small_set_folder().display())],
+    }
+}
+
+/// Where the recipe's network learns nothing, there is no loss to compare.
+const WITHOUT_EPOCHS: [&str; 2] = ["bring_your_own", "frozen"];
+
+#[test]
+fn an_epoch_of_every_recipe() {
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = Table::default();
+    for name in Recipe::shipped_names().into_iter().filter(|name| !WITHOUT_EPOCHS.contains(name)) {
+        let mut recipe = Recipe::shipped(name).unwrap();
+        for data in data_of(name, folder.path()) {
+            recipe.set_data(&data).unwrap();
+        }
+        for words in small_settings(name) {
+            recipe.set(words).unwrap();
+        }
+        let plan = recipe.experiment().unwrap().plan().unwrap();
+        let losses = |device: &Device| {
+            let mut losses = Losses::default();
+            plan.run(Workplace::on(device), &mut losses).unwrap_or_else(|error| panic!("{name}: {error}"));
+            losses.0
+        };
+        let expected = losses(&Device::flex());
+        assert!(!expected.is_empty(), "{name} has epochs");
+        for (device_name, device) in under_test() {
+            let begun = Instant::now();
+            let found = losses(device);
+            let apart =
+                found.iter().zip(&expected).map(|(found, expected)| f64::from((found - expected).abs() / expected));
+            let apart = if found.len() == expected.len() { apart.fold(0.0, f64::max) } else { f64::INFINITY };
+            table.row(*device_name, name, &[("loss", apart, LOSS)], begun.elapsed().as_secs_f64());
+        }
+    }
+    table.check();
+}
+
+/// The small model of two epochs, trained on the CPU.
+fn trained_on_the_cpu(folder: &Path) -> PathBuf {
+    let plan = small_experiment().plan().unwrap();
+    let outcome = plan.run(Workplace::on(&Device::flex()), &mut Losses::default()).unwrap();
+    outcome.write(folder).unwrap();
+    folder.join("model.safetensors")
+}
+
+#[test]
+fn a_model_of_the_cpu_predicts_the_same_classes() {
+    let _lock = device_lock();
+    let folder = tempfile::tempdir().unwrap();
+    let file = trained_on_the_cpu(folder.path());
+    let (set, _) = small_set();
+    let rows: Vec<usize> = (0..set.len()).collect();
+    let predictions = |device: &Device| {
+        let bundle = Bundle::load(&file, device).unwrap();
+        let logits = bundle.logits(&set.view(&rows).unwrap(), |_| ()).unwrap();
+        logits.fuse(&logits.equal_weights(), FuseSpace::Logits).unwrap()
+    };
+    let expected = predictions(&Device::flex());
+    let mut table = Table::default();
+    for (name, device) in under_test() {
+        let begun = Instant::now();
+        let found = predictions(device);
+        let mut largest = 0.0_f64;
+        for (found, expected) in found.probabilities.iter().zip(&expected.probabilities) {
+            for (found, expected) in found.rows().into_iter().zip(expected.rows()) {
+                let top = |row: ndarray::ArrayView1<f64>| {
+                    row.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1)).map(|(class, _)| class)
+                };
+                assert_eq!(top(found), top(expected), "{name} chooses the CPU's class");
+                largest = found
+                    .iter()
+                    .zip(expected)
+                    .map(|(found, expected)| (found - expected).abs())
+                    .fold(largest, f64::max);
+            }
+        }
+        table.row(
+            *name,
+            "a model's probabilities",
+            &[("largest", largest, PROBABILITY)],
+            begun.elapsed().as_secs_f64(),
+        );
+    }
+    table.check();
+}
+
+/// A run that stopped after its first epoch on the CPU goes on elsewhere, and the other way round.
+#[test]
+fn a_run_goes_on_on_another_device() {
+    let _lock = device_lock();
+    let plan = small_experiment().plan().unwrap();
+    let cpu = Device::flex();
+    let run = |device: &Device, folder: &Path, resume: bool| {
+        let mut losses = Losses::default();
+        plan.run(Workplace::on(device).in_folder(folder, resume), &mut losses).unwrap();
+        losses.0
+    };
+    for (name, device) in under_test() {
+        for (first, second) in [(&cpu, device), (device, &cpu)] {
+            let folder = tempfile::tempdir().unwrap();
+            let whole = run(first, folder.path(), false);
+            let last = checkpoints(folder.path()).pop().expect("a run has checkpoints");
+            std::fs::remove_dir_all(last).unwrap();
+            let rest = run(second, folder.path(), true);
+            assert_eq!((whole.len(), rest.len()), (4, 2), "one epoch of two is trained again");
+            let apart = difference(&rest, &whole[2..]);
+            println!(
+                "| the second epoch of a run, {} | {name} | loss {apart:.1e} |",
+                if first == &cpu { "begun on flex" } else { "ended on flex" }
+            );
+            assert!(apart <= LOSS, "{name}: {rest:?} instead of {:?}", &whole[2..]);
+        }
+    }
+}
+
+/// The folders of epochs below a folder, the last at the end.
+fn checkpoints(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = contents_of(folder).into_keys().filter(|path| path.is_dir()).collect();
+    found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("epoch-")));
+    found.sort();
+    found
+}
