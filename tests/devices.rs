@@ -615,7 +615,7 @@ fn an_epoch_of_every_recipe() {
             let found = losses(device);
             let apart =
                 found.iter().zip(&expected).map(|(found, expected)| f64::from((found - expected).abs() / expected));
-            let apart = if found.len() == expected.len() { apart.fold(0.0, f64::max) } else { f64::INFINITY };
+            let apart = if found.len() == expected.len() { largest(apart) } else { f64::INFINITY };
             table.row(*device_name, name, &[("loss", apart, LOSS)], begun.elapsed().as_secs_f64());
         }
     }
@@ -647,26 +647,17 @@ fn a_model_of_the_cpu_predicts_the_same_classes() {
     for (name, device) in under_test() {
         let begun = Instant::now();
         let found = predictions(device);
-        let mut largest = 0.0_f64;
+        let mut most = 0.0_f64;
         for (found, expected) in found.probabilities.iter().zip(&expected.probabilities) {
             for (found, expected) in found.rows().into_iter().zip(expected.rows()) {
                 let top = |row: ndarray::ArrayView1<f64>| {
                     row.iter().enumerate().max_by(|one, other| one.1.total_cmp(other.1)).map(|(class, _)| class)
                 };
                 assert_eq!(top(found), top(expected), "{name} chooses the CPU's class");
-                largest = found
-                    .iter()
-                    .zip(expected)
-                    .map(|(found, expected)| (found - expected).abs())
-                    .fold(largest, f64::max);
+                most = most.max(largest(found.iter().zip(expected).map(|(found, expected)| (found - expected).abs())));
             }
         }
-        table.row(
-            *name,
-            "a model's probabilities",
-            &[("largest", largest, PROBABILITY)],
-            begun.elapsed().as_secs_f64(),
-        );
+        table.row(*name, "a model's probabilities", &[("largest", most, PROBABILITY)], begun.elapsed().as_secs_f64());
     }
     table.check();
 }

@@ -10,24 +10,15 @@ use dermafuse::infer::Bundle;
 use dermafuse::recipes::{Outcome, Plan, Recipe, Workplace};
 use dermafuse::schema::FieldValue;
 use dermafuse::train::Silent;
-use dermafuse_tests::{device_lock, small_set_folder};
+use dermafuse_tests::{device_lock, small_set_folder, small_settings};
 use serde_json::Value;
 
 /// FusionM4Net's recipe at small size, with more words.
 fn recipe(words: &[&str]) -> Recipe {
     let mut recipe = Recipe::shipped("fusionm4net").expect("it ships");
     recipe.set_data(&format!("derm7pt={}", small_set_folder().display())).unwrap();
-    let small = [
-        "method.network.backbone=resnet18_quarter",
-        "method.weights=random",
-        "training.preprocess.size=32",
-        "training.epochs=1",
-        "training.batch_size=8",
-        "training.learning_rate=1e-3",
-        "evaluation.views=0",
-        "second_stage.search.steps=6",
-    ];
-    small.iter().chain(words).for_each(|words| recipe.set(words).unwrap());
+    let small = small_settings("fusionm4net").into_iter().chain(["second_stage.search.steps=6"]);
+    small.chain(words.iter().copied()).for_each(|words| recipe.set(words).unwrap());
     recipe
 }
 

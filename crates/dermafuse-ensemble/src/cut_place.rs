@@ -1,6 +1,7 @@
 //! Where trees cut between two values of a feature.
 //!
-//! scikit-learn cuts in the middle. Here records have 64 bits, and what answers from a file may have 32: a cut lies a rounding above the middle, so that a patient whose number is half way between two others (a half between whole numbers) is below it in both.
+//! scikit-learn cuts in the middle. Here records have 64 bits, and what answers from a file may have 32: a cut lies a rounding above the
+//! middle, so that a patient whose number is half way between two others (a half between whole numbers) is below it in both.
 
 /// Values that are no further apart than this share of them count as one: no cut lies between two that differ by a rounding. They are made of
 /// logits and records of 32-bit floats, each of which is rounded by up to 6e-8 of itself.

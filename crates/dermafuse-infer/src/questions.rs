@@ -109,8 +109,8 @@ impl Questions {
         Self { encoder: encoder.clone(), set, refused: Vec::new(), ids: HashSet::new() }
     }
 
-    /// What tells these questions from others: the SHA-256, in hexadecimal, over all cases in their order. It sees names of cases, patients
-    /// and lesions, values, reasons of refusals, and the names of image files, but neither their folders nor what is in them.
+    /// What tells these questions from others: the SHA-256, in hexadecimal, over the fields and all cases in their order. It sees names of cases,
+    /// patients and lesions, values, reasons of refusals, and the names of image files, but neither their folders nor what is in them.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
@@ -122,6 +122,8 @@ impl Questions {
             digest.update((bytes.len() as u64).to_le_bytes());
             digest.update(bytes);
         };
+        // Values of fields are numbers of their categories.
+        add(serde_json::to_vec(&self.set.fields));
         for case in &self.set.cases {
             let images = [file_names(&case.clinical), file_names(&case.dermoscopic)];
             add(serde_json::to_vec(&(&case.id, &case.patient, &case.lesion, images, &case.metadata)));

@@ -83,7 +83,7 @@ impl DeepEnsemble {
     }
 }
 
-/// The logarithm of the mean of the probabilities. Of none of them it is -∞ where the members' logits are finite.
+/// The logarithm of the mean of the probabilities: finite where the members' logits are, however far apart.
 ///
 /// # Shapes
 /// `[B, K]` each → `[B, K]`.
@@ -160,7 +160,12 @@ impl NetworkDescription for DeepEnsembleConfig {
 
     fn check_settings(&self) -> Result<(), SettingFault> {
         let Self { member, members } = self;
-        SettingFault::unless((1..=MAX_MEMBERS).contains(members), "members", "from 1 to 100", members)?;
+        SettingFault::unless(
+            (1..=MAX_MEMBERS).contains(members),
+            "members",
+            format!("from 1 to {MAX_MEMBERS}"),
+            members,
+        )?;
         let is_allowed =
             ![NetworkKind::DeepEnsemble, NetworkKind::FrozenEncoders].iter().any(|kind| kind.name() == member.kind());
         SettingFault::unless(is_allowed, "member.kind", "a network that is trained and no ensemble", member.kind())?;

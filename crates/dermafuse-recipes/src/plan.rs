@@ -112,6 +112,8 @@ impl Experiment {
             }
             stages
         };
+        // The last training alone has several.
+        let members = self.stages.last().map_or(&self.method, |stage| &stage.method).members as u64;
         let mut number = 0;
         for repeat in 0..self.repeats {
             let parts = self.parts_of(last, &counted, repeat)?;
@@ -120,7 +122,7 @@ impl Experiment {
             for whole in &parts.splits {
                 let position = if in_repeat == 1 { repeat } else { number };
                 // Members of one round have the seeds that follow on its own.
-                let seed = self.seed.wrapping_add(position.wrapping_mul(self.method.members as u64));
+                let seed = self.seed.wrapping_add(position.wrapping_mul(members));
                 let name = match (self.repeats, in_repeat) {
                     (1, 1) => String::new(),
                     (_, 1) => format!("run-{}", number + 1),
