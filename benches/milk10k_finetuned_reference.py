@@ -39,7 +39,9 @@ class Cases:
         place = {lesion: at for at, lesion in enumerate(rows)}
         self.train, self.valid, self.test = (np.array([place[i] for i in split[part]]) for part in ("train", "valid", "test"))
         self.labels = np.array([np.argmax([float(value) for value in truth[lesion].values()]) for lesion in rows])
-        self.classes = len(next(iter(truth.values())))
+        self.names = list(next(iter(truth.values())))
+        self.classes = len(self.names)
+        self.ids = list(rows)
         records = [row["clinical"] for row in rows.values()]
         age = np.array([float(record["age_approx"] or "nan") for record in records])
         mean, deviation = np.nanmean(age[self.train]), np.nanstd(age[self.train])
@@ -123,6 +125,7 @@ def main() -> None:
     arguments.add_argument("--side", type=int, default=160)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--bf16", action="store_true")
+    arguments.add_argument("--out", type=Path, help="a CSV file for the probabilities of the test cases")
     arguments = arguments.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
@@ -194,6 +197,13 @@ def main() -> None:
     for name, of in rows.items():
         values = " | ".join(f"{100 * value:.1f}" for value in scores(labels, of / of.sum(1, keepdims=True)).values())
         print(f"| {name} | {values} |")
+    if arguments.out:
+        with arguments.out.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["row", "case", "truth", *cases.names])
+            for name, of in rows.items():
+                for case, probabilities in zip(cases.test, of / of.sum(1, keepdims=True)):
+                    table.writerow([name, cases.ids[case], cases.names[cases.labels[case]], *(f"{value:.6g}" for value in probabilities)])
 
 
 if __name__ == "__main__":

@@ -3,25 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
-use dermafuse::data::{ImageSource, LoadOptions, QualityFinding, Table, described};
-use dermafuse::eval::{AnswerFormat, AnswerShare, AnswerTable, CaseRemarks};
-use dermafuse::infer::{Answers, Bundle, Questions, TrainingDistance, sha256_hex};
+use dermafuse::data::{ImageSource, LoadOptions, Table, described};
+use dermafuse::eval::{AnswerFormat, AnswerTable};
+use dermafuse::infer::{Answers, Bundle, Questions};
 use dermafuse::networks::{Modality, Network};
-use dermafuse::recipes::{Progress, TerminalProgress};
-use dermafuse::schema::{Case, RunFolder, RunMode, Shard, ShardRecord, read_regular_file, write_whole_file};
+use dermafuse::recipes::{Progress, ShareOutcome, SharedCases, SharedPrediction, TerminalProgress, answer_remarks};
+use dermafuse::schema::{RunFolder, RunMode, Shard, write_whole_file};
 
 use crate::engine::EngineArgument;
-use crate::failure::{Failure, ProgramResult, with_causes};
+use crate::failure::{Failure, ProgramResult};
 use crate::model::{ModelArguments, field_value};
 use crate::prevalence::{PrevalenceArgument, assume, decide, estimated};
 use crate::terminal::{print_error, print_note, print_result};
 
 /// What the folder of a share says that ran there.
 pub(crate) const PROGRAM: &str = "predict";
-/// Digits of a SHA-256 that tell one piece of work from another.
-const FINGERPRINT: usize = 16;
-/// The largest file with the answers of a share.
-const MAX_SHARE: u64 = 8 << 30;
 
 /// Predict cases without labels, one line a case.
 ///
@@ -80,10 +76,14 @@ pub(crate) struct Arguments {
     /// The operating point of the whole classification at which the model answers, by its name (`show` lists them), or `none`.
     #[arg(long, value_name = "POINT", conflicts_with = "prevalence")]
     point: Option<String>,
-    /// Answer a share of the cases only, from 1/N to N/N; `merge` joins the folders of all shares. A share that is in its folder already,
-    /// of the same cases, model and engine, is not done again.
-    #[arg(long, value_name = "I/N", requires = "out", conflicts_with = "format")]
+    /// Answer a share of the cases only, from 1/N to N/N, into part files; `merge` joins the folders of all shares. All cases of a patient
+    /// (column `patient`) are in one share. What an earlier run finished, of the same cases, model and engine, is not done again. A table
+    /// is read part by part, so it may be larger than the memory; 1/1 is all of it.
+    #[arg(long, value_name = "I/N", requires = "out")]
     shard: Option<Shard>,
+    /// How many cases of a share are answered before they are written.
+    #[arg(long, value_name = "CASES", requires = "shard", default_value_t = 10_000, value_parser = at_least_one)]
+    part_cases: usize,
     /// The file for the answers; they are printed if it is not given. Of a share it is a folder.
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
@@ -115,13 +115,19 @@ pub(crate) fn predict(arguments: &Arguments) -> ProgramResult {
     let mut bundle = arguments.engine.run(arguments.model.load()?)?;
     decide(&mut bundle, arguments.point.as_deref())?;
     assume(&mut bundle, arguments.prevalence.as_ref())?;
-    let questions = questions(arguments, &bundle)?;
-    questions.notes().iter().for_each(|note| print_note(note));
     match (arguments.shard, &arguments.out) {
-        (Some(shard), Some(folder)) => answer_share(&bundle, &questions, shard, folder),
+        (Some(shard), Some(folder)) => answer_share(&bundle, arguments, shard, folder),
         (Some(_), None) => Err("a share is written to a folder: give it with --out".into()),
-        (None, out) => answer_all(&bundle, &questions, arguments, out.as_deref()),
+        (None, out) => {
+            let questions = questions(arguments, &bundle)?;
+            questions.notes().iter().for_each(|note| print_note(note));
+            answer_all(&bundle, &questions, arguments, out.as_deref())
+        }
     }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "give a number from 1".to_owned())
 }
 
 fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out: Option<&Path>) -> ProgramResult {
@@ -129,7 +135,7 @@ fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out
     let (mut terminal, asked) = (TerminalProgress::default(), questions.asked().len());
     let answers = bundle.answer(questions, |done| terminal.predicted(done, asked))?;
     let answers = estimated(bundle, arguments.prevalence.as_ref(), answers)?;
-    let table = AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &remarks(&answers))?;
+    let table = AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &answer_remarks(&answers))?;
     let notes = notes_of(questions, &answers);
     let bytes = table.to_bytes(format.into(), &notes)?;
     let to = match out {
@@ -146,66 +152,37 @@ fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out
     Ok(())
 }
 
-fn answer_share(bundle: &Bundle, questions: &Questions, shard: Shard, out: &Path) -> ProgramResult {
-    let record = ShardRecord::new(shard, work(bundle, questions)?);
-    if let Some(done) = finished(&record, out) {
-        let (answered, failed) = (done.rows().len(), done.failed().len());
-        print_error(format_args!(
-            "share {shard} of this work is already in {}: {answered} cases answered, {failed} not; remove the folder to ask again\n",
-            out.display()
-        ));
-        return Ok(());
-    }
-    // What an earlier run of the share left there is replaced.
+/// Answers a share of the cases into a folder.
+fn answer_share(bundle: &Bundle, arguments: &Arguments, shard: Shard, out: &Path) -> ProgramResult {
+    let format = arguments.format.unwrap_or_default().into();
+    // A table may be larger than the memory; other cases are looked up first.
+    let asked = match (&arguments.table, &arguments.described) {
+        (Some(_), None) => None,
+        _ => Some(questions(arguments, bundle)?),
+    };
+    let cases = match (&asked, &arguments.table) {
+        (Some(questions), _) => SharedCases::Questions(questions),
+        (None, Some(file)) => SharedCases::Table { file, images: images_of(arguments, file), missing: &arguments.missing },
+        (None, None) => unreachable!("cases that are in no table are questions"),
+    };
+    // What an earlier run of the share left there goes on.
     let mut folder = RunFolder::open(out, PROGRAM, RunMode { resume: true, shared: true })?;
     folder.begin()?;
-    ShardRecord::remove(shard, out)?;
-    let (mut terminal, asked) = (TerminalProgress::default(), shard.range(questions.len()).len());
-    let answers = bundle.answer_share(questions, shard, |done| terminal.predicted(done, asked))?;
-    let notes = notes_of(questions, &answers);
-    let (rows, failed) = (answers.rows.clone(), answers.failed.clone());
-    let share = AnswerShare::with_remarks(answers.last().clone(), rows, failed, remarks(&answers), notes)?;
-    write_whole_file(&share_file(out, shard), share.to_json().as_bytes())?;
-    record.write(out)?;
-    let answered = answers.rows.len();
-    print_error(format_args!("{answered} of {asked} cases answered; share {shard} is in {}\n", out.display()));
-    Ok(())
-}
-
-/// What is said of each answered case beside its answer.
-fn remarks(answers: &Answers) -> Vec<CaseRemarks> {
-    let of_case = |(findings, distance): (&Vec<QualityFinding>, &Option<TrainingDistance>)| CaseRemarks {
-        findings: findings.iter().map(ToString::to_string).collect(),
-        training_distance: distance.as_ref().map(|distance| distance.percentile),
+    let mut terminal = TerminalProgress::default();
+    let prediction = SharedPrediction { bundle, cases, shard, format, part_cases: arguments.part_cases };
+    let ShareOutcome { parts, found, answered, failed, notes } = prediction.run(out, |done| terminal.passing(&format!("{done} cases answered")))?;
+    notes.iter().for_each(|note| print_note(note));
+    let before = match found {
+        0 => String::new(),
+        found if found == parts => ", all there already; remove the folder to ask again".to_owned(),
+        found => format!(", {found} there already"),
     };
-    answers.findings.iter().zip(&answers.distances).map(of_case).collect()
-}
-
-/// The file with the answers of a share.
-fn share_file(folder: &Path, shard: Shard) -> PathBuf {
-    folder.join(format!("answers-{}-of-{}.json", shard.index(), shard.count()))
-}
-
-/// What all shares are of: the cases, and the model as it answers, by one engine.
-fn work(bundle: &Bundle, questions: &Questions) -> Result<String, Failure> {
-    let id = |case: Option<&Case>| case.map_or_else(String::new, |case| case.id.to_string());
-    let cases = &questions.set().cases;
-    let (first, last) = (id(cases.first()), id(cases.last()));
-    let (fingerprint, model) = (questions.fingerprint(), sha256_hex(&bundle.to_bytes()?));
-    Ok(format!(
-        "{} cases, the first `{first}`, the last `{last}` ({}), by {}, model {}",
-        cases.len(),
-        &fingerprint[..FINGERPRINT],
-        bundle.engine_facts(),
-        &model[..FINGERPRINT]
-    ))
-}
-
-/// The answers of a share that was done before, whole and of the same work.
-fn finished(record: &ShardRecord, folder: &Path) -> Option<AnswerShare> {
-    ShardRecord::read(folder).ok()?.contains(record).then_some(())?;
-    let bytes = read_regular_file(&share_file(folder, record.shard), MAX_SHARE).ok()?;
-    AnswerShare::from_json(std::str::from_utf8(&bytes).ok()?).ok()
+    print_error(format_args!(
+        "{answered} of {} cases answered; share {shard} is in {} ({parts} parts{before})\n",
+        answered + failed,
+        out.display()
+    ));
+    Ok(())
 }
 
 /// What must be said of the answers. All of it is printed but what was said of the questions.
@@ -214,23 +191,6 @@ fn notes_of(questions: &Questions, answers: &Answers) -> Vec<String> {
     let notes: Vec<String> = answers.notes.iter().cloned().chain(seen).collect();
     notes.iter().for_each(|note| print_note(note));
     [questions.notes(), &notes].concat()
-}
-
-/// Joins the shares of a prediction into one file of the folder, which it gives.
-pub(crate) fn join_shares(shards: &[PathBuf], out: &Path, format: Format) -> Result<PathBuf, Failure> {
-    let mut shares = Vec::new();
-    for (shard, folder) in ShardRecord::check_complete(shards)? {
-        let path = share_file(folder, shard);
-        let text = String::from_utf8(read_regular_file(&path, MAX_SHARE)?);
-        let read = text.map_err(Failure::from).and_then(|text| Ok(AnswerShare::from_json(&text)?));
-        let share = read.map_err(|error| format!("{}: {}", path.display(), with_causes(error.as_ref())))?;
-        shares.push((shard.to_string(), share));
-    }
-    let (table, notes) = AnswerShare::join(&shares)?;
-    notes.iter().for_each(|note| print_note(note));
-    let file = out.join(format!("answers.{}", format.ending()));
-    write_whole_file(&file, &table.to_bytes(format.into(), &notes)?)?;
-    Ok(file)
 }
 
 /// The cases that the model is asked about.
@@ -243,8 +203,7 @@ fn questions(arguments: &Arguments, bundle: &Bundle) -> Result<Questions, Failur
     }
     let mut questions = bundle.questions();
     if let Some(file) = &arguments.table {
-        let images = arguments.images.as_deref().or(file.parent()).unwrap_or(Path::new(""));
-        questions.add_table(&Table::read(file)?, images, &arguments.missing)?;
+        questions.add_table(&Table::read(file)?, images_of(arguments, file), &arguments.missing)?;
     } else if let Some(folder) = &arguments.folder {
         questions.add_folder(folder, view_of(arguments.view, bundle)?)?;
     } else {
@@ -252,6 +211,11 @@ fn questions(arguments: &Arguments, bundle: &Bundle) -> Result<Questions, Failur
         questions.add(case_name(clinical, dermoscopic), clinical, dermoscopic, &arguments.fields)?;
     }
     Ok(questions)
+}
+
+/// The folder that paths in a table start from.
+fn images_of<'a>(arguments: &'a Arguments, table: &'a Path) -> &'a Path {
+    arguments.images.as_deref().or(table.parent()).unwrap_or(Path::new(""))
 }
 
 /// What a single case is called: as its first image, without the ending.
@@ -271,18 +235,6 @@ fn view_of(said: Option<Modality>, bundle: &Bundle) -> Result<Modality, String> 
             Err("the model looks at clinical and dermoscopic images: say with --view which the folder has".into())
         }
         (None, false, false) => Err("the model looks at no image: give it a --table, or --field NAME=VALUE".into()),
-    }
-}
-
-impl Format {
-    /// The ending of a file.
-    fn ending(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Json => "json",
-            Self::Jsonl => "jsonl",
-            Self::Parquet => "parquet",
-        }
     }
 }
 

@@ -68,25 +68,11 @@ pub enum EvalError {
         /// How many points there are.
         points: usize,
     },
-    /// A row that two answers are of.
-    #[error("row {row} is answered twice; the shares are not of the same cases")]
-    RowTwice {
-        /// The row.
-        row: usize,
-    },
     /// A case that two answers are of.
     #[error("case `{case}` is answered twice; the shares are not of the same cases")]
     CaseTwice {
         /// The case.
         case: String,
-    },
-    /// A share of answers in a layout that is not known.
-    #[error("format {found} is not known, only {known}")]
-    ShareFormat {
-        /// The format of the file.
-        found: u32,
-        /// The known one.
-        known: u32,
     },
     /// A file that cannot be written; what was there before is untouched.
     #[error(transparent)]

@@ -40,7 +40,6 @@
 //! scikit-learn where it defines them (`tests/golden`).
 
 mod abstention;
-mod answer_share;
 mod answer_table;
 mod bootstrap;
 mod calibration_change;
@@ -72,7 +71,6 @@ mod text_table;
 mod tsne;
 
 pub use abstention::{RiskCoverage, SetEvaluation, SetSummary, TaskSets};
-pub use answer_share::AnswerShare;
 pub use answer_table::{AnswerFormat, AnswerTable, CaseAnswer, CaseRemarks, TaskAnswer};
 pub use bootstrap::Bootstrap;
 pub use calibration_change::CalibrationChange;

@@ -6,7 +6,7 @@ use dermafuse_networks::Network;
 use dermafuse_schema::ndarray::Array2;
 use dermafuse_schema::{
     BranchLogits, Case, CaseId, ClassSums, EngineFacts, FailedCase, Field, FieldRole, FieldValue, Predictions,
-    SchemaError, SeenCases, SeveralImages, Shard, Task, TaskSet,
+    SchemaError, SeenCases, SeveralImages, Task, TaskSet,
 };
 
 use crate::bundle::Bundle;
@@ -250,21 +250,20 @@ impl Bundle {
         }
     }
 
-    /// The same for a share of the cases: those of [`Shard::range`], so that the shares one after the other are all cases in their
-    /// order. A share of which no case can be answered says so of each.
+    /// The same for some of the cases, by their rows, which ascend. Where no case of them can be answered, it says so of each.
     ///
     /// # Errors
     /// Logits that are not finite.
-    pub fn answer_share(
+    pub fn answer_rows(
         &self,
         questions: &Questions,
-        shard: Shard,
+        asked: &[usize],
         progress: impl FnMut(usize),
     ) -> Result<Answers, InferError> {
-        let range = shard.range(questions.len());
-        let rows: Vec<usize> = questions.asked().rows().iter().copied().filter(|row| range.contains(row)).collect();
+        let is_asked = |row: usize| asked.binary_search(&row).is_ok();
+        let rows: Vec<usize> = questions.asked().rows().iter().copied().filter(|&row| is_asked(row)).collect();
         let refused: Vec<FailedCase> =
-            questions.refused().iter().filter(|case| range.contains(&case.row)).cloned().collect();
+            questions.refused().iter().filter(|case| is_asked(case.row)).cloned().collect();
         if rows.is_empty() {
             return Ok(Answers::none(&self.description.tasks, refused, self.engine_facts()));
         }

@@ -3,7 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dermafuse_data::{
-    CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, OutsideModel, Table, UnseenCategory,
+    CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, OutsideModel, Row, Table, UnseenCategory,
     source_beside_others,
 };
 use dermafuse_networks::Modality;
@@ -47,12 +47,12 @@ pub struct Questions {
     encoder: MetadataEncoder,
     set: CaseSet,
     refused: Vec<FailedCase>,
-    ids: HashSet<CaseId>,
+    /// The beginnings of the SHA-256 of all names so far: of those of a million cases, no two are the same.
+    ids: HashSet<u128>,
 }
 
 /// Where a table says what.
 struct Columns<'a> {
-    id: Option<Column<'a>>,
     clinical: Option<Column<'a>>,
     dermoscopic: Option<Column<'a>>,
     /// Where the model looks at the patient's other lesions: the patient, and which lesion it is.
@@ -80,7 +80,7 @@ impl Bundle {
     /// The cases of a set as questions to this model. The model looks at no label.
     #[must_use]
     pub fn questions_of(&self, set: CaseSet) -> Questions {
-        let ids = set.cases.iter().map(|case| case.id.clone()).collect();
+        let ids = set.cases.iter().map(|case| digest_of(&case.id)).collect();
         Questions { encoder: self.description.encoder.clone(), set, refused: Vec::new(), ids }
     }
 }
@@ -132,6 +132,16 @@ impl Questions {
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// No questions, of the same model, that know the names of these: a later case of one of the names is refused, as in one table. So a
+    /// table can be asked about part by part.
+    #[must_use]
+    pub fn next_part(mut self) -> Self {
+        self.set.cases.clear();
+        self.set.notes.clear();
+        self.refused.clear();
+        self
+    }
+
     /// Adds a case from image files and what is known of the patient: names of the model's fields with their values as text.
     /// What is not named is not recorded.
     ///
@@ -169,11 +179,9 @@ impl Questions {
     /// A table of which no column but the id is used.
     pub fn add_table(&mut self, table: &Table, images: &Path, missing: &[String]) -> Result<(), InferError> {
         let columns = self.columns(table)?;
+        let id_column = Self::id_column(table.headers());
         for row in 0..table.len() {
-            let id = match columns.id.map(|column| column.text(row)) {
-                Some(id) if !id.is_empty() => CaseId::from(id),
-                _ => CaseId::from(format!("line {}", table.line(row))),
-            };
+            let id = Self::id_of(&table.row(row), id_column);
             match self.case_of(&columns, row, id.clone(), images, missing) {
                 Ok(case) => self.push(case),
                 Err(error) => {
@@ -184,6 +192,27 @@ impl Questions {
             }
         }
         Ok(())
+    }
+
+    /// The position of the column that names the cases; the first of `case` and `id` that is there does.
+    #[must_use]
+    pub fn id_column(headers: &[String]) -> Option<usize> {
+        ID_COLUMNS.into_iter().find_map(|name| headers.iter().position(|header| header == name))
+    }
+
+    /// What the case of a row is called: by the [column](Self::id_column) that names them, and where that says nothing by its line.
+    #[must_use]
+    pub fn id_of(row: &Row<'_>, id_column: Option<usize>) -> CaseId {
+        match id_column.map(|column| row.cell(column).text()) {
+            Some(id) if !id.is_empty() => CaseId::from(id),
+            _ => CaseId::from(format!("line {}", row.line())),
+        }
+    }
+
+    /// Whether answers depend on the patient's other lesions, so that all cases of a patient must be asked about together.
+    #[must_use]
+    pub fn look_beside(&self) -> bool {
+        self.set.fields.iter().any(|field| field.role == FieldRole::OtherLesions)
     }
 
     /// Adds a case for each image file that lies in a folder, in the order of their names, which are the cases' ids. Folders
@@ -270,7 +299,7 @@ impl Questions {
     }
 
     fn push(&mut self, case: Case) {
-        self.ids.insert(case.id.clone());
+        self.ids.insert(digest_of(&case.id));
         self.set.cases.push(case);
     }
 
@@ -285,7 +314,7 @@ impl Questions {
 
     /// Refuses what would stop the model from answering the others.
     fn check(&self, case: &Case) -> Result<(), InferError> {
-        if self.ids.contains(&case.id) {
+        if self.ids.contains(&digest_of(&case.id)) {
             return Err(InferError::CaseTwice { case: case.id.to_string() });
         }
         if self.encoder.config().unseen == UnseenCategory::Refuse {
@@ -314,10 +343,10 @@ impl Questions {
     /// Finds the columns, and notes what is not used and what is not there.
     fn columns<'a>(&mut self, table: &'a Table) -> Result<Columns<'a>, InferError> {
         let column = |name: &str| table.column(name).ok();
-        let id = ID_COLUMNS.into_iter().find_map(column);
+        let id = Self::id_column(table.headers()).map(|at| table.headers()[at].as_str());
         let (clinical, dermoscopic) = (column("clinical"), column("dermoscopic"));
         let fields: Vec<_> = self.set.fields.iter().map(|field| column(&field.name)).collect();
-        let looks_beside = self.set.fields.iter().any(|field| field.role == FieldRole::OtherLesions);
+        let looks_beside = self.look_beside();
         let of_patient = |name: &str| column(name).filter(|_| looks_beside);
         let (patient, lesion) = (of_patient("patient"), of_patient("lesion"));
         let used: Vec<&str> = fields
@@ -345,7 +374,7 @@ impl Questions {
             .headers()
             .iter()
             .map(String::as_str)
-            .filter(|name| !name.is_empty() && !used.contains(name) && id.map(|id| id.name()) != Some(*name))
+            .filter(|name| !name.is_empty() && !used.contains(name) && id != Some(*name))
             .collect();
         let mut notes = Vec::new();
         if !idle.is_empty() {
@@ -376,7 +405,7 @@ impl Questions {
             ));
         }
         self.set.notes.extend(notes);
-        Ok(Columns { id, clinical, dermoscopic, patient, lesion, fields })
+        Ok(Columns { clinical, dermoscopic, patient, lesion, fields })
     }
 
     fn case_of(
@@ -413,6 +442,12 @@ impl Questions {
         self.check(&case)?;
         Ok(case)
     }
+}
+
+/// The first 16 bytes of the SHA-256 of a name.
+fn digest_of(id: &CaseId) -> u128 {
+    let digest = Sha256::digest(id.as_str());
+    u128::from_be_bytes(digest[..16].try_into().expect("a digest has 32 bytes"))
 }
 
 fn is_image(path: &Path) -> bool {

@@ -274,6 +274,28 @@ pub enum RecipeError {
         /// The reason, as a sentence.
         reason: String,
     },
+    /// Part files of a form that cannot be joined.
+    #[error("one JSON document cannot be joined from parts; answer shares as csv, jsonl or parquet")]
+    NoParts,
+    /// A part of the answers that is not what its record says.
+    #[error("{} is no part of these answers: {reason}; run its share again", path.display())]
+    AnswerPart {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Parts that are not all cases once.
+    #[error(
+        "row {row} is {} the shares; they are not of the same cases, or a file was changed: run them again",
+        if *twice { "twice in" } else { "in none of" }
+    )]
+    AnswerRows {
+        /// The row, from 0.
+        row: u64,
+        /// Whether it is there twice; otherwise it is missing.
+        twice: bool,
+    },
     /// Shares of the trainings that cannot be joined or recorded.
     #[error(transparent)]
     Shard(#[from] ShardError),

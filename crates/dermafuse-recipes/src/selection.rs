@@ -16,6 +16,9 @@ pub enum Selection {
     BalancedAccuracy,
     /// Balanced accuracy of all branches together, their probabilities averaged: of what JIF(All) predicts.
     JointBalancedAccuracy,
+    /// Area under the ROC curve of all branches together, the mean over the classes: it moves less than the scores above where a class has
+    /// few validation cases.
+    JointAuc,
 }
 
 impl Selection {
@@ -28,9 +31,19 @@ impl Selection {
                 let scores = logits.branches.iter().map(|branch| score_of(logits.branch(&branch.name)));
                 scores.sum::<f64>() / logits.branches.len() as f64
             }
-            Self::JointBalancedAccuracy => score_of(logits.fuse(&logits.equal_weights(), FuseSpace::Probabilities)),
+            Self::JointBalancedAccuracy => score_of(joint(logits)),
+            Self::JointAuc => joint(logits)
+                .ok()
+                .and_then(|predictions| overall(&predictions).ok())
+                .and_then(|overall| overall.auc)
+                .unwrap_or(f64::NAN),
         }
     }
+}
+
+/// All branches together, their probabilities averaged.
+fn joint(logits: &BranchLogits) -> Result<Predictions, SchemaError> {
+    logits.fuse(&logits.equal_weights(), FuseSpace::Probabilities)
 }
 
 /// The mean over tasks of the mean recall over classes.

@@ -80,4 +80,4 @@ pub use shard::{Shard, ShardError, ShardRecord};
 pub use spreadsheet::{from_spreadsheet, spreadsheet_safe};
 pub use stretched::stretched;
 pub use task::{Task, TaskSet};
-pub use whole_file::{WriteError, write_new_file, write_whole_file};
+pub use whole_file::{WholeFile, WriteError, write_new_file, write_whole_file};

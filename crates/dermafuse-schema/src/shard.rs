@@ -1,6 +1,5 @@
 use std::fmt;
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -20,7 +19,6 @@ const MAX_RECORD: u64 = 16 << 20;
 ///
 /// let shard: Shard = "2/3".parse()?;
 /// assert_eq!(shard.of(&["a", "b", "c", "d", "e"]), [&"b", &"e"]);
-/// assert_eq!(shard.range(5), 1..3);
 /// assert_eq!("4/3".parse::<Shard>().unwrap_err().to_string(), "`4/3` is no share; say I/N with I from 1 to N");
 /// # Ok::<(), dermafuse_schema::ShardError>(())
 /// ```
@@ -128,17 +126,6 @@ impl Shard {
     #[must_use]
     pub fn of<T>(self, pieces: &[T]) -> Vec<&T> {
         pieces.iter().skip(self.index - 1).step_by(self.count).collect()
-    }
-
-    /// One run of so many places, so that the shares one after the other are the whole in its order.
-    #[must_use]
-    pub fn range(self, length: usize) -> Range<usize> {
-        // The product of two counts may be larger than a usize.
-        let end = |index: usize| {
-            let end = length as u128 * index as u128 / self.count as u128;
-            usize::try_from(end).expect("it is not above the length")
-        };
-        end(self.index - 1)..end(self.index)
     }
 
     /// The file by which a folder says that this share is done.
@@ -367,8 +354,6 @@ mod tests {
         fn shares_are_the_whole(length in 0_usize..200, count in 1_usize..20) {
             let pieces: Vec<usize> = (0..length).collect();
             let shards = || (1..=count).map(|index| Shard::new(index, count).unwrap());
-            let one_by_one: Vec<usize> = shards().flat_map(|shard| shard.range(length)).collect();
-            prop_assert_eq!(&one_by_one, &pieces);
             let mut dealt: Vec<usize> = shards().flat_map(|shard| shard.of(&pieces)).copied().collect();
             dealt.sort_unstable();
             prop_assert_eq!(dealt, pieces);

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -79,30 +79,102 @@ pub fn write_new_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
 
 /// Writes a scratch file beside the path and lets `put` give it the path's name.
 fn write_aside(path: &Path, bytes: &[u8], put: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<(), WriteError> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    remove_leftovers_once(path.parent().unwrap_or(Path::new("")));
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    // Two threads that write the same file do not write the same scratch file.
-    name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    let scratch = path.with_file_name(name);
-    write_and_put(&scratch, path, bytes, put).map_err(|source| {
-        // The error to tell is the first one; a scratch file that was never made cannot be removed either.
-        let _ = fs::remove_file(&scratch);
-        WriteError { path: path.to_owned(), bytes: bytes.len(), source }
-    })
+    let mut file = WholeFile::create(path).map_err(|error| WriteError { bytes: bytes.len(), ..error })?;
+    file.append(bytes)?;
+    file.put(put)
 }
 
-fn write_and_put(
-    scratch: &Path,
-    path: &Path,
-    bytes: &[u8],
-    put: impl FnOnce(&Path, &Path) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut file = locked_scratch(scratch)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    put(scratch, path)
+/// A file that is too large for the memory, written piece by piece: until [`finish`](WholeFile::finish) the path holds what it held
+/// before, as with [`write_whole_file`]. Dropped before that, nothing is left of it.
+///
+/// ```
+/// use dermafuse_schema::WholeFile;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("answers.csv");
+/// let mut file = WholeFile::create(&path)?;
+/// file.append(b"case\n")?;
+/// file.append(b"a\n")?;
+/// assert!(!path.exists());
+/// file.finish()?;
+/// assert_eq!(std::fs::read(&path)?, b"case\na\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct WholeFile {
+    path: PathBuf,
+    scratch: PathBuf,
+    /// Holds the scratch file's lock; `None` once the path has its name.
+    file: Option<BufWriter<File>>,
+    bytes: usize,
+}
+
+impl WholeFile {
+    /// Begins a file for that path.
+    ///
+    /// # Errors
+    /// A folder that is missing or not writable.
+    pub fn create(path: &Path) -> Result<Self, WriteError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        remove_leftovers_once(path.parent().unwrap_or(Path::new("")));
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        // Two threads that write the same file do not write the same scratch file.
+        name.push(format!(".{}-{}.part", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let scratch = path.with_file_name(name);
+        match locked_scratch(&scratch) {
+            Ok(file) => {
+                let file = Some(BufWriter::with_capacity(1 << 16, file));
+                Ok(Self { path: path.to_owned(), scratch, file, bytes: 0 })
+            }
+            Err(source) => Err(WriteError { path: path.to_owned(), bytes: 0, source }),
+        }
+    }
+
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.bytes += bytes.len();
+        let written = self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes));
+        written.map_err(|source| self.error(source))
+    }
+
+    /// Gives the path all that was written.
+    ///
+    /// # Errors
+    /// A full disk, a path that cannot be replaced.
+    pub fn finish(self) -> Result<(), WriteError> {
+        self.put(|scratch, path| fs::rename(scratch, path))
+    }
+
+    fn put(mut self, put: impl FnOnce(&Path, &Path) -> io::Result<()>) -> Result<(), WriteError> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let done = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
+            file.sync_all()?;
+            put(&self.scratch, &self.path)
+        });
+        done.map_err(|source| {
+            // The error to tell is the first one.
+            let _ = fs::remove_file(&self.scratch);
+            self.error(source)
+        })
+    }
+
+    fn error(&self, source: io::Error) -> WriteError {
+        WriteError { path: self.path.clone(), bytes: self.bytes, source }
+    }
+}
+
+impl Drop for WholeFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            // What is still in memory is not wanted any more.
+            let _ = file.into_parts();
+            let _ = fs::remove_file(&self.scratch);
+        }
+    }
 }
 
 /// A new scratch file, locked: so others tell it from one that a dead process left.

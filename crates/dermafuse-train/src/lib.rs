@@ -94,7 +94,7 @@ pub use file_contents::file_digest;
 pub use image_record::ImageRecord;
 pub use incomplete::{Incomplete, UnknownIncomplete, missing_image};
 pub use loss::{MultitaskLoss, Targets};
-pub use loss_config::{ClassBalancing, LossConfig, LossReduction};
+pub use loss_config::{ClassBalancing, LossConfig, LossReduction, SmoothingSpread};
 pub use lost_best::{LostBest, UnknownLostBest};
 pub use observer::{AverageReport, BatchReport, EpochReport, Observer, Silent};
 pub use optimizer::OptimizerKind;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use dermafuse_data::{CaseView, Mixed};
 use dermafuse_networks::NetworkOutput;
 
-use crate::{ClassBalancing, LossConfig, LossReduction, TrainError};
+use crate::{ClassBalancing, LossConfig, LossReduction, SmoothingSpread, TrainError};
 
 /// The weight that the released code gives to each branch.
 const RELEASED_BRANCH_WEIGHT: f64 = 0.33;
@@ -18,6 +18,8 @@ pub struct MultitaskLoss {
     class_weights: Vec<Vec<f64>>,
     /// `[T][K_t]` what is added to the logits; empty where nothing is.
     adjustments: Vec<Vec<f32>>,
+    /// `[T][K_t]` how label smoothing is shared out; each task's shares add up to 1.
+    spreads: Vec<Vec<f64>>,
 }
 
 /// What a batch should have been predicted as: one `[B, K_t]` tensor for each task that holds each case's share in the
@@ -39,17 +41,22 @@ impl MultitaskLoss {
         let set = training.set();
         let mut class_weights = Vec::with_capacity(set.tasks.len());
         let mut adjustments = Vec::new();
+        let mut spreads = Vec::with_capacity(set.tasks.len());
         for (index, task) in set.tasks.iter().enumerate() {
             let counts = training.class_counts(index)?;
             let empty = || {
                 let class = counts.iter().position(|&count| count == 0)?;
                 Some(TrainError::EmptyClass { task: task.name.clone(), class: task.classes[class].clone() })
             };
+            let total = counts.iter().sum::<usize>() as f64;
+            spreads.push(match config.smoothing_spread {
+                SmoothingSpread::Frequencies if total > 0.0 => counts.iter().map(|&n| n as f64 / total).collect(),
+                _ => vec![1.0 / counts.len() as f64; counts.len()],
+            });
             if config.logit_adjustment > 0.0 {
                 if let Some(error) = empty() {
                     return Err(error);
                 }
-                let total = counts.iter().sum::<usize>() as f64;
                 let log_share = |&count: &usize| (config.logit_adjustment * (count as f64 / total).ln()) as f32;
                 adjustments.push(counts.iter().map(log_share).collect());
             }
@@ -60,14 +67,14 @@ impl MultitaskLoss {
             if let Some(error) = empty() {
                 return Err(error);
             }
-            let (total, classes) = (counts.iter().sum::<usize>() as f64, counts.len() as f64);
+            let classes = counts.len() as f64;
             let balanced = counts.iter().map(|&count| total / (classes * count as f64));
             class_weights.push(match config.class_weights {
                 ClassBalancing::SquareRoot => balanced.map(f64::sqrt).collect(),
                 _ => balanced.collect(),
             });
         }
-        Ok(Self { config, class_weights, adjustments })
+        Ok(Self { config, class_weights, adjustments, spreads })
     }
 
     /// The targets of part of a batch, from the labels `[B][T]` of all its cases: the losses of the parts add up to that of
@@ -96,7 +103,7 @@ impl MultitaskLoss {
     ) -> Targets {
         assert!(mixed.is_empty() || mixed.len() == part.len(), "every case of the part is mixed or none");
         let smoothing = self.config.label_smoothing;
-        let shares = self.class_weights.iter().enumerate().map(|(task, weights)| {
+        let shares = self.class_weights.iter().zip(&self.spreads).enumerate().map(|(task, (weights, spread))| {
             let weights = &self.weights_in_batch(labels, task, weights);
             let total: f64 = labels.iter().filter_map(|labels| labels[task]).map(|label| weights[label]).sum();
             let classes = weights.len();
@@ -105,7 +112,7 @@ impl MultitaskLoss {
             for (shares, labels) in shares.chunks_mut(classes).zip(part) {
                 let Some(label) = labels[task] else { continue };
                 for (class, (share, weight)) in shares.iter_mut().zip(weights.iter()).enumerate() {
-                    let target = f64::from(u8::from(class == label)) * (1.0 - smoothing) + smoothing / classes as f64;
+                    let target = f64::from(u8::from(class == label)) * (1.0 - smoothing) + smoothing * spread[class];
                     *share = (target * weight / total) as f32;
                 }
             }
@@ -211,7 +218,7 @@ mod tests {
     }
 
     fn loss(config: LossConfig, weights: [f64; 2], labels: [Option<usize>; 2]) -> f64 {
-        let loss = MultitaskLoss { config, class_weights: vec![weights.to_vec()], adjustments: vec![] };
+        let loss = MultitaskLoss { config, class_weights: vec![weights.to_vec()], adjustments: vec![], spreads: even(2) };
         let labels: Vec<[Option<usize>; 1]> = labels.iter().map(|&label| [label]).collect();
         let labels: Vec<&[Option<usize>]> = labels.iter().map(|labels| labels.as_slice()).collect();
         let value = |part: Range<usize>| {
@@ -226,11 +233,16 @@ mod tests {
         whole
     }
 
+    fn even(classes: usize) -> Vec<Vec<f64>> {
+        vec![vec![1.0 / classes as f64; classes]]
+    }
+
     const SUMS: LossConfig = LossConfig {
         reduction: LossReduction::Paper,
         class_weights: ClassBalancing::Uniform,
         focal_gamma: 0.0,
         label_smoothing: 0.0,
+        smoothing_spread: SmoothingSpread::Evenly,
         logit_adjustment: 0.0,
         auxiliary: BTreeMap::new(),
     };
@@ -250,7 +262,7 @@ mod tests {
     #[test]
     fn in_a_batch_that_balances_itself_every_class_has_the_same_weight() {
         let config = LossConfig { class_weights: ClassBalancing::BalancedInBatch, ..SUMS };
-        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 3]], adjustments: vec![] };
+        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 3]], adjustments: vec![], spreads: even(3) };
         let labels: [&[Option<usize>]; 5] = [&[Some(0)], &[Some(0)], &[Some(2)], &[None], &[Some(0)]];
         let shares = |part: Range<usize>| {
             let targets = loss.targets(&labels, part, &Device::flex());
@@ -285,16 +297,32 @@ mod tests {
         assert!((loss(smooth, [1.0, 3.0], [Some(0), Some(1)]) - expected).abs() < 1e-6);
     }
 
-    /// Of three training cases, two of the first class: their shares are two thirds and a third.
+    /// Two of three cases are of the first class. A network that answers nothing has the frequencies: with even shares smoothing asks for
+    /// more of the rare class than that, with shares by frequency it is content (the gradient of all three cases together is 0 in both logits).
     #[test]
-    fn frequent_classes_are_favoured_in_the_loss_so_that_the_network_need_not() {
+    fn smoothing_by_frequency_leaves_frequencies_as_they_are() {
+        let spread = |smoothing_spread| {
+            let config = LossConfig { label_smoothing: 0.3, smoothing_spread, ..SUMS };
+            let loss = MultitaskLoss::new(&two_to_one().whole(), config).unwrap();
+            let labels: [&[Option<usize>]; 3] = [&[Some(0)], &[Some(0)], &[Some(1)]];
+            let targets = loss.targets(&labels, 0..3, &Device::flex());
+            let shares = targets.shares[0].clone().into_data().iter::<f64>().collect::<Vec<_>>();
+            [shares[0] + shares[2] + shares[4], shares[1] + shares[3] + shares[5]]
+        };
+        let close = |found: [f64; 2], expected: [f64; 2]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(close(spread(SmoothingSpread::Evenly), [0.7 * 2.0 / 3.0 + 0.15, 0.7 / 3.0 + 0.15]));
+        assert!(close(spread(SmoothingSpread::Frequencies), [2.0 / 3.0, 1.0 / 3.0]));
+    }
+
+    /// Three training cases, two of them of the first class.
+    fn two_to_one() -> dermafuse_data::CaseSet {
         let labels = [0, 0, 1].into_iter().enumerate();
         let case = |(at, label): (usize, usize)| dermafuse_schema::Case {
             labels: vec![Some(label)],
             ..dermafuse_schema::Case::new(at.to_string())
         };
         let task = dermafuse_schema::Task::new("diagnosis", "DIAG", ["NEV", "MEL"]);
-        let set = dermafuse_data::CaseSet {
+        dermafuse_data::CaseSet {
             name: "three".into(),
             synthetic: false,
             tasks: dermafuse_schema::TaskSet::new(vec![task]).unwrap(),
@@ -302,7 +330,13 @@ mod tests {
             cases: labels.map(case).collect(),
             split: None,
             notes: vec![],
-        };
+        }
+    }
+
+    /// Logits of nothing are the frequencies: it is the loss that knows which class is rare.
+    #[test]
+    fn frequent_classes_are_favoured_in_the_loss_so_that_the_network_need_not() {
+        let set = two_to_one();
         let labels: [&[Option<usize>]; 2] = [&[Some(0)], &[Some(1)]];
         let value = |logit_adjustment: f64| {
             let loss = MultitaskLoss::new(&set.whole(), LossConfig { logit_adjustment, ..SUMS }).unwrap();
@@ -324,7 +358,7 @@ mod tests {
 
     #[test]
     fn mixed_cases_have_as_much_of_each_label_as_of_each_picture() {
-        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 3]], adjustments: vec![] };
+        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 3]], adjustments: vec![], spreads: even(3) };
         let labels: [&[Option<usize>]; 4] = [&[Some(2)], &[Some(0)], &[Some(1)], &[None]];
         let mixed = [Mixed { share: 0.75, other: 1 }, Mixed { share: 1.0, other: 2 }, Mixed { share: 0.5, other: 0 }];
         let shares = |mixed: &[Mixed]| {
@@ -341,7 +375,7 @@ mod tests {
     #[test]
     fn losses_of_the_networks_own_count_by_name_and_part() {
         let config = LossConfig { auxiliary: [("pull".to_owned(), 0.5)].into(), ..SUMS };
-        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 2]], adjustments: vec![] };
+        let loss = MultitaskLoss { config, class_weights: vec![vec![1.0; 2]], adjustments: vec![], spreads: even(2) };
         let labels: [&[Option<usize>]; 4] = [&[Some(0)], &[Some(1)], &[Some(0)], &[Some(1)]];
         let targets = loss.targets(&labels, 0..2, &Device::flex());
         let own = |name, value: f32| Auxiliary { name, loss: Tensor::from_data([value], &Device::flex()) };
@@ -354,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_branch_counts_by_its_weight() {
-        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 2]], adjustments: vec![] };
+        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 2]], adjustments: vec![], spreads: even(2) };
         let labels: [&[Option<usize>]; 2] = [&[Some(0)], &[Some(1)]];
         let targets = loss.targets(&labels, 0..2, &Device::flex());
         let value = |weight| loss.forward(&output([[0.0, 1.0], [2.0, 0.0]], weight), &targets).into_scalar::<f64>();

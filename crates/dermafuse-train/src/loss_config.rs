@@ -16,6 +16,9 @@ pub struct LossConfig {
     /// Share `ε` of the target that is spread over all classes, in 0..1 (Szegedy et al., CVPR 2016; weighted classes as in
     /// PyTorch's `cross_entropy`).
     pub label_smoothing: f64,
+    /// Over which classes that share is spread.
+    #[serde(default)]
+    pub smoothing_spread: SmoothingSpread,
     /// How far the frequencies of the classes among the training cases are taken out of what the network learns: `τ · ln π` is added to
     /// the logits in the loss, and not in prediction (Menon et al., ICLR 2021, logit adjustment; with 1 the balanced softmax of Ren et
     /// al., NeurIPS 2020, whose answers stand on equally frequent classes). 0 leaves them as they are.
@@ -58,6 +61,19 @@ pub enum ClassBalancing {
     /// `n / (K · n_c)` with the numbers of each batch, its `K` classes that it has cases of: in every batch every class that
     /// it has weighs the same, whatever was drawn. A class that it has no case of weighs nothing.
     BalancedInBatch,
+}
+
+/// How label smoothing shares out what it takes from the label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmoothingSpread {
+    /// Every class gets the same.
+    #[default]
+    Evenly,
+    /// Every class gets its frequency among the training cases. This belongs to [`logit_adjustment`](LossConfig::logit_adjustment): with
+    /// even shares, a class that is rarer than the share it gets (0.05 spread over 11 classes are 0.0045) learns a logit above those of
+    /// frequent classes for every case, because the frequencies are taken out of an even share that never had them.
+    Frequencies,
 }
 
 impl LossConfig {

@@ -26,6 +26,18 @@ pub enum DermoscopicMode {
     Independent,
 }
 
+/// What a change of contrast leaves as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContrastAbout {
+    /// Black: all bytes are multiplied, as in Albumentations. More contrast makes skin lighter, and the lightest of it white.
+    #[default]
+    Black,
+    /// The mean of each colour of the image: what is not mean moves away from it or towards it, as in torchvision (there the mean of the
+    /// grey image).
+    Mean,
+}
+
 /// The ranges and probabilities of the training augmentation; [`Default`] is as released.
 ///
 /// A case is augmented at all with probability `p`; if so, each step happens with its own probability, in the order of
@@ -77,6 +89,8 @@ pub struct Augmentation {
     /// The middle of the range of the contrast factor; 1 darkens as often as it brightens. The factor is on all bytes,
     /// so 0.5 ± 0.3 is Keras' `brightness_range=(0.2, 0.8)`.
     pub contrast_centre: f64,
+    /// What a change of contrast leaves as it is.
+    pub contrast_about: ContrastAbout,
     /// Whether contrast and brightness are two steps, contrast first, each with the probability `brightness_contrast`; otherwise
     /// they change together.
     pub light_apart: bool,
@@ -116,6 +130,7 @@ impl Default for Augmentation {
             brightness_limit: 0.2,
             contrast_limit: 0.2,
             contrast_centre: 1.0,
+            contrast_about: ContrastAbout::Black,
             light_apart: false,
             gamma: 0.0,
             gamma_limit: 0.2,
@@ -273,6 +288,7 @@ impl Augmentation {
             horizontal_flip,
             warp: warped.then_some(warp),
             quarter_turns: if turned { turns % 4 } else { 0 },
+            contrast_about: self.contrast_about,
             light: lit.then_some(if self.light_apart { contrast_alone } else { light }),
             brightness: (self.light_apart && brightened).then_some(light.brightness),
             gamma: gamma_changed.then_some(gamma),
@@ -305,7 +321,7 @@ pub(crate) struct Warp {
     pub(crate) shift_y: f64,
 }
 
-/// `clamp(contrast · x + brightness · 255)`, cut to a byte.
+/// `clamp(contrast · (x − centre) + centre + brightness · 255)`, cut to a byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Light {
     pub(crate) contrast: f32,
@@ -313,8 +329,9 @@ pub(crate) struct Light {
 }
 
 impl Light {
-    fn apply(self, byte: u8) -> u8 {
-        (f32::from(byte) * self.contrast + self.brightness * 255.0).clamp(0.0, 255.0) as u8
+    fn apply(self, byte: u8, centre: f32) -> u8 {
+        let kept = centre * (1.0 - self.contrast);
+        (f32::from(byte) * self.contrast + kept + self.brightness * 255.0).clamp(0.0, 255.0) as u8
     }
 }
 
@@ -342,6 +359,7 @@ pub(crate) struct Draw {
     /// Counter-clockwise, after the warp.
     pub(crate) quarter_turns: u8,
     pub(crate) light: Option<Light>,
+    pub(crate) contrast_about: ContrastAbout,
     /// Brightness that is added after `light`, where it is a step of its own.
     pub(crate) brightness: Option<f32>,
     /// `255 · (x / 255)^gamma`, cut to a byte, after brightness and contrast.
@@ -361,7 +379,11 @@ impl Draw {
         preprocess: &Preprocess,
         planes: &mut [f32],
     ) {
-        let tables = preprocess.tables(&[0, 1, 2].map(|colour| self.photometric(colour)));
+        let centres = match (self.contrast_about, self.light) {
+            (ContrastAbout::Mean, Some(_)) => mean_colour(pixels),
+            _ => [0.0; 3],
+        };
+        let tables = preprocess.tables(&[0, 1, 2].map(|colour| self.photometric(colour, centres[colour])));
         let size = pixels.width();
         let moved = self.output_to_source(size);
         let corner = self.cut.map_or([0.0; 2], |cut| cut.corner(size));
@@ -391,16 +413,17 @@ impl Draw {
         Self { light: None, brightness: None, gamma: None, colour: None, ..self }
     }
 
-    /// What each byte of red, green or blue becomes.
-    fn photometric(&self, colour: usize) -> [u8; 256] {
+    /// What each byte of red, green or blue becomes; contrast is about `centre`.
+    fn photometric(&self, colour: usize, centre: f32) -> [u8; 256] {
         let brighter = self.brightness.map(|brightness| Light { contrast: 1.0, brightness });
-        let lit = |byte: u8| [self.light, brighter].into_iter().flatten().fold(byte, |byte, light| light.apply(byte));
+        let steps = [self.light, brighter];
+        let lit = |byte: u8| steps.into_iter().flatten().fold(byte, |byte, light| light.apply(byte, centre));
         let curve = |byte: u8| match self.gamma {
             Some(gamma) => (255.0 * (f64::from(byte) / 255.0).powf(gamma)) as u8,
             None => byte,
         };
         let tint = self.colour.map(|shifts| Light { contrast: 1.0, brightness: shifts[colour] });
-        let tinted = |byte: u8| tint.map_or(byte, |tint| tint.apply(byte));
+        let tinted = |byte: u8| tint.map_or(byte, |tint| tint.apply(byte, 0.0));
         std::array::from_fn(|byte| tinted(curve(lit(byte as u8))))
     }
 
@@ -423,6 +446,16 @@ impl Draw {
         }
         map
     }
+}
+
+/// The mean red, green and blue of an image, in bytes.
+fn mean_colour(pixels: &RgbPixels) -> [f32; 3] {
+    let mut sums = [0_u64; 3];
+    for pixel in pixels.data().chunks_exact(3) {
+        sums.iter_mut().zip(pixel).for_each(|(sum, &byte)| *sum += u64::from(byte));
+    }
+    let count = (pixels.data().len() / 3).max(1) as f64;
+    sums.map(|sum| (sum as f64 / count) as f32)
 }
 
 impl Affine {

@@ -118,20 +118,13 @@ impl Table {
     }
 
     fn collect<R: Read>(mut reader: TableReader<R>) -> Result<Self, DataError> {
-        let (mut text, mut rows, mut ends) = (String::new(), Vec::new(), Vec::new());
-        while let Some(row) = reader.next_row()? {
-            rows.push((text.len(), row.line));
-            ends.extend_from_slice(row.ends);
-            text.push_str(row.text);
-        }
-        let header = reader.into_header();
-        if rows.is_empty() {
-            return Err(DataError::NoRows { file: header.file });
-        }
-        rows.shrink_to_fit();
-        ends.shrink_to_fit();
-        text.shrink_to_fit();
-        Ok(Self { header, text, rows, ends })
+        let Some(mut table) = reader.next_table(usize::MAX, |_| true)? else {
+            return Err(DataError::NoRows { file: reader.file().to_owned() });
+        };
+        table.rows.shrink_to_fit();
+        table.ends.shrink_to_fit();
+        table.text.shrink_to_fit();
+        Ok(table)
     }
 
     /// The file's name.

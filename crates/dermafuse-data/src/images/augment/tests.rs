@@ -70,7 +70,7 @@ fn light_is_albumentations_byte_by_byte() {
     for (name, expected) in tables {
         let (contrast, brightness) = name.split_once(',').unwrap();
         let light = Light { contrast: contrast.parse().unwrap(), brightness: brightness.parse().unwrap() };
-        let table = Draw { light: Some(light), ..Draw::default() }.photometric(0);
+        let table = Draw { light: Some(light), ..Draw::default() }.photometric(0, 0.0);
         // One unit where the float product lies within rounding of a whole number, which truncation makes visible.
         let apart = table.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).count();
         let largest = table.iter().zip(&expected).map(|(ours, theirs)| ours.abs_diff(*theirs)).max().unwrap();
@@ -122,15 +122,15 @@ fn the_code_of_august_2021_changes_contrast_brightness_and_gamma_one_after_the_o
 
     // Albumentations' table of gamma: (255 (x / 255)^gamma), cut to a byte.
     let bytes = [0, 1, 10, 64, 100, 128, 200, 254, 255];
-    let of = |draw: Draw| bytes.map(|byte: usize| draw.photometric(0)[byte]);
+    let of = |draw: Draw| bytes.map(|byte: usize| draw.photometric(0, 0.0)[byte]);
     assert_eq!(of(Draw { gamma: Some(0.8), ..Draw::default() }), [0, 3, 19, 84, 120, 146, 209, 254, 255]);
     assert_eq!(of(Draw { gamma: Some(1.2), ..Draw::default() }), [0, 0, 5, 48, 82, 111, 190, 253, 255]);
     // Each step is cut to bytes before the next.
     let light = Some(Light { contrast: 1.25, brightness: 0.0 });
     let apart = Draw { light, brightness: Some(-0.2), ..Draw::default() };
-    assert_eq!(apart.photometric(0)[220], 204, "255 after the contrast, 51 less after the brightness");
+    assert_eq!(apart.photometric(0, 0.0)[220], 204, "255 after the contrast, 51 less after the brightness");
     let together = Draw { light: Some(Light { contrast: 1.25, brightness: -0.2 }), ..Draw::default() };
-    assert_eq!(together.photometric(0)[220], 224);
+    assert_eq!(together.photometric(0, 0.0)[220], 224);
 }
 
 #[test]
@@ -280,12 +280,25 @@ fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
     assert_eq!(Draw { colour: None, ..draws[7] }, plain.draw(3, 1, 7, 0, Stream::Case));
 
     let tinted = Draw { colour: Some([0.1, 0.0, -0.1]), ..Draw::default() };
-    assert_eq!([0, 1, 2].map(|colour| tinted.photometric(colour)[100]), [125, 100, 74]);
+    assert_eq!([0, 1, 2].map(|colour| tinted.photometric(colour, 0.0)[100]), [125, 100, 74]);
     let (plain, tinted) =
         (rendered(&Draw::default(), Interpolation::Nearest), rendered(&tinted, Interpolation::Nearest));
     let dark = plain.chunks(3).position(|pixel| pixel.iter().all(|byte| (30..220).contains(byte))).unwrap();
     let (before, after) = (&plain[3 * dark..][..3], &tinted[3 * dark..][..3]);
     assert!(after[0] > before[0] && after[1] == before[1] && after[2] < before[2], "{before:?} {after:?}");
+
+    // Contrast about black makes the mean lighter; about the mean it leaves it, and spreads what is around it.
+    let stronger = |contrast_about| Draw {
+        light: Some(Light { contrast: 1.2, brightness: 0.0 }),
+        contrast_about,
+        ..Draw::default()
+    };
+    let of = |about| [60, 100, 140].map(|byte: usize| stronger(about).photometric(0, 100.0)[byte]);
+    assert_eq!(of(ContrastAbout::Mean), [52, 100, 148]);
+    let red = |pixels: &[u8]| pixels.chunks(3).map(|pixel| f64::from(pixel[0])).sum::<f64>() * 3.0 / pixels.len() as f64;
+    let [by_black, by_mean] = [ContrastAbout::Black, ContrastAbout::Mean]
+        .map(|about| red(&rendered(&stronger(about), Interpolation::Nearest)) / red(&plain));
+    assert!(by_black > 1.08 && (by_mean - 1.0).abs() < 0.03, "{by_black} {by_mean}");
 
     let error = Augmentation { scale_centre: 0.3, ..Augmentation::default() }.check().unwrap_err().to_string();
     assert_eq!(error, "`scale_limit` must be from 0 and below scale_centre (1 unless set), found 0.5");

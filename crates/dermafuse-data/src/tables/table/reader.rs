@@ -7,7 +7,7 @@ use dermafuse_schema::open_regular_file;
 
 use super::dialect::Dialect;
 use super::limits::{MAX_COLUMNS, MAX_TABLE_BYTES, MAX_VALUE_BYTES};
-use super::{Header, Row};
+use super::{Header, Row, Table};
 use crate::DataError;
 use crate::tables::spelling::composed;
 
@@ -197,8 +197,45 @@ impl<R: Read> TableReader<R> {
         Ok(Some(row))
     }
 
-    pub(super) fn into_header(self) -> Header {
-        self.header
+    /// The next rows that are wanted, at most so many, as a table whose rows know their lines in the file; `None` where none is left.
+    /// `wanted` is asked about each row once, in order.
+    ///
+    /// ```
+    /// use dermafuse_data::TableReader;
+    ///
+    /// let mut reader = TableReader::new("sites.csv", &b"id,site\n1,back\n2,chest\n3,back\n4,back\n"[..])?;
+    /// let site = reader.column("site")?;
+    /// let mut back = || reader.next_table(2, |row| row.cell(site).text() == "back");
+    /// let (first, second) = (back()?.unwrap(), back()?.unwrap());
+    /// assert_eq!((first.len(), first.line(1)), (2, 4));
+    /// assert_eq!((second.len(), second.column("id")?.text(0)), (1, "4"));
+    /// assert!(back()?.is_none());
+    /// # Ok::<(), dermafuse_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`TableReader::next_row`].
+    pub fn next_table(
+        &mut self,
+        at_most: usize,
+        mut wanted: impl FnMut(&Row<'_>) -> bool,
+    ) -> Result<Option<Table>, DataError> {
+        let (mut text, mut rows, mut ends) = (String::new(), Vec::new(), Vec::new());
+        while rows.len() < at_most {
+            let Some(row) = self.next_row()? else { break };
+            if wanted(&row) {
+                rows.push((text.len(), row.line));
+                ends.extend_from_slice(row.ends);
+                text.push_str(row.text);
+            }
+        }
+        Ok((!rows.is_empty()).then(|| Table { header: self.header.clone(), text, rows, ends }))
+    }
+
+    /// The file's name.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.header.file
     }
 }
 
