@@ -109,6 +109,10 @@ pub struct Augmentation {
     pub padded_crop: f64,
     /// What is seen where a moved image has no pixels.
     pub outside: Outside,
+    /// Images that are to be augmented are prepared with this many times the side, and moved in one step to the side that the network
+    /// takes: so what is enlarged has the detail that the photo has of it. With 1, as in the published methods, an image is made small
+    /// first, and what is enlarged of it is blurred. Memory of decoded images grows with its square.
+    pub oversize: f64,
 }
 
 impl Default for Augmentation {
@@ -139,6 +143,7 @@ impl Default for Augmentation {
             dermoscopic: DermoscopicMode::AsMask,
             padded_crop: 0.0,
             outside: Outside::Reflection,
+            oversize: 1.0,
         }
     }
 }
@@ -238,9 +243,16 @@ impl Augmentation {
         for (key, limit, below, expected) in limits {
             SettingFault::unless((0.0..below).contains(&limit), key, expected, limit)?;
         }
+        let oversize = self.oversize;
+        SettingFault::unless((1.0..=4.0).contains(&oversize), "oversize", "from 1 to 4", oversize)?;
         let (most, least) = (self.rotate_degrees, self.rotate_at_least);
         SettingFault::unless((0.0..=360.0).contains(&most), "rotate_degrees", "from 0 to 360", most)?;
         SettingFault::unless((0.0..=most).contains(&least), "rotate_at_least", "from 0 to rotate_degrees", least)
+    }
+
+    /// How images of a case that may be augmented are prepared for a network that takes images like that.
+    pub(crate) fn prepared(&self, preprocess: &Preprocess) -> Preprocess {
+        Preprocess { size: (preprocess.size as f64 * self.oversize).round() as usize, ..preprocess.clone() }
     }
 
     /// The draw for one case of one epoch, the `time`-th time (from 0) that it is seen in it. All numbers are drawn
@@ -371,7 +383,7 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
-    /// Writes the augmented and normalized planes of a square image, `[3, S, S]`.
+    /// Writes the augmented and normalized planes of a square image, `[3, S, S]`; its own side may be another.
     pub(crate) fn render(
         &self,
         pixels: &RgbPixels,
@@ -384,13 +396,17 @@ impl Draw {
             _ => [0.0; 3],
         };
         let tables = preprocess.tables(&[0, 1, 2].map(|colour| self.photometric(colour, centres[colour])));
-        let size = pixels.width();
-        let moved = self.output_to_source(size);
-        let corner = self.cut.map_or([0.0; 2], |cut| cut.corner(size));
+        let (size, side) = (preprocess.size, pixels.width());
+        let moved = match side == size {
+            true => self.output_to_source(side),
+            false => enlarged(size, side).then(&self.output_to_source(side)),
+        };
+        let corner = self.cut.map_or([0.0; 2], |cut| cut.corner(side));
         let cut = Affine([1.0, 0.0, corner[0], 0.0, 1.0, corner[1]]);
         let map = if self.cut.is_some() { moved.then(&cut) } else { moved };
-        let interpolation = if self.warp.is_some() { interpolation } else { Interpolation::Nearest };
-        sample(pixels, &map, interpolation, self.outside, preprocess.sources(), &tables, planes);
+        let between = self.warp.is_some() || side != size;
+        let interpolation = if between { interpolation } else { Interpolation::Nearest };
+        sample(pixels, size, &map, interpolation, self.outside, preprocess.sources(), &tables, planes);
         // The padding is black; what is moved in from outside the cut-out is too, if it is to be.
         let visible: Vec<&Affine> = [(self.cut.is_some(), &map), (self.outside == Outside::Black, &moved)]
             .into_iter()
@@ -402,7 +418,7 @@ impl Draw {
         let black = preprocess.tables(&[std::array::from_fn(|byte| byte as u8); 3]).map(|table| table[0]);
         for at in 0..size * size {
             let point = ((at % size) as f64, (at / size) as f64);
-            if visible.iter().any(|map| !map.leads_inside(point, size)) {
+            if visible.iter().any(|map| !map.leads_inside(point, side)) {
                 (0..3).for_each(|plane| planes[plane * size * size + at] = black[plane]);
             }
         }
@@ -446,6 +462,13 @@ impl Draw {
         }
         map
     }
+}
+
+/// From the pixels of an image of a side to the places that they have in the same image of another side.
+fn enlarged(from: usize, to: usize) -> Affine {
+    let scale = to as f64 / from as f64;
+    let corner = (scale - 1.0) / 2.0;
+    Affine([scale, 0.0, corner, 0.0, scale, corner])
 }
 
 /// The mean red, green and blue of an image, in bytes.

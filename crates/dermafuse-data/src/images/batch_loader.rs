@@ -456,12 +456,16 @@ pub(crate) fn load_case(
 
 /// Decoded and resized pixels of a kind of image, corrupted if they are to be, from the cache where there is one.
 fn read(image: &PatientImage, job: &Job, kind: Modality, config: &LoaderConfig) -> Result<Arc<Accepted>, DataError> {
+    let prepared = match &config.augmentation {
+        Some((augmentation, ..)) => &augmentation.prepared(&config.preprocess),
+        None => &config.preprocess,
+    };
     if let Some(corruption) = config.corruption.filter(|corruption| corruption.is_of(kind)) {
         let change = |pixels: &RgbPixels| corruption.apply(pixels, &job.case, kind, job.look);
-        return Ok(Arc::new(decode_changed(image, &config.preprocess, WORKING_BYTES, Some(&change), config.measure)?));
+        return Ok(Arc::new(decode_changed(image, prepared, WORKING_BYTES, Some(&change), config.measure)?));
     }
     match (&config.cache, image.file()) {
-        (Some(cache), Some(path)) if !config.measure => cache.get_or_decode(path, &config.preprocess),
-        _ => Ok(Arc::new(decode_changed(image, &config.preprocess, 0, None, config.measure)?)),
+        (Some(cache), Some(path)) if !config.measure => cache.get_or_decode(path, prepared),
+        _ => Ok(Arc::new(decode_changed(image, prepared, 0, None, config.measure)?)),
     }
 }

@@ -48,11 +48,12 @@ const WEIGHT: u32 = 6;
 /// Distance of the three channels in a packed pixel: room for a byte and two weights.
 const LANE: u32 = 21;
 
-/// Reads `pixels` (square, side `S`) at `map` of each output pixel, and writes `[3, S, S]`: plane `p` holds channel
+/// Reads `pixels` (square) at `map` of each output pixel, and writes `[3, S, S]`, `S = size`: plane `p` holds channel
 /// `sources[p]` looked up in `tables[p]`. Coordinates outside are reflected or moved to the border.
 #[allow(clippy::too_many_arguments, reason = "one caller, one inner loop")]
 pub(crate) fn sample(
     pixels: &RgbPixels,
+    size: usize,
     map: &Affine,
     interpolation: Interpolation,
     outside: Outside,
@@ -62,29 +63,29 @@ pub(crate) fn sample(
 ) {
     let side = pixels.width();
     let (bytes, _) = pixels.data().as_chunks::<3>();
-    if *map == Affine::IDENTITY {
-        return write_row(planes, side * side, 0..side * side, bytes.iter().copied(), sources, tables);
+    if *map == Affine::IDENTITY && side == size {
+        return write_row(planes, size * size, 0..size * size, bytes.iter().copied(), sources, tables);
     }
     let fixed = |value: f64| (value * (1_u64 << FRACTION) as f64).round() as i64;
     let [a, b, c, d, e, f] = map.0.map(fixed);
     let points = |row: usize| {
         let (x, y) = (b * row as i64 + c, e * row as i64 + f);
-        (0..side as i64).map(move |column| (x + a * column, y + d * column))
+        (0..size as i64).map(move |column| (x + a * column, y + d * column))
     };
-    let places = |row: usize| row * side..(row + 1) * side;
+    let places = |row: usize| row * size..(row + 1) * size;
     match interpolation {
         Interpolation::Nearest => {
-            for row in 0..side {
+            for row in 0..size {
                 let pixels = points(row).map(|(x, y)| nearest(bytes, side, outside, x, y));
-                write_row(planes, side * side, places(row), pixels, sources, tables);
+                write_row(planes, size * size, places(row), pixels, sources, tables);
             }
         }
         Interpolation::Bilinear => PACKED.with_borrow_mut(|packed| {
             packed.clear();
             packed.extend(bytes.iter().map(pack));
-            for row in 0..side {
+            for row in 0..size {
                 let pixels = points(row).map(|(x, y)| bilinear(packed, side, outside, x, y));
-                write_row(planes, side * side, places(row), pixels, sources, tables);
+                write_row(planes, size * size, places(row), pixels, sources, tables);
             }
         }),
     }

@@ -304,3 +304,37 @@ fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
     assert_eq!(error, "`scale_limit` must be from 0 and below scale_centre (1 unless set), found 0.5");
     assert!(Augmentation { colour: 1.5, ..Augmentation::default() }.check().is_err());
 }
+
+/// An image of stripes two pixels wide: made small first, all of it is grey, and stays so however much it is enlarged.
+#[test]
+fn what_is_enlarged_has_the_detail_of_a_larger_image() {
+    let stripes = |side: usize| {
+        let bytes = (0..side * side).flat_map(|at| [if at % side / 2 % 2 == 0 { 0 } else { 200 }; 3]).collect();
+        RgbPixels::new(side, side, bytes).unwrap()
+    };
+    let augmentation = Augmentation { oversize: 2.0, ..Augmentation::default() };
+    let preprocess = Preprocess { resampling: Resampling::Pillow, ..Preprocess::as_released(32) };
+    assert_eq!(augmentation.prepared(&preprocess), Preprocess { size: 64, ..preprocess.clone() });
+    let photo = stripes(64);
+    let warp = Warp { degrees: 0.0, scale: [2.0; 2], shift_x: 0.0, shift_y: 0.0 };
+    let deviation = |pixels: &RgbPixels| {
+        let mut planes = vec![0.0; 3 * 32 * 32];
+        Draw { warp: Some(warp), ..Draw::default() }.render(pixels, Interpolation::Bilinear, &preprocess, &mut planes);
+        let mean = planes.iter().sum::<f32>() / planes.len() as f32;
+        (planes.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / planes.len() as f32).sqrt()
+    };
+    let (small_first, at_once) =
+        (deviation(&preprocess.square(&photo).unwrap()), deviation(&augmentation.prepared(&preprocess).square(&photo).unwrap()));
+    assert!(at_once > 0.35 && small_first < 0.15, "{at_once} {small_first}");
+
+    // Without a movement, the image is the same but made smaller: its middle stays in the middle.
+    let half: Vec<u8> = (0..64 * 64).flat_map(|at| [if at % 64 < 32 { 0 } else { 200 }; 3]).collect();
+    let mut planes = vec![0.0; 3 * 32 * 32];
+    let half = RgbPixels::new(64, 64, half).unwrap();
+    Draw::default().render(&half, Interpolation::Bilinear, &preprocess, &mut planes);
+    let row: Vec<bool> = planes[..32].iter().map(|value| *value > 0.3).collect();
+    assert_eq!(row.iter().position(|bright| *bright), Some(16));
+
+    let error = Augmentation { oversize: 0.5, ..Augmentation::default() }.check().unwrap_err().to_string();
+    assert!(error.contains("`oversize` must be from 1 to 4"), "{error}");
+}
