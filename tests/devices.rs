@@ -204,7 +204,8 @@ impl ModuleMapper for LastPlace {
             let (learns, shape, device) = (value.is_require_grad(), value.dims(), value.device());
             let directions = values(tensor_by_formula("last place", shape, &device));
             let moved = values(value).into_iter().zip(directions);
-            let moved = moved.map(|(value, direction)| value + value * f32::EPSILON.copysign(direction)).collect::<Vec<_>>();
+            let moved =
+                moved.map(|(value, direction)| value + value * f32::EPSILON.copysign(direction)).collect::<Vec<_>>();
             let value = Tensor::from_data(TensorData::new(moved, shape), &device);
             if learns { value.require_grad() } else { value }
         })

@@ -162,15 +162,19 @@ fn answer_share(bundle: &Bundle, arguments: &Arguments, shard: Shard, out: &Path
     };
     let cases = match (&asked, &arguments.table) {
         (Some(questions), _) => SharedCases::Questions(questions),
-        (None, Some(file)) => SharedCases::Table { file, images: images_of(arguments, file), missing: &arguments.missing },
+        (None, Some(file)) => {
+            SharedCases::Table { file, images: images_of(arguments, file), missing: &arguments.missing }
+        }
         (None, None) => unreachable!("cases that are in no table are questions"),
     };
+    let prediction = SharedPrediction { bundle, cases, shard, format, part_cases: arguments.part_cases };
+    prediction.check()?;
     // What an earlier run of the share left there goes on.
     let mut folder = RunFolder::open(out, PROGRAM, RunMode { resume: true, shared: true })?;
     folder.begin()?;
     let mut terminal = TerminalProgress::default();
-    let prediction = SharedPrediction { bundle, cases, shard, format, part_cases: arguments.part_cases };
-    let ShareOutcome { parts, found, answered, failed, notes } = prediction.run(out, |done| terminal.passing(&format!("{done} cases answered")))?;
+    let ShareOutcome { parts, found, answered, failed, notes } =
+        prediction.run(out, |done| terminal.passing(&format!("{done} cases answered")))?;
     notes.iter().for_each(|note| print_note(note));
     let before = match found {
         0 => String::new(),

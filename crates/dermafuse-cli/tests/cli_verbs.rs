@@ -210,75 +210,180 @@ fn a_table_is_predicted_line_by_line_and_wrong_lines_say_why() {
     assert_eq!((written.lines().count(), written.lines().filter(|line| line.contains(",ok,")).count()), (5, 1));
 }
 
+/// Shares of a table in folders of their own.
+struct Shares {
+    folder: TempDir,
+    model: PathBuf,
+    table: PathBuf,
+}
+
+impl Shares {
+    fn of(rows: &str) -> Self {
+        let (folder, model) = practice();
+        let table = folder.path().join("patients.csv");
+        fs::write(&table, rows).unwrap();
+        Self { folder, model, table }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The share, with more words at the end of the line, in a folder that is called by its number and `suffix`.
+    fn answer(&self, shard: &str, suffix: &str, more: &str) -> Output {
+        let out = self.at(&format!("{}{suffix}", shard.split('/').next().unwrap()));
+        let paths = [("MODEL", self.model.as_path()), ("TABLE", &self.table), ("OUT", &out)];
+        dermafuse(words(format!("predict MODEL --table TABLE --shard {shard} --out OUT {more}").trim(), &paths))
+    }
+
+    fn merge(&self, folders: &[&str], to: &str) -> Output {
+        let folders: Vec<PathBuf> = folders.iter().map(|name| self.at(name)).collect();
+        let mut line: Vec<&std::ffi::OsStr> = vec!["merge".as_ref()];
+        line.extend(folders.iter().map(|folder| folder.as_os_str()));
+        let to = self.at(to);
+        line.extend(["--out".as_ref(), to.as_os_str()]);
+        dermafuse(line)
+    }
+
+    /// What one process prints.
+    fn whole(&self, more: &str) -> String {
+        let paths = [("MODEL", self.model.as_path()), ("TABLE", &self.table)];
+        succeeded(&dermafuse(words(format!("predict MODEL --table TABLE {more}").trim(), &paths)))
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.at(name)).unwrap()
+    }
+}
+
+const SHARED_ROWS: &str = "case,sex,age,clinical\na1,female,40,a.png\nb2,robot,41,a.png\nc3,male,,broken.png\nd4,male,52,a.png\n\
+                           e5,female,33,a.png\na1,female,41,a.png\n";
+
+/// Of five shares one has no case, and one none that can be answered; a name that is there twice is refused in both ways alike.
 #[test]
 fn shares_of_a_table_are_joined_into_what_one_process_says() {
-    let (folder, model) = practice();
-    let at = |name: &str| folder.path().join(name);
-    let table = at("patients.csv");
-    let rows = "case,sex,age,clinical\na1,female,40,a.png\nb2,robot,41,a.png\nc3,male,,broken.png\nd4,male,52,a.png\n\
-                e5,female,33,a.png\n";
-    fs::write(&table, rows).unwrap();
-    let folders = ["one", "two", "three", "four", "five", "joined", "lines", "hole", "parquet"].map(at);
-    let names = ["ONE", "TWO", "THREE", "FOUR", "FIVE", "JOINED", "LINES", "HOLE", "PARQUET"];
-    let mut paths = vec![("MODEL", model.as_path()), ("TABLE", &table)];
-    paths.extend(names.into_iter().zip(folders.iter().map(PathBuf::as_path)));
-    let whole = succeeded(&dermafuse(words("predict MODEL --table TABLE", &paths)));
-    // Some of the shares have no case that can be answered.
-    for (index, name) in ["ONE", "TWO", "THREE", "FOUR"].into_iter().enumerate() {
-        let shard = index + 1;
-        let line = format!("predict MODEL --table TABLE --shard {shard}/5 --out {name}");
-        succeeded(&dermafuse(words(&line, &paths)));
+    let shares = Shares::of(SHARED_ROWS);
+    for shard in ["1/5", "2/5", "3/5", "4/5"] {
+        succeeded(&shares.answer(shard, "", "--part-cases 1"));
     }
-    let hole = refused(&dermafuse(words("merge FOUR ONE TWO THREE --out HOLE", &paths)));
+    let hole = refused(&shares.merge(&["4", "1", "2", "3"], "hole"));
     assert!(hole.contains("no folder has share 5/5; do what is missing, or give its folder too"), "{hole}");
-    assert!(!folders[7].exists());
-    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 5/5 --out FIVE", &paths)));
-    succeeded(&dermafuse(words("merge FOUR ONE FIVE TWO THREE --out JOINED", &paths)));
-    assert_eq!(fs::read_to_string(folders[5].join("answers.csv")).unwrap(), whole);
-    succeeded(&dermafuse(words("merge FOUR ONE FIVE TWO THREE --out LINES --format jsonl", &paths)));
-    assert_eq!(json_lines(&fs::read_to_string(folders[6].join("answers.jsonl")).unwrap()).len(), 5);
-    let merged = dermafuse(words("merge FOUR ONE FIVE TWO THREE --out PARQUET --format parquet", &paths));
+    assert!(!shares.at("hole").exists());
+    let fifth = shares.answer("5/5", "", "--part-cases 1");
+    succeeded(&fifth);
+    assert!(errors(&fifth).contains("1 of 2 cases answered; share 5/5 is in") && errors(&fifth).contains("(2 parts)"));
+    let merged = succeeded(&shares.merge(&["4", "1", "5", "2", "3"], "joined"));
+    assert!(merged.starts_with("3 of 6 cases answered; they are in "), "{merged}");
+    assert_eq!(shares.read("joined/answers.csv"), shares.whole(""));
+    let done: Value = serde_json::from_str(&shares.read("joined/done.json")).unwrap();
+    assert_eq!((&done["cases"], &done["answered"], &done["failed"]), (&6.into(), &3.into(), &3.into()));
+    assert_eq!(done["work"]["model_sha256"].as_str().unwrap().len(), 64);
+
+    // In other forms.
+    for shard in ["1/2", "2/2"] {
+        succeeded(&shares.answer(shard, "l", "--format jsonl"));
+    }
+    succeeded(&shares.merge(&["2l", "1l"], "lines"));
+    assert_eq!(shares.read("lines/answers.jsonl"), shares.whole("--format jsonl"));
+    let json = refused(&shares.answer("1/2", "j", "--format json"));
+    assert!(json.contains("cannot be joined from parts; answer shares as csv, jsonl or parquet"), "{json}");
+    let parquet = shares.answer("1/1", "p", "--format parquet --part-cases 4");
     if cfg!(feature = "parquet") {
-        succeeded(&merged);
-        assert!(fs::read(folders[8].join("answers.parquet")).unwrap().starts_with(b"PAR1"));
+        succeeded(&parquet);
+        succeeded(&shares.merge(&["1p"], "parquet"));
+        for name in ["answers-00001.parquet", "answers-00002.parquet"] {
+            assert!(fs::read(shares.at("parquet").join(name)).unwrap().starts_with(b"PAR1"));
+        }
+        let paths = [("MODEL", shares.model.as_path()), ("TABLE", &shares.table)];
         let printed = refused(&dermafuse(words("predict MODEL --table TABLE --format parquet", &paths)));
         assert!(printed.contains("give a file with --out"), "{printed}");
     } else {
-        assert!(refused(&merged).contains("build it with `--features parquet`"), "{}", errors(&merged));
-        assert!(!folders[8].exists());
-        let asked = refused(&dermafuse(words("predict MODEL --table TABLE --format parquet --out PARQUET", &paths)));
-        assert!(asked.contains("build it with `--features parquet`") && !folders[8].exists(), "{asked}");
+        assert!(refused(&parquet).contains("build it with `--features parquet`"), "{}", errors(&parquet));
+        assert!(!shares.at("1p").exists());
     }
 
-    // What is done is not done again, unless it is damaged; another model's share does not fit.
-    let again = dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &paths));
-    assert!(errors(&again).contains("share 2/5 of this work is already in"), "{}", errors(&again));
-    fs::write(folders[1].join("answers-2-of-5.json"), "{").unwrap();
-    let mended = dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &paths));
-    assert!(succeeded(&mended).is_empty() && !errors(&mended).contains("already"), "{}", errors(&mended));
-    let mut other = Bundle::load(&model, &Device::flex()).unwrap();
-    other.description.card = None;
-    let other_file = at("other.safetensors");
-    other.save(&other_file).unwrap();
-    let mut others = paths.clone();
-    others[0].1 = &other_file;
-    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &others)));
-    let mixed = refused(&dermafuse(words("merge ONE TWO THREE FOUR FIVE --out HOLE", &paths)));
-    assert!(mixed.contains("are shares of different work") && mixed.contains(", model "), "{mixed}");
-    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 2/5 --out TWO", &paths)));
-
-    // A share of another table does not fit, though its first and last case are the same.
-    let elsewhere = rows.replace("d4,male,52,a.png", "d4,male,53,a.png");
-    fs::write(&table, elsewhere).unwrap();
-    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 5/5 --out FIVE", &paths)));
-    let other = refused(&dermafuse(words("merge ONE TWO THREE FOUR FIVE --out HOLE", &paths)));
-    assert!(other.contains("are shares of different work"), "{other}");
-    fs::write(&table, rows.replace("e5,female,33,a.png\n", "")).unwrap();
-    succeeded(&dermafuse(words("predict MODEL --table TABLE --shard 5/5 --out FIVE", &paths)));
-    let other = refused(&dermafuse(words("merge ONE TWO THREE FOUR FIVE --out HOLE", &paths)));
-    assert!(other.contains("are shares of different work") && other.contains("5 cases, the first `a1`"), "{other}");
+    let paths = [("MODEL", shares.model.as_path()), ("TABLE", &shares.table)];
     let nowhere = dermafuse(words("predict MODEL --table TABLE --shard 1/5", &paths));
     assert!(nowhere.status.code() == Some(2) && errors(&nowhere).contains("--out"), "{}", errors(&nowhere));
+}
+
+#[test]
+fn what_is_done_of_a_share_is_not_done_again_and_shares_of_other_work_do_not_fit() {
+    let mut shares = Shares::of(SHARED_ROWS);
+    let told = |output: Output| {
+        succeeded(&output);
+        errors(&output)
+    };
+    for shard in ["1/2", "2/2"] {
+        told(shares.answer(shard, "", "--part-cases 2"));
+    }
+    let record = shares.read("1/answers-1-of-2.json");
+    assert!(told(shares.answer("1/2", "", "--part-cases 2")).contains("(2 parts, all there already"));
+    assert_eq!(shares.read("1/answers-1-of-2.json"), record);
+
+    // A worker that was killed between two parts leaves this; what is damaged is done again.
+    fs::remove_file(shares.at("1/share-1-of-2.json")).unwrap();
+    fs::remove_file(shares.at("1/answers-1-of-2-part-00002.done.json")).unwrap();
+    assert!(told(shares.answer("1/2", "", "--part-cases 2")).contains("(2 parts, 1 there already)"));
+    fs::write(shares.at("1/answers-1-of-2-part-00001.csv"), "case\n").unwrap();
+    let damaged = refused(&shares.merge(&["1", "2"], "damaged"));
+    assert!(damaged.contains("part-00001.csv is no part of these answers: it has changed since"), "{damaged}");
+    assert!(!shares.at("damaged").exists());
+    assert!(told(shares.answer("1/2", "", "--part-cases 2")).contains("(2 parts, 1 there already)"));
+    succeeded(&shares.merge(&["1", "2"], "joined"));
+    assert_eq!(shares.read("joined/answers.csv"), shares.whole(""));
+
+    // Another model, another value, another number of rows, other parts.
+    let mut other = Bundle::load(&shares.model, &Device::flex()).unwrap();
+    other.description.card = None;
+    let others = shares.at("other.safetensors");
+    other.save(&others).unwrap();
+    let own = std::mem::replace(&mut shares.model, others);
+    told(shares.answer("2/2", "o", ""));
+    let mixed = refused(&shares.merge(&["1", "2o"], "mixed"));
+    assert!(mixed.contains("are shares of different work") && mixed.contains(", model "), "{mixed}");
+    shares.model = own;
+    told(shares.answer("2/2", "p", "--part-cases 3"));
+    assert!(refused(&shares.merge(&["1", "2p"], "mixed")).contains("in parts of 3"));
+    for rows in [SHARED_ROWS.replace("d4,male,52", "d4,male,53"), SHARED_ROWS.replace("e5,female,33,a.png\n", "")] {
+        fs::write(&shares.table, rows).unwrap();
+        told(shares.answer("2/2", "t", "--part-cases 2"));
+        let other = refused(&shares.merge(&["1", "2t"], "mixed"));
+        assert!(other.contains("are shares of different work: 2 shares of `the table patients.csv"), "{other}");
+    }
+    assert!(!shares.at("mixed").exists());
+}
+
+/// The lesions of a patient are in one share; a name that two patients' lesions have is found when shares are joined.
+#[test]
+fn shares_follow_patients_where_a_table_names_them() {
+    let row = |case: usize| format!("l{case},PAT_{},female,40,a.png\n", case / 3);
+    let rows: String = (0..24).map(row).collect();
+    let shares = Shares::of(&format!("case,patient,sex,age,clinical\n{rows}"));
+    for shard in ["1/2", "2/2"] {
+        succeeded(&shares.answer(shard, "", "--part-cases 5"));
+    }
+    let patients = |share: &str| -> std::collections::BTreeSet<usize> {
+        let files = fs::read_dir(shares.at(share)).unwrap().map(|entry| entry.unwrap().path());
+        let parts = files.filter(|path| path.extension().is_some_and(|ending| ending == "csv"));
+        let lines = parts.map(|path| fs::read_to_string(path).unwrap());
+        let cases = lines.flat_map(|text| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>());
+        cases.map(|line| line[1..].split(',').next().unwrap().parse::<usize>().unwrap() / 3).collect()
+    };
+    assert_eq!(patients("1").len() + patients("2").len(), 8);
+    assert!(patients("1").is_disjoint(&patients("2")) && !patients("1").is_empty() && !patients("2").is_empty());
+    succeeded(&shares.merge(&["1", "2"], "joined"));
+    assert_eq!(shares.read("joined/answers.csv"), shares.whole(""));
+
+    let (one, other) = (*patients("1").first().unwrap(), *patients("2").first().unwrap());
+    let twice = rows.replace(&format!("l{},", 3 * other), &format!("l{},", 3 * one));
+    fs::write(&shares.table, format!("case,patient,sex,age,clinical\n{twice}")).unwrap();
+    for shard in ["1/2", "2/2"] {
+        succeeded(&shares.answer(shard, "", ""));
+    }
+    let error = refused(&shares.merge(&["1", "2"], "twice"));
+    assert!(error.contains(&format!("case `l{}` is answered twice", 3 * one)), "{error}");
+    assert!(!shares.at("twice").exists());
 }
 
 #[test]

@@ -262,8 +262,7 @@ impl Bundle {
     ) -> Result<Answers, InferError> {
         let is_asked = |row: usize| asked.binary_search(&row).is_ok();
         let rows: Vec<usize> = questions.asked().rows().iter().copied().filter(|&row| is_asked(row)).collect();
-        let refused: Vec<FailedCase> =
-            questions.refused().iter().filter(|case| is_asked(case.row)).cloned().collect();
+        let refused: Vec<FailedCase> = questions.refused().iter().filter(|case| is_asked(case.row)).cloned().collect();
         if rows.is_empty() {
             return Ok(Answers::none(&self.description.tasks, refused, self.engine_facts()));
         }

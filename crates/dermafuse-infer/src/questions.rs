@@ -3,8 +3,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dermafuse_data::{
-    CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, OutsideModel, Row, Table, UnseenCategory,
-    source_beside_others,
+    CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, OutsideModel, Row, Table,
+    UnseenCategory, source_beside_others,
 };
 use dermafuse_networks::Modality;
 use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldRole, FieldValue, Name, TaskSet};
@@ -559,6 +559,24 @@ mod tests {
         assert_eq!((cases[1].metadata[0], cases[4].id.as_str()), (FieldValue::Missing, "line 6"));
         assert_eq!((cases[1].dermoscopic.len(), cases[4].dermoscopic.len()), (2, 0));
         assert_eq!(questions.notes(), ["t.csv: these columns are not used: remark."]);
+    }
+
+    #[test]
+    fn a_table_in_parts_refuses_what_it_refuses_as_a_whole() {
+        let rows = ["a,30", "b,40", "a,50", "c,old", "c,60"];
+        let table =
+            |rows: &[&str]| Table::parse("t.csv", ["case,age", &rows.join("\n")].join("\n").as_bytes()).unwrap();
+        let mut whole = questions();
+        whole.add_table(&table(&rows), "".as_ref(), &[]).unwrap();
+        let (mut part, mut refused) = (questions(), Vec::new());
+        for (at, rows) in rows.chunks(2).enumerate() {
+            part = part.next_part();
+            part.add_table(&table(rows), "".as_ref(), &[]).unwrap();
+            refused.extend(part.refused().iter().map(|case| (2 * at + case.row, case.id.clone())));
+            assert_eq!((part.len(), part.notes().len()), (rows.len(), 1));
+        }
+        let of_whole: Vec<_> = whole.refused().iter().map(|case| (case.row, case.id.clone())).collect();
+        assert_eq!((refused.len(), refused), (2, of_whole));
     }
 
     #[test]

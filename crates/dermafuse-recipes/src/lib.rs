@@ -71,8 +71,8 @@ mod results;
 mod round;
 mod searched_weights;
 mod selection;
-mod stored;
 mod sharded_prediction;
+mod stored;
 mod sweep;
 mod terminal_progress;
 mod thumbnail;
@@ -106,6 +106,8 @@ pub use recipe::{About, Recipe, Row};
 pub use results::{Features, FittedToAnswers, Results, published_rows};
 pub use round::{HeldModel, RoundResult};
 pub use selection::Selection;
-pub use sharded_prediction::{MergedAnswers, ShareOutcome, SharedCases, SharedPrediction, answer_remarks, merge_answers};
+pub use sharded_prediction::{
+    MergedAnswers, ShareOutcome, SharedCases, SharedPrediction, answer_remarks, merge_answers,
+};
 pub use sweep::{PlannedSweep, Sweep, SweepKind, SweepOutcome, SweepScore, Trial, TriedSettings};
 pub use terminal_progress::TerminalProgress;

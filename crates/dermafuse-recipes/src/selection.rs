@@ -66,3 +66,36 @@ pub(crate) fn overall(predictions: &Predictions) -> Result<Overall, RecipeError>
 fn score_of(predictions: Result<Predictions, SchemaError>) -> f64 {
     predictions.ok().and_then(|predictions| balanced_accuracy(&predictions).ok()).unwrap_or(f64::NAN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dermafuse_schema::ndarray::{Array2, Array3};
+    use dermafuse_schema::{Branch, Cohort, Task, TaskSet};
+
+    /// Every melanoma is above every naevus, but all are said to be naevi; the second branch knows nothing.
+    #[test]
+    fn an_area_sees_an_order_where_answers_are_all_the_same() {
+        let task = Task::new("diagnosis", "DIAG", ["NEV", "MEL"]);
+        let branch = |name: &str, second: [f32; 4]| Branch {
+            name: name.into(),
+            available: vec![true; 4],
+            logits: vec![Array3::from_shape_fn((1, 4, 2), |(_, case, class)| [3.0, second[case]][class])],
+        };
+        let logits = BranchLogits {
+            tasks: TaskSet::new(vec![task]).unwrap(),
+            cohort: Cohort {
+                ids: ["a", "b", "c", "d"].map(Into::into).into(),
+                groups: ["a", "b", "c", "d"].map(Into::into).into(),
+                labels: vec![vec![Some(0)], vec![Some(0)], vec![Some(1)], vec![Some(1)]],
+                metadata: Array2::zeros((4, 0)),
+                has_metadata: vec![false; 4],
+            },
+            branches: vec![branch("first", [0.0, 0.1, 0.2, 0.3]), branch("second", [0.0; 4])],
+            looks: Vec::new(),
+        };
+        assert_eq!(Selection::JointAuc.score(&logits), 1.0);
+        assert_eq!(Selection::JointBalancedAccuracy.score(&logits), 0.5);
+        assert_eq!(Selection::Accuracy.score(&logits), 0.5);
+    }
+}

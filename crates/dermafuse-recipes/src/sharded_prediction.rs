@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use dermafuse_data::{QualityFinding, TableReader};
+use dermafuse_data::{DataError, QualityFinding, TableReader};
 use dermafuse_eval::{AnswerFormat, AnswerTable, CaseRemarks};
 use dermafuse_infer::{Answers, Bundle, Questions, TrainingDistance, sha256_hex};
 use dermafuse_schema::{Case, Shard, ShardRecord, open_regular_file, write_whole_file};
@@ -101,11 +101,7 @@ impl Work {
             cases => format!("in parts of {cases}"),
         };
         let Self { cases, engine, .. } = self;
-        format!(
-            "{cases} ({}) {parts}, by {engine}, model {}",
-            short(&self.cases_sha256),
-            short(&self.model_sha256)
-        )
+        format!("{cases} ({}) {parts}, by {engine}, model {}", short(&self.cases_sha256), short(&self.model_sha256))
     }
 }
 
@@ -128,12 +124,28 @@ struct Sum {
 }
 
 impl SharedPrediction<'_> {
+    /// Whether the share can be answered as far as its form and the head of the table tell, before anything is written.
+    ///
+    /// # Errors
+    /// A form that has no parts; a table that cannot be read, that has no row or of which no column is used.
+    pub fn check(&self) -> Result<(), RecipeError> {
+        part_record::ending(self.format)?;
+        if let SharedCases::Table { file, images, missing } = self.cases {
+            let Some(first) = TableReader::open(file)?.next_table(1, |_| true)? else {
+                return Err(DataError::NoRows { file: file.into() }.into());
+            };
+            self.bundle.questions().add_table(&first, images, missing)?;
+        }
+        Ok(())
+    }
+
     /// Answers the share into a folder, which may hold other shares too. `progress` is told of how many cases the answers are there.
     ///
     /// # Errors
     /// A form that has no parts; a table that cannot be read or of which no column is used; logits that are not finite; files that cannot be
     /// written. A case that cannot be answered is a row with its reason.
     pub fn run(&self, folder: &Path, mut progress: impl FnMut(usize)) -> Result<ShareOutcome, RecipeError> {
+        self.check()?;
         let ending = part_record::ending(self.format)?;
         let work = self.work()?;
         let record = ShardRecord::new(self.shard, work.sentence());
@@ -144,9 +156,9 @@ impl SharedPrediction<'_> {
         let begun = Instant::now();
         let mut sum = Sum::default();
         let total = match self.cases {
-            SharedCases::Table { file, images, missing } => {
-                self.answer_table(file, images, missing, |part| self.answer(&part, folder, &work, &mut sum, &mut progress))?
-            }
+            SharedCases::Table { file, images, missing } => self.answer_table(file, images, missing, |part| {
+                self.answer(&part, folder, &work, &mut sum, &mut progress)
+            })?,
             SharedCases::Questions(questions) => {
                 self.answer_questions(questions, |part| self.answer(&part, folder, &work, &mut sum, &mut progress))?
             }
@@ -190,10 +202,7 @@ impl SharedPrediction<'_> {
             let rows: Vec<usize> = (0..questions.len()).collect();
             answer(Part { number, questions: &questions, rows: &rows, places })?;
         }
-        match total {
-            0 => Err(dermafuse_data::DataError::NoRows { file: file.into() }.into()),
-            total => Ok(total),
-        }
+        Ok(total)
     }
 
     /// Asks about the cases of the share, part by part; gives the number of all cases.
@@ -204,8 +213,7 @@ impl SharedPrediction<'_> {
     ) -> Result<u64, RecipeError> {
         let owner = |case: &Case| case.patient.as_ref().map_or_else(|| case.id.to_string(), ToString::to_string);
         let cases = questions.set().cases.iter().enumerate();
-        let rows: Vec<usize> =
-            cases.filter(|(_, case)| is_of(self.shard, &owner(case))).map(|(row, _)| row).collect();
+        let rows: Vec<usize> = cases.filter(|(_, case)| is_of(self.shard, &owner(case))).map(|(row, _)| row).collect();
         for (at, rows) in rows.chunks(self.part_cases()).enumerate() {
             let places = rows.iter().map(|&row| row as u64).collect();
             answer(Part { number: at + 1, questions, rows, places })?;
@@ -235,7 +243,8 @@ impl SharedPrediction<'_> {
         let answers = self.bundle.answer_rows(questions, rows, |answered| progress(done + answered))?;
         let seen = (answers.seen.trained + answers.seen.selected > 0).then(|| answers.seen.to_string());
         let notes: Vec<String> = questions.notes().iter().chain(&answers.notes).cloned().chain(seen).collect();
-        let table = AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &answer_remarks(&answers))?;
+        let table =
+            AnswerTable::with_remarks(answers.last(), &answers.rows, &answers.failed, &answer_remarks(&answers))?;
         let bytes = table.to_bytes(self.format, &notes)?;
         let record = PartRecord {
             shard: self.shard,
@@ -265,7 +274,8 @@ impl SharedPrediction<'_> {
         let (cases, cases_sha256, by_patient) = match self.cases {
             SharedCases::Table { file, missing, .. } => {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
-                let words = if missing.is_empty() { String::new() } else { format!(", not recorded: {}", missing.join(", ")) };
+                let words =
+                    if missing.is_empty() { String::new() } else { format!(", not recorded: {}", missing.join(", ")) };
                 let by_patient = TableReader::open(file)?.column(PATIENT).is_ok();
                 (format!("the table {name}{words}"), sha256_of_file(file)?, by_patient)
             }
@@ -307,7 +317,7 @@ fn is_of(shard: Shard, name: &str) -> bool {
 
 /// The SHA-256 of a file of any size, in hexadecimal.
 fn sha256_of_file(path: &Path) -> Result<String, RecipeError> {
-    let io = |source| dermafuse_data::DataError::Io { path: path.into(), source };
+    let io = |source| DataError::Io { path: path.into(), source };
     let mut file: File = open_regular_file(path, u64::MAX)?;
     let (mut digest, mut chunk) = (Sha256::new(), vec![0; 1 << 16]);
     loop {
@@ -318,10 +328,10 @@ fn sha256_of_file(path: &Path) -> Result<String, RecipeError> {
     }
 }
 
-/// Each note once, in the order in which they are met; one that only some parts have says of how many. What is beyond the first twenty of
-/// these is counted.
+/// The notes that all parts have, once each, and the first three that only some have, with their number; the others, which mostly count
+/// something within a part, are counted.
 fn notes_of_parts<'a>(what: &str, parts: impl Iterator<Item = &'a [String]>) -> Vec<String> {
-    const SHOWN: usize = 20;
+    const SHOWN: usize = 3;
     let mut notes: Vec<(&str, usize)> = Vec::new();
     let mut count = 0_usize;
     for part in parts {
@@ -372,6 +382,6 @@ mod tests {
         assert_eq!(notes, ["the same", "2 of 3 parts: 1 of 10 cases failed", "1 of 3 parts: 2 of 10 cases failed"]);
         let parts: Vec<_> = (0..30).map(part).collect();
         let notes = notes_of_parts("shares", parts.iter().map(Vec::as_slice));
-        assert_eq!((notes.len(), notes[21].as_str()), (22, "10 more notes are in the records of the shares."));
+        assert_eq!((notes.len(), notes[4].as_str()), (5, "27 more notes are in the records of the shares."));
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{
-    Augmentation, CaseSet, DataSetKind, EncoderConfig, EpochLength, FoldGrouping, FoldProtocol, Framing, MetadataRoles,
-    Normalization, Sampling, Split, derm7pt,
+    Augmentation, CaseSet, ContrastAbout, DataSetKind, EncoderConfig, EpochLength, FoldGrouping, FoldProtocol, Framing,
+    MetadataRoles, Normalization, Sampling, Split, derm7pt,
 };
 use dermafuse_ensemble::{
     Calibration, CalibrationMethod, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
@@ -29,7 +29,7 @@ use dermafuse_settings::Settings;
 use dermafuse_synthetic::SyntheticConfig;
 use dermafuse_train::{
     ClassBalancing, EpochReport, Incomplete, LossConfig, LossReduction, Observer, OptimizerKind, RateSchedule,
-    TrainingConfig, WeightAveraging,
+    SmoothingSpread, TrainingConfig, WeightAveraging,
 };
 use expected::Expected;
 
@@ -352,7 +352,13 @@ fn milk10k_is_trained_as_its_yardstick() {
     assert_eq!((training.schedule, training.warm_up_steps), (RateSchedule::CosineByStep, 100));
     assert_eq!(training.averaging, Some(WeightAveraging::Exponential { decay: 0.995, warm_up: true }));
     assert_eq!((training.loss.label_smoothing, training.loss.logit_adjustment), (0.05, 1.0));
+    assert_eq!(training.loss.smoothing_spread, SmoothingSpread::Frequencies);
     assert_eq!((training.weight_decay, training.clip_norm), (0.02, Some(5.0)));
+    let augmentation = training.augmentation.as_ref().unwrap();
+    assert_eq!((augmentation.shift_limit, augmentation.oversize), (0.075, 1.25));
+    assert_eq!(augmentation.contrast_about, ContrastAbout::Mean);
+    assert_eq!(row(&recipe, "evenly smoothed").training.loss.smoothing_spread, SmoothingSpread::Evenly);
+    assert_eq!(row(&recipe, "made small first").training.augmentation.unwrap().oversize, 1.0);
     match &experiment.method.network {
         NetworkConfig::ModalitySubsetNet(network) => {
             use ModalitySubset::{All, Clinical, Dermoscopic};

@@ -218,7 +218,8 @@ mod tests {
     }
 
     fn loss(config: LossConfig, weights: [f64; 2], labels: [Option<usize>; 2]) -> f64 {
-        let loss = MultitaskLoss { config, class_weights: vec![weights.to_vec()], adjustments: vec![], spreads: even(2) };
+        let loss =
+            MultitaskLoss { config, class_weights: vec![weights.to_vec()], adjustments: vec![], spreads: even(2) };
         let labels: Vec<[Option<usize>; 1]> = labels.iter().map(|&label| [label]).collect();
         let labels: Vec<&[Option<usize>]> = labels.iter().map(|labels| labels.as_slice()).collect();
         let value = |part: Range<usize>| {
@@ -358,7 +359,8 @@ mod tests {
 
     #[test]
     fn mixed_cases_have_as_much_of_each_label_as_of_each_picture() {
-        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 3]], adjustments: vec![], spreads: even(3) };
+        let loss =
+            MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 3]], adjustments: vec![], spreads: even(3) };
         let labels: [&[Option<usize>]; 4] = [&[Some(2)], &[Some(0)], &[Some(1)], &[None]];
         let mixed = [Mixed { share: 0.75, other: 1 }, Mixed { share: 1.0, other: 2 }, Mixed { share: 0.5, other: 0 }];
         let shares = |mixed: &[Mixed]| {
@@ -388,7 +390,8 @@ mod tests {
 
     #[test]
     fn a_branch_counts_by_its_weight() {
-        let loss = MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 2]], adjustments: vec![], spreads: even(2) };
+        let loss =
+            MultitaskLoss { config: SUMS, class_weights: vec![vec![1.0; 2]], adjustments: vec![], spreads: even(2) };
         let labels: [&[Option<usize>]; 2] = [&[Some(0)], &[Some(1)]];
         let targets = loss.targets(&labels, 0..2, &Device::flex());
         let value = |weight| loss.forward(&output([[0.0, 1.0], [2.0, 0.0]], weight), &targets).into_scalar::<f64>();

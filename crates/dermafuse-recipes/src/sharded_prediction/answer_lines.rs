@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn answers_are_told_from_reasons_by_what_is_written() {
-        let csv = |line: &str| answered_case(line.as_bytes(), "csv").map(|case| String::from_utf8(case.to_vec()).unwrap());
+        let csv =
+            |line: &str| answered_case(line.as_bytes(), "csv").map(|case| String::from_utf8(case.to_vec()).unwrap());
         assert_eq!(csv("\"a, \"\"b\"\"\",clinical,ok,,\n").unwrap(), "\"a, \"\"b\"\"\"");
         assert_eq!(csv("a,,\"a.png: ok,ok\",,\n"), None);
         let lines = |line: &str| answered_case(line.as_bytes(), "jsonl").is_some();

@@ -102,7 +102,8 @@ impl PartRecord {
     ) -> Result<(Self, PathBuf), RecipeError> {
         let path = Self::path(folder, shard, part);
         let record: Self = read(&path)?;
-        let damaged = |path: &Path, reason: &str| RecipeError::AnswerPart { path: path.to_owned(), reason: reason.into() };
+        let damaged =
+            |path: &Path, reason: &str| RecipeError::AnswerPart { path: path.to_owned(), reason: reason.into() };
         if (record.shard, record.part, &record.work) != (shard, part, work) {
             return Err(damaged(&path, "it is of other work"));
         }
@@ -168,7 +169,9 @@ impl ShareRecord {
         let record: Self = read(&path)?;
         match record.shard == shard {
             true => Ok(record),
-            false => Err(RecipeError::AnswerPart { path, reason: format!("it says that it is share {}", record.shard) }),
+            false => {
+                Err(RecipeError::AnswerPart { path, reason: format!("it says that it is share {}", record.shard) })
+            }
         }
     }
 

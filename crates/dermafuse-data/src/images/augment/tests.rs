@@ -295,7 +295,8 @@ fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
     };
     let of = |about| [60, 100, 140].map(|byte: usize| stronger(about).photometric(0, 100.0)[byte]);
     assert_eq!(of(ContrastAbout::Mean), [52, 100, 148]);
-    let red = |pixels: &[u8]| pixels.chunks(3).map(|pixel| f64::from(pixel[0])).sum::<f64>() * 3.0 / pixels.len() as f64;
+    let red =
+        |pixels: &[u8]| pixels.chunks(3).map(|pixel| f64::from(pixel[0])).sum::<f64>() * 3.0 / pixels.len() as f64;
     let [by_black, by_mean] = [ContrastAbout::Black, ContrastAbout::Mean]
         .map(|about| red(&rendered(&stronger(about), Interpolation::Nearest)) / red(&plain));
     assert!(by_black > 1.08 && (by_mean - 1.0).abs() < 0.03, "{by_black} {by_mean}");
@@ -323,8 +324,10 @@ fn what_is_enlarged_has_the_detail_of_a_larger_image() {
         let mean = planes.iter().sum::<f32>() / planes.len() as f32;
         (planes.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / planes.len() as f32).sqrt()
     };
-    let (small_first, at_once) =
-        (deviation(&preprocess.square(&photo).unwrap()), deviation(&augmentation.prepared(&preprocess).square(&photo).unwrap()));
+    let (small_first, at_once) = (
+        deviation(&preprocess.square(&photo).unwrap()),
+        deviation(&augmentation.prepared(&preprocess).square(&photo).unwrap()),
+    );
     assert!(at_once > 0.35 && small_first < 0.15, "{at_once} {small_first}");
 
     // Without a movement, the image is the same but made smaller: its middle stays in the middle.
