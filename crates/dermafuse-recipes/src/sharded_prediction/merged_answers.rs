@@ -80,8 +80,8 @@ pub fn merge_answers(folders: &[PathBuf], out: &Path) -> Result<MergedAnswers, R
     let mut waiting = BinaryHeap::new();
     let mut headers: Vec<Vec<u8>> = Vec::new();
     let mut parts = Vec::new();
-    for at in 0..shares.len() {
-        let next = shares[at].next_row(&mut headers, &mut parts)?;
+    for (at, share) in shares.iter_mut().enumerate() {
+        let next = share.next_row(&mut headers, &mut parts)?;
         waiting.extend(next.map(|row| Reverse((row, at))));
     }
     let mut names: HashSet<u128> = HashSet::new();

@@ -312,7 +312,8 @@ fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
 #[test]
 fn what_is_enlarged_has_the_detail_of_a_larger_image() {
     let stripes = |side: usize| {
-        let bytes = (0..side * side).flat_map(|at| [if at % side / 2 % 2 == 0 { 0 } else { 200 }; 3]).collect();
+        let bytes =
+            (0..side * side).flat_map(|at| [if (at % side / 2).is_multiple_of(2) { 0 } else { 200 }; 3]).collect();
         RgbPixels::new(side, side, bytes).unwrap()
     };
     let augmentation = Augmentation { oversize: 2.0, ..Augmentation::default() };
