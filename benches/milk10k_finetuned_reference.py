@@ -4,8 +4,9 @@ and one for everything.
     python benches/milk10k_finetuned_reference.py MILK10K_DEV efficientnet-lite0-57934424.pth RUN/split.json --seed 0
 
 Needs torch, scikit-learn, pillow and efficientnet_lite_pytorch. Rates, loss, moving average, batches, epochs and four views are those of the
-recipe, smoothed labels are spread by frequency as there; augmentation has the same ranges and draws its own numbers. Weights of the last epoch's average answer. `--bf16` computes forward and
-backward passes of the network in bfloat16; without it all is in 32 bits, as in the recipe.
+recipe, smoothed labels are spread by frequency as there; augmentation has the same ranges and draws its own numbers. Weights of the last
+epoch's average answer. `--bf16` computes forward and backward passes of the network in bfloat16; without it all is in 32 bits, as in the
+recipe.
 """
 
 import argparse

@@ -35,8 +35,6 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 const FORWARD: f64 = 1e-4;
 /// Gradients of a step, relative to the parameter's.
 const GRADIENT: f64 = 1e-3;
-/// How many times the difference that the last place of each weight makes on the CPU.
-const ROUNDING: f64 = 10.0;
 /// Kernels alone.
 const KERNEL: f64 = 1e-5;
 /// The loss of an epoch.
@@ -266,9 +264,8 @@ fn measure<M: Module>(
     }
 }
 
-/// Measures the module on the CPU and on every device under test. What a function makes of rounding is its own: where the CPU itself answers
-/// so much otherwise once the last place of each weight has moved (normalisation over two images of one pixel, whose values are ±1 whatever
-/// the layers before it say), the bound is a multiple of that.
+/// Measures the module on the CPU and on every device under test. What the CPU itself answers once the last place of each weight has moved is
+/// printed beside it: where that is far, too, the function makes much of rounding at this place. No bound follows from it.
 fn compare<M: Module>(
     table: &mut Table,
     what: impl Display,
@@ -279,18 +276,14 @@ fn compare<M: Module>(
     let ([predicting, training, gradients], _) =
         measure(&Device::flex(), &make, &forward, Weights::LastPlaceMoved).differences(&expected);
     println!("| {what} | the CPU, last places moved | {predicting:.1e} | {training:.1e} | {gradients:.1e} |");
-    let allowed = |bound: f64, own: f64| bound.max(ROUNDING * own);
     assert!(expected.predicted.iter().chain(&expected.trained).all(|value| value.is_finite()), "{what}");
     for (name, device) in under_test() {
         let begun = Instant::now();
         let found = measure(device, &make, &forward, Weights::Drawn);
         assert!(found.first_weights == expected.first_weights, "{what}: first weights on {name} are those on the CPU");
         let ([predicted, trained, gradient], worst) = found.differences(&expected);
-        let cells = [
-            ("predicting", predicted, allowed(FORWARD, predicting)),
-            ("training", trained, allowed(FORWARD, training)),
-            ("gradients", gradient, allowed(GRADIENT, gradients)),
-        ];
+        let cells =
+            [("predicting", predicted, FORWARD), ("training", trained, FORWARD), ("gradients", gradient, GRADIENT)];
         table.row(*name, &what, &cells, begun.elapsed().as_secs_f64());
         if gradient > GRADIENT {
             println!("  the gradient that differs most is that of {worst}");

@@ -156,16 +156,15 @@ fn answer_all(bundle: &Bundle, questions: &Questions, arguments: &Arguments, out
 fn answer_share(bundle: &Bundle, arguments: &Arguments, shard: Shard, out: &Path) -> ProgramResult {
     let format = arguments.format.unwrap_or_default().into();
     // A table may be larger than the memory; other cases are looked up first.
-    let asked = match (&arguments.table, &arguments.described) {
-        (Some(_), None) => None,
-        _ => Some(questions(arguments, bundle)?),
-    };
-    let cases = match (&asked, &arguments.table) {
-        (Some(questions), _) => SharedCases::Questions(questions),
-        (None, Some(file)) => {
+    let asked;
+    let cases = match (&arguments.table, &arguments.described) {
+        (Some(file), None) => {
             SharedCases::Table { file, images: images_of(arguments, file), missing: &arguments.missing }
         }
-        (None, None) => unreachable!("cases that are in no table are questions"),
+        _ => {
+            asked = questions(arguments, bundle)?;
+            SharedCases::Questions(&asked)
+        }
     };
     let prediction = SharedPrediction { bundle, cases, shard, format, part_cases: arguments.part_cases };
     prediction.check()?;

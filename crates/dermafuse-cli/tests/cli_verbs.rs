@@ -354,6 +354,35 @@ fn what_is_done_of_a_share_is_not_done_again_and_shares_of_other_work_do_not_fit
     assert!(!shares.at("mixed").exists());
 }
 
+/// Images of a folder, which are in memory, are shared as rows of a table are.
+#[test]
+fn shares_of_a_folder_are_joined_too() {
+    let (folder, model) = practice();
+    let at = |name: &str| folder.path().join(name);
+    let photos = at("photos");
+    fs::create_dir(&photos).unwrap();
+    (0..7).for_each(|photo| write_photo(&photos.join(format!("{photo}.png"))));
+    fs::write(photos.join("7.png"), b"no image").unwrap();
+    let (one, two, joined) = (at("one"), at("two"), at("joined"));
+    let paths = [("MODEL", model.as_path()), ("PHOTOS", &photos), ("ONE", &one), ("TWO", &two), ("JOINED", &joined)];
+    let whole = succeeded(&dermafuse(words("predict MODEL --folder PHOTOS", &paths)));
+    for line in ["--shard 1/2 --out ONE", "--shard 2/2 --out TWO"] {
+        let line = format!("predict MODEL --folder PHOTOS --part-cases 2 {line}");
+        succeeded(&dermafuse(words(&line, &paths)));
+    }
+    let parts = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".csv") || name.ends_with(".jsonl")).count()
+    };
+    assert!(parts(&one) > 1 && parts(&two) > 0, "{} {}", parts(&one), parts(&two));
+    succeeded(&dermafuse(words("merge TWO ONE --out JOINED", &paths)));
+    assert_eq!(fs::read_to_string(joined.join("answers.csv")).unwrap(), whole);
+
+    // Asked again in larger parts and another form, nothing of the first parts is left.
+    succeeded(&dermafuse(words("predict MODEL --folder PHOTOS --shard 1/2 --out ONE --format jsonl", &paths)));
+    assert_eq!(parts(&one), 1);
+}
+
 /// The lesions of a patient are in one share; a name that two patients' lesions have is found when shares are joined.
 #[test]
 fn shares_follow_patients_where_a_table_names_them() {

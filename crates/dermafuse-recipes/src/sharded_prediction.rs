@@ -45,7 +45,7 @@ pub enum SharedCases<'a> {
 /// A case belongs to the share that the SHA-256 of its patient names, or of its id where no patient is known (a table's column `patient`):
 /// the first eight bytes as a number, modulo the number of shares, plus one. So no share depends on where a case stands, and all lesions of a
 /// patient are in one share. Parts are numbered within the share. Each is written aside and renamed, and then its record: the rows that it
-/// has, what they are of, how long it took. What an earlier run finished is not done again. Beside a part's answers, memory holds some 40
+/// has, what they are of, how long it took. What an earlier run finished is not done again. Beside a part's answers, memory holds some 50
 /// bytes for each case of the share, by which a name that is there twice is found.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedPrediction<'a> {
@@ -163,6 +163,7 @@ impl SharedPrediction<'_> {
                 self.answer_questions(questions, |part| self.answer(&part, folder, &work, &mut sum, &mut progress))?
             }
         };
+        PartRecord::remove_others(folder, self.shard, sum.records.len(), ending)?;
         let share = ShareRecord::new(self.shard, work, ending, total, sum.records, begun.elapsed());
         share.write(folder)?;
         record.write(folder)?;

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use dermafuse_schema::{Case, CaseId, Modality};
+use dermafuse_schema::{Case, CaseId, Modality, SettingFault};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
@@ -125,6 +125,9 @@ impl LoaderConfig {
         self.preprocess.check().map_err(|fault| fault.under("preprocess"))?;
         if let Some((augmentation, _, _)) = &self.augmentation {
             augmentation.check().map_err(|fault| fault.under("augmentation"))?;
+            let fits = augmentation.prepared(&self.preprocess).size <= Preprocess::MAX_SIZE;
+            let expected = format!("at most {} divided by preprocess.size", Preprocess::MAX_SIZE);
+            SettingFault::unless(fits, "augmentation.oversize", expected, augmentation.oversize)?;
         }
         if self.batch_size == 0 {
             return Err(DataError::Setting { what: "batch size", found: "0".into(), expected: "at least 1" });

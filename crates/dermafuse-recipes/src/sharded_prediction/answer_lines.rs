@@ -49,7 +49,8 @@ pub(super) fn answered_case<'a>(line: &'a [u8], ending: &str) -> Option<&'a [u8]
     if ending == "jsonl" {
         // `{"case":"…","basis":"…","status":"ok",…`: no quotation mark stands in a text without a backslash.
         let (head, _) = split_at(line, b"\",\"basis\":")?;
-        return split_at(line, b",\"status\":\"ok\",").map(|_| head);
+        split_at(line, b",\"status\":\"ok\",")?;
+        return head.strip_prefix(b"{\"case\":\"");
     }
     let mut fields = fields(line);
     let case = fields.next()?;
@@ -80,9 +81,9 @@ mod tests {
             |line: &str| answered_case(line.as_bytes(), "csv").map(|case| String::from_utf8(case.to_vec()).unwrap());
         assert_eq!(csv("\"a, \"\"b\"\"\",clinical,ok,,\n").unwrap(), "\"a, \"\"b\"\"\"");
         assert_eq!(csv("a,,\"a.png: ok,ok\",,\n"), None);
-        let lines = |line: &str| answered_case(line.as_bytes(), "jsonl").is_some();
-        assert!(lines(r#"{"case":"a","basis":"clinical","status":"ok","findings":[]}"#));
-        assert!(!lines(r#"{"case":"\",\"status\":\"ok\",","basis":null,"status":"cut off","findings":[]}"#));
+        let lines = |line: &'static str| answered_case(line.as_bytes(), "jsonl");
+        assert_eq!(lines(r#"{"case":"a","basis":"clinical","status":"ok","findings":[]}"#), Some(&b"a"[..]));
+        assert_eq!(lines(r#"{"case":"\",\"status\":\"ok\",","basis":null,"status":"cut off","findings":[]}"#), None);
     }
 
     #[test]

@@ -57,8 +57,8 @@ struct Share<'a> {
 /// numbers of a part for each share, and some 40 bytes for each case where shares follow patients.
 ///
 /// # Errors
-/// A share that is missing, shares of different work, parts that have changed; a row or a case that is there twice, a row that no share has;
-/// files that cannot be written. The folder then has no answers.
+/// A share that is missing, shares of different work, parts that have changed; a row that is there twice or that no share has; a case that is
+/// there twice (of Parquet files names are not compared); files that cannot be written. The folder then has no `done.json`.
 pub fn merge_answers(folders: &[PathBuf], out: &Path) -> Result<MergedAnswers, RecipeError> {
     let mut shares = Vec::new();
     for (shard, folder) in ShardRecord::check_complete(folders)? {
@@ -78,10 +78,10 @@ pub fn merge_answers(folders: &[PathBuf], out: &Path) -> Result<MergedAnswers, R
     };
     // The next row of each share.
     let mut waiting = BinaryHeap::new();
-    let mut headers: Vec<Vec<u8>> = Vec::new();
+    let mut header: Option<Vec<u8>> = None;
     let mut parts = Vec::new();
     for (at, share) in shares.iter_mut().enumerate() {
-        let next = share.next_row(&mut headers, &mut parts)?;
+        let next = share.next_row(&mut header, &mut parts)?;
         waiting.extend(next.map(|row| Reverse((row, at))));
     }
     let mut names: HashSet<u128> = HashSet::new();
@@ -91,7 +91,7 @@ pub fn merge_answers(folders: &[PathBuf], out: &Path) -> Result<MergedAnswers, R
             return Err(RecipeError::AnswerRows { row: row.min(expected), twice: row < expected });
         }
         if let (Some(file), Some(lines)) = (&mut file, &mut shares[at].lines) {
-            if let (0, Some(header)) = (expected, headers.first()) {
+            if let (0, Some(header)) = (expected, &header) {
                 file.append(header)?;
             }
             let line = lines.next()?;
@@ -103,7 +103,7 @@ pub fn merge_answers(folders: &[PathBuf], out: &Path) -> Result<MergedAnswers, R
             file.append(&line)?;
         }
         expected += 1;
-        let next = shares[at].next_row(&mut headers, &mut parts)?;
+        let next = shares[at].next_row(&mut header, &mut parts)?;
         waiting.extend(next.map(|row| Reverse((row, at))));
     }
     if expected != total {
@@ -152,8 +152,8 @@ impl<'a> Share<'a> {
     }
 
     /// The next row of the share; at the end of a part the first of the next one, whose file is added to `parts`. All parts must have the
-    /// same header, which is the only one of `headers`.
-    fn next_row(&mut self, headers: &mut Vec<Vec<u8>>, parts: &mut Vec<PathBuf>) -> Result<Option<u64>, RecipeError> {
+    /// `header` of the first.
+    fn next_row(&mut self, header: &mut Option<Vec<u8>>, parts: &mut Vec<PathBuf>) -> Result<Option<u64>, RecipeError> {
         while self.rows.is_empty() && self.part < self.record.parts.len() {
             self.part += 1;
             let ShareRecord { shard, work, ending, .. } = &self.record;
@@ -162,12 +162,9 @@ impl<'a> Share<'a> {
             self.rows = part.rows;
             if ending != "parquet" {
                 let lines = AnswerLines::open(&file, ending)?;
-                if headers.first().is_some_and(|header| *header != lines.header) {
+                if *header.get_or_insert_with(|| lines.header.clone()) != lines.header {
                     let reason = "its columns are not those of the other parts".into();
                     return Err(RecipeError::AnswerPart { path: file, reason });
-                }
-                if headers.is_empty() {
-                    headers.push(lines.header.clone());
                 }
                 self.lines = Some(lines);
             }

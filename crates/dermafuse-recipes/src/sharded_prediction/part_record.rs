@@ -1,8 +1,11 @@
 //! What a folder says of the parts of a share.
 
+use std::collections::HashSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dermafuse_data::DataError;
 use dermafuse_eval::AnswerFormat;
 use dermafuse_schema::{Shard, ShardRecord, read_regular_file, write_whole_file};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -116,6 +119,26 @@ impl PartRecord {
             return Err(damaged(&file, "it has changed since it was written"));
         }
         Ok((record, file))
+    }
+
+    /// Removes what an earlier run of other work left of the share: parts beyond so many, and those of another ending.
+    ///
+    /// # Errors
+    /// A folder that cannot be listed, files that cannot be removed.
+    pub(super) fn remove_others(folder: &Path, shard: Shard, parts: usize, ending: &str) -> Result<(), RecipeError> {
+        let own: HashSet<PathBuf> = (1..=parts)
+            .flat_map(|part| [file_of(folder, shard, part, ending), Self::path(folder, shard, part)])
+            .collect();
+        let beginning = in_folder(folder, shard, "-part-");
+        let io = |path: &Path, source| DataError::Io { path: path.to_owned(), source };
+        for entry in fs::read_dir(folder).map_err(|error| io(folder, error))? {
+            let path = entry.map_err(|error| io(folder, error))?.path();
+            let is_part = path.as_os_str().as_encoded_bytes().starts_with(beginning.as_os_str().as_encoded_bytes());
+            if is_part && !own.contains(&path) {
+                fs::remove_file(&path).map_err(|error| io(&path, error))?;
+            }
+        }
+        Ok(())
     }
 
     /// The record of a part that an earlier run finished: of that work and those rows, its file whole.
