@@ -4,10 +4,13 @@
 use std::hint::black_box;
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use dermafuse::backbones::{BackboneKind, Pretrained};
+use dermafuse::devices::restart_with_large_pages;
+use dermafuse::train::OptimizerKind;
+use dermafuse_kernels::on_pool;
 
 /// By name, as `backbones_reference.py` has them.
 const NAMES: [&str; 6] =
@@ -30,16 +33,18 @@ fn backbones(criterion: &mut Criterion) {
         for batch in [1, 8] {
             let images = images(batch, &Device::flex());
             group.bench_function(format!("{name}/forward{batch}"), |bencher| {
-                bencher.iter(|| black_box(inference.forward_logits(images.clone()).into_data()));
+                bencher.iter(|| on_pool(|| black_box(inference.forward_logits(images.clone()).into_data())));
             });
         }
 
-        let (mut optimizer, images) = (AdamConfig::new().init(), images(TRAINING_BATCH, &device));
+        let (mut optimizer, images) = (OptimizerKind::Adam.init(0.0), images(TRAINING_BATCH, &device));
         group.bench_function(format!("{name}/train{TRAINING_BATCH}"), |bencher| {
             bencher.iter(|| {
-                let loss = network.forward_logits(images.clone()).powf_scalar(2.0).mean();
-                let gradients = GradientsParams::from_grads(loss.backward(), &network);
-                network = optimizer.step(1e-4, network.clone(), gradients);
+                on_pool(|| {
+                    let loss = network.forward_logits(images.clone()).powf_scalar(2.0).mean();
+                    let gradients = GradientsParams::from_grads(loss.backward(), &network);
+                    network = optimizer.step(1e-4, network.clone(), gradients);
+                })
             });
         });
     }
@@ -47,4 +52,10 @@ fn backbones(criterion: &mut Criterion) {
 }
 
 criterion_group!(benches, backbones);
-criterion_main!(benches);
+
+fn main() {
+    // As the program `dermafuse` does where it trains.
+    restart_with_large_pages();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -83,6 +83,19 @@ fn a_finished_run_is_extended_to_the_bytes_of_a_longer_one() {
     }
 }
 
+/// Steps run on whichever thread of the pool is free, and Burn keeps running statistics for each thread: a step's must be in them before
+/// the next one begins.
+#[test]
+fn the_thread_that_a_step_runs_on_makes_no_difference() {
+    let _lock = device_lock();
+    let numbers = |trained: Trained<AnyNetwork>| numbers_of(&trained.network);
+    let on_one_thread = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let expected = on_one_thread.install(|| numbers(train(config(1), None).unwrap()));
+    for _ in 0..6 {
+        assert!(numbers(train(config(1), None).unwrap()) == expected);
+    }
+}
+
 /// Warm-up, a cosine from step to step, a young average, mixed cases, tints: all of it follows from seed, epoch, step and case.
 #[test]
 fn what_changes_from_step_to_step_goes_on_where_it_stopped() {

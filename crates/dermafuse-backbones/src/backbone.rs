@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 /// A convolutional or transformer network that turns images into feature maps.
 ///
 /// The bounds are what a generic `struct Network<B: Backbone>` needs to derive `Module`.
-pub trait Backbone: Module + ModuleDisplay {
+pub trait Backbone: Module + ModuleDisplay + Sync {
     /// One of the four stages, 0 to 3 (other numbers have no meaning); the first takes images and includes the stem.
     ///
     /// Its result is what the next stage goes on from: a network that refines the maps between the stages takes the map from it by

@@ -118,10 +118,19 @@ impl Verb {
             Self::Completions(arguments) => completions::completions(arguments),
         }
     }
+
+    /// Whether it trains, or sends many cases through a network.
+    fn computes_for_long(&self) -> bool {
+        matches!(self, Self::Train(_) | Self::Compare(_) | Self::Evaluate(_) | Self::Predict(_) | Self::Adapt(_))
+    }
 }
 
 fn main() -> ExitCode {
-    match Program::parse().verb.run() {
+    let verb = Program::parse().verb;
+    if verb.computes_for_long() {
+        dermafuse::devices::restart_with_large_pages();
+    }
+    match verb.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             print_failure(failure.as_ref());

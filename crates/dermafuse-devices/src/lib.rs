@@ -24,7 +24,9 @@
 
 mod device_error;
 mod device_name;
+mod large_pages;
 mod opening;
 
 pub use device_error::DeviceError;
 pub use device_name::{DeviceName, WgpuAdapter};
+pub use large_pages::restart_with_large_pages;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use burn::tensor::Tensor;
+use dermafuse_kernels::on_pool;
 use dermafuse_networks::{MultimodalInput, Network};
 use dermafuse_schema::EngineFacts;
 use ndarray::Array2;
@@ -100,7 +101,7 @@ impl<N: Network> BurnEngine<'_, N> {
     /// # Errors
     /// A device that cannot compute it, as one whose memory is full.
     pub(crate) fn run(&self, input: MultimodalInput, with_embedding: bool) -> Result<NetworkValues, EngineError> {
-        let output = self.0.forward(input);
+        let output = on_pool(|| self.0.forward(input));
         let of_branch = |logits: Vec<Tensor<2>>| logits.into_iter().map(table).collect::<Result<_, _>>();
         let logits = output.branches.into_iter().map(|branch| of_branch(branch.logits));
         Ok(NetworkValues {

@@ -11,6 +11,7 @@ use burn::tensor::ops::ConvOptions;
 use crate::activation::Activation;
 use crate::portable;
 use crate::positions::ValueFlow;
+use crate::step::AdamStep;
 use crate::windows::Windows;
 
 /// The operations of this crate on a backend's own tensors. Callers use the functions on `Tensor`; the trait is public for
@@ -233,6 +234,22 @@ pub trait Kernels: Backend {
         activation: Activation,
     ) -> FloatTensor<Self> {
         portable::activation_gradient::<Self>(x, gradient, activation)
+    }
+
+    /// A step of Adam: parameter, gradient and both moments of one shape → the new parameter and moments. Not differentiated.
+    fn adam_step(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        portable::adam_step::<Self>(parameter, gradient, first, second, step)
+    }
+
+    /// `start + (end − start) · share`, both of one shape. Not differentiated.
+    fn toward(start: FloatTensor<Self>, end: FloatTensor<Self>, share: f64) -> FloatTensor<Self> {
+        portable::toward::<Self>(start, end, share)
     }
 }
 

@@ -28,16 +28,20 @@ mod autodiff;
 mod backend;
 #[cfg(feature = "flex")]
 mod flex;
+mod pool;
 mod portable;
 mod positions;
+mod step;
 mod tensor;
 mod windows;
 
 pub use activation::Activation;
 pub use backend::Kernels;
+pub use pool::on_pool;
 pub use positions::ValueFlow;
+pub use step::AdamStep;
 pub use tensor::{
-    BatchNormOutput, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm, linear,
-    position_attention, project, window_attention,
+    BatchNormOutput, adam_step, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
+    linear, position_attention, project, toward, window_attention,
 };
 pub use windows::Windows;

@@ -8,6 +8,7 @@ use burn::tensor::ops::ConvOptions;
 use crate::activation::Activation;
 use crate::backend::Kernels;
 use crate::positions::ValueFlow;
+use crate::step::AdamStep;
 use crate::windows::Windows;
 
 impl Activation {
@@ -205,4 +206,58 @@ pub fn batch_norm_activation(
     let (output, mean, variance) = Dispatch::normalize(x.into_dispatch(), gamma, beta, epsilon, activation);
     let vector = |primitive| Tensor::<1>::from_dispatch(primitive);
     BatchNormOutput { output: Tensor::from_dispatch(output), mean: vector(mean), variance: vector(variance) }
+}
+
+/// A step of Adam or AdamW: the new parameter, and the new first and second moment. On the CPU it is one pass over all of them, in
+/// place where nobody else holds a tensor. It is not differentiated.
+///
+/// # Shapes
+///
+/// any, the same for all.
+///
+/// # Panics
+///
+/// If the shapes disagree.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use dermafuse_kernels::{AdamStep, adam_step};
+///
+/// let device = Device::flex();
+/// let of = |value: f32| Tensor::<1>::from_data([value], &device);
+/// let step = AdamStep { rate: 0.1, betas: [0.9, 0.999], epsilon: 1e-8, time: 1, penalty: 0.0, decay: 0.0 };
+/// // The first step goes as far as the rate says, whatever the gradient's length.
+/// let (parameter, [first, second]) = adam_step(of(1.0), of(4.0), [of(0.0), of(0.0)], step);
+/// let value = |x: Tensor<1>| x.into_scalar::<f32>();
+/// assert!((value(parameter) - 0.9).abs() < 1e-6);
+/// assert!((value(first) - 0.4).abs() < 1e-6 && (value(second) - 0.016).abs() < 1e-6);
+/// ```
+pub fn adam_step<const D: usize>(
+    parameter: Tensor<D>,
+    gradient: Tensor<D>,
+    moments: [Tensor<D>; 2],
+    step: AdamStep,
+) -> (Tensor<D>, [Tensor<D>; 2]) {
+    let shape = parameter.dims();
+    assert_eq!([gradient.dims(), moments[0].dims(), moments[1].dims()], [shape; 3], "beside a parameter {shape:?}");
+    let [first, second] = moments.map(Tensor::into_dispatch);
+    let (parameter, gradient) = (parameter.into_dispatch(), gradient.into_dispatch());
+    let (parameter, first, second) = Dispatch::adam_step(parameter, gradient, first, second, step);
+    let tensor = |primitive| Tensor::from_dispatch(primitive);
+    (tensor(parameter), [tensor(first), tensor(second)])
+}
+
+/// `start + (end − start) · share`: what a moving average does. On the CPU it is one pass, in place where nobody else holds `start`.
+/// It is not differentiated.
+///
+/// # Shapes
+///
+/// any, the same for both.
+///
+/// # Panics
+///
+/// If the shapes disagree.
+pub fn toward<const D: usize>(start: Tensor<D>, end: Tensor<D>, share: f64) -> Tensor<D> {
+    assert_eq!(end.dims(), start.dims(), "the end beside the start");
+    Tensor::from_dispatch(Dispatch::toward(start.into_dispatch(), end.into_dispatch(), share))
 }

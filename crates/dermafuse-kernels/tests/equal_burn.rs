@@ -5,8 +5,8 @@ use burn::tensor::module::{batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Tensor, activation};
 use dermafuse_kernels::{
-    Activation, ValueFlow, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
-    linear, position_attention, window_attention,
+    Activation, AdamStep, ValueFlow, Windows, adam_step, affine_activation, batch_norm_activation, conv2d,
+    conv2d_activation, layer_norm, linear, position_attention, toward, window_attention,
 };
 use proptest::prelude::*;
 
@@ -395,6 +395,54 @@ proptest! {
             assert_near_for_terms("input gradient", found.1.unwrap(), expected.1.unwrap(), terms.input);
             assert_near_for_terms("scale gradient", found.2.unwrap(), expected.2.unwrap(), terms.scale);
             assert_near_for_terms("shift gradient", found.3.unwrap(), expected.3.unwrap(), terms.shift);
+        }
+    }
+
+    #[test]
+    fn steps_of_adam_and_of_an_average(
+        shape in (1_usize..4, 1_usize..5, 1_usize..140, 1_usize..40),
+        (penalty, decay) in (0.0_f32..0.1, 0.0_f64..0.1),
+        shared in any::<bool>(),
+        numbers in numbers(),
+    ) {
+        let device = Device::flex();
+        let drawn = || random([shape.0, shape.1, shape.2, shape.3], numbers, &device);
+        let values = |x: &Tensor<4>| x.to_data().iter::<f64>().collect::<Vec<_>>();
+        let mut parameter = drawn();
+        let mut moments = [parameter.zeros_like(), parameter.zeros_like()];
+        let mut average = drawn();
+        let mut expected: Vec<[f64; 4]> =
+            values(&parameter).iter().zip(values(&average)).map(|(number, average)| [*number, 0.0, 0.0, average]).collect();
+        let mut held = Vec::new();
+        for time in 1..5 {
+            let gradient = drawn();
+            let step = AdamStep { rate: 0.01, betas: [0.9, 0.999], epsilon: 1e-8, time, penalty, decay };
+            if shared {
+                // Who holds a tensor keeps what is in it.
+                let all = [&parameter, &moments[0], &moments[1], &average];
+                held.extend(all.map(|tensor| (tensor.clone(), values(tensor))));
+            }
+            for (all, gradient) in expected.iter_mut().zip(values(&gradient)) {
+                let [number, first, second, average] = all;
+                let gradient = gradient + f64::from(penalty) * *number;
+                *first = 0.9 * *first + 0.1 * gradient;
+                *second = 0.999 * *second + 0.001 * gradient * gradient;
+                let [first, second] = [*first / (1.0 - 0.9_f64.powi(time as i32)), *second / (1.0 - 0.999_f64.powi(time as i32))];
+                *number = *number * (1.0 - 0.01 * decay) - 0.01 * first / (second.sqrt() + 1e-8);
+                *average += (*number - *average) * 0.3;
+            }
+            (parameter, moments) = adam_step(parameter, gradient, moments, step);
+            average = toward(average, parameter.clone(), 0.3);
+        }
+        for (what, found) in [parameter, moments[0].clone(), moments[1].clone(), average].iter().enumerate() {
+            for (found, expected) in values(found).iter().zip(&expected) {
+                // 0.9 and 0.999 are not exact in f32.
+                let difference = (found - expected[what]).abs();
+                prop_assert!(difference <= 1e-5 * expected[what].abs().max(1.0), "{found} instead of {}", expected[what]);
+            }
+        }
+        for (tensor, before) in held {
+            prop_assert_eq!(values(&tensor), before);
         }
     }
 

@@ -174,7 +174,7 @@ impl NetworkOutput {
 }
 
 /// A network that the trainer can train and the predictor can ask.
-pub trait Network: Module + ModuleDisplay {
+pub trait Network: Module + ModuleDisplay + Sync {
     /// The branches, in the order in which `forward` gives them.
     fn branches(&self) -> Vec<BranchInfo>;
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use burn::module::{Flag, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use dermafuse_kernels::toward;
 use dermafuse_networks::{MultimodalInput, Network, draw_for_pass};
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,7 @@ struct Approach {
 impl ModuleMapper for Approach {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.values.remove::<D>(param.id) {
-            Some(value) => param.map(|average| average.clone() + (value - average) * self.share),
+            Some(value) => param.map(|average| toward(average, value, self.share)),
             None => param,
         }
     }

@@ -8,6 +8,7 @@ use dermafuse_data::{
     BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder, Mix, Mixing, mix,
 };
 use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, may_miss, modalities_of, tensors_of};
+use dermafuse_kernels::on_pool;
 use dermafuse_networks::{Auxiliary, Modalities, Network, draw_for_pass};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 
@@ -490,18 +491,25 @@ impl Trainer {
                 let targets = targets.map(|labels| loss.mixed_targets(labels, part.clone(), &mixed, &device));
                 let targets: Vec<Targets> = targets.collect();
                 let input = tensors_of(images, metadata, modalities, &device);
-                let output = draw_for_pass(drawn, || run.network.forward(input));
-                let part_loss = match &targets[..] {
-                    [same] => loss.forward(&output, same),
-                    each => loss.forward_each(&output, &each.iter().collect::<Vec<_>>()),
-                };
+                let network = &run.network;
+                let (output, part_loss) = on_pool(|| {
+                    let output = draw_for_pass(drawn, || network.forward(input));
+                    // Burn keeps what a thread adds to running statistics until the same thread comes again; the next pass may be on
+                    // another one. This puts it into the statistics now.
+                    let _ = network.valid();
+                    let part_loss = match &targets[..] {
+                        [same] => loss.forward(&output, same),
+                        each => loss.forward_each(&output, &each.iter().collect::<Vec<_>>()),
+                    };
+                    (output, part_loss)
+                });
                 let value = part_loss.clone().try_into_scalar::<f64>().map_err(|error| unable(part.len(), error))?;
                 if !value.is_finite() {
                     let cases = rows[part].iter().map(|&row| set.cases[row].id.to_string()).collect();
                     return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
                 }
                 own.add(&output.auxiliary, part.len()).map_err(|error| unable(part.len(), error))?;
-                let gradients = GradientsParams::from_grads(part_loss.backward(), &run.network);
+                let gradients = on_pool(|| GradientsParams::from_grads(part_loss.backward(), &run.network));
                 accumulator.accumulate(&run.network, gradients);
                 batch_loss += value;
                 done = part.end;
@@ -513,7 +521,8 @@ impl Trainer {
                 clipped.map_err(|error| unable(self.pass_size(set).min(rows.len()), error))?;
             }
             let rates = learning_rates(config, &groups, epoch, config.step_factor(epoch, index, batches))?;
-            run.network = run.optimizer.step(rates, run.network.clone(), gradients);
+            let Run { network, optimizer, .. } = run;
+            *network = on_pool(|| optimizer.step(rates, network.clone(), gradients));
             self.average_step(run, epoch * batches + index + 1);
             total += batch_loss * rows.len() as f64;
             observer.batch(&BatchReport {

@@ -5,11 +5,9 @@ use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::activation::{Function, with_function};
+use super::lanes::{self, LANES};
 use super::{filled, planes_per_task, updated, values, vectorized};
 use crate::activation::Activation;
-
-/// Independent partial sums, so that a sum can use vector units.
-const LANES: usize = 16;
 
 /// Batch, channels and pixels of a map.
 fn sizes(x: &FlexTensor) -> (usize, usize, usize) {
@@ -185,8 +183,7 @@ fn plane_gradient_sums<F: Function>(x: &[f32], gradient: &[f32], scale: f32, shi
                     weighted[lane] += before * x[lane];
                 }
             }
-            let total = |lanes: [f32; LANES]| lanes.iter().map(|lane| f64::from(*lane)).sum::<f64>();
-            let mut totals = [total(sums), total(weighted)];
+            let mut totals = [&sums, &weighted].map(lanes::exact_total);
             for (x, gradient) in rest.iter().zip(gradient_rest) {
                 let before = gradient * F::slope(x * scale + shift);
                 totals[0] += f64::from(before);

@@ -5,6 +5,7 @@ use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::activation::exp;
+use super::lanes::LANES;
 use super::products::{add_product, matrix, whole};
 use super::{filled, values, vectorized};
 use crate::windows::{MASKED, Windows};
@@ -324,9 +325,6 @@ pub(super) fn softmax_gradient(gradient: &mut [f32], weights: &[f32]) {
     let sum = dot(gradient, weights);
     gradient.iter_mut().zip(weights).for_each(|(gradient, weight)| *gradient = (*gradient - sum) * weight);
 }
-
-/// Numbers that are folded side by side, as vector units like it.
-const LANES: usize = 16;
 
 #[inline(always)]
 fn fold(row: &[f32], start: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {

@@ -4,10 +4,9 @@ use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
+use super::lanes::{self, LANES};
 use super::{filled, planes_per_task, updated, values, vectorized};
 
-/// Independent partial sums, so that a sum can use vector units.
-const LANES: usize = 16;
 /// Positions of planes that are looked at together.
 const BLOCK: usize = 256;
 /// Rows whose gradients are summed by one thread; a constant, so that sums do not depend on the machine.
@@ -198,7 +197,7 @@ fn row_gradient(
     for index in whole..length {
         slope += result[index] * (x[index] - mean);
     }
-    let slope = (lanes.iter().sum::<f32>() + slope) * inverse / length as f32;
+    let slope = (lanes::total(&lanes) + slope) * inverse / length as f32;
     for (value, x) in result.iter_mut().zip(x) {
         *value = (*value - center - (x - mean) * inverse * slope) * inverse;
     }
@@ -274,7 +273,7 @@ fn plane_sums(x: &[f32], gradient: &[f32], moments: &[[f32; 2]]) -> [f32; 2] {
         total[1] += gradient[position];
         rest -= 1;
     }
-    [total[0] + weighted.iter().sum::<f32>(), total[1] + plain.iter().sum::<f32>()]
+    [total[0] + lanes::total(&weighted), total[1] + lanes::total(&plain)]
 }
 
 /// Means over the channels of `g` and of `g · x̂`, `g` the gradient times gamma, at each position.

@@ -9,12 +9,14 @@ mod convolution;
 mod dense;
 mod depthwise;
 mod geometry;
+mod lanes;
 mod layer_norm;
 mod linear;
 mod panels;
 mod planes;
 mod position_attention;
 mod products;
+mod steps;
 mod tiles;
 mod vectors;
 
@@ -31,6 +33,7 @@ use crate::activation::Activation;
 use crate::backend::{Kernels, composed_linear_layer, composed_linear_layer_gradients};
 use crate::portable;
 use crate::positions::ValueFlow;
+use crate::step::AdamStep;
 use crate::windows::Windows;
 
 impl Kernels for Flex {
@@ -256,6 +259,26 @@ impl Kernels for Flex {
             false => portable::activation_gradient::<Self>(x, gradient, activation),
         }
     }
+
+    fn adam_step(
+        parameter: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        match is_f32(&[&parameter, &gradient, &first, &second]) {
+            true => steps::adam(parameter, gradient, [first, second], step),
+            false => portable::adam_step::<Self>(parameter, gradient, first, second, step),
+        }
+    }
+
+    fn toward(start: FloatTensor<Self>, end: FloatTensor<Self>, share: f64) -> FloatTensor<Self> {
+        match is_f32(&[&start, &end]) {
+            true => steps::toward(start, end, share),
+            false => portable::toward::<Self>(start, end, share),
+        }
+    }
 }
 
 fn is_f32(tensors: &[&FlexTensor]) -> bool {
@@ -270,9 +293,22 @@ fn values(contiguous: &FlexTensor) -> &[f32] {
 /// A new tensor, its values written by `fill`; they are zero before.
 fn filled(shape: impl Into<Shape>, fill: impl FnOnce(&mut [f32])) -> FlexTensor {
     let shape = shape.into();
-    let mut values = vec![0.0; shape.num_elements()];
+    let mut values = zeros(shape.num_elements());
     fill(&mut values);
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
+
+/// So many zeros. Memory that was used before is cleared on all threads.
+fn zeros(count: usize) -> Vec<f32> {
+    const BLOCK: usize = 256;
+    const LARGE: usize = 1 << 16;
+    if count < LARGE {
+        return vec![0.0; count];
+    }
+    let blocks = (0..count.div_ceil(BLOCK)).into_par_iter().with_min_len(TASK / BLOCK).map(|_| [0.0; BLOCK]);
+    let mut values = blocks.collect::<Vec<_>>().into_flattened();
+    values.truncate(count);
+    values
 }
 
 /// A tensor's values changed by `work`, a chunk of `size` at a time, several chunks at once where they are worth it: in the

@@ -4,6 +4,8 @@
 //! convolution of stride 1 is a sum of shifted copies of one long vector, which vector units like at any plane size. What
 //! the right edge of a row then computes belongs to no output and is left out.
 
+use super::lanes::{self, LANES, Lanes};
+
 /// Places a plane into a zeroed padded one, from the row and column `top`, `left`, `spread` pixels apart.
 #[inline(always)]
 pub(super) fn place(
@@ -90,24 +92,22 @@ pub(super) fn correlate_with(
     }
 }
 
-const LANES: usize = 16;
-
 #[inline(always)]
 fn add_dots<const K: usize>(input: &[f32], gradient: &[f32], sums: &mut [f32]) {
-    let mut lanes = [[0.0_f32; LANES]; K];
+    let mut lanes = [[0.0; LANES]; K];
     let (chunks, rest) = gradient.as_chunks::<LANES>();
+    let windows: [&[Lanes]; K] = std::array::from_fn(|tap| &input[tap..].as_chunks().0[..chunks.len()]);
     for (index, chunk) in chunks.iter().enumerate() {
-        let window = &input[index * LANES..index * LANES + LANES + K - 1];
         for tap in 0..K {
-            for lane in 0..LANES {
-                lanes[tap][lane] += chunk[lane] * window[tap + lane];
-            }
+            let window = &windows[tap][index];
+            let products: Lanes = std::array::from_fn(|lane| chunk[lane] * window[lane]);
+            lanes[tap] = std::array::from_fn(|lane| lanes[tap][lane] + products[lane]);
         }
     }
     let done = chunks.len() * LANES;
     for tap in 0..K {
         let shifted = &input[done + tap..done + tap + rest.len()];
         let tail: f32 = rest.iter().zip(shifted).map(|(gradient, value)| gradient * value).sum();
-        sums[tap] += lanes[tap].iter().sum::<f32>() + tail;
+        sums[tap] += lanes::total(&lanes[tap]) + tail;
     }
 }

@@ -8,9 +8,34 @@ use burn::backend::{Backend, Scalar, TensorMetadata};
 use burn::tensor::Shape;
 
 use crate::activation::Activation;
+use crate::step::AdamStep;
 
 fn scalar(value: f64) -> Scalar {
     Scalar::Float(value)
+}
+
+pub(crate) fn adam_step<B: Backend>(
+    parameter: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    first: FloatTensor<B>,
+    second: FloatTensor<B>,
+    step: AdamStep,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let times = |x: FloatTensor<B>, factor: f64| B::float_mul_scalar(x, scalar(factor));
+    let [left, factor, epsilon] = step.factors();
+    let [beta, other_beta] = step.betas.map(f64::from);
+    let gradient = B::float_add(gradient, times(parameter.clone(), f64::from(step.penalty)));
+    let square = B::float_mul(gradient.clone(), gradient.clone());
+    let first = B::float_add(times(first, beta), times(gradient, 1.0 - beta));
+    let second = B::float_add(times(second, other_beta), times(square, 1.0 - other_beta));
+    let divisor = B::float_add_scalar(B::float_sqrt(second.clone()), scalar(epsilon));
+    let delta = B::float_div(times(first.clone(), factor), divisor);
+    (B::float_sub(times(parameter, left), delta), first, second)
+}
+
+pub(crate) fn toward<B: Backend>(start: FloatTensor<B>, end: FloatTensor<B>, share: f64) -> FloatTensor<B> {
+    let way = B::float_sub(end, start.clone());
+    B::float_add(start, B::float_mul_scalar(way, scalar(share)))
 }
 
 /// `[C]` → `[1, C, 1, 1]`.
