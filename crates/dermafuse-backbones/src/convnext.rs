@@ -11,6 +11,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
+use dermafuse_kernels::{affine_activation, sum_activation};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{
@@ -80,7 +81,8 @@ struct Block {
     norm: LayerNorm,
     expand: Linear,
     project: Linear,
-    layer_scale: Param<Tensor<3>>,
+    /// Without one where it is merged into the layer before it.
+    layer_scale: Option<Param<Tensor<3>>>,
     stochastic_depth: StochasticDepth,
 }
 
@@ -164,15 +166,17 @@ fn init_block(channels: usize, probability: f64, device: &Device) -> Block {
         norm: init_norm(channels, device),
         expand: linear_without_offset([channels, EXPANSION * channels], normal(), device),
         project: linear_without_offset([EXPANSION * channels, channels], normal(), device),
-        layer_scale: layer_scale.init([channels, 1, 1], device),
+        layer_scale: Some(layer_scale.init([channels, 1, 1], device)),
         stochastic_depth: StochasticDepthConfig::new(probability).init(),
     }
 }
 
 impl ConvNeXt {
-    /// The network itself: it has no batch normalization.
+    /// The same network for prediction only. It has no batch normalization; each scale of channels is merged into the linear layer
+    /// before it.
     pub fn fold_batch_norm(self) -> Self {
-        self
+        let fold = |stage: Stage| Stage { blocks: stage.blocks.into_iter().map(Block::fold).collect(), ..stage };
+        Self { stages: self.stages.into_iter().map(fold).collect(), ..self }
     }
 }
 
@@ -206,8 +210,24 @@ impl Block {
         let map = self.norm.forward(1, convolve(&self.conv, input.clone())); // [B, C, H, W]
         let map = project_channels(&self.expand, Activation::Gelu, map); // [B, 4*C, H, W]
         let map = project_channels(&self.project, Activation::Identity, map); // [B, C, H, W]
-        let branch = map * self.layer_scale.val().unsqueeze(); // [B, C, H, W]
-        self.stochastic_depth.forward(branch) + input
+        let branch = match &self.layer_scale {
+            Some(scale) => {
+                let scale = scale.val().flatten::<1>(0, 2); // [C]
+                let shift = scale.zeros_like();
+                affine_activation(map, scale, shift, Activation::Identity) // [B, C, H, W]
+            }
+            None => map,
+        };
+        sum_activation(self.stochastic_depth.forward(branch), input, Activation::Identity)
+    }
+
+    /// Merges the scale of channels into the linear layer before it.
+    fn fold(self) -> Self {
+        let Self { project: Linear { weight, bias }, layer_scale: Some(scale), .. } = self else { return self };
+        let scale = scale.val().flatten::<1>(0, 2); // [C]
+        let weight = weight.map(|weight| weight * scale.clone().unsqueeze_dim(0)); // [4*C, C]
+        let bias = bias.map(|bias| bias.map(|bias| bias * scale));
+        Self { project: Linear { weight, bias }, layer_scale: None, ..self }
     }
 }
 

@@ -11,6 +11,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
+use dermafuse_kernels::sum_activation;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, classes_of, logits_of};
@@ -158,7 +159,7 @@ impl ResidualBlock {
             None => input.clone(),
         };
         let correction = self.branch.iter().fold(input, |map, layer| layer.forward(map)); // [B, C', H', W']
-        Activation::Relu.forward(correction + shortcut)
+        sum_activation(correction, shortcut, Activation::Relu)
     }
 }
 

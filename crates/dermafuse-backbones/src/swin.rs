@@ -11,7 +11,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use dermafuse_init::{AddressedInit, AddressedParameter};
-use dermafuse_kernels::{Windows, window_attention};
+use dermafuse_kernels::{Windows, sum_activation, window_attention};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, PublishedConstant, STAGES, global_average_pool};
 use crate::layers::{
@@ -352,12 +352,12 @@ impl Block {
             SwinVersion::V1 => (self.attention.forward(self.norm1.forward(3, input.clone())), input),
             SwinVersion::V2 => (self.norm1.forward(3, self.attention.forward(input.clone())), input),
         };
-        let map = input + self.stochastic_depth.forward(attended);
+        let map = sum_activation(self.stochastic_depth.forward(attended), input, Activation::Identity);
         let transformed = match self.version {
             SwinVersion::V1 => perceptron(self.norm2.forward(3, map.clone())),
             SwinVersion::V2 => self.norm2.forward(3, perceptron(map.clone())),
         };
-        map + self.stochastic_depth.forward(transformed)
+        sum_activation(self.stochastic_depth.forward(transformed), map, Activation::Identity)
     }
 }
 

@@ -13,6 +13,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
+use dermafuse_kernels::sum_activation;
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, global_average_pool, stage_of};
 use crate::layers::{Activation, ConvNormAct, ConvNormActConfig, Padding, classes_of, convolve, logits_of};
@@ -160,7 +161,7 @@ impl SeparableBlock {
             Some(pool) => pool.forward(map), // [B, C', H', W']
             None => map,
         };
-        map + shortcut
+        sum_activation(map, shortcut, Activation::Identity)
     }
 }
 

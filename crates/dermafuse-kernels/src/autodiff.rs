@@ -194,6 +194,29 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
+    fn sum_activation(x: FloatTensor<Self>, y: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        match SumActivation.prepare::<C>([x.node(), y.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (x, y) = (x.into_primitive(), y.into_primitive());
+                match activation {
+                    Activation::Identity => prep.finish(None, B::sum_activation(x, y, activation)),
+                    // It has the same slope where its own result goes in: the sum need not be kept.
+                    Activation::Relu => {
+                        let output = B::sum_activation(x, y, activation);
+                        prep.finish(Some((output.clone(), activation)), output)
+                    }
+                    _ => {
+                        let sum = B::sum_activation(x, y, Activation::Identity);
+                        prep.finish(Some((sum.clone(), activation)), B::activation(sum, activation))
+                    }
+                }
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::sum_activation(x.into_primitive(), y.into_primitive(), activation))
+            }
+        }
+    }
+
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         match Activate.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
@@ -403,6 +426,24 @@ impl<B: Kernels> Backward<B, 3> for Normalize {
         }
         if let Some(node) = to_beta {
             gradients.register::<B>(node.id, sum);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SumActivation;
+
+impl<B: Kernels> Backward<B, 2> for SumActivation {
+    type State = Option<(B::FloatTensorPrimitive, Activation)>;
+
+    fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = gradients.consume::<B>(&ops.node);
+        let gradient = match ops.state {
+            Some((sum, activation)) => B::activation_gradient(sum, gradient, activation),
+            None => gradient,
+        };
+        for node in ops.parents.into_iter().flatten() {
+            gradients.register::<B>(node.id, gradient.clone());
         }
     }
 }

@@ -236,6 +236,11 @@ pub trait Kernels: Backend {
         portable::activation_gradient::<Self>(x, gradient, activation)
     }
 
+    /// `activation(x + y)`, both of one shape.
+    fn sum_activation(x: FloatTensor<Self>, y: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        portable::activation::<Self>(Self::float_add(x, y), activation)
+    }
+
     /// A step of Adam: parameter, gradient and both moments of one shape → the new parameter and moments. Not differentiated.
     fn adam_step(
         parameter: FloatTensor<Self>,

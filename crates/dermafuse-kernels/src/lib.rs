@@ -42,6 +42,6 @@ pub use positions::ValueFlow;
 pub use step::AdamStep;
 pub use tensor::{
     BatchNormOutput, adam_step, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
-    linear, position_attention, project, toward, window_attention,
+    linear, position_attention, project, sum_activation, toward, window_attention,
 };
 pub use windows::Windows;

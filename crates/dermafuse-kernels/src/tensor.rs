@@ -208,6 +208,30 @@ pub fn batch_norm_activation(
     BatchNormOutput { output: Tensor::from_dispatch(output), mean: vector(mean), variance: vector(variance) }
 }
 
+/// `activation(x + y)`, as at the end of a residual block: on the CPU in one pass, in place where nobody else holds one of both.
+///
+/// # Shapes
+///
+/// any, the same for both → the same.
+///
+/// # Panics
+///
+/// If the shapes disagree.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use dermafuse_kernels::{Activation, sum_activation};
+///
+/// let device = Device::flex();
+/// let of = |values: [f32; 2]| Tensor::<1>::from_data(values, &device);
+/// let sum = sum_activation(of([1.0, -3.0]), of([2.0, 2.0]), Activation::Relu);
+/// assert_eq!(sum.into_data().try_to_vec::<f32>().unwrap(), [3.0, 0.0]);
+/// ```
+pub fn sum_activation<const D: usize>(x: Tensor<D>, y: Tensor<D>, activation: Activation) -> Tensor<D> {
+    assert_eq!(y.dims(), x.dims(), "summands");
+    Tensor::from_dispatch(Dispatch::sum_activation(x.into_dispatch(), y.into_dispatch(), activation))
+}
+
 /// A step of Adam or AdamW: the new parameter, and the new first and second moment. On the CPU it is one pass over all of them, in
 /// place where nobody else holds a tensor. It is not differentiated.
 ///

@@ -6,7 +6,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Tensor, activation};
 use dermafuse_kernels::{
     Activation, AdamStep, ValueFlow, Windows, adam_step, affine_activation, batch_norm_activation, conv2d,
-    conv2d_activation, layer_norm, linear, position_attention, toward, window_attention,
+    conv2d_activation, layer_norm, linear, position_attention, sum_activation, toward, window_attention,
 };
 use proptest::prelude::*;
 
@@ -395,6 +395,47 @@ proptest! {
             assert_near_for_terms("input gradient", found.1.unwrap(), expected.1.unwrap(), terms.input);
             assert_near_for_terms("scale gradient", found.2.unwrap(), expected.2.unwrap(), terms.scale);
             assert_near_for_terms("shift gradient", found.3.unwrap(), expected.3.unwrap(), terms.shift);
+        }
+    }
+
+    #[test]
+    fn sums_and_what_is_done_to_them(
+        shape in (1_usize..4, 1_usize..5, 1_usize..140, 1_usize..40),
+        (of_itself, first_is_held) in any::<(bool, bool)>(),
+        numbers in numbers(),
+    ) {
+        let device = Device::flex().autodiff();
+        let shape = [shape.0, shape.1, shape.2, shape.3];
+        let (x, y) = (random(shape, numbers, &device).detach(), random(shape, numbers, &device).detach());
+        for kind in Activation::ALL {
+            let other = if of_itself { &x } else { &y };
+            let weights = away_from_kinks(&random(shape, numbers, &device), x.clone() + other.clone(), kind);
+            let mut results = vec![];
+            for ours in [true, false] {
+                let (x, y) = (x.clone().require_grad(), y.clone().require_grad());
+                // Results of operations, which may be changed in place.
+                let first = x.clone() * 1.0;
+                let second = if of_itself { first.clone() } else { y.clone() * 1.0 };
+                let held = first_is_held.then(|| first.clone());
+                let output = match ours {
+                    true => sum_activation(first, second, kind),
+                    false => burn_activation(first + second, kind),
+                };
+                let mut total = weighed(output.clone(), &weights);
+                if let Some(held) = held {
+                    total = total + held.sum();
+                }
+                let gradients = total.backward();
+                results.push((output.inner(), x.grad(&gradients).unwrap(), y.grad(&gradients)));
+            }
+            let expected = results.pop().unwrap();
+            let found = results.pop().unwrap();
+            assert_near("output", found.0, expected.0, 1e-5);
+            assert_near("gradient of the first", found.1, expected.1, 1e-5);
+            match (found.2, expected.2) {
+                (Some(found), Some(expected)) => assert_near("gradient of the second", found, expected, 1e-5),
+                (found, expected) => assert!(found.is_none() && expected.is_none()),
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use dermafuse_kernels::sum_activation;
 
 use super::conv_norm_act::{Activation, ConvNormAct, ConvNormActConfig, Padding};
 use super::squeeze_excitation::{SqueezeExcitation, SqueezeExcitationConfig};
@@ -100,7 +101,7 @@ impl InvertedResidual {
         };
         let map = self.project.forward(map); // [B, C', H', W']
         match self.residual {
-            true => self.stochastic_depth.forward(map) + input,
+            true => sum_activation(self.stochastic_depth.forward(map), input, Activation::Identity),
             false => map,
         }
     }

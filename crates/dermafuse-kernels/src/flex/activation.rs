@@ -210,6 +210,24 @@ pub(super) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
     with_function!(activation, F => updated(x, TASK, |_, chunk| apply::<F>(chunk)))
 }
 
+/// In the memory of whichever nobody else holds.
+pub(super) fn of_sum(x: FlexTensor, y: FlexTensor, activation: Activation) -> FlexTensor {
+    let (x, y) = if x.is_unique() { (x, y) } else { (y, x) };
+    let y = y.to_contiguous();
+    let y = values(&y);
+    with_function!(activation, F => updated(x, TASK, |index, x| {
+        let y = &y[index * TASK..][..x.len()];
+        vectorized(
+            #[inline(always)]
+            || {
+                for (x, y) in x.iter_mut().zip(y) {
+                    *x = F::value(*x + *y);
+                }
+            },
+        );
+    }))
+}
+
 /// Applies the function to every number.
 pub(super) fn apply<F: Function>(values: &mut [f32]) {
     vectorized(

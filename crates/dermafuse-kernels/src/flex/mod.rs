@@ -260,6 +260,13 @@ impl Kernels for Flex {
         }
     }
 
+    fn sum_activation(x: FloatTensor<Self>, y: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        match is_f32(&[&x, &y]) {
+            true => activation::of_sum(x, y, activation),
+            false => portable::activation::<Self>(Self::float_add(x, y), activation),
+        }
+    }
+
     fn adam_step(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
