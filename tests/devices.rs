@@ -23,7 +23,7 @@ use dermafuse::synthetic::clinics;
 use dermafuse::train::{EpochReport, Observer};
 use dermafuse_kernels::{
     Activation, ValueFlow, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
-    linear, position_attention, window_attention,
+    linear, position_attention, sum_activation, window_attention,
 };
 use dermafuse_tests::{
     contents_of, device_lock, small_experiment, small_set, small_set_folder, small_settings, tensor_by_formula,
@@ -543,6 +543,16 @@ fn kernels_of_layers() {
         (map(), activation()),
         |&(x, _)| vec![x],
         |&(_, activation), mut leaves| flat(activation.forward(leaves.remove(0) * 2.5)),
+    );
+    kernel(
+        &mut table,
+        "sum, activation",
+        (map(), activation()),
+        |&(x, _)| vec![x, x],
+        |&(_, activation), leaves| {
+            let [x, y] = leaves.try_into().expect("two leaves");
+            flat(sum_activation(x, y * 2.5, activation))
+        },
     );
     table.check();
 }
