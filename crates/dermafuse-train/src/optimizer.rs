@@ -159,8 +159,9 @@ mod tests {
             for (kind, burns) in both {
                 let ours = weight_after(20, None, || kind.init(decay));
                 let furthest = ours.iter().zip(&burns).map(|(ours, burns)| (ours - burns).abs()).fold(0.0, f32::max);
-                // A weight moves by about 0.01 a step.
-                assert!(furthest < 1e-5, "{kind:?} with {decay}: {furthest}");
+                // AdamW rounds as Adam does where it has no decay; a weight moves by about 0.01 a step.
+                let allowed = if kind == OptimizerKind::AdamW && decay == 0.0 { 1e-5 } else { 0.0 };
+                assert!(furthest <= allowed, "{kind:?} with {decay}: {furthest}");
                 assert_eq!(weight_after(20, Some(7), || kind.init(decay)), ours, "{kind:?}, recorded and read");
             }
         }
