@@ -55,7 +55,7 @@ fn timed<R>(work: impl FnOnce() -> R) -> f64 {
     begin.elapsed().as_secs_f64()
 }
 
-/// Time of the forward pass, and of the backward pass into each input alone. A mean of the result is what is differentiated, so that
+/// Time of the forward pass, and of the backward pass into each input alone. The sum of the result is what is differentiated, so that
 /// the gradient that arrives costs a map to make; this is taken off.
 fn passes(inputs: &[Tensor<4>], operation: impl Fn(&[Tensor<4>]) -> Tensor<4>) -> Vec<f64> {
     let mut times = vec![seconds(|| timed(|| operation(inputs)))];

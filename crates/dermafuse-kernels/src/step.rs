@@ -20,7 +20,7 @@ pub struct AdamStep {
     /// The share of the parameter that is added to the gradient (L2 penalty); 0 for none.
     pub penalty: f32,
     /// The decoupled weight decay of AdamW; 0 for none.
-    pub decay: f64,
+    pub decay: f32,
 }
 
 impl AdamStep {
@@ -28,6 +28,10 @@ impl AdamStep {
     /// both fractions multiplied by `√(1 − β₂ᵗ)`.
     pub(crate) fn factors(&self) -> [f64; 3] {
         let [first, second] = self.betas.map(|beta| 1.0 - f64::from(beta).powf(self.time as f64));
-        [1.0 - self.rate * self.decay, self.rate * second.sqrt() / first, f64::from(self.epsilon) * second.sqrt()]
+        [
+            1.0 - self.rate * f64::from(self.decay),
+            self.rate * second.sqrt() / first,
+            f64::from(self.epsilon) * second.sqrt(),
+        ]
     }
 }

@@ -218,6 +218,8 @@ pub fn batch_norm_activation(
 ///
 /// If the shapes disagree.
 ///
+/// Paper: He et al., 2016, <https://arxiv.org/abs/1512.03385>, equation 1.
+///
 /// ```
 /// use burn::tensor::{Device, Tensor};
 /// use dermafuse_kernels::{Activation, sum_activation};

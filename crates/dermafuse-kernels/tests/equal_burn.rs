@@ -442,7 +442,7 @@ proptest! {
     #[test]
     fn steps_of_adam_and_of_an_average(
         shape in (1_usize..4, 1_usize..5, 1_usize..140, 1_usize..40),
-        (penalty, decay) in (0.0_f32..0.1, 0.0_f64..0.1),
+        (penalty, decay) in (0.0_f32..0.1, 0.0_f32..0.1),
         shared in any::<bool>(),
         numbers in numbers(),
     ) {
@@ -469,7 +469,7 @@ proptest! {
                 *first = 0.9 * *first + 0.1 * gradient;
                 *second = 0.999 * *second + 0.001 * gradient * gradient;
                 let [first, second] = [*first / (1.0 - 0.9_f64.powi(time as i32)), *second / (1.0 - 0.999_f64.powi(time as i32))];
-                *number = *number * (1.0 - 0.01 * decay) - 0.01 * first / (second.sqrt() + 1e-8);
+                *number = *number * (1.0 - 0.01 * f64::from(decay)) - 0.01 * first / (second.sqrt() + 1e-8);
                 *average += (*number - *average) * 0.3;
             }
             (parameter, moments) = adam_step(parameter, gradient, moments, step);

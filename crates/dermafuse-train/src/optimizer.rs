@@ -35,7 +35,7 @@ impl OptimizerKind {
     pub fn init(self, weight_decay: f64) -> ModuleOptimizer {
         match self {
             Self::Adam => Adam { penalty: weight_decay as f32, decay: 0.0 }.into(),
-            Self::AdamW => Adam { penalty: 0.0, decay: weight_decay }.into(),
+            Self::AdamW => Adam { penalty: 0.0, decay: weight_decay as f32 }.into(),
             Self::Sgd { momentum, nesterov } => {
                 let decay = (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay as f32));
                 let momentum = (momentum > 0.0)
@@ -50,7 +50,7 @@ impl OptimizerKind {
 #[derive(Clone, Copy, Debug)]
 struct Adam {
     penalty: f32,
-    decay: f64,
+    decay: f32,
 }
 
 impl Optimizer for Adam {

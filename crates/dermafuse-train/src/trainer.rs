@@ -521,9 +521,10 @@ impl Trainer {
                 clipped.map_err(|error| unable(self.pass_size(set).min(rows.len()), error))?;
             }
             let rates = learning_rates(config, &groups, epoch, config.step_factor(epoch, index, batches))?;
-            let Run { network, optimizer, .. } = run;
-            *network = on_pool(|| optimizer.step(rates, network.clone(), gradients));
-            self.average_step(run, epoch * batches + index + 1);
+            on_pool(|| {
+                run.network = run.optimizer.step(rates, run.network.clone(), gradients);
+                self.average_step(run, epoch * batches + index + 1);
+            });
             total += batch_loss * rows.len() as f64;
             observer.batch(&BatchReport {
                 epoch: epoch + 1,

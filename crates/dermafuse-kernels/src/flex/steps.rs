@@ -38,7 +38,7 @@ fn update<const DECAYS: bool>(
     let shares = betas.map(|beta| 1.0 - beta);
     let corrections = betas.map(|beta| 1.0 - beta.powi(time as i32));
     let root = corrections[1].sqrt();
-    let (left, rate, factor) = ((1.0 - rate * decay) as f32, rate as f32, root / corrections[0]);
+    let (left, rate, factor) = ((1.0 - rate * f64::from(decay)) as f32, rate as f32, root / corrections[0]);
     let near_zero = epsilon * root;
     vectorized(
         #[inline(always)]
