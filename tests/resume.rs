@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use burn::tensor::Device;
@@ -12,9 +15,10 @@ use dermafuse::networks::{AnyNetwork, ImageClassifierConfig, Modality, NetworkCo
 use dermafuse::recipes::{RecipeError, SecondStageTable, Workplace};
 use dermafuse::schema::BranchLogits;
 use dermafuse::train::{
-    EpochReport, LossConfig, LostBest, Observer, OptimizerKind, RateSchedule, Silent, TrainError, Trained, Trainer,
-    TrainingCases, TrainingConfig, WeightAveraging, mean_branch_accuracy,
+    BatchReport, EpochReport, LossConfig, LostBest, Observer, OptimizerKind, RateSchedule, Silent, TrainError, Trained,
+    Trainer, TrainingCases, TrainingConfig, WeightAveraging, mean_branch_accuracy,
 };
+use dermafuse_kernels::on_pool;
 use dermafuse_tests::{contents_of, device_lock, numbers_of, small_experiment, small_set, small_set_folder};
 
 fn classifier(set: &CaseSet) -> NetworkConfig {
@@ -83,17 +87,56 @@ fn a_finished_run_is_extended_to_the_bytes_of_a_longer_one() {
     }
 }
 
-/// Steps run on whichever thread of the pool is free, and Burn keeps running statistics for each thread: a step's must be in them before
-/// the next one begins.
+/// Has the pool from every other batch to the next, so that the step between them stays on the thread that trains.
+#[derive(Default)]
+struct EveryOtherBatch {
+    held: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+    batches: usize,
+}
+
+impl EveryOtherBatch {
+    fn release(&mut self) {
+        if let Some((wanted, holder)) = self.held.take() {
+            wanted.store(false, Ordering::Release);
+            holder.join().unwrap();
+        }
+    }
+}
+
+impl Observer for EveryOtherBatch {
+    fn batch(&mut self, _: &BatchReport) {
+        self.batches += 1;
+        if self.held.is_some() {
+            return self.release();
+        }
+        let wanted = Arc::new(AtomicBool::new(true));
+        let (still, (taken, is_taken)) = (wanted.clone(), channel());
+        let hold = move || {
+            on_pool(|| {
+                taken.send(rayon::current_thread_index()).unwrap();
+                while still.load(Ordering::Acquire) {
+                    rayon::yield_now(); // other work of the pool goes on
+                    std::thread::yield_now();
+                }
+            });
+        };
+        self.held = Some((wanted, std::thread::spawn(hold)));
+        assert!(is_taken.recv().unwrap().is_some(), "nobody else has the pool");
+    }
+}
+
+/// Burn keeps running statistics for each thread: a step's must be in them before the next one begins, which may be on another one.
 #[test]
 fn the_thread_that_a_step_runs_on_makes_no_difference() {
     let _lock = device_lock();
-    let numbers = |trained: Trained<AnyNetwork>| numbers_of(&trained.network);
-    let on_one_thread = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-    let expected = on_one_thread.install(|| numbers(train(config(1), None).unwrap()));
-    for _ in 0..6 {
-        assert!(numbers(train(config(1), None).unwrap()) == expected);
-    }
+    let (set, split) = small_set();
+    let trainer = Trainer::new(config(2));
+    let expected = fit(&trainer, (&set, &split), mean_branch_accuracy, None, &mut Silent).unwrap();
+    let mut changing = EveryOtherBatch::default();
+    let found = fit(&trainer, (&set, &split), mean_branch_accuracy, None, &mut changing);
+    changing.release();
+    assert!(changing.batches > 4, "{} batches", changing.batches);
+    assert!(numbers_of(&found.unwrap().network) == numbers_of(&expected.network));
 }
 
 /// Warm-up, a cosine from step to step, a young average, mixed cases, tints: all of it follows from seed, epoch, step and case.
