@@ -52,7 +52,7 @@ pub use cases::split::{Leak, Split};
 pub use dermafuse_schema::Modality;
 pub use error::{DataError, RowFault};
 pub use image_formats::IMAGE_EXTENSIONS;
-pub use images::augment::{Augmentation, ContrastAbout, DermoscopicMode};
+pub use images::augment::{Augmentation, ContrastAbout, DermoscopicMode, RandomCorruption};
 pub use images::batch_loader::{BatchLoader, Failures, ImageBatch, LoaderConfig, Looks};
 pub use images::case_loader::{CaseImages, CaseLoader};
 pub use images::corruption::{Corruption, CorruptionFamily, ImageCorruption, Severity};

@@ -4,10 +4,16 @@
 //! Order, probabilities and ranges are those of the code released with FusionM4Net, which uses Albumentations;
 //! [`Augmentation::amfam`] has those of AMFAM.
 
+mod histogram;
+mod random_corruption;
+
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use self::histogram::{Histograms, times};
+pub use self::random_corruption::RandomCorruption;
 use crate::RgbPixels;
+use crate::images::corruption::{Corruption, Severity};
 use crate::images::preprocess::Preprocess;
 use crate::images::sampler::{Affine, Interpolation, Outside, sample};
 use crate::shuffle::{stream, uniform};
@@ -102,6 +108,13 @@ pub struct Augmentation {
     pub colour: f64,
     /// What is added to red, green and blue, each for itself, is uniform in ± this share of 255.
     pub colour_limit: f64,
+    /// Probability of showing the image as in neutral light, before all other changes of light: each colour is multiplied so that the
+    /// image's light, estimated as Shades of Gray with the sixth power, is grey (Finlayson and Trezzi, CIC 2004; for dermoscopy Barata et
+    /// al., IEEE JBHI 2015). Lamps and cameras then matter less to what is learnt.
+    pub colour_constancy: f64,
+    /// Probability and kinds of things that lie on the skin or spoil the image (hair, marks of a ruler); `None` leaves images clean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corruption: Option<RandomCorruption>,
     /// What the dermoscopic image receives.
     pub dermoscopic: DermoscopicMode,
     /// Every image that is augmented is padded with black by this share of its side, and as much is cut out again at a
@@ -140,6 +153,8 @@ impl Default for Augmentation {
             gamma_limit: 0.2,
             colour: 0.0,
             colour_limit: 0.05,
+            colour_constancy: 0.0,
+            corruption: None,
             dermoscopic: DermoscopicMode::AsMask,
             padded_crop: 0.0,
             outside: Outside::Reflection,
@@ -208,7 +223,7 @@ impl Augmentation {
     ///
     /// # Errors
     /// A probability outside 0..=1, a range that is negative, not finite, or (scale, contrast) not below its middle; a
-    /// smallest angle above the largest.
+    /// smallest angle above the largest; corruptions that make no choice.
     pub fn check(&self) -> Result<(), SettingFault> {
         let shares = [
             ("p", self.p),
@@ -219,6 +234,7 @@ impl Augmentation {
             ("brightness_contrast", self.brightness_contrast),
             ("gamma", self.gamma),
             ("colour", self.colour),
+            ("colour_constancy", self.colour_constancy),
             ("shift_limit", self.shift_limit),
             ("brightness_limit", self.brightness_limit),
             ("colour_limit", self.colour_limit),
@@ -242,6 +258,9 @@ impl Augmentation {
         ];
         for (key, limit, below, expected) in limits {
             SettingFault::unless((0.0..below).contains(&limit), key, expected, limit)?;
+        }
+        if let Some(corruption) = &self.corruption {
+            corruption.check().map_err(|fault| fault.under("corruption"))?;
         }
         let oversize = self.oversize;
         SettingFault::unless((1.0..=4.0).contains(&oversize), "oversize", "from 1 to 4", oversize)?;
@@ -294,6 +313,9 @@ impl Augmentation {
         let gamma = 1.0 + number(-self.gamma_limit, self.gamma_limit);
         let coloured = happens(self.colour, &mut number);
         let colour: [f32; 3] = std::array::from_fn(|_| number(-self.colour_limit, self.colour_limit) as f32);
+        let neutral = happens(self.colour_constancy, &mut number);
+        let chosen = [(); 4].map(|()| number(0.0, 1.0));
+        let corruption = self.corruption.as_ref().filter(|_| any).and_then(|corruption| corruption.of(chosen));
         let contrast_alone = Light { brightness: 0.0, ..light };
         Draw {
             vertical_flip,
@@ -305,6 +327,8 @@ impl Augmentation {
             brightness: (self.light_apart && brightened).then_some(light.brightness),
             gamma: gamma_changed.then_some(gamma),
             colour: coloured.then_some(colour),
+            neutral,
+            corruption,
             cut: (any && self.padded_crop > 0.0).then_some(cut),
             outside: self.outside,
         }
@@ -378,6 +402,10 @@ pub(crate) struct Draw {
     pub(crate) gamma: Option<f64>,
     /// What is added to red, green and blue last, in shares of 255.
     pub(crate) colour: Option<[f32; 3]>,
+    /// Whether the image is shown in neutral light, before all other changes of light.
+    pub(crate) neutral: bool,
+    /// What spoils the image, before everything else, and the seed of its draws.
+    pub(crate) corruption: Option<(Corruption, Severity, u64)>,
     pub(crate) cut: Option<Cut>,
     pub(crate) outside: Outside,
 }
@@ -391,11 +419,20 @@ impl Draw {
         preprocess: &Preprocess,
         planes: &mut [f32],
     ) {
-        let centres = match (self.contrast_about, self.light) {
-            (ContrastAbout::Mean, Some(_)) => mean_colour(pixels),
+        let spoilt = self.corruption.map(|(kind, severity, seed)| kind.apply(pixels, severity, seed));
+        let pixels = spoilt.as_ref().unwrap_or(pixels);
+        let about_mean = self.light.is_some() && self.contrast_about == ContrastAbout::Mean;
+        let histograms = (about_mean || self.neutral).then(|| Histograms::of(pixels));
+        let gains = match (&histograms, self.neutral) {
+            (Some(histograms), true) => histograms.neutral_gains(),
+            _ => [1.0; 3],
+        };
+        let centres = match &histograms {
+            Some(histograms) if about_mean => histograms.means(gains),
             _ => [0.0; 3],
         };
-        let tables = preprocess.tables(&[0, 1, 2].map(|colour| self.photometric(colour, centres[colour])));
+        let curves = [0, 1, 2].map(|colour| self.photometric(colour, gains[colour], centres[colour]));
+        let tables = preprocess.tables(&curves);
         let (size, side) = (preprocess.size, pixels.width());
         let moved = match side == size {
             true => self.output_to_source(side),
@@ -424,13 +461,13 @@ impl Draw {
         }
     }
 
-    /// The same movements without any change of light.
+    /// The same movements without any change of light, and nothing on the image.
     pub(crate) fn without_light(self) -> Self {
-        Self { light: None, brightness: None, gamma: None, colour: None, ..self }
+        Self { light: None, brightness: None, gamma: None, colour: None, neutral: false, corruption: None, ..self }
     }
 
-    /// What each byte of red, green or blue becomes; contrast is about `centre`.
-    fn photometric(&self, colour: usize, centre: f32) -> [u8; 256] {
+    /// What each byte of red, green or blue becomes; it is multiplied by `gain` first, and contrast is about `centre`.
+    fn photometric(&self, colour: usize, gain: f32, centre: f32) -> [u8; 256] {
         let brighter = self.brightness.map(|brightness| Light { contrast: 1.0, brightness });
         let steps = [self.light, brighter];
         let lit = |byte: u8| steps.into_iter().flatten().fold(byte, |byte, light| light.apply(byte, centre));
@@ -440,7 +477,7 @@ impl Draw {
         };
         let tint = self.colour.map(|shifts| Light { contrast: 1.0, brightness: shifts[colour] });
         let tinted = |byte: u8| tint.map_or(byte, |tint| tint.apply(byte, 0.0));
-        std::array::from_fn(|byte| tinted(curve(lit(byte as u8))))
+        std::array::from_fn(|byte| tinted(curve(lit(times(byte as u8, gain)))))
     }
 
     /// Where in the source image each output pixel lies: the inverses of the steps, last step first.
@@ -469,16 +506,6 @@ fn enlarged(from: usize, to: usize) -> Affine {
     let scale = to as f64 / from as f64;
     let corner = (scale - 1.0) / 2.0;
     Affine([scale, 0.0, corner, 0.0, scale, corner])
-}
-
-/// The mean red, green and blue of an image, in bytes.
-fn mean_colour(pixels: &RgbPixels) -> [f32; 3] {
-    let mut sums = [0_u64; 3];
-    for pixel in pixels.data().chunks_exact(3) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, &byte)| *sum += u64::from(byte));
-    }
-    let count = (pixels.data().len() / 3).max(1) as f64;
-    sums.map(|sum| (sum as f64 / count) as f32)
 }
 
 impl Affine {

@@ -70,7 +70,7 @@ fn light_is_albumentations_byte_by_byte() {
     for (name, expected) in tables {
         let (contrast, brightness) = name.split_once(',').unwrap();
         let light = Light { contrast: contrast.parse().unwrap(), brightness: brightness.parse().unwrap() };
-        let table = Draw { light: Some(light), ..Draw::default() }.photometric(0, 0.0);
+        let table = Draw { light: Some(light), ..Draw::default() }.photometric(0, 1.0, 0.0);
         // One unit where the float product lies within rounding of a whole number, which truncation makes visible.
         let apart = table.iter().zip(&expected).filter(|(ours, theirs)| ours != theirs).count();
         let largest = table.iter().zip(&expected).map(|(ours, theirs)| ours.abs_diff(*theirs)).max().unwrap();
@@ -122,15 +122,15 @@ fn the_code_of_august_2021_changes_contrast_brightness_and_gamma_one_after_the_o
 
     // Albumentations' table of gamma: (255 (x / 255)^gamma), cut to a byte.
     let bytes = [0, 1, 10, 64, 100, 128, 200, 254, 255];
-    let of = |draw: Draw| bytes.map(|byte: usize| draw.photometric(0, 0.0)[byte]);
+    let of = |draw: Draw| bytes.map(|byte: usize| draw.photometric(0, 1.0, 0.0)[byte]);
     assert_eq!(of(Draw { gamma: Some(0.8), ..Draw::default() }), [0, 3, 19, 84, 120, 146, 209, 254, 255]);
     assert_eq!(of(Draw { gamma: Some(1.2), ..Draw::default() }), [0, 0, 5, 48, 82, 111, 190, 253, 255]);
     // Each step is cut to bytes before the next.
     let light = Some(Light { contrast: 1.25, brightness: 0.0 });
     let apart = Draw { light, brightness: Some(-0.2), ..Draw::default() };
-    assert_eq!(apart.photometric(0, 0.0)[220], 204, "255 after the contrast, 51 less after the brightness");
+    assert_eq!(apart.photometric(0, 1.0, 0.0)[220], 204, "255 after the contrast, 51 less after the brightness");
     let together = Draw { light: Some(Light { contrast: 1.25, brightness: -0.2 }), ..Draw::default() };
-    assert_eq!(together.photometric(0, 0.0)[220], 224);
+    assert_eq!(together.photometric(0, 1.0, 0.0)[220], 224);
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
     assert_eq!(Draw { colour: None, ..draws[7] }, plain.draw(3, 1, 7, 0, Stream::Case));
 
     let tinted = Draw { colour: Some([0.1, 0.0, -0.1]), ..Draw::default() };
-    assert_eq!([0, 1, 2].map(|colour| tinted.photometric(colour, 0.0)[100]), [125, 100, 74]);
+    assert_eq!([0, 1, 2].map(|colour| tinted.photometric(colour, 1.0, 0.0)[100]), [125, 100, 74]);
     let (plain, tinted) =
         (rendered(&Draw::default(), Interpolation::Nearest), rendered(&tinted, Interpolation::Nearest));
     let dark = plain.chunks(3).position(|pixel| pixel.iter().all(|byte| (30..220).contains(byte))).unwrap();
@@ -293,7 +293,7 @@ fn colours_change_each_for_itself_and_a_scale_may_only_enlarge() {
         contrast_about,
         ..Draw::default()
     };
-    let of = |about| [60, 100, 140].map(|byte: usize| stronger(about).photometric(0, 100.0)[byte]);
+    let of = |about| [60, 100, 140].map(|byte: usize| stronger(about).photometric(0, 1.0, 100.0)[byte]);
     assert_eq!(of(ContrastAbout::Mean), [50, 100, 150]);
     let red =
         |pixels: &[u8]| pixels.chunks(3).map(|pixel| f64::from(pixel[0])).sum::<f64>() * 3.0 / pixels.len() as f64;
@@ -350,4 +350,74 @@ fn what_is_enlarged_has_the_detail_of_a_larger_image() {
         error.contains("`augmentation.oversize` must be at most 4096 divided by preprocess.size, found 2"),
         "{error}"
     );
+}
+
+/// A red lamp over the image: in neutral light its colours are those that a white lamp shows, in another brightness.
+#[test]
+fn colour_constancy_takes_the_colour_of_a_lamp_out_before_all_other_light() {
+    let white = decode(golden("square.png"), Strictness::Strict).unwrap();
+    let lamp = |gains: [f32; 3]| {
+        let lit = |pixel: &[u8]| [0, 1, 2].map(|colour| times(pixel[colour] / 2, gains[colour]));
+        RgbPixels::new(SIZE, SIZE, white.data().chunks(3).flat_map(lit).collect()).unwrap()
+    };
+    let shown = |pixels: &RgbPixels, draw: Draw| {
+        let mut planes = vec![0.0; 3 * SIZE * SIZE];
+        draw.render(pixels, Interpolation::Nearest, &Preprocess::as_released(SIZE), &mut planes);
+        planes
+    };
+    let mean = |planes: &[f32]| planes.iter().sum::<f32>() / planes.len() as f32;
+    let furthest = |draw: Draw| {
+        let (one, other) = (shown(&lamp([1.0; 3]), draw), shown(&lamp([1.6, 1.0, 0.7]), draw));
+        let brighter = mean(&one) / mean(&other);
+        one.iter().zip(&other).map(|(one, other)| (one - brighter * other).abs()).fold(0.0, f32::max) * 255.0
+    };
+    let neutral = Draw { neutral: true, ..Draw::default() };
+    assert!(furthest(Draw::default()) > 30.0);
+    assert!(furthest(neutral) <= 2.0, "{}", furthest(neutral));
+
+    // What changes the light afterwards finds the neutral image: contrast leaves its mean, which is not that of the photo.
+    let light = Some(Light { contrast: 0.8, brightness: 0.0 });
+    let softer = Draw { light, contrast_about: ContrastAbout::Mean, ..neutral };
+    let red = |draw| {
+        let planes = shown(&lamp([1.6, 1.0, 0.7]), draw);
+        mean(&planes[2 * SIZE * SIZE..]) * 255.0 // blue, green, red
+    };
+    assert!((red(softer) - red(neutral)).abs() < 1.0 && (red(neutral) - red(Draw::default())).abs() > 10.0);
+}
+
+#[test]
+fn hair_and_rulers_are_on_as_many_images_as_asked_and_move_with_them() {
+    let [mildest, second, third, ..] = Severity::ALL;
+    let skin = RandomCorruption { probability: 0.4, mildest, worst: third, ..RandomCorruption::default() };
+    let augmentation =
+        Augmentation { p: 0.5, corruption: Some(skin), colour_constancy: 0.3, ..Augmentation::default() };
+    augmentation.check().unwrap();
+    let draws: Vec<Draw> = (0..20_000).map(|row| augmentation.draw(3, 1, row, 0, Stream::Case)).collect();
+    let share = |what: &dyn Fn(&Draw) -> bool| draws.iter().filter(|draw| what(draw)).count() as f64 / 20_000.0;
+    // 0.5 (any) · 0.4, by kinds 0.1 each, by severities 0.2 / 3; standard error 0.003.
+    assert!((share(&|draw| draw.corruption.is_some()) - 0.2).abs() < 0.012);
+    let of = |kind| move |draw: &Draw| draw.corruption.is_some_and(|(drawn, ..)| drawn == kind);
+    assert!((share(&of(Corruption::Hair)) - 0.1).abs() < 0.01);
+    assert!((share(&of(Corruption::RulerMarks)) - 0.1).abs() < 0.01);
+    for severity in [mildest, second, third] {
+        let drawn = share(&|draw| draw.corruption.is_some_and(|(_, drawn, _)| drawn == severity));
+        assert!((drawn - 0.2 / 3.0).abs() < 0.01);
+    }
+    assert!((share(&|draw| draw.neutral) - 0.15).abs() < 0.012);
+    // What was drawn before is drawn as it was.
+    let clean = Augmentation { corruption: None, colour_constancy: 0.0, ..augmentation.clone() };
+    for (row, draw) in draws.iter().enumerate().take(100) {
+        assert_eq!(clean.draw(3, 1, row, 0, Stream::Case), Draw { corruption: None, neutral: false, ..*draw });
+    }
+    // A mask shows neither.
+    let spoilt = draws.iter().find(|draw| draw.corruption.is_some() && draw.neutral).unwrap();
+    assert_eq!((spoilt.without_light().corruption, spoilt.without_light().neutral), (None, false));
+
+    // The hair is on the image before it moves: mirrored it is the mirrored picture.
+    let corruption = Some((Corruption::Hair, third, 5));
+    let haired = rendered(&Draw { corruption, ..Draw::default() }, Interpolation::Nearest);
+    let mirrored = rendered(&Draw { corruption, horizontal_flip: true, ..Draw::default() }, Interpolation::Nearest);
+    let turned: Vec<u8> = haired.chunks(3 * SIZE).flat_map(|row| row.chunks(3).rev().flatten().copied()).collect();
+    assert_eq!(mirrored, turned);
+    assert_ne!(haired, rendered(&Draw::default(), Interpolation::Nearest));
 }
