@@ -240,7 +240,7 @@ fn seconds_an_epoch(stage: &PlannedTraining, place: Workplace<'_>) -> Result<f64
     split.test.truncate(1);
     let training = &mut protocol.first_stage.training;
     (training.epochs, training.averaging, training.unfreezing, training.patience) = (1, None, None, None);
-    (training.sampling, training.warm_up_steps) = (Sampling::EachOnce, 0);
+    (training.sampling, training.warm_up_steps, training.progressive_size) = (Sampling::EachOnce, 0, None);
     // What comes after the network wants more cases than these.
     (protocol.second_stage, protocol.answer) = (None, dermafuse::recipes::Answer::All);
     (protocol.calibrated, protocol.abstention, protocol.point) = (None, None, None);

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -117,7 +118,12 @@ impl NetworkRecipe {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Trained<AnyNetwork>, RecipeError> {
-        self.network.check_images(self.training.preprocess.size)?;
+        // Growing images have the sides of the first and of the last epoch, and some between.
+        let sides = BTreeSet::from_iter((0..self.training.epochs).map(|epoch| self.training.side_in(epoch)));
+        sides
+            .into_iter()
+            .chain([self.training.preprocess.size])
+            .try_for_each(|side| self.network.check_images(side))?;
         let mut network = self.network.init_seeded(seed, &place.device.clone().autodiff())?;
         if let Some(weights) = &self.backbone_weights {
             network = weights.load_into(network, &self.network)?;

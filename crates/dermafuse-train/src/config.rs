@@ -4,7 +4,9 @@ use dermafuse_networks::BackboneFreeze;
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
-use crate::{LossConfig, LossReduction, OptimizerKind, TrainError, Unfreezing, UnfreezingSteps, WeightAveraging};
+use crate::{
+    LossConfig, LossReduction, OptimizerKind, ProgressiveSize, TrainError, Unfreezing, UnfreezingSteps, WeightAveraging,
+};
 
 /// The recipe of a training run. The defaults are those of the released FusionM4Net code; `threads` alone has no influence
 /// on the result.
@@ -50,6 +52,9 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// How images are prepared.
     pub preprocess: Preprocess,
+    /// How training images grow from small ones; `None` has them in their size from the first epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressive_size: Option<ProgressiveSize>,
     /// How training images are varied; `None` leaves them as they are.
     pub augmentation: Option<Augmentation>,
     /// What is minimised.
@@ -118,6 +123,7 @@ impl TrainingConfig {
             clip_norm: None,
             seed,
             preprocess: Preprocess::as_released(image_size),
+            progressive_size: None,
             augmentation: Some(Augmentation::default()),
             loss: LossConfig::default(),
             modality_dropout: None,
@@ -269,6 +275,22 @@ impl TrainingConfig {
         }
     }
 
+    /// The side of training images in an epoch, counted from 0, in pixels.
+    ///
+    /// ```
+    /// use dermafuse_train::{ProgressiveSize, TrainingConfig};
+    ///
+    /// let mut config = TrainingConfig::as_released(224, 0);
+    /// assert_eq!(config.side_in(0), 224);
+    /// config.progressive_size = Some(ProgressiveSize { from: 128, epochs: 100 });
+    /// assert_eq!([0, 50, 100].map(|epoch| config.side_in(epoch)), [128, 192, 224]);
+    /// ```
+    #[must_use]
+    pub fn side_in(&self, epoch: usize) -> usize {
+        let full = self.preprocess.size;
+        self.progressive_size.map_or(full, |growing| growing.side_in(epoch, full))
+    }
+
     /// The learning rate of the heads in an epoch, counted from 0.
     #[must_use]
     pub fn head_rate(&self, epoch: usize) -> f64 {
@@ -311,6 +333,9 @@ impl TrainingConfig {
             SettingFault::unless(is_share, "optimizer.momentum", "at least 0 and below 1", momentum)?;
         }
         self.preprocess.check().map_err(|fault| fault.under("preprocess"))?;
+        if let Some(growing) = &self.progressive_size {
+            growing.check(self.preprocess.size).map_err(|fault| fault.under("progressive_size"))?;
+        }
         if let Some(augmentation) = &self.augmentation {
             augmentation.check().map_err(|fault| fault.under("augmentation"))?;
         }

@@ -80,6 +80,7 @@ mod loss_config;
 mod lost_best;
 mod observer;
 mod optimizer;
+mod progressive_size;
 mod run_facts;
 mod run_identity;
 mod shown;
@@ -98,6 +99,7 @@ pub use loss_config::{ClassBalancing, LossConfig, LossReduction, SmoothingSpread
 pub use lost_best::{LostBest, UnknownLostBest};
 pub use observer::{AverageReport, BatchReport, EpochReport, Observer, Silent};
 pub use optimizer::OptimizerKind;
+pub use progressive_size::ProgressiveSize;
 pub use run_facts::{Difference, Differences, RunFacts};
 pub use run_identity::{RunIdentity, RunLength};
 pub use trainer::{Trained, Trainer, TrainingCases, mean_branch_accuracy};

@@ -5,7 +5,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, Optimi
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{Bytes, Device, TensorReadError};
 use dermafuse_data::{
-    BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder, Mix, Mixing, mix,
+    BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder, Mix, Mixing, Preprocess, mix,
 };
 use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, may_miss, modalities_of, tensors_of};
 use dermafuse_kernels::on_pool;
@@ -251,7 +251,8 @@ impl Trainer {
         if order.len() % pass_size == 1 {
             order.pop(); // batch normalisation has no statistics for a single case
         }
-        let mut loader = LoaderConfig::new(pass_size, config.preprocess.clone());
+        let preprocess = Preprocess { size: config.side_in(epoch), ..config.preprocess.clone() };
+        let mut loader = LoaderConfig::new(pass_size, preprocess);
         (loader.clinical, loader.dermoscopic) = (modalities.clinical, modalities.dermoscopic);
         loader.augmentation = config.augmentation.clone().map(|augmentation| (augmentation, config.seed, epoch as u64));
         loader.looks = match self.several_images {

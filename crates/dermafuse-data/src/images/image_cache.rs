@@ -9,7 +9,7 @@ use crate::{DataError, Framing, Preprocess};
 /// Decoded and resized images in memory, shared by the loaders of all epochs, up to a limit.
 ///
 /// An image of side `S` takes `3 · S²` bytes: 0.15 MB at 224 px, so Derm7pt's 2,022 images take 0.3 GB. Once the limit
-/// is reached, further images are decoded each time.
+/// is reached, an image takes the place of the same image in another size, if there is one; else it is decoded each time.
 #[derive(Debug)]
 pub struct ImageCache {
     max_bytes: usize,
@@ -19,10 +19,11 @@ pub struct ImageCache {
 #[derive(Debug, Default)]
 struct Held {
     bytes: usize,
-    images: HashMap<Key, Arc<Accepted>>,
+    images: HashMap<PathBuf, Vec<(Form, Arc<Accepted>)>>,
 }
 
-type Key = (PathBuf, usize, Framing, Resampling, Strictness);
+/// What an image was made into.
+type Form = (usize, Framing, Resampling, Strictness);
 
 impl ImageCache {
     /// An empty cache for at most `max_bytes` bytes of pixels.
@@ -39,17 +40,36 @@ impl ImageCache {
 
     pub(crate) fn get_or_decode(&self, path: &Path, preprocess: &Preprocess) -> Result<Arc<Accepted>, DataError> {
         let &Preprocess { size, framing, resampling, decoding, .. } = preprocess;
-        let key = (path.to_path_buf(), size, framing, resampling, decoding);
-        if let Some(image) = self.images.lock().unwrap_or_else(PoisonError::into_inner).images.get(&key) {
-            return Ok(Arc::clone(image));
+        let form = (size, framing, resampling, decoding);
+        if let Some(image) = self.images.lock().unwrap_or_else(PoisonError::into_inner).get(path, form) {
+            return Ok(image);
         }
         // Not under the lock: two threads may decode the same image once, none waits.
         let image = Arc::new(decode_resized(&path.into(), preprocess)?);
         let mut held = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = image.pixels.data().len();
-        if held.bytes + bytes <= self.max_bytes && held.images.insert(key, Arc::clone(&image)).is_none() {
-            held.bytes += bytes;
-        }
+        held.keep(path, form, &image, self.max_bytes);
         Ok(image)
+    }
+}
+
+impl Held {
+    fn get(&self, path: &Path, form: Form) -> Option<Arc<Accepted>> {
+        let forms = self.images.get(path)?.iter();
+        forms.filter(|(other, _)| *other == form).map(|(_, image)| Arc::clone(image)).next()
+    }
+
+    fn keep(&mut self, path: &Path, form: Form, image: &Arc<Accepted>, limit: usize) {
+        let bytes = |image: &Accepted| image.pixels.data().len();
+        if self.get(path, form).is_some() {
+            return;
+        }
+        if self.bytes + bytes(image) > limit {
+            let others = self.images.remove(path).unwrap_or_default();
+            self.bytes -= others.iter().map(|(_, other)| bytes(other)).sum::<usize>();
+        }
+        if self.bytes + bytes(image) <= limit {
+            self.bytes += bytes(image);
+            self.images.entry(path.to_path_buf()).or_default().push((form, Arc::clone(image)));
+        }
     }
 }

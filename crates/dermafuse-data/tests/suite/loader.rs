@@ -103,6 +103,23 @@ fn a_cache_changes_nothing_and_keeps_its_limit() {
     }
 }
 
+/// Images that grow from epoch to epoch: in a full cache, those of the new size take the places of those of the old one.
+#[test]
+fn a_full_cache_makes_room_for_the_same_image_in_another_size() {
+    let set = pictures(10);
+    let rows: Vec<usize> = (0..10).collect();
+    let bytes = |side: usize| 5 * side * side * 3; // 5 files
+    let cache = Arc::new(ImageCache::new(bytes(20)));
+    // Both sizes fit at first; then those of the new size alone; in the end not even they do.
+    for (side, held) in [(10, bytes(10)), (16, bytes(10) + bytes(16)), (20, bytes(20)), (20, bytes(20)), (40, 4800)] {
+        let preprocess = Preprocess::as_released(side);
+        let fresh = load(&set, rows.clone(), LoaderConfig::new(2, preprocess.clone()));
+        let config = LoaderConfig { cache: Some(Arc::clone(&cache)), ..LoaderConfig::new(2, preprocess) };
+        assert_eq!(load(&set, rows.clone(), config), fresh);
+        assert_eq!(cache.bytes(), held, "at {side} pixels");
+    }
+}
+
 #[test]
 fn light_reaches_the_dermoscopic_image_only_when_paired_or_independent() {
     let set = pictures(4);
