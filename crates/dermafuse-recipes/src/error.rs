@@ -48,6 +48,15 @@ pub enum RecipeError {
         /// What differs.
         differences: Differences,
     },
+    /// A teacher that has learnt from cases of which it must know nothing.
+    #[error(
+        "method.teacher has learnt from {what}, so its pupil would know them too; take a teacher that was trained with the same split (the \
+         same split.seed), and no classifiers of a second stage over predictions"
+    )]
+    TeacherLeaks {
+        /// The cases.
+        what: String,
+    },
     /// Something is chosen on validation cases, and there are none.
     #[error(
         "{chosen} on validation cases, and the split has none; give it a share of them, such as split.shares = [0.64, 0.16, 0.2]"

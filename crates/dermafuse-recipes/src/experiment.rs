@@ -267,6 +267,7 @@ impl Experiment {
             ("method.selection", self.method.selection != other.method.selection),
             ("method.metadata", self.method.metadata != other.method.metadata),
             ("method.members", self.method.members != other.method.members),
+            ("method.teacher", self.method.teacher.is_some() != other.method.teacher.is_some()),
             ("method.heads", self.method.heads != other.method.heads),
             ("training", trainings(self) != trainings(other)),
             ("second_stage", self.second_stage != other.second_stage),

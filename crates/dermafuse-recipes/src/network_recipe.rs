@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
 use dermafuse_data::{CaseView, ImageCache, MetadataEncoder, OutsideModel};
 use dermafuse_ensemble::HeadSettings;
-use dermafuse_infer::{Predictor, TestTimeAugmentation, may_miss};
+use dermafuse_infer::{Bundle, MODEL_FILE, Predictor, TestTimeAugmentation, may_miss};
 use dermafuse_networks::{AnyNetwork, DeepEnsembleConfig, NetworkConfig};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 use dermafuse_train::{Incomplete, LostBest, RunFacts, Trained, TrainingCases, TrainingConfig, file_digest};
@@ -23,6 +23,9 @@ pub struct NetworkRecipe {
     pub network: NetworkConfig,
     /// Published weights that its backbones start from; random if `None`.
     pub backbone_weights: Option<BackboneWeights>,
+    /// The file of a trained model that the network learns from beside the labels, as `training.distillation` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
     /// How it is trained.
     pub training: TrainingConfig,
     /// How the best epoch is chosen.
@@ -142,6 +145,9 @@ impl NetworkRecipe {
         if let Some(weights) = &self.backbone_weights {
             weights.add_to(&mut facts, &self.network)?;
         }
+        if let Some(teacher) = &self.teacher {
+            facts.set("teacher", &weights_fact(&file_digest(&model_file(teacher))?));
+        }
         if let (Some(BackboneWeights::OfAll(file)), true) = (&self.backbone_weights, is_onnx(&self.network)) {
             facts.set("weights.encoder", &weights_fact(&file_digest(file)?));
         }
@@ -150,6 +156,14 @@ impl NetworkRecipe {
             facts.set("heads", heads);
         }
         Ok(facts)
+    }
+
+    /// The model that the network learns from, if there is one.
+    ///
+    /// # Errors
+    /// A file that is no model.
+    pub(crate) fn teacher_model(&self, device: &Device) -> Result<Option<Bundle>, RecipeError> {
+        self.teacher.as_ref().map(|file| Ok(Bundle::load(model_file(file), device)?)).transpose()
     }
 
     /// The logits of the cases.
@@ -184,4 +198,9 @@ impl NetworkRecipe {
             None => predictor,
         }
     }
+}
+
+/// The file of a model that is named by itself or by the folder of its run.
+fn model_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(MODEL_FILE) } else { path.to_owned() }
 }

@@ -247,12 +247,16 @@ impl Experiment {
     ) -> Protocol {
         let mut training = TrainingConfig { seed: training.seed.wrapping_add(seed), ..training.clone() };
         training.threads = self.machine.threads;
+        if method.teacher.is_some() {
+            training.distillation.get_or_insert_default();
+        }
         // What earlier trainings hand on is one backbone.
         let network = if is_last { method.answering_network() } else { method.network.clone() };
         Protocol {
             first_stage: NetworkRecipe {
                 network: network.with_classes(set.tasks.class_counts()),
                 backbone_weights: None,
+                teacher: method.teacher.clone(),
                 training,
                 selection: method.selection,
                 augmentation: self.evaluation.views,

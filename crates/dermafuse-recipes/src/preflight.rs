@@ -1,6 +1,7 @@
 //! What is checked before anything is trained or written: the one place that every recipe passes.
 
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -8,7 +9,7 @@ use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
 use dermafuse_infer::{kinds_of, may_miss, modalities_of};
 use dermafuse_networks::Network;
-use dermafuse_train::{Incomplete, Trainer, TrainingCases, TrainingConfig, missing_image};
+use dermafuse_train::{Incomplete, Teacher, Trainer, TrainingCases, TrainingConfig, missing_image};
 
 use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
 
@@ -129,6 +130,9 @@ impl NetworkRecipe {
         trainer.cache = place.cache.cloned();
         (trainer.incomplete, trainer.several_images) = (self.incomplete, self.several_images);
         trainer.lost_best = place.lost_best;
+        if let Some(model) = self.teacher_model(place.device)? {
+            trainer.teacher = Some(Arc::new(Teacher::new(&model)?));
+        }
         if place.folder.is_some() {
             trainer.facts = self.facts()?;
         }

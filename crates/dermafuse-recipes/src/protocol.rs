@@ -627,6 +627,9 @@ impl Prepared {
             return Ok(());
         }
         let cases = training_cases(set, split, encoder)?;
+        if let Some(teacher) = first_stage.teacher_model(place.device)? {
+            check_teacher(&teacher.description.known_cases, set, split, second_stage.as_ref())?;
+        }
         let check = |part: LearntPart, seed: u64, cases: &TrainingCases<'_>| {
             let (member, mut members) = (first_stage.of_member(), Member::all_of(first_stage));
             members.try_for_each(|at| {
@@ -642,6 +645,29 @@ impl Prepared {
             check(HALF, settings.half_seed, &TrainingCases { train: set.view(sub_train)?, ..cases.clone() })?;
         }
         Ok(())
+    }
+}
+
+/// Whether nothing that tests, or chooses what the answers are made of, comes in through a teacher that has learnt from it.
+fn check_teacher(
+    known: &KnownCases,
+    set: &CaseSet,
+    split: &Split,
+    second_stage: Option<&SecondStageSettings>,
+) -> Result<(), RecipeError> {
+    let leak = |what: String| Err(RecipeError::TeacherLeaks { what });
+    for (part, rows) in [("test", &split.test), ("validation", &split.valid)] {
+        let seen = known.among(&set.view(rows)?);
+        let chosen = if part == "test" { seen.selected } else { 0 };
+        if seen.same_data_set && seen.trained + chosen > 0 {
+            return leak(format!("{} of the {} {part} cases", seen.trained + chosen, seen.cases));
+        }
+    }
+    match second_stage.map(|settings| settings.inputs) {
+        None | Some(SecondStageInputs::Metadata | SecondStageInputs::MetadataBeside) => Ok(()),
+        Some(SecondStageInputs::PredictionsAndMetadata) => {
+            leak("the half of the training cases whose answers the second stage learns from".into())
+        }
     }
 }
 

@@ -261,7 +261,11 @@ pub(crate) fn run_round(
             (StartFrom::Stage(stage), Some(folder)) => plan.start_after(folder, round, *stage, &earlier[*stage].1),
             _ => training.start_without_stages(),
         };
-        let known = known_before(round, index);
+        let mut known = known_before(round, index);
+        let teacher = training.protocol.first_stage.teacher_model(place.device);
+        if let Some(model) = teacher.map_err(|error| training.error(error))? {
+            known.add(&model.description.known_cases);
+        }
         let extras = Extras::of(plan, round, is_last);
         let run = TrainingRun { training, folder: here, start, known, extras, hands_on: !is_last };
         let result = run.result(place, progress).map_err(|error| training.error(error))?;
@@ -291,7 +295,7 @@ struct TrainingRun<'a> {
     /// Where it keeps what it has, if anywhere.
     folder: Option<RoundFolder>,
     start: Start,
-    /// The cases that made the backbone that it starts from.
+    /// The cases that made the backbone that it starts from, and its teacher.
     known: KnownCases,
     /// What is wanted besides the answers for the test cases.
     extras: Extras,

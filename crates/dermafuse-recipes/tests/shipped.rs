@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use dermafuse_backbones::BackboneKind;
 use dermafuse_data::{
     Augmentation, CaseSet, ContrastAbout, DataSetKind, EncoderConfig, EpochLength, FoldGrouping, FoldProtocol, Framing,
-    MetadataRoles, Normalization, Sampling, Split, derm7pt,
+    MetadataRoles, Normalization, RandomCorruption, Sampling, Split, derm7pt,
 };
 use dermafuse_ensemble::{
     Calibration, CalibrationMethod, ClassifierKind, MixSearch, SecondStageInputs, WeightSearch, WeightSearchVariant,
@@ -368,6 +368,10 @@ fn milk10k_is_trained_as_its_yardstick() {
         other => panic!("{other:?}"),
     }
     assert!(row(&recipe, "mixed").training.mixing.is_some() && training.mixing.is_none());
+    let augmentation = |name: &str| row(&recipe, name).training.augmentation.unwrap();
+    assert_eq!(augmentation("hair and rulers").corruption, Some(RandomCorruption::default()));
+    assert_eq!(augmentation("neutral light").colour_constancy, 0.5);
+    assert_eq!(row(&recipe, "growing").training.side_in(0), 96);
     assert_eq!(row(&recipe, "padded").training.preprocess.framing, Framing::Pad);
     assert_eq!(row(&recipe, "no average of weights").training.averaging, None);
     assert_eq!((experiment.method.members, row(&recipe, "two seeds").method.members), (1, 2));

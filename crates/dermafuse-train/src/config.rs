@@ -4,8 +4,10 @@ use dermafuse_networks::BackboneFreeze;
 use dermafuse_schema::SettingFault;
 use serde::{Deserialize, Serialize};
 
+use crate::distillation::check_with_teacher;
 use crate::{
-    LossConfig, LossReduction, OptimizerKind, ProgressiveSize, TrainError, Unfreezing, UnfreezingSteps, WeightAveraging,
+    Distillation, LossConfig, LossReduction, OptimizerKind, ProgressiveSize, TrainError, Unfreezing, UnfreezingSteps,
+    WeightAveraging,
 };
 
 /// The recipe of a training run. The defaults are those of the released FusionM4Net code; `threads` alone has no influence
@@ -66,6 +68,9 @@ pub struct TrainingConfig {
     /// How often a case is shown mixed with another; `None` as released.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mixing: Option<Mixing>,
+    /// How much the network learns from a [teacher](crate::Teacher); `None` learns from labels alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
     /// Which parts of the backbones do not train.
     pub freeze: BackboneFreeze,
     /// How the blocks of the backbones come to train one after the other; `None` trains them from the first epoch.
@@ -128,6 +133,7 @@ impl TrainingConfig {
             loss: LossConfig::default(),
             modality_dropout: None,
             mixing: None,
+            distillation: None,
             freeze: BackboneFreeze::default(),
             unfreezing: None,
             later_head_rate: 1.0,
@@ -347,6 +353,9 @@ impl TrainingConfig {
             mixing.check().map_err(|fault| fault.under("mixing"))?;
             let expected = "none where inputs are left out at random (modality_dropout)";
             SettingFault::unless(self.modality_dropout.is_none(), "mixing", expected, "both")?;
+        }
+        if let Some(distillation) = &self.distillation {
+            check_with_teacher(self, distillation)?;
         }
         let adjustment = self.loss.logit_adjustment;
         let is_possible = adjustment == 0.0 || self.sampling == Sampling::EachOnce;

@@ -29,6 +29,26 @@ pub struct Targets {
     shares: Vec<Tensor<2>>,
     /// Share of the batch that the part is.
     part: f64,
+    /// What a teacher says, if there is one.
+    soft: Option<SoftTargets>,
+}
+
+/// What a teacher says of the cases of a batch.
+#[derive(Clone, Debug)]
+struct SoftTargets {
+    /// `[B, K_t]` for each task: probabilities at the temperature, times their weight in the loss.
+    tables: Vec<Tensor<2>>,
+    temperature: f64,
+}
+
+impl Targets {
+    /// The same with a teacher that takes a share `[B, 1]` of each case's loss. `tables` are `[B, K_t]` for each task: its probabilities at
+    /// the temperature, times their weight in the loss.
+    pub(crate) fn taught(self, tables: Vec<Tensor<2>>, share: Tensor<2>, temperature: f64) -> Self {
+        let left = share.neg() + 1.0; // [B, 1]
+        let shares = self.shares.into_iter().map(|shares| shares * left.clone()); // [B, K_t]
+        Self { shares: shares.collect(), soft: Some(SoftTargets { tables, temperature }), ..self }
+    }
 }
 
 impl MultitaskLoss {
@@ -124,7 +144,7 @@ impl MultitaskLoss {
             }
             Tensor::from_data(TensorData::new(shares, [part.len(), classes]), device) // [B, K_t]
         });
-        Targets { shares: shares.collect(), part: part.len() as f64 / labels.len() as f64 }
+        Targets { shares: shares.collect(), part: part.len() as f64 / labels.len() as f64, soft: None }
     }
 
     /// The class weights of a task in a batch, of which `labels` are the labels.
@@ -172,7 +192,11 @@ impl MultitaskLoss {
             let tasks = branch.logits.iter().zip(&targets.shares).enumerate();
             tasks.map(|(task, (logits, shares))| {
                 let logits = self.adjusted(task, logits.clone());
-                self.cross_entropy(logits, shares.clone()) * branch.loss_weight
+                let taught = targets.soft.as_ref().map(|SoftTargets { tables, temperature }| {
+                    (log_softmax(logits.clone() / *temperature, 1) * tables[task].clone()).sum().neg() // [1]
+                });
+                let labelled = self.cross_entropy(logits, shares.clone());
+                taught.map_or(labelled.clone(), |taught| labelled + taught) * branch.loss_weight
             })
         });
         let classification = terms.reduce(|sum, term| sum + term).expect("a network has branches") * scale;

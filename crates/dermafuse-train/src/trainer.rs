@@ -18,8 +18,8 @@ use crate::optimizer::learning_rates;
 use crate::shown::{ShownCases, check_dropout};
 use crate::{
     AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, ImageRecord, Incomplete, LostBest, MultitaskLoss,
-    Observer, RunFacts, RunIdentity, RunLength, RunState, Targets, TrainError, TrainingConfig, WeightAveraging,
-    missing_image,
+    Observer, RunFacts, RunIdentity, RunLength, RunState, Targets, Teacher, TrainError, TrainingConfig,
+    WeightAveraging, missing_image,
 };
 
 /// The cases of a run. Those that train and those that validate may be of different sets, if these have the same tasks.
@@ -56,6 +56,8 @@ pub struct Trainer {
     /// What else makes the run what it is: the network's configuration, its first weights, the score. A run of other facts is
     /// not continued; left empty, only what this trainer sees is compared.
     pub facts: RunFacts,
+    /// A trained network that this one learns from beside the labels, as [`TrainingConfig::distillation`] says; there is one if that is set.
+    pub teacher: Option<Arc<Teacher>>,
     /// What becomes of training cases that lack an image. They are never left out here: that is done before.
     pub incomplete: Incomplete,
     /// What a case shows that has several images of a kind: the first in every epoch, or one that each epoch draws.
@@ -82,6 +84,7 @@ impl Trainer {
         Self {
             config,
             cache: None,
+            teacher: None,
             facts: RunFacts::default(),
             incomplete: Incomplete::default(),
             several_images: SeveralImages::default(),
@@ -339,6 +342,13 @@ impl Trainer {
         if let Some(dropout) = self.config.modality_dropout {
             check_dropout(dropout, network)?;
         }
+        if let Some(teacher) = &self.teacher {
+            teacher.check(network, &cases.train, &self.config)?;
+        }
+        if self.teacher.is_some() != self.config.distillation.is_some() {
+            let (expected, found) = ("given where there is a teacher, and nowhere else", "one of both".to_owned());
+            return Err(TrainError::Setting { setting: "distillation", expected, found });
+        }
         self.check_images(network, cases)?;
         let known = network.auxiliary();
         if let Some(unknown) = self.config.loss.auxiliary.keys().find(|name| !known.contains(&name.as_str())) {
@@ -447,6 +457,11 @@ impl Trainer {
         let batches = order.len().div_ceil(batch_size);
         let matched = cases.encoder.matched(&set.fields)?;
         let unknown = vec![None; set.tasks.len()];
+        let lessons = self.teacher.as_ref().zip(config.distillation).map(|(teacher, distillation)| {
+            let branches: Vec<&str> = run.network.branches().iter().map(|branch| branch.name).collect();
+            teacher.lessons(distillation, &branches, &cases.train, &device)
+        });
+        let lessons = lessons.transpose()?;
         let mixes = self.config.mixing.map(|mixing| self.mixes(mixing, epoch, &order, set.len()));
         let (mut total, mut pass) = (0.0, 0);
         let mut own = OwnLosses::default();
@@ -476,7 +491,11 @@ impl Trainer {
                 let drawn = step_seed(config.seed, epoch, pass);
                 device.seed(drawn);
                 let part = done..done + images.rows.len();
-                let mut metadata = set.view(&images.rows)?.encoded_metadata(cases.encoder)?;
+                let pass_cases = set.view(images.rows.clone())?;
+                let mut metadata = pass_cases.encoded_metadata(cases.encoder)?;
+                if let Some(lessons) = &lessons {
+                    metadata = lessons.with_record(metadata, &pass_cases)?;
+                }
                 if let Some(shown) = &shown {
                     shown.hide_records(first + part.start, &mut metadata, &matched, set.fields.len())?;
                 }
@@ -490,8 +509,18 @@ impl Trainer {
                 };
                 let targets = labels_of_branches.iter();
                 let targets = targets.map(|labels| loss.mixed_targets(labels, part.clone(), &mixed, &device));
-                let targets: Vec<Targets> = targets.collect();
-                let input = tensors_of(images, metadata, modalities, &device);
+                let mut targets: Vec<Targets> = targets.collect();
+                let input = match &lessons {
+                    None => tensors_of(images, metadata, modalities, &device),
+                    Some(lessons) => {
+                        let [metadata, of_teacher] = lessons.apart(&metadata);
+                        let input = tensors_of(images, metadata, modalities, &device);
+                        let taught =
+                            on_pool(|| lessons.added_to(&targets, &input, &of_teacher, &pass_cases, rows.len()));
+                        targets = taught?;
+                        input
+                    }
+                };
                 let network = &run.network;
                 let (output, part_loss) = on_pool(|| {
                     let output = draw_for_pass(drawn, || network.forward(input));

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use dermafuse_data::EncoderConfig;
 use dermafuse_ensemble::HeadSettings;
 use dermafuse_networks::{DeepEnsembleConfig, MAX_MEMBERS, NetworkConfig};
@@ -26,6 +28,10 @@ pub struct MethodSettings {
     /// [`MAX_MEMBERS`].
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub members: usize,
+    /// The file of a trained model, or the folder of its run, that the network learns from beside the labels, as `training.distillation`
+    /// says; an ensemble becomes one network so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
 }
 
 fn one() -> usize {
@@ -51,8 +57,8 @@ impl MethodSettings {
 
 /// Whether frozen encoders have heads, and no other network has.
 pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), RecipeError> {
-    let stages = experiment.stages.iter().map(|stage| &stage.method);
-    for method in stages.chain([&experiment.method]) {
+    let stages = experiment.stages.iter().map(|stage| (&stage.method, &stage.training));
+    for (method, training) in stages.chain([(&experiment.method, &experiment.training)]) {
         let error = |reason: String| Err(settings.error("method.heads", reason).into());
         settings.checked("method.network", method.network.check_settings())?;
         if !(1..=MAX_MEMBERS).contains(&method.members) {
@@ -62,6 +68,10 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
         if method.answering_network().check_settings().is_err() {
             let reason = format!("a network `{}` has no members that could be trained apart", method.network.kind());
             return Err(settings.error("method.members", reason).into());
+        }
+        if training.distillation.is_some() && method.teacher.is_none() {
+            let reason = "the file of the trained model that training.distillation learns from";
+            return Err(settings.error("method.teacher", reason).into());
         }
         match (&method.network, &method.heads) {
             (NetworkConfig::FrozenEncoders(_), None) => {

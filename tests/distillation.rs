@@ -1,0 +1,154 @@
+//! A network that learns from a trained model: nearer to it than one that learns from labels alone, resumed to the same bytes, and never told
+//! of cases that test it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use dermafuse::infer::Bundle;
+use dermafuse::networks::{DeepEnsembleConfig, NetworkConfig};
+use dermafuse::recipes::{Protocol, ProtocolOutcome, Workplace};
+use dermafuse::schema::FuseSpace;
+use dermafuse::train::{Distillation, Silent};
+use dermafuse_tests::{device_lock, numbers_of, small_recipe, small_set, text, text_of, train_small};
+
+/// The small recipe without a second stage, of so many epochs.
+fn recipe(epochs: usize) -> Protocol {
+    let mut recipe = small_recipe(&small_set().0);
+    recipe.second_stage = None;
+    recipe.first_stage.training.epochs = epochs;
+    recipe
+}
+
+/// The same, taught by the model in a file.
+fn pupil(teacher: PathBuf, epochs: usize, weight: f64) -> Protocol {
+    let mut recipe = recipe(epochs);
+    recipe.first_stage.training.seed += 17;
+    recipe.first_stage.training.distillation = Some(Distillation { weight, temperature: 2.0 });
+    recipe.first_stage.teacher = Some(teacher);
+    recipe
+}
+
+fn run(recipe: &Protocol, place: Workplace<'_>) -> ProtocolOutcome {
+    let (set, split) = small_set();
+    recipe.run(&set, &split, place, &mut Silent).unwrap()
+}
+
+/// An ensemble of two in a file.
+fn ensemble(folder: &Path, device: &Device) -> (ProtocolOutcome, PathBuf) {
+    let mut recipe = recipe(3);
+    let member = Box::new(recipe.first_stage.network.clone());
+    recipe.first_stage.network = NetworkConfig::DeepEnsemble(DeepEnsembleConfig { member, members: 2 });
+    let outcome = run(&recipe, Workplace::on(device));
+    let file = folder.join("teacher.safetensors");
+    outcome.bundle.save(&file).unwrap();
+    (outcome, file)
+}
+
+/// The mean difference of the test probabilities of all branches.
+fn apart(one: &ProtocolOutcome, other: &ProtocolOutcome) -> f64 {
+    let (mut sum, mut count) = (0.0, 0);
+    for branch in &one.test.branches {
+        let weights = dermafuse::schema::BranchWeights::new([(branch.name.as_str(), 1.0)]).unwrap();
+        let [one, other] = [one, other].map(|of| of.test.fuse(&weights, FuseSpace::Probabilities).unwrap());
+        for (one, other) in one.probabilities.iter().zip(&other.probabilities) {
+            sum += (one - other).iter().map(|difference| difference.abs()).sum::<f64>();
+            count += one.len();
+        }
+    }
+    sum / count as f64
+}
+
+#[test]
+fn a_pupil_comes_nearer_to_its_teacher_than_to_one_that_it_never_saw() {
+    let _lock = device_lock();
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, file) = ensemble(folder.path(), &device);
+    let taught = run(&pupil(file.clone(), 4, 1.0), Workplace::on(&device));
+    let mut alone = pupil(file, 4, 1.0);
+    (alone.first_stage.training.distillation, alone.first_stage.teacher) = (None, None);
+    let alone = run(&alone, Workplace::on(&device));
+    let (near, far) = (apart(&taught, &teacher), apart(&alone, &teacher));
+    assert!(near < 0.8 * far, "{near} from the teacher with it, {far} without");
+    // One network, which says whose cases it knows.
+    assert_eq!(taught.bundle.network.branches().len(), teacher.bundle.network.branches().len());
+    assert!(matches!(taught.bundle.description.network, NetworkConfig::FusionNet(_)));
+}
+
+#[test]
+fn a_taught_run_goes_on_where_it_stopped_with_the_same_teacher_alone() {
+    let _lock = device_lock();
+    let (set, split) = small_set();
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let (_, file) = ensemble(folder.path(), &device);
+    let recipe = pupil(file.clone(), 2, 0.5);
+    let whole = folder.path().join("whole");
+    let expected = run(&recipe, Workplace::on(&device).in_folder(&whole, false));
+    // As if it had been stopped after its first epoch.
+    let epochs = |folder: &Path| {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<PathBuf> = names.filter(|path| path.to_string_lossy().contains("epoch")).collect();
+        names.sort();
+        names
+    };
+    let full = whole.join("full");
+    let last = epochs(&full).pop().unwrap();
+    if last.is_dir() {
+        fs::remove_dir_all(&last).unwrap()
+    } else {
+        fs::remove_file(&last).unwrap()
+    }
+    let resumed = run(&recipe, Workplace::on(&device).in_folder(&whole, true));
+    assert!(numbers_of(&resumed.bundle.network) == numbers_of(&expected.bundle.network));
+
+    // Another teacher of the same name makes another run.
+    let other = run(&recipe_of_seed(5), Workplace::on(&device));
+    other.bundle.save(&file).unwrap();
+    let error = recipe.run(&set, &split, Workplace::on(&device).in_folder(&whole, true), &mut Silent).unwrap_err();
+    assert!(text_of(&error).contains("teacher"), "{}", text_of(&error));
+}
+
+fn recipe_of_seed(seed: u64) -> Protocol {
+    let mut recipe = recipe(1);
+    recipe.first_stage.training.seed = seed;
+    recipe
+}
+
+#[test]
+fn the_program_teaches_and_refuses_teachers_that_know_too_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let (teacher, out) = (folder.path().join("teacher"), folder.path().join("pupil"));
+    let plain = ["training.epochs=1", "second_stage.classifier=none"];
+    let trained = train_small(&teacher, "fusionm4net", &plain).output().unwrap();
+    assert!(trained.status.success(), "{}", text(&trained));
+    let taught_by = format!("method.teacher={}", teacher.display());
+    let taught = train_small(&out, "fusionm4net", &[&plain[..], &[&taught_by]].concat()).output().unwrap();
+    assert!(taught.status.success(), "{}", text(&taught));
+    let settings = fs::read_to_string(out.join("experiment.toml")).unwrap();
+    assert!(settings.contains("teacher = "), "{settings}");
+    let bundle = Bundle::load(&out, &Device::flex()).unwrap();
+    let of_teacher = Bundle::load(&teacher, &Device::flex()).unwrap();
+    assert_eq!(bundle.description.known_cases, of_teacher.description.known_cases);
+
+    let refused = |settings: &[&str]| {
+        let out = folder.path().join("none");
+        let output = train_small(&out, "fusionm4net", &[&plain[..], settings].concat()).output().unwrap();
+        assert!(!output.status.success() && !out.exists(), "{}", text(&output));
+        text(&output)
+    };
+    let other_split = refused(&[&taught_by, "split={ kind = \"drawn\", seed = 3 }"]);
+    assert!(
+        other_split.contains("method.teacher has learnt from") && other_split.contains("test cases"),
+        "{other_split}"
+    );
+    let classifiers = refused(&[&taught_by, "second_stage.classifier=svm"]);
+    assert!(classifiers.contains("half of the training cases"), "{classifiers}");
+    let nobody = refused(&["training.distillation={ weight = 0.5 }"]);
+    assert!(nobody.contains("method.teacher: the file of the trained model"), "{nobody}");
+    let gone = refused(&["method.teacher=no/such.safetensors"]);
+    assert!(gone.contains("no/such.safetensors"), "{gone}");
+    let dropout = refused(&[&taught_by, "training.modality_dropout={ clinical = 0.3 }"]);
+    assert!(dropout.contains("distillation"), "{dropout}");
+}
