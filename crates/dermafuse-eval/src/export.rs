@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::metrics::check;
 use crate::{
     CorruptionEvaluation, DecisionCurve, EvalError, Evaluation, GroupEvaluation, Measures, Mistakes, RiskCoverage,
-    SearchedWeight, SetEvaluation, SubsetEvaluation,
+    RowTests, SearchedWeight, SetEvaluation, SubsetEvaluation,
 };
 
 /// Version of the layout of `metrics.json`, raised when a key changes its meaning.
@@ -48,6 +48,9 @@ pub struct MetricsContext {
     /// The measures of the last row with their intervals over patients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measures: Option<Measures>,
+    /// Tests of every two branches, and of the last row against each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row_tests: Option<RowTests>,
     /// The decision curve of each class of the last row that is counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decision_curves: Vec<DecisionCurve>,
@@ -82,7 +85,7 @@ fn named<S: Serializer>(rows: &[(String, Evaluation)], serializer: S) -> Result<
 /// The evaluations of named rows as JSON: `{"format": 1, "seen", "notes", "rows": [{"name", "evaluation"}]}`, and `engine` (an
 /// [`EngineFacts`](dermafuse_schema::EngineFacts)) where a saved model was evaluated, `images` as
 /// `rows` where cases have several images of a kind, `weights` where some were searched, `class_groups` and `prediction_sets` where
-/// the model has them, `measures`, `decision_curves` and `mistakes` of the last row, `points` as `rows` where the model has some,
+/// the model has them, `row_tests` ([`RowTests`]) where there are several branches, `measures`, `decision_curves` and `mistakes` of the last row, `points` as `rows` where the model has some,
 /// `risk_coverage`, `subsets` (a [`SubsetEvaluation`]) and `corruptions` (a [`CorruptionEvaluation`]) where that was asked; keys in a fixed order, undefined values `null`. The same input gives the same
 /// bytes.
 ///

@@ -63,6 +63,7 @@ pub mod published;
 mod random;
 mod report;
 mod roc;
+mod row_tests;
 mod searched_weight;
 pub mod significance;
 mod subgroups;
@@ -94,6 +95,7 @@ pub use report::{
     SampleImage, SampleTask,
 };
 pub use roc::{RocCurve, auc};
+pub use row_tests::{Difference, RowPair, RowTests, TaskRowTests};
 pub use searched_weight::SearchedWeight;
 pub use subgroups::{Grouping, SubgroupRow, SubgroupTable};
 pub use subset_table::{EvaluatedSubset, SubsetEvaluation};

@@ -190,7 +190,7 @@ impl Measures {
 }
 
 /// The rows of each group, in the order of the groups' names.
-fn rows_of_groups(groups: &[String]) -> Vec<Vec<usize>> {
+pub(crate) fn rows_of_groups(groups: &[String]) -> Vec<Vec<usize>> {
     let mut rows: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     groups.iter().enumerate().for_each(|(row, group)| rows.entry(group).or_default().push(row));
     rows.into_values().collect()

@@ -18,7 +18,8 @@ use crate::metrics::check;
 use crate::published::{PublishedScore, PublishedTable};
 use crate::{
     CalibrationChange, Comparison, CorruptionEvaluation, DecisionCurve, EvalError, Evaluation, GroupEvaluation,
-    LearningCurve, Measures, Mistakes, RiskCoverage, RocCurve, SetEvaluation, SubgroupTable, SubsetEvaluation,
+    LearningCurve, Measures, Mistakes, RiskCoverage, RocCurve, RowTests, SetEvaluation, SubgroupTable,
+    SubsetEvaluation,
 };
 
 pub use case_page::{CasePage, ChecklistScore, HeatPicture};
@@ -57,6 +58,7 @@ pub struct Report {
     sets: Option<SetEvaluation>,
     subsets: Option<SubsetEvaluation>,
     measures: Option<Measures>,
+    row_tests: Option<RowTests>,
     decision_curves: Vec<DecisionCurve>,
     mistakes: Option<Mistakes>,
     mistake_pictures: Vec<PictureSection>,
@@ -195,6 +197,13 @@ impl Report {
     pub fn measures(mut self, measures: &Measures, decision_curves: &[DecisionCurve]) -> Self {
         self.measures = Some(measures.clone());
         self.decision_curves.extend_from_slice(decision_curves);
+        self
+    }
+
+    /// Adds tests of the rows against each other, below the measures.
+    #[must_use]
+    pub fn row_tests(mut self, tests: &RowTests) -> Self {
+        self.row_tests = Some(tests.clone());
         self
     }
 

@@ -7,8 +7,8 @@ use dermafuse_ensemble::{SecondStage, TwoStage};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_eval::{
     AnswerTable, Bootstrap, Confusion, DecisionCurve, EvalError, Evaluation, Evidence, GroupEvaluation, Grouping,
-    Measures, MetricsContext, Mistake, Mistakes, PictureSection, PictureStrip, Report, RiskCoverage, SampleCase,
-    SearchedWeight, SetEvaluation, SubgroupTable, SubsetEvaluation, TSne, figure::Series, write_metrics,
+    Measures, MetricsContext, Mistake, Mistakes, PictureSection, PictureStrip, Report, RiskCoverage, RowTests,
+    SampleCase, SearchedWeight, SetEvaluation, SubgroupTable, SubsetEvaluation, TSne, figure::Series, write_metrics,
     write_predictions,
 };
 use dermafuse_networks::NetworkConfig;
@@ -157,9 +157,13 @@ impl Results<'_> {
             None => Vec::new(),
         };
         let (class_groups, prediction_sets) = (class_groups(self.fitted)?, prediction_sets(self.fitted)?);
-        let (mut measures, mut decision_curves, mut mistakes) = (None, Vec::new(), None);
+        let (mut measures, mut decision_curves, mut mistakes, mut row_tests) = (None, Vec::new(), None, None);
         if let (Some((_, answers)), Some((_, evaluation))) = (self.rows.last(), evaluations.last()) {
             measures = Some(Measures::of(answers, &self.groups_of(answers), &Bootstrap::default())?);
+            let compared: Vec<(&str, &Predictions)> = self.compared_rows().collect();
+            if compared.len() > 1 {
+                row_tests = Some(RowTests::of(&compared, &self.groups_of(answers), &Bootstrap::default())?);
+            }
             decision_curves = decision_curves_of(answers, evaluation)?;
             mistakes = Some(Mistakes::of(answers, MISTAKES)?);
         }
@@ -175,6 +179,7 @@ impl Results<'_> {
             subsets: self.subsets.clone(),
             corruptions,
             measures,
+            row_tests,
             decision_curves,
             mistakes,
             points: evaluated(self.points)?,
@@ -203,6 +208,9 @@ impl Results<'_> {
             .abstention(&context.risk_coverage, context.prediction_sets.as_ref());
         if let Some(measures) = &context.measures {
             report = report.measures(measures, &context.decision_curves);
+        }
+        if let Some(tests) = &context.row_tests {
+            report = report.row_tests(tests);
         }
         if let (Some(mistakes), Some((_, answers))) = (&context.mistakes, self.rows.last()) {
             report = report.mistakes(mistakes);
@@ -254,6 +262,16 @@ impl Results<'_> {
     }
 
     /// The patient, else the lesion, of each predicted case.
+    /// The rows of single branches and the answer, as far as they are of the same cases.
+    fn compared_rows(&self) -> impl Iterator<Item = (&str, &Predictions)> {
+        let (last, others) = self.rows.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
+        // `P_1`, `P_2` and `P_3` are numbered; branches have names.
+        let is_branch = |name: &str| name.strip_prefix("P_").is_some_and(|rest| rest.starts_with(char::is_alphabetic));
+        let of_last = move |row: &Predictions| last.is_some_and(|(_, last)| last.ids == row.ids);
+        let branches = others.iter().filter(move |(name, row)| is_branch(name) && of_last(row));
+        branches.chain(last).map(|(name, row)| (name.as_str(), row))
+    }
+
     fn groups_of(&self, answers: &Predictions) -> Vec<String> {
         let groups: HashMap<&str, &str> =
             self.cases.cases().map(|case| (case.id.as_str(), case.group.as_str())).collect();

@@ -32,6 +32,7 @@ pub(super) fn measures(report: &Report) -> Option<Markup> {
             " %, as ISIC 2024 scores it; 20 at best. SEN at SPE: the largest sensitivity of any threshold with that specificity, on these \
              very cases, and the other way round."
         }
+        @if let Some(tests) = &report.row_tests { @for table in tests.tables() { (table.render()) } }
         @if !report.decision_curves.is_empty() {
             h3 { "Net benefit" }
             p {
