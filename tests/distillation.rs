@@ -119,10 +119,13 @@ fn the_program_teaches_and_refuses_teachers_that_know_too_much() {
     let trained = train_small(&teacher, "fusionm4net", &plain).output().unwrap();
     assert!(trained.status.success(), "{}", text(&trained));
     let taught_by = format!("method.teacher={}", teacher.display());
-    let taught = train_small(&out, "fusionm4net", &[&plain[..], &[&taught_by]].concat()).output().unwrap();
+    let from_here = train_small(&out, "fusionm4net", &[&plain[..], &["method.teacher=teacher"]].concat())
+        .current_dir(folder.path())
+        .output();
+    let taught = from_here.unwrap();
     assert!(taught.status.success(), "{}", text(&taught));
     let settings = fs::read_to_string(out.join("experiment.toml")).unwrap();
-    assert!(settings.contains("teacher = "), "{settings}");
+    assert!(settings.contains(&format!("teacher = \"{}\"", teacher.display())), "{settings}");
     let bundle = Bundle::load(&out, &Device::flex()).unwrap();
     let of_teacher = Bundle::load(&teacher, &Device::flex()).unwrap();
     assert_eq!(bundle.description.known_cases, of_teacher.description.known_cases);

@@ -200,7 +200,7 @@ impl Experiment {
         for (name, group) in &mut experiment.groups {
             group.resolve(&settings, name);
         }
-        experiment.method.weights.resolve(&settings);
+        experiment.method.resolve(&settings);
         experiment.split.resolve(&settings);
         if let Some(features) = &mut experiment.machine.features {
             *features = settings.path_of("machine.features", features);
@@ -231,8 +231,8 @@ impl Experiment {
         {
             *features = whole;
         }
-        saved.method.weights.make_absolute();
-        saved.stages.iter_mut().for_each(|stage| stage.method.weights.make_absolute());
+        saved.method.make_absolute();
+        saved.stages.iter_mut().for_each(|stage| stage.method.make_absolute());
         to_toml(&saved)
     }
 

@@ -57,7 +57,7 @@ pub struct MergedSource {
 }
 
 /// A path that can be read from anywhere.
-fn absolute(path: &mut PathBuf) {
+pub(super) fn absolute(path: &mut PathBuf) {
     if let Ok(whole) = std::path::absolute(&*path) {
         *path = whole;
     }

@@ -6,6 +6,7 @@ use dermafuse_networks::{DeepEnsembleConfig, MAX_MEMBERS, NetworkConfig};
 use dermafuse_settings::Settings;
 use serde::{Deserialize, Serialize};
 
+use super::data::absolute;
 use super::{Experiment, StartWeights};
 use crate::{RecipeError, Selection};
 
@@ -44,6 +45,18 @@ fn is_one(number: &usize) -> bool {
 }
 
 impl MethodSettings {
+    pub(super) fn make_absolute(&mut self) {
+        self.weights.make_absolute();
+        self.teacher.iter_mut().for_each(absolute);
+    }
+
+    pub(super) fn resolve(&mut self, settings: &Settings) {
+        self.weights.resolve(settings);
+        if let Some(teacher) = &mut self.teacher {
+            *teacher = settings.path_of("method.teacher", teacher);
+        }
+    }
+
     /// The network that answers: an ensemble of the method's, where it has several members.
     pub(crate) fn answering_network(&self) -> NetworkConfig {
         match self.members {

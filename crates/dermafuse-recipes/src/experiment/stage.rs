@@ -49,7 +49,7 @@ pub(super) fn in_layers(settings: &mut Settings) -> Result<Vec<StageSettings>, R
         let layers = method.clone();
         let mut method: MethodSettings = method.take("method").ok_or_else(|| missing("method"))?.get_value("method")?;
         layers.checked("method.network", method.network.check_settings())?;
-        method.weights.resolve(&layers);
+        method.resolve(&layers);
         let own: Own = stage.get_value("stages")?;
         Ok(StageSettings { name: own.name, data: own.data, weights: own.weights, training, method })
     };
