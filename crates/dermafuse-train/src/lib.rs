@@ -80,6 +80,7 @@ mod loss_config;
 mod lost_best;
 mod observer;
 mod optimizer;
+mod replicas;
 mod run_facts;
 mod run_identity;
 mod shown;
