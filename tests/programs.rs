@@ -390,6 +390,13 @@ fn what_cannot_be_is_said_before_anything_is_written() {
         train_small(&out, "fusionm4net", &[backbone, "machine.device=cuda"]),
         "--set machine.device=cuda: machine.device: this program was built without the device `cuda`",
     );
+    let three = r#"machine.device=["flex", "flex", "flex"]"#;
+    says(
+        train_small(&out, "fusionm4net", &[backbone, three]),
+        &format!(
+            "--set {three}: machine.device: 3 devices do not share batches of 8 evenly; say training.micro_batch_size"
+        ),
+    );
     let mut data = train_small(&out, "fusionm4net", &[backbone]);
     data.args(["--data", "moon=nowhere"]);
     says(data, "the experiment has no data set `moon`; its sets are derm7pt");

@@ -42,7 +42,7 @@ pub(crate) struct Check {
 
 pub(crate) fn run(arguments: &Check) -> ProgramResult {
     let experiment = arguments.experiment.read()?;
-    let device = arguments.experiment.device(&experiment)?;
+    let devices = arguments.experiment.devices(&experiment)?;
     let plan = arguments.experiment.plan(&experiment)?;
     if !arguments.json {
         describe(&plan);
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
             print_groups(stage)?;
         }
     }
-    let place = Workplace::on(&device);
+    let place = Workplace::on_all(&devices);
     plan.check(place, &mut TerminalProgress::default())?;
     if let Some(sweep) = arguments.experiment.sweep()? {
         let planned = sweep.plan(place)?;
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Check) -> ProgramResult {
     for stage in &plan.rounds[0].stages {
         let recipe = &stage.protocol.first_stage;
         let name = if stage.name.is_empty() { String::new() } else { format!("stage {}: ", stage.name) };
-        let parameters = parameter_count(&stage.network()?.init(&device)?);
+        let parameters = parameter_count(&stage.network()?.init(place.device)?);
         let (epochs, trainings) = (recipe.training.epochs, stage.protocol.trainings());
         say!("{name}{}, {parameters} parameters", kind_of(&recipe.network));
         let (rounds, final_fit) = (plan.rounds.len(), plan.final_fit.iter().len());
@@ -233,14 +233,15 @@ fn some_of_each_class(set: &CaseSet, rows: &[usize], count: usize) -> Vec<usize>
 /// Trains on a few batches, and on none of the others.
 fn seconds_an_epoch(stage: &PlannedTraining, place: Workplace<'_>) -> Result<f64, Box<dyn std::error::Error>> {
     let mut protocol = stage.protocol.clone();
-    let (mut split, batch) = (stage.split.clone(), protocol.first_stage.training.batch_size);
+    let (mut split, training) = (stage.split.clone(), &mut protocol.first_stage.training);
+    let batch = training.sampling.batch_size(&stage.set.tasks).unwrap_or(training.batch_size);
     let all = split.train.len();
     split.train = some_of_each_class(&stage.set, &split.train, 4 * batch);
     split.valid.truncate(batch);
     split.test.truncate(1);
-    let training = &mut protocol.first_stage.training;
     (training.epochs, training.averaging, training.unfreezing, training.patience) = (1, None, None, None);
-    (training.sampling, training.warm_up_steps, training.progressive_size) = (Sampling::EachOnce, 0, None);
+    (training.sampling, training.batch_size, training.warm_up_steps) = (Sampling::EachOnce, batch, 0);
+    training.progressive_size = None;
     // What comes after the network wants more cases than these.
     (protocol.second_stage, protocol.answer) = (None, dermafuse::recipes::Answer::All);
     (protocol.calibrated, protocol.abstention, protocol.point) = (None, None, None);

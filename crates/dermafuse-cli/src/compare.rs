@@ -191,10 +191,10 @@ pub(crate) fn run(arguments: &Compare) -> ProgramResult {
     let mut terminal = TerminalProgress::default();
     let (_, first) = arguments.methods(planned[0].0)?;
     let machine = first[0].experiment.machine.clone();
-    let device = machine.device.open();
-    let device = device.map_err(|reason| first[0].recipe.error("machine.device", reason.to_string()))?;
+    let devices = machine.device.open();
+    let devices = devices.map_err(|reason| first[0].recipe.error("machine.device", reason.to_string()))?;
     let cache = Arc::new(ImageCache::new(machine.image_cache.saturating_mul(1_000_000)));
-    let place = Workplace::on(&device).with_cache(&cache).with_lost_best(*lost_best);
+    let place = Workplace::on_all(&devices).with_cache(&cache).with_lost_best(*lost_best);
     // All are checked before the first one begins.
     let mut prepared = Vec::with_capacity(planned.len());
     for (protocol, out) in planned {

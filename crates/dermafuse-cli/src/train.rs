@@ -93,10 +93,10 @@ impl ExperimentArguments {
         Ok(recipe.sweep(row)?)
     }
 
-    /// The device that it says.
-    pub(crate) fn device(&self, experiment: &Experiment) -> Result<Device, Failure> {
+    /// The devices that it says, at least one.
+    pub(crate) fn devices(&self, experiment: &Experiment) -> Result<Vec<Device>, Failure> {
         match experiment.machine.device.open() {
-            Ok(device) => Ok(device),
+            Ok(devices) => Ok(devices),
             Err(reason) => Err(self.recipe()?.error("machine.device", reason.to_string()).into()),
         }
     }
@@ -134,11 +134,11 @@ pub(crate) fn run(arguments: &Train) -> ProgramResult {
     if shard.is_some() && sweep.is_none() {
         return Err("--shard is a share of the trials of a sweep, and the experiment has no [sweep]".into());
     }
-    let device = arguments.device(&experiment)?;
+    let devices = arguments.devices(&experiment)?;
     let mode = RunMode { resume: *resume, shared: shard.is_some() };
     RunFolder::check(out, "train", mode)?;
     let cache = Arc::new(ImageCache::new(experiment.machine.image_cache.saturating_mul(1_000_000)));
-    let place = Workplace::on(&device).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
+    let place = Workplace::on_all(&devices).in_folder(out, *resume).with_cache(&cache).with_lost_best(*lost_best);
     let mut terminal = TerminalProgress::default();
     let (folder, plan) = match sweep {
         None => {

@@ -818,12 +818,15 @@ fn a_training_is_asked_for_by_a_file_or_a_recipe() {
     assert!(listed.contains("rows: \"C\", \"D\"") && listed.contains("\"C-M, two stages\""), "{listed}");
     let row = refused(&dermafuse(["train", "--recipe", "fusionm4net", "--row", "X"]));
     assert!(row.contains("there is no row `X`; the rows are `C`, `D`, "), "{row}");
-    let device = ["check", "--recipe", "fusionm4net", "--data", "derm7pt=nowhere", "--set", "machine.device=gpu"];
-    let device = refused(&dermafuse(device));
-    assert!(
-        device.contains("--set machine.device=gpu: machine.device: there is no device `gpu`; the devices are"),
-        "{device}"
-    );
+    for (setting, said) in [
+        ("machine.device=gpu", "machine.device: there is no device `gpu`; the devices are"),
+        (r#"machine.device=["flex", "gpu"]"#, "there is no device `gpu`; the devices are"),
+        ("machine.device=[]", "machine.device: a list of devices has at least one"),
+    ] {
+        let line = ["check", "--recipe", "fusionm4net", "--data", "derm7pt=nowhere", "--set", setting];
+        let device = refused(&dermafuse(line));
+        assert!(device.contains(&format!("--set {setting}: ")) && device.contains(said), "{device}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Burn's devices are chosen at run time, but a device that is missing panics inside of Burn when it is first used. Here a device has
 //! a name, [`DeviceName`], that settings and programs read, and [`DeviceName::open`] gives the device or an error that lists those
-//! that are there.
+//! that are there. Several that share a training are a [`DeviceList`].
 //!
 //! | name | device | Cargo feature |
 //! |---|---|---|
@@ -23,10 +23,12 @@
 //! ```
 
 mod device_error;
+mod device_list;
 mod device_name;
 mod large_pages;
 mod opening;
 
 pub use device_error::DeviceError;
+pub use device_list::DeviceList;
 pub use device_name::{DeviceName, WgpuAdapter};
 pub use large_pages::restart_with_large_pages;

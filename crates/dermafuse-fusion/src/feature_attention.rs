@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::CollectedStatistics;
 use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
@@ -142,7 +143,7 @@ impl QueryKeyValue {
     /// # Shapes
     /// `[B, L]` → three times `[B, d]`.
     pub(crate) fn forward(&self, features: Tensor<2>) -> [Tensor<2>; 3] {
-        let all = self.norm.forward(project(&self.linear, Activation::Identity, features)); // [B, 3d]
+        let all = self.norm.forward_collected(project(&self.linear, Activation::Identity, features)); // [B, 3d]
         [0, 1, 2].map(|part| all.clone().narrow(1, part * self.width, self.width)) // [B, d]
     }
 }
@@ -162,7 +163,7 @@ impl NormalizedLinear {
     /// # Shapes
     /// `[B, D]` → `[B, D']`.
     pub(crate) fn forward(&self, features: Tensor<2>) -> Tensor<2> {
-        self.norm.forward(project(&self.linear, Activation::Identity, features)) // [B, D']
+        self.norm.forward_collected(project(&self.linear, Activation::Identity, features)) // [B, D']
     }
 }
 

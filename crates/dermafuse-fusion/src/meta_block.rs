@@ -8,6 +8,7 @@ use burn::module::Module;
 use burn::nn::{BatchNorm, BatchNormConfig, Linear};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::CollectedStatistics;
 use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
@@ -61,8 +62,8 @@ impl FeatureFusion for MetaBlock {
         let [batch, features] = image.dims();
         let groups = features / self.columns;
         let values = image.reshape([batch, groups, self.columns]); // [B, G, 32]
-        let scale = self.scale_norm.forward(project(&self.scale, Activation::Identity, metadata.clone())); // [B, G]
-        let shift = self.shift_norm.forward(project(&self.shift, Activation::Identity, metadata)); // [B, G]
+        let scale = self.scale_norm.forward_collected(project(&self.scale, Activation::Identity, metadata.clone())); // [B, G]
+        let shift = self.shift_norm.forward_collected(project(&self.shift, Activation::Identity, metadata)); // [B, G]
         let scaled = (values * scale.unsqueeze_dim::<3>(2)).tanh(); // [B, G, 32]
         sigmoid(scaled + shift.unsqueeze_dim::<3>(2)).reshape([batch, features]) // [B, L_I]
     }

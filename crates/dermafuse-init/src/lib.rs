@@ -10,6 +10,7 @@
 //! whole module. Distributions are those of Burn's initializers, and a layer that nobody draws for behaves as Burn's.
 //!
 //! A pass of training draws too: [`draw_for_pass`] gives it a seed, and layers draw by [`AddressedDropout`] or [`draw_kept`].
+//! What a pass does beside its output is kept apart by [`collect_statistics`], so that several passes may go on at once.
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig};
@@ -32,9 +33,11 @@ mod addressed_parameter;
 mod draw;
 mod normal_quantile;
 mod pass;
+mod running_statistics;
 mod spread;
 
 pub use addressed_init::AddressedInit;
 pub use addressed_parameter::AddressedParameter;
 pub use draw::draw_first_weights;
 pub use pass::{AddressedDropout, draw_for_pass, draw_kept};
+pub use running_statistics::{BatchStatistic, CollectedStatistics, collect_statistics, move_statistics};

@@ -8,7 +8,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor, activation::silu};
 
 use dermafuse_fusion::linear;
-use dermafuse_init::AddressedDropout;
+use dermafuse_init::{AddressedDropout, CollectedStatistics};
 use dermafuse_kernels::{Activation, project};
 
 use crate::NetworkError;
@@ -71,9 +71,9 @@ impl MultitaskHead {
     /// # Shapes
     /// `[B, D]` → one `[B, K_t]` for each task.
     pub fn forward(&self, features: Tensor<2>) -> Vec<Tensor<2>> {
-        let hidden = silu(self.norm1.forward(project(&self.linear1, Activation::Identity, features))); // [B, 512]
+        let hidden = silu(self.norm1.forward_collected(project(&self.linear1, Activation::Identity, features))); // [B, 512]
         let hidden = self.dropout.forward_addressed(hidden);
-        let hidden = silu(self.norm2.forward(project(&self.linear2, Activation::Identity, hidden))); // [B, 128]
+        let hidden = silu(self.norm2.forward_collected(project(&self.linear2, Activation::Identity, hidden))); // [B, 128]
         let hidden = self.dropout.forward_addressed(hidden);
         self.tasks.iter().map(|task| project(task, Activation::Identity, hidden.clone())).collect() // [B, K_t]
     }

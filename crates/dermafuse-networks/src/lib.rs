@@ -74,7 +74,8 @@ mod twin_net;
 mod uniform_classifier;
 
 pub use dermafuse_init::{
-    AddressedDropout, AddressedInit, AddressedParameter, draw_first_weights, draw_for_pass, draw_kept,
+    AddressedDropout, AddressedInit, AddressedParameter, BatchStatistic, CollectedStatistics, collect_statistics,
+    draw_first_weights, draw_for_pass, draw_kept, move_statistics,
 };
 pub use dermafuse_registry::RegistryError;
 pub use dermafuse_schema::{Modality, UnknownModality};

@@ -9,7 +9,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use dermafuse_fusion::linear;
-use dermafuse_init::AddressedDropout;
+use dermafuse_init::{AddressedDropout, CollectedStatistics};
 use dermafuse_kernels::{Activation, project};
 use serde::{Deserialize, Serialize};
 
@@ -94,7 +94,8 @@ impl MetadataNetwork {
         };
         let layers = self.linear.iter().zip(&self.norm);
         layers.fold(inputs, |hidden, (linear, norm)| {
-            self.dropout.forward_addressed(relu(norm.forward(project(linear, Activation::Identity, hidden)))) // [B, L]
+            let hidden = norm.forward_collected(project(linear, Activation::Identity, hidden)); // [B, L]
+            self.dropout.forward_addressed(relu(hidden))
         })
     }
 }

@@ -10,6 +10,7 @@ use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor};
+use dermafuse_init::CollectedStatistics;
 use dermafuse_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,8 @@ impl Reconstruction {
     pub fn forward(&self, maps: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
         let layers = self.convolutions.iter().zip(&self.norms).zip(BLOCKS);
         let picture = layers.fold(maps, |maps, ((convolution, norm), (factor, _))| {
-            leaky_relu(norm.forward(convolve(convolution, Activation::Identity, enlarge(maps, factor))), SLOPE) // [B, C', f*h, f*w]
+            let maps = convolve(convolution, Activation::Identity, enlarge(maps, factor)); // [B, C', f*h, f*w]
+            leaky_relu(norm.forward_collected(maps), SLOPE)
         });
         let picture = convolve(&self.output, Activation::Identity, picture); // [B, 3, 32*h, 32*w]
         let [_, _, height, width] = picture.dims();

@@ -14,8 +14,8 @@ mod start_weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dermafuse_data::QualityThresholds;
-use dermafuse_devices::DeviceName;
+use dermafuse_data::{QualityThresholds, Sampling};
+use dermafuse_devices::DeviceList;
 use dermafuse_ensemble::OutOfDistributionSettings;
 use dermafuse_infer::{CardTexts, TestTimeAugmentation};
 use dermafuse_schema::SeveralImages;
@@ -144,12 +144,14 @@ fn is_whole(fraction: &f64) -> bool {
     *fraction == 1.0
 }
 
-/// Where and how an experiment is computed. The numbers do not depend on it, but for the device's own rounding.
+/// Where and how an experiment is computed. The numbers do not depend on it, but for the device's own rounding and for the size of
+/// [parts](TrainingConfig::micro_batch_size) that a list of devices stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MachineSettings {
-    /// The device, by name: `flex` is the CPU.
-    pub device: DeviceName,
+    /// The device, by name: `flex` is the CPU. Of a list, all share each step of a training and the first does everything else; batches have
+    /// as many parts as there are devices where `training.micro_batch_size` does not say it.
+    pub device: DeviceList,
     /// Threads that decode images.
     pub threads: usize,
     /// Memory for decoded images, in megabytes.
@@ -302,6 +304,18 @@ impl Experiment {
             return error("training_fraction", "above 0 and at most 1".into());
         }
         settings.checked("training", self.training.check())?;
+        let (devices, batch) = (self.machine.device.names().len(), self.training.batch_size);
+        let each_once = matches!(self.training.sampling, Sampling::EachOnce | Sampling::Weighted { .. });
+        if self.training.micro_batch_size.is_none()
+            && each_once
+            && (batch / devices < 2 || !batch.is_multiple_of(devices))
+        {
+            let reason = format!(
+                "{devices} devices do not share batches of {batch} evenly; say training.micro_batch_size, the cases that a device \
+                 computes at once"
+            );
+            return error("machine.device", reason);
+        }
         settings.checked("quality", self.quality.check())?;
         settings.checked("out_of_distribution", self.out_of_distribution.check())?;
         settings.checked("split", self.split.check())?;

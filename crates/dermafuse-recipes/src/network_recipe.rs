@@ -51,6 +51,8 @@ pub struct NetworkRecipe {
 pub struct Workplace<'a> {
     /// The device, without autodiff.
     pub device: &'a Device,
+    /// Devices that share each step of a training with it.
+    pub replicas: &'a [Device],
     /// Folder for checkpoints; none are written without.
     pub folder: Option<&'a Path>,
     /// Whether an interrupted run in the folder continues, with the same result as if it had not been.
@@ -67,7 +69,18 @@ impl<'a> Workplace<'a> {
     /// A device, and no checkpoints.
     #[must_use]
     pub fn on(device: &'a Device) -> Self {
-        Self { device, folder: None, resume: false, lost_best: LostBest::default(), cache: None, features: None }
+        let lost_best = LostBest::default();
+        Self { device, replicas: &[], folder: None, resume: false, lost_best, cache: None, features: None }
+    }
+
+    /// Several devices that share each step of a training, and no checkpoints. The first does everything else.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn on_all(devices: &'a [Device]) -> Self {
+        let (first, replicas) = devices.split_first().expect("there is a device");
+        Self { replicas, ..Self::on(first) }
     }
 
     /// The same with checkpoints in a folder.

@@ -250,6 +250,9 @@ impl Experiment {
         if method.teacher.is_some() {
             training.distillation.get_or_insert_default();
         }
+        if training.micro_batch_size.is_none() {
+            training.micro_batch_size = part_for_each(self.machine.device.names().len(), &training, set);
+        }
         // What earlier trainings hand on is one backbone.
         let network = if is_last { method.answering_network() } else { method.network.clone() };
         Protocol {
@@ -519,6 +522,13 @@ impl Round {
     fn folder(&self) -> &str {
         if self.is_tested() { &self.name } else { "" }
     }
+}
+
+/// The cases of a part where each of several devices has one of every batch; none of a single device, or of devices that do not divide
+/// the batch.
+fn part_for_each(devices: usize, training: &TrainingConfig, set: &CaseSet) -> Option<usize> {
+    let batch = training.sampling.batch_size(&set.tasks).unwrap_or(training.batch_size);
+    (devices > 1 && batch.is_multiple_of(devices)).then_some(batch / devices)
 }
 
 /// The names of the rounds whose results or checkpoints a folder has; an empty one is of an experiment with a single round.

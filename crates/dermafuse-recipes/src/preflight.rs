@@ -128,6 +128,7 @@ impl NetworkRecipe {
     pub(crate) fn trainer(&self, seed: u64, place: Workplace<'_>) -> Result<Trainer, RecipeError> {
         let mut trainer = Trainer::new(TrainingConfig { seed, ..self.training.clone() });
         trainer.cache = place.cache.cloned();
+        trainer.replicas = place.replicas.to_vec();
         (trainer.incomplete, trainer.several_images) = (self.incomplete, self.several_images);
         trainer.lost_best = place.lost_best;
         if let Some(model) = self.teacher_model(place.device)? {

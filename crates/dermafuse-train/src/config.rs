@@ -28,7 +28,8 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// Cases in one pass through the network, a divisor of the cases in a step: the gradients of a step add up over
     /// several passes, for machines whose memory does not hold a batch. The gradients are those of the whole batch, but
-    /// for batch normalisation, whose statistics are those of each pass. `None` passes the whole batch at once.
+    /// for batch normalisation, whose statistics are those of each pass. Several devices share the passes
+    /// ([`Trainer::replicas`](crate::Trainer::replicas)). `None` passes the whole batch at once.
     pub micro_batch_size: Option<usize>,
     /// How gradients become steps.
     pub optimizer: OptimizerKind,

@@ -193,7 +193,8 @@ impl Lessons<'_> {
         [student.to_owned(), teacher.to_owned()]
     }
 
-    /// The targets of each of the student's branches, with what the teacher says of these cases, which are a part of a batch of `batch`.
+    /// The targets of each of the student's branches, with what the teacher says of these cases, which are a part of a batch of `batch`. They
+    /// stay on their device; the teacher computes on its own.
     ///
     /// # Shapes
     /// `[B, 3, H, W]` images as the student gets them, and `[B, M_t]` of the record.
@@ -211,7 +212,10 @@ impl Lessons<'_> {
         let looks_at = self.teacher.network.modalities();
         let columns = record.ncols();
         let record: Vec<f32> = record.iter().map(|&value| value as f32).collect();
-        let seen = |image: &Option<Tensor<4>>, looks: bool| image.clone().filter(|_| looks).map(Tensor::inner);
+        let own = targets[0].device().inner();
+        let seen = |image: &Option<Tensor<4>>, looks: bool| {
+            image.clone().filter(|_| looks).map(|image| image.inner().to_device(&self.device)) // [B, 3, H, W]
+        };
         let output = self.teacher.network.forward(MultimodalInput {
             clinical: seen(&input.clinical, looks_at.clinical),
             dermoscopic: seen(&input.dermoscopic, looks_at.dermoscopic),
@@ -236,8 +240,8 @@ impl Lessons<'_> {
             };
             let soft = output.branches[source].logits.iter().zip(&self.corrections).map(of_task);
             targets.clone().taught(
-                soft.map(Tensor::from_inner).collect(),
-                Tensor::from_inner(shares.clone()),
+                soft.map(|soft| Tensor::from_inner(soft.to_device(&own))).collect(),
+                Tensor::from_inner(shares.clone().to_device(&own)),
                 temperature,
             )
         };

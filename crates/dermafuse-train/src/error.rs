@@ -84,14 +84,19 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
-    /// The device could not compute a pass, as one whose memory is full. Nothing of this epoch is kept: the last checkpoint holds the
-    /// weights of the one before.
+    /// A device could not compute a pass, as one whose memory is full or whose connection is lost. Nothing of this epoch is kept: the
+    /// last checkpoint holds the weights of the one before.
     #[error(
-        "the device cannot train batch {batch} of epoch {epoch}, {cases} cases at a time: {reason}. If its memory is full, set \
+        "{} cannot train batch {batch} of epoch {epoch}, {cases} cases at a time: {reason}. If its memory is full, set \
          `micro_batch_size` below {cases} (the same gradients with less memory), take smaller images or train on another device, and \
-         resume the run"
+         resume the run",
+        if *devices == 1 { "the device".to_owned() } else { format!("device {device} of {devices}") }
     )]
     Device {
+        /// Which of the devices that share the step, from 1; the first is the network's own.
+        device: usize,
+        /// How many devices share the step.
+        devices: usize,
         /// Epoch, from 1.
         epoch: usize,
         /// Batch within the epoch, from 1.

@@ -82,6 +82,7 @@ mod lost_best;
 mod observer;
 mod optimizer;
 mod progressive_size;
+mod replicas;
 mod run_facts;
 mod run_identity;
 mod shown;

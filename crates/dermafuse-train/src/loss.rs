@@ -42,6 +42,11 @@ struct SoftTargets {
 }
 
 impl Targets {
+    /// The device that they are on.
+    pub(crate) fn device(&self) -> Device {
+        self.shares.first().expect("there is a task").device()
+    }
+
     /// The same with a teacher that takes a share `[B, 1]` of each case's loss. `tables` are `[B, K_t]` for each task: its probabilities at
     /// the temperature, times their weight in the loss.
     pub(crate) fn taught(self, tables: Vec<Tensor<2>>, share: Tensor<2>, temperature: f64) -> Self {

@@ -1,20 +1,21 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::{ModuleRecord, RecordError};
-use burn::tensor::{Bytes, Device, TensorReadError};
+use burn::tensor::{Bytes, Device};
 use dermafuse_data::{
     BatchLoader, CaseSet, CaseView, ImageCache, LoaderConfig, Looks, MetadataEncoder, Mix, Mixing, Preprocess, mix,
 };
 use dermafuse_infer::{Predictor, TestTimeAugmentation, kinds_of, may_miss, modalities_of, tensors_of};
 use dermafuse_kernels::on_pool;
-use dermafuse_networks::{Auxiliary, Modalities, Network, draw_for_pass};
+use dermafuse_networks::{Modalities, Network};
 use dermafuse_schema::{BranchLogits, SeveralImages};
 
 use crate::averaging::{Average, refresh_batch_norm};
 use crate::clipping::clip_norm;
 use crate::optimizer::learning_rates;
+use crate::replicas::{DeviceFault, Gathered, Part, Replicas, device_of};
 use crate::shown::{ShownCases, check_dropout};
 use crate::{
     AverageReport, BatchReport, Checkpoint, Checkpoints, EpochReport, ImageRecord, Incomplete, LostBest, MultitaskLoss,
@@ -51,6 +52,9 @@ pub struct Trained<N> {
 pub struct Trainer {
     /// The recipe.
     pub config: TrainingConfig,
+    /// Devices that share each step with the network's own: they compute its parts (`micro_batch_size`) in turn, and the numbers are those
+    /// of one device. What they have in common with others of their kind, such as the CPU's threads, they share; none as a rule.
+    pub replicas: Vec<Device>,
     /// Decoded images in memory, kept from epoch to epoch and shared with other trainers and predictors.
     pub cache: Option<Arc<ImageCache>>,
     /// What else makes the run what it is: the network's configuration, its first weights, the score. A run of other facts is
@@ -83,6 +87,7 @@ impl Trainer {
     pub fn new(config: TrainingConfig) -> Self {
         Self {
             config,
+            replicas: Vec::new(),
             cache: None,
             teacher: None,
             facts: RunFacts::default(),
@@ -318,6 +323,7 @@ impl Trainer {
         if pass < 2 || !batch.is_multiple_of(pass) {
             return size("micro_batch_size", "at least 2 and a divisor of batch_size", pass);
         }
+        self.check_parts(batch, pass)?;
         let order = self.config.sampling.order(&cases.train, self.config.seed, 0)?;
         let steps = self.config.epochs * order.len().div_ceil(batch);
         if self.config.warm_up_steps > 0 && self.config.warm_up_steps >= steps {
@@ -360,6 +366,22 @@ impl Trainer {
             return Err(TrainError::Setting { setting: "the network", expected, found });
         }
         Ok(())
+    }
+
+    /// Where several devices share a step, each has a part of it.
+    fn check_parts(&self, batch: usize, pass: usize) -> Result<(), TrainError> {
+        let devices = 1 + self.replicas.len();
+        if devices == 1 || (self.config.micro_batch_size.is_some() && batch / pass >= devices) {
+            return Ok(());
+        }
+        let (expected, found) = match self.config.micro_batch_size {
+            Some(_) => ("so small that each of several devices has a part of a batch", format!("{pass}")),
+            None => {
+                ("set where several devices share a step, since each computes parts of that size", "none".to_owned())
+            }
+        };
+        let found = format!("{found} for batches of {batch} on {devices} devices");
+        Err(TrainError::Setting { setting: "micro_batch_size", expected, found })
     }
 
     /// Every training case has the images that the network looks at, or may do without.
@@ -448,7 +470,6 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<f64, TrainError> {
         let config = &self.config;
-        let device = device_of(&run.network);
         let modalities = run.network.modalities();
         let groups = run.network.backbone_groups();
         let EpochPasses { order, shown, mut passes } = self.passes(epoch, modalities, cases)?;
@@ -459,7 +480,7 @@ impl Trainer {
         let unknown = vec![None; set.tasks.len()];
         let lessons = self.teacher.as_ref().zip(config.distillation).map(|(teacher, distillation)| {
             let branches: Vec<&str> = run.network.branches().iter().map(|branch| branch.name).collect();
-            teacher.lessons(distillation, &branches, &cases.train, &device)
+            teacher.lessons(distillation, &branches, &cases.train, &device_of(&run.network))
         });
         let lessons = lessons.transpose()?;
         let mixes = self.config.mixing.map(|mixing| self.mixes(mixing, epoch, &order, set.len()));
@@ -479,76 +500,76 @@ impl Trainer {
             let labels_of_branches = labels_of_branches(&seeing, &labels, &unknown);
             let progress = (epoch * batches + index) as f64 / (config.epochs * batches) as f64;
             run.network = run.network.clone().at_progress(progress);
-            let unable = |cases: usize, error: TensorReadError| {
-                let (epoch, batch, reason) = (epoch + 1, index + 1, error.to_string());
-                TrainError::Device { epoch, batch, cases, reason }
+            let pass_size = self.pass_size(set).min(rows.len());
+            let unable = |device: usize, cases: usize, reason: DeviceFault| {
+                let devices = 1 + self.replicas.len();
+                TrainError::Device { epoch: epoch + 1, batch: index + 1, cases, device, devices, reason }
             };
-            let mut accumulator = GradientsAccumulator::new();
+            let replicas = Replicas::of(&run.network, &self.replicas);
+            let replicas = replicas.map_err(|(device, reason)| unable(device, pass_size, reason))?;
+            let mut gathered = Gathered::new();
             let (mut batch_loss, mut done) = (0.0, 0);
             while done < rows.len() {
-                let mut images = passes.next().expect("the loader gives every row")?;
-                // What layers draw depends on seed, epoch and pass alone. Those of other crates may draw from the device.
-                let drawn = step_seed(config.seed, epoch, pass);
-                device.seed(drawn);
-                let part = done..done + images.rows.len();
-                let pass_cases = set.view(images.rows.clone())?;
-                let mut metadata = pass_cases.encoded_metadata(cases.encoder)?;
-                if let Some(lessons) = &lessons {
-                    metadata = lessons.with_record(metadata, &pass_cases)?;
-                }
-                if let Some(shown) = &shown {
-                    shown.hide_records(first + part.start, &mut metadata, &matched, set.fields.len())?;
-                }
-                let mixed = match &mixes {
-                    Some(mixes) => {
-                        let seeing = &seeing[part.clone()];
-                        let mixes = &mixes[first + part.start..first + part.end];
-                        mix(&mut images, &mut metadata, mixes, |one, other| seeing[one] == seeing[other])
+                // One part for each device, as far as there are parts.
+                let mut parts = Vec::with_capacity(replicas.count());
+                while parts.len() < replicas.count() && done < rows.len() {
+                    let device = replicas.device(parts.len());
+                    let mut images = passes.next().expect("the loader gives every row")?;
+                    let part = done..done + images.rows.len();
+                    let pass_cases = set.view(images.rows.clone())?;
+                    let mut metadata = pass_cases.encoded_metadata(cases.encoder)?;
+                    if let Some(lessons) = &lessons {
+                        metadata = lessons.with_record(metadata, &pass_cases)?;
                     }
-                    None => Vec::new(),
-                };
-                let targets = labels_of_branches.iter();
-                let targets = targets.map(|labels| loss.mixed_targets(labels, part.clone(), &mixed, &device));
-                let mut targets: Vec<Targets> = targets.collect();
-                let input = match &lessons {
-                    None => tensors_of(images, metadata, modalities, &device),
-                    Some(lessons) => {
-                        let [metadata, of_teacher] = lessons.apart(&metadata);
-                        let input = tensors_of(images, metadata, modalities, &device);
-                        let taught =
-                            on_pool(|| lessons.added_to(&targets, &input, &of_teacher, &pass_cases, rows.len()));
-                        targets = taught?;
-                        input
+                    if let Some(shown) = &shown {
+                        shown.hide_records(first + part.start, &mut metadata, &matched, set.fields.len())?;
                     }
-                };
-                let network = &run.network;
-                let (output, part_loss) = on_pool(|| {
-                    let output = draw_for_pass(drawn, || network.forward(input));
-                    // Burn keeps what a thread adds to running statistics until the same thread comes again; the next pass may be on
-                    // another one. This puts it into the statistics now.
-                    let _ = network.valid();
-                    let part_loss = match &targets[..] {
-                        [same] => loss.forward(&output, same),
-                        each => loss.forward_each(&output, &each.iter().collect::<Vec<_>>()),
+                    let mixed = match &mixes {
+                        Some(mixes) => {
+                            let seeing = &seeing[part.clone()];
+                            let mixes = &mixes[first + part.start..first + part.end];
+                            mix(&mut images, &mut metadata, mixes, |one, other| seeing[one] == seeing[other])
+                        }
+                        None => Vec::new(),
                     };
-                    (output, part_loss)
-                });
-                let value = part_loss.clone().try_into_scalar::<f64>().map_err(|error| unable(part.len(), error))?;
-                if !value.is_finite() {
-                    let cases = rows[part].iter().map(|&row| set.cases[row].id.to_string()).collect();
-                    return Err(TrainError::NonFiniteLoss { epoch: epoch + 1, batch: index + 1, cases, loss: value });
+                    let targets = labels_of_branches.iter();
+                    let targets = targets.map(|labels| loss.mixed_targets(labels, part.clone(), &mixed, &device));
+                    let mut targets: Vec<Targets> = targets.collect();
+                    let input = match &lessons {
+                        None => tensors_of(images, metadata, modalities, &device),
+                        Some(lessons) => {
+                            let [metadata, of_teacher] = lessons.apart(&metadata);
+                            let input = tensors_of(images, metadata, modalities, &device);
+                            let taught =
+                                on_pool(|| lessons.added_to(&targets, &input, &of_teacher, &pass_cases, rows.len()));
+                            targets = taught?;
+                            input
+                        }
+                    };
+                    done = part.end;
+                    parts.push(Part { cases: part, drawn: step_seed(config.seed, epoch, pass), input, targets });
+                    pass += 1;
                 }
-                own.add(&output.auxiliary, part.len()).map_err(|error| unable(part.len(), error))?;
-                let gradients = on_pool(|| GradientsParams::from_grads(part_loss.backward(), &run.network));
-                accumulator.accumulate(&run.network, gradients);
-                batch_loss += value;
-                done = part.end;
-                pass += 1;
+                let ranges: Vec<_> = parts.iter().map(|part| part.cases.clone()).collect();
+                let results = replicas.compute(parts, loss);
+                for (at, (part, result)) in ranges.into_iter().zip(results).enumerate() {
+                    let result = result.map_err(|reason| unable(at + 1, part.len(), reason))?;
+                    if !result.loss.is_finite() {
+                        let (epoch, batch, loss) = (epoch + 1, index + 1, result.loss);
+                        let cases = rows[part].iter().map(|&row| set.cases[row].id.to_string()).collect();
+                        return Err(TrainError::NonFiniteLoss { epoch, batch, cases, loss });
+                    }
+                    own.add(&result.auxiliary, part.len());
+                    batch_loss += result.loss;
+                    gathered.add(&run.network, result);
+                }
             }
-            let mut gradients = accumulator.grads();
+            drop(replicas); // the step is in place where nobody else has the weights
+            let (network, mut gradients) = gathered.finish(run.network.clone());
+            run.network = network;
             if let Some(largest) = config.clip_norm {
                 let clipped = clip_norm(&run.network, &mut gradients, largest);
-                clipped.map_err(|error| unable(self.pass_size(set).min(rows.len()), error))?;
+                clipped.map_err(|error| unable(1, pass_size, error.to_string()))?;
             }
             let rates = learning_rates(config, &groups, epoch, config.step_factor(epoch, index, batches))?;
             on_pool(|| {
@@ -716,10 +737,6 @@ fn labels_of_branches<'a>(
     (0..seeing[0].len()).map(of_branch).collect()
 }
 
-fn device_of<N: Network>(network: &N) -> Device {
-    network.devices().first().expect("a network has parameters").clone()
-}
-
 /// Sums of the losses that a network adds by itself.
 #[derive(Default)]
 struct OwnLosses {
@@ -728,15 +745,14 @@ struct OwnLosses {
 }
 
 impl OwnLosses {
-    fn add(&mut self, losses: &[Auxiliary], cases: usize) -> Result<(), TensorReadError> {
+    fn add(&mut self, losses: &[(&'static str, f64)], cases: usize) {
         if self.sums.is_empty() {
-            self.sums = losses.iter().map(|auxiliary| (auxiliary.name, 0.0)).collect();
+            self.sums = losses.iter().map(|(name, _)| (*name, 0.0)).collect();
         }
-        for ((_, sum), auxiliary) in self.sums.iter_mut().zip(losses) {
-            *sum += auxiliary.loss.clone().try_into_scalar::<f64>()? * cases as f64;
+        for ((_, sum), (_, loss)) in self.sums.iter_mut().zip(losses) {
+            *sum += loss * cases as f64;
         }
         self.cases += cases;
-        Ok(())
     }
 
     fn report(self, epoch: usize, observer: &mut dyn Observer) {

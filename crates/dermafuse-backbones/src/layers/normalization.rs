@@ -8,6 +8,7 @@
 
 use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
+use dermafuse_init::CollectedStatistics;
 use dermafuse_kernels::{Activation, BatchNormOutput, affine_activation, batch_norm_activation};
 
 /// Normalizes each channel, with batch statistics where the layer trains, else with the running ones; then the activation.
@@ -32,9 +33,7 @@ fn with_batch_statistics(norm: &BatchNorm, activation: Activation, input: Tensor
 
     let BatchNormOutput { output, mean, variance } =
         batch_norm_activation(input, norm.gamma.val(), norm.beta.val(), norm.epsilon, activation);
-    let moved = |running: Tensor<1>, batch: Tensor<1>| running * (1.0 - norm.momentum) + batch * norm.momentum;
-    norm.running_mean.update(moved(norm.running_mean.value_sync(), mean).detach());
-    norm.running_var.update(moved(norm.running_var.value_sync(), variance * unbiased).detach());
+    norm.collect(mean, variance * unbiased);
     output
 }
 

@@ -310,7 +310,8 @@ impl ComparisonOutcome {
     /// A configuration that makes no network.
     pub fn measure_latency(&mut self, comparison: &MethodComparison, device: &Device) -> Result<(), RecipeError> {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let name = comparison.methods.first().map(|method| method.plan.experiment.machine.device).unwrap_or_default();
+        let name = comparison.methods.first().map(|method| method.plan.experiment.machine.device.first());
+        let name = name.unwrap_or_default();
         self.measured_on = Some(format!("the device `{name}` of this machine, which has {threads} threads"));
         for (row, method) in self.rows.iter_mut().zip(&comparison.methods) {
             let last = method.plan.rounds[0].stages.last().expect("a round has a training");
