@@ -1,8 +1,9 @@
-//! What the benchmarks share: photos, a model of one tower with random weights, and the memory of a process.
+//! What the benchmarks share: photos, a model of one tower with random weights, devices, and the memory of a process.
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
 use dermafuse::data::{CaseSet, Preprocess, RgbPixels, derm7pt, encode_jpeg};
+use dermafuse::devices::DeviceName;
 use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription};
 use dermafuse::networks::{ImageClassifierConfig, Modality, NetworkConfig};
@@ -78,6 +79,20 @@ pub fn one_case() -> CaseSet {
 #[must_use]
 pub fn tasks() -> TaskSet {
     TaskSet::new(derm7pt::tasks()).expect("the tasks of a data set")
+}
+
+/// The devices that the variable DERMAFUSE_DEVICES names, with commas between them, or the CPU.
+///
+/// # Panics
+/// A name of no device, and a device that is not there: with the error's text, which says those that are.
+#[must_use]
+pub fn devices() -> Vec<DeviceName> {
+    let names = std::env::var("DERMAFUSE_DEVICES").unwrap_or_else(|_| DeviceName::Flex.to_string());
+    let opened = |name: &str| {
+        let name: DeviceName = name.parse()?;
+        name.open().map(|_| name)
+    };
+    names.split(',').map(|name| opened(name).unwrap_or_else(|error| panic!("{error}"))).collect()
 }
 
 /// Megabytes that the kernel says of this process, by the word of `/proc/self/status` (Linux): `VmRSS:` now, `VmHWM:` at most until now.

@@ -8,8 +8,19 @@ use burn::tensor::Slice;
 
 use crate::positions::ValueFlow;
 
-/// How many weights are computed at a time: 64 MB of `f32`.
+/// How many weights are computed at a time: 64 MB of `f32`, half of the largest buffer that every device of WebGPU has.
 const WEIGHTS: usize = 1 << 24;
+
+/// How many rows of the weights are computed at a time, of each image of a batch: all of them where they are few.
+fn rows_at_a_time([batch, rows, columns]: [usize; 3]) -> usize {
+    (WEIGHTS / (batch * columns).max(1)).clamp(1, rows.max(1))
+}
+
+/// Batch, positions of queries and positions of keys.
+fn sizes<B: Backend>(query: &FloatTensor<B>, key: &FloatTensor<B>) -> [usize; 3] {
+    let ([batch, _, rows], [_, _, columns]) = (query.shape().dims(), key.shape().dims());
+    [batch, rows, columns]
+}
 
 pub(crate) fn forward<B: Backend>(
     query: FloatTensor<B>,
@@ -17,7 +28,20 @@ pub(crate) fn forward<B: Backend>(
     value: FloatTensor<B>,
     flow: ValueFlow,
 ) -> FloatTensor<B> {
-    let parts = row_ranges::<B>(&query, &key).map(|rows| {
+    let size = rows_at_a_time(sizes::<B>(&query, &key));
+    forward_by::<B>(query, key, value, flow, size)
+}
+
+/// [`forward`] with so many rows at a time.
+fn forward_by<B: Backend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    flow: ValueFlow,
+    size: usize,
+) -> FloatTensor<B> {
+    let [_, rows, _] = sizes::<B>(&query, &key);
+    let parts = row_ranges(rows, size).map(|rows| {
         let weights = weights::<B>(&query, &key, &rows); // [B, n, M]
         match flow {
             ValueFlow::Gather => B::float_matmul(value.clone(), turned::<B>(weights)), // [B, C, n]
@@ -54,10 +78,24 @@ pub(crate) fn gradients<B: Backend>(
     gradient: FloatTensor<B>,
     flow: ValueFlow,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let size = rows_at_a_time(sizes::<B>(&query, &key));
+    gradients_by::<B>(query, key, value, gradient, flow, size)
+}
+
+/// [`gradients`] with so many rows at a time.
+fn gradients_by<B: Backend>(
+    query: FloatTensor<B>,
+    key: FloatTensor<B>,
+    value: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    flow: ValueFlow,
+    size: usize,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let [_, rows, _] = sizes::<B>(&query, &key);
     // A query's gradient is whole after its rows, a key's is a sum over all of them; a value's is either.
     let (mut to_query, mut to_key, mut to_value) = (vec![], None, vec![]);
     let mut value_sum = None;
-    for rows in row_ranges::<B>(&query, &key) {
+    for rows in row_ranges(rows, size) {
         let weights = weights::<B>(&query, &key, &rows); // [B, n, M]
         // What belongs to the rows, and what belongs to the columns.
         let (of_rows, of_columns) = match flow {
@@ -90,10 +128,8 @@ fn added<B: Backend>(sum: Option<FloatTensor<B>>, part: FloatTensor<B>) -> Float
     }
 }
 
-/// Rows of the weights that are computed together.
-fn row_ranges<B: Backend>(query: &FloatTensor<B>, key: &FloatTensor<B>) -> impl Iterator<Item = Range<usize>> {
-    let ([batch, _, rows], [_, _, columns]) = (query.shape().dims(), key.shape().dims());
-    let size = (WEIGHTS / (batch * columns).max(1)).clamp(1, rows.max(1));
+/// All rows, `size` at a time.
+fn row_ranges(rows: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..rows).step_by(size).map(move |first| first..(first + size).min(rows))
 }
 
@@ -110,4 +146,111 @@ fn columns<B: Backend>(x: &FloatTensor<B>, range: &Range<usize>) -> FloatTensor<
 /// `[B, R, C]` → `[B, C, R]`.
 fn turned<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_swap_dims(x, 1, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_the_weights_does_not_grow_with_the_positions() {
+        for batch in [1, 2, 24, 192] {
+            for rows in [1, 7, 49, 196, 784, 3136, 12_544, 50_176] {
+                for columns in [1, 49, 3136, 12_544] {
+                    let size = rows_at_a_time([batch, rows, columns]);
+                    let weights = |size: usize| batch * size * columns;
+                    assert!((1..=rows).contains(&size), "{batch} × {rows} × {columns}: {size}");
+                    // The least that can be computed is a row of each image, which is linear in the positions.
+                    assert!(weights(size) <= WEIGHTS.max(batch * columns), "{batch} × {rows} × {columns}: {size}");
+                    // As few parts as this allows.
+                    assert!(size == rows || weights(size + 1) > WEIGHTS, "{batch} × {rows} × {columns}: {size}");
+                }
+            }
+        }
+        // Maps of 56², a batch of 24: 64 MB at a time in place of 944.
+        assert_eq!(rows_at_a_time([24, 3136, 3136]), 222);
+        assert_eq!(rows_at_a_time([24, 196, 196]), 196);
+        assert_eq!(rows_at_a_time([0, 5, 0]), 5);
+    }
+
+    #[cfg(feature = "flex")]
+    mod cut {
+        use burn::backend::Flex;
+        use burn::backend::flex::{FlexDevice, FlexTensor};
+        use burn::backend::ops::FloatTensorOps;
+        use burn::tensor::{DType, Distribution, FloatDType, Shape};
+
+        use super::*;
+        use crate::backend::Kernels;
+
+        fn draw([batch, channels, positions]: [usize; 3], magnitude: f64, dtype: FloatDType) -> FlexTensor {
+            let shape = Shape::new([batch, channels, positions]);
+            Flex::float_random(shape, Distribution::Normal(0.0, magnitude), &FlexDevice, dtype)
+        }
+
+        fn numbers(tensor: FlexTensor) -> Vec<f64> {
+            let tensor = tensor.to_contiguous();
+            match tensor.dtype() {
+                DType::F64 => tensor.storage::<f64>().to_vec(),
+                _ => tensor.storage::<f32>().iter().copied().map(f64::from).collect(),
+            }
+        }
+
+        /// Largest difference, relative to the largest value (at least 1).
+        fn assert_near(what: &str, found: FlexTensor, expected: &FlexTensor, tolerance: f64) {
+            assert_eq!(found.shape(), expected.shape(), "{what}");
+            let (found, expected) = (numbers(found), numbers(expected.clone()));
+            let scale = expected.iter().fold(1.0_f64, |largest, value| largest.max(value.abs()));
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() <= tolerance * scale, "{what}: {found} instead of {expected}");
+            }
+        }
+
+        /// In however many parts the rows are computed, the result is that of all at once, and of the CPU's kernel.
+        #[test]
+        fn parts_equal_the_whole() {
+            let shapes = [
+                ([1, 1, 1], [1, 1]),
+                ([1, 3, 2], [1, 13]),
+                ([2, 1, 5], [13, 1]),
+                ([3, 5, 1], [31, 17]),
+                ([1, 7, 3], [97, 67]),
+                ([2, 4, 6], [211, 211]),
+            ];
+            for (dtype, [value_bound, gradient_bound]) in
+                [(FloatDType::F64, [1e-12, 1e-12]), (FloatDType::F32, [1e-5, 3e-5])]
+            {
+                for ([batch, depth, channels], [rows, columns]) in shapes {
+                    for flow in [ValueFlow::Gather, ValueFlow::Scatter] {
+                        let (values, results) = match flow {
+                            ValueFlow::Gather => (columns, rows),
+                            ValueFlow::Scatter => (rows, columns),
+                        };
+                        // Small, so that the softmax is smooth: its gradient is a difference.
+                        let query = draw([batch, depth, rows], 0.5, dtype);
+                        let key = draw([batch, depth, columns], 0.5, dtype);
+                        let value = draw([batch, channels, values], 1.0, dtype);
+                        let gradient = draw([batch, channels, results], 1.0, dtype);
+                        let of = || (query.clone(), key.clone(), value.clone());
+
+                        let (q, k, v) = of();
+                        let expected = Flex::position_attention(q, k, v, flow);
+                        let (q, k, v) = of();
+                        let (to_query, to_key, to_value) =
+                            Flex::position_attention_gradients(q, k, v, gradient.clone(), flow);
+                        for size in [1, 2, 7, rows.saturating_sub(1).max(1), rows, rows + 3] {
+                            let what = format!("{dtype:?} {flow:?} {rows} × {columns} by {size}");
+                            let (q, k, v) = of();
+                            assert_near(&what, forward_by::<Flex>(q, k, v, flow, size), &expected, value_bound);
+                            let (q, k, v) = of();
+                            let found = gradients_by::<Flex>(q, k, v, gradient.clone(), flow, size);
+                            assert_near(&format!("{what}, query"), found.0, &to_query, gradient_bound);
+                            assert_near(&format!("{what}, key"), found.1, &to_key, gradient_bound);
+                            assert_near(&format!("{what}, value"), found.2, &to_value, gradient_bound);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
