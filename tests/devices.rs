@@ -745,34 +745,6 @@ fn a_run_goes_on_on_another_device() {
     }
 }
 
-/// Each step's parts on the CPU and elsewhere at once, with either as the first device.
-#[test]
-fn two_devices_share_a_training() {
-    let _lock = device_lock();
-    let mut experiment = small_experiment();
-    experiment.training.micro_batch_size = Some(4);
-    let plan = experiment.plan().unwrap();
-    let run = |devices: &[Device]| {
-        let mut losses = Losses::default();
-        plan.run(Workplace::on_all(devices), &mut losses).unwrap_or_else(|error| panic!("{devices:?}: {error}"));
-        losses.0
-    };
-    let cpu = Device::flex();
-    let expected = run(std::slice::from_ref(&cpu));
-    let mut table = Table::default();
-    for (name, device) in under_test() {
-        for (what, devices) in [
-            ("a training shared with flex", [device.clone(), cpu.clone()]),
-            ("a training shared by flex", [cpu.clone(), device.clone()]),
-        ] {
-            let begun = Instant::now();
-            let apart = difference(&run(&devices), &expected);
-            table.row(*name, what, &[("loss", apart, LOSS)], begun.elapsed().as_secs_f64());
-        }
-    }
-    table.check();
-}
-
 /// The folders of epochs below a folder, the last at the end.
 fn checkpoints(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = contents_of(folder).into_keys().filter(|path| path.is_dir()).collect();
