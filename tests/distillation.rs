@@ -119,16 +119,26 @@ fn the_program_teaches_and_refuses_teachers_that_know_too_much() {
     let trained = train_small(&teacher, "fusionm4net", &plain).output().unwrap();
     assert!(trained.status.success(), "{}", text(&trained));
     let taught_by = format!("method.teacher={}", teacher.display());
-    let from_here = train_small(&out, "fusionm4net", &[&plain[..], &["method.teacher=teacher"]].concat())
-        .current_dir(folder.path())
-        .output();
+    let from_here =
+        train_small(&out, "fusionm4net", &[&plain[..], &["method.teacher=teacher", "training_fraction=0.5"]].concat())
+            .current_dir(folder.path())
+            .output();
     let taught = from_here.unwrap();
     assert!(taught.status.success(), "{}", text(&taught));
     let settings = fs::read_to_string(out.join("experiment.toml")).unwrap();
     assert!(settings.contains(&format!("teacher = \"{}\"", teacher.display())), "{settings}");
     let bundle = Bundle::load(&out, &Device::flex()).unwrap();
     let of_teacher = Bundle::load(&teacher, &Device::flex()).unwrap();
+    // The pupil was shown half of the training cases, and knows all of them.
     assert_eq!(bundle.description.known_cases, of_teacher.description.known_cases);
+    let tests = serde_json::from_slice::<serde_json::Value>(&fs::read(out.join("metrics.json")).unwrap()).unwrap();
+    let pairs = tests["row_tests"]["tasks"][0]["pairs"].as_array().unwrap().clone();
+    let rows: Vec<&str> = pairs.iter().take(3).map(|pair| pair["second"].as_str().unwrap()).collect();
+    assert_eq!(
+        (pairs.len(), pairs[0]["first"].as_str(), &rows[..2]),
+        (6, Some("P_clinical"), &["P_dermoscopic", "P_fusion"][..])
+    );
+    assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("do the rows differ?"));
 
     let refused = |settings: &[&str]| {
         let out = folder.path().join("none");
@@ -145,6 +155,10 @@ fn the_program_teaches_and_refuses_teachers_that_know_too_much() {
     assert!(classifiers.contains("half of the training cases"), "{classifiers}");
     let nobody = refused(&["training.distillation={ weight = 0.5 }"]);
     assert!(nobody.contains("method.teacher: the file of the trained model"), "{nobody}");
+    let validation = refused(&[&taught_by, "split={ kind = \"drawn\", seed = 3, shares = [0.5, 0.5, 0.0] }"]);
+    assert!(validation.contains("validation cases") || validation.contains("split.shares"), "{validation}");
+    let frozen = train_small(&folder.path().join("none"), "frozen", &[&taught_by]).output().unwrap();
+    assert!(text(&frozen).contains("a network `frozen_encoders` is not trained"), "{}", text(&frozen));
     let gone = refused(&["method.teacher=no/such.safetensors"]);
     assert!(gone.contains("no/such.safetensors"), "{gone}");
     let dropout = refused(&[&taught_by, "training.modality_dropout={ clinical = 0.3 }"]);

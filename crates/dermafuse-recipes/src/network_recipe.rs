@@ -134,12 +134,7 @@ impl NetworkRecipe {
         place: Workplace<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Trained<AnyNetwork>, RecipeError> {
-        // Growing images have the sides of the first and of the last epoch, and some between.
-        let sides = BTreeSet::from_iter((0..self.training.epochs).map(|epoch| self.training.side_in(epoch)));
-        sides
-            .into_iter()
-            .chain([self.training.preprocess.size])
-            .try_for_each(|side| self.network.check_images(side))?;
+        self.check_sides()?;
         let mut network = self.network.init_seeded(seed, &place.device.clone().autodiff())?;
         if let Some(weights) = &self.backbone_weights {
             network = weights.load_into(network, &self.network)?;
@@ -169,6 +164,16 @@ impl NetworkRecipe {
             facts.set("heads", heads);
         }
         Ok(facts)
+    }
+
+    /// Whether the network takes images of the side, and growing ones of every side that they have.
+    ///
+    /// # Errors
+    /// The first side that it does not take.
+    pub(crate) fn check_sides(&self) -> Result<(), RecipeError> {
+        let mut sides = BTreeSet::from_iter((0..self.training.epochs).map(|epoch| self.training.side_in(epoch)));
+        sides.insert(self.training.preprocess.size);
+        Ok(sides.into_iter().try_for_each(|side| self.network.check_images(side))?)
     }
 
     /// The model that the network learns from, if there is one.

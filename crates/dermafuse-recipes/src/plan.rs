@@ -247,9 +247,9 @@ impl Experiment {
     ) -> Protocol {
         let mut training = TrainingConfig { seed: training.seed.wrapping_add(seed), ..training.clone() };
         training.threads = self.machine.threads;
-        if method.teacher.is_some() {
-            training.distillation.get_or_insert_default();
-        }
+        // What earlier trainings hand on has no teacher, of whose cases later ones would not know.
+        let teacher = method.teacher.clone().filter(|_| is_last);
+        training.distillation = teacher.as_ref().map(|_| training.distillation.unwrap_or_default());
         if training.micro_batch_size.is_none() {
             training.micro_batch_size = part_for_each(self.machine.device.names().len(), &training, set);
         }
@@ -259,7 +259,7 @@ impl Experiment {
             first_stage: NetworkRecipe {
                 network: network.with_classes(set.tasks.class_counts()),
                 backbone_weights: None,
-                teacher: method.teacher.clone(),
+                teacher,
                 training,
                 selection: method.selection,
                 augmentation: self.evaluation.views,

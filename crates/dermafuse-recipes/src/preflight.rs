@@ -113,6 +113,7 @@ impl NetworkRecipe {
         if self.is_frozen() {
             return self.check_encoders(place);
         }
+        self.check_sides()?;
         let mut network = self.network.init(&place.device.clone().autodiff())?;
         if let Some(weights) = &self.backbone_weights {
             network = weights.load_into(network, &self.network)?;

@@ -658,6 +658,9 @@ fn check_teacher(
     let leak = |what: String| Err(RecipeError::TeacherLeaks { what });
     for (part, rows) in [("test", &split.test), ("validation", &split.valid)] {
         let seen = known.among(&set.view(rows)?);
+        if !seen.known {
+            return leak("cases that its file does not name".into());
+        }
         let chosen = if part == "test" { seen.selected } else { 0 };
         if seen.same_data_set && seen.trained + chosen > 0 {
             return leak(format!("{} of the {} {part} cases", seen.trained + chosen, seen.cases));

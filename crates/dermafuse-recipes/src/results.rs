@@ -261,7 +261,6 @@ impl Results<'_> {
         Ok(report)
     }
 
-    /// The patient, else the lesion, of each predicted case.
     /// The rows of single branches and the answer, as far as they are of the same cases.
     fn compared_rows(&self) -> impl Iterator<Item = (&str, &Predictions)> {
         let (last, others) = self.rows.split_last().map_or((None, &[][..]), |(last, others)| (Some(last), others));
@@ -272,6 +271,7 @@ impl Results<'_> {
         branches.chain(last).map(|(name, row)| (name.as_str(), row))
     }
 
+    /// The patient, else the lesion, of each predicted case.
     fn groups_of(&self, answers: &Predictions) -> Vec<String> {
         let groups: HashMap<&str, &str> =
             self.cases.cases().map(|case| (case.id.as_str(), case.group.as_str())).collect();

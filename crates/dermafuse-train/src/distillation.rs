@@ -9,8 +9,8 @@ use burn::module::Module;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use dermafuse_data::{CaseView, DataError, MetadataEncoder, Preprocess, Sampling};
-use dermafuse_infer::{Bundle, modalities_of};
-use dermafuse_networks::{AnyNetwork, BranchInfo, Modalities, MultimodalInput, Network};
+use dermafuse_infer::{Bundle, InferError, modalities_of};
+use dermafuse_networks::{AnyNetwork, BranchInfo, Modalities, MultimodalInput, Network, NetworkConfig};
 use dermafuse_schema::ndarray::{Array2, Axis, concatenate};
 use dermafuse_schema::{SettingFault, Task};
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,8 @@ use crate::{ClassBalancing, Targets, TrainError, TrainingConfig};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distillation {
-    /// The share of the teacher in the loss, above 0; 1 learns from the teacher alone. The rest is the labels'.
+    /// The share of the teacher in the loss, above 0; 1 learns from the teacher alone. The rest is the labels'. The teacher's part is a mean
+    /// over the batch, the labels' over those cases that have one and are seen: where some lack it, each label counts so much more.
     pub weight: f64,
     /// Both answers are compared at this temperature, 1 to 20: the higher, the more it matters how the teacher ranks classes that it does not
     /// say.
@@ -58,6 +59,7 @@ impl Distillation {
 #[derive(Clone, Debug)]
 pub struct Teacher {
     network: AnyNetwork,
+    config: NetworkConfig,
     encoder: MetadataEncoder,
     preprocess: Preprocess,
     tasks: Vec<Task>,
@@ -81,7 +83,9 @@ impl Teacher {
         let Some(prevalence) = &bundle.two_stage.prevalence else {
             return Err(unfit(expected, "one of an older version"));
         };
-        if bundle.two_stage.second_stage.is_some() && prevalence.learnt.is_some() {
+        // Without a part of the network in the mix, they are those of the classifiers alone.
+        let two_stage = &bundle.two_stage;
+        if two_stage.second_stage.is_some() && (prevalence.learnt.is_some() || two_stage.mix == 0.0) {
             return Err(unfit(expected, "one that says it of its second stage"));
         }
         let learnt = prevalence.learnt.as_ref().unwrap_or(&prevalence.training);
@@ -92,6 +96,7 @@ impl Teacher {
         let frequencies = description.tasks.iter().map(of_task).collect::<Option<_>>();
         Ok(Self {
             network: bundle.network.valid(),
+            config: description.network.clone(),
             encoder: description.encoder.clone(),
             preprocess: description.preprocess.clone(),
             tasks: description.tasks.iter().cloned().collect(),
@@ -134,8 +139,26 @@ impl Teacher {
         if lacks(looks_at.clinical, images.clinical) || lacks(looks_at.dermoscopic, images.dermoscopic) {
             return unfit("a model that looks at no image that this network does not look at", known.join(", "));
         }
+        for epoch in 0..config.epochs {
+            self.config.check_images(config.side_in(epoch)).map_err(InferError::from)?;
+        }
         self.encoder.matched(&train.set().fields)?;
-        Ok(())
+        self.corrections(train).map(drop)
+    }
+
+    /// `[T][K_t]` what is added to its logits, so that they stand on the frequencies of these cases.
+    fn corrections(&self, train: &CaseView<'_>) -> Result<Vec<Vec<f32>>, TrainError> {
+        let mut corrections = Vec::with_capacity(self.tasks.len());
+        for (index, (task, frequencies)) in self.tasks.iter().zip(&self.frequencies).enumerate() {
+            let counts = train.class_counts(index)?;
+            if let Some(class) = counts.iter().position(|&count| count == 0) {
+                return Err(TrainError::EmptyClass { task: task.name.clone(), class: task.classes[class].clone() });
+            }
+            let total = counts.iter().sum::<usize>() as f64;
+            let moved = |(&count, share): (&usize, &f64)| (count as f64 / total / share).ln() as f32;
+            corrections.push(counts.iter().zip(frequencies).map(moved).collect());
+        }
+        Ok(corrections)
     }
 
     /// What it tells a network on these cases.
@@ -149,16 +172,7 @@ impl Teacher {
         train: &CaseView<'_>,
         device: &Device,
     ) -> Result<Lessons<'a>, TrainError> {
-        let mut corrections = Vec::with_capacity(self.tasks.len());
-        for (index, (task, frequencies)) in self.tasks.iter().zip(&self.frequencies).enumerate() {
-            let counts = train.class_counts(index)?;
-            if let Some(class) = counts.iter().position(|&count| count == 0) {
-                return Err(TrainError::EmptyClass { task: task.name.clone(), class: task.classes[class].clone() });
-            }
-            let total = counts.iter().sum::<usize>() as f64;
-            let moved = |(&count, share): (&usize, &f64)| (count as f64 / total / share).ln() as f32;
-            corrections.push(counts.iter().zip(frequencies).map(moved).collect());
-        }
+        let corrections = self.corrections(train)?;
         let known: Vec<&str> = self.network.branches().iter().map(|branch| branch.name).collect();
         let sources = branches.iter().map(|name| known.iter().position(|other| other == name)).collect();
         Ok(Lessons { teacher: self, distillation, corrections, sources, device: device.clone().inner() })
@@ -193,8 +207,8 @@ impl Lessons<'_> {
         [student.to_owned(), teacher.to_owned()]
     }
 
-    /// The targets of each of the student's branches, with what the teacher says of these cases, which are a part of a batch of `batch`. They
-    /// stay on their device; the teacher computes on its own.
+    /// The targets of each of the student's branches, with what the teacher says of these cases, which are a part of a batch of `batch`;
+    /// `seen_by_pupil` says of each case which of the student's branches see it. Targets stay on their device; the teacher computes on its own.
     ///
     /// # Shapes
     /// `[B, 3, H, W]` images as the student gets them, and `[B, M_t]` of the record.
@@ -204,6 +218,7 @@ impl Lessons<'_> {
         input: &MultimodalInput,
         record: &Array2<f64>,
         cases: &CaseView<'_>,
+        seen_by_pupil: &[Vec<bool>],
         batch: usize,
     ) -> Result<Vec<Targets>, DataError> {
         let matched = self.teacher.encoder.matched(&cases.set().fields)?;
@@ -228,8 +243,8 @@ impl Lessons<'_> {
         let of_branch = |(at, &source): (usize, &Option<usize>)| {
             let targets = if targets.len() == 1 { &targets[0] } else { &targets[at] };
             let Some(source) = source else { return targets.clone() };
-            let shares: Vec<f32> =
-                seeing.iter().map(|seeing| if seeing[source] { weight as f32 } else { 0.0 }).collect();
+            let both = seeing.iter().zip(seen_by_pupil).map(|(teacher, pupil)| teacher[source] && pupil[at]);
+            let shares: Vec<f32> = both.map(|both| if both { weight as f32 } else { 0.0 }).collect();
             let shares = Tensor::<2>::from_data(TensorData::new(shares, [there.len(), 1]), &self.device); // [B, 1]
             // A mean over the batch; the square keeps gradients as large as those of labels.
             let scale = temperature * temperature / batch as f64;
@@ -268,7 +283,7 @@ mod tests {
     use burn::tensor::activation::log_softmax;
     use dermafuse_backbones::BackboneKind;
     use dermafuse_data::{CaseSet, RgbPixels, encode_png};
-    use dermafuse_networks::{BranchOutput, ImageClassifierConfig, Modality, NetworkConfig, NetworkOutput};
+    use dermafuse_networks::{BranchOutput, ImageClassifierConfig, Modality, NetworkOutput};
     use dermafuse_schema::{Case, TaskSet};
 
     use super::*;
@@ -280,8 +295,10 @@ mod tests {
 
     fn teacher(frequencies: [f64; 2]) -> Teacher {
         let config = ImageClassifierConfig::new(BackboneKind::ResNet18Quarter, Modality::Clinical, vec![2]);
+        let config = NetworkConfig::ImageClassifier(config);
         Teacher {
-            network: NetworkConfig::ImageClassifier(config).init_seeded(3, &Device::flex()).unwrap().valid(),
+            network: config.init_seeded(3, &Device::flex()).unwrap().valid(),
+            config,
             encoder: MetadataEncoder::none(),
             preprocess: Preprocess::as_released(SIDE),
             tasks: vec![Task::new("diagnosis", "DIAG", ["NEV", "MEL"])],
@@ -337,7 +354,9 @@ mod tests {
             Some(weight) => {
                 let distillation = Distillation { weight, temperature: 3.0 };
                 let lessons = teacher.lessons(distillation, &["clinical"], &train, &device).unwrap();
-                lessons.added_to(&targets, &input, &Array2::zeros((4, 0)), &train, 4).unwrap()
+                // The pupil itself would see the last case, too.
+                let seen = vec![vec![true]; 4];
+                lessons.added_to(&targets, &input, &Array2::zeros((4, 0)), &train, &seen, 4).unwrap()
             }
         };
         let branch = BranchOutput::new("clinical", vec![answered.clone()]);
@@ -379,6 +398,28 @@ mod tests {
             assert!((both - expected).abs() < 1e-6, "{at}: {both} and {expected}");
         }
         assert!(largest(&taught[..6]) > 1e-2);
+    }
+
+    #[test]
+    fn a_branch_that_does_not_see_a_case_is_not_taught_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = cases(folder.path());
+        let (train, device) = (set.whole(), Device::flex().autodiff());
+        let teacher = teacher([0.5, 0.5]);
+        let loss = MultitaskLoss::new(&train, LossConfig::default()).unwrap();
+        let labels: Vec<&[Option<usize>]> = set.cases.iter().map(|case| case.labels.as_slice()).collect();
+        let clinical = Tensor::<4>::ones([4, 3, SIDE, SIDE], &device);
+        let input = MultimodalInput { clinical: Some(clinical), dermoscopic: None, metadata: None };
+        let lessons = teacher.lessons(Distillation::default(), &["clinical"], &train, &device).unwrap();
+        let left = |seen: [bool; 4]| {
+            let seen: Vec<Vec<bool>> = seen.iter().map(|&sees| vec![sees]).collect();
+            let targets = [loss.targets(&labels, 0..4, &device)];
+            let taught = lessons.added_to(&targets, &input, &Array2::zeros((4, 0)), &train, &seen, 4).unwrap();
+            taught[0].sums().into_iter().map(|sum| (4.0 * sum * 100.0).round() / 100.0).collect::<Vec<f32>>()
+        };
+        // What the labels keep of each case; the teacher itself does not see the last one.
+        assert_eq!(left([true; 4]), [0.5, 0.5, 0.5, 1.0]);
+        assert_eq!(left([true, false, true, true]), [0.5, 1.0, 0.5, 1.0]);
     }
 
     #[test]

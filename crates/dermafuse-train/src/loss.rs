@@ -47,6 +47,12 @@ impl Targets {
         self.shares.first().expect("there is a task").device()
     }
 
+    /// The labels' share of each case in the first task, `[B]`.
+    #[cfg(test)]
+    pub(crate) fn sums(&self) -> Vec<f32> {
+        self.shares[0].clone().sum_dim(1).into_data().iter().collect()
+    }
+
     /// The same with a teacher that takes a share `[B, 1]` of each case's loss. `tables` are `[B, K_t]` for each task: its probabilities at
     /// the temperature, times their weight in the loss.
     pub(crate) fn taught(self, tables: Vec<Tensor<2>>, share: Tensor<2>, temperature: f64) -> Self {

@@ -540,8 +540,16 @@ impl Trainer {
                         Some(lessons) => {
                             let [metadata, of_teacher] = lessons.apart(&metadata);
                             let input = tensors_of(images, metadata, modalities, &device);
-                            let taught =
-                                on_pool(|| lessons.added_to(&targets, &input, &of_teacher, &pass_cases, rows.len()));
+                            let taught = on_pool(|| {
+                                lessons.added_to(
+                                    &targets,
+                                    &input,
+                                    &of_teacher,
+                                    &pass_cases,
+                                    &seeing[part.clone()],
+                                    rows.len(),
+                                )
+                            });
                             targets = taught?;
                             input
                         }

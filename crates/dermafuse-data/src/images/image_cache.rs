@@ -63,9 +63,12 @@ impl Held {
         if self.get(path, form).is_some() {
             return;
         }
-        if self.bytes + bytes(image) > limit {
-            let others = self.images.remove(path).unwrap_or_default();
-            self.bytes -= others.iter().map(|(_, other)| bytes(other)).sum::<usize>();
+        let others: usize =
+            self.images.get(path).map_or(0, |others| others.iter().map(|(_, other)| bytes(other)).sum());
+        let is_full = self.bytes + bytes(image) > limit;
+        if is_full && self.bytes - others + bytes(image) <= limit {
+            self.images.remove(path);
+            self.bytes -= others;
         }
         if self.bytes + bytes(image) <= limit {
             self.bytes += bytes(image);

@@ -110,8 +110,10 @@ fn a_full_cache_makes_room_for_the_same_image_in_another_size() {
     let rows: Vec<usize> = (0..10).collect();
     let bytes = |side: usize| 5 * side * side * 3; // 5 files
     let cache = Arc::new(ImageCache::new(bytes(20)));
-    // Both sizes fit at first; then those of the new size alone; in the end not even they do.
-    for (side, held) in [(10, bytes(10)), (16, bytes(10) + bytes(16)), (20, bytes(20)), (20, bytes(20)), (40, 4800)] {
+    // Both sizes fit at first; then those of the new size alone; in the end none would, so what is there stays.
+    for (side, held) in
+        [(10, bytes(10)), (16, bytes(10) + bytes(16)), (20, bytes(20)), (20, bytes(20)), (40, bytes(20))]
+    {
         let preprocess = Preprocess::as_released(side);
         let fresh = load(&set, rows.clone(), LoaderConfig::new(2, preprocess.clone()));
         let config = LoaderConfig { cache: Some(Arc::clone(&cache)), ..LoaderConfig::new(2, preprocess) };

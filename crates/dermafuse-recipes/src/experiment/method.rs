@@ -30,7 +30,7 @@ pub struct MethodSettings {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub members: usize,
     /// The file of a trained model, or the folder of its run, that the network learns from beside the labels, as `training.distillation`
-    /// says; an ensemble becomes one network so.
+    /// says; an ensemble becomes one network so. Of several stages the last one has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
 }
@@ -84,6 +84,10 @@ pub(super) fn check(experiment: &Experiment, settings: &Settings) -> Result<(), 
         }
         if training.distillation.is_some() && method.teacher.is_none() {
             let reason = "the file of the trained model that training.distillation learns from";
+            return Err(settings.error("method.teacher", reason).into());
+        }
+        if method.teacher.is_some() && ["frozen_encoders", "uniform_classifier"].contains(&method.network.kind()) {
+            let reason = format!("a network `{}` is not trained, so nobody can teach it", method.network.kind());
             return Err(settings.error("method.teacher", reason).into());
         }
         match (&method.network, &method.heads) {
