@@ -105,6 +105,22 @@ fn a_taught_run_goes_on_where_it_stopped_with_the_same_teacher_alone() {
     assert!(text_of(&error).contains("teacher"), "{}", text_of(&error));
 }
 
+/// A case that taught the teacher does not choose the pupil's epoch.
+#[test]
+fn a_teacher_knows_no_validation_case() {
+    let _lock = device_lock();
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("teacher.safetensors");
+    run(&recipe_of_seed(5), Workplace::on(&device)).bundle.save(&file).unwrap();
+    let (set, mut split) = small_set();
+    split.valid.push(split.train.pop().unwrap());
+    split.valid.sort_unstable();
+    let error = pupil(file, 1, 0.5).run(&set, &split, Workplace::on(&device), &mut Silent).unwrap_err();
+    let expected = format!("method.teacher has learnt from 1 of the {} validation cases", split.valid.len());
+    assert!(text_of(&error).starts_with(&expected), "{}", text_of(&error));
+}
+
 fn recipe_of_seed(seed: u64) -> Protocol {
     let mut recipe = recipe(1);
     recipe.first_stage.training.seed = seed;
@@ -155,8 +171,6 @@ fn the_program_teaches_and_refuses_teachers_that_know_too_much() {
     assert!(classifiers.contains("half of the training cases"), "{classifiers}");
     let nobody = refused(&["training.distillation={ weight = 0.5 }"]);
     assert!(nobody.contains("method.teacher: the file of the trained model"), "{nobody}");
-    let validation = refused(&[&taught_by, "split={ kind = \"drawn\", seed = 3, shares = [0.5, 0.5, 0.0] }"]);
-    assert!(validation.contains("validation cases") || validation.contains("split.shares"), "{validation}");
     let frozen = train_small(&folder.path().join("none"), "frozen", &[&taught_by]).output().unwrap();
     assert!(text(&frozen).contains("a network `frozen_encoders` is not trained"), "{}", text(&frozen));
     let gone = refused(&["method.teacher=no/such.safetensors"]);
