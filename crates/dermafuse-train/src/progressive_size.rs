@@ -26,16 +26,17 @@ pub struct ProgressiveSize {
 const STEP: usize = 32;
 
 impl ProgressiveSize {
-    /// The side of training images in an epoch, counted from 0; `full` is that of all other images.
+    /// The side of training images in an epoch, counted from 0; `full` is that of all other images, which no side exceeds.
     #[must_use]
     pub fn side_in(&self, epoch: usize, full: usize) -> usize {
         if epoch >= self.epochs {
             return full;
         }
-        let grown = full.saturating_sub(self.from) as f64 * epoch as f64 / self.epochs as f64;
+        let from = self.from.min(full);
+        let grown = (full - from) as f64 * epoch as f64 / self.epochs as f64;
         match epoch {
-            0 => self.from,
-            _ => (((self.from as f64 + grown) / STEP as f64).round() as usize * STEP).clamp(self.from, full),
+            0 => from,
+            _ => (((from as f64 + grown) / STEP as f64).round() as usize * STEP).clamp(from, full),
         }
     }
 
@@ -61,6 +62,9 @@ mod tests {
             assert_eq!((sides[0], sides[epochs], sides[epochs + 1]), (from, full, full));
             assert!(sides.is_sorted() && sides.iter().all(|side| (from..=full).contains(side)), "{sides:?}");
         }
+        // Not checked: larger than the others, and so as they are.
+        let shrinking = ProgressiveSize { from: 96, epochs: 3 };
+        assert_eq!([0, 1, 2, 3].map(|epoch| shrinking.side_in(epoch, 50)), [50; 4]);
     }
 
     #[test]
