@@ -203,11 +203,15 @@ impl MultitaskLoss {
             let tasks = branch.logits.iter().zip(&targets.shares).enumerate();
             tasks.map(|(task, (logits, shares))| {
                 let logits = self.adjusted(task, logits.clone());
-                let taught = targets.soft.as_ref().map(|SoftTargets { tables, temperature }| {
-                    (log_softmax(logits.clone() / *temperature, 1) * tables[task].clone()).sum().neg() // [1]
-                });
-                let labelled = self.cross_entropy(logits, shares.clone());
-                taught.map_or(labelled.clone(), |taught| labelled + taught) * branch.loss_weight
+                let labelled = self.cross_entropy(logits.clone(), shares.clone());
+                let term = match &targets.soft {
+                    None => labelled,
+                    Some(SoftTargets { tables, temperature }) => {
+                        let said = log_softmax(logits / *temperature, 1); // [B, K]
+                        labelled - (said * tables[task].clone()).sum() // [1]
+                    }
+                };
+                term * branch.loss_weight
             })
         });
         let classification = terms.reduce(|sum, term| sum + term).expect("a network has branches") * scale;
