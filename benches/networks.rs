@@ -1,64 +1,70 @@
-//! Forward passes and training steps of FusionNet, and AMMFM's answer for one case, on the CPU backend, random weights.
+//! Forward passes and training steps of whole networks on the CPU backend, random weights, pairs of images of 224 pixels: FusionM4Net's two
+//! ResNet-50 and AMMFM as it is published. `backbones_reference.py` does the same in PyTorch and puts both into one table.
 
 use std::hint::black_box;
 
-use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use dermafuse::backbones::BackboneKind;
+use dermafuse::devices::restart_with_large_pages;
 use dermafuse::networks::{AsymmetricFusionConfig, FusionNetConfig, MultimodalInput, Network, NetworkConfig};
-
-/// Backbone, batch, image side.
-const CASES: [(BackboneKind, usize, usize); 3] =
-    [(BackboneKind::ResNet18Quarter, 32, 64), (BackboneKind::MobileNetV2, 8, 224), (BackboneKind::ResNet50, 8, 224)];
+use dermafuse::train::OptimizerKind;
+use dermafuse_kernels::on_pool;
 
 /// Classes of Derm7pt's tasks.
 const CLASSES: [usize; 8] = [5, 3, 3, 3, 2, 3, 2, 3];
+const TRAINING_BATCH: usize = 8;
 
-fn input(batch: usize, side: usize, device: &Device) -> MultimodalInput {
-    let images = || Tensor::random([batch, 3, side, side], Distribution::Default, device);
+/// By name, as `backbones_reference.py` has them.
+fn configs() -> [(&'static str, NetworkConfig); 2] {
+    let fusion_net = FusionNetConfig::new(BackboneKind::ResNet50, CLASSES.to_vec());
+    let ammfm = AsymmetricFusionConfig::ammfm(CLASSES.to_vec());
+    [("fusionm4net", NetworkConfig::FusionNet(fusion_net)), ("ammfm", NetworkConfig::AsymmetricFusion(ammfm))]
+}
+
+fn pairs(batch: usize, device: &Device) -> MultimodalInput {
+    let images = || Tensor::random([batch, 3, 224, 224], Distribution::Normal(0.0, 1.0), device);
     MultimodalInput { clinical: Some(images()), dermoscopic: Some(images()), metadata: None }
 }
 
 fn networks(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("fusion_net");
+    let mut group = criterion.benchmark_group("networks");
     group.sample_size(10);
-    for (backbone, batch, side) in CASES {
-        let config = NetworkConfig::FusionNet(FusionNetConfig::new(backbone, CLASSES.to_vec()));
-        let device = Device::flex().autodiff();
+    for (name, config) in configs() {
+        let device = Device::flex();
+        let inference = config.init_seeded(0, &device).expect("a valid configuration").into_inference();
+        for batch in [1, 8] {
+            let pairs = pairs(batch, &device);
+            group.bench_function(format!("{name}/forward{batch}"), |bencher| {
+                let answer = || inference.forward(pairs.clone()).branches[2].logits[0].clone().into_data();
+                bencher.iter(|| on_pool(|| black_box(answer())));
+            });
+        }
+
+        let device = device.autodiff();
         let mut network = config.init_seeded(0, &device).expect("a valid configuration");
-        let id = format!("{backbone}/b{batch}/{side}/flex");
-
-        let (inference, plain) = (network.valid(), input(batch, side, &Device::flex()));
-        group.bench_function(BenchmarkId::new("forward", &id), |bencher| {
-            bencher.iter(|| black_box(inference.forward(plain.clone()).branches[2].logits[0].clone().into_data()));
-        });
-
-        let (mut optimizer, batch) = (AdamConfig::new().init(), input(batch, side, &device));
-        group.bench_function(BenchmarkId::new("training_step", &id), |bencher| {
+        let (mut optimizer, pairs) = (OptimizerKind::Adam.init(0.0), pairs(TRAINING_BATCH, &device));
+        group.bench_function(format!("{name}/train{TRAINING_BATCH}"), |bencher| {
             bencher.iter(|| {
-                let output = network.forward(batch.clone());
-                let logits = output.branches.into_iter().flat_map(|branch| branch.logits);
-                let loss = logits.map(|logits| logits.powf_scalar(2.0).sum()).reduce(|a, b| a + b).expect("branches");
-                let gradients = GradientsParams::from_grads(loss.backward(), &network);
-                network = optimizer.step(1e-4, network.clone(), gradients);
+                on_pool(|| {
+                    let logits = network.forward(pairs.clone()).branches.into_iter().flat_map(|branch| branch.logits);
+                    let losses = logits.map(|logits| logits.powf_scalar(2.0).mean());
+                    let loss = losses.reduce(|sum, loss| sum + loss).expect("a network has branches");
+                    let gradients = GradientsParams::from_grads(loss.backward(), &network);
+                    network = optimizer.step(1e-4, network.clone(), gradients);
+                })
             });
         });
     }
     group.finish();
 }
 
-/// One pair of images at 224 pixels through AMMFM as it is published: MobileNetV3-Small, SwinV2-T, attention at all stages.
-fn one_case(criterion: &mut Criterion) {
-    let device = Device::flex();
-    let config = NetworkConfig::AsymmetricFusion(AsymmetricFusionConfig::ammfm(CLASSES.to_vec()));
-    let network = config.init_seeded(0, &device).expect("a valid configuration").into_inference();
-    let pair = input(1, 224, &device);
-    criterion.bench_function("ammfm/one_case", |bencher| {
-        bencher.iter(|| black_box(network.forward(pair.clone()).branches[2].logits[0].clone().into_data()));
-    });
-}
+criterion_group!(benches, networks);
 
-criterion_group!(benches, networks, one_case);
-criterion_main!(benches);
+fn main() {
+    // As the program `dermafuse` does where it trains.
+    restart_with_large_pages();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

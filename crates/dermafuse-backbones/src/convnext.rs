@@ -11,7 +11,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 use dermafuse_init::AddressedInit;
-use dermafuse_kernels::{affine_activation, sum_activation};
+use dermafuse_kernels::{affine_activation, column_after_column, sum_activation};
 
 use crate::backbone::{Backbone, ParameterGroup, Pretrained, STAGES, global_average_pool};
 use crate::layers::{
@@ -221,13 +221,17 @@ impl Block {
         sum_activation(self.stochastic_depth.forward(branch), input, Activation::Identity)
     }
 
-    /// Merges the scale of channels into the linear layer before it.
+    /// Merges the scale of channels into the linear layer before it, and lays out both layers' weights for maps.
     fn fold(self) -> Self {
-        let Self { project: Linear { weight, bias }, layer_scale: Some(scale), .. } = self else { return self };
-        let scale = scale.val().flatten::<1>(0, 2); // [C]
-        let weight = weight.map(|weight| weight * scale.clone().unsqueeze_dim(0)); // [4*C, C]
-        let bias = bias.map(|bias| bias.map(|bias| bias * scale));
-        Self { project: Linear { weight, bias }, layer_scale: None, ..self }
+        let Self { expand, mut project, layer_scale, .. } = self;
+        if let Some(scale) = layer_scale {
+            let scale = scale.val().flatten::<1>(0, 2); // [C]
+            project.weight = project.weight.map(|weight| weight * scale.clone().unsqueeze_dim(0)); // [4*C, C]
+            project.bias = project.bias.map(|bias| bias.map(|bias| bias * scale));
+        }
+        let [expand, project] = [expand, project]
+            .map(|linear| Linear { weight: linear.weight.map(column_after_column), bias: linear.bias });
+        Self { expand, project, layer_scale: None, ..self }
     }
 }
 

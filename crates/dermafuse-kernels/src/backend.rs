@@ -252,6 +252,11 @@ pub trait Kernels: Backend {
         portable::adam_step::<Self>(parameter, gradient, first, second, step)
     }
 
+    /// The same matrix, laid out in memory column after column where products gain from it.
+    fn column_after_column(matrix: FloatTensor<Self>) -> FloatTensor<Self> {
+        matrix
+    }
+
     /// `start + (end − start) · share`, both of one shape. Not differentiated.
     fn toward(start: FloatTensor<Self>, end: FloatTensor<Self>, share: f64) -> FloatTensor<Self> {
         portable::toward::<Self>(start, end, share)

@@ -41,7 +41,7 @@ pub use pool::on_pool;
 pub use positions::ValueFlow;
 pub use step::AdamStep;
 pub use tensor::{
-    BatchNormOutput, adam_step, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
-    linear, position_attention, project, sum_activation, toward, window_attention,
+    BatchNormOutput, adam_step, affine_activation, batch_norm_activation, column_after_column, conv2d,
+    conv2d_activation, layer_norm, linear, position_attention, project, sum_activation, toward, window_attention,
 };
 pub use windows::Windows;

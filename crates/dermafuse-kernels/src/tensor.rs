@@ -273,6 +273,24 @@ pub fn adam_step<const D: usize>(
     (tensor(parameter), [tensor(first), tensor(second)])
 }
 
+/// The same matrix; on the CPU, laid out in memory column after column. As the weight of a linear layer over the channels of a map
+/// it is then read in place, and not laid out anew in each call. For prediction: a result that learns is the matrix as it was.
+///
+/// # Shapes
+///
+/// `[C, C']` → `[C, C']`.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use dermafuse_kernels::column_after_column;
+///
+/// let matrix = Tensor::<2>::from_data([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &Device::flex());
+/// assert_eq!(column_after_column(matrix.clone()).into_data(), matrix.into_data());
+/// ```
+pub fn column_after_column(matrix: Tensor<2>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::column_after_column(matrix.into_dispatch()))
+}
+
 /// `start + (end − start) · share`: what a moving average does. On the CPU it is one pass, in place where nobody else holds `start`.
 /// It is not differentiated.
 ///

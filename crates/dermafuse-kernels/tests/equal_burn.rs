@@ -5,8 +5,8 @@ use burn::tensor::module::{batch_norm_train, conv2d as burn_conv2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Distribution, Tensor, activation};
 use dermafuse_kernels::{
-    Activation, AdamStep, ValueFlow, Windows, adam_step, affine_activation, batch_norm_activation, conv2d,
-    conv2d_activation, layer_norm, linear, position_attention, sum_activation, toward, window_attention,
+    Activation, AdamStep, ValueFlow, Windows, adam_step, affine_activation, batch_norm_activation, column_after_column,
+    conv2d, conv2d_activation, layer_norm, linear, position_attention, sum_activation, toward, window_attention,
 };
 use proptest::prelude::*;
 
@@ -701,6 +701,27 @@ fn large_products_are_cut_without_a_seam() {
         let options = || ConvOptions::new([stride; 2], [1; 2], [1; 2], 1);
         let expected = burn_conv2d(x.clone(), weight.clone(), None, options());
         assert_near("convolution", conv2d(x, weight, None, options()), expected, 1e-5);
+    }
+}
+
+/// To the last bit: the layout says where a number lies, and nothing else.
+#[test]
+fn weights_of_pointwise_convolutions_are_read_in_any_layout() {
+    let device = Device::flex();
+    for [channels, channels_out] in [[5, 7], [1, 7], [5, 1], [1, 1], [64, 96]] {
+        let x = random([2, channels, 6, 5], PLAIN, &device);
+        let run = |weight: Tensor<4>| conv2d(x.clone(), weight, None, ConvOptions::new([1; 2], [0; 2], [1; 2], 1));
+        // A part of a larger matrix, whose rows are further apart than they are long.
+        let larger = random([1, 1, channels + 3, channels_out + 2], PLAIN, &device).squeeze_dims::<2>(&[0, 1]);
+        let part = larger.slice([1..channels + 1, 2..channels_out + 2]); // [C, C']
+        let whole = Tensor::<2>::from_data(part.clone().into_data(), &device);
+        let kernel = |matrix: Tensor<2>| matrix.expand([1, 1, channels, channels_out]).permute([3, 2, 0, 1]);
+        let contiguous = Tensor::<4>::from_data(kernel(whole.clone()).into_data(), &device); // [C', C, 1, 1]
+        let expected = run(contiguous).into_data();
+        let turned = whole.clone().unsqueeze::<4>().permute([3, 2, 0, 1]);
+        for weight in [kernel(part.clone()), kernel(whole.clone()), kernel(column_after_column(part)), turned] {
+            assert_eq!(run(weight).into_data(), expected, "{channels} → {channels_out}");
+        }
     }
 }
 

@@ -77,7 +77,7 @@
 //! The program `dermafuse` (crate `dermafuse-cli`) does the same from the command line.
 //!
 //! # Cargo features
-//! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA ([`devices`] has their names). `x86-v4`: AVX-512 kernels for the CPU. `download`: fetch published
+//! `flex` (default): CPU. `wgpu`: any GPU. `cuda`: NVIDIA ([`devices`] has their names). `download`: fetch published
 //! weights by name, with their checksums. `dicom`: read DICOM objects as images, and age, sex and site from them. `onnx`: write models as
 //! ONNX. `serve`: a page in the browser and a JSON API.
 

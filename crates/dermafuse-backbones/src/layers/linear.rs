@@ -32,7 +32,9 @@ pub(crate) fn project_channels(linear: &Linear, activation: Activation, map: Ten
         Some(bias) => bias.val(),
         None => Tensor::zeros([weight.dims()[1]], &weight.device()),
     };
-    let kernel = weight.unsqueeze::<4>().permute([3, 2, 0, 1]); // [C', C, 1, 1]
+    let [channels, channels_out] = weight.dims();
+    // In the layout that it has, which an unsqueezed weight would not keep.
+    let kernel = weight.expand([1, 1, channels, channels_out]).permute([3, 2, 0, 1]); // [C', C, 1, 1]
     let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
     dermafuse_kernels::conv2d_activation(map, kernel, bias, options, activation)
 }
@@ -41,6 +43,7 @@ pub(crate) fn project_channels(linear: &Linear, activation: Activation, map: Ten
 mod tests {
     use super::*;
     use burn::tensor::{Distribution, Tolerance};
+    use dermafuse_kernels::column_after_column;
 
     #[test]
     fn the_layers_own_forward_is_equalled() {
@@ -55,6 +58,9 @@ mod tests {
             let expected = expected.permute([0, 3, 1, 2]).into_data();
             let found = project_channels(&linear, Activation::Identity, map.clone()).into_data();
             found.assert_approx_eq(&expected, tolerance);
+            let Linear { weight, bias } = linear;
+            let laid_out = Linear { weight: weight.map(column_after_column), bias };
+            assert_eq!(project_channels(&laid_out, Activation::Identity, map.clone()).into_data(), found);
         }
     }
 }

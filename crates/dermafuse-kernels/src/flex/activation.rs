@@ -2,7 +2,7 @@
 
 use burn::backend::flex::FlexTensor;
 
-use super::{TASK, updated, values, vectorized};
+use super::{TASK, mapped, values, vectorized};
 use crate::activation::Activation;
 
 /// A function of one number with its derivative, as a type, so that loops over it are compiled for it alone.
@@ -207,7 +207,7 @@ macro_rules! with_function {
 pub(super) use with_function;
 
 pub(super) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
-    with_function!(activation, F => updated(x, TASK, |_, chunk| apply::<F>(chunk)))
+    with_function!(activation, F => mapped(x, TASK, |_, _, chunk| apply::<F>(chunk)))
 }
 
 /// In the memory of whichever nobody else holds.
@@ -215,8 +215,8 @@ pub(super) fn of_sum(x: FlexTensor, y: FlexTensor, activation: Activation) -> Fl
     let (x, y) = if x.is_unique() { (x, y) } else { (y, x) };
     let y = y.to_contiguous();
     let y = values(&y);
-    with_function!(activation, F => updated(x, TASK, |index, x| {
-        let y = &y[index * TASK..][..x.len()];
+    with_function!(activation, F => mapped(x, TASK, |index, first, x| {
+        let y = &y[index * TASK + first..][..x.len()];
         vectorized(
             #[inline(always)]
             || {
@@ -243,9 +243,8 @@ pub(super) fn apply<F: Function>(values: &mut [f32]) {
 pub(super) fn gradient(x: FlexTensor, gradient: FlexTensor, activation: Activation) -> FlexTensor {
     let x = x.to_contiguous();
     let x = values(&x);
-    with_function!(activation, F => updated(gradient, TASK, |index, gradient| {
-        let start = index * TASK;
-        multiply_by_slope::<F>(gradient, &x[start..start + gradient.len()]);
+    with_function!(activation, F => mapped(gradient, TASK, |index, first, gradient| {
+        multiply_by_slope::<F>(gradient, &x[index * TASK + first..][..gradient.len()]);
     }))
 }
 

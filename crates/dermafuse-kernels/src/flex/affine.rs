@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::activation::{Function, with_function};
 use super::lanes::{self, LANES};
-use super::{filled, planes_per_task, updated, values, vectorized};
+use super::{filled, mapped, planes_per_task, values, vectorized};
 use crate::activation::Activation;
 
 /// Batch, channels and pixels of a map.
@@ -19,7 +19,7 @@ pub(super) fn forward(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, activ
     let (_, channels, pixels) = sizes(&x);
     let (scale, shift) = (scale.to_contiguous(), shift.to_contiguous());
     let (scale, shift) = (values(&scale), values(&shift));
-    with_function!(activation, F => updated(x, pixels, |index, plane| {
+    with_function!(activation, F => mapped(x, pixels, |index, _, plane| {
         let channel = index % channels;
         apply::<F>(plane, scale[channel], shift[channel]);
     }))
@@ -107,10 +107,10 @@ pub(super) fn input_gradient(
     let [x, scale, shift] = [&x, &scale, &shift].map(values);
     let statistics = statistics.map(|(slope, offset)| (slope.to_contiguous(), offset.to_contiguous()));
     let statistics = statistics.as_ref().map(|(slope, offset)| (values(slope), values(offset)));
-    with_function!(activation, F => updated(gradient, pixels, |index, gradient| {
+    with_function!(activation, F => mapped(gradient, pixels, |index, first, gradient| {
         let channel = index % channels;
         let (slope, offset) = statistics.map_or((0.0, 0.0), |(slope, offset)| (slope[channel], offset[channel]));
-        let x = &x[index * pixels..(index + 1) * pixels];
+        let x = &x[index * pixels + first..][..gradient.len()];
         plane_input_gradient::<F>(x, gradient, [scale[channel], shift[channel], slope, offset]);
     }))
 }

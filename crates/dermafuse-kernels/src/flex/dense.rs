@@ -11,7 +11,7 @@ use super::activation::with_function;
 use super::columns::Images;
 use super::geometry::Geometry;
 use super::panels::{self, Table};
-use super::products::{ReborrowMut, add_product, column_parts, in_row_parts, matrix, pieces, whole};
+use super::products::{Part, ReborrowMut, add_product, column_parts, in_row_parts, matrix, pieces, set_product, whole};
 use super::tiles::{Rows, Start};
 use super::{filled, values};
 use crate::activation::Activation;
@@ -23,32 +23,37 @@ const ROWS: usize = 128;
 struct Weight {
     tensor: FlexTensor,
     shape: [usize; 2],
+    pitch: usize,
+    turned: bool,
 }
 
 impl Weight {
     fn new(tensor: FlexTensor) -> Self {
         let [channels_out, channels, rows, columns] = tensor.shape().dims();
-        let strides = tensor.layout().strides();
-        let turned = [rows, columns] == [1, 1] && strides[0] == 1 && strides[1] as usize >= channels_out;
-        let tensor = if turned || tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
-        Self { tensor, shape: [channels_out, channels * rows * columns] }
+        let shape = [channels_out, channels * rows * columns];
+        // The strides of sides that are 1 long say nothing.
+        let [down, across] = [tensor.layout().strides()[0], tensor.layout().strides()[1]];
+        let is_plain = [rows, columns] == [1, 1] && shape[0] > 1 && shape[1] > 1;
+        match is_plain {
+            true if across == 1 && down >= shape[1] as isize => {
+                Self { tensor, shape, pitch: down as usize, turned: false }
+            }
+            true if down == 1 && across >= shape[0] as isize => {
+                Self { tensor, shape, pitch: across as usize, turned: true }
+            }
+            _ => Self { tensor: tensor.to_contiguous(), shape, pitch: shape[1], turned: false },
+        }
     }
 
     fn table(&self) -> Table<'_> {
-        match self.tensor.is_contiguous() {
-            true => Table { values: values(&self.tensor), pitch: self.shape[1], turned: false },
-            false => {
-                let layout = self.tensor.layout();
-                let values = &self.tensor.storage::<f32>()[layout.start_offset()..];
-                Table { values, pitch: layout.strides()[1] as usize, turned: true }
-            }
-        }
+        let values = &self.tensor.storage::<f32>()[self.tensor.layout().start_offset()..];
+        Table { values, pitch: self.pitch, turned: self.turned }
     }
 
     /// Row after row.
     fn rows(&self) -> Cow<'_, [f32]> {
         match self.table() {
-            Table { values, turned: false, .. } => Cow::Borrowed(values),
+            Table { values, turned: false, pitch } if pitch == self.shape[1] => Cow::Borrowed(values),
             table => Cow::Owned(laid_out(table, self.shape)),
         }
     }
@@ -158,12 +163,11 @@ fn strided_input_gradient(x: &FlexTensor, weight: FlexTensor, gradient: FlexTens
             .collect();
         tasks.into_par_iter().for_each_init(Vec::new, |buffer, (image, channel, part)| {
             let rows = part.len() / (height * width) * taps;
-            buffer.clear();
             buffer.resize(rows * positions, 0.0);
             let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
             let gradient = matrix(gradient, [channels_out, positions], positions);
             let seen_by = weight.subcols(channel * taps, rows).transpose();
-            add_product(whole(buffer, [rows, positions]), seen_by, gradient);
+            set_product(whole(buffer, [rows, positions]), seen_by, gradient);
             let planes = part.chunks_exact_mut(height * width).zip(buffer.chunks_exact(taps * positions));
             planes.for_each(|(plane, laid_out)| images.add_back(laid_out, plane));
         });
@@ -179,28 +183,52 @@ pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geo
     let (taps, positions) = (images.taps(), images.positions());
     let together = ROWS.div_ceil(taps);
 
+    let lay_out = |image: usize, rows: Range<usize>, buffer: &mut Vec<f32>| {
+        buffer.resize(rows.len() * positions, 0.0);
+        images.lay_out(rows, image * positions..(image + 1) * positions, buffer, positions);
+    };
+    let pieces = pieces(channels_out, positions * together * taps);
+    let add_image = |image: usize, seen: &[f32], part: &mut Part<'_>| {
+        let seen = matrix(seen, [part.ncols(), positions], positions); // [C·K·K', P]
+        let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
+        let gradient = matrix(gradient, [channels_out, positions], positions);
+        in_row_parts(part.rb_mut(), pieces, |first, part| {
+            let gradient = gradient.subrows(first, part.nrows());
+            add_product(part, gradient, seen.transpose());
+        });
+    };
+
     let [kernel_rows, kernel_columns] = geometry.kernel;
     filled([channels_out, channels, kernel_rows, kernel_columns], |result| {
-        let tasks = column_parts(whole(result, [channels_out, channels * taps]), together * taps);
-        let pieces = pieces(channels_out, positions * together * taps);
+        let mut tasks = column_parts(whole(result, [channels_out, channels * taps]), together * taps);
+        if let [(_, part)] = tasks.as_mut_slice()
+            && batch > 0
+            && images.plain_rows(0, 0..channels).is_none()
+        {
+            // Another thread lays out the next image.
+            let (rows, mut seen, mut next) = (0..channels * taps, Vec::new(), Vec::new());
+            lay_out(0, rows.clone(), &mut seen);
+            for image in 0..batch {
+                let lay_out_next = || {
+                    if image + 1 < batch {
+                        lay_out(image + 1, rows.clone(), &mut next);
+                    }
+                };
+                rayon::join(|| add_image(image, &seen, part), lay_out_next);
+                std::mem::swap(&mut seen, &mut next);
+            }
+            return;
+        }
         tasks.into_par_iter().for_each_init(Vec::new, |buffer: &mut Vec<f32>, (column, mut part)| {
             let rows = column..column + part.ncols();
             for image in 0..batch {
-                let seen = match images.plain_rows(image, rows.clone()) {
-                    Some(planes) => planes,
+                match images.plain_rows(image, rows.clone()) {
+                    Some(planes) => add_image(image, planes, &mut part),
                     None => {
-                        buffer.resize(rows.len() * positions, 0.0);
-                        images.lay_out(rows.clone(), image * positions..(image + 1) * positions, buffer, positions);
-                        buffer.as_slice()
+                        lay_out(image, rows.clone(), buffer);
+                        add_image(image, buffer, &mut part);
                     }
-                };
-                let seen = matrix(seen, [rows.len(), positions], positions); // [C·K·K', P]
-                let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
-                let gradient = matrix(gradient, [channels_out, positions], positions);
-                in_row_parts(part.rb_mut(), pieces, |first, part| {
-                    let gradient = gradient.subrows(first, part.nrows());
-                    add_product(part, gradient, seen.transpose());
-                });
+                }
             }
         });
     })

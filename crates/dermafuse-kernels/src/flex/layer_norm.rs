@@ -5,7 +5,7 @@ use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::lanes::{self, LANES};
-use super::{filled, planes_per_task, updated, values, vectorized};
+use super::{filled, mapped, planes_per_task, updated, values, vectorized};
 
 /// Positions of planes that are looked at together.
 const BLOCK: usize = 256;
@@ -47,9 +47,9 @@ pub(super) fn forward(x: FlexTensor, gamma: FlexTensor, beta: FlexTensor, epsilo
     }
     let x = if x.is_contiguous() { x } else { x.to_contiguous() };
     let moments = position_moments(values(&x), sizes, epsilon);
-    updated(x, sizes.inner, |index, plane| {
+    mapped(x, sizes.inner, |index, first, plane| {
         let (image, channel) = (index / sizes.length, index % sizes.length);
-        let moments = &moments[image * sizes.inner..][..plane.len()];
+        let moments = &moments[image * sizes.inner + first..][..plane.len()];
         let (gamma, beta) = (gamma[channel], beta[channel]);
         vectorized(
             #[inline(always)]
@@ -235,10 +235,10 @@ fn plane_gradients(
         })
     };
 
-    let result = updated(gradient, inner, |index, gradient| {
-        let (image, gamma) = (index / length, gamma[index % length]);
-        let x = &x[index * inner..][..inner];
-        let (moments, means) = (&moments[image * inner..][..inner], &means[image * inner..][..inner]);
+    let result = mapped(gradient, inner, |index, first, gradient| {
+        let (image, gamma, count) = (index / length, gamma[index % length], gradient.len());
+        let x = &x[index * inner + first..][..count];
+        let [moments, means] = [&moments, &means].map(|of| &of[image * inner + first..][..count]);
         vectorized(
             #[inline(always)]
             || {

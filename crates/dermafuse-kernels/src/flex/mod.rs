@@ -280,6 +280,10 @@ impl Kernels for Flex {
         }
     }
 
+    fn column_after_column(matrix: FloatTensor<Self>) -> FloatTensor<Self> {
+        matrix.transpose(0, 1).to_contiguous().transpose(0, 1)
+    }
+
     fn toward(start: FloatTensor<Self>, end: FloatTensor<Self>, share: f64) -> FloatTensor<Self> {
         match is_f32(&[&start, &end]) {
             true => steps::toward(start, end, share),
@@ -321,13 +325,10 @@ fn zeros(count: usize) -> Vec<f32> {
 /// A tensor's values changed by `work`, a chunk of `size` at a time, several chunks at once where they are worth it: in the
 /// given tensor's memory if nobody else holds it, else each chunk is copied just before it is changed.
 fn updated(tensor: FlexTensor, size: usize, work: impl Fn(usize, &mut [f32]) + Sync + Send) -> FlexTensor {
-    // A contiguous tensor must not be cloned here: with two holders its memory could not be reused.
-    let mut tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
+    let mut tensor = contiguous(tensor);
     let size = size.max(1);
-    let length = tensor.layout().num_elements();
-    if tensor.is_unique() && tensor.bytes().len() == length * size_of::<f32>() {
-        let chunks = tensor.storage_mut::<f32>().par_chunks_mut(size).with_min_len(planes_per_task(size)).enumerate();
-        chunks.for_each(|(index, chunk)| work(index, chunk));
+    if is_its_own(&tensor) {
+        update_in_place(&mut tensor, size, work);
         return tensor;
     }
     let source = values(&tensor);
@@ -338,6 +339,52 @@ fn updated(tensor: FlexTensor, size: usize, work: impl Fn(usize, &mut [f32]) + S
             work(index, chunk);
         });
     })
+}
+
+/// As [`updated`], for `work` that changes each number for itself. It is given the index of a chunk, and either the whole chunk or a piece
+/// of it with how many of the chunk's numbers come before. New memory is written once, without being cleared before.
+fn mapped(tensor: FlexTensor, size: usize, work: impl Fn(usize, usize, &mut [f32]) + Sync + Send) -> FlexTensor {
+    const BLOCK: usize = 1024;
+    let mut tensor = contiguous(tensor);
+    let (size, length) = (size.max(1), tensor.layout().num_elements());
+    if is_its_own(&tensor) {
+        update_in_place(&mut tensor, size, |index, chunk| work(index, 0, chunk));
+        return tensor;
+    }
+    let source = values(&tensor);
+    let block = |index: usize| {
+        let first = index * BLOCK;
+        let count = BLOCK.min(length - first);
+        let mut numbers = [0.0; BLOCK];
+        numbers[..count].copy_from_slice(&source[first..first + count]);
+        let (mut rest, mut place) = (&mut numbers[..count], first);
+        while !rest.is_empty() {
+            let piece = (size - place % size).min(rest.len());
+            let (numbers, others) = rest.split_at_mut(piece);
+            work(place / size, place % size, numbers);
+            (rest, place) = (others, place + piece);
+        }
+        numbers
+    };
+    let blocks = (0..length.div_ceil(BLOCK)).into_par_iter().with_min_len(TASK / BLOCK).map(block);
+    let mut values = blocks.collect::<Vec<_>>().into_flattened();
+    values.truncate(length);
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(tensor.layout().shape().clone()), DType::F32)
+}
+
+/// A contiguous tensor is not cloned: with two holders its memory could not be reused.
+fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
+}
+
+/// Nobody else holds the contiguous tensor's memory, and nothing else is in it.
+fn is_its_own(tensor: &FlexTensor) -> bool {
+    tensor.is_unique() && tensor.bytes().len() == tensor.layout().num_elements() * size_of::<f32>()
+}
+
+fn update_in_place(tensor: &mut FlexTensor, size: usize, work: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    let chunks = tensor.storage_mut::<f32>().par_chunks_mut(size).with_min_len(planes_per_task(size)).enumerate();
+    chunks.for_each(|(index, chunk)| work(index, chunk));
 }
 
 /// Runs a loop compiled for this machine's vector units; what it calls must be inlined.

@@ -25,6 +25,11 @@ pub(super) fn add_product(part: Part<'_>, left: Matrix<'_>, right: Matrix<'_>) {
     matmul(part, Accum::Add, left, right, 1.0, Par::Seq);
 }
 
+/// `part = left · right`, on this thread.
+pub(super) fn set_product(part: Part<'_>, left: Matrix<'_>, right: Matrix<'_>) {
+    matmul(part, Accum::Replace, left, right, 1.0, Par::Seq);
+}
+
 /// Parts of at most `size` columns, with their first column.
 pub(super) fn column_parts(mut rest: Part<'_>, size: usize) -> Vec<(usize, Part<'_>)> {
     let (columns, mut parts) = (rest.ncols(), Vec::new());

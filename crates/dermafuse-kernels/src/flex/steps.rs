@@ -4,7 +4,7 @@
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{TASK, updated, values, vectorized};
+use super::{TASK, mapped, values, vectorized};
 use crate::step::AdamStep;
 
 pub(super) fn adam(
@@ -64,8 +64,8 @@ fn update<const DECAYS: bool>(
 pub(super) fn toward(start: FlexTensor, end: FlexTensor, share: f64) -> FlexTensor {
     let (end, share) = (end.to_contiguous(), share as f32);
     let end = values(&end);
-    updated(start, TASK, |index, start| {
-        let end = &end[index * TASK..][..start.len()];
+    mapped(start, TASK, |index, first, start| {
+        let end = &end[index * TASK + first..][..start.len()];
         vectorized(
             #[inline(always)]
             || {
@@ -79,5 +79,5 @@ pub(super) fn toward(start: FlexTensor, end: FlexTensor, share: f64) -> FlexTens
 
 /// The tensor in memory that nobody else holds, its numbers in order and nothing beside them.
 fn of_its_own(tensor: FlexTensor) -> FlexTensor {
-    updated(tensor, TASK, |_, _| ())
+    mapped(tensor, TASK, |_, _, _| ())
 }

@@ -183,13 +183,17 @@ fn tile<S: Simd, F: Function, const R: usize, const V: usize, const FUSED: bool>
     let count = place.columns.min(width);
     let depth = right.shape[0];
     let last = depth.saturating_sub(1) / DEPTH * DEPTH;
+    // One number for each row goes from its register into the sum, others from memory.
+    if last == 0
+        && matches!(start, Start::Zero | Start::OfRows(_))
+        && let Some((part, from)) = whole_part(parts, place.column, width)
+    {
+        return whole_tile::<S, F, R, V, FUSED>(simd, left, right, start, place, &mut parts[part], from);
+    }
+
     let mut totals = [0.0; TALLEST * TILE_COLUMNS];
     let totals = &mut totals[..R * width];
-    // One number for each row goes from its register into the sum, others from memory.
-    let in_memory = last > 0 || matches!(start, Start::OfColumns(_) | Start::Result);
-    if in_memory {
-        write_start(start, place, count, width, totals, parts);
-    }
+    write_start(start, place, count, width, totals, parts);
     for first in (0..last).step_by(DEPTH) {
         let sums = block_sums::<S, R, V, FUSED>(simd, left, first..first + DEPTH, right, place.column);
         for (totals, sums) in totals.chunks_exact_mut(width).zip(&sums) {
@@ -201,29 +205,19 @@ fn tile<S: Simd, F: Function, const R: usize, const V: usize, const FUSED: bool>
 
     let sums = block_sums::<S, R, V, FUSED>(simd, left, last..depth, right, place.column);
     let whole = whole_part(parts, place.column, width);
-    for (next, (sums, totals)) in sums.iter().zip(totals.chunks_exact_mut(width)).enumerate() {
-        if next < place.rows {
-            let row = place.row + next;
-            let start = match start {
-                Start::OfRows(values) if !in_memory => values[row],
-                _ => 0.0,
-            };
-            if !in_memory {
-                S::as_mut_simd_f32s(totals).0.fill(simd.splat_f32s(start));
-            }
-            let (totals, _) = S::as_mut_simd_f32s(totals);
-            match whole {
-                Some((part, from)) => {
-                    let target = &mut row_of(&mut parts[part], row)[from..from + width];
-                    for ((target, total), sum) in S::as_mut_simd_f32s(target).0.iter_mut().zip(&*totals).zip(sums) {
-                        *target = simd.add_f32s(*total, *sum);
-                    }
-                    finish::<F>(target);
+    for (next, (sums, totals)) in sums.iter().zip(totals.chunks_exact_mut(width)).enumerate().take(place.rows) {
+        let (totals, _) = S::as_mut_simd_f32s(totals);
+        match whole {
+            Some((part, from)) => {
+                let target = &mut row_of(&mut parts[part], place.row + next)[from..from + width];
+                for ((target, total), sum) in S::as_mut_simd_f32s(target).0.iter_mut().zip(&*totals).zip(sums) {
+                    *target = simd.add_f32s(*total, *sum);
                 }
-                None => {
-                    for (total, sum) in totals.iter_mut().zip(sums) {
-                        *total = simd.add_f32s(*total, *sum);
-                    }
+                finish::<F>(target);
+            }
+            None => {
+                for (total, sum) in totals.iter_mut().zip(sums) {
+                    *total = simd.add_f32s(*total, *sum);
                 }
             }
         }
@@ -235,6 +229,37 @@ fn tile<S: Simd, F: Function, const R: usize, const V: usize, const FUSED: bool>
                 part.copy_from_slice(&totals[first..first + part.len()]);
             });
         }
+    }
+}
+
+/// A tile of one block whose columns are all in one part, from `from` on.
+#[inline(always)]
+fn whole_tile<S: Simd, F: Function, const R: usize, const V: usize, const FUSED: bool>(
+    simd: S,
+    left: [&[f32]; R],
+    right: Rows<'_>,
+    start: Start<'_>,
+    place: Place,
+    part: &mut Part<'_>,
+    from: usize,
+) {
+    let sums = block_sums::<S, R, V, FUSED>(simd, left, 0..right.shape[0], right, place.column);
+    for (next, sums) in sums.iter().enumerate().take(place.rows) {
+        let start = simd.splat_f32s(start_of_row(start, place.row + next));
+        let target = &mut row_of(part, place.row + next)[from..from + V * S::F32_LANES];
+        for (target, sum) in S::as_mut_simd_f32s(target).0.iter_mut().zip(sums) {
+            *target = simd.add_f32s(start, *sum);
+        }
+        finish::<F>(target);
+    }
+}
+
+/// What the products of a row are added to, where it is one number for all of them.
+#[inline(always)]
+fn start_of_row(start: Start<'_>, row: usize) -> f32 {
+    match start {
+        Start::OfRows(values) => values[row],
+        _ => 0.0,
     }
 }
 

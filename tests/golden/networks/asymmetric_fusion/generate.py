@@ -82,10 +82,16 @@ NETWORKS = [
     (config(SMALL, LARGE, AAB), paper, 1.0, [(96, 128)], (64, 64)),
 ]
 
-networks = []
-for config, loss, gain, sizes, training_size in NETWORKS:
-    model = AsymmetricFusion(config, gains(gain))
-    model.clinical.fill("clinical")
-    model.dermoscopic.fill("dermoscopic")
-    networks.append({"config": config, "gains": gains(gain), **golden_of(model, loss, sizes, training_size)})
-write(HERE, networks)
+
+def main():
+    networks = []
+    for config, loss, gain, sizes, training_size in NETWORKS:
+        model = AsymmetricFusion(config, gains(gain))
+        model.clinical.fill("clinical")
+        model.dermoscopic.fill("dermoscopic")
+        networks.append({"config": config, "gains": gains(gain), **golden_of(model, loss, sizes, training_size)})
+    write(HERE, networks)
+
+
+if __name__ == "__main__":
+    main()
