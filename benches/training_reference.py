@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BATCH, RECORD, WARM_UP, DECAY = 32, 64, 100, 0.995
+BATCH, RECORD, WARM_UP, DECAY = 32, 64, 20, 0.995
 VIEWS = ("clinical", "dermoscopic")
 
 
@@ -50,6 +50,7 @@ def ours(folder: Path, out: Path, arguments) -> list[str]:
         f"method.network.backbone={arguments.backbone}",
         f"training.preprocess.size={arguments.side}",
         f"training.epochs={arguments.epochs}",
+        f"training.warm_up_steps={WARM_UP}",
         "evaluation.views=0",
     ]
     command = [str(target() / "release/dermafuse"), "train", "--recipe", "milk10k", "--data", f"milk10k={folder}"]
@@ -122,7 +123,7 @@ def main() -> None:
     arguments = arguments.parse_args()
     if arguments.split:
         return theirs(arguments)
-    subprocess.run(["cargo", "build", "--release", "--workspace", "--bin", "dermafuse"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", "--release", "--workspace", "--bin", "dermafuse"], cwd=ROOT, check=True, capture_output=True)
     print("| | s | images a second | of both cores | system | peak memory, GB |\n|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
