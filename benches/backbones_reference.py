@@ -161,7 +161,12 @@ def of_onnxruntime(name: str, work: list[str], threads: int, runs: int) -> dict[
                 continue
             inputs = images(name, int(what.removeprefix("forward")), torch.contiguous_format)
             file = str(Path(folder) / f"{what}.onnx")
-            torch.onnx.export(network_of(name).eval(), tuple(inputs), file, dynamo=True, verbose=False)
+            try:
+                torch.onnx.export(network_of(name).eval(), tuple(inputs), file, dynamo=True, verbose=False)
+            except torch.onnx.errors.OnnxExporterError as error:
+                print(f"{name} could not be exported: {str(error).splitlines()[0]}", file=sys.stderr)
+                times[what] = float("nan")
+                continue
             session = onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"])
             feeds = {one.name: image.numpy() for one, image in zip(session.get_inputs(), inputs)}
             times[what] = median_ms(lambda: session.run(None, feeds), runs)

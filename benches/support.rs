@@ -1,4 +1,4 @@
-//! What the benchmarks share: photos, a model of one tower with random weights, devices, and the memory of a process.
+//! What the benchmarks share: photos, a model of one tower with random weights, drawn logits and records, devices, and the memory of a process.
 
 use burn::tensor::Device;
 use dermafuse::backbones::BackboneKind;
@@ -7,7 +7,8 @@ use dermafuse::devices::DeviceName;
 use dermafuse::ensemble::TwoStage;
 use dermafuse::infer::{Bundle, BundleDescription};
 use dermafuse::networks::{ImageClassifierConfig, Modality, NetworkConfig};
-use dermafuse::schema::{BranchWeights, Case, FuseSpace, TaskSet};
+use dermafuse::schema::{Branch, BranchLogits, BranchWeights, Case, Cohort, FuseSpace, Task, TaskSet};
+use ndarray::{Array2, Array3};
 
 /// A photo of soft blobs with grain, which takes about as many bytes a pixel as a camera's.
 fn drawn(width: usize, height: usize) -> Vec<u8> {
@@ -105,4 +106,78 @@ pub fn megabytes_of_process(what: &str) -> f64 {
     let line = status.lines().find(|line| line.starts_with(what)).expect("the kernel says it");
     let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
     kilobytes / 1024.0
+}
+
+/// Classes of the seven-point checklist and the diagnosis.
+const CLASSES: [usize; 8] = [5, 3, 3, 3, 2, 3, 2, 3];
+/// Views of each case's logits.
+const VIEWS: usize = 6;
+
+/// Numbers within ±1 that look random and are the same everywhere.
+fn noise(index: usize) -> f64 {
+    (index as u64)
+        .wrapping_add(1)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .rotate_left(31)
+        .wrapping_mul(0xBF58_476D_1CE4_E5B9) as f64
+        / 2.0_f64.powi(63)
+        - 1.0
+}
+
+/// Eight tasks of as many classes as those of Derm7pt, in which nothing follows from another task.
+#[must_use]
+pub fn drawn_tasks() -> TaskSet {
+    let task = |(index, count): (usize, &usize)| {
+        Task::new(format!("task {index}"), "T", (0..*count).map(|class| format!("class {class}")))
+    };
+    TaskSet::new(CLASSES.iter().enumerate().map(task).collect()).expect("tasks of two or more classes")
+}
+
+fn label(case: usize, task: usize) -> usize {
+    (noise(case * 8 + task).abs() * CLASSES[task] as f64) as usize
+}
+
+fn patients(cases: usize) -> Vec<String> {
+    (0..cases).map(|case| format!("patient {case}")).collect()
+}
+
+fn labels(cases: usize) -> Vec<Vec<Option<usize>>> {
+    (0..cases).map(|case| (0..8).map(|task| Some(label(case, task))).collect()).collect()
+}
+
+/// Logits of three branches for [`drawn_tasks`] that agree with the label two times out of three, and whose six views differ a little.
+#[must_use]
+pub fn branch_logits(cases: usize) -> BranchLogits {
+    let cohort = Cohort {
+        ids: (0..cases).map(|case| format!("case {case}").into()).collect(),
+        groups: patients(cases),
+        labels: labels(cases),
+        metadata: Array2::zeros((cases, 0)),
+        has_metadata: vec![false; cases],
+    };
+    let branch = |(index, name): (usize, &str)| Branch {
+        name: name.into(),
+        available: vec![true; cases],
+        logits: (0..8)
+            .map(|task| {
+                Array3::from_shape_fn((VIEWS, cases, CLASSES[task]), |(view, case, class)| {
+                    let own = noise(((index * 8 + task) * cases + case) * 8 + class);
+                    let jitter = noise((((index * 8 + task) * cases + case) * 8 + class) * VIEWS + view + 7_000_000);
+                    (2.0 * own + 0.5 * jitter + if label(case, task) == class { 1.5 } else { 0.0 }) as f32
+                })
+            })
+            .collect(),
+    };
+    let branches = ["dermoscopic", "clinical", "fusion"].into_iter().enumerate().map(branch).collect();
+    BranchLogits { tasks: drawn_tasks(), cohort, branches, looks: vec![] }
+}
+
+/// Records `[cases, columns]` that say something of the labels of [`drawn_tasks`], the labels, and a patient for each case.
+#[must_use]
+pub fn labelled_records(cases: usize, columns: usize) -> (Array2<f64>, Vec<Vec<Option<usize>>>, Vec<String>) {
+    let records = Array2::from_shape_fn((cases, columns), |(case, column)| {
+        let own = noise(case * columns + column + 9_000_000);
+        own + if label(case, column % 8) == column / 8 { 1.0 } else { 0.0 }
+    });
+    (records, labels(cases), patients(cases))
 }

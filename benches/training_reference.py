@@ -6,7 +6,7 @@ Needs torch, torchvision, pillow, numpy and cargo. Both train the recipe `milk10
 part, decoded from its files of 200 x 150 pixels: two backbones, the record, three heads, augmentation of the same ranges, AdamW with two rates, a moving
 average of the weights that is validated after each epoch. Here is also what comes after: the answers for the test cases, calibration, model file and
 report. PyTorch's DataLoader has two workers that stay, and hands out batches of bytes that are normalized in the network's process.
-Memory is what all processes of a side hold at once, shared pages counted once (`Pss`, five times a second); processor time is theirs, too.
+Memory is what all processes of a side hold at once, shared pages counted once (`Pss`, once a second); processor time is theirs, too.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def measured(command: list[str]) -> dict[str, float]:
     peak, done = [0], threading.Event()
 
     def watch():
-        while not done.wait(0.2):
+        while not done.wait(1.0):
             peak[0] = max(peak[0], held(process.pid))
 
     watcher = threading.Thread(target=watch)
