@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Initializer, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use dermafuse::backbones::{AnyBackbone, BackboneKind, Pretrained};
+use dermafuse::backbones::{
+    AnyBackbone, Backbone, BackboneKind, Pretrained, global_average_pool, require_parameters_fit,
+};
 use dermafuse::devices::{DeviceError, DeviceName, WgpuAdapter};
 use dermafuse::fusion::{AnyFusion, AnyMapFusion, FeatureFusion, FusionKind, MapFusion, MapFusionKind};
 use dermafuse::infer::Bundle;
@@ -22,8 +24,8 @@ use dermafuse::schema::FuseSpace;
 use dermafuse::synthetic::clinics;
 use dermafuse::train::{EpochReport, Observer};
 use dermafuse_kernels::{
-    Activation, ValueFlow, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation, layer_norm,
-    linear, position_attention, sum_activation, window_attention,
+    Activation, ValueFlow, Windows, affine_activation, batch_norm_activation, conv2d, conv2d_activation,
+    largest_tensor, layer_norm, linear, position_attention, sum_activation, window_attention,
 };
 use dermafuse_tests::{
     contents_of, device_lock, small_experiment, small_set, small_set_folder, small_settings, tensor_by_formula,
@@ -35,6 +37,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 const FORWARD: f64 = 1e-4;
 /// Gradients of a step, relative to the parameter's.
 const GRADIENT: f64 = 1e-3;
+/// By how many units in their last place the CPU's weights are moved to see how far rounding carries; devices add in another order, which
+/// moves results by some units as well.
+const LAST_PLACES: f32 = 8.0;
 /// Kernels alone.
 const KERNEL: f64 = 1e-5;
 /// The loss of an epoch.
@@ -44,7 +49,17 @@ const PROBABILITY: f64 = 1e-4;
 
 const CLASSES: [usize; 2] = [3, 2];
 const RECORD: usize = 6;
-const SEED: u64 = 11;
+/// Seeds of first weights and of what a pass draws, and by how much a step is larger than the smallest: the first with which the comparison
+/// of a module is fair are taken. Another seed is for a pool with two values that are equal but for rounding, more cases for norms over
+/// features: their statistics are over no more numbers than these, and with few the smallest variance of some hundred channels is next to
+/// nothing.
+const DRAWS: [(u64, usize); 6] = [(11, 1), (12, 1), (13, 2), (14, 2), (15, 4), (16, 4)];
+/// Cases of the smallest step of a backbone, of a fusion module and of a network.
+const CASES: [usize; 3] = [2, 3, 4];
+/// Networks that make more of rounding than others, whatever is drawn: one backbone's norms are over both images, and what joins the maps
+/// sets the two kinds of images apart, so what differs from case to case is small beside that, and the heads' norms make it large again.
+/// Their gradients may differ as much as those of the CPU when its weights move by [`LAST_PLACES`], if a percent in a layer makes more.
+const AMPLIFYING: [&str; 3] = ["single_shared_network 0", "single_shared_network 1", "single_shared_network 2"];
 
 // ---- Devices.
 
@@ -85,6 +100,28 @@ fn a_device_that_is_not_there_is_told_those_that_are() {
     }
 }
 
+/// As many bytes as the device holds in one piece are computed with, and four more are an error before they are drawn.
+#[test]
+fn a_parameter_that_is_too_large_for_a_device_is_an_error() {
+    let _lock = device_lock();
+    for (name, device) in under_test() {
+        let Some(largest) = largest_tensor(device) else {
+            assert_eq!(*name, DeviceName::Flex, "every other device has a limit");
+            continue;
+        };
+        let ones = |numbers: u64| Initializer::Ones.init::<1, _>([numbers as usize], device);
+        let (fits, too_large) = (ones(largest / 4), ones(largest / 4 + 1));
+        println!("| the largest tensor | {name} | {largest} bytes |");
+        assert_eq!(require_parameters_fit(&fits), Ok(()));
+        let error = require_parameters_fit(&too_large).unwrap_err();
+        assert_eq!((error.bytes, error.largest), (largest / 4 * 4 + 4, largest));
+        // A graphics card has gigabytes of it.
+        if largest <= 1 << 28 {
+            assert!((fits.val().mean().into_scalar::<f32>() - 1.0).abs() < 1e-3);
+        }
+    }
+}
+
 // ---- Differences.
 
 /// Values with a name each.
@@ -118,13 +155,19 @@ fn length(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|value| value * value).sum::<f64>().sqrt()
 }
 
+fn length_of(values: &[f32]) -> f64 {
+    length(values.iter().map(|&value| f64::from(value)))
+}
+
+/// A gradient of this share of the largest of a network is next to nothing.
+const LEAST: f64 = 0.01;
+
 /// The largest difference between gradients of a parameter as vectors, relative to the parameter's; of parameters whose gradient is next
 /// to nothing (the bias before a normalisation has none but for rounding), to a hundredth of the largest.
 fn gradient_difference(found: &Values, expected: &Values) -> (f64, String) {
     assert!(found.keys().eq(expected.keys()), "the same parameters have gradients");
-    let lengths = expected.values().map(|values| length(values.iter().map(|&value| f64::from(value))));
-    let lengths: Vec<f64> = lengths.collect();
-    let least = 0.01 * lengths.iter().copied().fold(0.0, f64::max);
+    let lengths: Vec<f64> = expected.values().map(|values| length_of(values)).collect();
+    let least = LEAST * largest(lengths.iter().copied());
     let mut worst = (0.0, String::new());
     for ((path, expected), own) in expected.iter().zip(lengths) {
         let apart = found[path].iter().zip(expected).map(|(&found, &expected)| f64::from(found) - f64::from(expected));
@@ -134,6 +177,11 @@ fn gradient_difference(found: &Values, expected: &Values) -> (f64, String) {
         }
     }
     worst
+}
+
+/// Differences as cells of a table.
+fn in_cells(differences: [f64; 3]) -> String {
+    differences.map(|one| format!("{one:.1e}")).join(" | ")
 }
 
 /// Differences that were measured, and what is too far from the CPU.
@@ -193,28 +241,112 @@ fn read<M: Module>(module: &M, gradients: Option<&Gradients>) -> Values {
     reader.values
 }
 
-/// Moves every parameter by one unit in its last place, up or down.
-struct LastPlace;
+/// Changes each parameter: its path, what kind of layer it is in, its values.
+struct Changing<F> {
+    places: Vec<(String, String)>,
+    change: F,
+}
 
-impl ModuleMapper for LastPlace {
+impl<F: FnMut(&str, &str, &mut [f32])> Changing<F> {
+    fn module<M: Module>(module: M, change: F) -> M {
+        module.map(&mut Changing { places: Vec::new(), change })
+    }
+}
+
+impl<F: FnMut(&str, &str, &mut [f32])> ModuleMapper for Changing<F> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.places.push((name.to_owned(), container.to_owned()));
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.places.pop();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path: Vec<&str> = self.places.iter().map(|(name, _)| name.as_str()).collect();
+        let (path, layer) = (path.join("."), self.places.last().map_or("", |(_, container)| container));
         param.map(|value| {
             let (learns, shape, device) = (value.is_require_grad(), value.dims(), value.device());
-            let directions = values(tensor_by_formula("last place", shape, &device));
-            let moved = values(value).into_iter().zip(directions);
-            let moved =
-                moved.map(|(value, direction)| value + value * f32::EPSILON.copysign(direction)).collect::<Vec<_>>();
-            let value = Tensor::from_data(TensorData::new(moved, shape), &device);
+            let mut changed = values(value);
+            (self.change)(&path, layer, &mut changed);
+            let value = Tensor::from_data(TensorData::new(changed, shape), &device);
             if learns { value.require_grad() } else { value }
         })
     }
 }
 
-/// With which weights a module is measured.
+/// Draws between -1 and 1 that depend on a name alone.
+fn draws(name: &str, count: usize) -> Vec<f32> {
+    values(tensor_by_formula::<1>(name, [count], &Device::flex()) / 2.0)
+}
+
+/// What stands between a linear map and its rectifier.
 #[derive(Clone, Copy, PartialEq)]
-enum Weights {
-    Drawn,
-    LastPlaceMoved,
+enum Before {
+    Norm,
+    Bias,
+}
+
+/// Weights with which a module is smooth near the point that is measured, where first weights have the kink of each rectifier in the middle
+/// of its values: there one of a million values that changes sides by rounding changes gradients by a thousandth. Each channel is some five
+/// standard deviations on one side, three of four on the open one. The side is that of the channel's number, so that sums keep it.
+fn away_from_kinks<M: Module>(module: M, before: Before) -> M {
+    Changing::module(module, |path, layer, values| {
+        let own = draws(path, values.len());
+        let values = values.iter_mut().zip(own);
+        let name = path.rsplit('.').next().unwrap_or_default();
+        match (before, layer, name) {
+            (Before::Norm, "Struct:BatchNorm", "gamma") => values.for_each(|(value, own)| *value = 0.2 + 0.05 * own),
+            (Before::Norm, "Struct:BatchNorm", "beta") | (Before::Bias, _, "bias") => {
+                for (channel, (value, own)) in values.enumerate() {
+                    *value = (1.0 + 0.1 * own) * if channel % 4 == 3 { -1.0 } else { 1.0 };
+                }
+            }
+            (Before::Bias, _, "weight") => values.for_each(|(value, _)| *value *= 0.2),
+            _ => {}
+        }
+    })
+}
+
+/// The weights that a module is measured with.
+#[derive(Clone, Copy)]
+struct Point<'a> {
+    seed: u64,
+    /// Cases of the step.
+    cases: usize,
+    before: Before,
+    moved: &'a Moved<'a>,
+}
+
+/// What is done to them before.
+#[derive(PartialEq)]
+enum Moved<'a> {
+    Not,
+    /// Every weight by so many units in its last place, up or down.
+    LastPlaces(f32),
+    /// The weights of one parameter by a percent, up or down.
+    APercent(&'a str),
+}
+
+impl Moved<'_> {
+    fn apply<M: Module>(&self, module: M) -> M {
+        let by = |step: f32, path: &str, values: &mut [f32]| {
+            let directions = draws(path, values.len());
+            let moved = values.iter_mut().zip(directions);
+            moved.for_each(|(value, direction)| *value += *value * step.copysign(direction));
+        };
+        match self {
+            Self::Not => module,
+            Self::LastPlaces(count) => {
+                Changing::module(module, |path, _, values| by(count * f32::EPSILON, path, values))
+            }
+            Self::APercent(parameter) => Changing::module(module, |path, _, values| {
+                if path == *parameter {
+                    by(0.01, path, values)
+                }
+            }),
+        }
+    }
 }
 
 /// What a module gives on a device.
@@ -225,6 +357,11 @@ struct Measured {
     gradients: Values,
 }
 
+/// What is compared of a module.
+const COMPARED: [&str; 3] = ["predicting", "training", "gradients"];
+/// What each may differ by.
+const BOUNDS: [f64; 3] = [FORWARD, FORWARD, GRADIENT];
+
 impl Measured {
     /// How far this is from the CPU's: predicting, training, gradients, and the parameter whose gradient differs most.
     fn differences(&self, cpu: &Self) -> ([f64; 3], String) {
@@ -234,28 +371,27 @@ impl Measured {
     }
 }
 
-/// Draws the module's first weights, does a step's forward and backward pass, and predicts. `forward` gives all outputs.
+/// Draws the module's first weights, moves them away from kinks, does a step's forward and backward pass, and predicts. `forward` gives
+/// all outputs.
 fn measure<M: Module>(
     device: &Device,
     make: impl Fn(&Device) -> M,
-    forward: impl Fn(&M, &Device) -> Vec<Tensor<1>>,
-    weights: Weights,
+    forward: impl Fn(&M, &Device, usize) -> Vec<Tensor<1>>,
+    Point { seed, cases, before, moved }: Point<'_>,
 ) -> Measured {
     let training = device.clone().autodiff();
-    let mut module = make(&training);
-    draw_first_weights(&module, SEED);
-    let first_weights = read(&module, None);
-    if weights == Weights::LastPlaceMoved {
-        module = module.map(&mut LastPlace);
-    }
-    let trained = draw_for_pass(SEED, || Tensor::cat(forward(&module, &training), 0));
+    let module = make(&training);
+    draw_first_weights(&module, seed);
+    let first_weights = if *moved == Moved::Not { read(&module, None) } else { Values::new() };
+    let module = moved.apply(away_from_kinks(module, before));
+    let trained = draw_for_pass(seed, || Tensor::cat(forward(&module, &training, cases), 0));
     // Every output counts otherwise, so that no gradient cancels.
     let weights = tensor_by_formula("loss", trained.dims(), &training);
     let loss = (trained.clone() * weights).sum();
     // Nothing learns in a network that stands still.
     let gradients = loss.is_tracked().then(|| loss.backward());
     // With the running statistics of the step.
-    let predicted = Tensor::cat(forward(&module.valid(), device), 0);
+    let predicted = Tensor::cat(forward(&module.valid(), device, cases), 0);
     Measured {
         first_weights,
         predicted: values(predicted),
@@ -264,28 +400,82 @@ fn measure<M: Module>(
     }
 }
 
-/// Measures the module on the CPU and on every device under test. What the CPU itself answers once the last place of each weight has moved is
-/// printed beside it: where that is far, too, the function makes much of rounding at this place. No bound follows from it.
+/// Measures the module on the CPU and on every device under test. That the comparison is fair is measured too, on the CPU alone: moving
+/// every weight by [`LAST_PLACES`], this way or the other, must stay within what a device is allowed, since otherwise it would make as much
+/// of rounding as of a fault, and moving the weights of one layer by a percent must not.
 fn compare<M: Module>(
     table: &mut Table,
     what: impl Display,
+    (before, cases): (Before, usize),
     make: impl Fn(&Device) -> M,
-    forward: impl Fn(&M, &Device) -> Vec<Tensor<1>>,
+    forward: impl Fn(&M, &Device, usize) -> Vec<Tensor<1>>,
 ) {
-    let expected = measure(&Device::flex(), &make, &forward, Weights::Drawn);
-    let ([predicting, training, gradients], _) =
-        measure(&Device::flex(), &make, &forward, Weights::LastPlaceMoved).differences(&expected);
-    println!("| {what} | the CPU, last places moved | {predicting:.1e} | {training:.1e} | {gradients:.1e} |");
-    assert!(expected.predicted.iter().chain(&expected.trained).all(|value| value.is_finite()), "{what}");
+    let begun = Instant::now();
+    let on = |device: &Device, (seed, times): (u64, usize), moved: &Moved| {
+        measure(device, &make, &forward, Point { seed, cases: cases * times, before, moved })
+    };
+    let on_cpu = |draw, moved: &Moved| on(&Device::flex(), draw, moved);
+    let mut drawn = DRAWS.into_iter().map(|draw| {
+        let expected = on_cpu(draw, &Moved::Not);
+        assert!(expected.predicted.iter().chain(&expected.trained).all(|value| value.is_finite()), "{what}");
+        let ways =
+            [LAST_PLACES, -LAST_PLACES].map(|places| on_cpu(draw, &Moved::LastPlaces(places)).differences(&expected));
+        let [(one, worst), (other, worst_of_other)] = ways;
+        let worst = if other[2] > one[2] { worst_of_other } else { worst };
+        let own: [f64; 3] = std::array::from_fn(|at| one[at].max(other[at]));
+        (draw, expected, own, worst)
+    });
+    let amplifies = AMPLIFYING.contains(&what.to_string().as_str());
+    let within = |apart: &[f64; 3], bounds: &[f64; 3]| apart.iter().zip(bounds).all(|(apart, bound)| apart <= bound);
+    let (mut bounds, mut unfair) = (BOUNDS, Vec::new());
+    let fair = drawn.find(|(draw, _, own, worst)| {
+        if amplifies {
+            bounds[2] = GRADIENT.max(own[2]);
+        }
+        if !within(own, &bounds) {
+            unfair.push(format!("{} with {draw:?}, of the gradients at {worst}", in_cells(*own)));
+        }
+        within(own, &bounds)
+    });
+    let Some((draw, expected, own, _)) = fair else {
+        table.faults.push(format!(
+            "{what}: this comparison is not fair, since {LAST_PLACES} last places of the weights make as much as a fault would \
+             ({}): {}",
+            in_cells(BOUNDS),
+            unfair.join("; ")
+        ));
+        println!("| {what} | {} |", unfair.join("; "));
+        return;
+    };
+    // The one in the middle, of those that count.
+    let weights = expected.gradients.iter().filter(|(path, _)| path.ends_with("weight"));
+    let lengths: Vec<(&String, f64)> = weights.map(|(path, values)| (path, length_of(values))).collect();
+    let least = LEAST * largest(lengths.iter().map(|(_, length)| *length));
+    let weights: Vec<&String> = lengths.iter().filter(|(_, length)| *length > least).map(|(path, _)| *path).collect();
+    let faulty = weights.get(weights.len() / 2).map(|&weight| {
+        let (apart, _) = on_cpu(draw, &Moved::APercent(weight)).differences(&expected);
+        if within(&apart, &bounds) {
+            table.faults.push(format!(
+                "{what}: a percent in {weight} makes {}, and this comparison would not find it",
+                in_cells(apart)
+            ));
+        }
+        apart
+    });
+    println!(
+        "| {what} | seed and size {draw:?} | the CPU, {LAST_PLACES} last places | {} | a percent in a layer | {} | {:.1} s |",
+        in_cells(own),
+        faulty.map_or("no weight that learns".to_owned(), in_cells),
+        begun.elapsed().as_secs_f64()
+    );
     for (name, device) in under_test() {
         let begun = Instant::now();
-        let found = measure(device, &make, &forward, Weights::Drawn);
+        let found = on(device, draw, &Moved::Not);
         assert!(found.first_weights == expected.first_weights, "{what}: first weights on {name} are those on the CPU");
-        let ([predicted, trained, gradient], worst) = found.differences(&expected);
-        let cells =
-            [("predicting", predicted, FORWARD), ("training", trained, FORWARD), ("gradients", gradient, GRADIENT)];
+        let (apart, worst) = found.differences(&expected);
+        let cells: [_; 3] = std::array::from_fn(|at| (COMPARED[at], apart[at], bounds[at]));
         table.row(*name, &what, &cells, begun.elapsed().as_secs_f64());
-        if gradient > GRADIENT {
+        if apart[2] > bounds[2] {
             println!("  the gradient that differs most is that of {worst}");
         }
     }
@@ -295,12 +485,19 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
     tensor.flatten(0, D - 1)
 }
 
-fn input_of(size: usize, device: &Device) -> MultimodalInput {
-    let images = |name| Some(tensor_by_formula(name, [3, 3, size, size], device));
+/// Images with a colour of their own and noise: what is averaged over an image differs from image to image, so that norms over a batch of
+/// features divide by no small number.
+fn images(name: &str, shape: [usize; 4], device: &Device) -> Tensor<4> {
+    let [batch, channels, _, _] = shape;
+    tensor_by_formula::<4>(name, shape, device) / 2.0
+        + tensor_by_formula(&format!("colours of {name}"), [batch, channels, 1, 1], device)
+}
+
+fn input_of(cases: usize, size: usize, device: &Device) -> MultimodalInput {
     MultimodalInput {
-        clinical: images("clinical"),
-        dermoscopic: images("dermoscopic"),
-        metadata: Some(tensor_by_formula("record", [3, RECORD], device)),
+        clinical: Some(images("clinical", [cases, 3, size, size], device)),
+        dermoscopic: Some(images("dermoscopic", [cases, 3, size, size], device)),
+        metadata: Some(tensor_by_formula("record", [cases, RECORD], device)),
     }
 }
 
@@ -311,10 +508,26 @@ fn backbones() {
     for kind in BackboneKind::ALL {
         // Where the architecture shrinks images fast, one that leaves more than one pixel.
         let size = if kind.min_size() > 64 { 2 * kind.min_size() } else { 64 };
-        let forward = |network: &AnyBackbone, device: &Device| {
-            vec![flat(network.forward_logits(tensor_by_formula("images", [2, 3, size, size], device)))]
+        let before = match kind {
+            BackboneKind::SqueezeNet | BackboneKind::Vgg16 => Before::Bias,
+            _ => Before::Norm,
         };
-        compare(&mut table, kind, |device| kind.init(Some(3), device), forward);
+        let images = |device: &Device, cases: usize| images("images", [cases, 3, size, size], device);
+        let refusal = under_test()
+            .iter()
+            .find_map(|(name, device)| Some((name, require_parameters_fit(&kind.init(Some(3), device)).err()?)));
+        if let Some((name, refusal)) = refusal {
+            println!("| {kind} is compared without its classifier: on {name}, {refusal} |");
+            let forward = |network: &AnyBackbone, device: &Device, cases: usize| {
+                vec![flat(global_average_pool(network.forward_features(images(device, cases))))]
+            };
+            compare(&mut table, kind, (before, CASES[0]), |device| kind.init(None, device), forward);
+        } else {
+            let forward = |network: &AnyBackbone, device: &Device, cases: usize| {
+                vec![flat(network.forward_logits(images(device, cases)))]
+            };
+            compare(&mut table, kind, (before, CASES[0]), |device| kind.init(Some(3), device), forward);
+        }
     }
     table.check();
 }
@@ -325,22 +538,22 @@ fn fusion_modules() {
     let mut table = Table::default();
     for name in FusionKind::ALL {
         let kind: FusionKind = name.parse().unwrap();
-        let forward = |module: &AnyFusion, device: &Device| {
-            let image = tensor_by_formula("image", [3, 64], device);
+        let forward = |module: &AnyFusion, device: &Device, cases: usize| {
+            let image = tensor_by_formula("image", [cases, 64], device);
             // A module may have no parameter that a gradient could reach.
             let image = if device.is_autodiff() { image.require_grad() } else { image };
-            vec![flat(module.forward(image, tensor_by_formula("record", [3, RECORD], device)))]
+            vec![flat(module.forward(image, tensor_by_formula("record", [cases, RECORD], device)))]
         };
-        compare(&mut table, name, |device| kind.init(64, RECORD, device).unwrap(), forward);
+        compare(&mut table, name, (Before::Norm, CASES[1]), |device| kind.init(64, RECORD, device).unwrap(), forward);
     }
     for name in MapFusionKind::ALL {
         let kind: MapFusionKind = name.parse().unwrap();
-        let forward = |module: &AnyMapFusion, device: &Device| {
-            let map = |name, channels| tensor_by_formula(name, [2, channels, 5, 7], device);
+        let forward = |module: &AnyMapFusion, device: &Device, cases: usize| {
+            let map = |name, channels| tensor_by_formula(name, [cases, channels, 5, 7], device);
             let (clinical, dermoscopic) = module.forward(map("clinical", 24), map("dermoscopic", 24));
             vec![flat(clinical), flat(dermoscopic)]
         };
-        compare(&mut table, name, |device| kind.init(24, 24, device).unwrap(), forward);
+        compare(&mut table, name, (Before::Norm, CASES[1]), |device| kind.init(24, 24, device).unwrap(), forward);
     }
     table.check();
 }
@@ -351,13 +564,19 @@ fn networks() {
     let mut table = Table::default();
     for kind in NetworkKind::ALL {
         for (number, config) in kind.examples(&CLASSES, RECORD).into_iter().enumerate() {
-            let forward = |network: &AnyNetwork, device: &Device| {
-                let output = network.forward(input_of(64, device));
+            let forward = |network: &AnyNetwork, device: &Device, cases: usize| {
+                let output = network.forward(input_of(cases, 64, device));
                 let logits = output.branches.into_iter().flat_map(|branch| branch.logits).map(flat);
                 let own = output.auxiliary.into_iter().map(|auxiliary| flat(auxiliary.loss));
                 logits.chain(own).collect()
             };
-            compare(&mut table, format!("{kind} {number}"), |device| config.init(device).unwrap(), forward);
+            compare(
+                &mut table,
+                format!("{kind} {number}"),
+                (Before::Norm, CASES[2]),
+                |device| config.init(device).unwrap(),
+                forward,
+            );
         }
     }
     table.check();

@@ -21,7 +21,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::{ArgGroup, Args};
 use dermafuse::backbones::{
     Backbone, BackboneKind, ClassifierWeights, LoadOptions, Pretrained, global_average_pool, load_tensors,
-    save_tensors, tensor_names,
+    require_parameters_fit, save_tensors, tensor_names,
 };
 use dermafuse::fusion::{FeatureFusion, FusionKind, MapFusion, MapFusionKind, UnknownFusion, UnknownMapFusion};
 use dermafuse::networks::{Modalities, MultimodalInput, Network, NetworkConfig, draw_first_weights};
@@ -121,6 +121,7 @@ fn of_backbone(arguments: &Arguments, backbone: BackboneKind, input: &Input) -> 
         classes => (Some(classes), ClassifierWeights::Keep),
     };
     let mut network = backbone.init(classes, &input.device);
+    require_parameters_fit(&network)?;
     draw_first_weights(&network, arguments.seed);
     if let Some(weights) = &arguments.weights {
         network = network.load_weights(weights, LoadOptions { classifier })?;
@@ -166,6 +167,7 @@ fn of_fusion(
 
 /// As [`exchanged`], by the module's own names.
 fn with_weights<M: Module>(arguments: &Arguments, module: M) -> Result<M, Failure> {
+    require_parameters_fit(&module)?;
     draw_first_weights(&module, arguments.seed);
     let names = tensor_names(&module);
     exchanged(arguments, module, names)

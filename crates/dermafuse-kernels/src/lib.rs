@@ -28,6 +28,7 @@ mod autodiff;
 mod backend;
 #[cfg(feature = "flex")]
 mod flex;
+mod largest_tensor;
 mod pool;
 mod portable;
 mod positions;
@@ -37,6 +38,7 @@ mod windows;
 
 pub use activation::Activation;
 pub use backend::Kernels;
+pub use largest_tensor::largest_tensor;
 pub use pool::on_pool;
 pub use positions::ValueFlow;
 pub use step::AdamStep;

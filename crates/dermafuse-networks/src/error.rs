@@ -1,4 +1,4 @@
-use dermafuse_backbones::BackboneError;
+use dermafuse_backbones::{BackboneError, ParameterTooLarge};
 use dermafuse_fusion::FusionError;
 use dermafuse_schema::SettingFault;
 use thiserror::Error;
@@ -202,6 +202,9 @@ pub enum NetworkError {
         /// How many there may be.
         limit: usize,
     },
+    /// A parameter that is too large for the device.
+    #[error(transparent)]
+    ParameterTooLarge(#[from] ParameterTooLarge),
     /// A name that no network has.
     #[error(
         "there is no network `{name}`; the networks are {}",

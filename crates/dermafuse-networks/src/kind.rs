@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count};
+use dermafuse_backbones::{AnyBackbone, BackboneKind, ParameterGroup, parameter_count, require_parameters_fit};
 use dermafuse_init::draw_first_weights;
 use dermafuse_registry::{KindTable, OutsideKind, OutsideModule};
 use dermafuse_schema::SettingFault;
@@ -247,11 +247,12 @@ impl NetworkConfig {
     ///
     /// # Errors
     /// A configuration that makes no network, or one beyond the limits ([`MAX_WIDTH`](crate::MAX_WIDTH) of a layer,
-    /// [`MAX_PARAMETERS`] in all): nothing large is allocated before.
+    /// [`MAX_PARAMETERS`] in all, the largest tensor of the device for one parameter): nothing large is allocated before.
     pub fn init(&self, device: &Device) -> Result<AnyNetwork, NetworkError> {
         let network = self.make(device)?;
         // Parameters are drawn at their first use: so far they are shapes.
         require_at_most("parameters", parameter_count(&network), MAX_PARAMETERS)?;
+        require_parameters_fit(&network)?;
         Ok(network)
     }
 

@@ -115,6 +115,9 @@ impl NetworkRecipe {
         }
         self.check_sides()?;
         let mut network = self.network.init(&place.device.clone().autodiff())?;
+        for device in place.replicas {
+            self.network.init(device)?; // the limits of each device; nothing is drawn
+        }
         if let Some(weights) = &self.backbone_weights {
             network = weights.load_into(network, &self.network)?;
         }
