@@ -65,8 +65,11 @@ fn decoding(times: usize) {
     }
 }
 
-/// Work with its name, done so many times.
-const WORK: [(&str, fn(usize)); 7] = [
+/// Does a piece of work so many times.
+type Work = fn(usize);
+
+/// Pieces of work, each with its name.
+const WORK: [(&str, Work); 7] = [
     ("decoding", decoding),
     ("predictions_resnet18", |times| predictions(BackboneKind::ResNet18, times)),
     ("predictions_convnext_tiny", |times| predictions(BackboneKind::ConvNeXtTiny, times)),
