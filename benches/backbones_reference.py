@@ -4,7 +4,7 @@
 
 Needs torch, torchvision and cargo. PyTorch runs eagerly in both of its layouts, NCHW and channels-last; the ratio is of ours to the
 faster of the two. `--compiled` adds what `torch.compile` makes of the faster one, `--onnxruntime` ONNX Runtime's forward passes of the network that
-PyTorch exports (needs onnx, onnxscript and onnxruntime). Each round measures the others and then runs `cargo bench` for a network; the
+PyTorch exports, whose threads do not spin between passes (needs onnx, onnxscript and onnxruntime). Each round measures the others and then runs `cargo bench` for a network; the
 table has the medians of the rounds, because other work on a machine comes and goes within minutes. `--work forward1 forward8` leaves
 training out, `--torch-only` ours. `fusionm4net` is the two ResNet-50 of FusionM4Net, `ammfm` AMMFM as it is published.
 """

@@ -12,49 +12,11 @@ use dermafuse::ensemble::{ClassifierCluster, ClassifierKind, SecondStage, TwoSta
 use dermafuse::infer::Bundle;
 use dermafuse::networks::MultimodalInput;
 use dermafuse::networks::Network;
-use dermafuse::schema::{Branch, BranchLogits, Cohort, FuseSpace};
-use dermafuse_benches::{large_photo, one_case, one_tower, photo};
-use ndarray::{Array2, Array3};
+use dermafuse::schema::FuseSpace;
+use dermafuse_benches::{branch_logits, labelled_records, large_photo, one_case, one_tower, photo};
 
-const CLASSES: [usize; 8] = [5, 3, 3, 3, 2, 3, 2, 3];
+/// Columns of a record.
 const COLUMNS: usize = 20;
-
-/// Numbers within 0 to 1 that look random and are the same everywhere.
-fn noise(index: usize) -> f64 {
-    (index as u64)
-        .wrapping_add(1)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        .rotate_left(31)
-        .wrapping_mul(0xBF58_476D_1CE4_E5B9) as f64
-        / 2.0_f64.powi(64)
-}
-
-/// Logits of cases over six views and three branches, with a record of 20 columns.
-fn logits(cases: usize) -> BranchLogits {
-    let label = |case: usize, task: usize| (noise(case * 8 + task) * CLASSES[task] as f64) as usize;
-    let tasks = one_tower(BackboneKind::ResNet18Quarter).description.tasks;
-    let cohort = Cohort {
-        ids: (0..cases).map(|case| format!("case {case}").into()).collect(),
-        groups: (0..cases).map(|case| format!("patient {case}")).collect(),
-        labels: (0..cases).map(|case| (0..8).map(|task| Some(label(case, task))).collect()).collect(),
-        metadata: Array2::from_shape_fn((cases, COLUMNS), |(case, column)| noise(case * 97 + column).round()),
-        has_metadata: vec![true; cases],
-    };
-    let branch = |(index, name): (usize, &str)| Branch {
-        name: name.into(),
-        available: vec![true; cases],
-        logits: (0..8)
-            .map(|task| {
-                Array3::from_shape_fn((6, cases, CLASSES[task]), |(view, case, class)| {
-                    let own = noise((((index * 8 + task) * cases + case) * 8 + class) * 6 + view);
-                    (own + if label(case, task) == class { 1.5 } else { 0.0 }) as f32
-                })
-            })
-            .collect(),
-    };
-    let branches = ["dermoscopic", "clinical", "fusion"].into_iter().enumerate().map(branch).collect();
-    BranchLogits { tasks, cohort, branches, looks: vec![] }
-}
 
 fn parts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("call");
@@ -79,7 +41,9 @@ fn parts(criterion: &mut Criterion) {
         });
     }
 
-    let all = logits(207);
+    let mut all = branch_logits(207);
+    (all.cohort.metadata, ..) = labelled_records(207, COLUMNS);
+    all.cohort.has_metadata.fill(true);
     let first = all.fuse(&all.equal_weights(), FuseSpace::Logits).expect("branches");
     let stage =
         SecondStage::fit(&ClassifierCluster::params(ClassifierKind::Svm, 1), &first, &all.cohort).expect("cases");

@@ -3,7 +3,7 @@
     RAYON_NUM_THREADS=2 python benches/training_reference.py MILK10K_DEV --backbone mobilenet_v2 --side 128 --cases 1200
 
 Needs torch, torchvision, pillow, numpy and cargo. Both train the recipe `milk10k` from random weights on the first cases of MILK10k's development
-part, decoded from its files of 200 x 150 pixels: two backbones, the record, three heads, augmentation of the same ranges, AdamW with two rates, a moving
+part, decoded from its files of 200 x 150 pixels: two backbones, the record, three heads, augmentation of the same ranges (but for the tint), AdamW with two rates, a moving
 average of the weights that is validated after each epoch. Here is also what comes after: the answers for the test cases, calibration, model file and
 report. PyTorch's DataLoader has two workers that stay, and hands out batches of bytes that are normalized in the network's process.
 Memory is what all processes of a side hold at once, shared pages counted once (`Pss`, once a second); processor time is theirs, too.
@@ -209,7 +209,7 @@ def theirs(arguments) -> None:
             self.heads = nn.ModuleList(nn.Linear(width, classes) for width in (features, features, 2 * features + RECORD))
 
         def forward(self, images: torch.Tensor, record: torch.Tensor) -> list[torch.Tensor]:
-            maps = images.float().sub_(127).div_(128).to(memory_format=torch.contiguous_format)
+            maps = images.float().sub_(127).div_(128)
             seen = [tower(maps[:, view].contiguous(memory_format=torch.channels_last)) for view, tower in enumerate(self.towers)]
             joint = torch.cat([*seen, self.record(record)], dim=1)
             return [head(nn.functional.dropout(of, 0.3, self.training)) for head, of in zip(self.heads, [*seen, joint])]

@@ -719,7 +719,11 @@ fn weights_of_pointwise_convolutions_are_read_in_any_layout() {
         let contiguous = Tensor::<4>::from_data(kernel(whole.clone()).into_data(), &device); // [C', C, 1, 1]
         let expected = run(contiguous).into_data();
         let turned = whole.clone().unsqueeze::<4>().permute([3, 2, 0, 1]);
-        for weight in [kernel(part.clone()), kernel(whole.clone()), kernel(column_after_column(part)), turned] {
+        // Rows of inputs, further apart than they are long.
+        let zeros = Tensor::<2>::zeros([channels_out, 3], &device);
+        let straight = Tensor::cat(vec![whole.clone().transpose(), zeros], 1).slice([0..channels_out, 0..channels]);
+        let layouts = [part.clone(), whole, column_after_column(part), straight.transpose()];
+        for weight in layouts.map(kernel).into_iter().chain([turned]) {
             assert_eq!(run(weight).into_data(), expected, "{channels} → {channels_out}");
         }
     }
