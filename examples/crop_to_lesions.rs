@@ -11,7 +11,7 @@ use std::path::Path;
 
 use dermafuse::data::{DataSetKind, LesionMask, Strictness, decode, encode_png, lesion_masks};
 
-/// What is kept around the lesion, as a share of its width and height.
+/// What is kept around the lesion on each side, as a share of its longer side.
 const MARGIN: f64 = 0.1;
 
 fn main() -> Result<(), Box<dyn Error>> {

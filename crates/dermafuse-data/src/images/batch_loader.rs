@@ -84,10 +84,10 @@ pub struct LoaderConfig {
     /// What is shown of the case at each place of the rows; its other images are not read, as if there were none. `None` shows
     /// everything.
     pub shown: Option<Vec<Shown>>,
-    /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
+    /// Makes images worse as they are decoded, before they are cut and resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
-    /// Whether pictures are [measured](ImageMeasures) as they are decoded (and corrupted), before they are resized. Those that are
+    /// Whether pictures are [measured](ImageMeasures) as they are decoded (and corrupted), before they are cut and resized. Those that are
     /// measured are not taken from the cache.
     pub measure: bool,
 }
