@@ -152,7 +152,8 @@ impl NetworkRecipe {
         let mut others = split.valid.iter().chain(&split.test);
         let trains_whole = split.train.iter().all(|&row| !is_known(&set.cases[row]));
         (trains_whole && others.any(|&row| is_known(&set.cases[row]))).then(|| {
-            "No training image has a lesion box or mask: those that train are taken whole, and others are cut.".to_owned()
+            "No training image has a lesion box or mask: those that train are taken whole, and others are cut."
+                .to_owned()
         })
     }
 

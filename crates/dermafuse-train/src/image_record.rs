@@ -32,6 +32,11 @@ pub struct ImageRecord {
 }
 
 impl ImageRecord {
+    /// The name of the fact that stands for the contents of all images.
+    pub(crate) const IMAGES: &'static str = "images";
+    /// The name of the fact that stands for all boxes.
+    pub(crate) const LESION_BOXES: &'static str = "lesion_boxes";
+
     /// Looks at the images of cases, as far as a network looks at them, and at what they are cut to by `preprocess`. What `known` says of a
     /// file that has not changed is believed.
     ///
@@ -100,35 +105,44 @@ impl ImageRecord {
         self
     }
 
-    /// Adds their contents to the facts of a run, all in one.
+    /// Adds their contents to the facts of a run, all in one, and their boxes, if there are any.
     pub fn add_to(&self, facts: &mut RunFacts) {
         let contents: Vec<_> = self.images.iter().map(|(name, contents)| (name, &contents.sha256)).collect();
-        facts.set_digest("images", &contents);
+        facts.set_digest(Self::IMAGES, &contents);
         // Where there are none, they are no fact.
         if !self.lesion_boxes.is_empty() {
-            facts.set_digest("lesion_boxes", &self.lesion_boxes);
+            facts.set_digest(Self::LESION_BOXES, &self.lesion_boxes);
         }
     }
 
-    /// The images that an earlier record has with other contents, and with other boxes.
+    /// The images, and masks, that an earlier record has with other contents.
     #[must_use]
     pub fn differences(&self, earlier: &Self) -> Vec<Difference> {
         let common = self.images.iter().filter_map(|(name, now)| Some((name, earlier.images.get(name)?, now)));
         let text = |contents: &FileContents| Some(format!("SHA-256 {}", contents.sha256));
         let changed = common.filter(|(_, earlier, now)| earlier.sha256 != now.sha256);
-        let contents = changed.map(|(name, earlier, now)| Difference {
+        let difference = |(name, earlier, now): (&String, _, _)| Difference {
             name: format!("image of {name}"),
             earlier: text(earlier),
             now: text(now),
-        });
+        };
+        changed.map(difference).collect()
+    }
+
+    /// The boxes of lesions that are others in an earlier record, of images that both have.
+    #[must_use]
+    pub fn box_differences(&self, earlier: &Self) -> Vec<Difference> {
         let in_both = self.images.keys().filter(|name| earlier.images.contains_key(*name));
         let lesions = in_both.map(|name| (name, earlier.lesion_boxes.get(name), self.lesion_boxes.get(name)));
-        let boxes = lesions.filter(|(_, earlier, now)| earlier != now).map(|(name, earlier, now)| Difference {
-            name: format!("lesion box of {name}"),
-            earlier: earlier.map(ToString::to_string),
-            now: now.map(ToString::to_string),
-        });
-        contents.chain(boxes).collect()
+        let changed = lesions.filter(|(_, earlier, now)| earlier != now);
+        let text = |lesion: Option<&LesionBox>| lesion.map(ToString::to_string);
+        changed
+            .map(|(name, earlier, now)| Difference {
+                name: format!("lesion box of {name}"),
+                earlier: text(earlier),
+                now: text(now),
+            })
+            .collect()
     }
 }
 
@@ -179,7 +193,8 @@ mod tests {
         // As in versions that knew no boxes.
         assert_eq!(take(None, &cutting), take(None, &whole()));
         let text = |one: Option<LesionArea>, other: Option<LesionArea>| {
-            let differences = take(other, &cutting).0.differences(&take(one, &cutting).0);
+            let (now, earlier) = (take(other, &cutting).0, take(one, &cutting).0);
+            let differences = [now.differences(&earlier), now.box_differences(&earlier)].concat();
             differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         };
         let moved = text(boxed(3), boxed(5));
