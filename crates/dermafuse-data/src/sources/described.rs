@@ -52,6 +52,7 @@
 
 mod columns;
 mod description;
+mod files;
 mod images;
 mod lesions;
 mod values;
@@ -65,7 +66,8 @@ use toml::Spanned;
 
 use self::columns::{Join, Rows, Source, Tables};
 use self::description::{Columns, Description};
-use self::images::{ImageFiles, ImageReader, MissingImages};
+use self::files::{ImageFiles, MissingImages};
+use self::images::ImageReader;
 use self::lesions::Masks;
 use self::values::{FieldReader, LabelReader, settle};
 use crate::name_set::NameSet;

@@ -1,6 +1,5 @@
 //! Where images are named, and where they are.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -8,12 +7,11 @@ use toml::Spanned;
 use super::Loader;
 use super::columns::{Source, Tables};
 use super::description::{Description, ImageColumn, Images};
+use super::files::{ImageFiles, MissingImages};
 use super::lesions::{LesionReader, Masks};
-use crate::images::image_folder::{ImageFolder, ImageIndex, Lookup};
-use crate::sources::load_options::one_image;
-use crate::tables::declaration::Declaration;
+use crate::images::image_folder::{ImageFolder, ImageIndex};
 use crate::tables::spelling::on_disk;
-use crate::tables::table::{Cell, Row};
+use crate::tables::table::Row;
 use crate::{DataError, ImageSource, Modality};
 
 /// Where an image's name comes from, and in which rows.
@@ -23,68 +21,6 @@ pub(super) struct ImageReader<'a> {
     pub(super) source: Source,
     only: Vec<(usize, &'a str)>,
     pub(super) lesion: Option<LesionReader<'a>>,
-}
-
-/// The images below the folders, and how many names were looked up.
-pub(super) struct ImageFiles {
-    index: ImageIndex,
-    looked_up: usize,
-}
-
-impl ImageFiles {
-    /// The image that a cell names; `None` if it is not there.
-    pub(super) fn find(&mut self, cell: Cell<'_>, notes: &mut Vec<String>) -> Result<Option<PathBuf>, DataError> {
-        self.looked_up += 1;
-        let text = cell.text();
-        match self.index.find(text) {
-            Lookup::One(path) => Ok(Some(path)),
-            Lookup::OtherCase(path, actual) => {
-                notes.push(format!("image `{text}` is `{actual}` on disk; taken as the same"));
-                Ok(Some(path))
-            }
-            Lookup::Several(one, other) => {
-                Err(cell.error(one_image(&one, &other, "in `folders` of `[images]` (or by `--images`)")))
-            }
-            Lookup::Outside => Err(cell.error("a name or path inside the image folders")),
-            Lookup::Nowhere => Ok(None),
-        }
-    }
-
-    /// Where the image that a cell names would be.
-    pub(super) fn expected(&self, cell: Cell<'_>) -> PathBuf {
-        self.index.root().join(cell.text())
-    }
-
-    pub(super) fn notes(&self) -> Vec<String> {
-        self.index.notes()
-    }
-}
-
-/// The images that are not there: how many, and which was the first.
-#[derive(Default)]
-pub(super) struct MissingImages {
-    count: usize,
-    first: Option<(Range<usize>, DataError)>,
-}
-
-impl MissingImages {
-    /// Adds one that a cell names, which an entry of the description asks for.
-    pub(super) fn add(&mut self, entry: Range<usize>, cell: Cell<'_>) {
-        self.count += 1;
-        if self.first.is_none() {
-            self.first = Some((entry, cell.error("")));
-        }
-    }
-
-    pub(super) fn check(self, declaration: &Declaration, files: &ImageFiles) -> Result<(), DataError> {
-        let Some((span, DataError::Value { file, line, column, found, .. })) = self.first else {
-            return Ok(());
-        };
-        let folder = files.index.root().to_path_buf();
-        let (missing, total) = (self.count, files.looked_up);
-        let error = DataError::ImageNotFound { file, line, column, found, folder, missing, total };
-        Err(declaration.asked(span, error))
-    }
 }
 
 impl ImageReader<'_> {
@@ -168,6 +104,6 @@ impl Loader<'_> {
             }
         }
         let searched = self.options.images == ImageSource::BelowRoot && named.is_empty();
-        Ok(ImageFiles { index: ImageIndex::new(folders, !searched), looked_up: 0 })
+        Ok(ImageFiles::new(ImageIndex::new(folders, !searched)))
     }
 }

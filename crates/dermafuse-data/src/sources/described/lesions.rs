@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::Loader;
 use super::columns::{Rows, Source, Tables};
 use super::description::ImageColumn;
-use super::images::{ImageFiles, MissingImages};
+use super::files::{ImageFiles, MissingImages};
 use crate::DataError;
 use crate::tables::table::Cell;
 
