@@ -248,6 +248,17 @@ fn asked_for_the_boxes(folder: &Path, boxes: &Path, run: &Path, whole: &Path) {
     ] {
         assert!(wrong.replace("\\\"", "\"").contains(words), "{words}\n{wrong}");
     }
+    // A mask in a table says the same as its box.
+    let masked = |rows: &str| {
+        fs::write(&table, format!("case,clinical,clinical_box,clinical_mask\n{rows}")).unwrap();
+        done(predict(&["--table", &table.display().to_string()]))
+    };
+    let mask = folder.join("masks/masks").join(format!("{at}.png")).display().to_string();
+    assert_eq!(of(&masked(&format!("a,{path},,{mask}\n"))), expected);
+    let both = masked(&format!("a,{path},,{mask}\nb,{path},\"{text_of}\",{mask}\nc,{path},,nowhere.png\n"));
+    for words in ["expected nothing for an image that has a box", "nowhere.png", "1 of 3 cases answered"] {
+        assert!(both.contains(words), "{words}\n{both}");
+    }
     let set = boxes.join("set.toml").display().to_string();
     let described = done(predict(&["--described", &set]));
     let line = described.lines().find(|line| line.contains(&format!("\"c{at}\""))).unwrap();

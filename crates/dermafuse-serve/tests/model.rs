@@ -165,3 +165,54 @@ async fn what_the_model_cannot_use_is_named() {
     assert_eq!((status, &said["error"]["code"]), (422, &"not_enough".into()), "{said}");
     assert_eq!(ask(&router, "/v1/predict", &both).await.0, 200);
 }
+
+/// A model that was trained on images cut to the lesion cuts what it is sent, in answers and in heat maps.
+#[tokio::test]
+async fn a_lesion_box_is_cut_out() {
+    let mut bundle = model().bundle().clone();
+    bundle.description.preprocess.box_margin = Some(0.0);
+    let cutting = Model::new(bundle).unwrap();
+    let router = router(&cutting);
+    let whole = photo(120, 90);
+    let rows = whole.data().chunks_exact(360).skip(20).take(40);
+    let part = RgbPixels::new(50, 40, rows.flat_map(|row| row[30..180].to_vec()).collect()).unwrap();
+    let [whole, part] = [&whole, &part].map(encode_png);
+    let dermoscopic = encode_png(&photo(64, 64));
+    let sent = |lesion: &'static [u8]| -> [(&str, Option<&str>, &[u8]); 4] {
+        [
+            ("clinical", Some("a.png"), &whole),
+            ("clinical_box", None, lesion),
+            ("dermoscopic", Some("b.png"), &dermoscopic),
+            ("fields.sex", None, b"female"),
+        ]
+    };
+    let (status, said) = ask(&router, "/v1/predict", &sent(b"10,20,50,40")).await;
+    assert_eq!(status, 200, "{said}");
+    let answer = cutting.predict(&Patient::new().clinical(part).dermoscopic(dermoscopic.clone()).set("sex", "female"));
+    let expected = answer.unwrap().tasks()[0].top().probability;
+    assert_eq!(said["tasks"][0]["classes"][0]["probability"].as_f64(), Some(expected));
+    let taken_whole = |said: &Value| -> Vec<Value> {
+        let notes = said["notes"].as_array().unwrap();
+        notes.iter().filter(|note| note["kind"] == "taken_whole").map(|note| note["image"].clone()).collect()
+    };
+    assert_eq!(taken_whole(&said), ["dermoscopic"]);
+    let (_, bare) = ask(&router, "/v1/predict", &sent(b"")).await;
+    assert_eq!(taken_whole(&bare), ["clinical", "dermoscopic"]);
+    assert_ne!(bare["tasks"], said["tasks"]);
+
+    let (status, said) = ask(&router, "/v1/explain", &sent(b"10,20,50,40")).await;
+    assert_eq!(status, 200, "{said}");
+    for (heat, size) in said["heat"].as_array().unwrap().iter().zip([(50, 40), (64, 64)]) {
+        let overlay = heat["overlay"].as_str().unwrap().strip_prefix("data:image/png;base64,").unwrap();
+        use base64::Engine;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(overlay).unwrap();
+        let pixels = decode_bytes("overlay", &bytes, Strictness::Strict).unwrap();
+        assert_eq!((pixels.width(), pixels.height()), size);
+    }
+
+    for lesion in [&b"100,20,50,40"[..], b"10,20,0,40"] {
+        let (status, said) = ask(&router, "/v1/predict", &sent(lesion)).await;
+        assert_eq!((status, said["error"]["code"].as_str()), (422, Some("lesion_box")), "{said}");
+        assert_eq!(said["error"]["field"], "clinical_box", "{said}");
+    }
+}
