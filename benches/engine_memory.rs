@@ -52,7 +52,7 @@ fn answer(file: &Path, engine: &str) {
     std::fs::write(&file, photo()).expect("the target folder is writable");
     let one = one_case();
     let case = |at: usize| Case {
-        clinical: vec![file.clone()],
+        clinical: vec![file.clone().into()],
         labels: one.cases[0].labels.clone(),
         ..Case::new(at.to_string())
     };

@@ -22,7 +22,10 @@ fn images() -> CaseSet {
         files.retain(|file| file.extension().is_some_and(|extension| extension == "jpg"));
         files.sort();
         assert!(!files.is_empty(), "the folder holds JPEGs");
-        set.cases.iter_mut().zip(files.iter().cycle()).for_each(|(case, file)| case.clinical = vec![file.clone()]);
+        set.cases
+            .iter_mut()
+            .zip(files.iter().cycle())
+            .for_each(|(case, file)| case.clinical = vec![file.clone().into()]);
     }
     set.cases.iter_mut().for_each(|case| case.dermoscopic = Vec::new());
     set

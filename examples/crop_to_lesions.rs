@@ -11,7 +11,7 @@ use std::path::Path;
 
 use dermafuse::data::{DataSetKind, LesionMask, Strictness, decode, encode_png, lesion_masks};
 
-/// What is kept around the lesion, as a share of its width and height.
+/// What is kept around the lesion on each side, as a share of its longer side.
 const MARGIN: f64 = 0.1;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Some(mask) => pixels = LesionMask::read(mask)?.crop(&pixels, MARGIN)?,
             None => whole += 1,
         }
-        let name = image.file_stem().ok_or("an image without a name")?;
+        let name = image.path.file_stem().ok_or("an image without a name")?;
         fs::write(out.join(name).with_extension("png"), encode_png(&pixels))?;
     }
     println!("{} images in {}; {whole} of them without a mask, as they are", set.len(), out.display());

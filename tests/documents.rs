@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use dermafuse::data::{RgbPixels, described, encode_jpeg};
 use dermafuse::eval::published::PublishedRow;
 use dermafuse::recipes::Recipe;
-use dermafuse::schema::FieldValue;
+use dermafuse::schema::{FieldValue, LesionArea, LesionBox};
 use dermafuse_tests::{program, text};
 
 fn root() -> PathBuf {
@@ -356,6 +356,30 @@ fn goldens_are_small_and_say_how_they_are_made() {
         }
     }
     assert!(found > 30 && made > 25, "{found}, {made}");
+}
+
+/// The example with boxes of docs/datasets.md, as it stands there.
+#[test]
+fn the_documented_boxes_are_read() {
+    let docs = fs::read_to_string(root().join("docs/datasets.md")).unwrap();
+    let section = &docs[docs.find("### Where the lesion is").unwrap()..];
+    let block = |language: &str| {
+        let start = format!("```{language}\n");
+        let text = &section[section.find(&start).unwrap() + start.len()..];
+        text[..text.find("```").unwrap()].to_owned()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("photos")).unwrap();
+    fs::write(path("boxes.toml"), block("toml")).unwrap();
+    fs::write(path("lesions.csv"), block("csv")).unwrap();
+    for name in ["L1-photo", "L2-photo"] {
+        let pixels = RgbPixels::new(640, 480, vec![140; 3 * 640 * 480]).unwrap();
+        fs::write(path(&format!("photos/{name}.jpg")), encode_jpeg(&pixels, 95).unwrap()).unwrap();
+    }
+    let set = described::load(path("boxes.toml")).unwrap();
+    let areas: Vec<_> = set.cases.iter().map(|case| case.clinical[0].area().cloned()).collect();
+    assert_eq!(areas, [Some(LesionArea::Box(LesionBox::new(120, 80, 300, 260).unwrap())), None]);
 }
 
 /// The example of docs/datasets.md, as it stands there.

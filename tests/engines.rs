@@ -325,7 +325,7 @@ fn the_program_says_which_engine_answered() {
         let mut rows = String::from("case,clinical,dermoscopic\n");
         for (at, &row) in split.test.iter().take(4).enumerate() {
             let case = &set.cases[row];
-            rows += &format!("c{at},{},{}\n", case.clinical[0].display(), case.dermoscopic[0].display());
+            rows += &format!("c{at},{},{}\n", case.clinical[0].path.display(), case.dermoscopic[0].path.display());
         }
         let table = photos.join("table.csv");
         fs::write(&table, rows).unwrap();

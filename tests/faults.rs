@@ -155,7 +155,7 @@ fn a_truncated_image_stops_training_and_names_the_file() {
     let bytes = fs::read(&victim).unwrap();
     fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
     let error = small_recipe(&set).run(&set, &split, Workplace::on(&Device::flex()), &mut Silent).unwrap_err();
-    let name = victim.file_name().unwrap().to_str().unwrap();
+    let name = victim.path.file_name().unwrap().to_str().unwrap();
     assert!(text_of(&error).contains(name), "{}", text_of(&error));
 }
 
@@ -196,7 +196,7 @@ fn a_damaged_test_image_is_found_before_the_training() {
     let place = Workplace::on(&device).in_folder(&out, false);
     let error = small_recipe(&set).run(&set, &split, place, &mut Never).unwrap_err();
     for victim in victims {
-        let name = victim.file_name().unwrap().to_str().unwrap();
+        let name = victim.path.file_name().unwrap().to_str().unwrap();
         assert!(text_of(&error).contains(name), "{}", text_of(&error));
     }
     assert!(!out.exists(), "a refused run writes nothing");

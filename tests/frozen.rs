@@ -189,10 +189,11 @@ fn a_fitted_model_is_a_model_like_any_other() {
     // A patient, with both images, with one, and with an explanation, which has no heat.
     let model = Model::from_bytes(&bytes, &Device::flex()).unwrap();
     let case = &set.cases[split.test[0]];
-    let patient = Patient::new().clinical(case.clinical[0].as_path()).dermoscopic(case.dermoscopic[0].as_path());
+    let patient =
+        Patient::new().clinical(case.clinical[0].path.as_path()).dermoscopic(case.dermoscopic[0].path.as_path());
     let answer = model.predict(&patient).unwrap();
     assert!(!answer.basis.branches.is_empty(), "{:?}", answer.basis);
-    let one = model.predict(&Patient::new().dermoscopic(case.dermoscopic[0].as_path())).unwrap();
+    let one = model.predict(&Patient::new().dermoscopic(case.dermoscopic[0].path.as_path())).unwrap();
     assert_eq!(one.basis.branches, ["dermoscopic"]);
     let explained = model.explain(&patient, &ExplanationRequest::default()).unwrap();
     assert!(explained.heat.is_empty());
@@ -386,7 +387,8 @@ fn an_onnx_file_encodes_images_and_is_a_part_of_the_model() {
     bundle.save(&path).unwrap();
     let model = Model::open(&path, &Device::flex()).unwrap();
     let case = &set.cases[split.test[0]];
-    let patient = Patient::new().clinical(case.clinical[0].as_path()).dermoscopic(case.dermoscopic[0].as_path());
+    let patient =
+        Patient::new().clinical(case.clinical[0].path.as_path()).dermoscopic(case.dermoscopic[0].path.as_path());
     let answer = model.predict(&patient).unwrap();
     assert!(answer.engine.name.contains("ONNX Runtime"), "{}", answer.engine);
     assert!(model.explain(&patient, &ExplanationRequest::default()).unwrap().heat.is_empty());

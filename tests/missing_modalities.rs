@@ -2,7 +2,6 @@
 //! for each subset of them; and batches that are balanced over the labels of all tasks.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -173,8 +172,7 @@ fn the_program_predicts_tables_with_gaps_and_says_from_what() {
 
     let (set, _) = small_set();
     let case = &set.cases[0];
-    let [photo, dermoscopic] =
-        [&case.clinical[0], &case.dermoscopic[0]].map(|path: &PathBuf| path.display().to_string());
+    let [photo, dermoscopic] = [&case.clinical[0], &case.dermoscopic[0]].map(|image| image.path.display().to_string());
     let rows = [
         ("complete", photo.as_str(), dermoscopic.as_str(), "female", ALL),
         ("no photo", "", &dermoscopic, "female", "dermoscopic_metadata"),

@@ -163,8 +163,8 @@ fn one_bad_file_is_one_row_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let broken = folder.path().join("broken.jpg");
     fs::write(&broken, b"no image").unwrap();
-    set.cases[rows[1]].dermoscopic = vec![broken.clone()];
-    set.cases[rows[3]].clinical = vec![folder.path().join("missing.jpg")];
+    set.cases[rows[1]].dermoscopic = vec![broken.clone().into()];
+    set.cases[rows[3]].clinical = vec![folder.path().join("missing.jpg").into()];
     let found = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap();
     assert_eq!(found.rows, [rows[0], rows[2], rows[4]]);
     assert_eq!(found.failed.iter().map(|case| case.row).collect::<Vec<_>>(), [rows[1], rows[3]]);
@@ -173,7 +173,7 @@ fn one_bad_file_is_one_row_with_a_reason() {
         assert_eq!(found.last().probabilities[0].row(at), expected.last().probabilities[0].row(whole));
     }
     for &row in rows {
-        set.cases[row].clinical = vec![broken.clone()];
+        set.cases[row].clinical = vec![broken.clone().into()];
     }
     let error = bundle.predict(&set.view(rows).unwrap(), |_| ()).unwrap_err().to_string();
     assert!(error.starts_with("no case could be answered; the first: ") && error.contains("broken.jpg"), "{error}");

@@ -27,7 +27,7 @@ fn write_table(file: &Path, cases: std::ops::Range<usize>, labelled: bool) {
             if row == 7 && view == "Clinical photo" {
                 continue;
             }
-            let name = image.strip_prefix(small_set_folder().join("images")).unwrap().display();
+            let name = image.path.strip_prefix(small_set_folder().join("images")).unwrap().display();
             let excised = if row % 3 == 0 { "n" } else { "y" };
             write!(table, "{name};{view};M{row:03};{};{};{};{age};{excised}", 500 + row / 2, word(sex), word(site))
                 .unwrap();

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use burn::tensor::Device;
 use dermafuse::data::{CaseUnit, DataSetKind, LoadOptions, MetadataEncoder};
 use dermafuse::infer::{Predictor, TestTimeAugmentation};
-use dermafuse::schema::{BranchLogits, FuseSpace, SeveralImages};
+use dermafuse::schema::{BranchLogits, CaseImage, FuseSpace, SeveralImages};
 use dermafuse_tests::{program, small_recipe, small_set, text};
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ fn lesions_are_trained_and_tested_and_images_are_counted_beside_them() {
 
     // The saved model answers in the same way.
     let case = set.cases.iter().find(|case| case.clinical.len() > 1).unwrap();
-    let ask = |model: &Path, photos: &[PathBuf]| {
+    let ask = |model: &Path, photos: &[CaseImage]| {
         let mut predict = program("dermafuse");
         predict.arg("predict").arg(model).args(["--format", "jsonl"]);
         for photo in photos {
@@ -144,7 +144,7 @@ fn lesions_are_trained_and_tested_and_images_are_counted_beside_them() {
     // A lesion whose second photo is damaged is answered by the first, and is not among the images: that is said.
     let (damaged, out) = (folder.path().join("damaged"), folder.path().join("of-damaged"));
     copy(photos(), &damaged);
-    fs::write(damaged.join(case.clinical[1].strip_prefix(photos()).unwrap()), "no image").unwrap();
+    fs::write(damaged.join(case.clinical[1].path.strip_prefix(photos()).unwrap()), "no image").unwrap();
     let mut evaluate = program("dermafuse");
     evaluate.arg("evaluate").arg(&first).args(["--part", "all", "--cases", "lesions", "--data"]);
     evaluate.arg(format!("pad-ufes-20={}", damaged.display())).arg("--out").arg(&out);
@@ -233,7 +233,7 @@ fn pairs_of_several_images_are_averaged_and_a_damaged_one_fails_its_case() {
 
     predictor.several_images = SeveralImages::MeanOfProbabilities;
     let folder = tempfile::tempdir().unwrap();
-    set.cases[1].clinical[1] = folder.path().join("gone.jpg");
+    set.cases[1].clinical[1] = folder.path().join("gone.jpg").into();
     let (readable, answered, failed) = predictor.readable_logits(&set.view(&rows).unwrap(), &encoder, |_| ()).unwrap();
     assert_eq!((answered.as_slice(), failed.len(), failed[0].row), (&[0, 2][..], 1, 1));
     assert!(failed[0].reason.contains("gone.jpg") && readable.looks.is_empty());

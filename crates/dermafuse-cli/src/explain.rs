@@ -1,21 +1,22 @@
 //! The verb `explain`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use dermafuse::data::{Framing, RgbPixels, Strictness, decode, encode_png};
+use dermafuse::data::{Preprocess, RgbPixels, encode_png};
 use dermafuse::ensemble::{AnswerCalibration, ModelPrevalence};
 use dermafuse::eval::figure::heat_overlay;
 use dermafuse::eval::{CasePage, ChecklistScore, HeatPicture, SampleCase, SampleImage};
 use dermafuse::infer::{
     AttendedFeatures, AttentionHeat, Bundle, CamMethod, Contributions, ExplainedLogit, Explainer, HeatMap,
-    ImageBaseline, InferError, Occlusion,
+    ImageBaseline, InferError, Occlusion, kinds_of,
 };
 use dermafuse::networks::{AnyNetwork, Modality, MultimodalInput, Network};
 use dermafuse::schema::ndarray::ArrayView3;
-use dermafuse::schema::{Case, Field};
+use dermafuse::schema::{Case, CaseImage, Field};
 
 use crate::failure::{Failure, ProgramResult};
+use crate::lesion_boxes::LesionBoxes;
 use crate::model::{ModelArguments, field_value};
 use crate::predict::case_name;
 use crate::terminal::say;
@@ -45,6 +46,8 @@ pub(crate) struct Arguments {
     /// The dermoscopic image; may be given several times for a case with several.
     #[arg(long, value_name = "FILE")]
     dermoscopic: Vec<PathBuf>,
+    #[command(flatten)]
+    lesions: LesionBoxes,
     /// What is known of the patient, as NAME=VALUE with the name of a field of the model; may be given several times.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field_value)]
     fields: Vec<(String, String)>,
@@ -78,7 +81,8 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let bundle = arguments.model.load()?;
     let (clinical, dermoscopic) = (&arguments.clinical, &arguments.dermoscopic);
     let name = case_name(clinical, dermoscopic);
-    let set = bundle.single_case(name, clinical, dermoscopic, &arguments.fields)?;
+    let (first, second) = arguments.lesions.images(clinical, dermoscopic)?;
+    let set = bundle.single_case(name, &first, &second, &arguments.fields)?;
     let tasks = &bundle.description.tasks;
     let task = match &arguments.task {
         None => 0,
@@ -110,7 +114,10 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     if let Some(expected) = bundle.description.card.as_ref().and_then(|card| card.expected) {
         page = page.note(format!("This model learnt from all cases of its data: {expected}."));
     }
-    let framing = bundle.description.preprocess.framing;
+    let preprocess = &bundle.description.preprocess;
+    if let Some(note) = preprocess.lesion_note(&set.whole(), kinds_of(bundle.network.modalities())) {
+        page = page.note(note);
+    }
     let explainer = Explainer::new(&bundle.network);
     let inputs = bundle.inputs(&set, 0)?;
     let logit = match bundle.explained_logit(&set, 0, task) {
@@ -123,7 +130,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
     let mut attended = None;
     for (look, input) in inputs.iter().enumerate() {
         // An image that comes again, because there are fewer of its kind, is not explained again.
-        let images = [(Modality::Clinical, clinical), (Modality::Dermoscopic, dermoscopic)];
+        let images = [(Modality::Clinical, &first), (Modality::Dermoscopic, &second)];
         let images = images.map(|(view, images)| (view, images.get(look)));
         let which = if inputs.len() > 1 { format!(", image {} of {}", look + 1, inputs.len()) } else { String::new() };
         if let Method::Attention = arguments.method {
@@ -134,7 +141,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
                         for attention in attentions.iter().filter(|found| [found.refined, found.source].contains(&view))
                         {
                             let caption = format!("{}{which}", attention_caption(stage, attention));
-                            page = page.picture(picture(view, path, framing, &attention.heat[0], &caption)?);
+                            page = page.picture(picture(view, path, preprocess, &attention.heat[0], &caption)?);
                         }
                     }
                 }
@@ -163,7 +170,7 @@ pub(crate) fn explain(arguments: &Arguments) -> ProgramResult {
                 true => " (nothing in the image spoke for it)",
                 false => "",
             };
-            page = page.picture(picture(view, path, framing, &heat, &format!("{explained} – {how}{cold}{which}"))?);
+            page = page.picture(picture(view, path, preprocess, &heat, &format!("{explained} – {how}{cold}{which}"))?);
         }
     }
 
@@ -279,12 +286,12 @@ fn with_attended_features(page: CasePage, features: &AttendedFeatures) -> CasePa
 /// The heat is of what the network sees of the photo.
 fn picture(
     view: Modality,
-    path: &Path,
-    framing: Framing,
+    image: &CaseImage,
+    preprocess: &Preprocess,
     heat: &HeatMap,
     caption: &str,
 ) -> Result<HeatPicture, Failure> {
-    let pixels = framing.framed(&decode(path, Strictness::Strict)?);
+    let pixels = preprocess.seen(&image.into())?;
     let shape = (pixels.height(), pixels.width(), 3);
     let overlay = heat_overlay(ArrayView3::from_shape(shape, pixels.data())?, heat.values.view(), OPACITY)?;
     let overlay = RgbPixels::new(pixels.width(), pixels.height(), overlay.into_iter().collect())?;

@@ -22,6 +22,7 @@ mod failure;
 mod forward;
 mod init;
 mod installed;
+mod lesion_boxes;
 mod merge;
 mod model;
 mod models;

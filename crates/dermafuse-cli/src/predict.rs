@@ -12,6 +12,7 @@ use dermafuse::schema::{RunFolder, RunMode, Shard, write_whole_file};
 
 use crate::engine::EngineArgument;
 use crate::failure::{Failure, ProgramResult};
+use crate::lesion_boxes::LesionBoxes;
 use crate::model::{ModelArguments, field_value};
 use crate::prevalence::{PrevalenceArgument, assume, decide, estimated};
 use crate::terminal::{print_error, print_note, print_result};
@@ -39,12 +40,15 @@ pub(crate) struct Arguments {
     /// The dermoscopic image of a single case; may be given several times for a case with several.
     #[arg(long, value_name = "FILE", group = "cases")]
     dermoscopic: Vec<PathBuf>,
+    #[command(flatten)]
+    lesions: LesionBoxes,
     /// What is known of the patient of a single case, as NAME=VALUE with the name of a field of the model; may be given
     /// several times.
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field_value, group = "cases")]
     fields: Vec<(String, String)>,
     /// A table with a row for each case. Its columns are `case` or `id`, `clinical` and `dermoscopic` (paths of images,
-    /// with `;` between several), and
+    /// with `;` between several), `clinical_box` and `dermoscopic_box` (where the lesion is in them, x,y,width,height in pixels, with `;`
+    /// between several), `clinical_mask` and `dermoscopic_mask` (paths of masks instead), and
     /// the names of the model's fields.
     #[arg(long, value_name = "CSV", group = "cases", conflicts_with_all = ["clinical", "dermoscopic", "fields"])]
     table: Option<PathBuf>,
@@ -211,7 +215,8 @@ fn questions(arguments: &Arguments, bundle: &Bundle) -> Result<Questions, Failur
         questions.add_folder(folder, view_of(arguments.view, bundle)?)?;
     } else {
         let (clinical, dermoscopic) = (&arguments.clinical, &arguments.dermoscopic);
-        questions.add(case_name(clinical, dermoscopic), clinical, dermoscopic, &arguments.fields)?;
+        let (first, second) = arguments.lesions.images(clinical, dermoscopic)?;
+        questions.add(case_name(clinical, dermoscopic), &first, &second, &arguments.fields)?;
     }
     Ok(questions)
 }

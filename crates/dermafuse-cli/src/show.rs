@@ -239,6 +239,12 @@ fn text_of(bundle: &Bundle, card: &Value) -> String {
             }
         ),
     ));
+    if let Some(margin) = preprocess.box_margin {
+        let text = format!(
+            "cut to the lesion with a margin of {margin} of its longer side, where a box or mask says where it is"
+        );
+        lines.push(("", text));
+    }
     let stage = &bundle.two_stage;
     let weights = stage.branch_weights.names().iter().zip(stage.branch_weights.values());
     let weights: Vec<String> = weights.map(|(name, weight)| format!("{name} {weight:.3}")).collect();

@@ -561,7 +561,7 @@ fn a_drawn_set_is_evaluated_shown_and_explained() {
     assert!(text.contains("say with --view which the folder has"), "{text}");
 
     let case = &set.cases[0];
-    let (clinical, dermoscopic) = (case.clinical[0].as_path(), case.dermoscopic[0].as_path());
+    let (clinical, dermoscopic) = (case.clinical[0].path.as_path(), case.dermoscopic[0].path.as_path());
     let page = folder.path().join("case.html");
     let paths = [("MODEL", model.as_path()), ("CLINICAL", clinical), ("DERMOSCOPIC", dermoscopic), ("PAGE", &page)];
     let line = "explain MODEL --clinical CLINICAL --dermoscopic DERMOSCOPIC --field sex=female --out PAGE --stage 1";

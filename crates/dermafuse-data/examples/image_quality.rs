@@ -20,7 +20,7 @@ use dermafuse_data::{
     CaseSet, Corruption, DataError, DataSetKind, FindingKind, ImageCorruption, ImageMeasures, Modality, QualityFinding,
     QualityThresholds, RgbPixels, Severity, Strictness, ViewRule, decode,
 };
-use dermafuse_schema::CaseId;
+use dermafuse_schema::{CaseId, CaseImage};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -61,7 +61,7 @@ impl Pairs {
             Some(folder) => Some(folder.join(path.file_name()?)).filter(|path| path.exists()),
             None => Some(path.clone()),
         };
-        let files = |paths: &[PathBuf]| paths.iter().map(there).collect::<Option<Vec<_>>>();
+        let files = |images: &[CaseImage]| images.iter().map(|image| there(&image.path)).collect::<Option<Vec<_>>>();
         let cases = set.cases.iter().filter_map(|case| {
             let files = [files(case.images(Modality::Clinical))?, files(case.images(Modality::Dermoscopic))?];
             Some((case.id.clone(), case.group.to_string(), files))

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dermafuse_schema::{ReadError, SchemaError, SettingFault, WriteError};
+use dermafuse_schema::{ReadError, SchemaError, SettingFault, TablePlace, WriteError};
 use thiserror::Error;
 
 use crate::image_formats::READ_FORMATS;
@@ -635,6 +635,21 @@ pub enum DataError {
         /// The largest area that is allowed.
         max_pixels: usize,
     },
+    /// A lesion box or mask that does not fit its image.
+    #[error(
+        "{}: {area} does not fit: {reason}{}", image.display(),
+        written.as_ref().map(|place| format!(" ({place})")).unwrap_or_default()
+    )]
+    LesionArea {
+        /// The image.
+        image: PathBuf,
+        /// What is said of it: the box, or the file of the mask.
+        area: String,
+        /// What is wrong.
+        reason: String,
+        /// Where it is written, if that is a table.
+        written: Option<Box<TablePlace>>,
+    },
     /// Pixels in memory that are no image.
     #[error("{}: {found}; {expected}", name.display())]
     ImagePixels {
@@ -665,11 +680,9 @@ pub enum DataError {
         /// What to do about it.
         remedy: &'static str,
     },
-    /// Images that cannot be read, found by [`check_images`](crate::check_images); the first ones are in the message.
-    #[error(
-        "{} of {images} images cannot be read; copy or convert them again, or leave their cases out: {}",
-        faults.len(), first_of(faults)
-    )]
+    /// Images that cannot be read, or whose lesion box or mask does not fit, found by [`check_images`](crate::check_images); the first
+    /// ones are in the message.
+    #[error("{} of {images} images {}: {}", faults.len(), what_of(faults), first_of(faults))]
     BadImages {
         /// How many images were looked at.
         images: usize,
@@ -707,6 +720,17 @@ impl PartialEq for RowFault {
     /// By row and by what the error says.
     fn eq(&self, other: &Self) -> bool {
         self.row == other.row && self.error.to_string() == other.error.to_string()
+    }
+}
+
+/// What is wrong with images, and what can be done.
+fn what_of(faults: &[RowFault]) -> &'static str {
+    match faults.iter().any(|fault| matches!(*fault.error, DataError::LesionArea { .. })) {
+        false => "cannot be read; copy or convert them again, or leave their cases out",
+        true => {
+            "cannot be read, or have a lesion box or mask that does not fit; correct these, copy or convert the images again, or leave \
+             their cases out"
+        }
     }
 }
 

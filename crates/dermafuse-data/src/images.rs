@@ -9,6 +9,7 @@ pub(crate) mod image;
 pub(crate) mod image_cache;
 pub(crate) mod image_check;
 pub(crate) mod image_folder;
+pub(crate) mod lesion_cut;
 pub(crate) mod lesion_mask;
 pub(crate) mod mixing;
 pub(crate) mod modality_dropout;

@@ -323,6 +323,7 @@ impl Bundle {
         let kinds = kinds_of(self.network.modalities());
         let looks_at = answered.cases().map(|case| case.looks(kinds.clone()));
         notes.extend(description.several_images.note("cases", looks_at));
+        notes.extend(description.preprocess.lesion_note(&answered, kinds));
         if !failed.is_empty() {
             let FailedCase { id, reason, .. } = &failed[0];
             let asked = rows.len() + failed.len();

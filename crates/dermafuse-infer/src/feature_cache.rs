@@ -15,7 +15,7 @@ const MAGIC: &[u8; 8] = b"DFFEAT1\n";
 /// Length of a SHA-256.
 const DIGEST: usize = 32;
 
-/// A folder with the features of images, a file for each image, encoder, preparation and view. Its name is the SHA-256 of all of them, so
+/// A folder with the features of images, a file for each image, part that is cut out of it, encoder, preparation and view. Its name is the SHA-256 of all of them, so
 /// that nothing is found for an image, weights or a preparation that changed. Many processes may use one folder.
 ///
 /// A file is believed only if it says what it is of and its checksum holds; one that is damaged or of something else is computed anew.
@@ -46,7 +46,7 @@ impl FeatureCache {
         &self.folder
     }
 
-    /// What the features of a view of an image are called; `image` is the SHA-256 of its file.
+    /// What the features of a view of an image are called; `image` is the SHA-256 of its file, and what is cut out of it.
     pub(crate) fn key(image: &str, encoder: &str, preprocess: &Preprocess, view: View) -> String {
         let preprocess = serde_json::to_string(preprocess).expect("it has string keys only");
         // No word has a line break.

@@ -1,7 +1,6 @@
 //! The features of the images of cases: computed once, kept, and looked up.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -9,7 +8,7 @@ use dermafuse_data::{BatchLoader, CaseView, ImageCache, LoaderConfig, Looks, Pre
 use dermafuse_ensemble::ImageFeatures;
 use dermafuse_networks::{Modalities, Modality};
 use dermafuse_schema::ndarray::{Array2, Axis, concatenate};
-use dermafuse_schema::{Case, read_regular_file};
+use dermafuse_schema::{Case, CaseImage, LesionArea, read_regular_file};
 
 use crate::feature_cache::{Cached, FeatureCache};
 use crate::{ImageEncoder, ImageEncoders, InferError, View, sha256_hex, tensors_of};
@@ -49,18 +48,19 @@ pub struct FeatureCounts {
     pub damaged: usize,
 }
 
-/// The features of images, by their kind and path.
+/// The features of images, by their kind, path and lesion.
 #[derive(Clone, Debug, Default)]
 pub struct KnownFeatures {
     /// Number of features of each kind of image, clinical first.
     widths: Vec<(Modality, usize)>,
     views: usize,
     /// `[V][D]` of each image.
-    of_images: HashMap<(Modality, PathBuf), Vec<Vec<f32>>>,
+    of_images: HashMap<(Modality, CaseImage), Vec<Vec<f32>>>,
 }
 
 impl FeatureExtractor<'_> {
-    /// The features of all images of cases, of all their looks. A file that several cases have is one image; `progress` is told how many
+    /// The features of all images of cases, of all their looks. A file that several cases have is one image, unless they mean different
+    /// lesions in it; `progress` is told how many
     /// images are done, and of how many.
     ///
     /// # Errors
@@ -76,19 +76,19 @@ impl FeatureExtractor<'_> {
             of_images: HashMap::new(),
         };
         let mut counts = FeatureCounts::default();
-        let paths = |image: Modality| {
-            let paths = cases.cases().flat_map(move |case| case.images(image));
-            paths.collect::<HashSet<&PathBuf>>()
+        let images = |image: Modality| {
+            let images = cases.cases().flat_map(move |case| case.images(image));
+            images.collect::<HashSet<&CaseImage>>()
         };
-        let total = self.encoders.iter().map(|(image, _)| paths(*image).len()).sum();
+        let total = self.encoders.iter().map(|(image, _)| images(*image).len()).sum();
         for (image, encoder) in &self.encoders {
             // Sorted, so that the same is done whatever the order of a hash.
-            let mut paths: Vec<&PathBuf> = paths(*image).into_iter().collect();
-            paths.sort();
+            let mut files: Vec<&CaseImage> = images(*image).into_iter().collect();
+            files.sort_by_key(|file| (&file.path, file.area()));
             // Of those that are not there: the keys under which they are kept.
-            let mut missing: HashMap<&Path, Vec<String>> = HashMap::new();
-            for path in paths {
-                let keys = self.keys(path, encoder.identity())?;
+            let mut missing: HashMap<&CaseImage, Vec<String>> = HashMap::new();
+            for file in files {
+                let keys = self.keys(file, encoder.identity())?;
                 let found: Vec<Cached> = match self.cache {
                     Some(cache) => keys.iter().map(|key| cache.get(key, encoder.features())).collect(),
                     None => Vec::new(),
@@ -101,9 +101,9 @@ impl FeatureExtractor<'_> {
                 match whole.collect::<Option<Vec<_>>>().filter(|features| features.len() == self.views.len()) {
                     Some(features) => {
                         counts.read += features.len();
-                        known.of_images.insert((*image, path.clone()), features);
+                        known.of_images.insert((*image, file.clone()), features);
                     }
-                    None => drop(missing.insert(path, keys)),
+                    None => drop(missing.insert(file, keys)),
                 }
             }
             progress(known.of_images.len(), total);
@@ -115,11 +115,19 @@ impl FeatureExtractor<'_> {
     }
 
     /// The keys of the views of an image; none without a cache.
-    fn keys(&self, path: &Path, encoder: &str) -> Result<Vec<String>, InferError> {
+    fn keys(&self, file: &CaseImage, encoder: &str) -> Result<Vec<String>, InferError> {
         if self.cache.is_none() {
             return Ok(Vec::new());
         }
-        let image = sha256_hex(&read_regular_file(path, MAX_IMAGE_BYTES)?);
+        let mut image = sha256_hex(&read_regular_file(&file.path, MAX_IMAGE_BYTES)?);
+        // The margin is one of the preparation's numbers.
+        match file.area().filter(|_| self.preprocess.box_margin.is_some()) {
+            None => {}
+            Some(LesionArea::Box(lesion)) => image += &format!(" box {lesion}"),
+            Some(LesionArea::Mask(mask)) => {
+                image += &format!(" mask {}", sha256_hex(&read_regular_file(mask, MAX_IMAGE_BYTES)?));
+            }
+        }
         Ok(self.views.iter().map(|view| FeatureCache::key(&image, encoder, &self.preprocess, *view)).collect())
     }
 
@@ -129,12 +137,12 @@ impl FeatureExtractor<'_> {
         cases: &CaseView<'_>,
         image: Modality,
         encoder: &dyn ImageEncoder,
-        mut missing: HashMap<&Path, Vec<String>>,
+        mut missing: HashMap<&CaseImage, Vec<String>>,
         known: &mut KnownFeatures,
         counts: &mut FeatureCounts,
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), InferError> {
-        let lacks = |case: &Case| case.images(image).iter().any(|path| missing.contains_key(path.as_path()));
+        let lacks = |case: &Case| case.images(image).iter().any(|file| missing.contains_key(file));
         let rows: Vec<usize> = cases.iter().filter(|(_, case)| lacks(case)).map(|(row, _)| row).collect();
         let mut config = LoaderConfig::new(self.batch_size, self.preprocess.clone());
         (config.clinical, config.dermoscopic) = (image == Modality::Clinical, image == Modality::Dermoscopic);
@@ -143,13 +151,13 @@ impl FeatureExtractor<'_> {
         let set = cases.set();
         for batch in BatchLoader::new(&set.view(&rows[..])?, config)? {
             let mut batch = batch?;
-            let path_of = |(row, look): (&usize, &usize)| set.cases[*row].image(image, *look);
-            let paths: Vec<Option<&Path>> = batch.rows.iter().zip(&batch.looks).map(path_of).collect();
+            let file_of = |(row, look): (&usize, &usize)| set.cases[*row].image(image, *look);
+            let files: Vec<Option<&CaseImage>> = batch.rows.iter().zip(&batch.looks).map(file_of).collect();
             // An image may come several times.
-            let mut wanted: Vec<(usize, &Path, Vec<String>)> = Vec::new();
-            for (at, path) in paths.iter().enumerate() {
-                if let Some((path, keys)) = path.and_then(|path| Some((path, missing.remove(path)?))) {
-                    wanted.push((at, path, keys));
+            let mut wanted: Vec<(usize, &CaseImage, Vec<String>)> = Vec::new();
+            for (at, file) in files.iter().enumerate() {
+                if let Some((file, keys)) = file.and_then(|file| Some((file, missing.remove(file)?))) {
+                    wanted.push((at, file, keys));
                 }
             }
             if wanted.is_empty() {
@@ -168,16 +176,16 @@ impl FeatureExtractor<'_> {
             let images = input.image(image); // [B, 3, S, S]
             let views = self.views.iter().map(|view| encoder.encode(view.apply(images.clone())));
             let views: Vec<Array2<f32>> = views.collect::<Result<_, _>>()?;
-            for (row, (_, path, keys)) in wanted.into_iter().enumerate() {
+            for (row, (_, file, keys)) in wanted.into_iter().enumerate() {
                 let features: Vec<Vec<f32>> = views.iter().map(|view| view.row(row).to_vec()).collect();
                 if let Some(&value) = features.iter().flatten().find(|value| !value.is_finite()) {
-                    return Err(InferError::NonFiniteFeatures { case: path.display().to_string(), value });
+                    return Err(InferError::NonFiniteFeatures { case: file.path.display().to_string(), value });
                 }
                 if let Some(cache) = self.cache {
                     keys.iter().zip(&features).try_for_each(|(key, features)| cache.put(key, features))?;
                 }
                 counts.computed += features.len();
-                known.of_images.insert((image, path.to_owned()), features);
+                known.of_images.insert((image, file.clone()), features);
             }
             progress(known.of_images.len());
         }
@@ -211,15 +219,14 @@ impl KnownFeatures {
 
     /// `[V][D]` of the image of a case at a look; `None` if it has none.
     fn of_image(&self, case: &Case, image: Modality, look: usize) -> Option<&Vec<Vec<f32>>> {
-        let path = case.image(image, look)?;
-        let key = (image, path.to_owned());
+        let key = (image, case.image(image, look)?.clone());
         Some(self.of_images.get(&key).expect("the features of the images are known"))
     }
 
     /// Whether all images of cases are known, in so many views.
     pub(crate) fn have(&self, cases: &CaseView<'_>, views: usize) -> bool {
         let knows = |case: &Case, image: Modality| {
-            case.images(image).iter().all(|path| self.of_images.contains_key(&(image, path.clone())))
+            case.images(image).iter().all(|file| self.of_images.contains_key(&(image, file.clone())))
         };
         let kinds = || self.widths.iter().map(|(image, _)| *image);
         views <= self.views && cases.cases().all(|case| kinds().all(|image| knows(case, image)))

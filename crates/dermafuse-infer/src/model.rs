@@ -208,7 +208,7 @@ impl Model {
             clinical: named(Modality::Clinical).collect(),
             dermoscopic: named(Modality::Dermoscopic).collect(),
         };
-        let names = |modality| images.of(modality).iter().map(|image| image.name().into_owned()).collect();
+        let names = |modality| images.of(modality).iter().map(|image| image.name().into_owned().into()).collect();
         let case = Case {
             clinical: names(Modality::Clinical),
             dermoscopic: names(Modality::Dermoscopic),
@@ -370,6 +370,17 @@ impl Model {
                 (true, given @ 2..) if description.several_images == SeveralImages::First => {
                     notes.push(Note::FirstImageAnswers { image, given });
                 }
+                _ => {}
+            }
+        }
+        for image in looked_at {
+            let given = asked.patient.images().of(image);
+            let seen =
+                if description.several_images == SeveralImages::First { given.len().min(1) } else { given.len() };
+            let boxed = given[..seen].iter().filter(|image| image.lesion().is_some()).count();
+            match description.preprocess.box_margin {
+                Some(_) if boxed < seen => notes.push(Note::TakenWhole { image }),
+                None if boxed > 0 => notes.push(Note::BoxNotUsed { image }),
                 _ => {}
             }
         }

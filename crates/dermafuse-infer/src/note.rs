@@ -19,6 +19,16 @@ pub enum Note {
         /// The kind of image.
         image: Modality,
     },
+    /// The model was trained on images that were cut to the lesion, and nothing says where it is in this one: it was taken whole.
+    TakenWhole {
+        /// The kind of image.
+        image: Modality,
+    },
+    /// The model takes images whole, so that what says where the lesion is was not used.
+    BoxNotUsed {
+        /// The kind of image.
+        image: Modality,
+    },
     /// Of several images of a kind the first answers.
     FirstImageAnswers {
         /// The kind of image.
@@ -92,6 +102,15 @@ impl fmt::Display for Note {
         match self {
             Self::ImageMissing { image } => write!(formatter, "There is no {image} image, which the model looks at."),
             Self::ImageNotUsed { image } => write!(formatter, "The model does not look at {image} images."),
+            Self::TakenWhole { image } => write!(
+                formatter,
+                "Nothing says where the lesion is in the {image} image: it was taken whole, and the model was trained on images that were \
+                 cut to their lesions."
+            ),
+            Self::BoxNotUsed { image } => write!(
+                formatter,
+                "The model was trained on whole images: the {image} image was taken whole, and not cut to its lesion."
+            ),
             Self::FirstImageAnswers { image, given } => {
                 write!(formatter, "The first of {given} {image} images answers.")
             }

@@ -1,13 +1,16 @@
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dermafuse_data::{
     CaseSet, CaseView, Cell, Column, DataError, IMAGE_EXTENSIONS, MetadataEncoder, OutsideModel, Row, Table,
     UnseenCategory, source_beside_others,
 };
 use dermafuse_networks::Modality;
-use dermafuse_schema::{Case, CaseId, FailedCase, Field, FieldKind, FieldRole, FieldValue, Name, TaskSet};
+use dermafuse_schema::{
+    Case, CaseId, CaseImage, FailedCase, Field, FieldKind, FieldRole, FieldValue, LesionArea, LesionRegion, Name,
+    SchemaError, TaskSet,
+};
 use sha2::{Digest, Sha256};
 
 use crate::InferError;
@@ -51,10 +54,19 @@ pub struct Questions {
     ids: HashSet<u128>,
 }
 
+/// The columns of a kind of image.
+#[derive(Clone, Copy)]
+struct ImageColumns<'a> {
+    files: Option<Column<'a>>,
+    /// Where the lesion is in each of them.
+    boxes: Option<Column<'a>>,
+    masks: Option<Column<'a>>,
+}
+
 /// Where a table says what.
 struct Columns<'a> {
-    clinical: Option<Column<'a>>,
-    dermoscopic: Option<Column<'a>>,
+    clinical: ImageColumns<'a>,
+    dermoscopic: ImageColumns<'a>,
     /// Where the model looks at the patient's other lesions: the patient, and which lesion it is.
     patient: Option<Column<'a>>,
     lesion: Option<Column<'a>>,
@@ -110,12 +122,18 @@ impl Questions {
     }
 
     /// What tells these questions from others: the SHA-256, in hexadecimal, over the fields and all cases in their order. It sees names of cases,
-    /// patients and lesions, values, reasons of refusals, and the names of image files, but neither their folders nor what is in them.
+    /// patients and lesions, values, reasons of refusals, boxes, and the names of files of images and masks, but neither their folders nor what is in them.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
-        let file_names = |files: &[PathBuf]| -> Vec<String> {
-            files.iter().map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect()
+        let file_name = |file: &Path| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file_names =
+            |images: &[CaseImage]| -> Vec<String> { images.iter().map(|image| file_name(&image.path)).collect() };
+        let area = |image: &CaseImage| {
+            image.area().map(|area| match area {
+                LesionArea::Box(lesion) => lesion.to_string(),
+                LesionArea::Mask(file) => file_name(file),
+            })
         };
         let mut add = |written: serde_json::Result<Vec<u8>>| {
             let bytes = written.expect("names, numbers and words are written as JSON");
@@ -127,6 +145,11 @@ impl Questions {
         for case in &self.set.cases {
             let images = [file_names(&case.clinical), file_names(&case.dermoscopic)];
             add(serde_json::to_vec(&(&case.id, &case.patient, &case.lesion, images, &case.metadata)));
+            let areas: Vec<Option<String>> = case.clinical.iter().chain(&case.dermoscopic).map(area).collect();
+            // Questions without any have the fingerprint that they had in earlier versions.
+            if areas.iter().any(Option::is_some) {
+                add(serde_json::to_vec(&areas));
+            }
         }
         self.refused.iter().for_each(|case| add(serde_json::to_vec(&(case.row, &case.id, &case.reason))));
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -142,8 +165,8 @@ impl Questions {
         self
     }
 
-    /// Adds a case from image files and what is known of the patient: names of the model's fields with their values as text.
-    /// What is not named is not recorded.
+    /// Adds a case from image files, with where the lesion is in them if that is known, and what is known of the patient: names of the
+    /// model's fields with their values as text. What is not named is not recorded.
     ///
     /// # Errors
     /// A field that the model does not use, one that is given twice, a category that the field does not have, a number that
@@ -151,8 +174,8 @@ impl Questions {
     pub fn add(
         &mut self,
         id: impl Into<CaseId>,
-        clinical: &[PathBuf],
-        dermoscopic: &[PathBuf],
+        clinical: &[CaseImage],
+        dermoscopic: &[CaseImage],
         values: &[(String, String)],
     ) -> Result<(), InferError> {
         let case = Case {
@@ -168,7 +191,8 @@ impl Questions {
 
     /// Adds a case for each row of a table. Its column `case` or `id` names the cases (without one they are called by their
     /// lines), `clinical` and `dermoscopic` hold paths of images, which start from the folder `images` (several of a kind with `;`
-    /// between them), and each other column
+    /// between them), `clinical_box` and `dermoscopic_box` where the lesion is in each of them (`x,y,width,height` in pixels, with `;` in
+    /// between), `clinical_mask` and `dermoscopic_mask` paths of masks instead, and each other column
     /// of the name of a field of the model holds its values. Of a model that looks at the patient's other lesions, `patient` says
     /// whose they are, and `lesion`, if it is there, which photos are of one. Nothing at all, or one of the words `missing`, is not recorded.
     ///
@@ -241,8 +265,8 @@ impl Questions {
         files.sort();
         for (name, path) in files {
             let (clinical, dermoscopic) = match view {
-                Modality::Clinical => (vec![path], Vec::new()),
-                Modality::Dermoscopic => (Vec::new(), vec![path]),
+                Modality::Clinical => (vec![path.into()], Vec::new()),
+                Modality::Dermoscopic => (Vec::new(), vec![path.into()]),
             };
             self.add(name, &clinical, &dermoscopic, &[])?;
         }
@@ -344,7 +368,12 @@ impl Questions {
     fn columns<'a>(&mut self, table: &'a Table) -> Result<Columns<'a>, InferError> {
         let column = |name: &str| table.column(name).ok();
         let id = Self::id_column(table.headers()).map(|at| table.headers()[at].as_str());
-        let (clinical, dermoscopic) = (column("clinical"), column("dermoscopic"));
+        let of_images = |kind: Modality| ImageColumns {
+            files: column(kind.name()),
+            boxes: column(&format!("{kind}_box")),
+            masks: column(&format!("{kind}_mask")),
+        };
+        let (clinical, dermoscopic) = (of_images(Modality::Clinical), of_images(Modality::Dermoscopic));
         let fields: Vec<_> = self.set.fields.iter().map(|field| column(&field.name)).collect();
         let looks_beside = self.look_beside();
         let of_patient = |name: &str| column(name).filter(|_| looks_beside);
@@ -352,12 +381,14 @@ impl Questions {
         let used: Vec<&str> = fields
             .iter()
             .flatten()
-            .chain(&clinical)
-            .chain(&dermoscopic)
+            .chain(&clinical.files)
+            .chain(&dermoscopic.files)
             .chain(&patient)
             .chain(&lesion)
             .map(Column::name)
             .collect();
+        let areas = [&clinical, &dermoscopic].map(|image| image.files.and(Some([image.boxes, image.masks])));
+        let areas: Vec<&str> = areas.iter().flatten().flatten().flatten().map(Column::name).collect();
         let file = table.file();
         if used.is_empty() {
             return Err(InferError::NoColumn {
@@ -374,7 +405,7 @@ impl Questions {
             .headers()
             .iter()
             .map(String::as_str)
-            .filter(|name| !name.is_empty() && !used.contains(name) && id != Some(*name))
+            .filter(|name| !name.is_empty() && !used.contains(name) && !areas.contains(name) && id != Some(*name))
             .collect();
         let mut notes = Vec::new();
         if !idle.is_empty() {
@@ -416,13 +447,6 @@ impl Questions {
         images: &Path,
         missing: &[String],
     ) -> Result<Case, InferError> {
-        let image = |column: Option<Column<'_>>| {
-            let text = column.map_or("", |column| column.text(row));
-            let names = text.split(SEPARATOR).map(str::trim).filter(|name| !name.is_empty());
-            let names = names.filter(|name| !missing.iter().any(|word| word == name));
-            // Tables from Windows have `\` in their paths.
-            names.map(|name| images.join(name.replace('\\', "/"))).collect()
-        };
         let name = |column: Option<Column<'_>>| {
             let text = column.map_or("", |column| column.text(row));
             (!text.is_empty() && missing.iter().all(|word| word != text)).then(|| Name::from(text))
@@ -432,8 +456,8 @@ impl Questions {
             None => Ok(FieldValue::Missing),
         });
         let case = Case {
-            clinical: image(columns.clinical),
-            dermoscopic: image(columns.dermoscopic),
+            clinical: images_of(&columns.clinical, row, images, missing)?,
+            dermoscopic: images_of(&columns.dermoscopic, row, images, missing)?,
             patient: name(columns.patient),
             lesion: name(columns.lesion),
             metadata: values.collect::<Result<_, _>>()?,
@@ -442,6 +466,47 @@ impl Questions {
         self.check(&case)?;
         Ok(case)
     }
+}
+
+/// The images of a kind that a row names, each with where its lesion is; paths start from the folder.
+///
+/// # Errors
+/// A box that is none, a box and a mask of one image, another number of these than of images.
+fn images_of(
+    columns: &ImageColumns<'_>,
+    row: usize,
+    folder: &Path,
+    missing: &[String],
+) -> Result<Vec<CaseImage>, DataError> {
+    let is_said = |text: &str| !text.is_empty() && missing.iter().all(|word| word != text);
+    // Tables from Windows have `\` in their paths.
+    let path = |name: &str| folder.join(name.replace('\\', "/"));
+    let text = columns.files.map_or("", |column| column.text(row));
+    let names = text.split(SEPARATOR).map(str::trim).filter(|name| is_said(name));
+    let mut images: Vec<CaseImage> = names.map(|name| path(name).into()).collect();
+    let area_of_box = |cell: &Cell<'_>, text: &str| match text.parse() {
+        Ok(lesion) => Ok(LesionArea::Box(lesion)),
+        Err(SchemaError::LesionBox { reason, .. }) => {
+            Err(cell.error(format!("a lesion box x,y,width,height in pixels: {reason}")))
+        }
+        Err(other) => Err(cell.error(other.to_string())),
+    };
+    for (column, is_mask) in [(columns.boxes, false), (columns.masks, true)] {
+        let Some(cell) = column.map(|column| column.cell(row)).filter(|cell| is_said(cell.text())) else { continue };
+        let parts: Vec<&str> = cell.text().split(SEPARATOR).map(str::trim).collect();
+        if parts.len() != images.len() {
+            let expected = format!("as many as images, {}, with `{SEPARATOR}` in between", images.len());
+            return Err(cell.error(expected));
+        }
+        for (image, part) in images.iter_mut().zip(parts).filter(|(_, part)| is_said(part)) {
+            if image.lesion.is_some() {
+                return Err(cell.error("nothing for an image that has a box: a box or a mask says where a lesion is"));
+            }
+            let area = if is_mask { LesionArea::Mask(path(part)) } else { area_of_box(&cell, part)? };
+            image.lesion = Some(Box::new(LesionRegion { area, written: Some(cell.place()) }));
+        }
+    }
+    Ok(images)
 }
 
 /// The first 16 bytes of the SHA-256 of a name.
@@ -520,7 +585,7 @@ mod tests {
         questions.add("b", &[], &[], &[]).unwrap();
         let set = questions.set();
         assert_eq!(set.cases[0].metadata, [FieldValue::Category(1), FieldValue::Number(52.0)]);
-        assert_eq!(set.cases[0].clinical, [PathBuf::from("a.jpg")]);
+        assert_eq!(set.cases[0].clinical, [CaseImage::from("a.jpg")]);
         assert_eq!(set.cases[1].metadata, [FieldValue::Missing; 2]);
         set.check().unwrap();
 
@@ -555,7 +620,7 @@ mod tests {
             ]
         );
         let cases = &questions.set().cases;
-        assert_eq!(cases[0].clinical, [PathBuf::from("root/photos/a.jpg")]);
+        assert_eq!(cases[0].clinical, [CaseImage::from("root/photos/a.jpg")]);
         assert_eq!((cases[1].metadata[0], cases[4].id.as_str()), (FieldValue::Missing, "line 6"));
         assert_eq!((cases[1].dermoscopic.len(), cases[4].dermoscopic.len()), (2, 0));
         assert_eq!(questions.notes(), ["t.csv: these columns are not used: remark."]);
@@ -654,7 +719,7 @@ mod tests {
         // The same photo has the same answer, alone too.
         let table = &answers.last().probabilities[0];
         assert_eq!(table.row(0), table.row(1));
-        let alone = model.single_case("a", &[folder.path().join("a.png")], &[], &[]).unwrap();
+        let alone = model.single_case("a", &[folder.path().join("a.png").into()], &[], &[]).unwrap();
         let alone = model.predict(&alone.whole(), |_| ()).unwrap();
         assert_eq!(alone.last().probabilities[0].row(0), table.row(0));
 

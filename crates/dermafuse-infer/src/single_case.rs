@@ -1,18 +1,16 @@
-use std::path::PathBuf;
-
 use burn::module::Module;
 use burn::tensor::Device;
 use dermafuse_data::{
     BatchLoader, CaseImages, CaseLoader, CaseSet, CaseView, DataError, ImageBatch, LoaderConfig, Looks,
 };
 use dermafuse_networks::{BranchInfo, MultimodalInput, Network};
-use dermafuse_schema::{BranchWeights, CaseId, SeveralImages};
+use dermafuse_schema::{BranchWeights, CaseId, CaseImage, SeveralImages};
 
 use crate::bundle::Bundle;
 use crate::{ExplainedLogit, InferError, kinds_of, modalities_of, tensors_of};
 
 impl Bundle {
-    /// One case as a data set of its own, from image files and what is known of the patient: names of the model's fields
+    /// One case as a data set of its own, from image files, with where the lesion is in them if that is known, and what is known of the patient: names of the model's fields
     /// ([`MetadataEncoder::fields`](dermafuse_data::MetadataEncoder::fields)) with their values as text.
     ///
     /// # Errors
@@ -21,8 +19,8 @@ impl Bundle {
     pub fn single_case(
         &self,
         id: impl Into<CaseId>,
-        clinical: &[PathBuf],
-        dermoscopic: &[PathBuf],
+        clinical: &[CaseImage],
+        dermoscopic: &[CaseImage],
         metadata: &[(String, String)],
     ) -> Result<CaseSet, InferError> {
         let mut questions = self.questions();

@@ -91,7 +91,7 @@ fn pixels(seed: usize) -> RgbPixels {
 
 /// What the path of files says of a case with these images.
 fn of_files(bundle: &Bundle, clinical: &[&Path], dermoscopic: &[&Path], metadata: Vec<FieldValue>) -> Vec<Vec<f64>> {
-    let owned = |paths: &[&Path]| paths.iter().map(|path| path.to_path_buf()).collect();
+    let owned = |paths: &[&Path]| paths.iter().map(|path| (*path).into()).collect();
     let tasks = &bundle.description.tasks;
     let case = Case {
         clinical: owned(clinical),
@@ -393,7 +393,7 @@ fn an_explanation_is_that_of_the_same_case_in_files() {
     let file = folder.path().join("a.png");
     std::fs::write(&file, encode_png(&pixels(3))).unwrap();
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let set = bundle.single_case("a", &[file], &[], &[pair("sex", "male"), pair("age", "30")]).unwrap();
+    let set = bundle.single_case("a", &[file.into()], &[], &[pair("sex", "male"), pair("age", "30")]).unwrap();
     let expected = bundle.contributions(&set, 0, ImageBaseline::default()).unwrap();
     let model = Model::new(bundle).unwrap();
 

@@ -48,7 +48,7 @@ fn fitted(note_beyond: f64) -> Bundle {
         let [clinical, dermoscopic] = [2 * seed, 2 * seed + 1].map(|seed| {
             let file = folder.path().join(format!("{seed}.png"));
             std::fs::write(&file, encode_png(&skin(seed))).unwrap();
-            vec![file]
+            [file.into()]
         });
         questions.add(format!("{seed}"), &clinical, &dermoscopic, &[]).unwrap();
     }
@@ -116,7 +116,7 @@ fn a_table_of_cases_says_the_same_as_one_patient() {
     let file = |name: &str, pixels: &RgbPixels| {
         let file = folder.path().join(name);
         std::fs::write(&file, encode_png(pixels)).unwrap();
-        vec![file]
+        [file.into()]
     };
     let (mut questions, night) = (model.bundle().questions(), file("black.png", &black()));
     let [one, other] = [4, 5].map(|seed| file(&format!("{seed}.png"), &skin(seed)));

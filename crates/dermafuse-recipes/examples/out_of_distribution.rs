@@ -19,6 +19,7 @@ use dermafuse_ensemble::{OutOfDistribution, OutOfDistributionSettings};
 use dermafuse_eval::auc;
 use dermafuse_infer::{Bundle, Predictor, TestTimeAugmentation, kinds_of};
 use dermafuse_networks::Network;
+use dermafuse_schema::CaseImage;
 use dermafuse_schema::ndarray::{Array2, ArrayView1, Axis};
 use dermafuse_synthetic::{NonLesion, write_non_lesions};
 
@@ -160,7 +161,7 @@ fn print_row(
 fn pairs_of(bundle: &Bundle, folder: &Path) -> Outcome<CaseSet> {
     let mut listed = bundle.questions();
     listed.add_folder(folder, Modality::Clinical)?;
-    let files: Vec<PathBuf> = listed.set().cases.iter().flat_map(|case| case.clinical.iter().cloned()).collect();
+    let files: Vec<CaseImage> = listed.set().cases.iter().flat_map(|case| case.clinical.iter().cloned()).collect();
     let mut questions = bundle.questions();
     for (at, file) in files.iter().enumerate() {
         let next = &files[(at + 1) % files.len()];

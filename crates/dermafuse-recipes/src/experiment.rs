@@ -14,7 +14,7 @@ mod start_weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dermafuse_data::{QualityThresholds, Sampling};
+use dermafuse_data::{Preprocess, QualityThresholds, Sampling};
 use dermafuse_devices::DeviceList;
 use dermafuse_ensemble::OutOfDistributionSettings;
 use dermafuse_infer::{CardTexts, TestTimeAugmentation};
@@ -375,7 +375,9 @@ pub(crate) fn with_recipe(mut settings: Settings) -> Result<Settings, RecipeErro
 
 /// What every setting is that neither a recipe nor a file says.
 fn defaults() -> Settings {
-    let training = TrainingConfig::as_released(224, 0);
+    let mut training = TrainingConfig::as_released(224, 0);
+    // Where no image has a box or mask, the plan takes it away.
+    training.preprocess.box_margin = Some(Preprocess::DEFAULT_MARGIN);
     let defaults = json!({
         "title": "Experiment",
         "seed": 0,

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use dermafuse_data::{CaseSet, Split};
+use dermafuse_data::{CaseSet, Modality, Split};
 use dermafuse_eval::published::PublishedTable;
 use dermafuse_infer::{KnownCases, ModelCard};
 use dermafuse_networks::NetworkConfig;
+use dermafuse_schema::Case;
 use dermafuse_train::TrainingConfig;
 
 use crate::experiment::{OF_METHOD, Parts, RANDOM};
@@ -153,6 +154,10 @@ impl Experiment {
                 notes.push("The backbones start from random weights, not from ImageNet's.".into());
             }
         }
+        for stage in rounds.iter().take(1).flat_map(|round: &Round| &round.stages) {
+            let preprocess = &stage.protocol.first_stage.training.preprocess;
+            notes.extend(preprocess.lesion_note(&stage.set.whole(), Modality::BOTH));
+        }
         let mut plan = Plan {
             experiment: self.clone(),
             rounds,
@@ -247,6 +252,10 @@ impl Experiment {
     ) -> Protocol {
         let mut training = TrainingConfig { seed: training.seed.wrapping_add(seed), ..training.clone() };
         training.threads = self.machine.threads;
+        // What never saw a lesion that was cut out takes images whole later on too.
+        if !set.cases.iter().any(has_lesion) {
+            training.preprocess.box_margin = None;
+        }
         // What earlier trainings hand on has no teacher, of whose cases later ones would not know.
         let teacher = method.teacher.clone().filter(|_| is_last);
         training.distillation = teacher.as_ref().map(|_| training.distillation.unwrap_or_default());
@@ -526,6 +535,11 @@ impl Round {
 
 /// The cases of a part where each of several devices has one of every batch; none of a single device, or of devices that do not divide
 /// the batch.
+/// Whether it is said of an image where the lesion is.
+fn has_lesion(case: &Case) -> bool {
+    case.clinical.iter().chain(&case.dermoscopic).any(|image| image.lesion.is_some())
+}
+
 fn part_for_each(devices: usize, training: &TrainingConfig, set: &CaseSet) -> Option<usize> {
     let batch = training.sampling.batch_size(&set.tasks).unwrap_or(training.batch_size);
     (devices > 1 && batch.is_multiple_of(devices)).then_some(batch / devices)

@@ -594,7 +594,8 @@ impl Protocol {
             let labels: Vec<_> = split.valid.iter().map(|&row| set.cases[row].labels.clone()).collect();
             AnswerCalibration::check_labels(&labels)?;
         }
-        let notes = check_labels(set, &split, first_stage.training.sampling, second_stage.is_some())?;
+        let mut notes = check_labels(set, &split, first_stage.training.sampling, second_stage.is_some())?;
+        notes.extend(first_stage.note_of_lesions(set, &split));
         notes.iter().for_each(|note| progress.noted(note));
         first_stage.check_images(set, &split, place, progress)?;
         let learns = learns(&first_stage, second_stage.as_ref(), place)?;

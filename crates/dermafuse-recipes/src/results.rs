@@ -332,7 +332,7 @@ impl Results<'_> {
     fn mistake_pictures(&self, mistakes: &Mistakes, answers: &Predictions) -> [PictureSection; 2] {
         let cases: HashMap<&str, &Case> = self.cases.cases().map(|case| (case.id.as_str(), case)).collect();
         let images = |id: &CaseId| {
-            let of_kind = |case: &'_ &Case, kind: Modality| Some((thumbnail(case.image(kind, 0)?), kind.name()));
+            let of_kind = |case: &'_ &Case, kind: Modality| Some((thumbnail(&case.image(kind, 0)?.path), kind.name()));
             let case = cases.get(id.as_str());
             Modality::BOTH.into_iter().filter_map(move |kind| of_kind(case?, kind)).collect::<Vec<_>>()
         };
@@ -387,10 +387,11 @@ impl Results<'_> {
                 (field.name.clone(), field.text(value).unwrap_or_else(|| "not recorded".to_owned()))
             });
             let mut sample = SampleCase::of(predictions, position)?.with_metadata(metadata.collect());
-            if let Some((mime, bytes)) = case.image(Modality::Clinical, 0).and_then(small_image) {
+            if let Some((mime, bytes)) = case.image(Modality::Clinical, 0).and_then(|image| small_image(&image.path)) {
                 sample = sample.with_clinical(mime, bytes);
             }
-            if let Some((mime, bytes)) = case.image(Modality::Dermoscopic, 0).and_then(small_image) {
+            if let Some((mime, bytes)) = case.image(Modality::Dermoscopic, 0).and_then(|image| small_image(&image.path))
+            {
                 sample = sample.with_dermoscopic(mime, bytes);
             }
             samples.push(sample);

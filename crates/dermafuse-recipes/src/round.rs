@@ -487,7 +487,7 @@ fn identity(
     if parts.iter().any(|part| part.has_several_images(kinds_of(views))) {
         facts.set("several_images", &recipe.several_images);
     }
-    let images = ImageRecord::take(&parts, views, record)?;
+    let images = ImageRecord::take(&parts, views, &recipe.training.preprocess, record)?;
     images.add_to(&mut facts);
     Ok(RunIdentity { facts, images, length: None })
 }

@@ -1,9 +1,8 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FieldValue, Modality, Name};
+use crate::{CaseImage, FieldValue, Modality, Name};
 
 /// The identity of a case: unique in its data set, stable across runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,9 +57,9 @@ pub struct Case {
     /// The lesion, where the data set tells lesions apart.
     pub lesion: Option<Name>,
     /// The clinical close-up photos. The first stands for them where a single one is wanted.
-    pub clinical: Vec<PathBuf>,
+    pub clinical: Vec<CaseImage>,
     /// The dermoscopic images. The first stands for them where a single one is wanted.
-    pub dermoscopic: Vec<PathBuf>,
+    pub dermoscopic: Vec<CaseImage>,
     /// One value for each field of the case set.
     pub metadata: Vec<FieldValue>,
     /// One label for each task of the case set; `None` where the task is not annotated.
@@ -86,7 +85,7 @@ impl Case {
 
     /// The images of a kind, in order.
     #[must_use]
-    pub fn images(&self, modality: Modality) -> &[PathBuf] {
+    pub fn images(&self, modality: Modality) -> &[CaseImage] {
         match modality {
             Modality::Clinical => &self.clinical,
             Modality::Dermoscopic => &self.dermoscopic,
@@ -95,7 +94,7 @@ impl Case {
 
     /// The images of a kind, to be changed.
     #[must_use]
-    pub fn images_mut(&mut self, modality: Modality) -> &mut Vec<PathBuf> {
+    pub fn images_mut(&mut self, modality: Modality) -> &mut Vec<CaseImage> {
         match modality {
             Modality::Clinical => &mut self.clinical,
             Modality::Dermoscopic => &mut self.dermoscopic,
@@ -121,11 +120,11 @@ impl Case {
     ///
     /// let case = Case { clinical: vec!["a".into(), "b".into()], dermoscopic: vec!["c".into()], ..Case::new("1") };
     /// assert_eq!(case.looks(Modality::BOTH), 2);
-    /// let second = Modality::BOTH.map(|modality| case.image(modality, 1).unwrap().to_str().unwrap());
+    /// let second = Modality::BOTH.map(|modality| case.image(modality, 1).unwrap().path.to_str().unwrap());
     /// assert_eq!(second, ["b", "c"]);
     /// ```
     #[must_use]
-    pub fn image(&self, modality: Modality, look: usize) -> Option<&Path> {
+    pub fn image(&self, modality: Modality, look: usize) -> Option<&CaseImage> {
         Some(&self.images(modality)[self.place(modality, look)?])
     }
 

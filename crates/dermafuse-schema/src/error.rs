@@ -39,6 +39,14 @@ pub enum SchemaError {
         /// The name.
         name: String,
     },
+    /// Numbers or a text that are no lesion box.
+    #[error("`{found}` is no lesion box: {reason}")]
+    LesionBox {
+        /// What was given.
+        found: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Arrays that do not fit together.
     #[error("{what}: expected shape {expected:?}, found {found:?}")]
     Shape {

@@ -21,6 +21,7 @@
 
 mod answer_basis;
 mod case;
+mod case_image;
 mod class_group;
 mod class_sums;
 mod cohort;
@@ -28,6 +29,7 @@ mod engine_facts;
 mod error;
 mod failed_case;
 mod field;
+mod lesion_box;
 mod logits;
 mod modality;
 mod name;
@@ -53,6 +55,7 @@ pub use ndarray;
 
 pub use answer_basis::{AnswerBasis, BasisPart};
 pub use case::{Case, CaseId};
+pub use case_image::{CaseImage, LesionArea, LesionRegion, TablePlace};
 pub use class_group::{Aim, ClassGroup, FittedGroup, OperatingPoint, REST};
 pub use class_sums::ClassSums;
 pub use cohort::Cohort;
@@ -60,6 +63,7 @@ pub use engine_facts::EngineFacts;
 pub use error::SchemaError;
 pub use failed_case::FailedCase;
 pub use field::{Field, FieldKind, FieldRole, FieldValue};
+pub use lesion_box::LesionBox;
 pub use logits::{Branch, BranchLogits, BranchWeights, FuseSpace, softmax};
 pub use modality::{Modality, UnknownModality};
 pub use name::Name;

@@ -2,7 +2,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dermafuse_schema::Modality;
+use dermafuse_schema::{LesionBox, Modality, SchemaError};
 use multer::Multipart;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use crate::ApiError;
 const FIELDS: &str = "fields.";
 /// The most parts of a request.
 const MOST_PARTS: usize = 256;
+/// The numbers of a lesion box.
+const MOST_LISTED: usize = 4;
 /// The longest name or value of a field, in bytes.
 const MOST_TEXT: usize = 1000;
 
@@ -23,6 +25,10 @@ pub struct CaseInput {
     pub clinical: Option<Bytes>,
     /// The dermoscopic image, as the bytes of its file.
     pub dermoscopic: Option<Bytes>,
+    /// Where the lesion is in the clinical photo.
+    pub clinical_box: Option<LesionBox>,
+    /// Where the lesion is in the dermoscopic image.
+    pub dermoscopic_box: Option<LesionBox>,
     /// Names of the model's fields with their values. None is there twice, and none is empty.
     pub fields: Vec<(String, String)>,
     /// The task that is explained.
@@ -42,6 +48,15 @@ impl CaseInput {
         match modality {
             Modality::Clinical => self.clinical.as_ref(),
             Modality::Dermoscopic => self.dermoscopic.as_ref(),
+        }
+    }
+
+    /// Where the lesion is in the image of a kind, if that is said.
+    #[must_use]
+    pub fn lesion_box(&self, modality: Modality) -> Option<LesionBox> {
+        match modality {
+            Modality::Clinical => self.clinical_box,
+            Modality::Dermoscopic => self.dermoscopic_box,
         }
     }
 
@@ -73,6 +88,8 @@ impl CaseInput {
             match name.as_str() {
                 "clinical" => input.clinical = image_of(&name, part)?,
                 "dermoscopic" => input.dermoscopic = image_of(&name, part)?,
+                "clinical_box" => input.clinical_box = box_of(&name, part)?,
+                "dermoscopic_box" => input.dermoscopic_box = box_of(&name, part)?,
                 "task" => input.task = text_of(&name, part)?,
                 _ => match name.strip_prefix(FIELDS) {
                     Some(field) => {
@@ -81,7 +98,8 @@ impl CaseInput {
                         }
                     }
                     None => {
-                        let known = "there are clinical, dermoscopic, task, and the fields of the model as fields.NAME";
+                        let known = "there are clinical, clinical_box, dermoscopic, dermoscopic_box, task, and the fields of the model as \
+                                     fields.NAME";
                         return Err(ApiError::input(
                             "unknown_part",
                             &name,
@@ -91,6 +109,15 @@ impl CaseInput {
                 },
             }
             names.push(name);
+        }
+        if let Some(image) =
+            Modality::BOTH.into_iter().find(|&image| input.lesion_box(image).is_some() && input.image(image).is_none())
+        {
+            let (name, message) = (
+                format!("{image}_box"),
+                format!("`{image}_box` says where the lesion is in `{image}`, which is not there"),
+            );
+            return Err(ApiError::input("lesion_box", name, message));
         }
         if input.clinical.is_none() && input.dermoscopic.is_none() && input.fields.is_empty() {
             return Err(ApiError::case("empty_case", "the request has no image and no value of a field"));
@@ -182,6 +209,28 @@ fn image_of(name: &str, part: Part) -> Result<Option<Bytes>, ApiError> {
         }
     };
     Ok((!bytes.is_empty()).then_some(bytes))
+}
+
+/// A lesion box: text `x,y,width,height`, or a list of the four numbers; none where nothing is said.
+fn box_of(name: &str, part: Part) -> Result<Option<LesionBox>, ApiError> {
+    let found = match part {
+        Part::Json(Value::Array(numbers)) => {
+            let all: Option<Vec<f64>> = numbers.iter().map(Value::as_f64).collect();
+            let four: Option<[f64; 4]> = all.and_then(|all| all.try_into().ok());
+            let reason = "four numbers x, y, width and height in pixels are expected";
+            four.ok_or(reason).and_then(|four| LesionBox::checked(four).map_err(|(_, reason)| reason))
+        }
+        part => match text_of(name, part)? {
+            None => return Ok(None),
+            Some(text) => text.parse().map_err(|error| match error {
+                SchemaError::LesionBox { reason, .. } => reason,
+                _ => "x,y,width,height in pixels are expected",
+            }),
+        },
+    };
+    // What was sent is not said again.
+    let message = |reason| format!("`{name}` is no lesion box: {reason}");
+    found.map(Some).map_err(|reason| ApiError::input("lesion_box", name, message(reason)))
 }
 
 /// A value as text; none where nothing is recorded.
@@ -277,10 +326,17 @@ impl<'de> Visitor<'de> for MemberVisitor {
         Ok(Member::Value(Value::Null))
     }
 
-    // Told apart later, by the name of the member.
+    // Told apart later, by the name of the member. No list of more than four values is of use.
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Member, A::Error> {
+        let mut values = Vec::new();
+        while values.len() <= MOST_LISTED {
+            match list.next_element()? {
+                Some(value) => values.push(value),
+                None => return Ok(Member::Value(Value::Array(values))),
+            }
+        }
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Member::Value(Value::Array(Vec::new())))
+        Ok(Member::Value(Value::Array(values)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Member, A::Error> {
@@ -311,18 +367,21 @@ mod tests {
     async fn both_kinds_of_bodies_say_the_same() {
         let expected = CaseInput {
             clinical: Some(Bytes::from_static(b"abc")),
-            dermoscopic: None,
+            clinical_box: Some(LesionBox::new(10, 20, 30, 40).unwrap()),
             fields: vec![("sex".into(), "female".into()), ("age".into(), "61.5".into())],
             task: Some("veil".into()),
+            ..CaseInput::default()
         };
-        let body = r#"{"clinical": "YWJj", "dermoscopic": null, "task": "veil",
+        let body = r#"{"clinical": "YWJj", "clinical_box": [10, 20.2, 30, 40], "dermoscopic": null, "dermoscopic_box": null, "task": "veil",
                        "fields": {"sex": "female", "age": 61.5, "site": "", "size": null}}"#;
         assert_eq!(json(body).await.unwrap(), expected);
         let url = json(r#"{"clinical": "data:image/jpeg;base64,YWJj"}"#).await.unwrap();
         assert_eq!(url.image(Modality::Clinical), expected.clinical.as_ref());
         let parts = [
             ("clinical", "abc"),
+            ("clinical_box", "10,20,30,40"),
             ("dermoscopic", ""),
+            ("dermoscopic_box", ""),
             ("fields.sex", "female"),
             ("fields.age", "61.5"),
             ("task", "veil"),
@@ -350,6 +409,17 @@ mod tests {
             (r#"{"fields": {"age": 1}, "fields": {"age": 2}}"#, "given_twice", Some("fields.age")),
             (r#"{"fields": {"age": true}}"#, "wrong_kind", Some("fields.age")),
             (r#"{"path": "a.jpg"}"#, "unknown_part", Some("path")),
+            (r#"{"clinical": "YWJj", "clinical_box": [1, 2, 3]}"#, "lesion_box", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": [1, 2, 3, 4, 5]}"#, "lesion_box", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": [1, 2, 0, 4]}"#, "lesion_box", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": [-1, 2, 3, 4]}"#, "lesion_box", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": [1, 2, "3", 4]}"#, "lesion_box", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": [[[1]]]}"#, "lesion_box", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": {}}"#, "wrong_kind", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": true}"#, "wrong_kind", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "clinical_box": "1,2,3"}"#, "lesion_box", Some("clinical_box")),
+            (r#"{"clinical": "YWJj", "dermoscopic_box": [1, 2, 3, 4]}"#, "lesion_box", Some("dermoscopic_box")),
+            (r#"{"clinical_box": [1, 2, 3, 4]}"#, "lesion_box", Some("clinical_box")),
         ] {
             let error = json(body).await.unwrap_err();
             assert_eq!((error.code(), error.field()), (code, field), "{body}: {error}");

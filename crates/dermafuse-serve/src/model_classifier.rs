@@ -1,4 +1,4 @@
-use dermafuse_data::PatientImage;
+use dermafuse_data::{DataError, PatientImage};
 use dermafuse_infer::{
     Answer, Contributions, Evidence, ExplanationRequest, GroupAnswer, ImageHeat, InferError, Input, Model, ModelField,
     Note, Patient, PatientError, sha256_hex,
@@ -70,6 +70,10 @@ impl ModelClassifier {
             PatientError::FieldValue { field: name, .. } => ApiError::input("field_value", field(name), message),
             PatientError::UnknownTask { .. } => ApiError::input("unknown_task", "task", message),
             PatientError::NotEnough { .. } => ApiError::case("not_enough", message),
+            // The image is called by its kind.
+            PatientError::Image(DataError::LesionArea { image, .. }) => {
+                ApiError::input("lesion_box", format!("{}_box", image.display()), message)
+            }
             PatientError::Image(_) => match self.unreadable(case) {
                 Some(image) => ApiError::input("image", image.name(), message),
                 None => ApiError::case("image", message),
@@ -89,9 +93,8 @@ impl ModelClassifier {
     fn heat_body(&self, patient: &Patient, heat: &ImageHeat) -> Result<HeatBody, ApiError> {
         let preprocess = &self.model.bundle().description.preprocess;
         let image = patient.images().of(heat.image).get(heat.place).ok_or_else(ApiError::internal)?;
-        let pixels = image.decode(preprocess.decoding).map_err(|_| ApiError::internal())?;
         // The heat is of what the network sees of the photo.
-        let pixels = preprocess.framing.framed(&pixels);
+        let pixels = preprocess.seen(image).map_err(|_| ApiError::internal())?;
         let [photo, overlay] = pictures(&pixels, heat.map.values.view())?;
         Ok(HeatBody {
             image: heat.image.name().to_owned(),
@@ -168,7 +171,9 @@ impl ModelClassifier {
 fn patient(case: &CaseInput) -> Patient {
     let images = Modality::BOTH.into_iter().filter_map(|image| Some((image, case.image(image)?)));
     let patient = images.fold(Patient::new(), |patient, (kind, bytes)| {
-        patient.image(kind, PatientImage::from(&bytes[..]).named(kind.name()))
+        let image = PatientImage::from(&bytes[..]).named(kind.name());
+        let boxed = case.lesion_box(kind).map(|lesion| image.clone().with_lesion(lesion));
+        patient.image(kind, boxed.unwrap_or(image))
     });
     case.fields.iter().fold(patient, |patient, (name, value)| patient.set(name.as_str(), value.as_str()))
 }

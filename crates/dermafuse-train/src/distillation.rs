@@ -312,7 +312,7 @@ mod tests {
         std::fs::write(&photo, encode_png(&RgbPixels::new(1, 1, vec![9; 3]).unwrap())).unwrap();
         let case = |(at, label): (usize, usize)| Case {
             labels: vec![Some(label)],
-            clinical: if at < 3 { vec![photo.clone()] } else { vec![] },
+            clinical: if at < 3 { vec![photo.clone().into()] } else { vec![] },
             ..Case::new(at.to_string())
         };
         CaseSet {

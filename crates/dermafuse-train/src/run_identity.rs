@@ -37,11 +37,14 @@ impl RunIdentity {
     #[must_use]
     pub fn differences(&self, earlier: &RunFacts, record: &ImageRecord) -> Differences {
         let mut differences = self.facts.differences(earlier);
-        let images = self.images.differences(record);
-        if !images.is_empty()
-            && let Some(at) = differences.0.iter().position(|difference| difference.name == "images")
-        {
-            differences.0.splice(at..=at, images);
+        let images = [
+            (ImageRecord::IMAGES, self.images.differences(record)),
+            (ImageRecord::LESION_BOXES, self.images.box_differences(record)),
+        ];
+        for (fact, images) in images.into_iter().filter(|(_, images)| !images.is_empty()) {
+            if let Some(at) = differences.0.iter().position(|difference| difference.name == fact) {
+                differences.0.splice(at..=at, images);
+            }
         }
         differences
     }

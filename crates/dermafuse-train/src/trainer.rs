@@ -450,7 +450,7 @@ impl Trainer {
         facts.set_digest("data.encoder", cases.encoder);
         facts.set_cases("train", &cases.train);
         facts.set_cases("valid", &cases.valid);
-        let images = ImageRecord::take(parts, views, &ImageRecord::read(folder))?;
+        let images = ImageRecord::take(parts, views, &self.config.preprocess, &ImageRecord::read(folder))?;
         images.add_to(&mut facts);
         let length = Some(RunLength::of(&self.config, network.changes_with_progress()));
         Ok(RunIdentity { facts, images, length })

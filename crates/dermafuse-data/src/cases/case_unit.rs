@@ -1,8 +1,7 @@
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use dermafuse_schema::{Case, CaseId, FieldValue, Modality, Name};
+use dermafuse_schema::{Case, CaseId, CaseImage, FieldValue, Modality, Name};
 use serde::{Deserialize, Serialize};
 
 use crate::name_set::NameMap;
@@ -63,7 +62,7 @@ impl CaseSet {
     /// let set = CaseSet { name: "a".into(), synthetic: false, tasks, fields: vec![], cases, split: None, notes: vec![] };
     /// let lesions = set.by_lesion()?;
     /// assert_eq!(lesions.cases[0].id.as_str(), "L1");
-    /// assert_eq!(lesions.cases[0].clinical, ["a.jpg", "c.jpg"].map(std::path::PathBuf::from));
+    /// assert_eq!(lesions.cases[0].clinical, ["a.jpg", "c.jpg"].map(dermafuse_schema::CaseImage::from));
     /// assert_eq!(lesions.notes, ["3 cases of the set are 2 lesions, 1 of them with several images of a kind"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -75,7 +74,7 @@ impl CaseSet {
         let ids: Vec<CaseId> = images.iter().map(|image| image.id.clone()).collect();
         let (mut of_lesion, mut place): (NameMap<Name, Vec<usize>>, Vec<usize>) = (NameMap::default(), Vec::new());
         // The images of each case that has got another one, by kind.
-        let mut listed: HashMap<usize, [HashSet<PathBuf>; 2]> = HashMap::new();
+        let mut listed: HashMap<usize, [HashSet<CaseImage>; 2]> = HashMap::new();
         let (mut differing, mut divided) = (HashSet::new(), 0_usize);
         for image in images {
             let Some(lesion) = image.lesion.clone().filter(|lesion| !lesion.is_empty()) else {
@@ -142,15 +141,15 @@ fn labels_agree(case: &Case, image: &Case) -> bool {
 }
 
 /// The images of a case, by kind.
-fn images_of(case: &Case) -> [HashSet<PathBuf>; 2] {
+fn images_of(case: &Case) -> [HashSet<CaseImage>; 2] {
     Modality::BOTH.map(|kind| case.images(kind).iter().cloned().collect())
 }
 
 /// Adds an image with what is known of it to its lesion, of which these images are listed; says whether a value differs.
-fn add(case: &mut Case, listed: &mut [HashSet<PathBuf>; 2], image: Case) -> bool {
+fn add(case: &mut Case, listed: &mut [HashSet<CaseImage>; 2], image: Case) -> bool {
     for (kind, listed) in Modality::BOTH.into_iter().zip(listed) {
-        let images: Vec<PathBuf> =
-            image.images(kind).iter().filter(|path| !listed.contains(path.as_path())).cloned().collect();
+        let images: Vec<CaseImage> =
+            image.images(kind).iter().filter(|image| !listed.contains(*image)).cloned().collect();
         listed.extend(images.iter().cloned());
         case.images_mut(kind).extend(images);
     }

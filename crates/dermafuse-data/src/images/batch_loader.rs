@@ -84,10 +84,10 @@ pub struct LoaderConfig {
     /// What is shown of the case at each place of the rows; its other images are not read, as if there were none. `None` shows
     /// everything.
     pub shown: Option<Vec<Shown>>,
-    /// Makes images worse as they are decoded, before they are resized; `None` leaves them. What is corrupted is not kept in the
+    /// Makes images worse as they are decoded, before they are cut and resized; `None` leaves them. What is corrupted is not kept in the
     /// cache.
     pub corruption: Option<ImageCorruption>,
-    /// Whether pictures are [measured](ImageMeasures) as they are decoded (and corrupted), before they are resized. Those that are
+    /// Whether pictures are [measured](ImageMeasures) as they are decoded (and corrupted), before they are cut and resized. Those that are
     /// measured are not taken from the cache.
     pub measure: bool,
 }
@@ -258,7 +258,8 @@ impl BatchLoader {
             let shown = config.shown.as_ref().map_or(Shown::ALL, |shown| shown[at]);
             let time = times[row];
             times[row] += 1;
-            let jobs_of_case = jobs_of(case, row, time, &config, |kind, place| (&case.images(kind)[place]).into());
+            let jobs_of_case =
+                jobs_of(case, row, time, &config, |kind, place| PatientImage::from(&case.images(kind)[place]));
             jobs.extend(jobs_of_case.map(|job| Job {
                 clinical: job.clinical.filter(|_| shown.clinical),
                 dermoscopic: job.dermoscopic.filter(|_| shown.dermoscopic),
@@ -467,8 +468,8 @@ fn read(image: &PatientImage, job: &Job, kind: Modality, config: &LoaderConfig) 
         let change = |pixels: &RgbPixels| corruption.apply(pixels, &job.case, kind, job.look);
         return Ok(Arc::new(decode_changed(image, prepared, WORKING_BYTES, Some(&change), config.measure)?));
     }
-    match (&config.cache, image.file()) {
-        (Some(cache), Some(path)) if !config.measure => cache.get_or_decode(path, prepared),
+    match &config.cache {
+        Some(cache) if !config.measure => cache.get_or_decode(image, prepared),
         _ => Ok(Arc::new(decode_changed(image, prepared, 0, None, config.measure)?)),
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use self::budget::DECODING_BUDGET;
 pub(crate) use self::budget::with_memory;
 pub(crate) use self::buffer::give as give_back;
-pub(crate) use self::decode::{Decoded, decode_bytes_then, decode_file_then, read_header};
+pub(crate) use self::decode::{Decoded, decode_bytes_then, decode_file_then, read_header, upright_size};
 pub use self::decode::{decode, decode_bytes};
 #[cfg(feature = "dicom")]
 pub use self::dicom::{DicomMetadata, read_dicom_metadata};

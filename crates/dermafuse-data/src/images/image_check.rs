@@ -1,17 +1,18 @@
 //! A look at every image before a long work begins.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dermafuse_schema::open_regular_file;
+use dermafuse_schema::{CaseImage, open_regular_file};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::images::image::{Header, MAX_BYTES, Strictness, decode, read_header};
+use crate::images::lesion_cut::check_area;
 use crate::{CaseView, DataError, Modality, RowFault};
 
 /// Behind the end of a picture some cameras write more: a preview, a film. The end is looked for in so many last bytes.
@@ -20,7 +21,7 @@ const TAIL: u64 = 64 << 10;
 /// What [`check_images`] has seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageCheck {
-    /// How many image files there are.
+    /// How many images there are; a file of which several lesions are named counts for each.
     pub images: usize,
     /// The damaged ones that are [accepted](Strictness::Lenient), each with the first row that names it.
     pub accepted: Vec<RowFault>,
@@ -40,15 +41,16 @@ impl ImageCheck {
     }
 }
 
-/// Looks at the images of cases: that each is a file, of a format that is read, within the limits, and whole.
+/// Looks at the images of cases: that each is a file, of a format that is read, within the limits, and whole; and that the box or mask of its
+/// lesion, if it has one, fits it.
 ///
 /// Of most files only the beginning and the end are read, so that tens of thousands take little time; a file whose end does
-/// not show that it is whole, and each TIFF file, is decoded. Damage in the middle of an image is found when it is used.
+/// not show that it is whole, each TIFF file, and each mask is decoded. Damage in the middle of an image is found when it is used.
 /// `progress` is told, from any thread, how many of how many files are done. `threads` of 0 is one a core.
 ///
 /// # Errors
 /// Threads that the system refuses; [`DataError::BadImages`] with **all** images that cannot be
-/// read.
+/// read, and all boxes and masks that do not fit.
 ///
 /// ```no_run
 /// use dermafuse_data::{Modality, Strictness, check_images, derm7pt};
@@ -74,8 +76,10 @@ pub fn check_images(
     })?;
     let done = AtomicUsize::new(0);
     let results: Vec<Result<Option<DataError>, DataError>> = pool.install(|| {
-        let look = |(_, path): &(usize, &PathBuf)| {
-            let result = check_image(path, strictness);
+        let look = |(_, image): &(usize, &CaseImage)| {
+            // What cannot be read has no size to hold a box against.
+            let result = check_image(&image.path, strictness);
+            let result = result.and_then(|damage| check_area(image).map(|()| damage));
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, images.len());
             result
         };
@@ -97,13 +101,14 @@ pub fn check_images(
     }
 }
 
-/// Each image file with the first row that names it, in the order of the rows.
-fn distinct_images<'a>(cases: &CaseView<'a>, modalities: &[Modality]) -> Vec<(usize, &'a PathBuf)> {
-    let (mut images, mut seen) = (Vec::new(), HashMap::new());
+/// Each image with the first row that names it, in the order of the rows; a file of which several lesions are named is several images.
+fn distinct_images<'a>(cases: &CaseView<'a>, modalities: &[Modality]) -> Vec<(usize, &'a CaseImage)> {
+    let (mut images, mut seen) = (Vec::new(), HashSet::new());
     for (row, case) in cases.iter() {
-        for path in Modality::BOTH.iter().filter(|view| modalities.contains(view)).flat_map(|view| case.images(*view)) {
-            if seen.insert(path, row).is_none() {
-                images.push((row, path));
+        for image in Modality::BOTH.iter().filter(|view| modalities.contains(view)).flat_map(|view| case.images(*view))
+        {
+            if seen.insert(image) {
+                images.push((row, image));
             }
         }
     }

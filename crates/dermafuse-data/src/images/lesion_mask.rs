@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use dermafuse_schema::ndarray::{Array2, ArrayView2};
+use dermafuse_schema::{LesionBox, open_regular_file};
 
-use crate::images::image::{RgbPixels, Strictness, decode};
+use crate::images::image::{MAX_BYTES, RgbPixels, Strictness, decode, read_header};
 use crate::images::image_folder::{ImageFolder, ImageIndex, Lookup};
 use crate::{CaseSet, DataError};
 
@@ -18,7 +19,7 @@ use crate::{CaseSet, DataError};
 ///
 /// let mask = LesionMask::new(array![[false, false, false], [false, true, true]])?;
 /// assert!((mask.area() - 1.0 / 3.0).abs() < 1e-12);
-/// assert_eq!(mask.bounds(0.0), [1, 1, 2, 1]); // left, top, width, height
+/// assert_eq!(mask.bounds().xywh(), [1, 1, 2, 1]);
 /// let image = RgbPixels::new(3, 2, (0..18).collect())?;
 /// assert_eq!(mask.crop(&image, 0.0)?.data(), [12, 13, 14, 15, 16, 17]);
 /// # Ok::<(), dermafuse_data::DataError>(())
@@ -44,22 +45,24 @@ impl LesionMask {
         }
     }
 
-    /// Reads a mask from an image: what is brighter than half is lesion.
+    /// Reads a mask from an image: what is not black is lesion, so that masks of labels (0, 1, 2 …) are masks too.
     ///
     /// # Errors
-    /// A file that cannot be read or is no image; an image without a bright pixel.
+    /// A file that cannot be read or is no image; a JPEG, whose compression leaves dark pixels that are not black around a lesion; an image
+    /// that is black.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
+        let refused = |why: &str, expected| {
+            Err(DataError::Setting { what: "mask", found: format!("{}, which is {why},", path.display()), expected })
+        };
+        if read_header(path, &open_regular_file(path, MAX_BYTES)?)?.is_jpeg() {
+            return refused("a JPEG", "of a format without loss, such as PNG");
+        }
         let pixels = decode(path, Strictness::Strict)?;
         let (width, height) = (pixels.width(), pixels.height());
-        let bright =
-            |at: usize| pixels.data()[3 * at..3 * at + 3].iter().map(|&value| u32::from(value)).sum::<u32>() > 381;
-        let inside = Array2::from_shape_fn((height, width), |(y, x)| bright(y * width + x));
-        Self::new(inside).map_err(|_| DataError::Setting {
-            what: "mask",
-            found: format!("{}, which has no bright pixel,", path.display()),
-            expected: "a mask of a lesion, which is white",
-        })
+        let (values, _) = pixels.data().as_chunks::<3>();
+        let inside = Array2::from_shape_fn((height, width), |(y, x)| values[y * width + x] != [0; 3]);
+        Self::new(inside).or_else(|_| refused("black", "a mask of a lesion, which is not black"))
     }
 
     /// The pixels, `[height, width]`.
@@ -86,25 +89,23 @@ impl LesionMask {
         }))
     }
 
-    /// The smallest rectangle around the lesion, widened on each side by `margin` times its width or height (0 adds nothing),
-    /// within the image: left, top, width, height in pixels.
+    /// The smallest rectangle around the lesion. [`LesionBox::widened`] gives it a margin.
+    ///
+    /// # Panics
+    /// Never for a mask of an image that is read: beyond a thousand million rows or columns.
     #[must_use]
-    pub fn bounds(&self, margin: f64) -> [usize; 4] {
+    pub fn bounds(&self) -> LesionBox {
         let (rows, columns) = self.inside.dim();
         let mut within = [columns, rows, 0, 0]; // left, top, right, bottom
         for ((y, x), _) in self.inside.indexed_iter().filter(|(_, inside)| **inside) {
             within = [within[0].min(x), within[1].min(y), within[2].max(x + 1), within[3].max(y + 1)];
         }
         let [left, top, right, bottom] = within;
-        let wider = |from: usize, to: usize, end: usize| {
-            let more = (margin.max(0.0) * (to - from) as f64).round() as usize;
-            (from.saturating_sub(more), to.saturating_add(more).min(end))
-        };
-        let ((left, right), (top, bottom)) = (wider(left, right, columns), wider(top, bottom, rows));
-        [left, top, right - left, bottom - top]
+        let numbers = [left, top, right - left, bottom - top].map(|number| number as f64);
+        LesionBox::of_numbers(numbers).expect("a mask has a pixel that is lesion")
     }
 
-    /// The part of an image of the same size that [`bounds`](Self::bounds) says.
+    /// The part of an image of the same size that the lesion is in, with `margin` times its longer side on each side.
     ///
     /// # Errors
     /// An image of another size.
@@ -117,9 +118,7 @@ impl LesionMask {
                 expected: "as large as its image",
             });
         }
-        let [left, top, width, height] = self.bounds(margin);
-        let row = |y: usize| &pixels.data()[3 * (y * columns + left)..3 * (y * columns + left + width)];
-        RgbPixels::new(width, height, (top..top + height).flat_map(row).copied().collect())
+        Ok(pixels.part(self.bounds().widened(margin, [columns, rows])))
     }
 }
 
@@ -139,7 +138,7 @@ pub fn lesion_masks(set: &CaseSet, folder: impl AsRef<Path>, suffix: &str) -> Re
     let mut index = ImageIndex::new(vec![ImageFolder::list(folder.as_ref())?], true);
     let mut masks = Vec::with_capacity(set.len());
     for case in &set.cases {
-        let image = case.dermoscopic.first().and_then(|path| path.file_stem()).and_then(|stem| stem.to_str());
+        let image = case.dermoscopic.first().and_then(|image| image.path.file_stem()).and_then(|stem| stem.to_str());
         let name = format!("{}{suffix}", image.unwrap_or(case.id.as_str()));
         masks.push(match index.find(&name) {
             Lookup::One(path) | Lookup::OtherCase(path, _) => Some(path),
@@ -164,10 +163,10 @@ mod tests {
     #[test]
     fn a_margin_ends_at_the_image() {
         let mask = LesionMask::new(array![[false, true, true, false], [false, true, true, false]]).unwrap();
-        assert_eq!(mask.bounds(0.0), [1, 0, 2, 2]);
-        assert_eq!(mask.bounds(0.5), [0, 0, 4, 2]);
-        assert_eq!(mask.bounds(f64::INFINITY), [0, 0, 4, 2]);
-        assert_eq!(mask.bounds(-1.0), [1, 0, 2, 2]);
+        assert_eq!(mask.bounds().xywh(), [1, 0, 2, 2]);
+        let image = RgbPixels::new(4, 2, (0..24).collect()).unwrap();
+        let size = |margin| mask.crop(&image, margin).map(|part| [part.width(), part.height()]).unwrap();
+        assert_eq!([0.0, 0.5, f64::INFINITY, -1.0].map(size), [[2, 2], [4, 2], [4, 2], [2, 2]]);
     }
 
     #[test]

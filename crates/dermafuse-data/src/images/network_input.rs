@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::DataError;
 use crate::images::image::{Decoded, RgbPixels, decode_bytes_then, decode_file_then, give_back, with_memory};
+use crate::images::lesion_cut::{CUT_BYTES, LesionCut};
 use crate::images::patient_image::{Held, PatientImage};
 use crate::images::preprocess::Preprocess;
 use crate::images::quality::ImageMeasures;
@@ -17,13 +18,13 @@ pub(crate) struct Accepted {
     pub(crate) measures: Option<Arc<ImageMeasures>>,
 }
 
-/// Decodes and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
+/// Decodes, cuts to the lesion and resizes as `preprocess` says; the large pixels in between keep their memory for this thread's next image.
 pub(crate) fn decode_resized(image: &PatientImage, preprocess: &Preprocess) -> Result<Accepted, DataError> {
     decode_changed(image, preprocess, 0, None, false)
 }
 
-/// [`decode_resized`] with a change of the decoded pixels before they are measured and resized, which takes so many bytes more for
-/// each of them.
+/// [`decode_resized`] with a change of the decoded pixels, which takes so many bytes more for each of them, before they are measured, cut and
+/// resized: a camera knows nothing of lesions.
 pub(crate) fn decode_changed(
     image: &PatientImage,
     preprocess: &Preprocess,
@@ -32,7 +33,10 @@ pub(crate) fn decode_changed(
     measure: bool,
 ) -> Result<Accepted, DataError> {
     let decoding = preprocess.decoding;
-    let accept = |decoded: Decoded| changed_and_resized(decoded, preprocess, change, measure);
+    let cut = LesionCut::of(image, preprocess)?;
+    let cut = cut.as_ref();
+    let working_bytes = working_bytes + if cut.is_some() { CUT_BYTES } else { 0 };
+    let accept = |decoded: Decoded| changed_and_resized(decoded, preprocess, change, cut, measure);
     match image.held() {
         Held::File(path) => decode_file_then(path, working_bytes, decoding, accept),
         Held::Bytes(bytes) => decode_bytes_then(&image.name(), bytes, working_bytes, decoding, accept),
@@ -43,17 +47,19 @@ pub(crate) fn decode_changed(
                 let changed = change.map(|change| change(pixels));
                 let pixels = changed.as_ref().unwrap_or(pixels);
                 let measures = measure.then(|| Arc::new(ImageMeasures::of(pixels)));
-                Ok(Accepted { pixels: preprocess.square(pixels)?, damage: None, measures })
+                let part = cut.map(|cut| cut.cut(pixels)).transpose()?;
+                Ok(Accepted { pixels: preprocess.square(part.as_ref().unwrap_or(pixels))?, damage: None, measures })
             })
         }
     }
 }
 
-/// The pixels after a change, measured if that is asked for, and then of the size that the network takes.
+/// The pixels after a change, measured if that is asked for, and then cut and of the size that the network takes.
 fn changed_and_resized(
     decoded: Decoded,
     preprocess: &Preprocess,
     change: Option<&dyn Fn(&RgbPixels) -> RgbPixels>,
+    cut: Option<&LesionCut<'_>>,
     measure: bool,
 ) -> Result<Accepted, DataError> {
     let size = preprocess.size;
@@ -63,6 +69,10 @@ fn changed_and_resized(
         give_back(std::mem::replace(&mut pixels, changed).into_data());
     }
     let measures = measure.then(|| Arc::new(ImageMeasures::of(&pixels)));
+    if let Some(cut) = cut {
+        let part = cut.cut(&pixels)?;
+        give_back(std::mem::replace(&mut pixels, part).into_data());
+    }
     if (pixels.width(), pixels.height()) == (size, size) {
         return Ok(Accepted { pixels, damage, measures });
     }

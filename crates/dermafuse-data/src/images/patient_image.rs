@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dermafuse_schema::ndarray::{Array3, ArrayView3};
+use dermafuse_schema::{CaseImage, LesionRegion};
 use image::{DynamicImage, RgbImage};
 
 use crate::images::image::{MAX_PIXELS, MAX_SIDE, Strictness, decode, decode_bytes};
@@ -34,6 +35,7 @@ use crate::{DataError, RgbPixels};
 pub struct PatientImage {
     name: Option<PathBuf>,
     held: Held,
+    lesion: Option<Box<LesionRegion>>,
 }
 
 /// What an image is made from.
@@ -57,6 +59,37 @@ impl PatientImage {
     #[must_use]
     pub fn named(self, name: impl Into<PathBuf>) -> Self {
         Self { name: Some(name.into()), ..self }
+    }
+
+    /// The same with where the lesion is: a [`LesionBox`](dermafuse_schema::LesionBox), or a [`LesionArea`](dermafuse_schema::LesionArea)
+    /// for the file of a mask. Both are of the image as it is shown, turned upright. What was trained on images that were cut to their
+    /// lesions cuts this one too; everything else takes it whole. That it fits is checked when the image is read.
+    ///
+    /// ```
+    /// use dermafuse_data::{LesionMask, PatientImage, Preprocess, RgbPixels};
+    /// use dermafuse_schema::LesionBox;
+    /// use dermafuse_schema::ndarray::array;
+    ///
+    /// let image = PatientImage::from(RgbPixels::new(3, 2, (0..18).collect())?);
+    /// let cutting = Preprocess { box_margin: Some(0.0), ..Preprocess::imagenet(224) };
+    /// let cut = image.clone().with_lesion(LesionBox::new(1, 1, 2, 1)?);
+    /// assert_eq!(cutting.seen(&cut)?.data(), [12, 13, 14, 15, 16, 17]);
+    /// // A mask in memory is its box.
+    /// let mask = LesionMask::new(array![[false, false, false], [false, true, true]])?;
+    /// assert_eq!(cutting.seen(&image.clone().with_lesion(mask.bounds()))?, cutting.seen(&cut)?);
+    /// let error = cutting.seen(&image.with_lesion(LesionBox::new(1, 1, 3, 1)?)).unwrap_err().to_string();
+    /// assert!(error.starts_with("image in memory: the lesion box 1,1,3,1 does not fit: it reaches out"), "{error}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_lesion(self, lesion: impl Into<LesionRegion>) -> Self {
+        Self { lesion: Some(Box::new(lesion.into())), ..self }
+    }
+
+    /// Where the lesion is, if somebody says so.
+    #[must_use]
+    pub fn lesion(&self) -> Option<&LesionRegion> {
+        self.lesion.as_deref()
     }
 
     /// The name, else the path of the file; `image in memory` where there is neither.
@@ -88,7 +121,7 @@ impl PatientImage {
     }
 
     fn of(held: Held) -> Self {
-        Self { name: None, held }
+        Self { name: None, held, lesion: None }
     }
 
     pub(crate) fn held(&self) -> &Held {
@@ -137,6 +170,18 @@ impl fmt::Debug for PatientImage {
             Held::Pixels(Err(found)) => format!("no pixels ({found})"),
         };
         write!(formatter, "PatientImage({}: {what})", self.name().display())
+    }
+}
+
+impl From<&CaseImage> for PatientImage {
+    fn from(image: &CaseImage) -> Self {
+        Self { lesion: image.lesion.clone(), ..Self::from(&image.path) }
+    }
+}
+
+impl From<CaseImage> for PatientImage {
+    fn from(image: CaseImage) -> Self {
+        Self { lesion: image.lesion, ..Self::from(image.path) }
     }
 }
 

@@ -65,6 +65,11 @@ pub struct Preprocess {
     pub channels: ChannelOrder,
     /// From bytes to numbers.
     pub normalization: Normalization,
+    /// How much is kept around the lesion where a case says where it is, by a box or a mask: this share of the box's longer side, on each
+    /// side. The image is cut to that before it becomes a square. `None` takes images whole, whatever is said of them, and so do models of
+    /// versions that knew no boxes. From 0 to [`Preprocess::MAX_MARGIN`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub box_margin: Option<f64>,
     /// How a photo becomes a square.
     #[serde(default, skip_serializing_if = "Framing::is_squash")]
     pub framing: Framing,
@@ -82,6 +87,8 @@ struct Declared {
     channels: ChannelOrder,
     normalization: Normalization,
     #[serde(default)]
+    box_margin: Option<f64>,
+    #[serde(default)]
     framing: Framing,
     resampling: Resampling,
     #[serde(default)]
@@ -92,8 +99,8 @@ impl TryFrom<Declared> for Preprocess {
     type Error = DataError;
 
     fn try_from(declared: Declared) -> Result<Self, DataError> {
-        let Declared { size, channels, normalization, framing, resampling, decoding } = declared;
-        let preprocess = Self { size, channels, normalization, framing, resampling, decoding };
+        let Declared { size, channels, normalization, box_margin, framing, resampling, decoding } = declared;
+        let preprocess = Self { size, channels, normalization, box_margin, framing, resampling, decoding };
         preprocess.check()?;
         Ok(preprocess)
     }
@@ -102,6 +109,11 @@ impl TryFrom<Declared> for Preprocess {
 impl Preprocess {
     /// The largest [`size`](Preprocess::size).
     pub const MAX_SIZE: usize = 4096;
+    /// The largest [`box_margin`](Preprocess::box_margin).
+    pub const MAX_MARGIN: f64 = 10.0;
+    /// The [`box_margin`](Preprocess::box_margin) of experiments that say none, where there are boxes or masks: a tenth of the lesion's
+    /// longer side shows its border and the skin around it, and the lesion still fills most of the square.
+    pub const DEFAULT_MARGIN: f64 = 0.1;
 
     /// As in the code that was released with FusionM4Net: read and resized by OpenCV (BGR, bilinear without
     /// antialiasing), divided by 255, no mean or deviation.
@@ -111,6 +123,7 @@ impl Preprocess {
             size,
             channels: ChannelOrder::Bgr,
             normalization: Normalization::Div255,
+            box_margin: None,
             framing: Framing::Squash,
             resampling: Resampling::OpenCv,
             decoding: Strictness::Strict,
@@ -123,7 +136,7 @@ impl Preprocess {
         let normalization = Normalization::MeanStd { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
         let decoding = Strictness::Strict;
         let (channels, framing) = (ChannelOrder::Rgb, Framing::Squash);
-        Self { size, channels, normalization, framing, resampling: Resampling::Pillow, decoding }
+        Self { size, channels, normalization, box_margin: None, framing, resampling: Resampling::Pillow, decoding }
     }
 
     /// As Keras' applications expect it (`preprocess_input`), with the nearest pixel, which Keras loads images with.
@@ -152,17 +165,21 @@ impl Preprocess {
             }
         };
         let (framing, resampling) = (Framing::Squash, Resampling::Nearest);
-        Self { size, channels, normalization, framing, resampling, decoding: Strictness::Strict }
+        Self { size, channels, normalization, box_margin: None, framing, resampling, decoding: Strictness::Strict }
     }
 
     /// Checks the settings.
     ///
     /// # Errors
-    /// A size of 0 or above [`Preprocess::MAX_SIZE`], a mean that is not finite, a deviation that is not positive or so
+    /// A size of 0 or above [`Preprocess::MAX_SIZE`], a margin below 0 or above [`Preprocess::MAX_MARGIN`], a mean that is not finite, a deviation that is not positive or so
     /// small that pixels would not be finite.
     pub fn check(&self) -> Result<(), SettingFault> {
         let fits = (1..=Self::MAX_SIZE).contains(&self.size);
         SettingFault::unless(fits, "size", "from 1 to 4096 pixels", self.size)?;
+        if let Some(margin) = self.box_margin {
+            let fits = (0.0..=Self::MAX_MARGIN).contains(&margin);
+            SettingFault::unless(fits, "box_margin", "from 0 to 10 times the lesion's longer side", margin)?;
+        }
         if let Normalization::MeanStd { mean, std } = self.normalization {
             let finite = |(mean, std): (&f32, &f32)| {
                 let ends = [(0.0 - mean) / std, (1.0 - mean) / std];
@@ -258,6 +275,22 @@ mod tests {
         let json = serde_json::to_string(&padded).unwrap();
         assert!(json.contains(r#""framing":"pad""#), "{json}");
         assert_eq!(read(&json).unwrap(), padded);
+    }
+
+    #[test]
+    fn a_margin_is_written_where_images_are_cut() {
+        let whole = serde_json::to_string(&Preprocess::imagenet(8)).unwrap();
+        assert!(!whole.contains("box_margin"), "files of earlier versions are the same: {whole}");
+        let cut = Preprocess { box_margin: Some(0.25), ..Preprocess::imagenet(8) };
+        let json = serde_json::to_string(&cut).unwrap();
+        assert!(json.contains(r#""box_margin":0.25"#), "{json}");
+        assert_eq!(read(&json).unwrap(), cut);
+        for margin in ["-0.1", "10.5", "1e300"] {
+            let text = read(&json.replace("0.25", margin)).unwrap_err();
+            assert!(text.contains("`box_margin` must be from 0 to 10 times the lesion's longer side"), "{text}");
+        }
+        let broken = Preprocess { box_margin: Some(f64::NAN), ..Preprocess::imagenet(8) };
+        assert!(broken.check().is_err());
     }
 
     #[test]

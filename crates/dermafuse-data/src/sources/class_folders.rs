@@ -208,7 +208,7 @@ impl Scan {
             }
             let mut case =
                 Case { labels: vec![labels.get(image.class.as_str()).copied()], ..Case::new(image.id.as_str()) };
-            case.images_mut(options.modality).push(image.path.clone());
+            case.images_mut(options.modality).push((&image.path).into());
             cases.push(case);
         }
         let filled = parts.iter().filter(|part| !part.is_empty()).count();

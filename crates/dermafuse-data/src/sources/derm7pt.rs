@@ -73,8 +73,8 @@ pub fn load(root: impl AsRef<Path>) -> Result<CaseSet, DataError> {
             return Err(score.value_error(row, format!("{computed}, which is what the row's criteria add up to")));
         }
         cases.push(Case {
-            clinical: vec![clinical],
-            dermoscopic: vec![dermoscopic],
+            clinical: vec![clinical.into()],
+            dermoscopic: vec![dermoscopic.into()],
             metadata: fields.iter().map(|(field, column)| field.value(*column, row)).collect::<Result<_, _>>()?,
             labels: labels.into_iter().map(Some).collect(),
             ..Case::new(ids.text(row))

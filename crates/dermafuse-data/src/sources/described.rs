@@ -42,26 +42,33 @@
 //! ```
 //!
 //! Further keys: `group` beside `patient`; `where` for images that have rows of their own (`clinical = { column = "file",
-//! where = { view = "close-up" } }`), so that the rows of one id are one case and must otherwise agree; `reference` of a
+//! where = { view = "close-up" } }`), so that the rows of one id are one case and must otherwise agree; `box` of an image, which
+//! says where the lesion is (`clinical = { column = "image", box = ["x", "y", "width", "height"] }`, or one column of texts
+//! `x,y,width,height`), or `mask`, the file of an image that is not black there (in the folders `masks` of `[images]`, else in those of the
+//! images); `reference` of a
 //! task, its class for "nothing there"; `one_hot = "truth"` instead of `column`, for a table (by name, or `cases`) with a
 //! column for each class; `name`, `map` and `missing` of a field, `missing` of a task. `docs/datasets.md` has a data set
 //! that is described this way.
 
 mod columns;
 mod description;
+mod files;
 mod images;
+mod lesions;
 mod values;
 mod vocabulary;
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use dermafuse_schema::{Case, CaseId, Name, TaskSet};
+use dermafuse_schema::{Case, CaseId, CaseImage, Name, TaskSet};
 use toml::Spanned;
 
 use self::columns::{Join, Rows, Source, Tables};
 use self::description::{Columns, Description};
-use self::images::{ImageFiles, ImageReader, MissingImages};
+use self::files::{ImageFiles, MissingImages};
+use self::images::ImageReader;
+use self::lesions::Masks;
 use self::values::{FieldReader, LabelReader, settle};
 use crate::name_set::NameSet;
 use crate::tables::declaration::Declaration;
@@ -173,18 +180,21 @@ impl Loader<'_> {
         let headers = rows.headers().to_vec();
         let tables = Tables { cases: (&path, &headers), joined: &joined };
         let mut readers = self.readers(&tables, description)?;
-        let mut files = self.image_files(description, !readers.images.is_empty())?;
+        let (mut files, mut masks) = self.image_files(description, &readers.images)?;
 
         let mut read = Cases { contradictions: tables.sexes(), ..Cases::default() };
         while let Some(row) = rows.next_row().map_err(asked)? {
-            self.read_row(row, description, &mut readers, &mut files, &mut read)?;
+            self.read_row(row, description, &mut readers, (&mut files, &mut masks), &mut read)?;
         }
         let Cases { mut cases, first, left_out, names, missing, contradictions, mut notes } = read;
         drop((first, left_out, names));
         missing.check(self.declaration, &files)?;
+        let Masks { files: masks, missing } = masks;
+        missing.check(self.declaration, &masks)?;
         notes.extend(readers.notes(&joined));
         notes.extend(contradictions.notes());
         notes.extend(files.notes());
+        notes.extend(masks.notes());
         if self.options.images == ImageSource::Nowhere {
             notes.push("no images were asked for: metadata and labels alone".into());
         }
@@ -239,7 +249,7 @@ impl Loader<'_> {
         row: Row<'_>,
         description: &Description,
         readers: &mut Readers<'_, '_>,
-        files: &mut ImageFiles,
+        (files, masks): (&mut ImageFiles, &mut Masks),
         read: &mut Cases,
     ) -> Result<(), DataError> {
         let asked = |source| self.declaration.asked(description.cases.id.span(), source);
@@ -298,22 +308,27 @@ impl Loader<'_> {
             read.cases.push(case);
         }
         let wanted = self.options.images != ImageSource::Nowhere;
-        for image in readers.images.iter().filter(|image| wanted && image.applies(row)) {
+        for image in readers.images.iter_mut().filter(|image| wanted && image.applies(row)) {
             let Some(cell) = rows.recorded(image.source, &description.missing) else { continue };
             let asked = |source| self.declaration.asked(image.entry.span(), source);
             let path = match files.find(cell, &mut read.notes).map_err(asked)? {
                 Some(path) => path,
                 None if !self.labelled => files.expected(cell),
                 None => {
-                    read.missing.add(image, cell);
+                    read.missing.add(image.entry.span(), cell);
                     continue;
                 }
             };
+            let lesion = match &mut image.lesion {
+                Some(reader) => reader.read(self, &rows, &description.missing, masks, &mut read.notes)?,
+                None => None,
+            };
+            let found = CaseImage { path, lesion: lesion.map(Box::new) };
             let images = read.cases[at].images_mut(image.modality);
-            if images.contains(&path) {
+            if images.contains(&found) {
                 return Err(asked(cell.error("an image that no other row of the case has named")));
             }
-            images.push(path);
+            images.push(found);
         }
         Ok(())
     }

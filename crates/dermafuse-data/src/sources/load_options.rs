@@ -86,7 +86,7 @@ impl LoadOptions {
         };
         let mut index = ImageIndex::new(vec![ImageFolder::list(folder)?], folder != place.root);
         for (case, path) in cases.iter_mut().zip(find_images(column, &mut index, place)?) {
-            case.images_mut(modality).push(path);
+            case.images_mut(modality).push(path.into());
         }
         Ok(index.notes())
     }

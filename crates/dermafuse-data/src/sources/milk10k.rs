@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use dermafuse_schema::{Case, CaseId, Field, FieldRole, FieldValue, Task, TaskSet};
+use dermafuse_schema::{Case, CaseId, CaseImage, Field, FieldRole, FieldValue, Task, TaskSet};
 
 use crate::images::image_folder::{ImageFolder, ImageIndex, Lookup};
 use crate::sources::load_options::{IMAGES_SETTING, Place, one_image};
@@ -105,7 +105,8 @@ pub fn load_with(root: impl AsRef<Path>, options: &Options) -> Result<CaseSet, D
 
     let mut cases = Vec::with_capacity(lesions.len());
     for lesion in &lesions {
-        let path = |view: usize| lesion.rows[view].and_then(|row| images.get(row).cloned()).into_iter().collect();
+        let path =
+            |view: usize| lesion.rows[view].and_then(|row| images.get(row)).map(CaseImage::from).into_iter().collect();
         let id = CaseId::from(&lesion.id);
         cases.push(Case {
             lesion: Some(id.name()),

@@ -210,7 +210,7 @@ fn read_set(root: &Path, options: &LoadOptions, with_criteria: bool) -> Result<C
         let mut case = Case { labels, ..Case::new(row.name.as_str()) };
         if let Some(index) = &mut index {
             match index.find(&row.name) {
-                Lookup::One(path) | Lookup::OtherCase(path, _) => case.dermoscopic.push(path),
+                Lookup::One(path) | Lookup::OtherCase(path, _) => case.dermoscopic.push(path.into()),
                 Lookup::Nowhere => missing.push(row),
                 Lookup::Outside => {
                     let expected = "a name or path inside the image folders".into();

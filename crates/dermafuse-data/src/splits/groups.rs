@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use dermafuse_schema::{Case, CaseId, Name};
+use dermafuse_schema::{Case, CaseId, LesionArea, Name};
 
 use crate::CaseSet;
 use crate::name_set::{NameMap, NameSet};
@@ -129,7 +129,8 @@ impl CaseSet {
     }
 
     /// The images that stand under two labels: pairs of cases that share an identical file and are labelled otherwise for a
-    /// task. Each case is held against the first that has the image and a label for it. Looks into the files anew.
+    /// task. Each case is held against the first that has the image and a label for it; two lesions in one photo, which their boxes or
+    /// masks tell apart, are no pair. Looks into the files anew.
     ///
     /// A conflict can be rightful (a photo of two lesions), so it is a note and no error; a program may refuse it.
     #[must_use]
@@ -291,7 +292,11 @@ fn conflicts_of(set: &CaseSet, shared: &[SharedImage]) -> Vec<LabelConflict> {
             };
             let mut labelled = (0..files.len()).filter_map(class);
             let Some((first, ours)) = labelled.next() else { continue };
-            for (second, theirs) in labelled.filter(|(_, theirs)| *theirs != ours) {
+            let are_two = |second: usize| {
+                let [one, other] = [first, second].map(|at| area_of(set, &files[at]));
+                matches!((one, other), (Some(one), Some(other)) if one != other)
+            };
+            for (second, theirs) in labelled.filter(|(second, theirs)| *theirs != ours && !are_two(*second)) {
                 let pair = LabelPair { task: task.name.clone(), first: ours.clone(), second: theirs.clone() };
                 pairs.entry((first, second)).or_default().push(pair);
             }
@@ -304,6 +309,12 @@ fn conflicts_of(set: &CaseSet, shared: &[SharedImage]) -> Vec<LabelConflict> {
         }));
     }
     conflicts
+}
+
+/// Where in a file the lesion of a case is.
+fn area_of<'a>(set: &'a CaseSet, (row, file): &(usize, PathBuf)) -> Option<&'a LesionArea> {
+    let case = &set.cases[*row];
+    case.clinical.iter().chain(&case.dermoscopic).find(|image| image.path == *file)?.area()
 }
 
 fn pair_notes(image: &SharedImage) -> impl Iterator<Item = String> + '_ {

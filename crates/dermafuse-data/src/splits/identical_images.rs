@@ -28,7 +28,7 @@ pub(crate) fn identical_images(cases: &[Case]) -> (Vec<SharedImage>, Vec<(PathBu
     let mut unread = Vec::new();
     let mut by_size: HashMap<u64, Files<'_>> = HashMap::new();
     for (row, case) in cases.iter().enumerate() {
-        for path in case.clinical.iter().chain(&case.dermoscopic) {
+        for path in case.clinical.iter().chain(&case.dermoscopic).map(|image| &image.path) {
             match std::fs::metadata(path) {
                 // An empty file is no image, and a pipe would be waited for.
                 Ok(file) if file.is_file() && file.len() > 0 => {

@@ -199,7 +199,7 @@ struct SetImage<'a> {
 fn images_of(set: &CaseSet) -> impl Iterator<Item = SetImage<'_>> {
     set.cases.iter().enumerate().flat_map(|(row, case)| {
         let of_kind = move |modality| {
-            case.images(modality).iter().map(move |path| SetImage { row, modality, path: path.as_path() })
+            case.images(modality).iter().map(move |image| SetImage { row, modality, path: &image.path })
         };
         Modality::BOTH.into_iter().flat_map(of_kind)
     })

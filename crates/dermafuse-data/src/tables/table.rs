@@ -6,8 +6,9 @@ mod reader;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use dermafuse_schema::open_regular_file;
+use dermafuse_schema::{Name, TablePlace, open_regular_file};
 
 use self::limits::MAX_TABLE_BYTES;
 pub use self::reader::TableReader;
@@ -242,6 +243,17 @@ impl<'a> Cell<'a> {
 
     pub(crate) fn file(&self) -> &'a Path {
         &self.header.file
+    }
+
+    /// The name of its column.
+    pub(crate) fn column(&self) -> &'a str {
+        &self.header.names[self.column]
+    }
+
+    /// Where it stands, for errors that are found later.
+    #[must_use]
+    pub fn place(&self) -> TablePlace {
+        TablePlace { file: Arc::new(self.file().to_owned()), line: self.line, column: Name::from(self.column()) }
     }
 
     /// The position of the value among `known`; `None` for an empty value. `TRUE` and `true` are `True` where that is

@@ -101,7 +101,7 @@ fn the_published_layout_loads_with_its_oddities() {
     assert_eq!(leaking, ["level_of_diagnostic_difficulty", "management"]);
 
     assert_eq!(set.cases[2].clinical, set.cases[2].dermoscopic);
-    assert!(set.cases[1].dermoscopic[0].ends_with("images/FCL/Fcl002.jpg"));
+    assert!(set.cases[1].dermoscopic[0].path.ends_with("images/FCL/Fcl002.jpg"));
     assert_eq!(
         set.notes[..2],
         [

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use dermafuse_data::{
     ImageSource, LoadOptions, MetadataEncoder, MetadataRoles, SYNTHETIC_MARKER, described, milk10k, pad_ufes_20,
 };
-use dermafuse_schema::{FieldRole, FieldValue};
+use dermafuse_schema::{CaseImage, FieldRole, FieldValue};
 use image::ExtendedColorType;
 
 use crate::fixture::{plain_jpeg, png, write};
@@ -174,8 +174,8 @@ fn one_image_and_a_record_a_case() {
     let case = &set.cases[1];
     assert_eq!((case.group.as_str(), case.patient.as_deref()), ("PAT_8", Some("PAT_8")));
     assert_eq!(case.lesion.as_deref(), Some("PAT_8_30"));
-    assert!(case.clinical[0].ends_with("imgs_part_1/more/PAT_8_30_2.PNG"));
-    assert!(set.cases[2].clinical[0].ends_with("imgs_part_2/PAT_8_31_3.png"));
+    assert!(case.clinical[0].path.ends_with("imgs_part_1/more/PAT_8_30_2.PNG"));
+    assert!(set.cases[2].clinical[0].path.ends_with("imgs_part_2/PAT_8_31_3.png"));
 
     use FieldValue::{Category, Missing, Number};
     let metadata: Vec<_> = set.cases.iter().map(|case| case.metadata.clone()).collect();
@@ -196,7 +196,7 @@ fn two_tables_and_two_rows_a_case() {
     assert_eq!(ids, ["IL_1", "IL_2", "IL_3"]);
     let labels: Vec<Option<usize>> = set.cases.iter().map(|case| case.labels[0]).collect();
     assert_eq!(labels, [Some(0), Some(1), None]);
-    let name = |paths: &[PathBuf]| paths.first().map(|path| path.file_name().unwrap().to_owned());
+    let name = |images: &[CaseImage]| images.first().map(|image| image.path.file_name().unwrap().to_owned());
     let images: Vec<_> = set.cases.iter().map(|case| (name(&case.clinical), name(&case.dermoscopic))).collect();
     let expected = |one: Option<&str>, two: Option<&str>| (one.map(Into::into), two.map(Into::into));
     assert_eq!(
@@ -415,7 +415,7 @@ fn rows_of_one_kind_are_images_of_their_case_in_order() {
     fixture.write("Metadata.csv", &table);
     let set = described::load(fixture.path("set.toml")).unwrap();
     let names: Vec<&str> =
-        set.cases[1].clinical.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+        set.cases[1].clinical.iter().map(|path| path.path.file_stem().unwrap().to_str().unwrap()).collect();
     assert_eq!((names, set.cases[1].dermoscopic.len(), set.len()), (vec!["ISIC_4", "ISIC_3"], 0, 3));
 }
 
@@ -471,7 +471,7 @@ fn images_may_lie_elsewhere_and_a_marker_makes_it_synthetic() {
     write(&fixture.path(SYNTHETIC_MARKER), b"");
     let options = LoadOptions { images: ImageSource::Folder(folder.clone()), ..LoadOptions::default() };
     let set = described::load_with(fixture.path("set.toml"), &options).unwrap();
-    assert!(set.synthetic && set.cases.iter().all(|case| case.clinical[0].starts_with(&folder)));
+    assert!(set.synthetic && set.cases.iter().all(|case| case.clinical[0].path.starts_with(&folder)));
     assert!(set.notes.iter().any(|note| note.contains("are the same image")), "{:?}", set.notes);
     assert!(set.cases.iter().all(|case| case.group == "PAT_7"), "identical images join their groups");
 }

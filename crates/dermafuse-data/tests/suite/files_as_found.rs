@@ -138,7 +138,7 @@ fn class_folders_are_one_however_accents_are_written() {
     let files = [format!("train/{COMPOSED}/1.jpg"), format!("test/{APART}/{APART}.jpg"), "train/nev/3.jpg".into()];
     let root = folder(&files.each_ref().map(String::as_str));
     let set = load(&root).unwrap();
-    assert!(set.cases.iter().all(|case| case.clinical[0].is_file()));
+    assert!(set.cases.iter().all(|case| case.clinical[0].path.is_file()));
     assert_eq!(set.tasks[0].classes, [COMPOSED, "nev"]);
     assert_eq!(set.cases[0].id.as_str(), format!("test/{COMPOSED}/{COMPOSED}.jpg"));
 }
@@ -168,7 +168,7 @@ fn named(names: &[&str], files: &[&str], toml: &str) -> Result<CaseSet, String> 
     let set = described::load(root.path().join("set.toml"));
     let set = set.map_err(|error| error.to_string().replace(&root.path().display().to_string(), "ROOT"))?;
     // The folder goes away with this.
-    assert!(set.cases.iter().all(|case| case.dermoscopic[0].is_file()));
+    assert!(set.cases.iter().all(|case| case.dermoscopic[0].path.is_file()));
     Ok(set)
 }
 
@@ -197,9 +197,13 @@ fn names_are_found_as_tables_write_them() {
         let path = set.cases[0].dermoscopic[0].clone();
         let expected = name.to_lowercase().replace('\\', "/");
         let end = expected.rsplit(['/']).next().unwrap().trim_end_matches(".jpg").to_owned();
-        assert!(path.ends_with(format!("{end}.jpg")), "{name}: {path:?}");
+        assert!(path.path.ends_with(format!("{end}.jpg")), "{name}: {path:?}");
         for part in ["a", "b"] {
-            assert_eq!(path.parent().unwrap().ends_with(part), expected.split('/').any(|name| name == part), "{name}");
+            assert_eq!(
+                path.path.parent().unwrap().ends_with(part),
+                expected.split('/').any(|name| name == part),
+                "{name}"
+            );
         }
     }
     for name in ["1", "3.jpg", "test/2.jpg", "c/1.jpg", "a/2.jpg", "../train/2.jpg", "/train/2.jpg", r"C:\train\2.jpg"]
@@ -266,7 +270,7 @@ fn what_lies_directly_in_the_folder_that_is_named_goes_first() {
     assert!(ham10000::load(root.path()).is_err());
     let options = LoadOptions { images: ImageSource::Folder(root.path().join("images")), ..LoadOptions::default() };
     let set = ham10000::load_with(root.path(), &options).unwrap();
-    assert_eq!(set.cases[0].dermoscopic, [root.path().join("images/ISIC_1.jpg")]);
+    assert_eq!(set.cases[0].dermoscopic, [root.path().join("images/ISIC_1.jpg").into()]);
     assert!(
         set.notes[0].starts_with("2 images lie in the folder and, with other content, below it;"),
         "{:?}",
@@ -275,7 +279,7 @@ fn what_lies_directly_in_the_folder_that_is_named_goes_first() {
 
     let twice = ["train/1.jpg", "train/resized/1.jpg"];
     let set = named(&["1.jpg"], &twice, ISIC).unwrap();
-    assert!(set.cases[0].dermoscopic[0].ends_with("train/1.jpg"));
+    assert!(set.cases[0].dermoscopic[0].path.ends_with("train/1.jpg"));
     let searched = ISIC.replace("folders = [\"train\"]\n", "");
     let text = named(&["1.jpg"], &twice, &searched).unwrap_err();
     assert!(text.contains("name the folder of the images in `folders` of `[images]`"), "{text}");
@@ -303,7 +307,7 @@ fn milk10k_says_which_of_two_complete_folders_it_takes() {
     write(&root.path().join("images_224/I1.jpg"), &plain_jpeg(2));
     let set = milk10k::load(root.path()).unwrap();
     assert!(set.notes[0].ends_with("images_224 has as many"), "{:?}", set.notes);
-    assert!(set.cases[0].dermoscopic[0].ends_with("images/I1.jpg"));
+    assert!(set.cases[0].dermoscopic[0].path.ends_with("images/I1.jpg"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use crate::fixture::{READ, golden, jpeg, plain_jpeg, png, write};
+use crate::lesions::fits;
 
 fn strict(bytes: &[u8]) -> Result<RgbPixels, String> {
     decode_bytes("x.jpg", bytes, Strictness::Strict).map_err(|error| error.to_string())
@@ -139,6 +140,10 @@ fn jpeg_with(segments: &[Vec<u8>]) -> Vec<u8> {
 
 fn is_turned(bytes: &[u8]) -> bool {
     let pixels = strict(bytes).unwrap();
+    // As much is known of a file that is not decoded.
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("x"), bytes);
+    assert!(fits(&folder.path().join("x"), [pixels.width(), pixels.height()]));
     pixels.width() < pixels.height()
 }
 

@@ -22,7 +22,7 @@ fn set_of(rows: &[Row], folder: &Path) -> CaseSet {
             write(&path, &[images[at]?; 40]);
             Some(path)
         };
-        let file = |at: usize| file(at).into_iter().collect();
+        let file = |at: usize| file(at).into_iter().map(Into::into).collect();
         set.cases.push(Case {
             patient: patient.map(|patient| patient.to_string().into()),
             lesion: lesion.map(|lesion| lesion.to_string().into()),
@@ -217,7 +217,7 @@ fn notes_are_few_and_files_that_cannot_be_read_are_named() {
     let mut set = set_of(&rows, folder.path());
     write(&folder.path().join("empty.jpg"), b"");
     for (row, name) in [(48, "empty.jpg"), (49, "missing.jpg")] {
-        set.cases[row].clinical = vec![folder.path().join(name)];
+        set.cases[row].clinical = vec![folder.path().join(name).into()];
     }
     set.join_groups(SharedImages::Join);
     assert_eq!(groups_of(&set).len(), 3);

@@ -63,7 +63,7 @@ fn every_published_form_gives_the_same_cases() {
         assert_eq!(labels, [2, 2, 5, 0]);
         let groups: Vec<&str> = set.cases.iter().map(|case| case.group.as_str()).collect();
         assert_eq!(groups, ["HAM_1", "HAM_1", "HAM_2", "HAM_3"]);
-        assert!(set.cases[2].dermoscopic[0].ends_with("HAM10000_images_part_2/ISIC_3.jpg"));
+        assert!(set.cases[2].dermoscopic[0].path.ends_with("HAM10000_images_part_2/ISIC_3.jpg"));
         assert_eq!(set.cases[2].metadata[..3], [FieldValue::Missing; 3]);
         assert_eq!(set.cases[3].metadata[..2], [FieldValue::Number(0.0), FieldValue::Category(0)]);
         let encoder = MetadataEncoder::fit(&set.fields, &set.cases, ham10000::encoding()).unwrap();

@@ -16,7 +16,7 @@ fn check(cases: &CaseView<'_>, modalities: &[Modality], strictness: Strictness) 
 
 fn set_of(paths: &[PathBuf]) -> CaseSet {
     let mut set = case_set(&vec![(0, Some(0)); paths.len()]);
-    set.cases.iter_mut().zip(paths).for_each(|(case, path)| case.clinical = vec![path.clone()]);
+    set.cases.iter_mut().zip(paths).for_each(|(case, path)| case.clinical = vec![path.clone().into()]);
     set
 }
 
@@ -39,7 +39,7 @@ fn sound_images_of_every_format_pass() {
     write(paths.last().unwrap(), &bmp);
 
     let (mut set, count) = (set_of(&paths), AtomicUsize::new(0));
-    set.cases[0].dermoscopic = vec![paths[1].clone()]; // once only
+    set.cases[0].dermoscopic = vec![paths[1].clone().into()]; // once only
     let result = check_images(&set.whole(), &BOTH, Strictness::Strict, 3, |done, of| {
         assert!((1..=of).contains(&done) && of == paths.len());
         count.fetch_add(1, Ordering::SeqCst);

@@ -86,7 +86,7 @@ fn pngs_of_every_kind_become_rgb() {
 }
 
 /// A JPEG of 2 x 3 blocks in the colours A B / C D / E F, with an EXIF orientation.
-fn oriented(orientation: u8) -> Vec<u8> {
+pub(crate) fn oriented(orientation: u8) -> Vec<u8> {
     const BLOCK: usize = 16;
     let mut rgb = Vec::new();
     for y in 0..3 * BLOCK {

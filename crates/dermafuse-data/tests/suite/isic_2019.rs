@@ -56,7 +56,7 @@ fn both_tables_make_the_cases_with_their_oddities() {
         assert_eq!(groups, ["ISIC_0000000", "MSK4_1", "MSK4_1", "BCN_2"]);
         assert_eq!((set.cases[0].lesion.as_deref(), set.cases[3].lesion.as_deref()), (None, Some("BCN_2")));
         let image = &set.cases[1].dermoscopic[0];
-        assert!(image.ends_with("ISIC_0000001_downsampled.jpg") && set.cases[1].clinical.is_empty());
+        assert!(image.path.ends_with("ISIC_0000001_downsampled.jpg") && set.cases[1].clinical.is_empty());
         let names: Vec<&str> = set.fields.iter().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["age_approx", "sex", "anatom_site_general"]);
         assert_eq!(set.cases[1].metadata, [FieldValue::Number(0.0), FieldValue::Category(1), FieldValue::Missing]);

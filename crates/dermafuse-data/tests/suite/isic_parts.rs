@@ -52,7 +52,7 @@ fn isic_2016_has_two_parts_and_a_table_without_a_header() {
     assert_eq!((labels(&set), set.notes.len()), (vec![0, 1, 0, 1], 0));
     let split = set.split.as_ref().unwrap();
     assert_eq!((split.train.as_slice(), split.valid.len(), split.test.as_slice()), (&[0, 1][..], 0, &[2, 3][..]));
-    assert!(set.cases[3].dermoscopic[0].ends_with(IMAGES_2016[3]));
+    assert!(set.cases[3].dermoscopic[0].path.ends_with(IMAGES_2016[3]));
 
     // Part 3B with masks beside the images, a header that a copy has, and only one part.
     let files =

@@ -13,8 +13,8 @@ fn pictures(count: usize) -> CaseSet {
     let mut set = case_set(&vec![(0, Some(0)); count]);
     let names = ["baseline.jpg", "wide.png", "subsampled.jpg", "square.png", "grey.jpg"];
     for (row, case) in set.cases.iter_mut().enumerate() {
-        case.clinical = vec![golden(names[row % names.len()])];
-        case.dermoscopic = vec![golden(names[(row + 1) % names.len()])];
+        case.clinical = vec![golden(names[row % names.len()]).into()];
+        case.dermoscopic = vec![golden(names[(row + 1) % names.len()]).into()];
     }
     set
 }
@@ -45,7 +45,7 @@ fn an_asymmetric_image_arrives_as_written_by_hand() {
     ];
     write(&path, &png(2, 3, ExtendedColorType::Rgb8, &rgb));
     let mut set = case_set(&[(0, None)]);
-    set.cases[0].clinical = vec![path];
+    set.cases[0].clinical = vec![path.into()];
 
     let red = [[10.0, 20.0, 30.0], [50.0, 70.0, 90.0], [0.0, 1.0, 2.0]];
     let green = [[100.0, 101.0, 102.0], [110.0, 112.0, 114.0], [120.0, 130.0, 140.0]];
@@ -157,7 +157,7 @@ fn the_first_bad_image_by_row_ends_the_loader() {
     for row in [5, 7] {
         let path = folder.path().join(format!("bad{row}.jpg"));
         write(&path, b"");
-        set.cases[row].clinical = vec![path];
+        set.cases[row].clinical = vec![path.into()];
     }
     let mut loader = BatchLoader::new(&set.whole(), LoaderConfig::new(4, Preprocess::as_released(8))).unwrap();
     assert_eq!(loader.next().unwrap().unwrap().rows, [0, 1, 2, 3]);
@@ -174,10 +174,10 @@ fn cases_that_cannot_be_read_are_listed_and_the_others_come_as_alone() {
     write(&bad, b"");
     // The whole second batch, and single cases by either image, or by a file that is not there.
     for row in 4..8 {
-        set.cases[row].clinical = vec![bad.clone()];
+        set.cases[row].clinical = vec![bad.clone().into()];
     }
-    set.cases[1].dermoscopic = vec![bad];
-    set.cases[11].clinical = vec![folder.path().join("gone.jpg")];
+    set.cases[1].dermoscopic = vec![bad.into()];
+    set.cases[11].clinical = vec![folder.path().join("gone.jpg").into()];
     let config = |threads| LoaderConfig {
         threads,
         failures: Failures::Report,
@@ -207,7 +207,7 @@ fn leniency_accepts_and_says_what() {
     let bytes = std::fs::read(golden("baseline.jpg")).unwrap();
     let cut = folder.path().join("cut.jpg");
     write(&cut, &bytes[..bytes.len() * 3 / 4]);
-    set.cases[2].clinical = vec![cut.clone()];
+    set.cases[2].clinical = vec![cut.clone().into()];
     let config = |decoding, cache| LoaderConfig {
         cache,
         ..LoaderConfig::new(4, Preprocess { decoding, ..Preprocess::as_released(8) })
@@ -237,7 +237,7 @@ fn a_slow_caller_does_not_fill_the_memory_and_may_leave() {
     for (row, case) in set.cases.iter_mut().enumerate() {
         let path = folder.path().join(format!("{row}.png"));
         std::fs::copy(golden("square.png"), &path).unwrap();
-        (case.clinical, case.dermoscopic) = (vec![path], Vec::new());
+        (case.clinical, case.dermoscopic) = (vec![path.into()], Vec::new());
     }
     let cache = Arc::new(ImageCache::new(usize::MAX));
     let config = LoaderConfig {
@@ -274,8 +274,8 @@ fn bad_requests_are_refused_at_once() {
 /// A case with three photos and two dermoscopic images, between cases with one of each.
 fn several() -> CaseSet {
     let mut set = pictures(3);
-    set.cases[1].clinical = ["baseline.jpg", "wide.png", "square.png"].map(golden).to_vec();
-    set.cases[1].dermoscopic = ["grey.jpg", "subsampled.jpg"].map(golden).to_vec();
+    set.cases[1].clinical = ["baseline.jpg", "wide.png", "square.png"].map(|name| golden(name).into()).to_vec();
+    set.cases[1].dermoscopic = ["grey.jpg", "subsampled.jpg"].map(|name| golden(name).into()).to_vec();
     set
 }
 

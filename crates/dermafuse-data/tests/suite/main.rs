@@ -17,6 +17,7 @@ mod images;
 mod isic_2019;
 mod isic_2020;
 mod isic_parts;
+mod lesions;
 mod loader;
 mod milk10k;
 mod near_duplicates;

@@ -73,8 +73,8 @@ fn two_rows_make_a_case() {
     let set = milk10k::load(fixture.0.path()).unwrap();
     assert_eq!((set.len(), set.tasks[0].classes.len()), (3, 11));
     assert_eq!(set.cases[1].labels, [Some(7)]);
-    assert!(set.cases[1].clinical[0].ends_with("images_200x150/ISIC_3.jpg"));
-    assert!(set.cases[1].dermoscopic[0].ends_with("images_200x150/ISIC_4.jpg"));
+    assert!(set.cases[1].clinical[0].path.ends_with("images_200x150/ISIC_3.jpg"));
+    assert!(set.cases[1].dermoscopic[0].path.ends_with("images_200x150/ISIC_4.jpg"));
     let value = |case: usize, name: &str| {
         set.cases[case].metadata[set.fields.iter().position(|field| field.name == name).unwrap()]
     };
@@ -196,7 +196,7 @@ fn groups_are_joined_through_any_of_their_cases() {
     for (row, level) in [10, 60, 90, 90, 120].into_iter().enumerate() {
         let path = folder.path().join(format!("{row}.jpg"));
         write(&path, &plain_jpeg(level));
-        set.cases[row].clinical = vec![path];
+        set.cases[row].clinical = vec![path.into()];
     }
     set.join_groups(SharedImages::Join);
     assert_eq!(set.notes, ["2.jpg and 3.jpg are the same image; their cases form one group"]);

@@ -11,7 +11,7 @@ fn ramps(folder: &Path, cases: &[(usize, Option<usize>)], brighter: impl Fn(usiz
         let pixels: Vec<u8> = (0..32 * 32).flat_map(|at| [(at % 32 * 4 + brighter(row)) as u8; 3]).collect();
         let path = folder.join(format!("{row}.jpg"));
         write(&path, &jpeg(32, 32, &pixels));
-        case.clinical = vec![path];
+        case.clinical = vec![path.into()];
     }
     set
 }

@@ -82,8 +82,8 @@ fn the_published_layout_loads_with_its_oddities() {
     assert_eq!((case.id.as_str(), case.group.as_str()), ("PAT_8_30_2.png", "PAT_8"));
     assert_eq!((case.patient.as_deref(), case.lesion.as_deref()), (Some("PAT_8"), Some("PAT_8_30")));
     assert_ne!(set.cases[0].lesion, case.lesion, "patients share lesion numbers");
-    assert!(case.clinical[0].ends_with("imgs_part_1/PAT_8_30_2.png") && case.dermoscopic.is_empty());
-    assert!(set.cases[2].clinical[0].ends_with("imgs_part_2/PAT_8_31_3.PNG"));
+    assert!(case.clinical[0].path.ends_with("imgs_part_1/PAT_8_30_2.png") && case.dermoscopic.is_empty());
+    assert!(set.cases[2].clinical[0].path.ends_with("imgs_part_2/PAT_8_31_3.PNG"));
     let value = |case: usize, name: &str| {
         set.cases[case].metadata[set.fields.iter().position(|field| field.name == name).unwrap()]
     };

@@ -48,7 +48,7 @@ fn a_folder_is_a_class() {
     assert_eq!(ids(&set), ["melanoma/c.jpeg", "nevus/b.jpg", "nevus/deep/er/a.PNG.png"]);
     assert_eq!(set.tasks[0].classes, ["melanoma", "nevus"]);
     assert_eq!(set.cases.iter().map(|case| case.labels[0]).collect::<Vec<_>>(), [Some(0), Some(1), Some(1)]);
-    assert_eq!(set.cases[1].clinical, [root.path().join("nevus/b.jpg")]);
+    assert_eq!(set.cases[1].clinical, [root.path().join("nevus/b.jpg").into()]);
     assert_eq!(set.name, root.path().file_name().unwrap().to_string_lossy());
     assert_eq!((set.split.as_ref(), set.cases[1].group.as_str()), (None, "nevus/b.jpg"));
     assert_eq!(
@@ -203,7 +203,7 @@ fn ph2_is_read_as_published_and_as_exported() {
     assert_eq!(ids(&set), ["IMD003", "IMD009", "IMD058"]);
     assert_eq!(set.cases.iter().map(|case| case.labels[0]).collect::<Vec<_>>(), [Some(0), Some(1), Some(2)]);
     let image = set.cases[1].dermoscopic[0].clone();
-    assert!(image.ends_with("IMD009/IMD009_Dermoscopic_Image/IMD009.bmp"));
+    assert!(image.path.ends_with("IMD009/IMD009_Dermoscopic_Image/IMD009.bmp"));
     assert_eq!(dermafuse_data::decode(image, dermafuse_data::Strictness::Strict).unwrap().width(), 2);
 
     let labels = ph2::load_with(root.path(), &LoadOptions::metadata_only()).unwrap();

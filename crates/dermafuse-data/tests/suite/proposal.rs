@@ -91,7 +91,7 @@ fn a_table_with_names_of_its_own_is_understood() {
     write(&folder.path().join("mine/set.toml"), proposed.toml.as_bytes());
     let whole = |mut set: dermafuse_data::CaseSet| {
         for image in set.cases.iter_mut().flat_map(|case| &mut case.clinical) {
-            *image = image.canonicalize().unwrap();
+            *image = image.path.canonicalize().unwrap().into();
         }
         set
     };
@@ -321,7 +321,7 @@ fn a_table_without_labels_is_read_as_its_set() {
     write(&new, b"lesion,kind,file,sex\nN1,dermoscopic,i3_1,female\nN1,clinical: close-up,nowhere,female\nN2,dermoscopic,i4_1,robot\n");
     let set = described::load_unlabelled(&file, Some(&new), &Default::default()).unwrap();
     assert_eq!((set.len(), set.cases[0].labels[0], set.tasks.len()), (2, None, 1));
-    assert!(set.cases[0].clinical[0].ends_with("nowhere"));
+    assert!(set.cases[0].clinical[0].path.ends_with("nowhere"));
     assert_eq!(set.notes, ["1 rows have a sex that the description does not list; it counts as not recorded"]);
     assert!(described::load(&file).unwrap_err().to_string().contains("set.toml"));
     let error =

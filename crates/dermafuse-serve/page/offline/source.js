@@ -107,6 +107,8 @@ export const source = {
     const ofModel = [...model.notes, ...answer.notes].map((message) => ({ kind: "of_model", message }));
     const notes = [
       ...missing.map((image) => ({ kind: "image_missing", image })),
+      // This page has no place for a lesion box.
+      ...("box_margin" in model.preprocess ? given.map((image) => ({ kind: "taken_whole", image })) : []),
       ...record.notes,
       ...(partial?.first_stage ? [{ kind: "first_stage_answers" }] : []),
       ...(model.synthetic ? [{ kind: "synthetic_training" }] : []),

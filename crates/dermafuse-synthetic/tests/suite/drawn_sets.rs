@@ -146,7 +146,12 @@ fn photos(folder: &Path) -> CaseSet {
     let small = resize(&decode(&set.cases[4].clinical[0], Strictness::Strict).unwrap(), 70, Resampling::Pillow);
     let copy = folder.join("copy.jpg");
     write(&copy, &jpeg(70, 70, small.unwrap().data()));
-    set.cases.push(Case { id: "copy".into(), clinical: vec![copy], group: "copy".into(), ..set.cases[4].clone() });
+    set.cases.push(Case {
+        id: "copy".into(),
+        clinical: vec![copy.into()],
+        group: "copy".into(),
+        ..set.cases[4].clone()
+    });
     set
 }
 

@@ -49,7 +49,7 @@ fn ph2_has_criteria_and_a_mask_of_every_lesion() {
         let image = decode(&case.dermoscopic[0], Strictness::Strict).unwrap();
         assert_eq!((image.width(), image.height()), (40, 30));
         assert!((0.05..1.0).contains(&mask.area()), "{}: {}", case.id, mask.area());
-        let [_, _, width, height] = mask.bounds(0.0);
+        let [_, _, width, height] = mask.bounds().xywh().map(|number| number as usize);
         let crop = mask.crop(&image, 0.0).unwrap();
         assert_eq!((crop.width(), crop.height()), (width, height));
     }

@@ -17,6 +17,7 @@ fn rendered(draw: &Draw, interpolation: Interpolation) -> Vec<u8> {
         size: SIZE,
         channels: ChannelOrder::Rgb,
         normalization: Normalization::Div255,
+        box_margin: None,
         framing: crate::Framing::Squash,
         resampling: Resampling::OpenCv,
         decoding: Strictness::Strict,

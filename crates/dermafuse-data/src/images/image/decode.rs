@@ -184,30 +184,63 @@ fn decode_file(path: &Path, bytes: &[u8], header: Header, strictness: Strictness
     caught(path, || match header.format {
         Format::Jpeg => decode_jpeg(path, bytes, header, strictness),
         Format::Png => {
-            let mut decoder = header::png(path, Cursor::new(bytes))?;
-            // A compressed packet is known to the decoder alone.
-            let packet = decoder.xmp_metadata().ok().flatten();
-            let orientation = Metadata::of_png(bytes).orientation();
-            decode_with(path, decoder, orientation.or_else(|| packet.as_deref().and_then(from_xmp)))
+            decode_with(path, header::png(path, Cursor::new(bytes))?, orientation_of(path, bytes, header.format)?)
         }
         Format::Bmp => decode_with(path, header::bmp(path, Cursor::new(bytes))?, None),
         Format::WebP => {
-            decode_with(path, header::webp(path, Cursor::new(bytes))?, Metadata::of_webp(bytes).orientation())
+            decode_with(path, header::webp(path, Cursor::new(bytes))?, orientation_of(path, bytes, header.format)?)
         }
         Format::Tiff => {
-            let mut decoder = header::tiff(path, Cursor::new(bytes))?;
-            let turned = decoder.orientation().ok().filter(|orientation| *orientation != Orientation::NoTransforms);
-            let packet = decoder.xmp_metadata().ok().flatten();
-            let orientation = from_exif(bytes).or(turned).or_else(|| packet.as_deref().and_then(from_xmp));
-            decode_with(path, decoder, orientation)
+            decode_with(path, header::tiff(path, Cursor::new(bytes))?, orientation_of(path, bytes, header.format)?)
         }
         #[cfg(feature = "dicom")]
         Format::Dicom => dicom::pixels(path, bytes, strictness),
     })
 }
 
+/// How a file says that its pixels are to be turned.
+fn orientation_of(path: &Path, bytes: &[u8], format: Format) -> Result<Option<Orientation>, DataError> {
+    Ok(match format {
+        Format::Jpeg => jpeg::metadata(bytes).orientation(),
+        Format::Png => {
+            let mut decoder = header::png(path, Cursor::new(bytes))?;
+            // A compressed packet is known to the decoder alone.
+            let packet = decoder.xmp_metadata().ok().flatten();
+            let orientation = Metadata::of_png(bytes).orientation();
+            orientation.or_else(|| packet.as_deref().and_then(from_xmp))
+        }
+        Format::Bmp => None,
+        Format::WebP => Metadata::of_webp(bytes).orientation(),
+        Format::Tiff => {
+            let mut decoder = header::tiff(path, Cursor::new(bytes))?;
+            let turned = decoder.orientation().ok().filter(|orientation| *orientation != Orientation::NoTransforms);
+            let packet = decoder.xmp_metadata().ok().flatten();
+            from_exif(bytes).or(turned).or_else(|| packet.as_deref().and_then(from_xmp))
+        }
+        // The picture stands as rows and columns say.
+        #[cfg(feature = "dicom")]
+        Format::Dicom => None,
+    })
+}
+
+/// `[width, height]` of the pixels of a file, turned upright; none of them is decoded.
+///
+/// # Errors
+/// As [`decode`], but for damage of the pixels.
+pub(crate) fn upright_size(path: &Path) -> Result<[usize; 2], DataError> {
+    let bytes = read_regular_file(path, MAX_BYTES)?;
+    let header = header_of(path, &bytes)?;
+    let turned = caught(path, || orientation_of(path, &bytes, header.format))?;
+    Ok(match turned {
+        Some(
+            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH,
+        ) => [header.height, header.width],
+        _ => [header.width, header.height],
+    })
+}
+
 fn decode_jpeg(path: &Path, bytes: &[u8], header: Header, strictness: Strictness) -> Result<RgbPixels, DataError> {
-    let orientation = jpeg::metadata(bytes).orientation();
+    let orientation = orientation_of(path, bytes, Format::Jpeg)?;
     let data = decode_jpeg_samples(path, bytes, header, strictness, ColorSpace::YCbCr)?;
     upright(path, header.width, header.height, data, orientation)
 }

@@ -86,6 +86,11 @@ impl Header {
         self.data
     }
 
+    /// Whether the file is a JPEG.
+    pub(crate) fn is_jpeg(&self) -> bool {
+        self.format == Format::Jpeg
+    }
+
     /// The bytes that a whole file of this format has near its end.
     pub(crate) fn end_mark(&self) -> Option<&'static [u8]> {
         match self.format {

@@ -31,7 +31,7 @@ impl Description {
         let CaseTable { patient, lesion, group, .. } = &self.cases;
         let groups = [patient, lesion, group].into_iter().flatten().flat_map(|columns| &columns.get_ref().0);
         let images = self.images.iter().flat_map(|images| [&images.clinical, &images.dermoscopic]).flatten();
-        let images = images.map(|image| &image.get_ref().name);
+        let images = images.flat_map(|image| image.get_ref().columns());
         let mut named = self.fields.iter().map(|field| field.column.get_ref()).chain(groups).chain(images);
         named.any(|column| column.table.as_ref() == Some(table.name.get_ref()))
     }
@@ -61,6 +61,9 @@ pub(super) struct JoinedTable {
 pub(super) struct Images {
     #[serde(default)]
     pub(super) folders: Vec<Spanned<PathBuf>>,
+    /// Where masks lie, if not among the images.
+    #[serde(default)]
+    pub(super) masks: Vec<Spanned<PathBuf>>,
     pub(super) clinical: Option<Spanned<ImageColumn>>,
     pub(super) dermoscopic: Option<Spanned<ImageColumn>>,
 }
@@ -122,11 +125,23 @@ pub(super) struct ColumnName {
 #[derive(Debug)]
 pub(super) struct Columns(pub(super) Vec<ColumnName>);
 
-/// A column as above, or `{ column = "file", where = { view = "clinical" } }`.
+/// A column as above, or `{ column = "file", where = { view = "clinical" }, box = ["x", "y", "width", "height"], mask = "mask" }`.
 #[derive(Debug)]
 pub(super) struct ImageColumn {
     pub(super) name: ColumnName,
     pub(super) only: BTreeMap<Spanned<String>, String>,
+    /// Where the lesion is: one column, or four.
+    pub(super) lesion_box: Option<Spanned<Columns>>,
+    /// The file of an image that is not black there.
+    pub(super) mask: Option<Spanned<ColumnName>>,
+}
+
+impl ImageColumn {
+    /// The columns that it names.
+    fn columns(&self) -> impl Iterator<Item = &ColumnName> {
+        let lesion_box = self.lesion_box.iter().flat_map(|columns| &columns.get_ref().0);
+        [&self.name].into_iter().chain(lesion_box).chain(self.mask.as_ref().map(Spanned::get_ref))
+    }
 }
 
 impl<'de> Deserialize<'de> for ColumnName {
@@ -194,23 +209,27 @@ impl<'de> Deserialize<'de> for ImageColumn {
             column: String,
             #[serde(default, rename = "where")]
             only: BTreeMap<Spanned<String>, String>,
+            #[serde(rename = "box")]
+            lesion_box: Option<Spanned<Columns>>,
+            mask: Option<Spanned<ColumnName>>,
         }
         struct Either;
         impl<'de> Visitor<'de> for Either {
             type Value = ImageColumn;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a column's name or `{ column = …, where = { … } }`")
+                formatter.write_str("a column's name or `{ column = …, where = { … }, box = …, mask = … }`")
             }
 
             fn visit_str<E: Error>(self, column: &str) -> Result<ImageColumn, E> {
                 let name = ColumnName { table: None, column: column.into() };
-                Ok(ImageColumn { name, only: BTreeMap::new() })
+                Ok(ImageColumn { name, only: BTreeMap::new(), lesion_box: None, mask: None })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ImageColumn, A::Error> {
-                let Full { table, column, only } = Full::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(ImageColumn { name: ColumnName { table, column }, only })
+                let Full { table, column, only, lesion_box, mask } =
+                    Full::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(ImageColumn { name: ColumnName { table, column }, only, lesion_box, mask })
             }
         }
         deserializer.deserialize_any(Either)

@@ -1,18 +1,17 @@
 //! Where images are named, and where they are.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
 
 use super::Loader;
 use super::columns::{Source, Tables};
-use super::description::{Description, ImageColumn};
-use crate::images::image_folder::{ImageFolder, ImageIndex, Lookup};
-use crate::sources::load_options::one_image;
-use crate::tables::declaration::Declaration;
+use super::description::{Description, ImageColumn, Images};
+use super::files::{ImageFiles, MissingImages};
+use super::lesions::{LesionReader, Masks};
+use crate::images::image_folder::{ImageFolder, ImageIndex};
 use crate::tables::spelling::on_disk;
-use crate::tables::table::{Cell, Row};
+use crate::tables::table::Row;
 use crate::{DataError, ImageSource, Modality};
 
 /// Where an image's name comes from, and in which rows.
@@ -21,67 +20,7 @@ pub(super) struct ImageReader<'a> {
     pub(super) modality: Modality,
     pub(super) source: Source,
     only: Vec<(usize, &'a str)>,
-}
-
-/// The images below the folders, and how many names were looked up.
-pub(super) struct ImageFiles {
-    index: ImageIndex,
-    looked_up: usize,
-}
-
-impl ImageFiles {
-    /// The image that a cell names; `None` if it is not there.
-    pub(super) fn find(&mut self, cell: Cell<'_>, notes: &mut Vec<String>) -> Result<Option<PathBuf>, DataError> {
-        self.looked_up += 1;
-        let text = cell.text();
-        match self.index.find(text) {
-            Lookup::One(path) => Ok(Some(path)),
-            Lookup::OtherCase(path, actual) => {
-                notes.push(format!("image `{text}` is `{actual}` on disk; taken as the same"));
-                Ok(Some(path))
-            }
-            Lookup::Several(one, other) => {
-                Err(cell.error(one_image(&one, &other, "in `folders` of `[images]` (or by `--images`)")))
-            }
-            Lookup::Outside => Err(cell.error("a name or path inside the image folders")),
-            Lookup::Nowhere => Ok(None),
-        }
-    }
-
-    /// Where the image that a cell names would be.
-    pub(super) fn expected(&self, cell: Cell<'_>) -> PathBuf {
-        self.index.root().join(cell.text())
-    }
-
-    pub(super) fn notes(&self) -> Vec<String> {
-        self.index.notes()
-    }
-}
-
-/// The images that are not there: how many, and which was the first.
-#[derive(Default)]
-pub(super) struct MissingImages {
-    count: usize,
-    first: Option<(Range<usize>, DataError)>,
-}
-
-impl MissingImages {
-    pub(super) fn add(&mut self, image: &ImageReader<'_>, cell: Cell<'_>) {
-        self.count += 1;
-        if self.first.is_none() {
-            self.first = Some((image.entry.span(), cell.error("")));
-        }
-    }
-
-    pub(super) fn check(self, declaration: &Declaration, files: &ImageFiles) -> Result<(), DataError> {
-        let Some((span, DataError::Value { file, line, column, found, .. })) = self.first else {
-            return Ok(());
-        };
-        let folder = files.index.root().to_path_buf();
-        let (missing, total) = (self.count, files.looked_up);
-        let error = DataError::ImageNotFound { file, line, column, found, folder, missing, total };
-        Err(declaration.asked(span, error))
-    }
+    pub(super) lesion: Option<LesionReader<'a>>,
 }
 
 impl ImageReader<'_> {
@@ -109,7 +48,8 @@ impl Loader<'_> {
                 let column = self.case_column(tables, column)?;
                 Ok((column, value.as_str()))
             });
-            Ok(ImageReader { entry, modality, source, only: only.collect::<Result<_, DataError>>()? })
+            let only = only.collect::<Result<_, DataError>>()?;
+            Ok(ImageReader { entry, modality, source, only, lesion: self.lesion_reader(tables, entry.get_ref())? })
         };
         let wanted = self.options.images != ImageSource::Nowhere;
         // Also where no image is asked for: it is `where` that lets a case have several rows.
@@ -118,14 +58,42 @@ impl Loader<'_> {
         Ok(readers.into_iter().filter(|reader| wanted || !reader.only.is_empty()).collect())
     }
 
-    pub(super) fn image_files(&self, description: &Description, wanted: bool) -> Result<ImageFiles, DataError> {
+    /// The images, and the masks where an image has a column of them.
+    pub(super) fn image_files(
+        &self,
+        description: &Description,
+        readers: &[ImageReader<'_>],
+    ) -> Result<(ImageFiles, Masks), DataError> {
+        let named = |of: fn(&Images) -> &[Spanned<PathBuf>]| description.images.as_ref().map_or(&[][..], of);
+        let (of_images, of_masks) = (named(|images| &images.folders), named(|images| &images.masks));
+        let has_masks = readers.iter().any(|reader| reader.lesion.as_ref().is_some_and(LesionReader::has_masks));
+        let wanted = self.options.images != ImageSource::Nowhere && !readers.is_empty();
+        if let ([folder, ..], false, true) = (of_masks, has_masks, wanted) {
+            let expected = "a column `mask` of the clinical or dermoscopic images, where there are folders of masks";
+            let found = folder.get_ref().display().to_string();
+            return Err(self.declaration.error(folder.span(), "folder of masks", &found, expected));
+        }
+        let files = self.files_in(of_images, wanted, true)?;
+        let masks = match of_masks {
+            [] => self.files_in(of_images, has_masks, true)?,
+            of_masks => self.files_in(of_masks, has_masks, false)?,
+        };
+        Ok((files, Masks { files: masks, missing: MissingImages::default() }))
+    }
+
+    /// The images below folders; where that is given and stands for them, below that of the options.
+    fn files_in(
+        &self,
+        named: &[Spanned<PathBuf>],
+        wanted: bool,
+        may_be_elsewhere: bool,
+    ) -> Result<ImageFiles, DataError> {
         let mut folders = Vec::new();
         match &self.options.images {
             ImageSource::Nowhere => {}
             ImageSource::Folder(_) | ImageSource::BelowRoot if !wanted => {}
-            ImageSource::Folder(folder) => folders.push(ImageFolder::list(folder)?),
-            ImageSource::BelowRoot => {
-                let named = description.images.iter().flat_map(|images| &images.folders);
+            ImageSource::Folder(folder) if may_be_elsewhere => folders.push(ImageFolder::list(folder)?),
+            ImageSource::Folder(_) | ImageSource::BelowRoot => {
                 for folder in named {
                     let listed = ImageFolder::list(&on_disk(&self.folder.join(folder.get_ref())));
                     folders.push(listed.map_err(|source| self.declaration.asked(folder.span(), source))?);
@@ -135,8 +103,7 @@ impl Loader<'_> {
                 }
             }
         }
-        let searched = self.options.images == ImageSource::BelowRoot
-            && description.images.iter().all(|images| images.folders.is_empty());
-        Ok(ImageFiles { index: ImageIndex::new(folders, !searched), looked_up: 0 })
+        let searched = self.options.images == ImageSource::BelowRoot && named.is_empty();
+        Ok(ImageFiles::new(ImageIndex::new(folders, !searched)))
     }
 }
