@@ -64,6 +64,33 @@ struct Strip {
     rows: Range<usize>,
 }
 
+/// Where numbers of tiles lie: for each place rows of channels, in them a number for each tile.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Numbers from one place to the next. A vector may be written beyond the last row of a place.
+    plane: usize,
+    /// Numbers from one row to the next.
+    pitch: usize,
+}
+
+impl Layout {
+    /// For so many rows and tiles.
+    fn new(rows: usize, tiles: usize) -> Self {
+        let pitch = panel_pitch(tiles);
+        Self { plane: rows * pitch + LINE, pitch }
+    }
+
+    /// Some rows of a place.
+    fn rows<'a>(&self, values: &'a [f32], place: usize, count: usize) -> &'a [f32] {
+        &values[place * self.plane..][..count * self.pitch]
+    }
+
+    /// Of all places.
+    fn len(&self) -> usize {
+        PLACES * self.plane
+    }
+}
+
 /// Strips that are computed together, and the parts of the result that they are, `[C', positions]` each.
 struct Block<'a> {
     strips: Vec<Strip>,
@@ -139,47 +166,39 @@ impl Tiled<'_> {
         let Block { strips, mut parts } = block;
         let [_, columns] = self.tiles();
         let rows: usize = strips.iter().map(|strip| strip.rows.len()).sum();
-        let (count, pitch) = (rows * columns, panel_pitch(rows * columns));
+        let count = rows * columns;
         let shown = count.next_multiple_of(LINE);
-        // A vector may be written beyond the last row of a place.
-        let (plane, sums) = (self.channels * pitch + LINE, OUTPUTS * pitch + LINE);
-        with_scratch(PLACES * plane, |pixels| {
-            self.transform_pixels(&strips, 0..self.channels, pixels, plane, pitch);
+        let (layout, sums) = (Layout::new(self.channels, count), Layout::new(OUTPUTS, count));
+        with_scratch(layout.len(), |pixels| {
+            self.transform_pixels(&strips, 0..self.channels, pixels, layout);
             for first in (0..channels_out).step_by(OUTPUTS) {
                 let outputs = first..channels_out.min(first + OUTPUTS);
-                with_scratch(PLACES * sums, |products| {
-                    for (place, products) in products.chunks_exact_mut(sums).enumerate() {
+                with_scratch(sums.len(), |products| {
+                    for (place, products) in products.chunks_exact_mut(sums.plane).enumerate() {
                         let kernels = &kernels[(place * channels_out + first) * self.channels..];
                         let left = Rows::new(&kernels[..outputs.len() * self.channels], [outputs.len(), self.channels]);
-                        let values = &pixels[place * plane..][..self.channels * pitch];
+                        let (values, pitch) = (layout.rows(pixels, place, self.channels), layout.pitch);
                         let right = Rows { values, shape: [self.channels, shown], pitch };
                         let products = whole(&mut products[..outputs.len() * pitch], [outputs.len(), pitch]);
                         let (part, _) = products.split_at_col_mut(shown);
                         tiles::multiply::<Identity>(left, right, Start::Zero, &mut [part]);
                     }
-                    self.put_together::<F>(products, [sums, pitch], bias, outputs.clone(), &strips, &mut parts);
+                    self.put_together::<F>(products, sums, bias, outputs.clone(), &strips, &mut parts);
                 });
             }
         });
     }
 
-    /// `v = Bᵀ d B` of the tiles of some channels: for each place rows of channels, in them a number for each tile.
-    fn transform_pixels(
-        &self,
-        strips: &[Strip],
-        channels: Range<usize>,
-        target: &mut [f32],
-        plane: usize,
-        pitch: usize,
-    ) {
+    /// `v = Bᵀ d B` of the tiles of some channels.
+    fn transform_pixels(&self, strips: &[Strip], channels: Range<usize>, target: &mut [f32], layout: Layout) {
         let planes = Planes { values: self.x, count: self.channels, size: self.size, before: self.geometry.padding };
         planes.take_apart(strips, channels, self.tiles()[1], 2, |channel, first, tiles| {
-            let target = &mut target[channel * pitch + first..];
-            Arch::new().dispatch(TransformPixels { tiles, target, plane });
+            let target = &mut target[channel * layout.pitch + first..];
+            Arch::new().dispatch(TransformPixels { tiles, target, plane: layout.plane });
         });
     }
 
-    /// `A dy Aᵀ` of the gradients `dy` of some outputs, laid out as [`Self::transform_pixels`] does.
+    /// `A dy Aᵀ` of the gradients `dy` of some outputs.
     fn transform_gradients(
         &self,
         gradient: &[f32],
@@ -187,13 +206,12 @@ impl Tiled<'_> {
         strips: &[Strip],
         channels: Range<usize>,
         target: &mut [f32],
-        plane: usize,
-        pitch: usize,
+        layout: Layout,
     ) {
         let planes = Planes { values: gradient, count: channels_out, size: self.output(), before: [0, 0] };
         planes.take_apart(strips, channels, self.tiles()[1], 0, |channel, first, tiles| {
-            let target = &mut target[channel * pitch + first..];
-            Arch::new().dispatch(TransformGradients { tiles, target, plane });
+            let target = &mut target[channel * layout.pitch + first..];
+            Arch::new().dispatch(TransformGradients { tiles, target, plane: layout.plane });
         });
     }
 
@@ -203,17 +221,16 @@ impl Tiled<'_> {
         let channels_out = result.len() / (self.channels * TAPS);
         let batch = self.x.len() / (self.channels * self.size[0] * self.size[1]);
         let rows_at_once = (TILES / columns).clamp(1, batch * tile_rows);
-        let pitch = panel_pitch(rows_at_once * columns);
-        let plane = CHANNELS_AT_ONCE * pitch + LINE;
+        let layout = Layout::new(CHANNELS_AT_ONCE, rows_at_once * columns);
 
         // Transformed pixels and gradients of some channels each.
         let chunks = |count: usize| {
             (0..count).step_by(CHANNELS_AT_ONCE).map(move |first| first..count.min(first + CHANNELS_AT_ONCE))
         };
         let mut seen: Vec<(Range<usize>, Vec<f32>)> =
-            chunks(self.channels).map(|channels| (channels, vec![0.0; PLACES * plane])).collect();
+            chunks(self.channels).map(|channels| (channels, vec![0.0; layout.len()])).collect();
         let mut gradients: Vec<(Range<usize>, Vec<f32>)> =
-            chunks(channels_out).map(|channels| (channels, vec![0.0; PLACES * plane])).collect();
+            chunks(channels_out).map(|channels| (channels, vec![0.0; layout.len()])).collect();
         let mut sums = super::zeros(PLACES * channels_out * self.channels);
 
         let all: Vec<(usize, usize)> =
@@ -227,13 +244,13 @@ impl Tiled<'_> {
                 rayon::join(
                     || {
                         seen.par_iter_mut().for_each(|(channels, target)| {
-                            self.transform_pixels(&strips, channels.clone(), target, plane, pitch);
+                            self.transform_pixels(&strips, channels.clone(), target, layout);
                         });
                     },
                     || {
                         gradients.par_iter_mut().for_each(|(channels, target)| {
                             let channels = channels.clone();
-                            self.transform_gradients(gradient, channels_out, &strips, channels, target, plane, pitch);
+                            self.transform_gradients(gradient, channels_out, &strips, channels, target, layout);
                         });
                     },
                 );
@@ -242,15 +259,12 @@ impl Tiled<'_> {
                     let mut rest = whole(sums, [channels_out, self.channels]);
                     for (outputs, gradients) in &gradients {
                         let (mut here, below) = rest.split_at_row_mut(outputs.len());
-                        let left =
-                            matrix(&gradients[place * plane..][..outputs.len() * pitch], [outputs.len(), count], pitch);
+                        let left = layout.rows(gradients, place, outputs.len());
+                        let left = matrix(left, [outputs.len(), count], layout.pitch);
                         for (channels, seen) in &seen {
                             let (part, beside) = here.split_at_col_mut(channels.len());
-                            let right = matrix(
-                                &seen[place * plane..][..channels.len() * pitch],
-                                [channels.len(), count],
-                                pitch,
-                            );
+                            let right = layout.rows(seen, place, channels.len());
+                            let right = matrix(right, [channels.len(), count], layout.pitch);
                             add_product(part, left, right.transpose());
                             here = beside;
                         }
@@ -266,7 +280,7 @@ impl Tiled<'_> {
     fn put_together<F: Function>(
         &self,
         products: &[f32],
-        [plane, pitch]: [usize; 2],
+        Layout { plane, pitch }: Layout,
         bias: Option<&[f32]>,
         outputs: Range<usize>,
         strips: &[Strip],
@@ -389,20 +403,16 @@ impl WithSimd for TransformPixels<'_> {
             for column in (0..columns).step_by(S::F32_LANES) {
                 let mut down = [[simd.splat_f32s(0.0); 4]; 4];
                 let at = 2 * row * pitch + column;
-                for (across, down) in down.iter_mut().enumerate() {
+                for across in 0..4 {
                     let (half, at) = (if across % 2 == 0 { even } else { odd }, at + across / 2);
-                    *down = differences(
-                        simd,
-                        load::<S>(half, at),
-                        load::<S>(half, at + pitch),
-                        load::<S>(half, at + 2 * pitch),
-                        load::<S>(half, at + 3 * pitch),
-                    );
+                    let line = |line: usize| load::<S>(half, at + line * pitch);
+                    let column = differences(simd, line(0), line(1), line(2), line(3));
+                    down.iter_mut().zip(column).for_each(|(down, value)| down[across] = value);
                 }
                 // What is beyond the last tile is written over by what comes next: the next row, strip or channel.
                 let from = row * columns + column;
-                for line in 0..4 {
-                    let across = differences(simd, down[0][line], down[1][line], down[2][line], down[3][line]);
+                for (line, [first, second, third, fourth]) in down.into_iter().enumerate() {
+                    let across = differences(simd, first, second, third, fourth);
                     for (column, values) in across.into_iter().enumerate() {
                         store::<S>(target, (4 * line + column) * plane + from, values);
                     }
