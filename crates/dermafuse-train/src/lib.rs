@@ -32,7 +32,7 @@
 //!     let photo = folder.path().join(format!("{number}.png"));
 //!     let level = 40 + 150 * bright + number;
 //!     std::fs::write(&photo, encode_png(&RgbPixels::new(32, 32, vec![level as u8; 3 * 32 * 32])?))?;
-//!     cases.push(Case { clinical: vec![photo], labels: vec![Some(bright)], ..Case::new(number.to_string()) });
+//!     cases.push(Case { clinical: vec![photo.into()], labels: vec![Some(bright)], ..Case::new(number.to_string()) });
 //! }
 //! let task = Task::new("light", "LIGHT", ["dark", "bright"]);
 //! let set = CaseSet {
