@@ -25,7 +25,7 @@ struct Row {
     side: usize,
 }
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 12] = [
     Row { name: "depthwise 3x3 144@56", channels: [144, 144], groups: 144, kernel: 3, stride: 1, side: 56 },
     Row { name: "depthwise 3x3/2 144@56", channels: [144, 144], groups: 144, kernel: 3, stride: 2, side: 56 },
     Row { name: "depthwise 5x5 480@14", channels: [480, 480], groups: 480, kernel: 5, stride: 1, side: 14 },
@@ -34,6 +34,10 @@ const ROWS: [Row; 8] = [
     Row { name: "1x1/2 256-512@56", channels: [256, 512], groups: 1, kernel: 1, stride: 2, side: 56 },
     Row { name: "1x1 512-2048@7", channels: [512, 2048], groups: 1, kernel: 1, stride: 1, side: 7 },
     Row { name: "3x3 64-64@56", channels: [64, 64], groups: 1, kernel: 3, stride: 1, side: 56 },
+    Row { name: "3x3 128-128@28", channels: [128, 128], groups: 1, kernel: 3, stride: 1, side: 28 },
+    Row { name: "3x3 256-256@14", channels: [256, 256], groups: 1, kernel: 3, stride: 1, side: 14 },
+    Row { name: "3x3 512-512@7", channels: [512, 512], groups: 1, kernel: 3, stride: 1, side: 7 },
+    Row { name: "3x3 128-32@28", channels: [128, 32], groups: 1, kernel: 3, stride: 1, side: 28 },
 ];
 
 fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {

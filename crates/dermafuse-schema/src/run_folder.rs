@@ -275,6 +275,8 @@ impl RunFolder {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         self.take_back();
+        // A process that is just being started from another thread has a copy of the file, and would hold the lock until its program runs.
+        let _ = self.lock.unlock();
     }
 }
 
@@ -375,6 +377,17 @@ mod tests {
         assert!(refused(&path, "jif", FRESH).contains("holds a finished run; resume it"));
         assert!(refused(&path, "pemm", RESUME).ends_with("holds a run of `jif`, not of `pemm`; give another folder"));
         RunFolder::check(&path, "jif", RESUME).unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_free_once_its_run_is_over_though_a_copy_of_the_lock_is_open() {
+        let root = tempfile::tempdir().unwrap();
+        let mut folder = RunFolder::open(root.path(), "jif", FRESH).unwrap();
+        folder.begin().unwrap();
+        let copy = folder.lock.try_clone().unwrap();
+        drop(folder);
+        drop(RunFolder::open(root.path(), "jif", RESUME).unwrap());
+        drop(copy);
     }
 
     #[test]

@@ -435,8 +435,8 @@ mod tests {
         assert_eq!((error.code(), error.field(), error.status()), ("given_twice", Some("fields.sex"), 422));
         assert_eq!(
             form(&[("sex", "male")]).await.unwrap_err().to_string(),
-            "there is no part `sex`; there are clinical, clinical_box, dermoscopic, dermoscopic_box, task, and the fields of the model as \
-             fields.NAME"
+            "there is no part `sex`; there are clinical, clinical_box, dermoscopic, dermoscopic_box, task, and the fields of the \
+             model as fields.NAME"
         );
         assert_eq!(form(&[]).await.unwrap_err().code(), "empty_case");
         for (kind, status) in [("text/plain", 415), ("", 415), ("multipart/form-data", 400)] {

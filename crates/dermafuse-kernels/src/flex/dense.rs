@@ -13,6 +13,7 @@ use super::geometry::Geometry;
 use super::panels::{self, Table};
 use super::products::{Part, ReborrowMut, add_product, column_parts, in_row_parts, matrix, pieces, set_product, whole};
 use super::tiles::{Rows, Start};
+use super::winograd::{self, Tiled};
 use super::{filled, values};
 use crate::activation::Activation;
 
@@ -80,22 +81,37 @@ pub(super) fn forward(
 ) -> FlexTensor {
     let weight = Weight::new(weight);
     let bias = bias.map(|bias| bias.to_contiguous());
-    correlate(x, Rows::new(&weight.rows(), weight.shape), bias.as_ref().map(values), geometry, activation)
+    correlate(
+        x,
+        Rows::new(&weight.rows(), weight.shape),
+        bias.as_ref().map(values),
+        geometry,
+        activation,
+        winograd::SIDE,
+    )
 }
 
-/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`. A panel goes on from one image to the next.
+/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`. A panel goes on from one image to the next. Maps of at least that side may be computed by
+/// Winograd's way.
 fn correlate(
     x: FlexTensor,
     weight: Rows<'_>,
     bias: Option<&[f32]>,
     geometry: Geometry,
     activation: Activation,
+    least_side: usize,
 ) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
     let x = x.to_contiguous();
     let images = Images::new(values(&x), channels, [height, width], geometry);
     let ([channels_out, _], positions, [out_height, out_width]) = (weight.shape, images.positions(), images.output);
     let start = bias.map_or(Start::Zero, Start::OfRows);
+    if winograd::suits(&geometry, [channels, channels_out], images.output, least_side) {
+        let tiled = Tiled { x: values(&x), channels, size: [height, width], geometry };
+        return filled([batch, channels_out, out_height, out_width], |result| {
+            with_function!(activation, F => tiled.convolve::<F>(weight.values, bias, result));
+        });
+    }
 
     filled([batch, channels_out, out_height, out_width], |result| {
         let results = result.chunks_mut(channels_out * positions);
@@ -125,7 +141,14 @@ pub(super) fn input_gradient(
         1 => Weight::new(weight).transposed_rows(),
         _ => turned_around(&weight.to_contiguous()),
     };
-    correlate(gradient, Rows::new(&turned, [channels, channels_out * taps]), None, geometry, Activation::Identity)
+    correlate(
+        gradient,
+        Rows::new(&turned, [channels, channels_out * taps]),
+        None,
+        geometry,
+        Activation::Identity,
+        winograd::SIDE_OF_GRADIENTS,
+    )
 }
 
 /// `[C', C, K, K']` → `[C, C'·K·K']`, each kernel from its last tap to its first.
@@ -177,8 +200,12 @@ fn strided_input_gradient(x: &FlexTensor, weight: FlexTensor, gradient: FlexTens
 /// The gradient times what its outputs see, `[C', P] · [P, C·K·K']`, summed over images.
 pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
-    let [_, channels_out, _, _] = gradient.shape().dims();
+    let [_, channels_out, out_height, out_width] = gradient.shape().dims();
     let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+    if winograd::suits(&geometry, [channels, channels_out], [out_height, out_width], winograd::SIDE_OF_GRADIENTS) {
+        let tiled = Tiled { x: values(&x), channels, size: [height, width], geometry };
+        return filled([channels_out, channels, 3, 3], |result| tiled.weight_gradient(values(&gradient), result));
+    }
     let (gradient, images) = (values(&gradient), Images::new(values(&x), channels, [height, width], geometry));
     let (taps, positions) = (images.taps(), images.positions());
     let together = ROWS.div_ceil(taps);

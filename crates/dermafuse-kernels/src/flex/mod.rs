@@ -19,6 +19,7 @@ mod products;
 mod steps;
 mod tiles;
 mod vectors;
+mod winograd;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};

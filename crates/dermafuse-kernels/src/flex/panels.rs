@@ -113,7 +113,7 @@ thread_local! {
 const LINE: usize = 16;
 
 /// Lends memory for so many numbers, at the beginning of a line. What is in it is left from before.
-fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     let mut scratch = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if scratch.len() < length + LINE {
         scratch = vec![0.0; length + LINE];

@@ -263,8 +263,9 @@ fn start_of_row(start: Start<'_>, row: usize) -> f32 {
     }
 }
 
+/// Applies the activation.
 #[inline(always)]
-fn finish<F: Function>(values: &mut [f32]) {
+pub(super) fn finish<F: Function>(values: &mut [f32]) {
     if !F::IS_IDENTITY {
         for value in values {
             *value = F::value(*value);
@@ -303,8 +304,9 @@ fn whole_part(parts: &[Part<'_>], column: usize, count: usize) -> Option<(usize,
     None
 }
 
+/// A row of a part, whose numbers are neighbours.
 #[inline(always)]
-fn row_of<'a>(part: &'a mut Part<'_>, row: usize) -> &'a mut [f32] {
+pub(super) fn row_of<'a>(part: &'a mut Part<'_>, row: usize) -> &'a mut [f32] {
     let row = part.rb_mut().row_mut(row).try_as_row_major_mut().expect("numbers of a row are neighbours");
     row.as_slice_mut()
 }
