@@ -11,17 +11,11 @@ use dermafuse::infer::{Note, OnnxAnswer};
 use dermafuse::schema::{FieldKind, FieldRole, FieldValue, Predictions};
 use dermafuse::{Device, Model, Patient};
 use dermafuse_tests::engine_library::LIBRARIES;
-use dermafuse_tests::{program, text};
+use dermafuse_tests::{done, program, text};
 use ndarray::ArrayD;
 use serde_json::Value;
 
 const CLASSES: [&str; 6] = ["ACK", "BCC", "MEL", "NEV", "SCC", "SEK"];
-
-fn done(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
-}
 
 /// A drawn set in the layout of PAD-UFES-20, and a model that knows two cases of three and names the right class of most.
 fn folder() -> (tempfile::TempDir, PathBuf) {

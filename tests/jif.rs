@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use dermafuse_tests::{program, small_set_folder, text};
+use dermafuse_tests::{done, program, refused, small_set_folder};
 use serde_json::Value;
 
 /// A small drawn set in the layout of PAD-UFES-20.
@@ -20,18 +20,6 @@ fn photos() -> &'static Path {
         (folder, path)
     });
     path
-}
-
-fn done(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
-}
-
-fn refused(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "{}", text(&output));
-    text(&output)
 }
 
 /// A verb on the recipe, in a size that takes a second.

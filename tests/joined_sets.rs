@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use burn::tensor::Device;
 use dermafuse::recipes::{Experiment, Plan, Progress, Workplace};
 use dermafuse::train::Observer;
-use dermafuse_tests::{program, small_set_folder, text, text_of};
+use dermafuse_tests::{done, program, small_set_folder, text_of};
 use serde_json::Value;
 
 /// A drawn set in the layout of PAD-UFES-20: photos and one diagnosis.
@@ -65,12 +65,6 @@ fn train(file: &Path, out: &Path) -> Command {
     let mut command = program("dermafuse");
     command.arg("train").arg(file).arg("--out").arg(out);
     command
-}
-
-fn done(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
 }
 
 fn json(file: PathBuf) -> Value {

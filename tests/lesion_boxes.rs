@@ -9,7 +9,7 @@ use dermafuse::data::{LoadOptions, RgbPixels, decode, described, encode_png};
 use dermafuse::infer::{Bundle, Note, PatientImage};
 use dermafuse::schema::{CaseImage, LesionArea, LesionBox};
 use dermafuse::{Device, Model, Patient};
-use dermafuse_tests::{device_lock, numbers_of, program, text};
+use dermafuse_tests::{device_lock, done, numbers_of, program, refused};
 use serde_json::Value;
 
 const CASES: usize = 48;
@@ -92,18 +92,6 @@ fn cut_by_hand(at: usize) -> (String, RgbPixels) {
     let (left, top) = (x.saturating_sub(more), y.saturating_sub(more));
     let (right, bottom) = ((x + w + more).min(SIZE[0]), (y + h + more).min(SIZE[1]));
     (",,,,".into(), part(&photo(at), [left, top, right - left, bottom - top]))
-}
-
-fn done(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
-}
-
-fn refused(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "{}", text(&output));
-    text(&output)
 }
 
 fn verb(verb: &str, folder: &Path, settings: &[&str]) -> Command {

@@ -2,24 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dermafuse::data::pad_ufes_20;
 use dermafuse::recipes::Recipe;
-use dermafuse_tests::{contents_of, program, small_set_folder, small_settings, text, train_small};
-
-fn done(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
-}
-
-fn refused(mut command: Command) -> String {
-    let output: Output = command.output().unwrap();
-    assert!(!output.status.success(), "{}", text(&output));
-    text(&output)
-}
+use dermafuse_tests::{contents_of, done, program, refused, small_set_folder, small_settings, train_small};
 
 fn read(folder: &Path, name: &str) -> Vec<u8> {
     fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{}: {error}", folder.join(name).display()))

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use dermafuse::data::{CaseUnit, DataSetKind, LoadOptions, MetadataEncoder};
 use dermafuse::infer::{Predictor, TestTimeAugmentation};
 use dermafuse::schema::{BranchLogits, CaseImage, FuseSpace, SeveralImages};
-use dermafuse_tests::{program, small_recipe, small_set, text};
+use dermafuse_tests::{done, program, small_recipe, small_set, text};
 use serde_json::Value;
 
 /// A small drawn set in the layout of PAD-UFES-20, in which some lesions have several photos.
@@ -24,12 +24,6 @@ fn photos() -> &'static Path {
         (folder, path)
     });
     path
-}
-
-fn done(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
 }
 
 fn train(out: &Path, extra: &[&str]) -> Command {

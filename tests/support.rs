@@ -205,6 +205,26 @@ pub fn text(output: &Output) -> String {
     format!("{out}\n{error}")
 }
 
+/// What a program wrote that must succeed.
+///
+/// # Panics
+/// With what it wrote, if it failed.
+pub fn done(mut command: Command) -> String {
+    let output = command.output().expect("the program was built");
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+/// What a program wrote that must fail.
+///
+/// # Panics
+/// With what it wrote, if it succeeded.
+pub fn refused(mut command: Command) -> String {
+    let output = command.output().expect("the program was built");
+    assert!(!output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
 /// Training draws from a generator that the whole process shares: whoever trains and compares holds this.
 pub fn device_lock() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());

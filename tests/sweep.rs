@@ -6,7 +6,7 @@ use std::process::Command;
 
 use dermafuse::data::{Split, derm7pt};
 use dermafuse::schema::{BranchLogits, FuseSpace};
-use dermafuse_tests::{contents_of, program, small_set_folder, text};
+use dermafuse_tests::{contents_of, done, program, refused, small_set_folder};
 use serde_json::Value;
 
 const BASE: &str = r#"recipe = "jif"
@@ -45,18 +45,6 @@ fn dermafuse(verb: &str, file: &Path, out: &Path, extra: &[&str]) -> Command {
     let mut command = program("dermafuse");
     command.arg(verb).arg(file).arg("--out").arg(out).args(extra);
     command
-}
-
-fn done(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
-}
-
-fn refused(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "{}", text(&output));
-    text(&output)
 }
 
 fn read(folder: &Path, name: &str) -> String {
