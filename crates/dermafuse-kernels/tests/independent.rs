@@ -101,6 +101,29 @@ fn convolutions() {
     }
 }
 
+/// Gradients of a weight are sums over a batch: the same with any number of threads.
+#[test]
+fn gradients_of_convolutions() {
+    for (channels, kernel, side) in [([40, 70], 3, 15), ([130, 64], 3, 28), ([3, 40], 7, 20), ([160, 200], 1, 14)] {
+        let (x, weight) = (random([5, channels[0], side, side]), random([channels[1], channels[0], kernel, kernel]));
+        let factors = random([5, channels[1], side, side]);
+        let gradients = |threads| {
+            with_threads(threads, || {
+                let tracked = |x: &Tensor<4>| Tensor::from_inner(x.clone()).require_grad();
+                let (x, weight) = (tracked(&x), tracked(&weight));
+                let options = ConvOptions::new([1; 2], [kernel / 2; 2], [1; 2], 1);
+                let output = conv2d(x.clone(), weight.clone(), None, options);
+                let gradients = (output * Tensor::from_inner(factors.clone())).sum().backward();
+                [x, weight].map(|x| bits(x.grad(&gradients).expect("it has a gradient")))
+            })
+        };
+        let alone = gradients(1);
+        for threads in THREADS {
+            assert!(gradients(threads) == alone, "{kernel}×{kernel} of {channels:?} at {side} with {threads} threads");
+        }
+    }
+}
+
 #[test]
 fn attention() {
     for (windows, channels, side) in [

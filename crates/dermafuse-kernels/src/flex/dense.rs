@@ -91,8 +91,8 @@ pub(super) fn forward(
     )
 }
 
-/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`. A panel goes on from one image to the next. Maps of at least that side may be computed by
-/// Winograd's way.
+/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`. A panel goes on from one image to the next. Maps of at least
+/// `least_side` are computed [in tiles](winograd) if they suit.
 fn correlate(
     x: FlexTensor,
     weight: Rows<'_>,
