@@ -253,7 +253,7 @@ impl Experiment {
         let mut training = TrainingConfig { seed: training.seed.wrapping_add(seed), ..training.clone() };
         training.threads = self.machine.threads;
         // What never saw a lesion that was cut out takes images whole later on too.
-        if !set.cases.iter().any(has_lesion) {
+        if !set.cases.iter().any(Case::has_lesion_area) {
             training.preprocess.box_margin = None;
         }
         // What earlier trainings hand on has no teacher, of whose cases later ones would not know.
@@ -535,11 +535,6 @@ impl Round {
 
 /// The cases of a part where each of several devices has one of every batch; none of a single device, or of devices that do not divide
 /// the batch.
-/// Whether it is said of an image where the lesion is.
-fn has_lesion(case: &Case) -> bool {
-    case.clinical.iter().chain(&case.dermoscopic).any(|image| image.lesion.is_some())
-}
-
 fn part_for_each(devices: usize, training: &TrainingConfig, set: &CaseSet) -> Option<usize> {
     let batch = training.sampling.batch_size(&set.tasks).unwrap_or(training.batch_size);
     (devices > 1 && batch.is_multiple_of(devices)).then_some(batch / devices)

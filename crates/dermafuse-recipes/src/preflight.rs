@@ -9,7 +9,6 @@ use burn::tensor::Device;
 use dermafuse_data::{CaseSet, MetadataEncoder, Modality, Split, check_images};
 use dermafuse_infer::{kinds_of, may_miss, modalities_of};
 use dermafuse_networks::Network;
-use dermafuse_schema::Case;
 use dermafuse_train::{Incomplete, Teacher, Trainer, TrainingCases, TrainingConfig, missing_image};
 
 use crate::{NetworkRecipe, Progress, RecipeError, Workplace};
@@ -148,10 +147,10 @@ impl NetworkRecipe {
     /// What must be said where images are cut to their lesions, and none that is learnt from.
     pub(crate) fn note_of_lesions(&self, set: &CaseSet, split: &Split) -> Option<String> {
         self.training.preprocess.box_margin?;
-        let is_known = |case: &Case| case.clinical.iter().chain(&case.dermoscopic).any(|image| image.lesion.is_some());
+        let is_known = |row: &usize| set.cases[*row].has_lesion_area();
         let mut others = split.valid.iter().chain(&split.test);
-        let trains_whole = split.train.iter().all(|&row| !is_known(&set.cases[row]));
-        (trains_whole && others.any(|&row| is_known(&set.cases[row]))).then(|| {
+        let trains_whole = !split.train.iter().any(is_known);
+        (trains_whole && others.any(is_known)).then(|| {
             "No training image has a lesion box or mask: those that train are taken whole, and others are cut."
                 .to_owned()
         })

@@ -128,6 +128,11 @@ impl Case {
         Some(&self.images(modality)[self.place(modality, look)?])
     }
 
+    /// Whether it is said of any of its images where the lesion is.
+    pub fn has_lesion_area(&self) -> bool {
+        Modality::BOTH.into_iter().flat_map(|modality| self.images(modality)).any(|image| image.lesion.is_some())
+    }
+
     /// Where the image of a kind at a look stands among those of its kind; see [`Case::image`].
     #[must_use]
     pub fn place(&self, modality: Modality, look: usize) -> Option<usize> {
