@@ -704,46 +704,72 @@ fn large_products_are_cut_without_a_seam() {
     }
 }
 
+/// Output and gradients of a convolution of random numbers, against double precision. Rounding is relative to what is summed.
+fn assert_exact(shape: [usize; 4], channels_out: usize, kernel: usize, options: impl Fn() -> ConvOptions<2>) {
+    let device = Device::flex();
+    let x = random(shape, PLAIN, &device);
+    let weight = random([channels_out, shape[1], kernel, kernel], PLAIN, &device);
+    let exact = |x: Tensor<4>| x.cast(DType::F64);
+    let magnitudes = |x: Tensor<4>| exact(x).abs();
+    let what = format!("{channels_out} channels of {shape:?}, {kernel}×{kernel}, {:?}", options());
+
+    let tracked = |x: &Tensor<4>| Tensor::from_inner(x.clone()).require_grad();
+    let (tracked_x, tracked_weight) = (tracked(&x), tracked(&weight));
+    let output = conv2d(tracked_x.clone(), tracked_weight.clone(), None, options());
+    let found = output.clone().inner();
+    let expected = burn_conv2d(exact(x.clone()), exact(weight.clone()), None, options());
+    let terms = burn_conv2d(magnitudes(x.clone()), magnitudes(weight.clone()), None, options());
+    assert_near_for_terms(&what, exact(found), expected, terms);
+
+    // Gradients as they are defined: of `Σ output · factors`, in double precision and of magnitudes.
+    let factors = random(output.dims(), PLAIN, &device);
+    let found = (output * Tensor::from_inner(factors.clone())).sum().backward();
+    let gradients = |of: &dyn Fn(Tensor<4>) -> Tensor<4>| {
+        let [x, weight] = [&x, &weight].map(|x| Tensor::from_inner(of(x.clone())).require_grad());
+        let output = burn_conv2d(x.clone(), weight.clone(), None, options());
+        let gradients = (output * Tensor::from_inner(of(factors.clone()))).sum().backward();
+        [x, weight].map(|x| x.grad(&gradients).expect("it has a gradient"))
+    };
+    let (expected, terms) = (gradients(&exact), gradients(&magnitudes));
+    let tracked = [("the input", tracked_x), ("the weight", tracked_weight)];
+    for (((name, x), expected), terms) in tracked.into_iter().zip(expected).zip(terms) {
+        let found = exact(x.grad(&found).expect("it has a gradient"));
+        assert_near_for_terms(&format!("gradient of {name} of {what}"), found, expected, terms);
+    }
+}
+
 /// Convolutions that are made of tiles of 2 by 2 outputs, on maps that end with half a tile, with every padding, and of more tiles and
-/// channels than are worked on at once. Rounding is relative to what is summed, as with any other way.
+/// channels than are worked on at once.
 #[test]
 fn tiles_fit_every_map() {
-    let device = Device::flex();
     let maps = [([28, 29], 1), ([31, 31], 0), ([28, 33], 2), ([57, 58], 1), ([15, 14], 1), ([16, 21], 0)];
     for (size, padding) in maps {
-        let many = if size == [16, 21] { [300, 130] } else { [70, 40] };
+        let many = if size == [16, 21] { [300, 130] } else { [110, 97] };
         for (batch, channels) in [(1, [32, 33]), (3, many)] {
-            let x = random([batch, channels[0], size[0], size[1]], PLAIN, &device);
-            let weight = random([channels[1], channels[0], 3, 3], PLAIN, &device);
             let options = || ConvOptions::new([1; 2], [padding; 2], [1; 2], 1);
-            let exact = |x: Tensor<4>| x.cast(DType::F64);
-            let magnitudes = |x: Tensor<4>| exact(x).abs();
-            let what = format!("{channels:?} at {size:?} padded by {padding}");
-
-            let tracked = |x: &Tensor<4>| Tensor::from_inner(x.clone()).require_grad();
-            let (tracked_x, tracked_weight) = (tracked(&x), tracked(&weight));
-            let output = conv2d(tracked_x.clone(), tracked_weight.clone(), None, options());
-            let found = output.clone().inner();
-            let expected = burn_conv2d(exact(x.clone()), exact(weight.clone()), None, options());
-            let terms = burn_conv2d(magnitudes(x.clone()), magnitudes(weight.clone()), None, options());
-            assert_near_for_terms(&what, exact(found), expected, terms);
-
-            // Gradients as they are defined: of `Σ output · factors`, in double precision and of magnitudes.
-            let factors = random(output.dims(), PLAIN, &device);
-            let found = (output * Tensor::from_inner(factors.clone())).sum().backward();
-            let gradients = |of: &dyn Fn(Tensor<4>) -> Tensor<4>| {
-                let [x, weight] = [&x, &weight].map(|x| Tensor::from_inner(of(x.clone())).require_grad());
-                let output = burn_conv2d(x.clone(), weight.clone(), None, options());
-                let gradients = (output * Tensor::from_inner(of(factors.clone()))).sum().backward();
-                [x, weight].map(|x| x.grad(&gradients).expect("it has a gradient"))
-            };
-            let (expected, terms) = (gradients(&exact), gradients(&magnitudes));
-            let tracked = [("the input", tracked_x), ("the weight", tracked_weight)];
-            for (((name, x), expected), terms) in tracked.into_iter().zip(expected).zip(terms) {
-                let found = exact(x.grad(&found).expect("it has a gradient"));
-                assert_near_for_terms(&format!("gradient of {name} of {what}"), found, expected, terms);
-            }
+            assert_exact([batch, channels[0], size[0], size[1]], channels[1], 3, options);
         }
+    }
+}
+
+/// Convolutions whose gradients are summed in several pieces, of one image each and of several, with either factor turned, and handed back
+/// to the pixels of several images at once.
+#[test]
+fn large_convolutions_are_exact() {
+    for (shape, channels_out, kernel, stride) in [
+        ([3, 20, 40, 41], 70, 1, 1),
+        ([3, 70, 40, 41], 20, 1, 1),
+        ([9, 60, 11, 12], 50, 1, 1),
+        ([5, 30, 15, 15], 500, 1, 1),
+        ([2, 520, 12, 13], 24, 1, 1),
+        ([3, 3, 65, 63], 20, 7, 2),
+        ([7, 40, 9, 9], 90, 3, 1),
+        ([11, 130, 15, 13], 24, 3, 2),
+        ([3, 10, 61, 60], 50, 3, 2),
+        ([5, 40, 23, 22], 70, 1, 2),
+        ([3, 4, 40, 40], 30, 4, 4),
+    ] {
+        assert_exact(shape, channels_out, kernel, || ConvOptions::new([stride; 2], [(kernel - 1) / 2; 2], [1; 2], 1));
     }
 }
 

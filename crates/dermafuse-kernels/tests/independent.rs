@@ -104,23 +104,52 @@ fn convolutions() {
 /// Gradients of a weight are sums over a batch: the same with any number of threads.
 #[test]
 fn gradients_of_convolutions() {
-    for (channels, kernel, side) in [([40, 70], 3, 15), ([130, 64], 3, 28), ([3, 40], 7, 20), ([160, 200], 1, 14)] {
+    for (channels, kernel, stride, side) in [
+        ([40, 70], 3, 1, 15),
+        ([130, 100], 3, 1, 28),
+        ([3, 40], 7, 2, 41),
+        ([160, 200], 1, 1, 14),
+        ([24, 30], 1, 2, 65),
+        ([50, 20], 3, 2, 31),
+    ] {
         let (x, weight) = (random([5, channels[0], side, side]), random([channels[1], channels[0], kernel, kernel]));
-        let factors = random([5, channels[1], side, side]);
-        let gradients = |threads| {
-            with_threads(threads, || {
-                let tracked = |x: &Tensor<4>| Tensor::from_inner(x.clone()).require_grad();
-                let (x, weight) = (tracked(&x), tracked(&weight));
-                let options = ConvOptions::new([1; 2], [kernel / 2; 2], [1; 2], 1);
-                let output = conv2d(x.clone(), weight.clone(), None, options);
-                let gradients = (output * Tensor::from_inner(factors.clone())).sum().backward();
-                [x, weight].map(|x| bits(x.grad(&gradients).expect("it has a gradient")))
-            })
-        };
-        let alone = gradients(1);
-        for threads in THREADS {
-            assert!(gradients(threads) == alone, "{kernel}×{kernel} of {channels:?} at {side} with {threads} threads");
-        }
+        let options = || ConvOptions::new([stride; 2], [kernel / 2; 2], [1; 2], 1);
+        let factors = random(conv2d(x.clone(), weight.clone(), None, options()).dims());
+        assert_same_gradients(&format!("{kernel}×{kernel} of {channels:?} at {side}"), || {
+            let tracked = |x: &Tensor<4>| Tensor::from_inner(x.clone()).require_grad();
+            let (x, weight) = (tracked(&x), tracked(&weight));
+            let output = conv2d(x.clone(), weight.clone(), None, options());
+            let gradients = (output * Tensor::from_inner(factors.clone())).sum().backward();
+            [x, weight].map(|x| bits(x.grad(&gradients).expect("it has a gradient"))).into()
+        });
+    }
+}
+
+#[test]
+fn gradients_of_linear_layers() {
+    for (rows, channels, channels_out) in [(1, 3, 5), (40, 300, 20), (5000, 60, 90), (3000, 90, 30)] {
+        let (x, weight, bias) = (random([1, rows, channels]), random([channels, channels_out]), random([channels_out]));
+        let factors = random([1, rows, channels_out]);
+        assert_same_gradients(&format!("{rows} × {channels} → {channels_out}"), || {
+            let x = Tensor::from_inner(x.clone()).require_grad();
+            let weight = Tensor::from_inner(weight.clone()).require_grad();
+            let bias = Tensor::from_inner(bias.clone()).require_grad();
+            let output = linear(x.clone(), weight.clone(), bias.clone(), Activation::Identity);
+            let gradients = (output * Tensor::from_inner(factors.clone())).sum().backward();
+            let there = "it has a gradient";
+            vec![
+                bits(x.grad(&gradients).expect(there)),
+                bits(weight.grad(&gradients).expect(there)),
+                bits(bias.grad(&gradients).expect(there)),
+            ]
+        });
+    }
+}
+
+fn assert_same_gradients(what: &str, gradients: impl Fn() -> Vec<Vec<u32>> + Sync) {
+    let alone = with_threads(1, &gradients);
+    for threads in THREADS {
+        assert!(with_threads(threads, &gradients) == alone, "{what} with {threads} threads");
     }
 }
 

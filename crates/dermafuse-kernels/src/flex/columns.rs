@@ -5,10 +5,17 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
+use super::panels::{Left, transpose, with_scratch};
+use super::tiles::Rows;
 use super::vectorized;
 
 /// Numbers that make a task.
 const TASK: usize = 1 << 14;
+/// Positions of an image from which on its planes are rows of a product as they are. Of smaller images several make a row, which is
+/// laid out.
+const IN_PLACE: usize = 128;
+/// Rows that are laid out before they are turned: what is then read of a column is a line of the cache.
+const TURNED: usize = 16;
 
 /// Images with the way a kernel walks over them. Its outputs, the positions, are counted through all images.
 pub(super) struct Images<'a> {
@@ -56,17 +63,47 @@ impl<'a> Images<'a> {
         self.output[0] * self.output[1]
     }
 
+    /// Channels and taps.
+    pub(super) fn rows(&self) -> usize {
+        self.channels * self.taps()
+    }
+
     /// Each output sees exactly the pixel at its place.
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         let Geometry { kernel, stride, padding, end } = self.geometry;
         kernel == [1, 1] && stride == [1, 1] && padding == [0, 0] && end == [0, 0]
     }
 
-    /// The planes of some channels, `[channels, positions]`, if they are what the outputs see.
-    pub(super) fn plain_rows(&self, image: usize, channels: Range<usize>) -> Option<&'a [f32]> {
-        let pixels = self.positions();
-        let first = (image * self.channels + channels.start) * pixels;
-        self.is_plain().then(|| &self.x[first..first + channels.len() * pixels])
+    /// Of all images.
+    fn all_positions(&self) -> usize {
+        self.x.len() / (self.channels * self.size[0] * self.size[1]) * self.positions()
+    }
+
+    /// What some positions see, a row for each of them, `pitch` numbers apart, in it a number for each channel and tap of the given ones.
+    pub(super) fn lay_out_turned(&self, positions: Range<usize>, rows: Range<usize>, target: &mut [f32], pitch: usize) {
+        // Some positions at a time, so that what is laid out for them stays in the first cache.
+        const POSITIONS: usize = 256;
+        let blocks = target.par_chunks_mut(POSITIONS * pitch).take(positions.len().div_ceil(POSITIONS)).enumerate();
+        blocks.with_min_len((TASK / (POSITIONS * rows.len().max(1))).max(1)).for_each(|(block, target)| {
+            let first = positions.start + block * POSITIONS;
+            let positions = first..positions.end.min(first + POSITIONS);
+            let count = positions.len();
+            with_scratch(TURNED * count, |laid_out| {
+                for first in rows.clone().step_by(TURNED) {
+                    let here = first..rows.end.min(first + TURNED);
+                    let target = &mut target[first - rows.start..];
+                    match Left::in_place(self, here.clone(), positions.clone()) {
+                        Some(Rows { values, pitch: source, .. }) => {
+                            transpose(values, source, [count, here.len()], target, pitch);
+                        }
+                        None => {
+                            Left::lay_out(self, here.clone(), positions.clone(), laid_out, count);
+                            transpose(laid_out, count, [count, here.len()], target, pitch);
+                        }
+                    }
+                }
+            });
+        });
     }
 
     fn plane(&self, image: usize, channel: usize) -> &'a [f32] {
@@ -203,10 +240,12 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The reverse for one image: adds each number to the pixel that it came from.
-    pub(super) fn add_back(&self, laid_out: &[f32], plane: &mut [f32]) {
+    /// The reverse for one channel of one image: adds each number to the pixel that it came from. Numbers of a tap are `pitch` after those of
+    /// the tap before.
+    pub(super) fn add_back(&self, laid_out: &[f32], pitch: usize, plane: &mut [f32]) {
         let [height, width] = self.output;
-        for (tap, source) in laid_out.chunks_exact(height * width).enumerate() {
+        for tap in 0..self.taps() {
+            let source = &laid_out[tap * pitch..][..height * width];
             let (down, across) = (tap / self.geometry.kernel[1], tap % self.geometry.kernel[1]);
             let inside = self.columns_inside(across);
             for (row, source) in source.chunks_exact(width).enumerate() {
@@ -232,6 +271,35 @@ impl<'a> Images<'a> {
         let seen = (row * step_down + down).checked_sub(self.geometry.padding[0])?;
         let on_image = seen < self.size[0] && !inside.is_empty();
         on_image.then(|| seen * self.size[1] + inside.start * step_across + across - self.geometry.padding[1])
+    }
+}
+
+/// Rows are channels and taps, columns are positions.
+impl Left for Images<'_> {
+    fn shape(&self) -> [usize; 2] {
+        [self.rows(), self.all_positions()]
+    }
+
+    fn reach(&self, depth: Range<usize>) -> usize {
+        let positions = self.positions();
+        match self.is_plain() && positions >= IN_PLACE {
+            true => depth.end.min((depth.start / positions + 1) * positions),
+            false => depth.end,
+        }
+    }
+
+    fn in_place(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Rows<'_>> {
+        let pixels = self.positions();
+        let (image, pixel) = (depth.start / pixels, depth.start % pixels);
+        (self.is_plain() && pixel + depth.len() <= pixels).then(|| Rows {
+            values: &self.x[(image * self.channels + rows.start) * pixels + pixel..],
+            shape: [rows.len(), depth.len()],
+            pitch: pixels,
+        })
+    }
+
+    fn lay_out(&self, rows: Range<usize>, depth: Range<usize>, target: &mut [f32], pitch: usize) {
+        Images::lay_out(self, rows, depth, target, pitch);
     }
 }
 

@@ -7,18 +7,21 @@ use burn::backend::TensorMetadata;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::activation::with_function;
+use super::activation::{Identity, with_function};
 use super::columns::Images;
+use super::depth::sum_over_depth;
 use super::geometry::Geometry;
-use super::panels::{self, Table};
-use super::products::{Part, ReborrowMut, add_product, column_parts, in_row_parts, matrix, pieces, set_product, whole};
-use super::tiles::{Rows, Start};
-use super::winograd::{self, Tiled};
-use super::{filled, values};
+use super::panels::{self, Table, transpose, with_scratch};
+use super::products::whole;
+use super::tiles::{self, Rows, Start, panel_pitch};
+use super::winograd::{self, Least, Tiled};
+use super::{filled, planes_per_task, values, zeros};
 use crate::activation::Activation;
 
-/// Rows of pixels and taps that are laid out together where all positions are needed at once.
+/// Rows of pixels and taps whose gradients are made together before they are handed to the pixels.
 const ROWS: usize = 128;
+/// Positions of images whose gradients are made together.
+const POSITIONS: usize = 480;
 
 /// The weight `[C', C, K, K']` as `[C', C·K·K']`: of a 1×1 kernel in the layout it has, others made contiguous.
 struct Weight {
@@ -87,26 +90,26 @@ pub(super) fn forward(
         bias.as_ref().map(values),
         geometry,
         activation,
-        winograd::SIDE,
+        winograd::LEAST_OF_OUTPUTS,
     )
 }
 
-/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`. A panel goes on from one image to the next. Maps of at least
-/// `least_side` are computed [in tiles](winograd) if they suit.
+/// `activation(weight · columns + bias)`, weight `[C', C·K·K']`. A panel goes on from one image to the next. Maps and channels
+/// of at least `least` are computed [in tiles](winograd).
 fn correlate(
     x: FlexTensor,
     weight: Rows<'_>,
     bias: Option<&[f32]>,
     geometry: Geometry,
     activation: Activation,
-    least_side: usize,
+    least: Least,
 ) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
     let x = x.to_contiguous();
     let images = Images::new(values(&x), channels, [height, width], geometry);
     let ([channels_out, _], positions, [out_height, out_width]) = (weight.shape, images.positions(), images.output);
     let start = bias.map_or(Start::Zero, Start::OfRows);
-    if winograd::suits(&geometry, [channels, channels_out], images.output, least_side) {
+    if winograd::suits(&geometry, [channels, channels_out], images.output, least) {
         let tiled = Tiled { x: values(&x), channels, size: [height, width], geometry };
         return filled([batch, channels_out, out_height, out_width], |result| {
             with_function!(activation, F => tiled.convolve::<F>(weight.values, bias, result));
@@ -119,7 +122,7 @@ fn correlate(
         let lay_out = |rows: Range<usize>, positions: Range<usize>, target: &mut [f32], pitch: usize| {
             images.lay_out(rows, positions, target, pitch);
         };
-        with_function!(activation, F => panels::multiply::<F>(weight, start, results, lay_out));
+        with_function!(activation, F => panels::multiply::<F>(&weight, start, results, lay_out));
     })
 }
 
@@ -131,7 +134,10 @@ pub(super) fn input_gradient(
 ) -> FlexTensor {
     let [rows, columns] = geometry.kernel;
     if geometry.stride != [1, 1] {
-        return strided_input_gradient(x, weight, gradient, geometry);
+        return match geometry.kernel {
+            [1, 1] => spread(x, input_gradient(x, weight, gradient, Geometry::POINTWISE), geometry),
+            _ => strided_input_gradient(x, weight, gradient, geometry),
+        };
     }
     // The gradient convolved with the kernel turned around, from outputs to inputs.
     let geometry = geometry.turned();
@@ -147,7 +153,7 @@ pub(super) fn input_gradient(
         None,
         geometry,
         Activation::Identity,
-        winograd::SIDE_OF_GRADIENTS,
+        winograd::LEAST_OF_INPUTS,
     )
 }
 
@@ -165,98 +171,115 @@ fn turned_around(weight: &FlexTensor) -> Vec<f32> {
     turned
 }
 
+/// Gradients of what the outputs of a 1×1 kernel have seen, at the pixels where it was.
+fn spread(x: &FlexTensor, seen: FlexTensor, geometry: Geometry) -> FlexTensor {
+    let [batch, channels, height, width] = x.shape().dims();
+    let images = Images::new(&[], channels, [height, width], geometry);
+    let (seen, positions) = (values(&seen), images.positions());
+    filled([batch, channels, height, width], |result| {
+        let planes = result.par_chunks_mut(height * width).zip(seen.par_chunks(positions));
+        planes
+            .with_min_len(planes_per_task(height * width))
+            .for_each(|(plane, seen)| images.add_back(seen, positions, plane));
+    })
+}
+
 /// Each output hands its gradient, times the weight, to the pixels that it has seen.
 fn strided_input_gradient(x: &FlexTensor, weight: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
-    let [_, channels_out, _, _] = gradient.shape().dims();
-    let (weight, gradient) = (Weight::new(weight), gradient.to_contiguous());
-    let ([_, columns], rows) = (weight.shape, weight.rows());
-    let (weight, gradient) = (matrix(&rows, weight.shape, columns), values(&gradient));
+    let [_, channels_out, out_height, out_width] = gradient.shape().dims();
+    let (seen_by, gradient) = (Weight::new(weight).transposed_rows(), gradient.to_contiguous());
     let images = Images::new(&[], channels, [height, width], geometry);
-    let (taps, positions) = (images.taps(), images.positions());
-    let together = ROWS.div_ceil(taps);
+    let (taps, positions, pixels) = (images.taps(), images.positions(), height * width);
+    let seen_by = Rows::new(&seen_by, [channels * taps, channels_out]);
+    let given = Images::new(values(&gradient), channels_out, [out_height, out_width], Geometry::POINTWISE);
+    let images_at_once = (POSITIONS / positions).max(1);
+    let channels_at_once = ROWS.div_ceil(taps);
 
+    let hand_back = |group: usize, result: &mut [f32]| {
+        let count = result.len() / (channels * pixels);
+        let (first, columns) = (group * images_at_once * positions, count * positions);
+        let pitch = panel_pitch(columns);
+        // Some channels of each image.
+        let mut tasks: Vec<Vec<&mut [f32]>> = (0..channels.div_ceil(channels_at_once)).map(|_| Vec::new()).collect();
+        for image in result.chunks_mut(channels * pixels) {
+            let parts = image.chunks_mut(channels_at_once * pixels);
+            tasks.iter_mut().zip(parts).for_each(|(task, part)| task.push(part));
+        }
+        with_scratch(channels_out * pitch, |panel| {
+            given.lay_out(0..channels_out, first..first + columns, panel, pitch);
+            let right = Rows { values: panel, shape: [channels_out, columns], pitch };
+            tasks.into_par_iter().enumerate().for_each(|(task, parts)| {
+                let rows = parts[0].len() / pixels * taps;
+                with_scratch(rows * pitch, |seen| {
+                    let left = seen_by.subrows(task * channels_at_once * taps, rows);
+                    let (part, _) = whole(seen, [rows, pitch]).split_at_col_mut(columns);
+                    tiles::multiply::<Identity>(left, right, Start::Zero, &mut [part]);
+                    for (image, part) in parts.into_iter().enumerate() {
+                        let seen = seen.chunks_exact(taps * pitch);
+                        for (plane, seen) in part.chunks_exact_mut(pixels).zip(seen) {
+                            images.add_back(&seen[image * positions..], pitch, plane);
+                        }
+                    }
+                });
+            });
+        });
+    };
     filled([batch, channels, height, width], |result| {
-        let results = result.chunks_mut(channels * height * width).enumerate();
-        let tasks: Vec<(usize, usize, &mut [f32])> = results
-            .flat_map(|(image, result)| {
-                let parts = result.chunks_mut(together * height * width).enumerate();
-                parts.map(move |(index, part)| (image, index * together, part))
-            })
-            .collect();
-        tasks.into_par_iter().for_each_init(Vec::new, |buffer, (image, channel, part)| {
-            let rows = part.len() / (height * width) * taps;
-            buffer.resize(rows * positions, 0.0);
-            let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
-            let gradient = matrix(gradient, [channels_out, positions], positions);
-            let seen_by = weight.subcols(channel * taps, rows).transpose();
-            set_product(whole(buffer, [rows, positions]), seen_by, gradient);
-            let planes = part.chunks_exact_mut(height * width).zip(buffer.chunks_exact(taps * positions));
-            planes.for_each(|(plane, laid_out)| images.add_back(laid_out, plane));
+        let groups = result.par_chunks_mut(images_at_once * channels * pixels).enumerate();
+        groups.for_each(|(group, result)| hand_back(group, result));
+    })
+}
+
+/// The gradient times what its outputs see, `[C', P] · [P, C·K·K']`, where P counts the positions of all images.
+pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
+    let [_, channels, height, width] = x.shape().dims();
+    let [_, channels_out, out_height, out_width] = gradient.shape().dims();
+    let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
+    let output = [out_height, out_width];
+    if winograd::suits(&geometry, [channels, channels_out], output, winograd::LEAST_OF_WEIGHTS) {
+        let tiled = Tiled { x: values(&x), channels, size: [height, width], geometry };
+        return filled([channels_out, channels, 3, 3], |result| tiled.weight_gradient(values(&gradient), result));
+    }
+    let given = Images::new(values(&gradient), channels_out, output, Geometry::POINTWISE);
+    let seen = Images::new(values(&x), channels, [height, width], geometry);
+    let columns = channels * seen.taps();
+    let positions = gradient.shape().num_elements() / channels_out;
+
+    let [kernel_rows, kernel_columns] = geometry.kernel;
+    filled([channels_out, channels, kernel_rows, kernel_columns], |result| {
+        let straight = cost(&given, &seen);
+        let turned = cost(&seen, &given) + TURNING * (channels_out * columns).div_ceil(positions);
+        if straight <= turned {
+            sum_over_depth(&given, columns, result, |positions, columns, target, pitch| {
+                seen.lay_out_turned(positions, columns, target, pitch);
+            });
+            return;
+        }
+        let mut sums = zeros(channels_out * columns);
+        sum_over_depth(&seen, channels_out, &mut sums, |positions, columns, target, pitch| {
+            given.lay_out_turned(positions, columns, target, pitch);
+        });
+        result.par_chunks_mut(16 * columns).enumerate().for_each(|(block, result)| {
+            let count = result.len() / columns;
+            transpose(&sums[block * 16..], channels_out, [count, columns], result, columns);
         });
     })
 }
 
-/// The gradient times what its outputs see, `[C', P] · [P, C·K·K']`, summed over images.
-pub(super) fn weight_gradient(x: FlexTensor, gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
-    let [batch, channels, height, width] = x.shape().dims();
-    let [_, channels_out, out_height, out_width] = gradient.shape().dims();
-    let (x, gradient) = (x.to_contiguous(), gradient.to_contiguous());
-    if winograd::suits(&geometry, [channels, channels_out], [out_height, out_width], winograd::SIDE_OF_GRADIENTS) {
-        let tiled = Tiled { x: values(&x), channels, size: [height, width], geometry };
-        return filled([channels_out, channels, 3, 3], |result| tiled.weight_gradient(values(&gradient), result));
-    }
-    let (gradient, images) = (values(&gradient), Images::new(values(&x), channels, [height, width], geometry));
-    let (taps, positions) = (images.taps(), images.positions());
-    let together = ROWS.div_ceil(taps);
+/// Multiplications that take as long as laying out a number.
+const LAYING: usize = 12;
+/// Multiplications that take as long as turning one.
+const TURNING: usize = 32;
 
-    let lay_out = |image: usize, rows: Range<usize>, buffer: &mut Vec<f32>| {
-        buffer.resize(rows.len() * positions, 0.0);
-        images.lay_out(rows, image * positions..(image + 1) * positions, buffer, positions);
-    };
-    let pieces = pieces(channels_out, positions * together * taps);
-    let add_image = |image: usize, seen: &[f32], part: &mut Part<'_>| {
-        let seen = matrix(seen, [part.ncols(), positions], positions); // [C·K·K', P]
-        let gradient = &gradient[image * channels_out * positions..][..channels_out * positions];
-        let gradient = matrix(gradient, [channels_out, positions], positions);
-        in_row_parts(part.rb_mut(), pieces, |first, part| {
-            let gradient = gradient.subrows(first, part.nrows());
-            add_product(part, gradient, seen.transpose());
-        });
-    };
-
-    let [kernel_rows, kernel_columns] = geometry.kernel;
-    filled([channels_out, channels, kernel_rows, kernel_columns], |result| {
-        let mut tasks = column_parts(whole(result, [channels_out, channels * taps]), together * taps);
-        if let [(_, part)] = tasks.as_mut_slice()
-            && batch > 0
-            && images.plain_rows(0, 0..channels).is_none()
-        {
-            // Another thread lays out the next image.
-            let (rows, mut seen, mut next) = (0..channels * taps, Vec::new(), Vec::new());
-            lay_out(0, rows.clone(), &mut seen);
-            for image in 0..batch {
-                let lay_out_next = || {
-                    if image + 1 < batch {
-                        lay_out(image + 1, rows.clone(), &mut next);
-                    }
-                };
-                rayon::join(|| add_image(image, &seen, part), lay_out_next);
-                std::mem::swap(&mut seen, &mut next);
-            }
-            return;
-        }
-        tasks.into_par_iter().for_each_init(Vec::new, |buffer: &mut Vec<f32>, (column, mut part)| {
-            let rows = column..column + part.ncols();
-            for image in 0..batch {
-                match images.plain_rows(image, rows.clone()) {
-                    Some(planes) => add_image(image, planes, &mut part),
-                    None => {
-                        lay_out(image, rows.clone(), buffer);
-                        add_image(image, buffer, &mut part);
-                    }
-                }
-            }
-        });
-    })
+/// About what the sums of products of two images' rows cost for each position, in multiplications, where the right rows are turned.
+fn cost(left: &Images<'_>, right: &Images<'_>) -> usize {
+    const VECTOR: usize = 16;
+    let [rows, columns] = [left.rows(), right.rows()];
+    // A lone vector of columns takes as long as two: rows are read for each anew.
+    let vectors = columns.div_ceil(VECTOR).max(2);
+    let panels = columns.div_ceil(panels::WIDEST);
+    let laid_out = if left.is_plain() { 0 } else { panels * rows };
+    let laid_out = if right.is_plain() { laid_out } else { laid_out + columns };
+    rows.next_multiple_of(tiles::TILE_ROWS) * vectors * VECTOR + LAYING * laid_out + TURNING * columns
 }

@@ -18,6 +18,9 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
+    /// Each output sees the pixel at its place.
+    pub(super) const POINTWISE: Self = Self { kernel: [1, 1], stride: [1, 1], padding: [0, 0], end: [0, 0] };
+
     /// `None` if these kernels are not for such a convolution.
     pub(super) fn of(x: &FlexTensor, weight: &FlexTensor, options: &ConvOptions<2>) -> Option<Self> {
         let [_, _, height, width] = x.shape().dims();
@@ -42,6 +45,7 @@ impl Geometry {
             (padded - self.kernel[axis]) / self.stride[axis] + 1
         })
     }
+
     /// The padding of the gradient of a convolution of stride 1, which is one with the kernel turned around.
     pub(super) fn turned(&self) -> Self {
         let rest = |padding: [usize; 2]| [0, 1].map(|axis: usize| self.kernel[axis] - 1 - padding[axis]);

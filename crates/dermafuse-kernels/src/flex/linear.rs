@@ -1,25 +1,22 @@
 //! Linear layers: products of matrices of any layout.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-
-use burn::backend::TensorMetadata;
-use burn::backend::flex::FlexTensor;
-use rayon::prelude::*;
+use std::sync::Mutex;
 
 use super::activation::{Identity, with_function};
-use super::panels::{self, Table};
-use super::products::{Matrix, add_product, column_parts, in_row_parts, matrix, pieces, whole};
+use super::depth::sum_over_depth;
+use super::panels::{self, ColumnsOf, Table};
+use super::products::whole;
 use super::tiles::{Rows, Start};
 use super::vectors;
 use super::{filled, values, vectorized};
 use crate::activation::Activation;
+use burn::backend::TensorMetadata;
+use burn::backend::flex::FlexTensor;
 
-/// Columns of a weight's gradient that make a task.
-const COLUMNS: usize = 192;
 /// Rows of a case below which it makes no product of its own: that would read the weight for each case anew.
 const FEW_ROWS: usize = 8;
-/// Rows whose columns are summed by one thread; a constant, so that sums do not depend on the machine.
-const SUMMED_ROWS: usize = 1024;
 
 /// A matrix in a tensor's memory: as it is, turned, or made contiguous.
 struct View {
@@ -54,18 +51,6 @@ impl View {
         let shape: [usize; 2] = self.tensor.shape().dims();
         let pitch = if shape[0] > 1 { layout.strides()[0] as usize } else { shape[1] };
         Rows { values: &self.tensor.storage::<f32>()[layout.start_offset()..], shape, pitch }
-    }
-
-    fn matrix(&self) -> Matrix<'_> {
-        let [rows, columns] = self.tensor.shape().dims();
-        let layout = self.tensor.layout();
-        let storage = &self.tensor.storage::<f32>()[layout.start_offset()..];
-        let pitch = layout.strides()[usize::from(self.turned)] as usize;
-        match self.turned {
-            false if rows <= 1 => matrix(&storage[..rows * columns], [rows, columns], columns),
-            false => matrix(&storage[..(rows - 1) * pitch + columns], [rows, columns], pitch),
-            true => matrix(&storage[..(columns - 1) * pitch + rows], [columns, rows], pitch).transpose(),
-        }
     }
 
     fn table(&self) -> Table<'_> {
@@ -107,7 +92,7 @@ pub(super) fn forward(
         let lay_out = |rows: Range<usize>, columns: Range<usize>, target: &mut [f32], pitch: usize| {
             weight.lay_out(rows, columns, target, pitch);
         };
-        with_function!(activation, F => panels::multiply::<F>(x, start, results, lay_out));
+        with_function!(activation, F => panels::multiply::<F>(&x, start, results, lay_out));
     })
 }
 
@@ -119,7 +104,7 @@ pub(super) fn product(left: FlexTensor, right: FlexTensor) -> FlexTensor {
     let rows = left.shape[0];
     filled([rows, columns], |result| {
         let results = vec![whole(result, [rows, columns])];
-        panels::multiply::<Identity>(left, Start::Zero, results, |rows, columns, target, pitch| {
+        panels::multiply::<Identity>(&left, Start::Zero, results, |rows, columns, target, pitch| {
             right.lay_out(rows, columns, target, pitch);
         });
     })
@@ -128,40 +113,33 @@ pub(super) fn product(left: FlexTensor, right: FlexTensor) -> FlexTensor {
 /// Of the weight, `xᵀ · gradient`, and of the bias, the gradient's sum over rows.
 pub(super) fn gradients(x: FlexTensor, gradient: FlexTensor) -> (FlexTensor, FlexTensor) {
     let (x, gradient) = (View::new(x), gradient.to_contiguous());
-    let [rows, channels_out] = gradient.shape().dims();
-    let shape = [x.matrix().ncols(), channels_out];
-    let (x, values) = (x.matrix(), values(&gradient));
-    let gradient = matrix(values, [rows, channels_out], channels_out);
-    let weight = filled(shape, |result| {
-        let tasks = column_parts(whole(result, shape), COLUMNS);
-        let pieces = pieces(shape[0], rows * COLUMNS);
-        tasks.into_par_iter().for_each(|(column, part)| {
-            let gradient = gradient.subcols(column, part.ncols());
-            in_row_parts(part, pieces, |row, part| {
-                let x = x.subcols(row, part.nrows());
-                add_product(part, x.transpose(), gradient);
-            });
+    let ([rows, channels], [_, channels_out]) = (x.tensor.shape().dims(), gradient.shape().dims());
+    let left = ColumnsOf { table: x.table(), shape: [rows, channels] };
+    let gradient = Table { values: values(&gradient), pitch: channels_out, turned: false };
+    // Of some columns over some rows each, summed where these are in the cache; by their first row and column.
+    let sums = Mutex::new(BTreeMap::new());
+    let weight = filled([channels, channels_out], |result| {
+        sum_over_depth(&left, channels_out, result, |rows, columns, target, pitch| {
+            gradient.lay_out(rows.clone(), columns.clone(), target, pitch);
+            let sum = sum_rows(&target[..rows.len() * pitch], columns.len(), pitch);
+            sums.lock().expect("no thread has panicked").insert((rows.start, columns.start), sum);
         });
     });
-    (weight, column_sums(values, channels_out))
-}
-
-fn column_sums(values: &[f32], columns: usize) -> FlexTensor {
-    let parts: Vec<Vec<f32>> =
-        values.par_chunks((SUMMED_ROWS * columns).max(1)).map(|rows| sum_rows(rows, columns)).collect();
-    filled([columns], |total| {
-        for part in &parts {
-            total.iter_mut().zip(part).for_each(|(total, sum)| *total += sum);
+    let bias = filled([channels_out], |total| {
+        for ((_, first), sum) in sums.into_inner().expect("no thread has panicked") {
+            total[first..].iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
         }
-    })
+    });
+    (weight, bias)
 }
 
-fn sum_rows(rows: &[f32], columns: usize) -> Vec<f32> {
+/// The sums of columns over rows that are `pitch` numbers apart.
+fn sum_rows(rows: &[f32], columns: usize, pitch: usize) -> Vec<f32> {
     let mut sums = vec![0.0_f32; columns];
     vectorized(
         #[inline(always)]
         || {
-            for row in rows.chunks_exact(columns) {
+            for row in rows.chunks_exact(pitch) {
                 sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
             }
         },

@@ -7,6 +7,7 @@ mod attention;
 mod columns;
 mod convolution;
 mod dense;
+mod depth;
 mod depthwise;
 mod geometry;
 mod lanes;

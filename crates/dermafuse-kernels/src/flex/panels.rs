@@ -11,11 +11,13 @@ use super::tiles::{self, DEPTH, Rows, Start, TILE_COLUMNS, TILE_ROWS, panel_pitc
 use super::vectorized;
 
 /// Columns of the widest panel.
-const WIDEST: usize = 10 * TILE_COLUMNS;
+pub(super) const WIDEST: usize = 10 * TILE_COLUMNS;
 /// Numbers of a panel: with the rows that pass over it, it stays in the second cache.
 const PANEL: usize = 1 << 18;
 /// Multiplications that are worth a task of their own.
 const TASK: usize = 1 << 22;
+/// Numbers of left rows that are laid out at once.
+const LAID_OUT: usize = 1 << 14;
 /// Multiplications that are done sooner than a thread wakes.
 const SMALL: usize = 1 << 18;
 
@@ -49,15 +51,60 @@ fn panels<'a>(results: Vec<Part<'a>>) -> Vec<Panel<'a>> {
     panels
 }
 
+/// The left factor of a product, `[rows, depth]`.
+pub(super) trait Left: Sync {
+    /// Rows and depth.
+    fn shape(&self) -> [usize; 2];
+
+    /// How far, from the beginning of a part of the depth, that part is best worked on at once.
+    fn reach(&self, depth: Range<usize>) -> usize {
+        depth.end
+    }
+
+    /// Some columns of some rows where each row's numbers are neighbours in memory already.
+    fn in_place(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Rows<'_>>;
+
+    /// Writes some columns of some rows, the rows `pitch` numbers apart.
+    fn lay_out(&self, rows: Range<usize>, depth: Range<usize>, target: &mut [f32], pitch: usize);
+}
+
+impl Left for Rows<'_> {
+    fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    fn in_place(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Rows<'_>> {
+        Some(self.subrows(rows.start, rows.len()).columns(depth))
+    }
+
+    fn lay_out(&self, rows: Range<usize>, depth: Range<usize>, target: &mut [f32], pitch: usize) {
+        for (row, target) in rows.zip(target.chunks_mut(pitch)) {
+            target[..depth.len()].copy_from_slice(self.part(row, depth.start, depth.len()));
+        }
+    }
+}
+
 /// `F(start + left · right)` into results whose columns follow one another. `lay_out` writes some rows of the right factor, some
 /// columns of each, the rows as far apart as the last number says.
 pub(super) fn multiply<F: Function>(
-    left: Rows<'_>,
+    left: &impl Left,
     start: Start<'_>,
     results: Vec<Part<'_>>,
     lay_out: impl Fn(Range<usize>, Range<usize>, &mut [f32], usize) + Sync,
 ) {
-    let [rows, depth] = left.shape;
+    let [_, depth] = left.shape();
+    multiply_piece::<F>(left, 0..depth, start, results, lay_out);
+}
+
+/// As [`multiply`], of a part of the depth.
+pub(super) fn multiply_piece<F: Function>(
+    left: &impl Left,
+    depth: Range<usize>,
+    start: Start<'_>,
+    results: Vec<Part<'_>>,
+    lay_out: impl Fn(Range<usize>, Range<usize>, &mut [f32], usize) + Sync,
+) {
+    let [rows, _] = left.shape();
     let panels = panels(results);
     let columns: usize = panels.iter().map(|panel| panel.columns).sum();
     let work = |panel: Panel<'_>| {
@@ -65,42 +112,66 @@ pub(super) fn multiply<F: Function>(
         let pitch = panel_pitch(columns);
         // Whole blocks of a sum.
         let chunk = (PANEL / pitch / DEPTH).max(1) * DEPTH;
-        let (mut begin, mut start) = (0, start.skip_columns(first));
+        let (mut begin, mut start) = (depth.start, start.skip_columns(first));
         loop {
-            let end = depth.min(begin + chunk);
+            let end = left.reach(begin..depth.end.min(begin + chunk));
             with_scratch((end - begin) * pitch, |values| {
                 lay_out(begin..end, first..first + columns, values, pitch);
-                let (left, right) = (left.columns(begin..end), Rows { values, shape: [end - begin, columns], pitch });
+                let right = Rows { values, shape: [end - begin, columns], pitch };
                 let parts = parts.iter_mut().map(|part| part.rb_mut()).collect();
-                match end == depth {
-                    true => multiply_rows::<F>(left, right, start, parts),
-                    false => multiply_rows::<Identity>(left, right, start, parts),
+                match end == depth.end {
+                    true => multiply_rows::<F>(left, 0..rows, begin..end, right, start, parts),
+                    false => multiply_rows::<Identity>(left, 0..rows, begin..end, right, start, parts),
                 }
             });
-            if end == depth {
+            if end == depth.end {
                 break;
             }
             (begin, start) = (end, Start::Result);
         }
     };
-    match rows * depth * columns <= SMALL {
+    match rows * depth.len() * columns <= SMALL {
         true => panels.into_iter().for_each(work),
         // On a thread of the pool: else each step would wait for one to wake.
         false => rayon::scope(|_| panels.into_par_iter().for_each(work)),
     }
 }
 
-/// Halves the rows as long as they are worth it.
-fn multiply_rows<F: Function>(left: Rows<'_>, right: Rows<'_>, start: Start<'_>, mut parts: Vec<Part<'_>>) {
-    let [rows, depth] = left.shape;
-    if rows <= TILE_ROWS || rows * depth * right.shape[1] <= TASK {
-        return tiles::multiply::<F>(left, right, start, &mut parts);
+/// Halves the rows as long as they are worth it. `start` begins with the first of them.
+fn multiply_rows<F: Function>(
+    left: &impl Left,
+    rows: Range<usize>,
+    depth: Range<usize>,
+    right: Rows<'_>,
+    start: Start<'_>,
+    mut parts: Vec<Part<'_>>,
+) {
+    let count = rows.len();
+    if count <= TILE_ROWS || count * depth.len() * right.shape[1] <= TASK {
+        if let Some(left) = left.in_place(rows.clone(), depth.clone()) {
+            return tiles::multiply::<F>(left, right, start, &mut parts);
+        }
+        let pitch = panel_pitch(depth.len());
+        // Whole tiles, so few that they stay in the second cache beside the panel.
+        let together = (LAID_OUT / pitch).next_multiple_of(TILE_ROWS);
+        with_scratch(together.min(count) * pitch, |values| {
+            for first in (0..count).step_by(together) {
+                let (here, begin) = (together.min(count - first), rows.start + first);
+                left.lay_out(begin..begin + here, depth.clone(), values, pitch);
+                let left = Rows { values, shape: [here, depth.len()], pitch };
+                let mut parts: Vec<Part<'_>> =
+                    parts.iter_mut().map(|part| part.rb_mut().subrows_mut(first, here)).collect();
+                tiles::multiply::<F>(left, right, start.skip_rows(first), &mut parts);
+            }
+        });
+        return;
     }
-    let half = (rows / 2).next_multiple_of(TILE_ROWS);
+    let half = (count / 2).next_multiple_of(TILE_ROWS);
     let (above, below) = parts.into_iter().map(|part| part.split_at_row_mut(half)).unzip();
+    let middle = rows.start + half;
     rayon::join(
-        || multiply_rows::<F>(left.subrows(0, half), right, start, above),
-        || multiply_rows::<F>(left.subrows(half, rows - half), right, start.skip_rows(half), below),
+        || multiply_rows::<F>(left, rows.start..middle, depth.clone(), right, start, above),
+        || multiply_rows::<F>(left, middle..rows.end, depth.clone(), right, start.skip_rows(half), below),
     );
 }
 
@@ -159,13 +230,46 @@ impl Table<'_> {
     }
 }
 
+/// The left factor whose rows are the columns of a table: `[columns, rows]`.
+pub(super) struct ColumnsOf<'a> {
+    pub(super) table: Table<'a>,
+    /// Rows and columns of the table.
+    pub(super) shape: [usize; 2],
+}
+
+impl Left for ColumnsOf<'_> {
+    fn shape(&self) -> [usize; 2] {
+        let [rows, columns] = self.shape;
+        [columns, rows]
+    }
+
+    fn in_place(&self, rows: Range<usize>, depth: Range<usize>) -> Option<Rows<'_>> {
+        let Table { values, pitch, turned } = self.table;
+        turned.then(|| Rows {
+            values: &values[rows.start * pitch + depth.start..],
+            shape: [rows.len(), depth.len()],
+            pitch,
+        })
+    }
+
+    fn lay_out(&self, rows: Range<usize>, depth: Range<usize>, target: &mut [f32], pitch: usize) {
+        self.table.transposed().lay_out(rows, depth, target, pitch);
+    }
+}
+
 /// Rows that are laid out one after the other.
 const BLOCK: usize = 32;
 /// Numbers that are worth a task of their own, where they are only copied.
 const LAYING: usize = 1 << 14;
 
 /// `target[row, column] = source[column, row]`.
-fn transpose(source: &[f32], source_pitch: usize, [rows, columns]: [usize; 2], target: &mut [f32], pitch: usize) {
+pub(super) fn transpose(
+    source: &[f32],
+    source_pitch: usize,
+    [rows, columns]: [usize; 2],
+    target: &mut [f32],
+    pitch: usize,
+) {
     const SIDE: usize = 4;
     /// Rows that are written together: what is read of a column for them is a line of the cache.
     const TOGETHER: usize = 16;

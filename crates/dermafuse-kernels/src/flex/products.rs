@@ -3,7 +3,6 @@
 use faer::linalg::matmul::matmul;
 pub(super) use faer::prelude::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
-use rayon::prelude::*;
 
 /// A matrix to read: rows and columns may be any distance apart.
 pub(super) type Matrix<'a> = MatRef<'a, f32>;
@@ -25,11 +24,6 @@ pub(super) fn add_product(part: Part<'_>, left: Matrix<'_>, right: Matrix<'_>) {
     matmul(part, Accum::Add, left, right, 1.0, Par::Seq);
 }
 
-/// `part = left · right`, on this thread.
-pub(super) fn set_product(part: Part<'_>, left: Matrix<'_>, right: Matrix<'_>) {
-    matmul(part, Accum::Replace, left, right, 1.0, Par::Seq);
-}
-
 /// Parts of at most `size` columns, with their first column.
 pub(super) fn column_parts(mut rest: Part<'_>, size: usize) -> Vec<(usize, Part<'_>)> {
     let (columns, mut parts) = (rest.ncols(), Vec::new());
@@ -39,39 +33,6 @@ pub(super) fn column_parts(mut rest: Part<'_>, size: usize) -> Vec<(usize, Part<
         rest = others;
     }
     parts
-}
-
-/// Parts of at most `size` rows, with their first row.
-fn row_parts(mut rest: Part<'_>, size: usize) -> Vec<(usize, Part<'_>)> {
-    let (rows, mut parts) = (rest.nrows(), Vec::new());
-    for first in (0..rows).step_by(size.max(1)) {
-        let (part, others) = rest.split_at_row_mut(size.min(rows - first));
-        parts.push((first, part));
-        rest = others;
-    }
-    parts
-}
-
-/// Does the work on `count` parts of about as many rows each, at once.
-pub(super) fn in_row_parts(part: Part<'_>, count: usize, work: impl Fn(usize, Part<'_>) + Sync) {
-    match count {
-        1 => work(0, part),
-        _ => {
-            let size = part.nrows().div_ceil(count);
-            row_parts(part, size).into_par_iter().for_each(|(first, part)| work(first, part));
-        }
-    }
-}
-
-/// Multiplications that are worth a task of their own.
-const PIECE: usize = 1 << 23;
-/// Rows that a piece should have: fewer would read the other matrix too often.
-const PIECE_ROWS: usize = 128;
-
-/// Into how many pieces a task of so many rows is cut, each with `per_row` multiplications: by its shape alone, so that
-/// products do not depend on the number of threads or of other tasks.
-pub(super) fn pieces(rows: usize, per_row: usize) -> usize {
-    (rows * per_row / PIECE).clamp(1, (rows / PIECE_ROWS).max(1))
 }
 
 /// The rows of a part, one after the other.

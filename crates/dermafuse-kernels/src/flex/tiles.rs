@@ -183,9 +183,9 @@ fn tile<S: Simd, F: Function, const R: usize, const V: usize, const FUSED: bool>
     let count = place.columns.min(width);
     let depth = right.shape[0];
     let last = depth.saturating_sub(1) / DEPTH * DEPTH;
-    // One number for each row goes from its register into the sum, others from memory.
+    // Where each column starts with a number of its own, it comes from memory.
     if last == 0
-        && matches!(start, Start::Zero | Start::OfRows(_))
+        && !matches!(start, Start::OfColumns(_))
         && let Some((part, from)) = whole_part(parts, place.column, width)
     {
         return whole_tile::<S, F, R, V, FUSED>(simd, left, right, start, place, &mut parts[part], from);
@@ -245,9 +245,10 @@ fn whole_tile<S: Simd, F: Function, const R: usize, const V: usize, const FUSED:
 ) {
     let sums = block_sums::<S, R, V, FUSED>(simd, left, 0..right.shape[0], right, place.column);
     for (next, sums) in sums.iter().enumerate().take(place.rows) {
-        let start = simd.splat_f32s(start_of_row(start, place.row + next));
+        let of_row = simd.splat_f32s(start_of_row(start, place.row + next));
         let target = &mut row_of(part, place.row + next)[from..from + V * S::F32_LANES];
         for (target, sum) in S::as_mut_simd_f32s(target).0.iter_mut().zip(sums) {
+            let start = if matches!(start, Start::Result) { *target } else { of_row };
             *target = simd.add_f32s(start, *sum);
         }
         finish::<F>(target);

@@ -35,19 +35,26 @@ const TILES: usize = 224;
 /// Channels that a thread transforms.
 const CHANNELS_AT_ONCE: usize = 64;
 
-/// The least side of a map whose convolution is computed so. On smaller ones transforming the kernels costs a single image more than it gains.
-pub(super) const SIDE: usize = 28;
-/// The same for gradients, which belong to batches.
-pub(super) const SIDE_OF_GRADIENTS: usize = 14;
+/// The least of a map's sides and of channels with which a convolution is computed so.
+#[derive(Clone, Copy)]
+pub(super) struct Least {
+    side: usize,
+    channels: usize,
+}
 
-/// Whether a convolution is computed so. That hangs on the shape of a case, not on the batch: maps must be large enough to be worth the
-/// transformation of the kernels, channels many enough to be worth that of the pixels.
-pub(super) fn suits(geometry: &Geometry, channels: [usize; 2], output: [usize; 2], least_side: usize) -> bool {
-    const CHANNELS: usize = 32;
+/// On smaller maps transforming the kernels costs a single image more than it gains.
+pub(super) const LEAST_OF_OUTPUTS: Least = Least { side: 28, channels: 32 };
+/// For gradients of what is seen, which belong to batches.
+pub(super) const LEAST_OF_INPUTS: Least = Least { side: 14, channels: 32 };
+/// For gradients of weights: with fewer channels, both transformations take longer than what they save.
+pub(super) const LEAST_OF_WEIGHTS: Least = Least { side: 14, channels: 96 };
+
+/// Whether a convolution is computed so. That hangs on the shape of a case, not on the batch.
+pub(super) fn suits(geometry: &Geometry, channels: [usize; 2], output: [usize; 2], least: Least) -> bool {
     geometry.kernel == [3, 3]
         && geometry.stride == [1, 1]
-        && output.iter().all(|side| *side >= least_side)
-        && channels.iter().all(|count| *count >= CHANNELS)
+        && output.iter().all(|side| *side >= least.side)
+        && channels.iter().all(|count| *count >= least.channels)
 }
 
 /// Images with the tiles that are made of them.
