@@ -11,7 +11,7 @@ use super::activation::{Identity, with_function};
 use super::columns::Images;
 use super::depth::sum_over_depth;
 use super::geometry::Geometry;
-use super::panels::{self, Table, transpose, with_scratch};
+use super::panels::{self, ColumnsOf, Left, Table, transpose, with_scratch};
 use super::products::whole;
 use super::tiles::{self, Rows, Start, panel_pitch};
 use super::winograd::{self, Least, Tiled};
@@ -20,6 +20,10 @@ use crate::activation::Activation;
 
 /// Rows of pixels and taps whose gradients are made together before they are handed to the pixels.
 const ROWS: usize = 128;
+/// Rows of a turned weight that are written together.
+const TOGETHER: usize = 8;
+/// Panels that read a weight fewer times than turning it as a whole costs.
+const FEW_PANELS: usize = 4;
 /// Positions of images whose gradients are made together.
 const POSITIONS: usize = 480;
 
@@ -62,7 +66,12 @@ impl Weight {
         }
     }
 
-    /// The rows of its transpose, `[C·K·K', C']`.
+    /// Its transpose, `[C·K·K', C']`.
+    fn transposed(&self) -> ColumnsOf<'_> {
+        ColumnsOf { table: self.table(), shape: self.shape }
+    }
+
+    /// The rows of its transpose.
     fn transposed_rows(&self) -> Vec<f32> {
         let [channels_out, columns] = self.shape;
         laid_out(self.table().transposed(), [columns, channels_out])
@@ -105,24 +114,38 @@ fn correlate(
     least: Least,
 ) -> FlexTensor {
     let [batch, channels, height, width] = x.shape().dims();
+    let output = geometry.output([height, width]);
+    let [channels_out, _] = weight.shape;
+    if !winograd::suits(&geometry, [channels, channels_out], output, least) {
+        return correlate_by_panels(x, &weight, bias, geometry, activation);
+    }
+    let x = x.to_contiguous();
+    let tiled = Tiled { x: values(&x), channels, size: [height, width], geometry };
+    filled([batch, channels_out, output[0], output[1]], |result| {
+        with_function!(activation, F => tiled.convolve::<F>(weight.values, bias, result));
+    })
+}
+
+/// The same of every kernel and map.
+fn correlate_by_panels(
+    x: FlexTensor,
+    weight: &impl Left,
+    bias: Option<&[f32]>,
+    geometry: Geometry,
+    activation: Activation,
+) -> FlexTensor {
+    let [batch, channels, height, width] = x.shape().dims();
     let x = x.to_contiguous();
     let images = Images::new(values(&x), channels, [height, width], geometry);
-    let ([channels_out, _], positions, [out_height, out_width]) = (weight.shape, images.positions(), images.output);
+    let ([channels_out, _], positions, [out_height, out_width]) = (weight.shape(), images.positions(), images.output);
     let start = bias.map_or(Start::Zero, Start::OfRows);
-    if winograd::suits(&geometry, [channels, channels_out], images.output, least) {
-        let tiled = Tiled { x: values(&x), channels, size: [height, width], geometry };
-        return filled([batch, channels_out, out_height, out_width], |result| {
-            with_function!(activation, F => tiled.convolve::<F>(weight.values, bias, result));
-        });
-    }
-
     filled([batch, channels_out, out_height, out_width], |result| {
         let results = result.chunks_mut(channels_out * positions);
         let results = results.map(|result| whole(result, [channels_out, positions])).collect();
         let lay_out = |rows: Range<usize>, positions: Range<usize>, target: &mut [f32], pitch: usize| {
             images.lay_out(rows, positions, target, pitch);
         };
-        with_function!(activation, F => panels::multiply::<F>(&weight, start, results, lay_out));
+        with_function!(activation, F => panels::multiply::<F>(weight, start, results, lay_out));
     })
 }
 
@@ -142,33 +165,73 @@ pub(super) fn input_gradient(
     // The gradient convolved with the kernel turned around, from outputs to inputs.
     let geometry = geometry.turned();
     let [channels_out, channels, _, _] = weight.shape().dims();
-    let taps = rows * columns;
-    let turned = match taps {
-        1 => Weight::new(weight).transposed_rows(),
-        _ => turned_around(&weight.to_contiguous()),
-    };
-    correlate(
-        gradient,
-        Rows::new(&turned, [channels, channels_out * taps]),
-        None,
-        geometry,
-        Activation::Identity,
-        winograd::LEAST_OF_INPUTS,
-    )
+    let [batch, _, height, width] = gradient.shape().dims();
+    let identity = Activation::Identity;
+    // Where few panels read the weight, it is turned in the cache, for each anew.
+    let is_read_by_few = batch * height * width <= FEW_PANELS * panels::WIDEST;
+    if [rows, columns] == [1, 1] {
+        let weight = Weight::new(weight);
+        if is_read_by_few {
+            return correlate_by_panels(gradient, &weight.transposed(), None, geometry, identity);
+        }
+        let (turned, shape) = (weight.transposed_rows(), [channels, channels_out]);
+        return correlate_by_panels(gradient, &Rows::new(&turned, shape), None, geometry, identity);
+    }
+    let weight = weight.to_contiguous();
+    let turned = TurnedAround { weight: values(&weight), channels: [channels_out, channels], taps: rows * columns };
+    let output = geometry.output([height, width]);
+    let is_tiled = winograd::suits(&geometry, [channels_out, channels], output, winograd::LEAST_OF_INPUTS);
+    if is_read_by_few && !is_tiled {
+        return correlate_by_panels(gradient, &turned, None, geometry, identity);
+    }
+    let (rows, shape) = (turned.rows(), turned.shape());
+    correlate(gradient, Rows::new(&rows, shape), None, geometry, identity, winograd::LEAST_OF_INPUTS)
 }
 
-/// `[C', C, K, K']` → `[C, C'·K·K']`, each kernel from its last tap to its first.
-fn turned_around(weight: &FlexTensor) -> Vec<f32> {
-    let [channels_out, channels, rows, columns] = weight.shape().dims();
-    let (weight, taps) = (values(weight), rows * columns);
-    let mut turned = vec![0.0; weight.len()];
-    turned.par_chunks_mut(channels_out * taps).enumerate().for_each(|(channel, turned)| {
-        for (channel_out, turned) in turned.chunks_exact_mut(taps).enumerate() {
-            let kernel = &weight[(channel_out * channels + channel) * taps..][..taps];
-            turned.iter_mut().zip(kernel.iter().rev()).for_each(|(turned, tap)| *turned = *tap);
+/// The weight `[C', C, K, K']` as `[C, C'·K·K']`, each kernel from its last tap to its first.
+struct TurnedAround<'a> {
+    weight: &'a [f32],
+    /// C' and C.
+    channels: [usize; 2],
+    taps: usize,
+}
+
+impl TurnedAround<'_> {
+    /// Row after row.
+    fn rows(&self) -> Vec<f32> {
+        let [rows, columns] = self.shape();
+        let mut turned = zeros(rows * columns);
+        turned.par_chunks_mut(TOGETHER * columns).enumerate().for_each(|(block, turned)| {
+            let first = block * TOGETHER;
+            self.lay_out(first..rows.min(first + TOGETHER), 0..columns, turned, columns);
+        });
+        turned
+    }
+}
+
+impl Left for TurnedAround<'_> {
+    fn shape(&self) -> [usize; 2] {
+        let [channels_out, channels] = self.channels;
+        [channels, channels_out * self.taps]
+    }
+
+    fn in_place(&self, _: Range<usize>, _: Range<usize>) -> Option<Rows<'_>> {
+        None
+    }
+
+    fn lay_out(&self, rows: Range<usize>, depth: Range<usize>, target: &mut [f32], pitch: usize) {
+        let ([_, channels], taps) = (self.channels, self.taps);
+        for channel_out in depth.start / taps..depth.end.div_ceil(taps) {
+            let first = channel_out * taps;
+            let columns = depth.start.max(first)..depth.end.min(first + taps);
+            let from = columns.start - depth.start;
+            let kernels = &self.weight[(channel_out * channels + rows.start) * taps..];
+            for (kernel, target) in kernels.chunks_exact(taps).zip(target.chunks_mut(pitch)).take(rows.len()) {
+                let seen = kernel[first + taps - columns.end..first + taps - columns.start].iter().rev();
+                target[from..].iter_mut().zip(seen).for_each(|(target, tap)| *target = *tap);
+            }
         }
-    });
-    turned
+    }
 }
 
 /// Gradients of what the outputs of a 1×1 kernel have seen, at the pixels where it was.
