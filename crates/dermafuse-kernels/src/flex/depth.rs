@@ -65,6 +65,7 @@ fn pieces(left: &impl Left, numbers: usize) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::panels::{ColumnsOf, Table};
     use super::super::tiles::Rows;
     use super::*;
 
@@ -94,6 +95,28 @@ mod tests {
             let (found, expected) = product([9, depth, 50]);
             assert_eq!(found, expected, "depth {depth}");
         }
+    }
+
+    /// A chunk of a panel of one column is deeper than all that is laid out of left rows at once.
+    #[test]
+    fn left_rows_of_any_length_are_laid_out() {
+        let (depth, rows) = (40_000, 11);
+        let (values, right) = (numbers(depth * rows, 5), numbers(depth, 6));
+        let left = ColumnsOf { table: Table { values: &values, pitch: rows, turned: false }, shape: [depth, rows] };
+        let mut found = vec![f32::NAN; rows];
+        panels::multiply_piece::<Identity>(
+            &left,
+            0..depth,
+            Start::Zero,
+            vec![whole(&mut found, [rows, 1])],
+            |depth, _, target, pitch| {
+                for (index, target) in depth.zip(target.chunks_mut(pitch)) {
+                    target[0] = right[index];
+                }
+            },
+        );
+        let number = |row: usize| (0..depth).map(|at| values[at * rows + row] * right[at]).sum::<f32>();
+        assert_eq!(found, (0..rows).map(number).collect::<Vec<_>>());
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn multiply_rows<F: Function>(
         }
         let pitch = panel_pitch(depth.len());
         // Whole tiles, so few that they stay in the second cache beside the panel.
-        let together = (LAID_OUT / pitch).next_multiple_of(TILE_ROWS);
+        let together = (LAID_OUT / pitch).max(1).next_multiple_of(TILE_ROWS);
         with_scratch(together.min(count) * pitch, |values| {
             for first in (0..count).step_by(together) {
                 let (here, begin) = (together.min(count - first), rows.start + first);
